@@ -1,0 +1,1 @@
+"""One backend a module; drivers get resolved values and never read configuration."""

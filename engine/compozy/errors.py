@@ -1,0 +1,152 @@
+"""The whole error tree: every failure that Compozy knows has an id, an exit code and facts.
+
+What comes in: facts as constructor arguments; secrets never reach an error.
+What goes out: exceptions whose text says what, where, why and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from compozy.document import Place
+
+
+class CompozyError(Exception):
+    """Root of the tree; anything else that reaches the user is a bug.
+
+    `id` is stable and shared by the command line and the HTTP interface; `exit_code` is the
+    process's exit code (2 configuration or usage, 3 rule table, 4 provisioning, 5 workflow run).
+    """
+
+    id: ClassVar[str] = "compozy.error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\nfix: {self.hint}"
+
+
+class UsageError(CompozyError):
+    """A command, a flag or an argument that cannot be understood."""
+
+    id = "usage"
+    exit_code = 2
+
+
+class NotFoundError(CompozyError):
+    """Something was asked for by name and does not exist."""
+
+    id = "not-found"
+    exit_code = 2
+
+    def __init__(self, kind: str, name: str, *, hint: str | None = None) -> None:
+        super().__init__(f'{kind} "{name}" does not exist', hint=hint)
+        self.kind = kind
+        self.name = name
+
+
+class SyntaxProblem(CompozyError):
+    """A file that is not readable YAML, or names a key twice; `place` is 1-based."""
+
+    id = "file.syntax"
+    exit_code = 2
+
+    def __init__(self, reason: str, place: Place, *, hint: str | None = None) -> None:
+        super().__init__(f"{place}: {reason}", hint=hint)
+        self.reason = reason
+        self.place = place
+
+
+class DuplicateKeyProblem(SyntaxProblem):
+    """A mapping that holds the same key twice; the second one is at `place`."""
+
+    id = "file.duplicate-key"
+
+
+class DefinitionError(CompozyError):
+    """A workflow file that cannot be run; `problems` holds each one as `place: reason`."""
+
+    id = "workflow.definition"
+    exit_code = 2
+
+    def __init__(self, file: str, problems: Sequence[str]) -> None:
+        super().__init__(f"{file} is not a valid workflow:\n" + "\n".join(f"  {line}" for line in problems))
+        self.file = file
+        self.problems = tuple(problems)
+
+
+class RuleTableError(CompozyError):
+    """Rule tables that cannot be used; `problems` holds each one with its place."""
+
+    id = "rules.invalid"
+    exit_code = 3
+
+    def __init__(self, problems: Sequence[str], *, hint: str | None = None) -> None:
+        super().__init__("\n".join(problems), hint=hint)
+        self.problems = tuple(problems)
+
+
+class ProvisionError(CompozyError):
+    """A component that could not be provisioned; `row` is the provision row that asked for it."""
+
+    id = "provision.failed"
+    exit_code = 4
+
+    def __init__(self, component: str, reason: str, *, row: str = "", hint: str | None = None) -> None:
+        behind = f" (rule row {row})" if row else ""
+        super().__init__(f"{component} could not be provisioned{behind}: {reason}", hint=hint)
+        self.component = component
+        self.reason = reason
+        self.row = row
+
+
+class DriverError(CompozyError):
+    """A driver could not start, reach or stop its backend; `reason` never holds a secret."""
+
+    id = "driver.failed"
+    exit_code = 4
+
+    def __init__(self, reason: str, *, hint: str | None = None) -> None:
+        super().__init__(reason, hint=hint)
+        self.reason = reason
+
+
+class PortBusyError(DriverError):
+    """An explicitly chosen port is taken; `owner` names the process where it can be known."""
+
+    id = "port.busy"
+
+    def __init__(self, port: int, setting: str, owner: str | None) -> None:
+        by = f" by {owner}" if owner else ""
+        super().__init__(
+            f"port {port} ({setting}) is already in use{by}",
+            hint=f"free the port, choose another {setting}, or remove the setting so that a free one is taken",
+        )
+        self.port = port
+        self.setting = setting
+        self.owner = owner
+
+
+class StateDirectoryError(DriverError):
+    """The state directory is locked by another process, of a newer version, or damaged."""
+
+    id = "state.unusable"
+
+
+class WorkflowRunError(CompozyError):
+    """A workflow execution ended other than completed."""
+
+    id = "workflow.failed"
+    exit_code = 5
+
+    def __init__(self, execution_id: str, status: str, reason: str) -> None:
+        super().__init__(f"execution {execution_id} {status}: {reason}")
+        self.execution_id = execution_id
+        self.status = status
+        self.reason = reason

@@ -1,0 +1,1 @@
+"""peewee models, migrations and queries: the only place that knows SQL."""

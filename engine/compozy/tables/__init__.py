@@ -1,0 +1,1 @@
+"""The rule-table engine: read, verify, compile and evaluate decision tables; knows nothing of settings."""

@@ -1,0 +1,1 @@
+"""Helpers and fixtures for testing projects that run on Compozy."""

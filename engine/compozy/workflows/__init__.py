@@ -1,0 +1,1 @@
+"""From a workflow file to a durable execution on Temporal."""

@@ -1,0 +1,1 @@
+"""Rule tables of Compozy: data only, read through `importlib.resources`."""
