@@ -43,13 +43,14 @@ class Place:
 class Node:
     """A value with its place: a scalar, a dict of text to `Node`, or a list of `Node`.
 
-    `keys` holds the place of each key of a mapping. `quoted` tells a scalar that was written in
-    quotes, so that `"5"` stays text.
+    `keys` holds the place of each key of a mapping. `text` is a scalar as written, so that a version
+    `0.10` stays `0.10`; `quoted` tells one that was written in quotes, so that `"5"` stays text.
     """
 
     value: Any
     place: Place
     keys: dict[str, Place] | None = None
+    text: str = ""
     quoted: bool = False
 
     def plain(self) -> Any:
@@ -70,13 +71,8 @@ def read_document(text: str, file: str) -> Node:
     """
     try:
         root = yaml.compose(text, Loader=_LOADER)
+        return _Walk(file).node(root) if root is not None else Node({}, Place(file, 1, 1), {})
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _syntax_problem(error, file) from error
-    if root is None:
-        return Node({}, Place(file, 1, 1), {})
-    try:
-        return _walk(root, file, ())
-    except RecursionError as error:
         raise _syntax_problem(error, file) from error
 
 
@@ -87,42 +83,54 @@ def _syntax_problem(error: Exception, file: str) -> SyntaxProblem:
     return SyntaxProblem(f"not valid YAML: {reason}", place, hint="check indentation, quotes and colons there")
 
 
-def _walk(node: Any, file: str, parents: tuple[int, ...]) -> Node:
-    mark = node.start_mark
-    place = Place(file, mark.line + 1, mark.column + 1, _length(node))
-    if id(node) in parents:
-        raise SyntaxProblem("an anchor that contains itself", place)
-    if isinstance(node, yaml.ScalarNode):
-        quoted = bool(node.style)
-        return Node(node.value if quoted else resolve_scalar(node.value), place, quoted=quoted)
-    inside = (*parents, id(node))
-    if isinstance(node, yaml.SequenceNode):
-        return Node([_walk(item, file, inside) for item in node.value], place)
-    return _walk_mapping(node, file, place, inside)
+class _Walk:
+    """One pass over composed nodes; anchors are expanded, at most `LIMIT` nodes in all."""
 
+    LIMIT = 200_000
 
-def _walk_mapping(node: Any, file: str, place: Place, parents: tuple[int, ...]) -> Node:
-    values: dict[str, Node] = {}
-    keys: dict[str, Place] = {}
-    for key_node, value_node in node.value:
-        mark = key_node.start_mark
-        at = Place(file, mark.line + 1, mark.column + 1, _length(key_node))
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise SyntaxProblem("a key must be a plain word", at)
-        key = key_node.value
-        if key in values:
-            first = keys[key]
-            raise DuplicateKeyProblem(
-                f'key "{key}" is written twice', at, hint=f"the first one is on line {first.line}; keep one"
-            )
-        values[key] = _walk(value_node, file, parents)
-        keys[key] = at
-    return Node(values, place, keys)
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.left = self.LIMIT
+        self.open: set[int] = set()
 
+    def node(self, node: Any) -> Node:
+        place = self.place(node)
+        self.left -= 1
+        if self.left < 0:
+            raise SyntaxProblem(f"more than {self.LIMIT} values after anchors are expanded", place)
+        if isinstance(node, yaml.ScalarNode):
+            quoted = bool(node.style)
+            value = node.value if quoted else resolve_scalar(node.value)
+            return Node(value, place, None, node.value, quoted)
+        if id(node) in self.open:
+            raise SyntaxProblem("an anchor that contains itself", place)
+        self.open.add(id(node))
+        result = self.sequence(node, place) if isinstance(node, yaml.SequenceNode) else self.mapping(node, place)
+        self.open.discard(id(node))
+        return result
 
-def _length(node: Any) -> int:
-    start, end = node.start_mark, node.end_mark
-    return max(1, end.column - start.column) if start.line == end.line else 1
+    def sequence(self, node: Any, place: Place) -> Node:
+        return Node([self.node(item) for item in node.value], place)
+
+    def mapping(self, node: Any, place: Place) -> Node:
+        values: dict[str, Node] = {}
+        keys: dict[str, Place] = {}
+        for key_node, value_node in node.value:
+            at = self.place(key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise SyntaxProblem("a key must be a plain word", at)
+            key = key_node.value
+            if key in values:
+                hint = f"the first one is on line {keys[key].line}; keep one"
+                raise DuplicateKeyProblem(f'key "{key}" is written twice', at, hint=hint)
+            values[key] = self.node(value_node)
+            keys[key] = at
+        return Node(values, place, keys)
+
+    def place(self, node: Any) -> Place:
+        start, end = node.start_mark, node.end_mark
+        length = end.column - start.column if start.line == end.line else 1
+        return Place(self.file, start.line + 1, start.column + 1, length if length > 0 else 1)
 
 
 def resolve_scalar(text: str) -> Scalar:

@@ -7,7 +7,7 @@ What goes out: exceptions whose text says what, where, why and what to do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from compozy.document import Place
@@ -67,6 +67,41 @@ class DuplicateKeyProblem(SyntaxProblem):
     """A mapping that holds the same key twice; the second one is at `place`."""
 
     id = "file.duplicate-key"
+
+
+class Reported(Protocol):
+    """What an error needs to know of a finding."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def severity(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+
+
+class ConfigurationError(CompozyError):
+    """A configuration with findings that stop; `findings` holds all of them, warnings included."""
+
+    id = "configuration.invalid"
+    exit_code = 2
+
+    def __init__(self, findings: Sequence[Reported], stopping: int) -> None:
+        count = "1 finding stops" if stopping == 1 else f"{stopping} findings stop"
+        super().__init__(f"the configuration is not valid: {count}\n" + "\n".join(f.message for f in findings))
+        self.findings = tuple(findings)
+
+
+class TransitionError(CompozyError):
+    """A trigger that the lifecycle does not allow in its present state."""
+
+    id = "lifecycle.refused"
+    exit_code = 2
+
+    def __init__(self, trigger: str, state: str, allowed: Sequence[str]) -> None:
+        super().__init__(f"cannot {trigger} in state {state}", hint=f"possible now: {', '.join(allowed) or 'nothing'}")
+        self.trigger = trigger
+        self.state = state
 
 
 class DefinitionError(CompozyError):

@@ -1,1 +1,11 @@
-"""peewee models, migrations and queries: the only place that knows SQL."""
+"""peewee tables, migrations and queries: the only place that knows SQL.
+
+What comes in: a peewee database that somebody else opened. What goes out: frozen records. The tables
+are a read model of Temporal's history; nothing here decides what an execution does.
+"""
+
+from compozy.store.records import FINISHED, STATUSES, Execution, StoredWorkflow
+from compozy.store.store import Store
+from compozy.store.unavailable import UnavailableError
+
+__all__ = ["FINISHED", "STATUSES", "Execution", "Store", "StoredWorkflow", "UnavailableError"]

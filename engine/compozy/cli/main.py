@@ -1,0 +1,115 @@
+"""The entry point: one try at the top turns every known failure into text, JSON and an exit code.
+
+What comes in: the process's arguments. What goes out: output and an exit code: 0 done, 1 a bug, 2 configuration
+or usage, 3 rule table, 4 provisioning, 5 workflow run. Commands are imported when they are called.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from compozy import __version__
+from compozy.errors import CompozyError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# command -> (module, one line for `compozy --help`)
+COMMANDS = {
+    "start": ("compozy.cli.start", "Provision the mode, run the HTTP interface and the workers."),
+    "status": ("compozy.cli.status", "Show state and health of the running server."),
+    "workflow": ("compozy.cli.workflow", "Run and list workflows."),
+    "config": ("compozy.cli.config", "Show, validate and explain the configuration."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows the names of its commands and imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, or None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        return import_module(module).command  # type: ignore[no-any-return]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, with a suggestion when its name is misspelled."""
+        from difflib import get_close_matches
+
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = get_close_matches(name, COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "compozy --help lists the commands"
+            raise UsageError(f"no such command: {name}", hint=hint)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: compozy start, then in a second terminal: compozy workflow run examples/hello-world.yaml",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="compozy")
+def cli() -> None:
+    """Declarative workflows on Temporal; one word, the mode, decides how everything is provided.
+
+    Shell completion: eval "$(_COMPOZY_COMPLETE=bash_source compozy)", also for zsh and fish.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    args = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command and return its exit code; a traceback passes only when there is a bug."""
+    try:
+        code: Any = cli.main(args=list(args), prog_name="compozy", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except CompozyError as error:
+        return report(error, as_json=wants_json(args))
+    except click.exceptions.Abort:
+        return 130
+    except click.exceptions.ClickException as error:
+        return report(_usage_error(error), as_json=wants_json(args))
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def wants_json(args: Sequence[str]) -> bool:
+    """Tell whether the arguments ask for JSON, also when they could not be parsed."""
+    pairs = zip(args, [*args[1:], ""], strict=True)
+    return any(arg == "--format=json" or (arg == "--format" and value == "json") for arg, value in pairs)
+
+
+def _usage_error(error: click.exceptions.ClickException) -> UsageError:
+    context = getattr(error, "ctx", None)
+    hint = f"{context.command_path} --help shows how it is used" if context else "compozy --help shows the commands"
+    return UsageError(error.format_message(), hint=hint)
+
+
+def report(error: CompozyError, *, as_json: bool) -> int:
+    """Print a failure: text on stderr, and with `as_json` one object on stdout; return the exit code."""
+    from compozy.cli.output import print_failure
+
+    print_failure(error, as_json=as_json)
+    return error.exit_code

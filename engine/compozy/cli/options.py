@@ -1,0 +1,81 @@
+"""The flags of every command that reads the configuration; they derive from the registry.
+
+What comes in: click commands. What goes out: the same with flags, called with a `Lifecycle` or what they ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from compozy.configuration import Configuration, load_configuration
+from compozy.errors import UsageError
+from compozy.rulebook import load_rulebook
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_GENERAL = {"config", "cwd", "set_", "rules", "strict"}
+
+
+def configuration_options(command: Command) -> Command:
+    """Add `--config`, `--cwd`, `--set`, `--rules`, `--strict` and the flags of the registry."""
+    settings = [setting for setting in load_rulebook().registry.settings.values() if setting.flag]
+    for setting in reversed(settings):
+        flag = click.option(setting.flag, _parameter(setting.path), metavar="VALUE", help=setting.help)
+        command = flag(command)
+    for option in reversed(_general_options()):
+        command = option(command)
+    return command
+
+
+def _general_options() -> list[Callable[[Any], Any]]:
+    return [
+        click.option("--config", metavar="FILE", help="Configuration file; else compozy.yaml is looked for upwards."),
+        click.option("--cwd", metavar="DIR", help="Directory to work in; relative paths are seen from it."),
+        click.option("--set", "set_", metavar="PATH=VALUE", multiple=True, help="Set any setting; may be repeated."),
+        click.option("--rules", metavar="DIR", multiple=True, help="Directory of a rule pack; may be repeated."),
+        click.option("--strict", is_flag=True, help="Make warnings stop."),
+    ]
+
+
+def format_option(*more: str) -> Callable[[Command], Command]:
+    """Add `--format` with `text`, `json` and `more`."""
+    choices = click.Choice(["text", "json", *more])
+    return click.option("--format", "format_", type=choices, default="text", show_default=True, help="Form of the output.")
+
+
+def _parameter(path: str) -> str:
+    return "setting_" + path.replace(".", "__")
+
+
+def read_configuration(options: Mapping[str, Any]) -> Configuration:
+    """Load the configuration that the parsed `options` describe.
+
+    Raises:
+        UsageError: a `--set` without `=`, or a file or directory that does not exist.
+    """
+    flags, names = dict[str, str](), dict[str, str]()
+    for text in options.get("set_") or ():
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text} has no value", hint="write --set path=value, such as --set server.port=8081")
+        flags[path.strip()] = value
+        names[path.strip()] = f"--set {path.strip()}"
+    for setting in load_rulebook().registry.settings.values():
+        given = options.get(_parameter(setting.path)) if setting.flag else None
+        if given is not None:
+            flags[setting.path], names[setting.path] = str(given), str(setting.flag)
+    return load_configuration(
+        directory=options.get("cwd"), file=options.get("config"), flags=flags, flag_names=names,
+        packs=options.get("rules") or (),
+    )  # fmt: skip
+
+
+def texts_of(configuration: Configuration) -> dict[str, str]:
+    """Return every file that a finding may point into."""
+    texts: dict[str, str] = {}
+    for layer in configuration.layers:
+        texts |= layer.texts
+    return texts

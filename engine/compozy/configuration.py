@@ -1,0 +1,118 @@
+"""Read every source once: the state `unresolved`.
+
+What comes in: directory, file, flags, environment and rule packs. What goes out: a frozen `Configuration`
+with what each source says. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from compozy.rulebook import Rulebook, load_rulebook, pack_directories
+from compozy.settings.origin import Candidate, Problem
+from compozy.settings.redact import secret_parts
+from compozy.settings.registry import Setting
+from compozy.settings.sources import SOURCES, Inputs, Layer, make_inputs
+
+PACK_GROUP = "compozy.rules"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What the sources say, nothing decided: the state `unresolved`.
+
+    `candidates` maps a setting's path to what the layers give it, highest first.
+    """
+
+    inputs: Inputs
+    layers: tuple[Layer, ...]
+    candidates: Mapping[str, tuple[Candidate, ...]]
+    problems: tuple[Problem, ...]
+    rulebook: Rulebook
+
+    @property
+    def directory(self) -> str:
+        """The absolute directory that anchors relative paths."""
+        return self.inputs.directory
+
+
+def secrets_of(configuration: Configuration) -> set[str]:
+    """Return every secret text in every layer, shadowed ones included."""
+    found: set[str] = set()
+    settings = configuration.rulebook.registry.settings
+    for path, candidates in configuration.candidates.items():
+        for candidate in candidates:
+            _collect(settings[path], candidate.value, found)
+    return found
+
+
+def _collect(setting: Setting, value: Any, found: set[str]) -> None:
+    if isinstance(value, str):
+        found.update([value] if setting.secret and value else secret_parts(value) if setting.secret_parts else ())
+    elif isinstance(value, list):
+        for element in value:
+            _collect(setting, element, found)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _collect(setting.items.get(key, setting), item, found)
+
+
+def load_configuration(
+    *,
+    directory: str | None = None,
+    file: str | None = None,
+    flags: Mapping[str, str] | None = None,
+    flag_names: Mapping[str, str] | None = None,
+    packs: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Configuration:
+    """Read the sources; `environment` is the process's when None, `packs` are further rule directories.
+
+    Raises:
+        UsageError: the file or directory that was named does not exist.
+        RuleTableError: the rule tables, or a pack that the configuration names, cannot be used.
+    """
+    inputs = make_inputs(
+        os.environ if environment is None else environment,
+        directory=directory, file=file, flags=flags, flag_names=flag_names,
+    )  # fmt: skip
+    always = (*installed_packs(), *(os.path.abspath(pack) for pack in packs))
+    configuration = read_sources(inputs, load_rulebook(always))
+    named = pack_directories(_named_packs(configuration), inputs.directory)
+    return read_sources(inputs, load_rulebook((*always, *named))) if named else configuration
+
+
+def read_sources(inputs: Inputs, rulebook: Rulebook) -> Configuration:
+    """Read every source of `SOURCES` in its order."""
+    layers = tuple(source.read(inputs, rulebook.registry) for source in SOURCES)
+    candidates: dict[str, tuple[Candidate, ...]] = {}
+    for layer in layers:
+        for path, candidate in layer.entries.items():
+            candidates[path] = (*candidates.get(path, ()), candidate)
+    problems = tuple(problem for layer in layers for problem in layer.problems)
+    return Configuration(inputs, layers, candidates, problems, rulebook)
+
+
+def _named_packs(configuration: Configuration) -> list[str]:
+    candidates = configuration.candidates.get("rules", ())
+    return [str(item) for item in candidates[0].value] if candidates else []
+
+
+@lru_cache(maxsize=1)
+def installed_packs() -> tuple[str, ...]:
+    """Return the directories of the rule packs that installed distributions offer, by name.
+
+    An entry point of the group `compozy.rules` names a package whose YAML files are the pack.
+    """
+    from importlib.metadata import entry_points
+    from importlib.util import find_spec
+
+    found = []
+    for point in sorted(entry_points(group=PACK_GROUP), key=lambda point: point.name):
+        spec = find_spec(point.value)
+        found += list(spec.submodule_search_locations or ()) if spec else []
+    return tuple(found)

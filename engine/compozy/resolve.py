@@ -1,0 +1,193 @@
+"""From what was said to what is: every setting's effective value, with who decided it.
+
+What comes in: an unresolved `Configuration` and the facts about the machine. What goes out: a `Resolved`
+record. Pure: the same inputs give the same record, and nothing outside is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from compozy.document import Scalar
+from compozy.errors import NotFoundError
+from compozy.configuration import Configuration, secrets_of
+from compozy.rulebook import Rulebook
+from compozy.settings.origin import DEFAULT, Candidate, Origin
+from compozy.settings.redact import Redactor, redact_value
+from compozy.settings.registry import Setting
+from compozy.settings.suggest import closest
+from compozy.settings.values import from_text
+from compozy.settings.views import EQUALS, VIEWS, Seen
+from compozy.tables.table import Column, Decision, Table
+
+_BELOW_RULES = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An effective value, who set it, and the lower values it shadows, highest first."""
+
+    value: Any
+    origin: Origin
+    shadowed: tuple[Candidate, ...] = ()
+    parts: Mapping[str, Origin] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """How a component is provided: its effective mode and its driver."""
+
+    name: str
+    mode: str
+    driver: str
+
+
+UNSET = Value(None, DEFAULT)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Every setting's effective value: the state `resolved`.
+
+    `decisions` maps a table to its decision, `facts` the machine facts that the tables saw.
+    """
+
+    configuration: Configuration
+    mode: str
+    components: Mapping[str, Component]
+    values: Mapping[str, Value]
+    decisions: Mapping[str, Decision]
+    facts: Mapping[str, str]
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """The rules that decided."""
+        return self.configuration.rulebook
+
+    @property
+    def directory(self) -> str:
+        """The absolute directory that anchors relative paths."""
+        return self.configuration.directory
+
+    def get(self, path: str) -> Any:
+        """Return the effective value of the setting `path`; None means unset."""
+        return self.values.get(path, UNSET).value
+
+    def decision(self, table: str) -> Decision:
+        """Return the decision of `table`.
+
+        Raises:
+            NotFoundError: no table of that name took part in resolving.
+        """
+        if table not in self.decisions:
+            suggestion = closest(table, self.decisions)
+            raise NotFoundError("decision", table, hint=f"did you mean {suggestion}?" if suggestion else None)
+        return self.decisions[table]
+
+    def shown(self, path: str, value: Any) -> Any:
+        """Return `value` of the setting `path` fit for output, without secrets."""
+        return redact_value(self.rulebook.registry.settings[path], value)
+
+    def redactor(self) -> Redactor:
+        """Return what keeps every secret of this configuration out of texts."""
+        return Redactor(secrets_of(self.configuration))
+
+
+def resolve(configuration: Configuration, facts: Mapping[str, str]) -> Resolved:
+    """Evaluate every table of the stage `resolve`; total, deterministic and idempotent."""
+    run = _Run(configuration, facts)
+    for table in run.tables("resolve"):
+        run.evaluate(table)
+    return run.resolved()
+
+
+class _Run:
+    """One resolution in progress: decisions so far, and what they derive."""
+
+    def __init__(self, configuration: Configuration, facts: Mapping[str, str]) -> None:
+        self.configuration = configuration
+        self.ruleset = configuration.rulebook.ruleset
+        self.settings = configuration.rulebook.registry.settings
+        self.facts = facts
+        self.decisions: dict[str, Decision] = {}
+        self.derived: dict[str, Candidate] = {}
+        self.given = {path: _value(candidates) for path, candidates in configuration.candidates.items()}
+
+    def tables(self, stage: str) -> list[Table]:
+        tables = (self.ruleset.tables[name] for name in self.ruleset.order)
+        return [table for table in tables if table.stage == stage]
+
+    def evaluate(self, table: Table) -> None:
+        inputs = {column.name: self.cell(column) for column in table.columns}
+        decision = self.ruleset.decide(table.id, inputs)
+        self.decisions[table.id] = decision
+        for output, path in table.sets.items():
+            self.derive(path, decision.outputs.get(output), table, decision)
+
+    def cell(self, column: Column) -> Scalar:
+        return cell(column, self.given, self.settings, self.decisions, self.facts, self.configuration.directory)
+
+    def derive(self, path: str, value: Scalar, table: Table, decision: Decision) -> None:
+        if value is None or not decision.rows:
+            return
+        setting = self.settings[path]
+        anchored = from_text(setting, value, self.configuration.directory) if isinstance(value, str) else value
+        self.derived[path] = Candidate(anchored, Origin("rule", table=table.id, row=decision.rows[0].id))
+
+    def resolved(self) -> Resolved:
+        values = {path: self.effective(path) for path in self.settings}
+        for path, setting in self.settings.items():
+            if setting.same_as and values[path].value is None:
+                values[path] = Value(values[setting.same_as].value, DEFAULT)
+        components = {row.id: self.component(row.id, row.mode, row.driver) for row in self.configuration.rulebook.components}
+        mode = str(next(iter(self.decisions["mode"].outputs.values())))
+        return Resolved(self.configuration, mode, components, values, self.decisions, self.facts)
+
+    def effective(self, path: str) -> Value:
+        candidates = self.configuration.candidates.get(path, ())
+        derived = self.derived.get(path)
+        if derived is None:
+            return _value(candidates)
+        above = [candidate for candidate in candidates if candidate.origin.kind != _BELOW_RULES]
+        below = [candidate for candidate in candidates if candidate.origin.kind == _BELOW_RULES]
+        return _value((*above, derived, *below))
+
+    def component(self, name: str, mode: str, driver: str) -> Component:
+        return Component(name, _first(self.decisions[mode]), _first(self.decisions[driver]))
+
+
+def _first(decision: Decision) -> str:
+    return str(next(iter(decision.outputs.values())))
+
+
+def _value(candidates: tuple[Candidate, ...]) -> Value:
+    if not candidates:
+        return UNSET
+    first = candidates[0]
+    return Value(first.value, first.origin, tuple(candidates[1:]), first.parts)
+
+
+def cell(
+    column: Column,
+    values: Mapping[str, Value],
+    settings: Mapping[str, Setting],
+    decisions: Mapping[str, Decision],
+    facts: Mapping[str, str],
+    directory: str,
+) -> Scalar:
+    """Return what a table's column sees: a decision's output, a machine fact, a setting or a view of it."""
+    source = column.source
+    if source.kind == "decision":
+        outputs = decisions[source.ref].outputs
+        return outputs[source.output] if source.output else next(iter(outputs.values()))
+    if source.kind == "machine":
+        return facts[source.ref]
+    value = values.get(source.ref, UNSET)
+    if source.view is None:
+        return value.value  # type: ignore[no-any-return]
+    if source.view.startswith(EQUALS):
+        other = values.get(source.view.removeprefix(EQUALS), UNSET)
+        return value.value is not None and value.value == other.value
+    return VIEWS[source.view].look(Seen(settings[source.ref], value.value, value.origin.kind, directory))

@@ -1,0 +1,92 @@
+"""Check normalised values against the cerberus schema that derives from the registry.
+
+What comes in: a registry and candidates by path. What goes out: problems. Texts were parsed before
+(`values`); here only the rules of cerberus speak: types, allowed values, bounds, shapes of lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from cerberus import Validator
+
+from compozy.settings.origin import Candidate, Origin, Problem
+from compozy.settings.registry import Registry, Setting
+from compozy.settings.suggest import closest
+
+_TYPES = {
+    "text": "string", "url": "string", "path": "string", "choice": "string", "integer": "integer",
+    "number": "number", "boolean": "boolean", "duration": "number", "size": "integer", "list": "list", "map": "dict",
+}  # fmt: skip
+
+
+def cerberus_schema(registry: Registry) -> dict[str, Any]:
+    """Return the schema of a flat document: setting path -> normalised value."""
+    return {path: _rules(setting) for path, setting in registry.settings.items()}
+
+
+def _rules(setting: Setting) -> dict[str, Any]:
+    rules: dict[str, Any] = {"type": _TYPES[setting.type], "nullable": True}
+    if setting.allowed:
+        rules["allowed"] = list(setting.allowed)
+    if setting.minimum is not None:
+        rules["min"] = setting.minimum
+    if setting.items:
+        rules["schema"] = {"type": "dict", "schema": {name: _rules(item) for name, item in setting.items.items()}}
+    return rules
+
+
+@lru_cache(maxsize=8)
+def _validator(key: _ById) -> Validator:
+    return Validator(cerberus_schema(key.registry))
+
+
+class _ById:
+    """Lets a registry be a cache key without hashing its contents."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def __hash__(self) -> int:
+        return id(self.registry)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and self.registry is other.registry
+
+
+def check(registry: Registry, candidates: Mapping[str, Candidate]) -> list[Problem]:
+    """Return one problem for each value that breaks the schema, in the order of the schema's paths."""
+    validator = _validator(_ById(registry))
+    document = {path: candidate.value for path, candidate in candidates.items()}
+    if validator.validate(document, normalize=False):
+        return []
+    return [
+        _problem(registry, candidates, keys, reason) for keys, reason in _flat(validator._errors)
+    ]  # cerberus shows rule and value of an error only here
+
+
+def _flat(errors: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    for error in errors:
+        if error.child_errors:
+            yield from _flat(error.child_errors)
+        else:
+            yield error.document_path, error
+
+
+def _problem(registry: Registry, candidates: Mapping[str, Candidate], keys: tuple[Any, ...], error: Any) -> Problem:
+    setting, key = registry.settings[keys[0]], keys[0]
+    for part in keys[1:]:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}"
+        setting = setting if isinstance(part, int) else setting.items.get(part, setting)
+    candidate = candidates[keys[0]]
+    origin: Origin = candidate.parts.get(key, candidate.origin)
+    shown = "" if setting.secret else f'"{error.value}"'
+    if error.rule == "allowed":
+        suggestion = closest(str(error.value), setting.values) or ""
+        facts = {"value": shown, "allowed": ", ".join(setting.values), "suggestion": suggestion}
+        return Problem("not-allowed", key, origin, facts)
+    if error.rule == "min":
+        return Problem("too-small", key, origin, {"value": shown, "minimum": str(setting.minimum)})
+    return Problem("type", key, origin, {"expected": f"expected a {setting.type}", "value": shown})

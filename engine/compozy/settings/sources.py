@@ -1,0 +1,285 @@
+"""The sources of settings, highest first: flags, environment, `.env`, the file, defaults.
+
+What comes in: flags, an environment mapping and file names. What goes out: one `Layer` a source.
+A new source is a class with `read` and a place in `SOURCES`.
+"""
+
+from __future__ import annotations
+
+import os
+import os.path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from compozy.document import Place, read_document
+from compozy.errors import DuplicateKeyProblem, SyntaxProblem, UsageError
+from compozy.settings.document import Contents, DocumentReader, split_address
+from compozy.settings.origin import DEFAULT, Candidate, Origin, Problem
+from compozy.settings.registry import Registry, Setting
+from compozy.settings.suggest import closest
+from compozy.settings.values import from_text, from_yaml
+
+CONFIG_NAME = "compozy.yaml"
+_OURS = "COMPOZY_"
+_FOR_TESTS = "COMPOZY_TEST_"
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything that a configuration is read from; nothing else is looked at.
+
+    `flags` maps setting paths to texts; `flag_names` says how each was written. `directory` is absolute and
+    anchors relative paths; `file` is the configuration file or None.
+    """
+
+    directory: str
+    file: str | None
+    flags: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    flag_names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one source says: candidates by setting path and the problems met; `texts` are the files read."""
+
+    kind: str
+    entries: Mapping[str, Candidate]
+    problems: tuple[Problem, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Something that gives values to settings."""
+
+    def read(self, inputs: Inputs, registry: Registry) -> Layer:
+        """Return what this source says; faults are problems, not exceptions."""
+
+
+def find_file(start: str) -> str | None:
+    """Return the nearest `compozy.yaml` from `start` upwards, or None."""
+    directory = os.path.abspath(start)
+    while True:
+        candidate = os.path.join(directory, CONFIG_NAME)
+        if os.path.isfile(candidate):
+            return candidate
+        parent = os.path.dirname(directory)
+        if parent == directory:
+            return None
+        directory = parent
+
+
+class FlagSource:
+    """The command line."""
+
+    def read(self, inputs: Inputs, registry: Registry) -> Layer:
+        """Return the flags; an unknown path is a problem."""
+        contents = Contents()
+        for spelled, text in inputs.flags.items():
+            name = inputs.flag_names.get(spelled, f"--set {spelled}")
+            path = registry.spelled.get(spelled)
+            if path is None:
+                suggestion = closest(spelled, registry.spelled) or ""
+                contents.problems.append(Problem("unknown-key", spelled, Origin("flag", name=name), {"suggestion": suggestion}))
+            else:
+                take_text(contents, registry, registry.settings[path], text, Origin("flag", name=name), inputs)
+        return Layer("flag", contents.entries, tuple(contents.problems))
+
+
+class EnvironmentSource:
+    """The process's environment."""
+
+    def read(self, inputs: Inputs, registry: Registry) -> Layer:
+        """Return the variables that name a setting; an unknown `COMPOZY_*` is a problem."""
+        contents = Contents()
+        for name, text in inputs.environment.items():
+            take_variable(contents, registry, name, text, Origin("env", name=name), inputs)
+        return Layer("env", contents.entries, tuple(contents.problems))
+
+
+class DotenvSource:
+    """The file `.env` beside the configuration file."""
+
+    def read(self, inputs: Inputs, registry: Registry) -> Layer:
+        """Return the variables of `.env` that name a setting."""
+        contents = Contents()
+        file = os.path.join(inputs.directory, ".env")
+        text = read_text(file)
+        if text is None:
+            return Layer("dotenv", {})
+        for name, value, line in dotenv_lines(text):
+            origin = Origin("dotenv", Place(".env", line, 1), name=name or None)
+            if name is None:
+                contents.problems.append(Problem("dotenv-line", "", origin))
+            elif value is not None:
+                take_variable(contents, registry, name, value, origin, inputs)
+        return Layer("dotenv", contents.entries, tuple(contents.problems), {".env": text})
+
+
+class FileSource:
+    """The configuration file."""
+
+    def read(self, inputs: Inputs, registry: Registry) -> Layer:
+        """Return what the file says; a file that is not YAML is one problem."""
+        if inputs.file is None:
+            return Layer("file", {})
+        shown = os.path.relpath(inputs.file, inputs.directory)
+        text = read_text(inputs.file)
+        if text is None:
+            problem = Problem("unreadable", "", Origin("file", Place(shown, 1, 1)), {"file": inputs.file})
+            return Layer("file", {}, (problem,))
+        try:
+            root = read_document(text, shown)
+        except SyntaxProblem as error:
+            return Layer("file", {}, (_syntax_problem(error),), {shown: text})
+        variables = _Variables(inputs)
+        contents = DocumentReader(registry, variables.get, inputs.directory).read(root)
+        return Layer("file", contents.entries, tuple(contents.problems), {shown: text})
+
+
+class DefaultSource:
+    """The defaults of the registry."""
+
+    def read(self, inputs: Inputs, registry: Registry) -> Layer:
+        """Return the default of every setting that has one."""
+        entries = {
+            path: Candidate(_default(setting, inputs.directory), DEFAULT)
+            for path, setting in registry.settings.items()
+            if setting.default is not None
+        }
+        if "name" in registry.settings:
+            entries["name"] = Candidate(os.path.basename(inputs.directory) or "compozy", DEFAULT)
+        return Layer("default", entries)
+
+
+SOURCES: tuple[Source, ...] = (FlagSource(), EnvironmentSource(), DotenvSource(), FileSource(), DefaultSource())
+
+
+def _default(setting: Setting, directory: str) -> object:
+    if setting.type in ("list", "map"):
+        return setting.default
+    return from_yaml(setting, setting.default, str(setting.default), directory)
+
+
+def _syntax_problem(error: SyntaxProblem) -> Problem:
+    kind = "duplicate-key" if isinstance(error, DuplicateKeyProblem) else "syntax"
+    facts = {"reason": error.reason, "fix": error.hint or ""}
+    return Problem(kind, "", Origin("file", error.place), facts)
+
+
+class _Variables:
+    """Variables for `${VAR}`: the environment first, then `.env`, which is read only when needed."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self.dotenv: Mapping[str, str] | None = None
+
+    def get(self, name: str) -> str | None:
+        found = self.inputs.environment.get(name)
+        if found is not None:
+            return found
+        if self.dotenv is None:
+            text = read_text(os.path.join(self.inputs.directory, ".env")) or ""
+            self.dotenv = {key: value for key, value, _ in dotenv_lines(text) if key and value is not None}
+        return self.dotenv.get(name)
+
+
+def dotenv_lines(text: str) -> list[tuple[str | None, str | None, int]]:
+    """Return name, value and line of each entry of a `.env` file; the name is None where a line is malformed."""
+    if not text:
+        return []
+    from io import StringIO
+
+    from dotenv.parser import parse_stream
+
+    found = []
+    for binding in parse_stream(StringIO(text)):
+        skipped = len(binding.original.string) - len(binding.original.string.lstrip("\n"))
+        if binding.key is not None or binding.error:
+            found.append((binding.key, binding.value, binding.original.line + skipped))
+    return found
+
+
+def read_text(file: str) -> str | None:
+    """Return the text of `file`, or None when it is missing or not UTF-8 text."""
+    try:
+        with open(file, encoding="utf-8-sig") as stream:
+            return stream.read()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def take_variable(
+    contents: Contents, registry: Registry, name: str, text: str, origin: Origin, inputs: Inputs
+) -> None:
+    """Put one environment variable where it belongs: a setting, a problem, or nowhere."""
+    path = registry.by_env.get(name)
+    if path is not None:
+        take_text(contents, registry, registry.settings[path], text, origin, inputs)
+    elif name.startswith(_OURS) and not name.startswith(_FOR_TESTS):
+        suggestion = closest(name, registry.by_env) or ""
+        contents.problems.append(Problem("unknown-variable", name, origin, {"suggestion": suggestion}))
+
+
+def take_text(
+    contents: Contents, registry: Registry, setting: Setting, text: str, origin: Origin, inputs: Inputs
+) -> None:
+    """Parse `text` for `setting` and note the candidate or the problem; lists and maps are YAML."""
+    try:
+        if setting.type in ("list", "map"):
+            candidate = _structured(contents, registry, setting, text, origin, inputs)
+        else:
+            candidate = Candidate(from_text(setting, text, inputs.directory), origin)
+    except ValueError as error:
+        shown = "" if setting.secret else f'"{text}"'
+        contents.problems.append(Problem("type", setting.path, origin, {"expected": str(error), "value": shown}))
+        return
+    if candidate is None or (text == "" and setting.type not in ("text", "url", "path")):
+        return
+    contents.entries[setting.path] = candidate
+    for path, part in zip(setting.splits, split_address(text), strict=False):
+        if part is not None:
+            take_text(contents, registry, registry.settings[path], part, origin, inputs)
+
+
+def _structured(
+    contents: Contents, registry: Registry, setting: Setting, text: str, origin: Origin, inputs: Inputs
+) -> Candidate | None:
+    try:
+        node = read_document(text, origin.name or origin.kind)
+    except SyntaxProblem as error:
+        raise ValueError(f"expected a {setting.type} in YAML ({error.reason})") from error
+    reader = DocumentReader(registry, inputs.environment.get, inputs.directory)
+    reader.leaf(setting.path, setting, node, node.place)
+    contents.problems += [Problem(item.kind, item.key, origin, item.facts) for item in reader.contents.problems]
+    found = reader.contents.entries.get(setting.path)
+    return Candidate(found.value, origin) if found else None
+
+
+def make_inputs(
+    environment: Mapping[str, str],
+    *,
+    directory: str | None = None,
+    file: str | None = None,
+    flags: Mapping[str, str] | None = None,
+    flag_names: Mapping[str, str] | None = None,
+) -> Inputs:
+    """Find the configuration file and the anchor of relative paths.
+
+    `file` is used as given; else `compozy.yaml` is looked for from `directory` (the process's when None) upwards.
+
+    Raises:
+        UsageError: `file` or `directory` does not exist.
+    """
+    start = os.path.abspath(directory or os.getcwd())
+    if not os.path.isdir(start):
+        raise UsageError(f"directory {directory} does not exist", hint="create it, or name another one with --cwd")
+    if file is not None:
+        found: str | None = os.path.abspath(os.path.join(start, file))
+        if not os.path.isfile(str(found)):
+            raise UsageError(f"configuration file {file} does not exist", hint="check the path, or leave --config away")
+    else:
+        found = find_file(start)
+    anchor = os.path.dirname(found) if found else start
+    return Inputs(anchor, found, flags or {}, environment, flag_names or {})

@@ -1,0 +1,70 @@
+"""What the store keeps, as frozen records.
+
+What comes in: nothing. What goes out: `Execution` and `StoredWorkflow` with their JSON forms. Times are
+UTC in ISO 8601 with microseconds and `Z`, so that their text order is their order in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+RUNNING = "running"
+FINISHED = ("completed", "failed", "canceled", "terminated", "timed_out")
+STATUSES = (RUNNING, *FINISHED)
+
+
+def timestamp(moment: datetime | None = None) -> str:
+    """Return `moment` (default: now) as the store writes it.
+
+    >>> timestamp(datetime(2025, 1, 2, 3, 4, 5, 678, tzinfo=UTC))
+    '2025-01-02T03:04:05.000678Z'
+    """
+    at = (moment or datetime.now(UTC)).astimezone(UTC)
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of a workflow; `status` is one of `STATUSES`, `output` is None until it completed."""
+
+    id: str
+    workflow: str
+    version: str
+    status: str
+    input: Mapping[str, Any]
+    started_at: str
+    finished_at: str | None = None
+    output: Any = None
+    error: str | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether the status is final."""
+        return self.status in FINISHED
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as the command line and the HTTP interface print it."""
+        return {
+            "id": self.id,
+            "workflow": self.workflow,
+            "version": self.version,
+            "status": self.status,
+            "input": dict(self.input),
+            "output": self.output,
+            "error": self.error,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWorkflow:
+    """A workflow definition that was imported; `definition` is its plain JSON form."""
+
+    id: str
+    version: str
+    definition: Mapping[str, Any]
+    imported_at: str

@@ -1,0 +1,22 @@
+"""The failure of a component that is provisioned but does not answer now.
+
+What comes in: the component's name and a reason without secrets. What goes out: one error that the
+command line prints and the HTTP interface turns into 503; nothing here retries.
+"""
+
+from __future__ import annotations
+
+from compozy.errors import DriverError
+
+
+class UnavailableError(DriverError):
+    """A component is out of reach for now; `component` is `database`, `temporal` or `redis`."""
+
+    id = "component.unavailable"
+
+    def __init__(self, component: str, reason: str) -> None:
+        super().__init__(
+            f"{component} is not available: {reason}", hint="try again; `compozy status` shows its health"
+        )
+        self.component = component
+        self.detail = reason

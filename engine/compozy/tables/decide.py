@@ -1,0 +1,179 @@
+"""Compile tables once, then decide by looking values up, never by scanning rows.
+
+What comes in: tables and the caller's catalogue; later, column values. What goes out: decisions with
+the rows behind them, and near misses on request. It must not fetch a column's value itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from compozy.errors import RuleTableError
+from compozy.tables.cells import condition_data, scalar_words
+from compozy.tables.index import ColumnIndex, build_index
+from compozy.tables.link import Fault, fault_lines, link_tables
+from compozy.tables.problems import did_you_mean
+from compozy.tables.table import Catalogue, Decision, Domain, NearMiss, Row, Scalar, Table
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledTable:
+    """A table with the index of each column; bit i of every set is row i."""
+
+    table: Table
+    columns: tuple[tuple[str, ColumnIndex], ...]
+    everything: int
+    hit: str
+
+    def matching(self, inputs: Mapping[str, Scalar]) -> int:
+        """Return the rows whose every cell holds, as a bit set."""
+        rows = self.everything
+        for name, index in self.columns:
+            rows &= index.rows_at(inputs[name])
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """Tables ready to decide; `order` is an order in which every table comes after what it reads.
+
+    `faults` is empty unless the set was linked leniently; then only verification may use it.
+    """
+
+    tables: Mapping[str, Table]
+    order: tuple[str, ...]
+    domains: Mapping[str, Mapping[str, Domain]]
+    compiled: Mapping[str, CompiledTable]
+    faults: tuple[Fault, ...] = ()
+
+    def decide(self, table_id: str, inputs: Mapping[str, Scalar]) -> Decision:
+        """Decide one table for the values of its columns; `None` is unset, other keys are ignored.
+
+        Raises:
+            RuleTableError: there is no such table, a column has no value, no row of a `unique` or
+                `first` table matches, or several rows of a `unique` table match and disagree.
+        """
+        compiled = self.compiled.get(table_id)
+        if compiled is None:
+            raise RuleTableError([f'there is no table "{table_id}"{did_you_mean(table_id, self.tables)}'])
+        try:
+            given = {name: inputs[name] for name, _ in compiled.columns}
+        except KeyError as error:
+            raise RuleTableError(
+                [f'table "{table_id}" needs a value for its input "{error.args[0]}"']
+            ) from error
+        matching = compiled.matching(given)
+        if compiled.hit == "collect":
+            return Decision(table_id, rows_of(compiled.table, matching), given, {})
+        row = _single_row(compiled, matching, given)
+        return Decision(table_id, (row,), given, row.then)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that decides, in hexadecimal; places and comments do not count."""
+        content = [
+            (_content(table), sorted_domains(self.domains[name])) for name, table in self.tables.items()
+        ]
+        return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+def compile_tables(tables: Iterable[Table], catalogue: Catalogue) -> RuleSet:
+    """Link and compile tables so that they can decide.
+
+    Raises:
+        RuleTableError: names every unknown setting, decision and value, and every circle of tables.
+    """
+    ruleset = compile_leniently(tables, catalogue)
+    if ruleset.faults:
+        raise RuleTableError(fault_lines(ruleset.faults))
+    return ruleset
+
+
+def compile_leniently(tables: Iterable[Table], catalogue: Catalogue) -> RuleSet:
+    """Link and compile tables even when they are faulty, so that verification can report everything."""
+    by_id = {table.id: table for table in tables}
+    links = link_tables(by_id, catalogue)
+    compiled = {name: _compile(table) for name, table in by_id.items()}
+    return RuleSet(by_id, links.order, links.domains, compiled, links.faults)
+
+
+def _compile(table: Table) -> CompiledTable:
+    columns = tuple((c.name, build_index(row.condition(c.name) for row in table.rows)) for c in table.columns)
+    return CompiledTable(table, columns, (1 << len(table.rows)) - 1, table.hit)
+
+
+def rows_of(table: Table, mask: int) -> tuple[Row, ...]:
+    """Return the rows of a bit set, in order."""
+    rows = []
+    while mask:
+        lowest = mask & -mask
+        rows.append(table.rows[lowest.bit_length() - 1])
+        mask ^= lowest
+    return tuple(rows)
+
+
+def _single_row(compiled: CompiledTable, matching: int, inputs: Mapping[str, Scalar]) -> Row:
+    table = compiled.table
+    if not matching:
+        raise RuleTableError([f'{table.place}: no row of table "{table.id}" matches {_inputs_words(inputs)}'])
+    lowest = matching & -matching
+    if compiled.hit == "unique" and lowest != matching:
+        rows = rows_of(table, matching)
+        if any(row.outcome() != rows[0].outcome() for row in rows):
+            names = " and ".join(f'"{row.id}" ({row.place})' for row in rows)
+            reason = f'rows {names} of table "{table.id}" disagree about {_inputs_words(inputs)}'
+            raise RuleTableError([f"{table.place}: {reason}"])
+    return table.rows[lowest.bit_length() - 1]
+
+
+def _inputs_words(inputs: Mapping[str, Scalar]) -> str:
+    return ", ".join(f"{name}: {scalar_words(value)}" for name, value in inputs.items()) or "its inputs"
+
+
+def near_misses(ruleset: RuleSet, decision: Decision) -> tuple[NearMiss, ...]:
+    """Return the rows of which exactly one cell failed, in the order of the table."""
+    compiled = ruleset.compiled[decision.table]
+    once = twice = 0
+    failing = []
+    for name, index in compiled.columns:
+        failed = compiled.everything & ~index.rows_at(decision.inputs[name])
+        twice |= once & failed
+        once |= failed
+        failing.append((name, failed))
+    misses = [
+        (number, name)
+        for name, failed in failing
+        for number in _bits(failed & ~twice)
+    ]  # fmt: skip
+    return tuple(_near_miss(compiled.table.rows[number], name, decision) for number, name in sorted(misses))
+
+
+def _near_miss(row: Row, column: str, decision: Decision) -> NearMiss:
+    return NearMiss(row, column, row.condition(column), decision.inputs[column])
+
+
+def _bits(mask: int) -> list[int]:
+    return [number for number in range(mask.bit_length()) if mask >> number & 1]
+
+
+def _content(table: Table) -> tuple[object, ...]:
+    rows = [
+        (
+            row.id,
+            [(name, condition_data(c)) for name, c in row.when.items()],
+            dict(row.then),
+            row.because,
+            row.body,
+        )
+        for row in table.rows
+    ]
+    columns = [(column.name, str(column.source)) for column in table.columns]
+    outputs, sets = sorted_domains(table.outputs), sorted(table.sets.items())
+    return (table.id, table.stage, table.hit, table.about, table.for_each, columns, outputs, sets, rows)
+
+
+def sorted_domains(domains: Mapping[str, Domain]) -> list[tuple[str, str]]:
+    """Return domains by name in a form whose text is stable."""
+    return sorted((name, repr(domain)) for name, domain in domains.items())

@@ -1,0 +1,198 @@
+"""Link tables with each other and with what the caller's catalogue knows.
+
+What comes in: tables and a catalogue. What goes out: the domain of every column, the order in which
+tables decide, and the faults that keep them from being used. It must not look at combinations of
+cells; verification does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from compozy.tables.cells import condition_words, scalar_words
+from compozy.tables.problems import did_you_mean
+from compozy.tables.table import Catalogue, Column, Condition, Domain, Place, Row, Scalar, Source, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a table cannot be used: a stable kind, the table's id, places and the reason."""
+
+    kind: str
+    table: str
+    places: tuple[Place, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.places[0]}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Domains by table and column, table ids in order of evaluation, and the faults found."""
+
+    domains: Mapping[str, Mapping[str, Domain]]
+    order: tuple[str, ...]
+    faults: tuple[Fault, ...]
+
+
+def link_tables(tables: Mapping[str, Table], catalogue: Catalogue) -> Links:
+    """Find each column's domain and the order of the tables; never fails, but lists faults."""
+    faults: list[Fault] = []
+    domains: dict[str, dict[str, Domain]] = {}
+    for table in tables.values():
+        domains[table.id] = {c.name: _domain(table, c, tables, catalogue, faults) for c in table.columns}
+        _check_targets(table, catalogue, faults)
+        for row in table.rows:
+            _check_cells(table, row, domains[table.id], faults)
+    order = _order(tables, faults)
+    return Links(domains, order, tuple(faults))
+
+
+def feeders(table: Table) -> tuple[str, ...]:
+    """Return the ids of the tables whose decisions a table reads, in order of its columns."""
+    return tuple(dict.fromkeys(c.source.ref for c in table.columns if c.source.kind == "decision"))
+
+
+# domains
+
+
+def _domain(
+    table: Table, column: Column, tables: Mapping[str, Table], catalogue: Catalogue, faults: list[Fault]
+) -> Domain:
+    if column.source.kind == "decision":
+        reason, domain = _decision_domain(table, column.source, tables)
+        kind = "unknown-decision"
+    else:
+        domain = catalogue.domain(column.source)
+        kind, reason = "unknown-input", f'there is no {column.source}, which input "{column.name}" reads'
+    if domain is None:
+        faults.append(Fault(kind, table.id, (column.place,), reason))
+        return _guessed_domain(table, column)
+    return domain
+
+
+def _decision_domain(table: Table, source: Source, tables: Mapping[str, Table]) -> tuple[str, Domain | None]:
+    feeder = tables.get(source.ref)
+    if feeder is None:
+        return f'there is no table "{source.ref}"{did_you_mean(source.ref, tables)}', None
+    if feeder.hit == "collect":
+        return f'table "{source.ref}" collects rows and has no single decision to read', None
+    if feeder.for_each is not None and feeder.for_each != table.for_each:
+        return f'table "{source.ref}" decides for each of {feeder.for_each}; this table does not', None
+    name = decision_output(source, feeder)
+    if name not in feeder.outputs:
+        known = ", ".join(feeder.outputs)
+        asked = f'has no output "{name}"' if name else "has several outputs; say which with `output`"
+        return f'table "{source.ref}" {asked} (outputs: {known})', None
+    return "", _produced_domain(feeder, name)
+
+
+def decision_output(source: Source, feeder: Table) -> str:
+    """Return the output that a decision input reads, empty when it must be named and is not."""
+    if source.output is not None:
+        return source.output
+    return next(iter(feeder.outputs)) if len(feeder.outputs) == 1 else ""
+
+
+def _produced_domain(feeder: Table, output: str) -> Domain:
+    domain = feeder.outputs[output]
+    if domain.kind == "finite":
+        return domain
+    # Rows hold constants, so what text or numbers a table decides is a short list as well.
+    return Domain.finite(row.then[output] for row in feeder.rows if output in row.then)
+
+
+def _guessed_domain(table: Table, column: Column) -> Domain:
+    conditions = [row.condition(column.name) for row in table.rows]
+    if any(condition.intervals for condition in conditions):
+        return Domain.number(optional=True)
+    values = [value for condition in conditions for value in condition.values]
+    if all(isinstance(value, str) for value in values):
+        return Domain.text(optional=True)
+    return Domain.finite([*values, None])
+
+
+# cells and targets
+
+
+def _check_cells(table: Table, row: Row, domains: Mapping[str, Domain], faults: list[Fault]) -> None:
+    for name, condition in row.when.items():
+        domain = domains[name]
+        place = row.cells.get(name, row.place)
+        for value in _outside(condition, domain):
+            legal = _legal(value, domain)
+            reason = f'row "{row.id}": {scalar_words(value)} is not a value of input "{name}"{legal}'
+            faults.append(Fault("unknown-value", table.id, (place,), reason))
+        if condition.intervals and not _has_numbers(domain):
+            words = condition_words(Condition.of(intervals=condition.intervals))
+            reason = f'row "{row.id}": input "{name}" is no number, so the range {words} never holds'
+            faults.append(Fault("unknown-value", table.id, (place,), reason))
+
+
+def _outside(condition: Condition, domain: Domain) -> list[Scalar]:
+    # `unset` on a value that is always set is left alone: `not: [a, unset]` is a sensible habit.
+    return [value for value in condition.values if not domain.contains(value)]
+
+
+def _has_numbers(domain: Domain) -> bool:
+    numbers = (isinstance(value, int | float) and not isinstance(value, bool) for value in domain.values)
+    return domain.kind == "number" or any(numbers)
+
+
+def _legal(value: Scalar, domain: Domain) -> str:
+    if domain.kind == "finite":
+        return did_you_mean(value, [scalar_words(legal) for legal in domain.values])
+    return f" (a {domain.kind})"
+
+
+def _check_targets(table: Table, catalogue: Catalogue, faults: list[Fault]) -> None:
+    if table.for_each is not None:
+        return
+    for output, target in table.sets.items():
+        if catalogue.domain(Source("setting", target)) is None:
+            reason = f'there is no setting {target}, which output "{output}" would set'
+            faults.append(Fault("unknown-input", table.id, (table.place,), reason))
+
+
+# order
+
+
+def _order(tables: Mapping[str, Table], faults: list[Fault]) -> tuple[str, ...]:
+    waiting = {name: {ref for ref in feeders(table) if ref in tables} for name, table in tables.items()}
+    order: list[str] = []
+    while waiting:
+        ready = [name for name, needs in waiting.items() if not needs]
+        if not ready:
+            _report_cycles(waiting, tables, faults)
+            break
+        order += ready
+        waiting = {name: needs - set(ready) for name, needs in waiting.items() if name not in ready}
+    return tuple(order)
+
+
+def _report_cycles(waiting: Mapping[str, set[str]], tables: Mapping[str, Table], faults: list[Fault]) -> None:
+    seen: set[str] = set()
+    for start in waiting:
+        path = _cycle_from(start, waiting)
+        if seen.isdisjoint(path):
+            places = tuple(tables[name].place for name in path)
+            reason = "tables decide in a circle: " + " <- ".join([*path, path[0]])
+            faults.append(Fault("cycle", path[0], places, reason))
+        seen.update(path)
+
+
+def _cycle_from(start: str, waiting: Mapping[str, set[str]]) -> list[str]:
+    # Every waiting table needs a waiting one, so walking on must come round.
+    path = [start]
+    while True:
+        following = min(name for name in waiting[path[-1]] if name in waiting)
+        if following in path:
+            return path[path.index(following) :]
+        path.append(following)
+
+
+def fault_lines(faults: Iterable[Fault]) -> list[str]:
+    """Return the faults as lines `file:line:column: reason`, in the order of the files."""
+    return [str(fault) for fault in sorted(faults, key=lambda fault: (fault.places[0], fault.reason))]

@@ -1,0 +1,170 @@
+"""Merge rule packs: blocks that extend a table join the block that defines it.
+
+What comes in: blocks, which are YAML mappings with either `table` or `extends`. What goes out: one
+merged block a table, with its rows in order. It reads only what merging needs; everything else is
+read afterwards, as if one author had written the whole table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from compozy.document import Node, Place
+from compozy.tables.problems import Problems, did_you_mean
+
+EXTENSION_KEYS = ("extends", "about", "inputs", "values", "rows")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A mapping of a rule file that defines (`extends` is false) or extends the table `name`."""
+
+    name: str
+    node: Node
+    place: Place
+    extends: bool
+
+
+@dataclass(slots=True)
+class Merged:
+    """A table's defining block, the rows of all packs in order, and what the packs add to it."""
+
+    block: Block
+    rows: list[Node]
+    inputs: dict[str, Node] = field(default_factory=dict)
+    input_places: dict[str, Place] = field(default_factory=dict)
+    values: list[tuple[str, Place, Node]] = field(default_factory=list)
+
+
+def merge_blocks(blocks: Iterable[Block], problems: Problems) -> list[Merged]:
+    """Merge extensions into the tables that they name; conflicts are noted with both files."""
+    blocks = list(blocks)
+    merged: dict[str, Merged] = {}
+    for block in (b for b in blocks if not b.extends):
+        _define(block, merged, problems)
+    for block in (b for b in blocks if b.extends):
+        if block.name in merged:
+            _extend(merged[block.name], block, problems)
+        else:
+            hint = did_you_mean(block.name, merged)
+            problems.add(block.place, f'extends the table "{block.name}", which does not exist{hint}')
+    for table in merged.values():
+        table.rows = _order_rows(table.rows, table.block, problems)
+    return list(merged.values())
+
+
+def _define(block: Block, merged: dict[str, Merged], problems: Problems) -> None:
+    first = merged.get(block.name)
+    if first is not None:
+        problems.add(block.place, f'table "{block.name}" is already defined at {first.block.place}')
+        return
+    table = Merged(block, mappings(block.node, "rows", problems))
+    for row in table.rows:
+        for key in ("replaces", "before"):
+            if key in row.value:
+                problems.add(
+                    row.keys[key] if row.keys else row.place, f"`{key}` belongs to a block that `extends`"
+                )
+    _add_inputs(table, block, problems)
+    merged[block.name] = table
+
+
+def _extend(table: Merged, block: Block, problems: Problems) -> None:
+    problems.unknown_keys(block.node, EXTENSION_KEYS, "a block that extends a table")
+    table.rows += mappings(block.node, "rows", problems)
+    _add_inputs(table, block, problems)
+    values = block.node.value.get("values")
+    if values is None or not problems.require(
+        isinstance(values.value, dict), values.place, "`values` must map outputs to lists of further values"
+    ):
+        return
+    table.values += [(name, values.keys[name], node) for name, node in values.value.items()]
+
+
+def _add_inputs(table: Merged, block: Block, problems: Problems) -> None:
+    inputs = block.node.value.get("inputs")
+    if inputs is None:
+        return
+    if not problems.require(isinstance(inputs.value, dict), inputs.place, "`inputs` must be a mapping"):
+        return
+    for name, node in inputs.value.items():
+        place = inputs.keys[name]
+        if name in table.inputs:
+            first = table.input_places[name]
+            problems.add(place, f'table "{block.name}" already has the input "{name}" at {first}')
+            continue
+        table.inputs[name] = node
+        table.input_places[name] = place
+
+
+def mappings(node: Node, key: str, problems: Problems) -> list[Node]:
+    """Return the members of a list of mappings; what is not one is noted."""
+    listed = node.value.get(key)
+    if listed is None:
+        return []
+    if not problems.require(isinstance(listed.value, list), listed.place, f"`{key}` must be a list"):
+        return []
+    reason = f"each of `{key}` must be a mapping"
+    return [n for n in listed.value if problems.require(isinstance(n.value, dict), n.place, reason)]
+
+
+def text_of(row: Node, key: str) -> str | None:
+    """Return a text value of a mapping, or `None` where it is absent or something else."""
+    node = row.value.get(key)
+    return node.value if node is not None and isinstance(node.value, str) else None
+
+
+def _order_rows(rows: list[Node], block: Block, problems: Problems) -> list[Node]:
+    plain = [row for row in rows if "replaces" not in row.value]
+    replacing = [row for row in rows if "replaces" in row.value]
+    ordered = [row for row in plain if "before" not in row.value]
+    for row in (row for row in plain if "before" in row.value):
+        _insert(row, ordered, block, problems)
+    replaced = _replace(replacing, ordered, block, problems)
+    final = [replaced.get(index, row) for index, row in enumerate(ordered)]
+    _check_ids(final, block, problems)
+    return final
+
+
+def _insert(row: Node, ordered: list[Node], block: Block, problems: Problems) -> None:
+    index = _index_of(row, "before", ordered, block, problems)
+    ordered.insert(len(ordered) if index is None else index, row)
+
+
+def _replace(rows: list[Node], ordered: list[Node], block: Block, problems: Problems) -> Mapping[int, Node]:
+    replaced: dict[int, Node] = {}
+    for row in rows:
+        index = _index_of(row, "replaces", ordered, block, problems)
+        if index is None:
+            continue
+        if index in replaced:
+            target = text_of(row, "replaces")
+            first = replaced[index].place
+            problems.add(row.place, f'row "{target}" of table "{block.name}" is already replaced at {first}')
+            continue
+        replaced[index] = row
+    return replaced
+
+
+def _index_of(row: Node, key: str, ordered: list[Node], block: Block, problems: Problems) -> int | None:
+    ids = [text_of(other, "id") for other in ordered]
+    target = text_of(row, key)
+    if target in ids and target is not None:
+        return ids.index(target)
+    known = did_you_mean(target, [name for name in ids if name])
+    place = row.value[key].place
+    problems.add(place, f'`{key}` names the row "{target}", which table "{block.name}" does not have{known}')
+    return None
+
+
+def _check_ids(rows: list[Node], block: Block, problems: Problems) -> None:
+    seen: dict[str, Node] = {}
+    for row in rows:
+        row_id = text_of(row, "id")
+        if row_id is None:
+            continue
+        first = seen.setdefault(row_id, row)
+        if first is not row:
+            reason = f'row "{row_id}" of table "{block.name}" already exists at {first.place}'
+            problems.add(row.value["id"].place, reason)

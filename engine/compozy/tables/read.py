@@ -1,0 +1,312 @@
+"""Read decision tables from YAML, and report everything that is wrong with them at once.
+
+What comes in: names and texts of rule files, shipped ones and packs alike. What goes out: `Table`s,
+merged and checked in themselves. It must not ask what a setting is; linking does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from compozy.document import Node, Place, Scalar, read_document
+from compozy.errors import SyntaxProblem
+from compozy.tables.cells import CellError, parse_condition, scalar_words
+from compozy.tables.packs import Block, Merged, mappings, merge_blocks, text_of
+from compozy.tables.problems import Problems, did_you_mean
+from compozy.tables.table import Column, Condition, Domain, Row, Source, Table
+
+_TABLE_KEYS = ("table", "stage", "about", "hit", "for_each", "inputs", "outputs", "sets", "rows")
+_ROW_KEYS = ("id", "when", "then", "because", "finding", "replaces", "before")
+_HITS = ("unique", "first", "collect")
+_KINDS = ("setting", "machine", "item", "decision")
+_OUTPUT_WORDS = ("text", "number", "boolean")
+
+
+def read_tables(files: Iterable[tuple[str, str]]) -> tuple[Table, ...]:
+    """Read the tables of files given as (name, text), packs after what they extend or before.
+
+    Raises:
+        RuleTableError: names every problem of every file as `file:line:column: reason`.
+    """
+    problems = Problems()
+    blocks = [block for name, text in files for block in _read_blocks(name, text, problems)]
+    tables = [_Reader(merged, problems).table() for merged in merge_blocks(blocks, problems)]
+    problems.raise_if_any()
+    return tuple(tables)
+
+
+def _read_blocks(name: str, text: str, problems: Problems) -> list[Block]:
+    try:
+        document = read_document(text, name)
+    except SyntaxProblem as problem:
+        problems.add(problem.place, problem.reason)
+        return []
+    if not problems.require(
+        isinstance(document.value, dict), document.place, "a rule file must be a mapping"
+    ):
+        return []
+    if "tables" not in document.value:
+        nodes = [document] if document.value else []
+    else:
+        problems.unknown_keys(document, ("tables",), "a file of several tables")
+        nodes = mappings(document, "tables", problems)
+    return [block for block in (_block(node, problems) for node in nodes) if block]
+
+
+def _block(node: Node, problems: Problems) -> Block | None:
+    given = [key for key in ("table", "extends") if key in node.value]
+    if len(given) != 1:
+        problems.add(node.place, "needs either `table: <id>` or `extends: <id>`")
+        return None
+    name = text_of(node, given[0])
+    place = node.value[given[0]].place
+    if not problems.require(name, place, f"`{given[0]}` must be the id of a table"):
+        return None
+    return Block(str(name), node, place, given[0] == "extends")
+
+
+class _Reader:
+    """Turns one merged block into a `Table`."""
+
+    def __init__(self, merged: Merged, problems: Problems) -> None:
+        self._merged = merged
+        self._node = merged.block.node
+        self._place = merged.block.place
+        self._problems = problems
+        self._hit = ""
+        self._columns: dict[str, Column] = {}
+        self._outputs: dict[str, Domain] = {}
+
+    def table(self) -> Table:
+        self._problems.unknown_keys(self._node, _TABLE_KEYS, "a table")
+        self._hit = self._read_hit()
+        for_each = self._text("for_each") or None
+        self._columns = self._read_columns(for_each)
+        self._outputs = self._read_outputs()
+        rows = tuple(self._row(node) for node in self._merged.rows)
+        return Table(
+            id=self._merged.block.name,
+            stage=self._text("stage"),
+            hit=self._hit,
+            about=self._text("about"),
+            for_each=for_each,
+            columns=tuple(self._columns.values()),
+            outputs={name: _widened(domain, name, rows) for name, domain in self._outputs.items()},
+            sets=self._read_sets(),
+            rows=rows,
+            place=self._place,
+        )
+
+    def _text(self, key: str) -> str:
+        node = self._node.value.get(key)
+        if node is None:
+            return ""
+        self._problems.require(isinstance(node.value, str), node.place, f"`{key}` must be text")
+        return str(node.value)
+
+    def _read_hit(self) -> str:
+        hit = self._text("hit")
+        if hit not in _HITS:
+            place = self._node.value["hit"].place if "hit" in self._node.value else self._place
+            known = f'unknown hit policy "{hit}"{did_you_mean(hit, _HITS)}'
+            self._problems.add(place, known if hit else f"needs `hit`: one of {', '.join(_HITS)}")
+        return hit
+
+    # columns
+
+    def _read_columns(self, for_each: str | None) -> dict[str, Column]:
+        columns: dict[str, Column] = {}
+        taken: dict[Source, str] = {}
+        for name, node in self._merged.inputs.items():
+            place = self._merged.input_places[name]
+            source = self._source(node, for_each)
+            if source is None:
+                source = Source("unknown", name)
+            other = taken.setdefault(source, name)
+            self._problems.require(other == name, place, f'input "{name}" reads the same as input "{other}"')
+            columns[name] = Column(name, source, place)
+        return columns
+
+    def _source(self, node: Node, for_each: str | None) -> Source | None:
+        kinds = [key for key in _KINDS if isinstance(node.value, dict) and key in node.value]
+        if len(kinds) != 1:
+            self._problems.add(node.place, f"an input needs exactly one of {', '.join(_KINDS)}")
+            return None
+        kind = kinds[0]
+        known = (kind, "output") if kind == "decision" else (kind, "view")
+        self._problems.unknown_keys(node, known, f"an input of kind {kind}")
+        ref = self._member(node, kind)
+        if kind == "item" and for_each is None:
+            self._problems.add(node.place, "an `item` needs a table with `for_each`")
+        each = for_each if kind == "item" else None
+        return Source(
+            kind, ref, self._member(node, "view") or None, self._member(node, "output") or None, each
+        )
+
+    def _member(self, node: Node, key: str) -> str:
+        member = node.value.get(key)
+        if member is None:
+            return ""
+        self._problems.require(text_of(node, key), member.place, f"`{key}` must be text")
+        return str(member.value)
+
+    # outputs
+
+    def _read_outputs(self) -> dict[str, Domain]:
+        node = self._node.value.get("outputs")
+        if node is None or not isinstance(node.value, dict):
+            if node is not None or self._hit in ("unique", "first"):
+                self._problems.add(node.place if node else self._place, "`outputs` must map names to domains")
+            return {}
+        outputs = {name: self._output(name, domain) for name, domain in node.value.items()}
+        for name, place, values in self._merged.values:
+            self._widen(name, place, values, outputs)
+        return outputs
+
+    def _output(self, name: str, node: Node) -> Domain:
+        if isinstance(node.value, list) and node.value:
+            return Domain.finite(self._scalars(node))
+        word = node.value if node.value in _OUTPUT_WORDS else None
+        self._problems.require(
+            word,
+            node.place,
+            f'output "{name}" must be a list of values, or one of {", ".join(_OUTPUT_WORDS)}',
+        )
+        if word == "number":
+            return Domain.number()
+        return Domain.boolean() if word == "boolean" else Domain.text()
+
+    def _widen(self, name: str, place: Place, node: Node, outputs: dict[str, Domain]) -> None:
+        table = self._merged.block.name
+        if name not in outputs:
+            self._problems.add(place, f'table "{table}" has no output "{name}"{did_you_mean(name, outputs)}')
+            return
+        domain = outputs[name]
+        if domain.kind != "finite" or not isinstance(node.value, list):
+            self._problems.add(place, f'only a listed output can be widened, by a list; "{name}" cannot')
+            return
+        values: list[Scalar] = [*domain.values, *([None] if domain.optional else [])]
+        outputs[name] = Domain.finite([*values, *self._scalars(node)])
+
+    def _scalars(self, node: Node) -> list[Scalar]:
+        for item in node.value:
+            nested = isinstance(item.value, dict | list)
+            self._problems.require(not nested, item.place, "a single value is expected here")
+        return [item.value for item in node.value if not isinstance(item.value, dict | list)]
+
+    def _read_sets(self) -> Mapping[str, str]:
+        node = self._node.value.get("sets")
+        if node is None:
+            return {}
+        if not self._problems.require(
+            isinstance(node.value, dict), node.place, "`sets` must map outputs to keys"
+        ):
+            return {}
+        for name in node.value:
+            known = did_you_mean(name, self._outputs)
+            self._problems.require(
+                name in self._outputs, node.keys[name], f'`sets` names "{name}", which is no output{known}'
+            )
+        return {name: str(target.value) for name, target in node.value.items()}
+
+    # rows
+
+    def _row(self, node: Node) -> Row:
+        self._problems.unknown_keys(node, _ROW_KEYS, "a row")
+        row_id = text_of(node, "id") or ""
+        self._problems.require(row_id, node.place, "a row needs an `id`")
+        when, cells = self._conditions(node)
+        row = Row(
+            id=row_id,
+            when=when,
+            then=self._then(node),
+            because=text_of(node, "because") or "",
+            place=node.value["id"].place if row_id else node.place,
+            body=self._body(node),
+            replaces=text_of(node, "replaces"),
+            cells=cells,
+        )
+        self._check_row(row, node)
+        return row
+
+    def _check_row(self, row: Row, node: Node) -> None:
+        if self._hit == "collect":
+            holds = "then" in node.value or "finding" in node.value
+            self._problems.require(holds, row.place, f'row "{row.id}" needs `then` or `finding`')
+            return
+        if "then" not in node.value:
+            self._problems.add(row.place, f'row "{row.id}" needs `then`')
+        for name in self._outputs if "then" in node.value else ():
+            given = name in row.then
+            self._problems.require(given, row.place, f'row "{row.id}" gives no value for output "{name}"')
+        self._problems.require(
+            row.because, row.place, f'row "{row.id}" needs `because`: say why in one sentence'
+        )
+
+    def _conditions(self, node: Node) -> tuple[dict[str, Condition], dict[str, Place]]:
+        conditions: dict[str, Condition] = {}
+        places: dict[str, Place] = {}
+        for name, cell in self._members(node, "when", self._columns, "input").items():
+            try:
+                conditions[name] = parse_condition(cell)
+                places[name] = cell.place
+            except CellError as error:
+                self._problems.add(error.place, error.reason)
+        return conditions, places
+
+    def _then(self, node: Node) -> dict[str, Scalar]:
+        then: dict[str, Scalar] = {}
+        for name, value in self._members(node, "then", self._outputs, "output").items():
+            domain = self._outputs[name]
+            if self._is_legal(value.value, domain):
+                then[name] = value.value
+            else:
+                shown = value.value if isinstance(value.value, dict | list) else scalar_words(value.value)
+                legal = (
+                    did_you_mean(value.value, domain.values)
+                    if domain.kind == "finite"
+                    else f" ({domain.kind})"
+                )
+                self._problems.add(value.place, f'{shown} is not a value of output "{name}"{legal}')
+        return then
+
+    @staticmethod
+    def _is_legal(value: Any, domain: Domain) -> bool:
+        # The words text and number say nothing about unset: a null in a row makes the output optional.
+        if isinstance(value, dict | list):
+            return False
+        return domain.contains(value) or (value is None and domain.kind != "finite")
+
+    def _members(self, node: Node, key: str, known: Iterable[str], what: str) -> dict[str, Node]:
+        members = node.value.get(key)
+        if members is None:
+            return {}
+        if not self._problems.require(
+            isinstance(members.value, dict), members.place, f"`{key}` must be a mapping"
+        ):
+            return {}
+        names = list(known)
+        table = self._merged.block.name
+        for name in members.value:
+            hint = f'table "{table}" has no {what} "{name}"{did_you_mean(name, names)}'
+            self._problems.require(name in names, members.keys[name], hint)
+        return {name: value for name, value in members.value.items() if name in names}
+
+    def _body(self, node: Node) -> Mapping[str, Any]:
+        finding = node.value.get("finding")
+        if finding is None:
+            return {}
+        if not self._problems.require(
+            isinstance(finding.value, dict), finding.place, "`finding` must be a mapping"
+        ):
+            return {}
+        body: Mapping[str, Any] = finding.plain()
+        return body
+
+
+def _widened(domain: Domain, name: str, rows: Iterable[Row]) -> Domain:
+    unset = any(name in row.then and row.then[name] is None for row in rows)
+    if unset and domain.kind == "number":
+        return Domain.number(optional=True)
+    return Domain.text(optional=True) if unset and domain.kind == "text" else domain

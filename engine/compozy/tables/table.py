@@ -1,0 +1,325 @@
+"""The records of a decision table: domains, conditions, rows, tables and decisions.
+
+What comes in: nothing but constructor arguments. What goes out: frozen records that every other
+module of the package reads. It must not read files, and knows no setting of Compozy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeAlias, TypeGuard
+
+from compozy.document import Place, Scalar
+
+__all__ = [
+    "ANY", "SET", "UNSET", "Catalogue", "Column", "Condition", "Decision", "Domain", "Interval", "NearMiss",
+    "Place", "Row", "Scalar", "Source", "Table", "identity", "is_number",
+]  # fmt: skip
+
+Identity: TypeAlias = tuple[bool, Scalar]
+
+
+def identity(value: Scalar) -> Identity:
+    """Return a key under which `True` differs from `1`, and `1` equals `1.0`.
+
+    >>> identity(True) == identity(1), identity(1) == identity(1.0)
+    (False, True)
+    """
+    return (value.__class__ is bool, value)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Tell whether a value is an integer or a float; booleans are not.
+
+    >>> is_number(1), is_number(True), is_number("1")
+    (True, False, False)
+    """
+    return value.__class__ is not bool and isinstance(value, int | float)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Numbers between `low` and `high`; `None` is unbounded, an open end is not inside."""
+
+    low: float | None = None
+    high: float | None = None
+    low_open: bool = False
+    high_open: bool = False
+
+    def contains(self, number: float) -> bool:
+        """Tell whether a number lies inside."""
+        above = self.low is None or number > self.low or (number == self.low and not self.low_open)
+        below = self.high is None or number < self.high or (number == self.high and not self.high_open)
+        return above and below
+
+    @property
+    def empty(self) -> bool:
+        """Whether no real number lies inside."""
+        if self.low is None or self.high is None:
+            return False
+        return self.low > self.high or (self.low == self.high and (self.low_open or self.high_open))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Condition:
+    """A cell in its closed form: listed values, disjoint intervals, unset; or everything but these.
+
+    A negated condition is the exact complement, so `not: memory` also holds for an unset value.
+    Build it with `Condition.of`, which removes repetitions and joins intervals.
+    """
+
+    values: tuple[Scalar, ...] = ()
+    intervals: tuple[Interval, ...] = ()
+    unset: bool = False
+    negated: bool = False
+
+    @classmethod
+    def of(cls, values: Iterable[Scalar] = (), intervals: Iterable[Interval] = ()) -> Condition:
+        """Build the condition that holds for any of the values (`None` is unset) or intervals.
+
+        >>> Condition.of(["a", None]).matches(None), Condition.of([1]).matches(True)
+        (True, False)
+        """
+        given = {identity(value): value for value in values}
+        joined = _joined(intervals)
+        kept = (v for v in given.values() if v is not None and not _within(v, joined))
+        return cls(tuple(kept), joined, (False, None) in given)
+
+    def inverted(self) -> Condition:
+        """Return the complement."""
+        return replace(self, negated=not self.negated)
+
+    def matches(self, value: Scalar) -> bool:
+        """Tell whether the condition holds for a value; `None` is unset."""
+        return self._lists(value) != self.negated
+
+    def _lists(self, value: Scalar) -> bool:
+        if value is None:
+            return self.unset
+        key = identity(value)
+        return any(identity(listed) == key for listed in self.values) or _within(value, self.intervals)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """A hashable form under which equal conditions are equal, and `True` differs from `1`."""
+        listed = frozenset(identity(value) for value in self.values)
+        return (listed, self.intervals, self.unset, self.negated)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Condition) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+def _within(value: Scalar, intervals: tuple[Interval, ...]) -> bool:
+    return bool(intervals) and is_number(value) and any(i.contains(value) for i in intervals)
+
+
+def _joined(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
+    given = sorted((i for i in intervals if not i.empty), key=_start)
+    joined: list[Interval] = []
+    for interval in given:
+        if joined and _touches(joined[-1], interval):
+            joined[-1] = _span(joined[-1], interval)
+        else:
+            joined.append(interval)
+    return tuple(joined)
+
+
+def _start(interval: Interval) -> tuple[float, bool]:
+    return (float("-inf") if interval.low is None else interval.low, interval.low_open)
+
+
+def _touches(first: Interval, second: Interval) -> bool:
+    if first.high is None or second.low is None:
+        return True
+    both_open = first.high_open and second.low_open
+    return second.low < first.high or (second.low == first.high and not both_open)
+
+
+def _span(first: Interval, second: Interval) -> Interval:
+    if first.high is None or second.high is None:
+        return replace(first, high=None, high_open=False)
+    if second.high > first.high:
+        return replace(first, high=second.high, high_open=second.high_open)
+    both_open = first.high_open and (second.high_open or second.high < first.high)
+    return replace(first, high_open=both_open)
+
+
+ANY = Condition(negated=True)
+SET = Condition(unset=True, negated=True)
+UNSET = Condition(unset=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """What a column or an output may be: `finite`, `text` or `number`, and whether it may be unset.
+
+    `values` are the legal values of a finite domain, in order, without `None`. `minimum` and
+    `maximum` (both inclusive) and `integer` belong to numbers.
+    """
+
+    kind: str
+    values: tuple[Scalar, ...] = ()
+    optional: bool = False
+    integer: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @classmethod
+    def finite(cls, values: Iterable[Scalar], *, optional: bool = False) -> Domain:
+        """Build a domain of listed values; a `None` among them makes it optional."""
+        given = {identity(value): value for value in values}
+        unset = given.pop((False, None), "absent") is None
+        return cls("finite", tuple(given.values()), optional or unset)
+
+    @classmethod
+    def boolean(cls, *, optional: bool = False) -> Domain:
+        """Build the domain of `False` and `True`."""
+        return cls("finite", (False, True), optional)
+
+    @classmethod
+    def text(cls, *, optional: bool = False) -> Domain:
+        """Build the domain of any text."""
+        return cls("text", (), optional)
+
+    @classmethod
+    def number(
+        cls,
+        *,
+        integer: bool = False,
+        minimum: float | None = None,
+        maximum: float | None = None,
+        optional: bool = False,
+    ) -> Domain:
+        """Build a domain of numbers between two inclusive bounds."""
+        return cls("number", (), optional, integer, minimum, maximum)
+
+    def contains(self, value: Scalar) -> bool:
+        """Tell whether a value is legal; `None` is unset.
+
+        >>> Domain.boolean().contains(1), Domain.number(integer=True, minimum=1).contains(80)
+        (False, True)
+        """
+        if value is None:
+            return self.optional
+        if self.kind == "finite":
+            return identity(value) in {identity(legal) for legal in self.values}
+        if self.kind == "text":
+            return isinstance(value, str)
+        return self._contains_number(value)
+
+    def _contains_number(self, value: Scalar) -> bool:
+        if not is_number(value):
+            return False
+        if self.integer and value != int(value):
+            return False
+        return Interval(self.minimum, self.maximum).contains(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a column's value comes from.
+
+    `kind` is `setting`, `machine`, `item` or `decision`; `ref` the path, fact, field or table. `view`
+    names a function of the value, `output` the output of the table, `each` the list an item is of.
+    """
+
+    kind: str
+    ref: str
+    view: str | None = None
+    output: str | None = None
+    each: str | None = None
+
+    def __str__(self) -> str:
+        of = f"{self.each}[]." if self.each else ""
+        part = f".{self.output}" if self.output else ""
+        return f"{self.kind} {of}{self.ref}{part}" + (f" ({self.view})" if self.view else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A named input of a table."""
+
+    name: str
+    source: Source
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A rule: when every cell holds, `then` are the outputs.
+
+    `body` is the plain content of `finding`, empty without one. `cells` holds the place of each
+    condition. A column without condition holds always.
+    """
+
+    id: str
+    when: Mapping[str, Condition]
+    then: Mapping[str, Scalar]
+    because: str
+    place: Place
+    body: Mapping[str, Any] = field(default_factory=dict)
+    replaces: str | None = None
+    cells: Mapping[str, Place] = field(default_factory=dict)
+
+    def condition(self, column: str) -> Condition:
+        """Return the condition on a column."""
+        return self.when.get(column, ANY)
+
+    def outcome(self) -> tuple[object, ...]:
+        """Return what the row decides in a form that can be compared."""
+        return (tuple(sorted((name, identity(value)) for name, value in self.then.items())), repr(self.body))
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A decision table; `hit` is `unique`, `first` or `collect`, `rows` are in order of authorship.
+
+    `sets` maps an output to whatever it derives and is not interpreted here. `for_each` names a list;
+    the table is then evaluated once for each of its elements.
+    """
+
+    id: str
+    stage: str
+    hit: str
+    about: str
+    for_each: str | None
+    columns: tuple[Column, ...]
+    outputs: Mapping[str, Domain]
+    sets: Mapping[str, str]
+    rows: tuple[Row, ...]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a table decided: the matching rows, the column values and the outputs.
+
+    With hit policy `collect` there are 0..n rows and `outputs` is empty: each row's `then` counts.
+    """
+
+    table: str
+    rows: tuple[Row, ...]
+    inputs: Mapping[str, Scalar]
+    outputs: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True, slots=True)
+class NearMiss:
+    """A row that would have matched but for one cell."""
+
+    row: Row
+    column: str
+    condition: Condition
+    value: Scalar
+
+
+class Catalogue(Protocol):
+    """Knows what columns may be; implemented by whoever owns the settings."""
+
+    def domain(self, source: Source) -> Domain | None:
+        """Return the domain of a setting, machine fact, item or view; `None` when there is no such thing."""
+        ...

@@ -1,0 +1,190 @@
+"""Read a workflow file into frozen records, or say everything that is wrong with it.
+
+What comes in: YAML text, or the same shape as JSON. What goes out: a `Definition`. Reading has no side
+effect: tools are not imported and templates are not rendered, only checked. The plain JSON form of a
+definition is what is stored, exported and handed to Temporal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compozy.document import Node, Place, read_document
+from compozy.errors import DefinitionError, NotFoundError
+from compozy.settings.values import parse_duration
+
+DEFAULT_VERSION = "0.1.0"
+DEFAULT_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A value that an execution is given; `required` ones have no default."""
+
+    name: str
+    default: Any = None
+    required: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a tool is tried; the pause grows by `backoff` from the initial to the longest interval."""
+
+    max_attempts: int = 3
+    initial_interval_s: float = 1.0
+    backoff: float = 2.0
+    max_interval_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One step: `aggregate` renders `output`, `basic` calls `tool` (module:function) with `arguments`.
+
+    `sleep_s` is a durable pause before it, `timeout_s` bounds one call of the tool.
+    """
+
+    id: str
+    type: str
+    sleep_s: float = 0.0
+    output: Any = None
+    tool: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    retry: Retry = Retry()
+    timeout_s: float = DEFAULT_TIMEOUT_S
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A workflow that can be run.
+
+    `inputs` is None when the file declares none: then any input is taken. `places` maps a path such as
+    `tasks.greet.output` to `line:column` in `file`; `plain` is the JSON form.
+    """
+
+    id: str
+    version: str
+    description: str
+    inputs: tuple[Input, ...] | None
+    tasks: tuple[Task, ...]
+    outputs: Mapping[str, Any]
+    file: str
+    plain: Mapping[str, Any]
+    places: Mapping[str, str]
+
+    def place(self, path: str) -> str:
+        """Return where `path` stands, as `file:line:column`, or the path itself when no line is known."""
+        found = self.places.get(path)
+        return f"{self.file}:{found}" if found else f"{self.file}: {path}"
+
+
+def load_definition(path: str | Path) -> Definition:
+    """Read and check the workflow file at `path`.
+
+    Raises:
+        NotFoundError: there is no such file.
+        SyntaxProblem: it is not YAML, or names a key twice.
+        DefinitionError: it is not a workflow; all problems at once.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise NotFoundError("workflow file", str(path)) from error
+    except (UnicodeDecodeError, PermissionError) as error:
+        raise DefinitionError(str(path), [f"{path}: cannot be read: {error}"]) from error
+    return parse_definition(text, str(path))
+
+
+def parse_definition(text: str, file: str) -> Definition:
+    """Check the YAML `text` of a workflow; `file` is its name in messages.
+
+    Raises:
+        SyntaxProblem: the text is not YAML, or names a key twice.
+        DefinitionError: the text is not a workflow; all problems at once.
+    """
+    return _checked(read_document(text, file), file, lines=True)
+
+
+def definition_from_json(plain: Any, name: str) -> Definition:
+    """Check the JSON form of a workflow; `name` says in messages where it came from.
+
+    Raises:
+        DefinitionError: it is not a workflow; all problems at once.
+    """
+    return _checked(_node(plain, Place(name, 1, 1)), name, lines=False)
+
+
+def decode_definition(plain: Mapping[str, Any], file: str, places: Mapping[str, str]) -> Definition:
+    """Build the records of a definition that was checked before; takes what older versions wrote."""
+    inputs = plain.get("input")
+    return Definition(
+        id=plain["id"],
+        version=str(plain.get("version") or DEFAULT_VERSION),
+        description=plain.get("description") or "",
+        inputs=None if inputs is None else tuple(_input(name, value) for name, value in inputs.items()),
+        tasks=tuple(_task(task) for task in plain.get("tasks") or ()),
+        outputs=plain.get("outputs") or {},
+        file=file,
+        plain=plain,
+        places=places,
+    )
+
+
+def is_input_details(value: Any) -> bool:
+    """Tell `{default: ..., description: ..., required: ...}` from a default that is a mapping."""
+    return isinstance(value, Mapping) and bool(value) and set(value) <= {"default", "description", "required"}
+
+
+def _checked(node: Node, file: str, *, lines: bool) -> Definition:
+    from compozy.workflows.check import check_definition
+
+    problems, places = check_definition(node, lines=lines)
+    if problems:
+        raise DefinitionError(file, problems)
+    return decode_definition(node.plain(), file, places)
+
+
+def _node(value: Any, place: Place) -> Node:
+    if isinstance(value, Mapping):
+        return Node({str(key): _node(item, place) for key, item in value.items()}, place, {})
+    if isinstance(value, list):
+        return Node([_node(item, place) for item in value], place)
+    return Node(value, place)
+
+
+def _input(name: str, value: Any) -> Input:
+    if not is_input_details(value):
+        return Input(name, value, required=value is None)
+    required = value.get("required", "default" not in value)
+    return Input(name, value.get("default"), bool(required), value.get("description") or "")
+
+
+def _task(plain: Mapping[str, Any]) -> Task:
+    timeout = plain.get("timeout")
+    return Task(
+        id=plain["id"],
+        type=plain["type"],
+        sleep_s=_seconds(plain.get("sleep")),
+        output=plain.get("output"),
+        tool=plain.get("tool") or "",
+        arguments=plain.get("with") or {},
+        retry=_retry(plain.get("retry") or {}),
+        timeout_s=DEFAULT_TIMEOUT_S if timeout is None else _seconds(timeout),
+    )
+
+
+def _retry(plain: Mapping[str, Any]) -> Retry:
+    usual = Retry()
+    return Retry(
+        max_attempts=plain.get("max_attempts") or usual.max_attempts,
+        initial_interval_s=_seconds(plain.get("initial_interval")) or usual.initial_interval_s,
+        backoff=float(plain.get("backoff") or usual.backoff),
+        max_interval_s=_seconds(plain.get("max_interval")) or usual.max_interval_s,
+    )
+
+
+def _seconds(value: Any) -> float:
+    return parse_duration(str(value)) if value is not None else 0.0
