@@ -1,8 +1,62 @@
 """Compozy: declarative workflows on Temporal, provisioned by rule tables.
 
-Importing this package costs nothing that is not used: the public names are loaded on first access.
+The public names are `load` and `Lifecycle`. Importing this package costs nothing that is not used.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from compozy.lifecycle import Lifecycle
+
 __version__ = "0.1.0"
+__all__ = ["Lifecycle", "__version__", "load"]
+
+
+def load(
+    file: str | None = None,
+    *,
+    directory: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    packs: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    strict: bool = False,
+) -> Lifecycle:
+    """Read a configuration and return its lifecycle in the state `unresolved`.
+
+    `file` is a configuration file, or None to look for `compozy.yaml` from `directory` (the process's when
+    None) upwards. `settings` maps setting paths to values and wins over every other source. `packs` are
+    directories of rule packs. `environment` is the process's when None. `strict` makes warnings stop.
+
+    Raises:
+        UsageError: the file or the directory does not exist.
+        RuleTableError: the rule tables cannot be used.
+    """
+    from compozy.configuration import load_configuration
+    from compozy.lifecycle import Lifecycle
+
+    flags = {path: _text(value) for path, value in (settings or {}).items()}
+    configuration = load_configuration(
+        directory=directory, file=file, flags=flags, packs=packs, environment=environment,
+        flag_names={path: f"settings[{path!r}]" for path in flags},
+    )  # fmt: skip
+    return Lifecycle(configuration, strict=strict)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    from json import dumps
+
+    return dumps(value)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Lifecycle":
+        from compozy.lifecycle import Lifecycle
+
+        return Lifecycle
+    raise AttributeError(f"module 'compozy' has no attribute {name!r}")

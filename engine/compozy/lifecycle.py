@@ -157,7 +157,7 @@ class Lifecycle:
         self.records = Records()
         self.findings: tuple[Finding, ...] = ()
         self._facts = facts
-        self._provisioner = provisioner or _provision
+        self.provisioner = provisioner or _provision
         self._steps: Mapping[str, Callable[[], Records]] = {
             "resolve": self._resolve,
             "validate": self._validate,
@@ -283,7 +283,7 @@ class Lifecycle:
         return replace(self.records, validated=Validated(self.resolved, self.findings))
 
     def _provision(self) -> Records:
-        return replace(self.records, runtime=self._provisioner(self.resolved))
+        return replace(self.records, runtime=self.provisioner(self.resolved))
 
     def _release(self) -> Records:
         self.runtime.close()

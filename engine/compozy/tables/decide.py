@@ -34,6 +34,10 @@ class CompiledTable:
             rows &= index.rows_at(inputs[name])
         return rows
 
+    def index(self, column: str) -> ColumnIndex:
+        """Return the index of a column."""
+        return dict(self.columns)[column]
+
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:

@@ -66,13 +66,20 @@ class Condition:
     """A cell in its closed form: listed values, disjoint intervals, unset; or everything but these.
 
     A negated condition is the exact complement, so `not: memory` also holds for an unset value.
-    Build it with `Condition.of`, which removes repetitions and joins intervals.
+    Under `key` equal conditions are equal, and `True` differs from `1`. Build it with `Condition.of`,
+    which removes repetitions and joins intervals.
     """
 
     values: tuple[Scalar, ...] = ()
     intervals: tuple[Interval, ...] = ()
     unset: bool = False
     negated: bool = False
+    key: tuple[object, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Kept, because compiling and verifying look conditions up by the thousand.
+        listed = frozenset(identity(value) for value in self.values)
+        object.__setattr__(self, "key", (listed, self.intervals, self.unset, self.negated))
 
     @classmethod
     def of(cls, values: Iterable[Scalar] = (), intervals: Iterable[Interval] = ()) -> Condition:
@@ -99,12 +106,6 @@ class Condition:
             return self.unset
         key = identity(value)
         return any(identity(listed) == key for listed in self.values) or _within(value, self.intervals)
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """A hashable form under which equal conditions are equal, and `True` differs from `1`."""
-        listed = frozenset(identity(value) for value in self.values)
-        return (listed, self.intervals, self.unset, self.negated)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Condition) and self.key == other.key

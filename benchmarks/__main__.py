@@ -1,0 +1,38 @@
+"""Run the benchmarks and print one table: `python -m benchmarks [--short] [NAME ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from benchmarks.measurement import Measurement
+
+MODULES = ("start", "configuration", "tables")
+
+
+def main() -> None:
+    """Run what the arguments name, everything without them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*MODULES, []], help="which benchmarks; all of them by default")
+    parser.add_argument("--short", action="store_true", help="fewer rounds")
+    arguments = parser.parse_args()
+    for name in arguments.names or MODULES:
+        module = importlib.import_module(f"benchmarks.{name}")
+        print(f"\n## {name}\n")
+        print_rows(module.run(arguments.short))
+        sys.stdout.flush()
+
+
+def print_rows(rows: Sequence[Measurement]) -> None:
+    """Print measurements as a Markdown table."""
+    print("| what | value | reference | value | ratio |\n|---|---|---|---|---|")
+    for row in rows:
+        reference = f"{row.reference_value:.4g} {row.unit}" if row.reference else "-"
+        ratio = f"{row.ratio:.2f}" if row.reference else "-"
+        print(f"| {row.name} | {row.value:.4g} {row.unit} | {row.reference or '-'} | {reference} | {ratio} |")
+
+
+if __name__ == "__main__":
+    main()

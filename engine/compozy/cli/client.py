@@ -1,0 +1,82 @@
+"""Talk to the running server of a project.
+
+What comes in: its presence and the API key of the configuration. What goes out: JSON, or the error that the
+server named. Standard library only, because it is imported by commands that must answer at once.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from compozy.errors import CompozyError
+from compozy.server.presence import Presence
+
+TIMEOUT_S = 30.0
+_EXIT_CODES = {"usage": 2, "not-found": 2, "workflow.definition": 2, "workflow.input": 2, "workflow.failed": 5}
+
+
+class ServerError(CompozyError):
+    """What the running server answered in the place of a result; `id` and exit code are the server's."""
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        super().__init__(str(problem.get("detail") or problem.get("title")), hint=problem.get("hint"))
+        self.id = str(problem.get("id", "server.error"))  # type: ignore[misc]
+        self.exit_code = int(problem.get("exit_code") or _EXIT_CODES.get(self.id, 4))  # type: ignore[misc]
+
+
+class ServerGoneError(CompozyError):
+    """The server does not answer."""
+
+    id = "server.unreachable"
+    exit_code = 4
+
+
+class Client:
+    """Requests to one server; a response is JSON or a problem document (RFC 9457)."""
+
+    def __init__(self, presence: Presence, api_key: str | None) -> None:
+        self.presence = presence
+        self._headers = {"Content-Type": "application/json"}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+
+    def get(self, path: str) -> Any:
+        """Return the JSON of a GET request; see `request`."""
+        return self.request("GET", path)
+
+    def post(self, path: str, body: Any = None, *, timeout_s: float = TIMEOUT_S) -> Any:
+        """Return the JSON of a POST request; see `request`."""
+        return self.request("POST", path, body, timeout_s=timeout_s)
+
+    def request(self, method: str, path: str, body: Any = None, *, timeout_s: float = TIMEOUT_S) -> Any:
+        """Return the JSON of a response.
+
+        Raises:
+            ServerError: the server answered with a problem.
+            ServerGoneError: the server does not answer.
+        """
+        address = urlsplit(self.presence.url)
+        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=timeout_s)
+        try:
+            payload = None if body is None else json.dumps(body)
+            connection.request(method, path, payload, self._headers)
+            response = connection.getresponse()
+            return _result(response.status, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            hint = "see its log, or stop it and run compozy start again"
+            raise ServerGoneError(
+                f"the server at {self.presence.url} (process {self.presence.pid}) does not answer: {error}", hint=hint
+            ) from error
+        finally:
+            connection.close()
+
+
+def _result(status: int, text: bytes) -> Any:
+    content = json.loads(text or b"null")
+    if status >= 400 and isinstance(content, dict) and "components" not in content:
+        raise ServerError(content)
+    return content

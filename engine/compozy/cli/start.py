@@ -1,0 +1,139 @@
+"""`compozy start`: the mode, provisioned, in the foreground."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+import click
+
+from compozy.cli.options import configuration_options, format_option, read_configuration, texts_of
+from compozy.cli.output import print_findings, styled
+from compozy.lifecycle import Lifecycle
+from compozy.server.stack import Stack
+from compozy.settings.values import parse_duration
+
+GRACE_S = 10.0
+
+
+class Signals:
+    """Turns SIGINT and SIGTERM into a request to stop; a second one ends the process at once.
+
+    Children do not outlive the process, whichever way it ends.
+    """
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.starting = True
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._received)
+
+    def _received(self, number: int, _frame: object) -> None:
+        if self.stop.is_set():
+            os._exit(128 + number)
+        self.stop.set()
+        if self.starting:
+            raise KeyboardInterrupt
+
+    def wait(self) -> None:
+        """Return when the process was asked to stop."""
+        self.starting = False
+        while not self.stop.wait(3600):
+            pass
+
+
+@click.command(name="start", epilog="Example: compozy start --mode persistent --port 9000")
+@configuration_options
+@format_option()
+@click.option("--timeout", default="60s", metavar="DURATION", show_default=True, help="How long the start may take.")
+def command(format_: str, timeout: str, strict: bool, **options: Any) -> int:
+    """Provision the mode and run the HTTP interface and the workers until a signal comes."""
+    began = time.perf_counter()
+    signals = Signals()
+    lifecycle = prepared(options, strict)
+    stack = Stack(lifecycle, notice=say, timeout_s=seconds(timeout))
+    try:
+        stack.open(serve=True)
+        took = time.perf_counter() - began
+        print_ready(stack, took) if format_ == "json" else print_banner(stack, took)
+        signals.wait()
+    except KeyboardInterrupt:
+        say("stopped while starting")
+        return 130
+    stack.close(GRACE_S)
+    return 0
+
+
+def prepared(options: dict[str, Any], strict: bool) -> Lifecycle:
+    """Return the lifecycle in the state `validated`; warnings go to stderr.
+
+    Raises:
+        ConfigurationError: a finding stops.
+    """
+    configuration = read_configuration(options)
+    lifecycle = Lifecycle(configuration, strict=strict)
+    lifecycle.resolve()
+    lifecycle.validate()
+    print_findings(lifecycle.findings, texts_of(configuration))
+    return lifecycle
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of a duration on the command line.
+
+    Raises:
+        UsageError: the text is not a duration.
+    """
+    from compozy.errors import UsageError
+
+    try:
+        found = parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--timeout {text}: {error}", hint="write a number with a unit, such as 30s") from error
+    if found <= 0:
+        raise UsageError(f"--timeout {text}: must be longer than zero", hint="write a number with a unit, such as 30s")
+    return found
+
+
+def say(line: str) -> None:
+    """Tell the user one thing, on stderr."""
+    click.echo(f"{styled('note', 'dim', err=True)}: {line}", err=True)
+
+
+def print_ready(stack: Stack, took_s: float) -> None:
+    """Print the ready line for programs."""
+    import json
+
+    health = stack.health()
+    ready = {
+        "event": "ready",
+        "format_version": 1,
+        "mode": health["mode"],
+        "url": stack.url,
+        "pid": os.getpid(),
+        "elapsed_s": round(took_s, 3),
+        "components": health["components"],
+    }
+    click.echo(json.dumps(ready))
+    sys.stdout.flush()
+
+
+def print_banner(stack: Stack, took_s: float) -> None:
+    """Print what runs where, and how to go on."""
+    health = stack.health()
+    click.echo(f"{styled('Compozy', 'bold')} is ready in {took_s:.2f} s, mode {styled(health['mode'], 'bold')}\n")
+    width = max(len(part["driver"]) for part in health["components"].values())
+    for name, part in health["components"].items():
+        kept = f"data in {part['data']}" if part["data"] else "nothing is kept"
+        address = part["address"] or "inside this process"
+        click.echo(f"  {name:<9} {part['mode']:<11} {part['driver']:<{width}}  {address:<24} {kept}")
+    click.echo(f"\n  HTTP      {stack.url}  (interface described at {stack.url}/docs)")
+    ui = health["components"].get("temporal", {}).get("details", {}).get("ui")
+    if ui:
+        click.echo(f"  Temporal  {ui}")
+    click.echo("\nRun a workflow: compozy workflow run FILE     Stop: Ctrl-C")
+    sys.stdout.flush()

@@ -1,0 +1,60 @@
+"""`compozy status`: what the running server of the project says about itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from compozy.cli.client import Client
+from compozy.cli.options import configuration_options, format_option, read_configuration
+from compozy.cli.output import print_json, print_table, styled
+from compozy.errors import CompozyError
+from compozy.lifecycle import Lifecycle
+from compozy.server.presence import find_server
+
+
+class NotRunningError(CompozyError):
+    """No server of the project runs."""
+
+    id = "server.not-running"
+    exit_code = 4
+
+
+def running_client(options: dict[str, Any]) -> tuple[Client | None, Lifecycle]:
+    """Return a client of the project's server, None when no server runs, and the resolved configuration."""
+    lifecycle = Lifecycle(read_configuration(options))
+    resolved = lifecycle.resolve()
+    presence = find_server(resolved.directory)
+    return (Client(presence, resolved.get("server.api_key")) if presence else None), lifecycle
+
+
+@click.command(name="status", epilog="Example: compozy status --format json")
+@configuration_options
+@format_option()
+def command(format_: str, strict: bool, **options: Any) -> int:
+    """Show state, mode, health and latency of each component; exit code 4 when it is not ready."""
+    client, lifecycle = running_client(options)
+    if client is None:
+        where = lifecycle.resolved.directory
+        raise NotRunningError(f"no server of the project in {where} is running", hint="start one with compozy start")
+    health = client.get("/api/v0/health")
+    if format_ == "json":
+        print_json(health)
+    else:
+        print_status(health)
+    return 0 if health["ready"] else 4
+
+
+def print_status(health: dict[str, Any]) -> None:
+    """Print the server's answer for people."""
+    word = styled("ready", "ok") if health["ready"] else styled("not ready", "error")
+    click.echo(f"{word}, {health['state']}, mode {health['mode']}, process {health['pid']}, {health['url']}\n")
+    rows = [_row(name, part) for name, part in health["components"].items()]
+    print_table(rows, ("COMPONENT", "MODE", "DRIVER", "HEALTH", "LATENCY", "ADDRESS", "DATA"))
+
+
+def _row(name: str, part: dict[str, Any]) -> tuple[str, ...]:
+    latency = "-" if part["latency_ms"] is None else f"{part['latency_ms']:.1f} ms"
+    health = "ok" if part["healthy"] else f"down: {part.get('error') or 'no answer'}"
+    return (name, part["mode"], part["driver"], health, latency, part["address"] or "-", part["data"] or "-")

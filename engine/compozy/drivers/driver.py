@@ -1,0 +1,103 @@
+"""What every driver is: four verbs, a handle and a description.
+
+What comes in: resolved values through the constructor. What goes out: a handle for users. A driver never reads
+configuration and never prints; it tells its notices to the context.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from compozy.errors import DriverError
+
+Result = TypeVar("Result")
+log = logging.getLogger("compozy")
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Where a component is: `address` and `data` may be None; `details` are further facts. Never secrets."""
+
+    address: str | None = None
+    data: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class LoopThread:
+    """An asyncio event loop in a daemon thread of its own."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="compozy-loop", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+        self.loop.close()
+
+    def call(self, coroutine: Coroutine[Any, Any, Result], timeout_s: float) -> Result:
+        """Run `coroutine` on the loop and return its result, from any other thread.
+
+        Raises:
+            DriverError: it did not end within `timeout_s`.
+        """
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return future.result(timeout_s)
+        except FutureTimeout as error:
+            if future.done():
+                raise
+            future.cancel()
+            raise DriverError(f"no answer within {timeout_s:g} s") from error
+
+    def close(self) -> None:
+        """Stop the loop and wait for its thread; idempotent."""
+        if self._thread.is_alive():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join(5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class StartContext:
+    """What a driver gets to start with.
+
+    `notice` takes one line for the user; `deadline` is on the clock of `time.monotonic`; `state_dir` is the
+    project's state directory, or None when nothing is kept there.
+    """
+
+    loop: LoopThread
+    notice: Callable[[str], None]
+    deadline: float
+    state_dir: str | None = None
+
+    def left_s(self) -> float:
+        """Return the seconds until the deadline, never below zero."""
+        return max(0.0, self.deadline - time.monotonic())
+
+
+class Driver(Protocol):
+    """One backend of one component."""
+
+    @property
+    def handle(self) -> Any:
+        """What users get; available after `start`."""
+
+    def start(self, context: StartContext) -> None:
+        """Start or reach the backend, blocking; raises DriverError and then leaves nothing behind."""
+
+    def ping(self) -> None:
+        """Do a real operation; raises DriverError when the backend does not answer."""
+
+    def stop(self, grace_s: float) -> None:
+        """Let go of everything; idempotent; `grace_s` 0 is at once."""
+
+    def describe(self) -> Description:
+        """Say where the backend is and what it keeps."""

@@ -1,0 +1,79 @@
+"""Ports on this machine: find a free one, find out who has one.
+
+What comes in: a `Port` and an address. What goes out: a number that was free a moment ago.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from glob import glob
+from pathlib import Path
+
+from compozy.errors import PortBusyError
+from compozy.plan import Port
+
+
+def choose_port(port: Port, host: str, notice: Callable[[str], None]) -> int:
+    """Return the port to listen on: the one asked for, or a free one where a default is busy.
+
+    Raises:
+        PortBusyError: the port was chosen by somebody and is taken.
+    """
+    if is_free(port.number, host):
+        return port.number
+    owner = owner_of(port.number)
+    if port.explicit:
+        raise PortBusyError(port.number, port.setting, owner)
+    found = free_port(host)
+    by = f" ({owner})" if owner else ""
+    notice(f"port {port.number} is busy{by}; {port.setting} is {found} for this run")
+    return found
+
+
+def is_free(number: int, host: str) -> bool:
+    """Tell whether `number` can be listened on."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, number))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def owner_of(number: int) -> str | None:
+    """Return `name (process id)` of who listens on `number`, where the system tells (Linux, own processes)."""
+    inodes = {inode for table in ("tcp", "tcp6") for inode in _listeners(Path("/proc/net") / table, number)}
+    for link in glob("/proc/[0-9]*/fd/*") if inodes else ():
+        try:
+            target = os.readlink(link)
+        except OSError:
+            continue
+        if target.removeprefix("socket:[").removesuffix("]") in inodes:
+            process = link.split("/")[2]
+            return f"{_name(process)} (process {process})"
+    return None
+
+
+def _listeners(table: Path, number: int) -> list[str]:
+    try:
+        rows = [line.split() for line in table.read_text().splitlines()[1:]]
+    except OSError:
+        return []
+    return [row[9] for row in rows if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == number]
+
+
+def _name(process: str) -> str:
+    try:
+        return Path(f"/proc/{process}/comm").read_text().strip()
+    except OSError:
+        return "unknown"

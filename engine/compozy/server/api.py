@@ -1,0 +1,235 @@
+"""Answer the requests: one coroutine for each entry of the route table.
+
+What comes in: a request and the service. What goes out: JSON in the shapes of the command line. Nothing here
+knows the database or Temporal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import Any, Protocol, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from compozy.server.guard import Traffic
+from compozy.server.metrics import metrics_text
+from compozy.server.requests import bad_request, read_json, read_limit, read_object, read_wait
+from compozy.store import Execution, UnavailableError
+from compozy.store.store import MAX_LIMIT
+from compozy.workflows.catalogue import definition_json
+from compozy.workflows.definition import Definition, definition_from_json, parse_definition
+from compozy.workflows.service import Service
+
+FORMAT = {"format_version": 1}
+START_KEYS = ("input", "definition", "source", "file", "execution_id")
+USUAL_LIMIT = 100
+
+Result = TypeVar("Result")
+
+
+class ServerState(Protocol):
+    """What the server is told about its process; both calls may block."""
+
+    def health(self) -> Mapping[str, Any]:
+        """Return the JSON of `compozy status`: state, mode, ready, components."""
+        ...
+
+    def config(self) -> Mapping[str, Any]:
+        """Return the JSON of `compozy config show`, secrets redacted."""
+        ...
+
+
+class Api:
+    """The handlers with what they need; lives on the server's loop."""
+
+    def __init__(self, service: Service, state: ServerState) -> None:
+        self.service = service
+        self.traffic = Traffic()
+        self._state = state
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="compozy-http")
+        self._draining = asyncio.Event()
+
+    def drain(self) -> None:
+        """Let requests that wait for an execution answer now; called on the loop."""
+        self._draining.set()
+
+    def close(self) -> None:
+        """Let go of the threads; idempotent."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def health_json(self) -> Mapping[str, Any]:
+        """Return the health; while draining nothing is ready."""
+        health = await self._in_thread(self._state.health)
+        return {**health, "ready": False} if self._draining.is_set() else health
+
+    async def config_json(self) -> Mapping[str, Any]:
+        """Return the redacted configuration."""
+        return await self._in_thread(self._state.config)
+
+    async def ended(self, execution_id: str, wait_s: float | None) -> Execution:
+        """Return the execution once it has ended, or as it is after `wait_s` or when the server stops."""
+        if wait_s is None:
+            return await self.service.execution(execution_id)
+        waiting = asyncio.ensure_future(self.service.wait(execution_id, wait_s))
+        stopping = asyncio.ensure_future(self._draining.wait())
+        try:
+            await asyncio.wait((waiting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return waiting.result() if waiting.done() else await self.service.execution(execution_id)
+        finally:
+            waiting.cancel()
+            stopping.cancel()
+
+    async def _in_thread(self, call: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+
+async def alive(_api: Api, _request: Request) -> Response:
+    """Say that the process answers."""
+    return JSONResponse({"status": "alive"})
+
+
+async def ready(api: Api, _request: Request) -> Response:
+    """Say whether every enabled component is healthy."""
+    health = await api.health_json()
+    waiting = [name for name, part in health["components"].items() if not part.get("healthy")]
+    is_ready = bool(health["ready"])
+    body = {"ready": is_ready, "state": health.get("state"), "waiting_for": waiting}
+    return JSONResponse(body, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+async def health(api: Api, _request: Request) -> Response:
+    """Return mode, state and each component."""
+    return JSONResponse({**FORMAT, **await api.health_json()})
+
+
+async def config(api: Api, _request: Request) -> Response:
+    """Return the effective values with their origins, redacted."""
+    return JSONResponse({**FORMAT, **await api.config_json()})
+
+
+async def list_workflows(api: Api, _request: Request) -> Response:
+    """Return the workflows that can be run, and the files that cannot."""
+    listing = await api.service.workflows()
+    body: dict[str, Any] = {**FORMAT, "workflows": [definition_json(item) for item in listing.definitions]}
+    if listing.problems:
+        body["problems"] = [{"id": item.id, "message": item.message} for item in listing.problems]
+    return JSONResponse(body)
+
+
+async def import_workflows(api: Api, request: Request) -> Response:
+    """Import what `workflow list --format json` printed."""
+    names = await api.service.import_workflows(await read_json(request))
+    return JSONResponse({**FORMAT, "imported": list(names)}, HTTPStatus.CREATED)
+
+
+async def show_workflow(api: Api, request: Request) -> Response:
+    """Return one workflow."""
+    definition = await api.service.definition(request.path_params["workflow_id"])
+    return JSONResponse({**FORMAT, **definition_json(definition)})
+
+
+async def start_execution(api: Api, request: Request) -> Response:
+    """Start a known workflow, or the definition in the body; `?wait` waits for its end."""
+    wait_s = read_wait(request)
+    body = await read_object(request, START_KEYS)
+    workflow_id: str = request.path_params["workflow_id"]
+    definition = _given_definition(body, workflow_id)
+    wanted = body.get("execution_id")
+    if wanted is not None and not isinstance(wanted, str):
+        raise bad_request("http.body", "execution_id must be text")
+    given = body.get("input")
+    name = await api.service.start(
+        definition or workflow_id, {} if given is None else given, execution_id=wanted
+    )
+    return _run_response(await api.ended(name, wait_s))
+
+
+async def list_workflow_executions(api: Api, request: Request) -> Response:
+    """Return the newest executions of one workflow."""
+    return await _executions(api, request, request.path_params["workflow_id"])
+
+
+async def list_executions(api: Api, request: Request) -> Response:
+    """Return the newest executions."""
+    return await _executions(api, request, request.query_params.get("workflow"))
+
+
+async def show_execution(api: Api, request: Request) -> Response:
+    """Return one execution; `?wait` waits for its end."""
+    execution = await api.ended(request.path_params["execution_id"], read_wait(request))
+    return JSONResponse({**FORMAT, **execution.to_json()})
+
+
+async def cancel_execution(api: Api, request: Request) -> Response:
+    """Ask an execution to end."""
+    wait_s = read_wait(request)
+    execution = await api.service.cancel(request.path_params["execution_id"])
+    if wait_s is not None:
+        execution = await api.ended(execution.id, wait_s)
+    status = HTTPStatus.OK if execution.finished else HTTPStatus.ACCEPTED
+    return JSONResponse({**FORMAT, **execution.to_json()}, status)
+
+
+async def signal_execution(api: Api, request: Request) -> Response:
+    """Send a signal; the body is its payload."""
+    payload = await read_json(request)
+    execution_id, name = request.path_params["execution_id"], request.path_params["name"]
+    await api.service.signal(execution_id, name, payload)
+    return JSONResponse({**FORMAT, "execution_id": execution_id, "signal": name}, HTTPStatus.ACCEPTED)
+
+
+async def metrics(api: Api, _request: Request) -> Response:
+    """Return the metrics in the text format of Prometheus."""
+    try:
+        counts: Mapping[str, int] | None = await api.service.count_by_status()
+    except UnavailableError:
+        counts = None
+    text = metrics_text(await api.health_json(), counts, api.traffic.answers, api.traffic.seconds)
+    return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+
+async def _executions(api: Api, request: Request, workflow: str | None) -> Response:
+    found = await api.service.executions(
+        limit=read_limit(request, USUAL_LIMIT, MAX_LIMIT),
+        workflow=workflow,
+        status=request.query_params.get("status"),
+    )
+    return JSONResponse({**FORMAT, "executions": [execution.to_json() for execution in found]})
+
+
+def _given_definition(body: Mapping[str, Any], workflow_id: str) -> Definition | None:
+    if "definition" in body and "source" in body:
+        raise bad_request("http.body", "send either definition or source, not both")
+    if "definition" in body:
+        definition = definition_from_json(body["definition"], "definition")
+    elif "source" in body:
+        source, file = body["source"], body.get("file", "source")
+        if not isinstance(source, str) or not isinstance(file, str):
+            raise bad_request("http.body", "source and file must be text")
+        definition = parse_definition(source, file)
+    else:
+        return None
+    if definition.id != workflow_id:
+        raise bad_request(
+            "http.body", f'the definition is of "{definition.id}", the path says "{workflow_id}"'
+        )
+    return definition
+
+
+def _run_response(execution: Execution) -> Response:
+    body = {
+        **FORMAT,
+        "execution_id": execution.id,
+        "workflow": execution.workflow,
+        "status": execution.status,
+        "output": execution.output,
+        "error": execution.error,
+        "started_at": execution.started_at,
+        "finished_at": execution.finished_at,
+    }
+    status = HTTPStatus.OK if execution.finished else HTTPStatus.ACCEPTED
+    return JSONResponse(body, status, headers={"Location": f"/api/v0/executions/{execution.id}"})

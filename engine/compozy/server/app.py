@@ -1,0 +1,85 @@
+"""Build the HTTP application from the route table.
+
+What comes in: a service and the state of the process. What goes out: an ASGI application; it serves
+nothing by itself. Every failure that it answers is a problem document, never a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from compozy.errors import CompozyError
+from compozy.server.api import Api, ServerState
+from compozy.server.guard import Guard
+from compozy.server.openapi import docs_page, openapi_document
+from compozy.server.problems import (
+    RequestProblem,
+    on_bug,
+    on_compozy_error,
+    on_http_exception,
+    on_request_problem,
+)
+from compozy.server.routes import ROUTES, Endpoint
+from compozy.workflows.service import Service
+
+__all__ = ["ServerState", "build_app"]
+
+
+def build_app(
+    service: Service, state: ServerState, *, api_key: str | None = None, host: str = "127.0.0.1"
+) -> Starlette:
+    """Return the application; `host` is the address that it will be served on.
+
+    Its `state.api` is the `Api` behind it, whose `drain` answers waiting requests early.
+    """
+    api = Api(service, state)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        api.close()
+
+    app = Starlette(
+        routes=[*(_route(api, endpoint) for endpoint in ROUTES), *_descriptions(secured=api_key is not None)],
+        middleware=[Middleware(Guard, api_key=api_key, host=host, traffic=api.traffic)],
+        exception_handlers={
+            CompozyError: on_compozy_error,
+            RequestProblem: on_request_problem,
+            HTTPException: on_http_exception,
+            Exception: on_bug,
+        },
+        lifespan=lifespan,
+    )
+    app.state.api = api
+    return app
+
+
+def _route(api: Api, endpoint: Endpoint) -> Route:
+    async def answer(request: Request) -> Response:
+        return await endpoint.handler(api, request)
+
+    return Route(endpoint.path, answer, methods=[endpoint.method], name=endpoint.handler.__name__)
+
+
+def _descriptions(*, secured: bool) -> list[Route]:
+    document = openapi_document(ROUTES, secured=secured)
+    page = docs_page(ROUTES)
+    return [
+        Route("/openapi.json", _always(lambda: JSONResponse(document)), methods=["GET"]),
+        Route("/docs", _always(lambda: HTMLResponse(page)), methods=["GET"]),
+    ]
+
+
+def _always(build: Callable[[], Response]) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(_request: Request) -> Response:
+        return build()
+
+    return answer

@@ -1,0 +1,108 @@
+"""Serve the HTTP application on a loop that somebody else runs.
+
+What comes in: an application, a loop in a thread, an address. What goes out: a running server. It installs
+no signal handlers; its owner starts and stops it. Stopping refuses new requests and lets those in flight end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+import uvicorn
+from starlette.applications import Starlette
+
+from compozy.errors import DriverError
+from compozy.server.listen import PortOption, listen
+
+START_TIMEOUT_S = 10.0
+STOP_MARGIN_S = 5.0
+Result = TypeVar("Result")
+
+
+class Loop(Protocol):
+    """An asyncio loop in a thread of its own."""
+
+    def call(self, coroutine: Coroutine[Any, Any, Result], timeout_s: float) -> Result:
+        """Run `coroutine` there and return its result."""
+        ...
+
+
+class HttpServer:
+    """One application on one socket."""
+
+    def __init__(
+        self,
+        app: Starlette,
+        loop: Loop,
+        *,
+        host: str,
+        port: PortOption,
+        notice: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._app = app
+        self._loop = loop
+        self._host = host
+        self._wanted = port
+        self._notice = notice
+        self._socket: socket.socket | None = None
+        self._server: uvicorn.Server | None = None
+        self._ticking: asyncio.Task[None] | None = None
+        self.port = port.number
+
+    @property
+    def url(self) -> str:
+        """Return the address for a browser on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def start(self) -> None:
+        """Listen and answer; returns when requests are taken.
+
+        Raises:
+            PortBusyError: the chosen port is taken.
+            DriverError: the address cannot be listened on.
+        """
+        self._socket = listen(self._host, self._wanted, self._notice)
+        self.port = self._socket.getsockname()[1]
+        self._loop.call(self._start(self._socket), START_TIMEOUT_S)
+
+    def stop(self, grace_s: float) -> None:
+        """Refuse new requests and let those in flight end within `grace_s` (0: at once); idempotent."""
+        if self._server is not None:
+            self._loop.call(self._stop(grace_s), grace_s + STOP_MARGIN_S)
+        if self._socket is not None:
+            self._socket.close()
+
+    async def _start(self, listening: socket.socket) -> None:
+        config = uvicorn.Config(
+            self._app,
+            log_config=None,
+            access_log=False,
+            http="h11",
+            ws="none",
+            lifespan="on",
+            proxy_headers=False,
+            server_header=False,
+        )
+        config.load()
+        server = uvicorn.Server(config)
+        server.lifespan = config.lifespan_class(config)
+        await server.startup(sockets=[listening])
+        if not server.started:
+            raise DriverError("the HTTP interface did not start")
+        self._server = server
+        self._ticking = asyncio.create_task(server.main_loop(), name="compozy http")
+
+    async def _stop(self, grace_s: float) -> None:
+        server, self._server = self._server, None
+        if server is None or self._ticking is None:
+            return
+        self._ticking.cancel()
+        self._app.state.api.drain()
+        server.config.timeout_graceful_shutdown = math.ceil(grace_s)
+        await server.shutdown(sockets=[self._socket] if self._socket else [])
+        await asyncio.wait([self._ticking])

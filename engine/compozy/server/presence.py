@@ -1,0 +1,90 @@
+"""How a command finds the running server of a project, without a file in the project.
+
+What comes in: a project directory. What goes out: where its server listens. The record lies in the
+user's runtime directory and is locked for as long as the server lives, so that a stale one is told from a
+live one whatever killed its owner.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from compozy.errors import DriverError
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A running server: its process id, its base URL, its mode, the directory it serves and its start, Unix seconds."""
+
+    pid: int
+    url: str
+    mode: str
+    directory: str
+    started_at: float
+
+
+def runtime_directory() -> Path:
+    """Return the user's own directory for records of running servers; it is created with mode 0700.
+
+    Raises:
+        DriverError: the directory belongs to somebody else.
+    """
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(base) / "compozy" if base else Path(tempfile.gettempdir()) / f"compozy-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
+    except OSError as error:
+        raise DriverError(f"{folder} cannot be used: {error.strerror}", hint="set XDG_RUNTIME_DIR") from error
+    if owner != os.getuid():
+        raise DriverError(f"{folder} belongs to another user", hint="remove it, or set XDG_RUNTIME_DIR")
+    return folder
+
+
+def _prefix(directory: str) -> str:
+    return hashlib.sha256(os.path.realpath(directory).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def announced(presence: Presence) -> Iterator[None]:
+    """Make `presence` known for as long as the block runs.
+
+    Raises:
+        DriverError: the record cannot be written.
+    """
+    path = runtime_directory() / f"{_prefix(presence.directory)}-{presence.pid}.json"
+    partial = path.with_suffix(".partial")
+    with partial.open("w", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        stream.write(json.dumps(asdict(presence)))
+        stream.flush()
+        partial.rename(path)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def find_server(directory: str) -> Presence | None:
+    """Return the server of the project in `directory` that started last, or None; stale records are removed."""
+    found = [_living(path) for path in runtime_directory().glob(f"{_prefix(directory)}-*.json")]
+    living = [presence for presence in found if presence is not None]
+    return max(living, key=lambda presence: presence.started_at, default=None)
+
+
+def _living(path: Path) -> Presence | None:
+    with suppress(FileNotFoundError), path.open(encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return Presence(**json.load(stream))
+        path.unlink(missing_ok=True)
+    return None

@@ -1,0 +1,117 @@
+"""Turn failures into RFC 9457 problem documents.
+
+What comes in: an error of the one tree, or what a request got wrong. What goes out: a problem document with
+the same stable `id` as the command line's. A bug is answered without its text: that goes to the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from compozy.errors import (
+    CompozyError,
+    DefinitionError,
+    DriverError,
+    NotFoundError,
+    SyntaxProblem,
+    UsageError,
+)
+from compozy.workflows.inputs import InputError
+from compozy.workflows.service import ConflictError
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 2
+_STATUSES: tuple[tuple[type[CompozyError], HTTPStatus], ...] = (
+    (NotFoundError, HTTPStatus.NOT_FOUND),
+    (ConflictError, HTTPStatus.CONFLICT),
+    (InputError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (DefinitionError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (SyntaxProblem, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (UsageError, HTTPStatus.BAD_REQUEST),
+    (DriverError, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+_HTTP_IDS = {
+    HTTPStatus.NOT_FOUND: "http.not-found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "http.method-not-allowed",
+}
+
+
+class RequestProblem(Exception):
+    """A request that is refused before anything is done; `id` is stable, `text` says what to do instead."""
+
+    def __init__(
+        self, status: HTTPStatus, problem_id: str, text: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(text)
+        self.status = status
+        self.id = problem_id
+        self.text = text
+        self.headers = headers
+
+
+def problem(
+    status: HTTPStatus,
+    problem_id: str,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> JSONResponse:
+    """Return a problem document (https://www.rfc-editor.org/rfc/rfc9457)."""
+    body = {
+        "type": f"urn:compozy:error:{problem_id}",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        "id": problem_id,
+        **(more or {}),
+    }
+    return JSONResponse(body, status.value, headers=headers, media_type=MEDIA_TYPE)
+
+
+async def on_compozy_error(_request: Request, error: Exception) -> JSONResponse:
+    """Answer an error of the tree."""
+    if not isinstance(error, CompozyError):
+        return await on_bug(_request, error)
+    status = next(
+        (code for kind, code in _STATUSES if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR
+    )
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return problem(status, error.id, error.message, headers=headers, more=_facts(error))
+
+
+async def on_request_problem(_request: Request, error: Exception) -> JSONResponse:
+    """Answer a request that was refused."""
+    if not isinstance(error, RequestProblem):
+        return await on_bug(_request, error)
+    return problem(error.status, error.id, error.text, headers=error.headers)
+
+
+async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    """Answer what the router refuses: unknown paths and methods."""
+    if not isinstance(error, HTTPException):
+        return await on_bug(request, error)
+    status = HTTPStatus(error.status_code)
+    text = f"{request.method} {request.url.path} is not part of this interface; see /docs"
+    return problem(status, _HTTP_IDS.get(status, "http.refused"), text, headers=error.headers)
+
+
+async def on_bug(_request: Request, _error: Exception) -> JSONResponse:
+    """Answer a bug without its text; the server logs it."""
+    text = "the server made a mistake; its log has the traceback"
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", text)
+
+
+def _facts(error: CompozyError) -> dict[str, Any]:
+    facts: dict[str, Any] = {"exit_code": error.exit_code}
+    if error.hint is not None:
+        facts["hint"] = error.hint
+    if isinstance(error, (InputError, DefinitionError)):
+        facts["problems"] = list(error.problems)
+    return facts

@@ -1,0 +1,119 @@
+"""Read what a request carries, strictly.
+
+What comes in: a request. What goes out: JSON values, durations and numbers of a sane size, or a
+`RequestProblem`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+
+from compozy.server.problems import RequestProblem
+from compozy.settings.suggest import closest
+from compozy.settings.values import parse_duration
+
+MAX_BODY_BYTES = 2_000_000
+MAX_WAIT_S = 600.0
+BODY_TIMEOUT_S = 30.0
+JSON_TYPE = "application/json"
+
+
+async def read_json(request: Request) -> Any:
+    """Return the body as JSON; an empty one is None.
+
+    Raises:
+        RequestProblem: it is too large, too slow, not JSON or not called JSON.
+    """
+    body = await _read_body(request)
+    if not body:
+        return None
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON_TYPE:
+        text = f"the body must come with Content-Type: {JSON_TYPE}"
+        raise RequestProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "http.media-type", text)
+    try:
+        return json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise bad_request("http.body", f"the body is not JSON: {error}") from error
+
+
+async def read_object(request: Request, allowed: Sequence[str]) -> dict[str, Any]:
+    """Return the body as an object that has only `allowed` keys; an empty body is an empty object.
+
+    Raises:
+        RequestProblem: see `read_json`; or it is not an object, or has an unknown key.
+    """
+    body = await read_json(request)
+    if body is None:
+        return {}
+    if not isinstance(body, dict):
+        raise bad_request("http.body", f"the body must be an object with: {', '.join(allowed)}")
+    for key in body:
+        if key not in allowed:
+            meant = closest(key, allowed)
+            advice = f'did you mean "{meant}"?' if meant else f"known keys: {', '.join(allowed)}"
+            raise bad_request("http.body", f'unknown key "{key}"; {advice}')
+    return body
+
+
+def read_wait(request: Request) -> float | None:
+    """Return the seconds of `?wait=30s`, None without it.
+
+    Raises:
+        RequestProblem: it is not a duration, or longer than `MAX_WAIT_S`.
+    """
+    text = request.query_params.get("wait")
+    if text is None:
+        return None
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise bad_request("http.parameter", f"wait: {error}") from error
+    if seconds > MAX_WAIT_S:
+        raise bad_request("http.parameter", f"wait: at most {MAX_WAIT_S:g}s; ask again after that")
+    return seconds
+
+
+def read_limit(request: Request, usual: int, most: int) -> int:
+    """Return the number of `?limit=`, from 1 to `most`.
+
+    Raises:
+        RequestProblem: it is not such a number.
+    """
+    text = request.query_params.get("limit", str(usual))
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= most:
+        raise bad_request("http.parameter", f"limit: expected a whole number from 1 to {most}")
+    return int(text)
+
+
+def bad_request(problem_id: str, text: str) -> RequestProblem:
+    """Return the refusal of a request that cannot be understood."""
+    return RequestProblem(HTTPStatus.BAD_REQUEST, problem_id, text)
+
+
+async def _read_body(request: Request) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for part in request.stream():
+                size += len(part)
+                if size > MAX_BODY_BYTES:
+                    text = f"the body has more than {MAX_BODY_BYTES} bytes"
+                    raise RequestProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "http.too-large", text)
+                parts.append(part)
+    except TimeoutError as error:
+        text = f"the body did not arrive within {BODY_TIMEOUT_S:g} s"
+        raise RequestProblem(HTTPStatus.REQUEST_TIMEOUT, "http.timeout", text) from error
+    except ClientDisconnect as error:
+        raise bad_request("http.body", "the client went away") from error
+    return b"".join(parts)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON value")

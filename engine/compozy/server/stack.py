@@ -1,0 +1,154 @@
+"""The whole product in one process: provisioned components, workflows and, when asked, the HTTP interface.
+
+What comes in: a lifecycle. What goes out: an open `Stack`. It opens in one order and closes in the reverse one,
+also after a failure half way. Printing is for its callers.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from compozy.lifecycle import Lifecycle
+from compozy.plan import Port, make_plan
+from compozy.resolve import Resolved
+from compozy.server.presence import Presence, announced
+from compozy.show import resolved_json
+
+if TYPE_CHECKING:
+    from compozy.provision import Runtime
+    from compozy.workflows.facade import Workflows
+
+GIVEN = ("flag", "env", "dotenv", "file")
+Notice = Callable[[str], None]
+
+
+class Stack:
+    """What one configuration runs.
+
+    `notice` gets one line for each thing a user should know; `timeout_s` bounds the start of all components.
+    """
+
+    def __init__(self, lifecycle: Lifecycle, *, notice: Notice, timeout_s: float = 60.0) -> None:
+        lifecycle.provisioner = self._provision
+        self.lifecycle = lifecycle
+        self.notice = notice
+        self.timeout_s = timeout_s
+        self.url: str | None = None
+        self._opened = ExitStack()
+        self._grace_s = 10.0
+        self._workflows: Workflows | None = None
+
+    @property
+    def resolved(self) -> Resolved:
+        """The configuration behind it."""
+        return self.lifecycle.resolved
+
+    @property
+    def runtime(self) -> Runtime:
+        """The handles of the components."""
+        return self.lifecycle.runtime
+
+    @property
+    def workflows(self) -> Workflows:
+        """The workflows of the project; open only."""
+        if self._workflows is None:
+            raise RuntimeError("the stack is not open")
+        return self._workflows
+
+    def open(self, *, serve: bool) -> Stack:
+        """Provision everything; with `serve` also listen for HTTP requests and be found by other commands.
+
+        Raises:
+            CompozyError: something did not start; everything that did is stopped again.
+        """
+        try:
+            self.lifecycle.provision()
+            self._opened.callback(self.lifecycle.release)
+            self._open_workflows()
+            if serve:
+                self._serve()
+        except BaseException:
+            self.close(0)
+            raise
+        return self
+
+    def close(self, grace_s: float = 10.0) -> None:
+        """Refuse new requests, drain the workers, stop the components; `grace_s` 0 stops at once."""
+        self._grace_s = grace_s
+        self._opened.close()
+
+    def health(self) -> dict[str, Any]:
+        """Return state, mode and each component's health: the answer to `compozy status`."""
+        components = self._components()
+        return {
+            "format_version": 1,
+            "state": self.lifecycle.state,
+            "mode": self.resolved.mode,
+            "ready": all(part["healthy"] for part in components.values()),
+            "pid": os.getpid(),
+            "url": self.url,
+            "components": components,
+        }
+
+    def _components(self) -> dict[str, dict[str, Any]]:
+        health = self.runtime.health()
+        redactor = self.resolved.redactor()
+        found = {}
+        for name, part in self.resolved.components.items():
+            seen, about = health[name], self.runtime.component(name).describe()
+            found[name] = {
+                "mode": part.mode,
+                "driver": part.driver,
+                "healthy": seen.healthy,
+                "latency_ms": None if seen.latency_ms is None else round(seen.latency_ms, 2),
+                "error": None if seen.error is None else redactor.text(seen.error),
+                "address": about.address,
+                "data": about.data,
+                **({"details": dict(about.details)} if about.details else {}),
+            }
+        return found
+
+    def config(self) -> Mapping[str, Any]:
+        """Return the effective configuration without secrets."""
+        shown = resolved_json(self.resolved, self.lifecycle.state, self.lifecycle.findings)
+        return {"format_version": 1, **shown}
+
+    def _provision(self, resolved: Resolved) -> Runtime:
+        from compozy.provision import provision
+
+        return provision(make_plan(resolved), timeout_s=self.timeout_s, notice=self.notice)
+
+    def _open_workflows(self) -> None:
+        from compozy.workflows.facade import Workflows, WorkflowSettings
+
+        get = self.resolved.get
+        settings = WorkflowSettings(
+            directory=self.resolved.directory,
+            task_queue=get("temporal.task_queue"),
+            files=tuple(get("workflows") or ()),
+            max_concurrent_workflows=get("worker.max_concurrent_workflows"),
+            auto_migrate=get("database.auto_migrate"),
+        )
+        runtime = self.runtime
+        opened = Workflows(runtime.temporal, runtime.database, runtime.loop, settings).open()
+        self._opened.callback(lambda: opened.close(self._grace_s))
+        self._workflows = opened
+
+    def _serve(self) -> None:
+        from compozy.server.app import build_app
+        from compozy.server.http import HttpServer
+
+        host, key = self.resolved.get("server.host"), self.resolved.get("server.api_key")
+        explicit = self.resolved.values["server.port"].origin.kind in GIVEN
+        port = Port(self.resolved.get("server.port"), "server.port", explicit)
+        app = build_app(self.workflows.service, self, api_key=key, host=host)
+        server = HttpServer(app, self.runtime.loop, host=host, port=port, notice=self.notice)
+        server.start()
+        self._opened.callback(lambda: server.stop(self._grace_s))
+        self.url = server.url
+        presence = Presence(os.getpid(), server.url, self.resolved.mode, self.resolved.directory, time.time())
+        self._opened.enter_context(announced(presence))

@@ -1,0 +1,149 @@
+"""Cut a domain into atoms: pieces within which no condition can tell two values apart.
+
+What comes in: a domain and the conditions that will be asked. What goes out: atoms, each with a sample
+value, and the way back from chosen atoms to one condition. It must not know rows or tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, floor
+
+from compozy.tables.table import ANY, Condition, Domain, Interval, Scalar, is_number
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """A piece of a domain; `order` is its position in it, `sample` a value inside.
+
+    `interval` is set for a piece of the number line that is more than a point; `other` marks the
+    texts that no condition lists.
+    """
+
+    order: int
+    sample: Scalar
+    interval: Interval | None = None
+    other: bool = False
+
+
+def atoms_of(domain: Domain, conditions: Iterable[Condition]) -> tuple[Atom, ...]:
+    """Cut a domain; unset comes first, so that a first choice is the least to write down.
+
+    >>> [atom.sample for atom in atoms_of(Domain.text(optional=True), [Condition.of(["a", "b"])])]
+    [None, 'a', 'b', 'other']
+    """
+    pieces: list[tuple[Scalar, Interval | None, bool]] = [(None, None, False)] if domain.optional else []
+    if domain.kind == "finite":
+        pieces += [(value, None, False) for value in domain.values]
+    elif domain.kind == "text":
+        pieces += _text_pieces(conditions)
+    else:
+        pieces += [(sample, piece, False) for sample, piece in _number_pieces(domain, conditions)]
+    return tuple(Atom(order, *piece) for order, piece in enumerate(pieces))
+
+
+def _text_pieces(conditions: Iterable[Condition]) -> list[tuple[Scalar, Interval | None, bool]]:
+    listed = dict.fromkeys(v for condition in conditions for v in condition.values if isinstance(v, str))
+    other, number = "other", 2
+    while other in listed:
+        other, number = f"other-{number}", number + 1
+    return [*((value, None, False) for value in listed), (other, None, True)]
+
+
+def _number_pieces(
+    domain: Domain, conditions: Iterable[Condition]
+) -> Iterator[tuple[Scalar, Interval | None]]:
+    breaks = sorted({n for condition in set(conditions) for n in _breaks(condition) if domain.contains(n)})
+    low, high = domain.minimum, domain.maximum
+    if not breaks:
+        yield from _piece(Interval(low, high), domain)
+        return
+    yield from _piece(Interval(low, breaks[0], False, True), domain)
+    for first, second in pairwise(breaks):
+        yield first, None
+        yield from _piece(Interval(first, second, True, True), domain)
+    yield breaks[-1], None
+    yield from _piece(Interval(breaks[-1], high, True, False), domain)
+
+
+def _breaks(condition: Condition) -> Iterator[float]:
+    yield from (value for value in condition.values if is_number(value))
+    for interval in condition.intervals:
+        yield from (bound for bound in (interval.low, interval.high) if bound is not None)
+
+
+def _piece(interval: Interval, domain: Domain) -> Iterator[tuple[Scalar, Interval | None]]:
+    if interval.empty:
+        return
+    sample = _integer_sample(interval) if domain.integer else _real_sample(interval)
+    if interval.contains(sample):
+        yield sample, interval
+
+
+def _integer_sample(interval: Interval) -> int:
+    if interval.low is not None:
+        return floor(interval.low) + 1 if interval.low_open else ceil(interval.low)
+    if interval.high is not None:
+        return ceil(interval.high) - 1 if interval.high_open else floor(interval.high)
+    return 0
+
+
+def _real_sample(interval: Interval) -> float:
+    if interval.low is not None and interval.high is not None:
+        return interval.low + (interval.high - interval.low) / 2
+    if interval.low is not None:
+        return interval.low + 1
+    return 0 if interval.high is None else interval.high - 1
+
+
+def condition_of(chosen: Iterable[Atom], atoms: Sequence[Atom]) -> Condition:
+    """Return the condition that holds exactly within the chosen ones of a domain's atoms.
+
+    >>> atoms = atoms_of(Domain.text(), [Condition.of(["a", "b"])])
+    >>> condition_of(atoms[1:], atoms) == Condition.of(["a"]).inverted()
+    True
+    """
+    orders = {atom.order for atom in chosen}
+    if len(orders) == len(atoms):
+        return ANY
+    if any(atom.other for atom in atoms if atom.order in orders):
+        return _listed(atom for atom in atoms if atom.order not in orders).inverted()
+    return _listed(atom for atom in atoms if atom.order in orders)
+
+
+def _listed(atoms: Iterable[Atom]) -> Condition:
+    chosen = list(atoms)
+    runs = _runs([atom for atom in chosen if is_number(atom.sample)])
+    values = [atom.sample for atom in chosen if not is_number(atom.sample)]
+    intervals = []
+    for run in runs:
+        if any(atom.interval for atom in run):
+            intervals.append(_covering(run))
+        else:
+            values += [atom.sample for atom in run]
+    return Condition.of(values, intervals)
+
+
+def _runs(atoms: Sequence[Atom]) -> list[list[Atom]]:
+    runs: list[list[Atom]] = []
+    for atom in atoms:
+        if runs and runs[-1][-1].order == atom.order - 1:
+            runs[-1].append(atom)
+        else:
+            runs.append([atom])
+    return runs
+
+
+def _covering(run: Sequence[Atom]) -> Interval:
+    first, last = _interval(run[0]), _interval(run[-1])
+    return Interval(first.low, last.high, first.low_open, last.high_open)
+
+
+def _interval(atom: Atom) -> Interval:
+    if atom.interval is not None:
+        return atom.interval
+    # Only numbers are asked for, and a point is both its own bounds.
+    point = atom.sample if is_number(atom.sample) else None
+    return Interval(point, point)

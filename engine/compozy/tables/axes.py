@@ -1,0 +1,212 @@
+"""The axes along which one table is verified: its columns, as far as their values can really occur.
+
+What comes in: a rule set. What goes out: for one table, independent axes of points. A column that
+reads a setting is an axis of its own. Columns that depend on common settings, through whatever tables
+feed them, make one axis together, whose points are exactly the combinations that some settings bring
+about. Where these are too many, each column falls back to the values that its feeder produces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from compozy.tables.atoms import Atom, atoms_of
+from compozy.tables.decide import RuleSet
+from compozy.tables.link import decision_output, feeders
+from compozy.tables.relation import Assignment, Relation, Step, Variable, combine, variables_of
+from compozy.tables.table import Column, Domain, Scalar, Source, Table
+
+MOST_COMBINATIONS = 20_000
+
+Combinations: TypeAlias = tuple[Relation | None, list[Variable]]
+Produced: TypeAlias = Mapping[tuple[str, str], Sequence[Scalar]]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One combination of values of an axis' columns, and settings that bring it about.
+
+    `choices` holds for each column the atoms that are alike here; `rows` the rows that match.
+    """
+
+    rows: int
+    choices: tuple[tuple[Atom, ...], ...]
+    witness: Assignment
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Columns, all their atoms, and cells: a cell is all points at which the same rows match."""
+
+    columns: tuple[str, ...]
+    atoms: tuple[tuple[Atom, ...], ...]
+    cells: tuple[tuple[Point, ...], ...]
+
+    def rows_at(self) -> list[int]:
+        """Return for each cell the rows that match there."""
+        return [cell[0].rows for cell in self.cells]
+
+
+class AxisBuilder:
+    """Builds the axes of the tables of one rule set; cones are remembered between tables."""
+
+    def __init__(self, ruleset: RuleSet, most: int = MOST_COMBINATIONS) -> None:
+        self._ruleset = ruleset
+        self._most = most
+        self._ordered = set(ruleset.order)
+        self._cones: dict[str, frozenset[Source]] = {}
+        self._known: dict[tuple[Source, ...], Combinations] = {}
+
+    def axes(self, table: Table, produced: Produced) -> list[Axis]:
+        """Build the axes of a table; `produced` are the values that the tables before it can decide."""
+        axes: list[Axis] = []
+        for group in self._groups(table):
+            joint = self._joint_axis(table, group) if self._is_fed(group) else None
+            axes += [joint] if joint else [self._single_axis(table, column, produced) for column in group]
+        return axes
+
+    # which columns depend on common settings
+
+    def _groups(self, table: Table) -> list[list[Column]]:
+        groups: list[tuple[set[Source], list[Column]]] = []
+        for column in table.columns:
+            sources, members = set(self._cone_of(column)), [column]
+            apart = []
+            for other, columns in groups:
+                if sources.isdisjoint(other):
+                    apart.append((other, columns))
+                else:
+                    sources |= other
+                    members = columns + members
+            groups = [*apart, (sources, members)]
+        return [members for _, members in groups]
+
+    def _is_fed(self, group: Iterable[Column]) -> bool:
+        """Tell whether a group reads decisions, all of them of tables that can be evaluated."""
+        fed = [column.source.ref for column in group if column.source.kind == "decision"]
+        return bool(fed) and all(self._ancestry_is_sound(ref) for ref in fed)
+
+    def _ancestry_is_sound(self, table_id: str) -> bool:
+        if table_id not in self._ordered or self._ruleset.tables[table_id].hit == "collect":
+            return False
+        table = self._ruleset.tables[table_id]
+        return all(self._ancestry_is_sound(ref) for ref in feeders(table))
+
+    def _cone_of(self, column: Column) -> frozenset[Source]:
+        if column.source.kind == "decision" and column.source.ref in self._ordered:
+            return self._cone(column.source.ref)
+        return frozenset([column.source])
+
+    def _cone(self, table_id: str) -> frozenset[Source]:
+        known = self._cones.get(table_id)
+        if known is None:
+            columns = self._ruleset.tables[table_id].columns
+            known = frozenset().union(*(self._cone_of(column) for column in columns))
+            self._cones[table_id] = known
+        return known
+
+    # one column alone
+
+    def _single_axis(self, table: Table, column: Column, produced: Produced) -> Axis:
+        domain = self._ruleset.domains[table.id][column.name]
+        source = self._resolved(column.source)
+        if source.kind == "decision" and (source.ref, source.output) in produced:
+            domain = Domain.finite(produced[source.ref, source.output or ""])
+        atoms = atoms_of(domain, (row.condition(column.name) for row in table.rows))
+        index = self._ruleset.compiled[table.id].index(column.name)
+        points = (Point(index.rows_at(a.sample), ((a,),), ((source, a.sample),)) for a in atoms)
+        return _axis((column.name,), (atoms,), points, ordered=domain.kind == "number")
+
+    def _resolved(self, source: Source) -> Source:
+        feeder = self._ruleset.tables.get(source.ref) if source.kind == "decision" else None
+        return (
+            source
+            if feeder is None
+            else Source("decision", source.ref, None, decision_output(source, feeder))
+        )
+
+    # columns that depend on each other
+
+    def _joint_axis(self, table: Table, group: Sequence[Column]) -> Axis | None:
+        combinations, variables = self._combinations(table, group)
+        if combinations is None:
+            return None
+        compiled = self._ruleset.compiled[table.id]
+        held = [v.rows_at(compiled.index(c.name)) for c, v in zip(group, variables, strict=True)]
+        points = [_joint_point(values, witness, held, variables) for values, witness in combinations.items()]
+        atoms = tuple(_reached_atoms(points, number) for number in range(len(group)))
+        return _axis(tuple(column.name for column in group), atoms, points)
+
+    def _combinations(self, table: Table, group: Sequence[Column]) -> Combinations:
+        """Return what a group's columns can be together; groups of decisions only are remembered."""
+        last = self._step(table, group)
+        known = self._known.get(last.sources)
+        if known is not None:
+            return known
+        steps = [*self._ancestors(group), last]
+        variables = variables_of(self._ruleset, steps)
+        relation = combine(self._ruleset, steps, variables, self._most)
+        combinations = (relation, [variables[source] for source in last.sources])
+        if all(source.kind == "decision" for source in last.sources):
+            self._known[last.sources] = combinations
+        return combinations
+
+    def _ancestors(self, group: Iterable[Column]) -> list[Step]:
+        """Return the tables behind a group, each right after what it reads, so that little is kept long."""
+        visited: dict[str, None] = {}
+        for column in group:
+            if column.source.kind == "decision":
+                self._visit(column.source.ref, visited)
+        tables = [self._ruleset.tables[name] for name in visited]
+        return [self._step(table, table.columns) for table in tables]
+
+    def _visit(self, table_id: str, visited: dict[str, None]) -> None:
+        if table_id not in visited:
+            for feeder in feeders(self._ruleset.tables[table_id]):
+                self._visit(feeder, visited)
+            visited[table_id] = None
+
+    def _step(self, table: Table, columns: Sequence[Column]) -> Step:
+        return Step(table, tuple(columns), tuple(self._resolved(column.source) for column in columns))
+
+
+def _reached_atoms(points: Iterable[Point], column: int) -> tuple[Atom, ...]:
+    reached = {atom.order: atom for point in points for atom in point.choices[column]}
+    return tuple(reached[order] for order in sorted(reached))
+
+
+def _joint_point(
+    values: Sequence[int],
+    witness: Assignment,
+    held: Sequence[Sequence[int]],
+    variables: Sequence[Variable],
+) -> Point:
+    rows = -1
+    for number, value in enumerate(values):
+        rows &= held[number][value]
+    return Point(rows, tuple(v.choices[value] for v, value in zip(variables, values, strict=True)), witness)
+
+
+def _axis(
+    columns: tuple[str, ...],
+    atoms: tuple[tuple[Atom, ...], ...],
+    points: Iterable[Point],
+    *,
+    ordered: bool = False,
+) -> Axis:
+    # Numbers keep their order and join neighbours only, so that ranges stay runs of cells.
+    cells: list[list[Point]] = []
+    known: dict[int, list[Point]] = {}
+    for point in points:
+        if ordered:
+            cell = cells[-1] if cells and cells[-1][0].rows == point.rows else None
+        else:
+            cell = known.get(point.rows)
+        if cell is None:
+            cells.append([point])
+            known[point.rows] = cells[-1]
+        else:
+            cell.append(point)
+    return Axis(columns, atoms, tuple(tuple(cell) for cell in cells))

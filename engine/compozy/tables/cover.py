@@ -1,0 +1,168 @@
+"""Ask which parts of a space its rows leave uncovered, by bit sets, without enumerating combinations.
+
+What comes in: axes cut into cells, each with the rows that hold there (bit i is row i). What goes out:
+boxes, one set of cells an axis (bit k is cell k). It must not know what a cell stands for.
+
+The search halves boxes along the edge of a row until one row covers the whole box or none touches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+Box: TypeAlias = tuple[int, ...]
+
+
+class CellIndex:
+    """One axis: `rows_at[k]` are the rows that hold in cell k, `cells[i]` the cells in which row i holds."""
+
+    def __init__(self, rows_at: Sequence[int], rows: int) -> None:
+        self.rows_at = rows_at
+        self.whole = (1 << len(rows_at)) - 1
+        self.cells = _cells_of_rows(rows_at, rows)
+        self._any: dict[int, int] = {0: 0}
+        self._all: dict[int, int] = {0: (1 << rows) - 1}
+        self._any_spans = [list(rows_at)]
+        self._all_spans = [list(rows_at)]
+
+    def rows_in_any(self, cells: int) -> int:
+        """Return the rows that hold in at least one of the cells."""
+        found = self._any.get(cells)
+        if found is None:
+            found = 0
+            for start, length in _runs(cells):
+                level = self._span(length)
+                spans = self._any_spans[level]
+                found |= spans[start] | spans[start + length - (1 << level)]
+            self._any[cells] = found
+        return found
+
+    def rows_in_all(self, cells: int) -> int:
+        """Return the rows that hold in every one of the cells."""
+        found = self._all.get(cells)
+        if found is None:
+            found = self._all[0]
+            for start, length in _runs(cells):
+                level = self._span(length)
+                spans = self._all_spans[level]
+                found &= spans[start] & spans[start + length - (1 << level)]
+            self._all[cells] = found
+        return found
+
+    def _span(self, length: int) -> int:
+        """Return the largest level whose spans fit; spans of level j answer for 2**j neighbouring cells."""
+        level = length.bit_length() - 1
+        while len(self._any_spans) <= level:
+            half = 1 << (len(self._any_spans) - 1)
+            some, every = self._any_spans[-1], self._all_spans[-1]
+            self._any_spans.append([a | b for a, b in zip(some, some[half:], strict=False)])
+            self._all_spans.append([a & b for a, b in zip(every, every[half:], strict=False)])
+        return level
+
+
+def _cells_of_rows(rows_at: Sequence[int], rows: int) -> list[int]:
+    # A row changes only at few cells: flip everything from there on instead of asking cell by cell.
+    cells = [0] * rows
+    size, before = len(rows_at), 0
+    for number, holding in enumerate(rows_at):
+        changed = holding ^ before
+        tail = (1 << size) - (1 << number)
+        while changed:
+            lowest = changed & -changed
+            cells[lowest.bit_length() - 1] ^= tail
+            changed ^= lowest
+        before = holding
+    return cells
+
+
+def _runs(cells: int) -> Iterator[tuple[int, int]]:
+    start = 0
+    while cells:
+        skip = (cells & -cells).bit_length() - 1
+        start += skip
+        cells >>= skip
+        length = (~cells & (cells + 1)).bit_length() - 1
+        yield start, length
+        start += length
+        cells >>= length
+
+
+class Space:
+    """Axes and rows; every row is a box, and boxes are compared axis by axis."""
+
+    def __init__(self, axes: Sequence[CellIndex], rows: int) -> None:
+        self.axes = tuple(axes)
+        self.everything = (1 << rows) - 1
+        self.whole: Box = tuple(axis.whole for axis in self.axes)
+
+    def row(self, number: int) -> Box:
+        """Return the box of a row."""
+        return tuple(axis.cells[number] for axis in self.axes)
+
+    def touching(self, box: Box, rows: int) -> int:
+        """Return those of the rows that share a point with a box."""
+        for axis, cells in zip(self.axes, box, strict=True):
+            rows &= axis.rows_in_any(cells)
+        return rows
+
+    def covering(self, box: Box, rows: int) -> int:
+        """Return those of the rows that each contain the whole box."""
+        for axis, cells in zip(self.axes, box, strict=True):
+            rows &= axis.rows_in_all(cells)
+            if not rows:
+                break
+        return rows
+
+    def uncovered(self, box: Box, rows: int) -> Iterator[Box]:
+        """Yield disjoint boxes that together are what the rows leave uncovered of a box."""
+        stack = [(box, self.touching(box, rows))]
+        while stack:
+            box, rows = stack.pop()
+            if not rows:
+                yield box
+            elif not self.covering(box, rows):
+                stack += self._halves(box, rows)
+
+    def _halves(self, box: Box, rows: int) -> list[tuple[Box, int]]:
+        """Cut a box along an edge of a wide row, where the fewest rows lie on both sides."""
+        pivot = self._widest(box, rows)
+        best: tuple[int, list[tuple[Box, int]]] | None = None
+        for number, axis in enumerate(self.axes):
+            inside = box[number] & axis.cells[pivot]
+            if inside == box[number]:
+                continue
+            halves = [
+                ((*box[:number], cells, *box[number + 1 :]), rows & axis.rows_in_any(cells))
+                for cells in (inside, box[number] ^ inside)
+            ]
+            cost = sum(held.bit_count() for _, held in halves)
+            if best is None or cost < best[0]:
+                best = (cost, halves)
+        # The half with fewer rows comes off the stack first: what is uncovered is found sooner there.
+        return sorted(best[1], key=lambda half: -half[1].bit_count()) if best else []
+
+    def _widest(self, box: Box, rows: int) -> int:
+        for axis, cells in zip(self.axes, box, strict=True):
+            rows = (rows & axis.rows_in_all(cells)) or rows
+        return (rows & -rows).bit_length() - 1
+
+
+def joined_boxes(boxes: Sequence[Box]) -> list[Box]:
+    """Join disjoint boxes that differ on one axis only, until none do."""
+    joined = list(dict.fromkeys(boxes))
+    axes = range(len(joined[0])) if joined else range(0)
+    size = len(joined) + 1
+    while len(joined) < size:
+        size = len(joined)
+        for axis in axes:
+            joined = _joined_along(joined, axis)
+    return joined
+
+
+def _joined_along(boxes: Sequence[Box], axis: int) -> list[Box]:
+    alike: dict[tuple[Box, Box], int] = {}
+    for box in boxes:
+        rest = (box[:axis], box[axis + 1 :])
+        alike[rest] = alike.get(rest, 0) | box[axis]
+    return [(*before, cells, *after) for (before, after), cells in alike.items()]

@@ -1,0 +1,86 @@
+"""Find values for which no row decides, and propose a row for each region of them.
+
+What comes in: a table under verification that must always decide. What goes out: reports, each with a
+witness and a proposed row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from compozy.tables.cover import Box, joined_boxes
+from compozy.tables.regions import Region, regions_of
+from compozy.tables.report import Report
+from compozy.tables.subject import Subject
+from compozy.tables.table import Domain, Row, Scalar
+from compozy.tables.witness import row_yaml, witness_yaml
+
+# Counting gaps further than this many times the list would cost more than the count tells.
+_COUNTED = 4
+
+
+def gap_reports(subject: Subject) -> list[Report]:
+    """Report the regions that no row matches, joined as far as they can be."""
+    boxes, exact = gap_boxes(subject, subject.limit * _COUNTED)
+    regions = [(box, region) for box in boxes for region in regions_of(subject.table, subject.axes, box)]
+    listed = regions[: subject.limit]
+    names = _free_names(subject)
+    return [
+        Report(
+            kind="gap",
+            message=f'table "{subject.table.id}" has no row for {region}',
+            table=subject.table.id,
+            places=(subject.table.place,),
+            witness=witness_yaml(region.witness),
+            proposal=_proposal(subject, next(names), box, region),
+            shown=len(listed),
+            total=len(regions),
+            exact=exact,
+        )
+        for box, region in listed
+    ]
+
+
+def gap_boxes(subject: Subject, most: int) -> tuple[list[Box], bool]:
+    """Return the joined boxes that no row matches, and whether these are all there are."""
+    space = subject.space
+    found = list(islice(space.uncovered(space.whole, space.everything), most + 1))
+    return joined_boxes(found[:most]), len(found) <= most
+
+
+def _free_names(subject: Subject) -> Iterator[str]:
+    taken = {row.id for row in subject.table.rows}
+    number = 0
+    while True:
+        number += 1
+        if f"new-{number}" not in taken:
+            yield f"new-{number}"
+
+
+def _proposal(subject: Subject, name: str, box: Box, region: Region) -> str:
+    nearest = _nearest_row(subject, box)
+    outputs = subject.table.outputs
+    then = {o: nearest.then[o] if nearest else _any_value(domain) for o, domain in outputs.items()}
+    because = f"as in the nearest row {nearest.id}; say why, or decide otherwise" if nearest else "say why"
+    return row_yaml(name, region.when, then, because)
+
+
+def _nearest_row(subject: Subject, box: Box) -> Row | None:
+    """Return the row that shares the most axes with a box, the first of equals."""
+    rows = subject.space.everything
+    axes = subject.space.axes
+    counts = [0] * rows.bit_length()
+    for axis, cells in zip(axes, box, strict=True):
+        for number in range(len(counts)):
+            counts[number] += 1 if axis.cells[number] & cells else 0
+    best = max(range(len(counts)), key=counts.__getitem__, default=None)
+    return None if best is None else subject.table.rows[best]
+
+
+def _any_value(domain: Domain) -> Scalar:
+    if domain.values:
+        return domain.values[0]
+    if domain.optional:
+        return None
+    return 0 if domain.kind == "number" else ""

@@ -1,0 +1,72 @@
+"""One table under verification: its axes, its space, and the way from boxes to reports.
+
+What comes in: a rule set, a table of it, and what the tables before it can decide. What goes out: the
+questions that the checks ask. It must not judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from compozy.tables.axes import Axis
+from compozy.tables.cover import Box, CellIndex, Space
+from compozy.tables.decide import RuleSet
+from compozy.tables.regions import witness_of
+from compozy.tables.report import Report
+from compozy.tables.table import Domain, Row, Table
+from compozy.tables.witness import witness_yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A table with its space; axis k of the space is `axes[k]`. At most `limit` reports are listed."""
+
+    table: Table
+    domains: dict[str, Domain]
+    axes: tuple[Axis, ...]
+    space: Space
+    limit: int
+
+    @classmethod
+    def of(cls, ruleset: RuleSet, table: Table, axes: Sequence[Axis], limit: int) -> Subject:
+        """Build the space of a table from its axes."""
+        rows = len(table.rows)
+        space = Space([CellIndex(axis.rows_at(), rows) for axis in axes], rows)
+        return cls(table, dict(ruleset.domains[table.id]), tuple(axes), space, limit)
+
+    def box(self, number: int) -> Box:
+        """Return the box of a row."""
+        return self.space.row(number)
+
+    def fires(self, number: int) -> bool:
+        """Tell whether anything that can be reached matches a row by itself."""
+        return all(self.box(number))
+
+    def meeting(self, first: int, second: int) -> Box:
+        """Return what two rows share."""
+        return tuple(a & b for a, b in zip(self.box(first), self.box(second), strict=True))
+
+    def witness(self, box: Box) -> str | None:
+        """Return settings that lead into a box, as YAML; `None` for an empty box."""
+        return witness_yaml(witness_of(self.axes, box)) if all(box) else None
+
+    def name(self, number: int) -> str:
+        """Return a row's id in quotes."""
+        return f'"{self.table.rows[number].id}"'
+
+    def report(
+        self,
+        kind: str,
+        message: str,
+        rows: Iterable[Row] = (),
+        *,
+        box: Box | None = None,
+        shown: int = 1,
+        total: int = 1,
+    ) -> Report:
+        """Build a report on rows of the table, or on the table itself."""
+        places = tuple(row.place for row in rows) or (self.table.place,)
+        text = f'table "{self.table.id}": {message}'
+        witness = self.witness(box) if box is not None else None
+        return Report(kind, text, self.table.id, places, witness, None, shown, total)

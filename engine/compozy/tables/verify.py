@@ -1,0 +1,141 @@
+"""Verify rule tables before they are used: everything that can be said without a configuration.
+
+What comes in: a rule set, linked leniently where its faults are to be reported too. What goes out: a
+`Verification` with one report a fault. It must not change a table, and it never raises for a bad one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from compozy.tables.atoms import atoms_of
+from compozy.tables.axes import AxisBuilder
+from compozy.tables.cells import condition_words, scalar_words
+from compozy.tables.decide import RuleSet
+from compozy.tables.gaps import gap_reports
+from compozy.tables.pairs import masked_reports, masked_rows, pair_reports
+from compozy.tables.report import KINDS, Report, Verification, VerificationCache
+from compozy.tables.subject import Subject
+from compozy.tables.table import Domain, Row, Scalar, Table, identity
+
+__all__ = ["KINDS", "Report", "Verification", "VerificationCache", "verify"]
+
+_EXAMPLE_KEYS = ("severity", "text", "good", "bad")
+
+
+def verify(ruleset: RuleSet, cache: VerificationCache | None = None, *, limit: int = 100) -> Verification:
+    """Verify a rule set; `limit` bounds how many reports of one kind are listed a table.
+
+    With a cache the same content is verified once, wherever it was read from.
+    """
+    if cache is None:
+        return _verify(ruleset, limit)
+    key = content_key(ruleset, limit)
+    known = cache.known.get(key)
+    if known is None:
+        known = cache.known[key] = _verify(ruleset, limit)
+    return known
+
+
+def content_key(ruleset: RuleSet, limit: int) -> str:
+    """Return a hash of everything that reports depend on, places included."""
+    places = [(str(t.place), [str(row.place) for row in t.rows]) for t in ruleset.tables.values()]
+    content = (ruleset.fingerprint, places, [str(fault) for fault in ruleset.faults], limit)
+    return hashlib.sha256(repr(content).encode()).hexdigest()
+
+
+def _verify(ruleset: RuleSet, limit: int) -> Verification:
+    reports = [Report(f.kind, f'table "{f.table}": {f.reason}', f.table, f.places) for f in ruleset.faults]
+    # A cell with an unknown value is reported as that, and not once more because it never holds.
+    faulty = {place for fault in ruleset.faults if fault.kind == "unknown-value" for place in fault.places}
+    builder = AxisBuilder(ruleset)
+    produced: dict[tuple[str, str], Sequence[Scalar]] = {}
+    circular = [name for name in ruleset.tables if name not in set(ruleset.order)]
+    for name in (*ruleset.order, *circular):
+        table = ruleset.tables[name]
+        subject = Subject.of(ruleset, table, builder.axes(table, produced), limit)
+        found, firing = _verify_table(subject)
+        reports += (report for report in found if not faulty.issuperset(report.places))
+        produced.update(_produced_values(table, firing))
+    position = {name: number for number, name in enumerate(ruleset.tables)}
+    reports.sort(key=lambda report: position[report.table])
+    return Verification(
+        tuple(reports), len(ruleset.tables), sum(len(t.rows) for t in ruleset.tables.values())
+    )
+
+
+def _verify_table(subject: Subject) -> tuple[list[Report], list[Row]]:
+    """Return the reports on a table, and the rows of it that can decide."""
+    table = subject.table
+    dead = [number for number in range(len(table.rows)) if not subject.fires(number)]
+    masked = masked_rows(subject)
+    firing = [row for number, row in enumerate(table.rows) if number not in {*dead, *masked}]
+    reports = [] if table.hit == "collect" else gap_reports(subject)
+    reports += [_dead_report(subject, number) for number in dead]
+    reports += masked_reports(subject, masked)
+    reports += pair_reports(subject)
+    reports += _unproduced_reports(subject, firing)
+    reports += _finding_reports(subject)
+    return reports, firing
+
+
+def _dead_report(subject: Subject, number: int) -> Report:
+    row = subject.table.rows[number]
+    for name, condition in row.when.items():
+        atoms = atoms_of(subject.domains[name], [condition])
+        if not any(condition.matches(atom.sample) for atom in atoms):
+            message = f'row "{row.id}": no value of input "{name}" satisfies {condition_words(condition)}'
+            place = row.cells.get(name, row.place)
+            return Report(
+                "contradiction", f'table "{subject.table.id}": {message}', subject.table.id, (place,)
+            )
+    names = _unreached_inputs(subject, number)
+    message = f'no settings reach row "{row.id}": the tables that feed it never give {names}'
+    return subject.report("unreachable", message, [row])
+
+
+def _unreached_inputs(subject: Subject, number: int) -> str:
+    row = subject.table.rows[number]
+    inputs = [
+        f"{name}: {condition_words(row.condition(name))}"
+        for axis, cells in zip(subject.axes, subject.box(number), strict=True)
+        if not cells
+        for name in axis.columns
+        if name in row.when
+    ]
+    return ", ".join(inputs)
+
+
+def _produced_values(table: Table, firing: Iterable[Row]) -> Mapping[tuple[str, str], Sequence[Scalar]]:
+    values: dict[tuple[str, str], dict[tuple[bool, Scalar], Scalar]] = {
+        (table.id, o): {} for o in table.outputs
+    }
+    for row in firing:
+        for output, value in row.then.items():
+            values[table.id, output][identity(value)] = value
+    return {key: tuple(known.values()) for key, known in values.items()}
+
+
+def _unproduced_reports(subject: Subject, firing: Sequence[Row]) -> Iterator[Report]:
+    produced = _produced_values(subject.table, firing)
+    for output, domain in subject.table.outputs.items():
+        known = {identity(value) for value in produced[subject.table.id, output]}
+        missing = [value for value in _legal_values(domain) if identity(value) not in known]
+        if missing:
+            words = ", ".join("null" if value is None else scalar_words(value) for value in missing)
+            yield subject.report(
+                "unproduced", f'no row that can decide gives output "{output}" the value {words}'
+            )
+
+
+def _legal_values(domain: Domain) -> list[Scalar]:
+    return [*domain.values, *([None] if domain.optional else [])]
+
+
+def _finding_reports(subject: Subject) -> Iterator[Report]:
+    for row in subject.table.rows:
+        missing = [key for key in _EXAMPLE_KEYS if row.body.get(key) is None]
+        if row.body and missing:
+            message = f'the finding of row "{row.id}" has no {", ".join(missing)}'
+            yield subject.report("incomplete-finding", message, [row])

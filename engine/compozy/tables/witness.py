@@ -1,0 +1,105 @@
+"""Write witnesses and proposals as YAML that a user can paste.
+
+What comes in: sources with values, or the parts of a row. What goes out: text. What cannot be pasted,
+such as machine facts, views and decisions, stands in comment lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from compozy.tables.cells import condition_data, scalar_words
+from compozy.tables.table import Condition, Scalar, Source
+
+
+def witness_yaml(assignment: Iterable[tuple[Source, Scalar]]) -> str:
+    """Write settings as a configuration; what is unset is left out.
+
+    >>> print(witness_yaml([(Source("setting", "redis.mode"), "memory"), (Source("machine", "cpus"), 2)]))
+    redis:
+      mode: memory
+    # machine: cpus = 2
+    """
+    document: dict[str, Any] = {}
+    comments = []
+    for source, value in assignment:
+        if value is None and source.kind in ("setting", "item"):
+            continue
+        if (
+            source.view is not None
+            or source.kind not in ("setting", "item")
+            or not _put(document, source, value)
+        ):
+            comments.append(f"# {_comment(source)} = {scalar_words(value)}")
+    body = _dump(document, flow=False).splitlines() if document else []
+    return "\n".join([*body, *comments]) or "# nothing is set"
+
+
+def _comment(source: Source) -> str:
+    ref = f"{source.each}[].{source.ref}" if source.each else source.ref
+    if source.view is not None:
+        return f"view: {source.view} of {ref}"
+    return f"{source.kind}: {ref}" + (f".{source.output}" if source.output else "")
+
+
+def _put(document: dict[str, Any], source: Source, value: Scalar) -> bool:
+    """Nest a value by its path; tell whether the path was free."""
+    inner = document
+    if source.each is not None:
+        element = _list_element(document, source.each)
+        if element is None:
+            return False
+        inner = element
+    return _nest(inner, source.ref.split("."), value)
+
+
+def _list_element(document: dict[str, Any], path: str) -> dict[str, Any] | None:
+    *parents, last = path.split(".")
+    inner = _descend(document, parents)
+    elements = inner.setdefault(last, [{}]) if inner is not None else None
+    return elements[0] if isinstance(elements, list) else None
+
+
+def _nest(document: dict[str, Any], path: list[str], value: Scalar) -> bool:
+    inner = _descend(document, path[:-1])
+    if inner is None or path[-1] in inner:
+        return False
+    inner[path[-1]] = value
+    return True
+
+
+def _descend(document: dict[str, Any], path: list[str]) -> dict[str, Any] | None:
+    inner: Any = document
+    for part in path:
+        inner = inner.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return None
+    return inner if isinstance(inner, dict) else None
+
+
+def row_yaml(row_id: str, when: Mapping[str, Condition], then: Mapping[str, Scalar], because: str) -> str:
+    """Write a row in one line, ready to be put under `rows:`.
+
+    >>> row_yaml("new", {"mode": Condition.of(["ci"])}, {"kept": False}, "why")
+    '- {id: new, when: {mode: ci}, then: {kept: false}, because: why}'
+    """
+    cells = {name: condition_data(condition) for name, condition in when.items()}
+    row = {"id": row_id, "when": cells, "then": dict(then), "because": because}
+    return "- " + _dump(row, flow=True)
+
+
+def _dump(data: Any, *, flow: bool) -> str:
+    text: str = yaml.dump(
+        data, Dumper=_Dumper, sort_keys=False, default_flow_style=flow, width=1_000_000, allow_unicode=True
+    )
+    return text.strip()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Repeats equal values instead of writing anchors, which nobody wants to paste."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True

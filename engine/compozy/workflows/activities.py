@@ -1,0 +1,77 @@
+"""The side effects of an execution: database rows and tool calls.
+
+What comes in: JSON from the interpreter. What goes out: JSON. Each may run twice: rows are idempotent
+upserts, tools are the project's own business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from compozy.store import Execution, Store, UnavailableError
+from compozy.store.records import timestamp
+from compozy.workflows import wire
+from compozy.workflows.interpreter import HEARTBEAT_TIMEOUT
+from compozy.workflows.tools import ToolFailure, Tools
+
+_HEARTBEAT_S = HEARTBEAT_TIMEOUT.total_seconds() / 3
+
+
+class Activities:
+    """What one worker can do; rows are written on the threads of `writers`."""
+
+    def __init__(self, store: Store, tools: Tools, writers: ThreadPoolExecutor) -> None:
+        self._store = store
+        self._tools = tools
+        self._writers = writers
+
+    def all(self) -> list[Callable[..., Any]]:
+        """Return the activities, as a worker wants them."""
+        return [self.record_started, self.record_finished, self.call_tool]
+
+    @activity.defn(name=wire.RECORD_STARTED)
+    async def record_started(self, row: dict[str, Any]) -> None:
+        """Write that an execution runs."""
+        await self._write(self._store.record_started, Execution(**row))
+
+    @activity.defn(name=wire.RECORD_FINISHED)
+    async def record_finished(self, row: dict[str, Any]) -> None:
+        """Write how an execution ended; the row's time is the one of the first write."""
+        await self._write(self._store.record_finished, Execution(**{**row, "finished_at": timestamp()}))
+
+    @activity.defn(name=wire.CALL_TOOL)
+    async def call_tool(self, call: dict[str, Any]) -> Any:
+        """Call a tool of the project; heartbeats tell Temporal that this worker is alive."""
+        beating = asyncio.create_task(_beat())
+        try:
+            return await self._tools.call(call["tool"], _arguments(call))
+        except ToolFailure as failure:
+            raise ApplicationError(
+                failure.reason, type=failure.kind, non_retryable=failure.final
+            ) from failure
+        finally:
+            beating.cancel()
+
+    async def _write(self, write: Callable[[Execution], None], row: Execution) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writers, write, row)
+        except UnavailableError as error:
+            benign = ApplicationErrorCategory.BENIGN
+            raise ApplicationError(error.message, type=error.id, category=benign) from error
+
+
+def _arguments(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    arguments: Mapping[str, Any] = call["arguments"]
+    return arguments
+
+
+async def _beat() -> None:
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(_HEARTBEAT_S)

@@ -1,0 +1,144 @@
+"""Know the workflows of a project: its files and what was imported into the store.
+
+What comes in: the project's directory, the files that its configuration names, a store. What goes out:
+definitions. A broken file hides only itself: it is reported beside the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem
+from compozy.settings.suggest import closest
+from compozy.store import Store, StoredWorkflow
+from compozy.store.records import timestamp
+from compozy.workflows.definition import Definition, definition_from_json, load_definition
+
+FOLDER = "workflows"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The workflows that can be run, ordered by id, and the files that cannot."""
+
+    definitions: tuple[Definition, ...]
+    problems: tuple[CompozyError, ...]
+
+
+class Catalogue:
+    """The workflows of the project in `directory`; `files` are further ones, relative to it, `*` allowed."""
+
+    def __init__(self, store: Store, directory: str, files: Sequence[str] = ()) -> None:
+        self._store = store
+        self._directory = Path(directory)
+        self._files = tuple(files)
+        self._read: dict[Path, tuple[tuple[int, int], Definition]] = {}
+
+    def listing(self) -> Listing:
+        """Return every workflow; a file wins over an imported one of the same id.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        found: dict[str, Definition] = {}
+        problems: list[CompozyError] = []
+        for path in self._paths():
+            try:
+                definition = self._load(path)
+            except (DefinitionError, SyntaxProblem, NotFoundError) as problem:
+                problems.append(problem)
+                continue
+            if definition.id in found:
+                both = f'id "{definition.id}" is also the one of {found[definition.id].file}'
+                problems.append(DefinitionError(str(path), [f"{path}: {both}"]))
+            found.setdefault(definition.id, definition)
+        for stored in self._store.workflows():
+            found.setdefault(stored.id, definition_from_json(stored.definition, f"workflow {stored.id}"))
+        return Listing(tuple(found[name] for name in sorted(found)), tuple(problems))
+
+    def definition(self, workflow_id: str) -> Definition:
+        """Return one workflow.
+
+        Raises:
+            NotFoundError: there is none of that id.
+            DefinitionError: its file is broken.
+            UnavailableError: the database does not answer.
+        """
+        listing = self.listing()
+        for definition in listing.definitions:
+            if definition.id == workflow_id:
+                return definition
+        for problem in listing.problems:
+            if isinstance(problem, DefinitionError) and Path(problem.file).stem == workflow_id:
+                raise problem
+        names = [definition.id for definition in listing.definitions]
+        meant = closest(workflow_id, names)
+        advice = f'did you mean "{meant}"?' if meant else f"known workflows: {', '.join(names) or 'none'}"
+        raise NotFoundError("workflow", workflow_id, hint=advice)
+
+    def take(self, exported: Any) -> tuple[str, ...]:
+        """Import the workflows of an export; all or, when one is broken, none. Returns their ids.
+
+        Raises:
+            DefinitionError: something in it is not a workflow; all problems at once.
+            UnavailableError: the database does not answer.
+        """
+        definitions = [*_exported(exported)]
+        now = timestamp()
+        for definition in definitions:
+            plain = dict(definition.plain)
+            self._store.save_workflow(StoredWorkflow(definition.id, definition.version, plain, now))
+        return tuple(definition.id for definition in definitions)
+
+    def _paths(self) -> Iterator[Path]:
+        seen: set[Path] = set()
+        folder = self._directory / FOLDER
+        listed = (path for name in self._files for path in self._expand(name))
+        for path in [*listed, *sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")))]:
+            if path not in seen:
+                seen.add(path)
+                yield path
+
+    def _expand(self, name: str) -> list[Path]:
+        if "*" in name and not Path(name).is_absolute():
+            return sorted(self._directory.glob(name))
+        return [self._directory / name]
+
+    def _load(self, path: Path) -> Definition:
+        try:
+            status = path.stat()
+        except OSError:
+            return load_definition(path)
+        stamp = (status.st_mtime_ns, status.st_size)
+        known = self._read.get(path)
+        if known is None or known[0] != stamp:
+            known = self._read[path] = (stamp, load_definition(path))
+        return known[1]
+
+
+def _exported(exported: Any) -> Iterator[Definition]:
+    items = exported.get("workflows") if isinstance(exported, Mapping) else None
+    if not isinstance(items, list):
+        raise DefinitionError(
+            "import", ['expected what `workflow list --format json` prints: {"workflows": [...]}']
+        )
+    problems: list[str] = []
+    definitions: list[Definition] = []
+    for index, item in enumerate(items):
+        plain = item.get("definition", item) if isinstance(item, Mapping) else item
+        try:
+            definitions.append(definition_from_json(plain, f"workflows[{index}]"))
+        except DefinitionError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise DefinitionError("import", problems)
+    yield from definitions
+
+
+def definition_json(definition: Definition) -> dict[str, Any]:
+    """Return a workflow as lists and exports print it."""
+    return {"id": definition.id, "version": definition.version, "definition": dict(definition.plain)}

@@ -1,0 +1,199 @@
+"""The workflows of a provisioned runtime for callers on other threads: command line, library, tests.
+
+What comes in: the handles of a runtime. What goes out: records. It owns the service, the worker and the
+upkeep that keeps rows in step with Temporal; closing it ends all three and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import peewee
+from temporalio.client import Client
+
+from compozy.store import Execution, Store, UnavailableError
+from compozy.workflows.catalogue import Listing
+from compozy.workflows.definition import Definition
+from compozy.workflows.service import Service
+from compozy.workflows.worker import WorkerHost
+
+UPKEEP_INTERVAL_S = 15.0
+CALL_TIMEOUT_S = 30.0
+WAIT_MARGIN_S = 10.0
+DAY_S = 86400.0
+
+log = logging.getLogger("compozy.workflows")
+Result = TypeVar("Result")
+
+
+class Loop(Protocol):
+    """An asyncio loop in a thread of its own."""
+
+    def call(self, coroutine: Coroutine[Any, Any, Result], timeout_s: float) -> Result:
+        """Run `coroutine` there and return its result."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowSettings:
+    """What the configuration says about workflows.
+
+    `directory` is the project (absolute), `files` the further workflow files of `workflows[]`,
+    `max_concurrent_workflows` is 0 for unbounded, `grace_s` how long tools may go on while stopping.
+    """
+
+    directory: str
+    task_queue: str = "compozy"
+    files: tuple[str, ...] = ()
+    max_concurrent_workflows: int = 0
+    auto_migrate: bool = True
+    worker: bool = True
+    grace_s: float = 10.0
+
+
+class Workflows:
+    """Start, watch and steer executions, blocking; `service` is the same for coroutines on the loop."""
+
+    def __init__(
+        self, client: Client, database: peewee.Database, loop: Loop, settings: WorkflowSettings
+    ) -> None:
+        """Prepare; `start_worker` makes it work. `client` must live on `loop`."""
+        self.store = Store(database)
+        self._loop = loop
+        self._settings = settings
+        self.service = Service(
+            client,
+            self.store,
+            task_queue=settings.task_queue,
+            directory=settings.directory,
+            files=settings.files,
+        )
+        self.worker = _worker(client, self.store, database, settings) if settings.worker else None
+        self._upkeep: asyncio.Task[None] | None = None
+
+    def open(self) -> Workflows:
+        """Migrate the database, start the worker and the upkeep of rows.
+
+        Raises:
+            UnavailableError: the database or Temporal does not answer; nothing is left running.
+        """
+        if self._settings.auto_migrate:
+            self.store.migrate()
+        self._loop.call(self._open(), CALL_TIMEOUT_S)
+        return self
+
+    def close(self, grace_s: float | None = None) -> None:
+        """Stop taking work, let what runs end within `grace_s` (0: at once); idempotent."""
+        grace = self._settings.grace_s if grace_s is None else grace_s
+        self._loop.call(self._close(grace), grace + WAIT_MARGIN_S)
+        self.service.close()
+
+    def __enter__(self) -> Workflows:
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(
+        self,
+        workflow: Definition | str,
+        given: Mapping[str, Any] | None = None,
+        *,
+        execution_id: str | None = None,
+    ) -> str:
+        """Start an execution and return its id; see `Service.start`."""
+        return self._call(self.service.start(workflow, given, execution_id=execution_id))
+
+    def wait(self, execution_id: str, timeout_s: float | None = None) -> Execution:
+        """Wait for the end of an execution; see `Service.wait`."""
+        return self._call(self.service.wait(execution_id, timeout_s), timeout_s)
+
+    def run(
+        self,
+        workflow: Definition | str,
+        given: Mapping[str, Any] | None = None,
+        *,
+        execution_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Execution:
+        """Start an execution and wait for it; see `Service.start` and `Service.wait`."""
+        running = self.service.run(workflow, given, execution_id=execution_id, timeout_s=timeout_s)
+        return self._call(running, timeout_s)
+
+    def execution(self, execution_id: str) -> Execution:
+        """Return one execution; see `Service.execution`."""
+        return self._call(self.service.execution(execution_id))
+
+    def executions(
+        self, *, limit: int = 100, workflow: str | None = None, status: str | None = None
+    ) -> tuple[Execution, ...]:
+        """Return the newest executions first; see `Service.executions`."""
+        return self._call(self.service.executions(limit=limit, workflow=workflow, status=status))
+
+    def cancel(self, execution_id: str) -> Execution:
+        """Ask an execution to end; see `Service.cancel`."""
+        return self._call(self.service.cancel(execution_id))
+
+    def signal(self, execution_id: str, name: str, payload: Any = None) -> None:
+        """Send a signal; see `Service.signal`."""
+        self._call(self.service.signal(execution_id, name, payload))
+
+    def workflows(self) -> Listing:
+        """Return the workflows that can be run; see `Service.workflows`."""
+        return self._call(self.service.workflows())
+
+    def workflow(self, workflow_id: str) -> Definition:
+        """Return one workflow; see `Service.definition`."""
+        return self._call(self.service.definition(workflow_id))
+
+    def import_workflows(self, exported: Any) -> tuple[str, ...]:
+        """Import the JSON of `workflow list`; see `Service.import_workflows`."""
+        return self._call(self.service.import_workflows(exported))
+
+    def reconcile(self) -> tuple[str, ...]:
+        """Correct rows that are behind Temporal; see `Service.reconcile`."""
+        return self._call(self.service.reconcile())
+
+    def _call(
+        self, coroutine: Coroutine[Any, Any, Result], timeout_s: float | None = CALL_TIMEOUT_S
+    ) -> Result:
+        return self._loop.call(coroutine, DAY_S if timeout_s is None else timeout_s + WAIT_MARGIN_S)
+
+    async def _open(self) -> None:
+        if self.worker is not None:
+            await self.worker.start()
+        self._upkeep = asyncio.create_task(self._keep_rows(), name="compozy upkeep")
+
+    async def _close(self, grace_s: float) -> None:
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            await asyncio.wait([self._upkeep])
+        if self.worker is not None:
+            await self.worker.stop(grace_s)
+
+    async def _keep_rows(self) -> None:
+        while True:
+            try:
+                await self.service.reconcile()
+            except UnavailableError as error:
+                log.warning("rows.not_reconciled", extra={"reason": error.message})
+            await asyncio.sleep(UPKEEP_INTERVAL_S)
+
+
+def _worker(
+    client: Client, store: Store, database: peewee.Database, settings: WorkflowSettings
+) -> WorkerHost:
+    """Build the worker; SQLite takes one writer at a time, so one thread writes."""
+    return WorkerHost(
+        client,
+        store,
+        task_queue=settings.task_queue,
+        directory=settings.directory,
+        max_concurrent_workflows=settings.max_concurrent_workflows,
+        grace_s=settings.grace_s,
+        writers=1 if isinstance(database, peewee.SqliteDatabase) else 4,
+    )

@@ -1,0 +1,109 @@
+"""Bring rows of the store up to date with Temporal, which knows better.
+
+What comes in: a Temporal client and a store. What goes out: corrected rows. An execution that was
+terminated, timed out or lost with its history cannot write its own end; this does, and is safe to repeat
+and to run in several processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+)
+from temporalio.exceptions import ApplicationError, FailureError
+
+from compozy.errors import NotFoundError
+from compozy.store import Execution, Store
+from compozy.store.records import RUNNING, timestamp
+from compozy.workflows import wire
+from compozy.workflows.temporal import temporal_errors
+
+LOST = "Temporal does not know this execution any more: its history was not kept"
+_STATUSES = {
+    WorkflowExecutionStatus.COMPLETED: "completed",
+    WorkflowExecutionStatus.FAILED: "failed",
+    WorkflowExecutionStatus.CANCELED: "canceled",
+    WorkflowExecutionStatus.TERMINATED: "terminated",
+    WorkflowExecutionStatus.TIMED_OUT: "timed_out",
+}
+_OPEN = f"WorkflowType = '{wire.WORKFLOW_TYPE}' AND ExecutionStatus = 'Running'"
+
+InThread = Callable[..., Awaitable[Any]]
+
+
+class Reconciler:
+    """Compare rows with Temporal; `in_thread` runs a store call off the event loop."""
+
+    def __init__(self, client: Client, store: Store, in_thread: InThread) -> None:
+        self._client = client
+        self._store = store
+        self._in_thread = in_thread
+
+    async def reconcile(self) -> tuple[str, ...]:
+        """Correct every row that says running while Temporal says otherwise; return their ids.
+
+        Raises:
+            UnavailableError: the database or Temporal does not answer.
+        """
+        rows: tuple[Execution, ...] = await self._in_thread(self._running_rows)
+        if not rows:
+            return ()
+        still_open = await self._open_ids()
+        stale = [row for row in rows if row.id not in still_open]
+        return tuple([row.id for row in stale if (await self.update(row)).finished])
+
+    async def update(self, row: Execution) -> Execution:
+        """Return `row` as Temporal knows it, and write it when it has ended.
+
+        Raises:
+            UnavailableError: the database or Temporal does not answer.
+        """
+        try:
+            with temporal_errors(row.id):
+                description = await self._client.get_workflow_handle(row.id).describe()
+        except NotFoundError:
+            ended = replace(row, status="terminated", error=LOST, finished_at=timestamp())
+        else:
+            if description.status not in _STATUSES:
+                return row
+            ended = await self._ended(row, description)
+        await self._in_thread(self._store.record_finished, ended)
+        written: Execution | None = await self._in_thread(self._store.execution, row.id)
+        return written or ended
+
+    def _running_rows(self) -> tuple[Execution, ...]:
+        return self._store.executions(status=RUNNING, limit=1000)
+
+    async def _open_ids(self) -> set[str]:
+        with temporal_errors("list"):
+            return {execution.id async for execution in self._client.list_workflows(_OPEN)}
+
+    async def _ended(self, row: Execution, description: WorkflowExecutionDescription) -> Execution:
+        status = _STATUSES[description.status or WorkflowExecutionStatus.TERMINATED]
+        output, error = None, None
+        try:
+            with temporal_errors(row.id):
+                output = await self._client.get_workflow_handle(row.id).result()
+        except WorkflowFailureError as failure:
+            error = _reason(failure)
+        return replace(
+            row,
+            status=status,
+            output=output,
+            error=error,
+            finished_at=timestamp(description.close_time),
+        )
+
+
+def _reason(failure: WorkflowFailureError) -> str:
+    cause = failure.cause
+    if isinstance(cause, (ApplicationError, FailureError)):
+        return cause.message
+    return str(cause)

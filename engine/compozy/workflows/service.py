@@ -1,0 +1,288 @@
+"""Start, watch and steer executions: the one core that every caller uses, on one event loop.
+
+What comes in: a Temporal client, a store, the project. What goes out: execution ids and records. An id is
+returned only when Temporal has accepted the execution; from then on it is durable and its row is listed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from compozy.errors import NotFoundError, UsageError
+from compozy.store import Execution, Store, UnavailableError
+from compozy.store.records import RUNNING, STATUSES, timestamp
+from compozy.workflows import wire
+from compozy.workflows.catalogue import Catalogue, Listing
+from compozy.workflows.definition import Definition
+from compozy.workflows.inputs import complete_input
+from compozy.workflows.reconcile import Reconciler
+from compozy.workflows.temporal import temporal_errors
+
+RPC_TIMEOUT = timedelta(seconds=5)
+READERS = 4
+EXECUTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}\Z")
+SIGNAL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
+
+log = logging.getLogger("compozy.workflows")
+Result = TypeVar("Result")
+
+
+class ConflictError(UsageError):
+    """A request that does not fit the state that an execution is in."""
+
+    id = "execution.conflict"
+
+
+class Service:
+    """The workflows of one project on one Temporal namespace; every coroutine runs on the client's loop."""
+
+    def __init__(
+        self, client: Client, store: Store, *, task_queue: str, directory: str, files: Sequence[str] = ()
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._task_queue = task_queue
+        self._catalogue = Catalogue(store, directory, files)
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="compozy-store")
+        self._reconciler = Reconciler(client, store, self._in_thread)
+
+    def close(self) -> None:
+        """Let go of the threads; idempotent."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def start(
+        self,
+        workflow: Definition | str,
+        given: Mapping[str, Any] | None = None,
+        *,
+        execution_id: str | None = None,
+    ) -> str:
+        """Start an execution of a definition or of a workflow's id, and return its id.
+
+        Starting twice with the same `execution_id` and workflow is one execution.
+
+        Raises:
+            NotFoundError: there is no such workflow.
+            InputError: the workflow does not take the input.
+            ConflictError: the id belongs to an execution of another workflow.
+            UnavailableError: the database or Temporal does not answer; nothing was started.
+        """
+        definition = await self.definition(workflow) if isinstance(workflow, str) else workflow
+        run = wire.Run(definition, complete_input(definition, given or {}))
+        name = _execution_id(definition, execution_id)
+        row = Execution(name, definition.id, definition.version, RUNNING, run.input, timestamp())
+        await self._in_thread(self._store.ping)
+        try:
+            await self._start_workflow(name, run)
+        except WorkflowAlreadyStartedError as error:
+            return await self._same(row, error)
+        await self._show(row)
+        return name
+
+    async def wait(self, execution_id: str, timeout_s: float | None = None) -> Execution:
+        """Wait until an execution has ended, at most `timeout_s`; returns it as it is then.
+
+        Raises:
+            NotFoundError: there is no such execution.
+            UnavailableError: the database or Temporal does not answer.
+        """
+        row = await self.execution(execution_id)
+        if row.finished:
+            return row
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._ended(execution_id)
+        except TimeoutError:
+            return await self.execution(execution_id)
+        row = await self.execution(execution_id)
+        return row if row.finished else await self._reconciler.update(row)
+
+    async def run(
+        self,
+        workflow: Definition | str,
+        given: Mapping[str, Any] | None = None,
+        *,
+        execution_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Execution:
+        """Start an execution and wait for it; see `start` and `wait`."""
+        name = await self.start(workflow, given, execution_id=execution_id)
+        return await self.wait(name, timeout_s)
+
+    async def execution(self, execution_id: str) -> Execution:
+        """Return one execution.
+
+        Raises:
+            NotFoundError: there is no such execution.
+            UnavailableError: the database does not answer.
+        """
+        found = await self._in_thread(self._store.execution, execution_id)
+        if found is None:
+            raise NotFoundError("execution", execution_id)
+        return found
+
+    async def executions(
+        self, *, limit: int = 100, workflow: str | None = None, status: str | None = None
+    ) -> tuple[Execution, ...]:
+        """Return the newest executions first.
+
+        Raises:
+            UsageError: there is no such status.
+            UnavailableError: the database does not answer.
+        """
+        if status is not None and status not in STATUSES:
+            raise UsageError(f'unknown status "{status}"; statuses: {", ".join(STATUSES)}')
+        return await self._in_thread(
+            lambda: self._store.executions(limit=limit, workflow=workflow, status=status)
+        )
+
+    async def count_by_status(self) -> Mapping[str, int]:
+        """Return how many executions have each status, every status named.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        counted = await self._in_thread(self._store.count_by_status)
+        return {status: counted.get(status, 0) for status in STATUSES}
+
+    async def cancel(self, execution_id: str) -> Execution:
+        """Ask an execution to end; one that has ended stays as it is.
+
+        Raises:
+            NotFoundError: there is no such execution.
+            UnavailableError: the database or Temporal does not answer.
+        """
+        row = await self.execution(execution_id)
+        if row.finished:
+            return row
+        try:
+            with temporal_errors(execution_id):
+                await self._client.get_workflow_handle(execution_id).cancel(rpc_timeout=RPC_TIMEOUT)
+        except NotFoundError:
+            return await self._reconciler.update(row)
+        return row
+
+    async def signal(self, execution_id: str, name: str, payload: Any = None) -> None:
+        """Send a signal to a running execution.
+
+        Raises:
+            NotFoundError: there is no such execution.
+            ConflictError: it has ended.
+            UsageError: the name is not usable.
+            UnavailableError: the database or Temporal does not answer.
+        """
+        if not SIGNAL_NAME.match(name):
+            raise UsageError(f'signal name "{name}" must be letters, digits, _, . and -')
+        row = await self.execution(execution_id)
+        if row.finished:
+            raise ConflictError(f"execution {execution_id} has ended ({row.status}); it takes no signals")
+        handle = self._client.get_workflow_handle(execution_id)
+        try:
+            with temporal_errors(execution_id):
+                await handle.signal(wire.SIGNAL, args=[name, payload], rpc_timeout=RPC_TIMEOUT)
+        except NotFoundError as error:
+            raise ConflictError(f"execution {execution_id} has ended; it takes no signals") from error
+
+    async def state(self, execution_id: str) -> Mapping[str, Any]:
+        """Return the task at work, the finished tasks and the signals of an execution.
+
+        Raises:
+            NotFoundError: Temporal has no such execution.
+            UnavailableError: Temporal does not answer.
+        """
+        with temporal_errors(execution_id):
+            handle = self._client.get_workflow_handle(execution_id)
+            found: Mapping[str, Any] = await handle.query(wire.STATE_QUERY, rpc_timeout=RPC_TIMEOUT)
+        return found
+
+    async def workflows(self) -> Listing:
+        """Return the workflows of the project and the imported ones.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        return await self._in_thread(self._catalogue.listing)
+
+    async def definition(self, workflow_id: str) -> Definition:
+        """Return one workflow.
+
+        Raises:
+            NotFoundError: there is none of that id.
+            DefinitionError: its file is broken.
+            UnavailableError: the database does not answer.
+        """
+        return await self._in_thread(self._catalogue.definition, workflow_id)
+
+    async def import_workflows(self, exported: Any) -> tuple[str, ...]:
+        """Import what `workflow list --format json` printed; return the ids.
+
+        Raises:
+            DefinitionError: something in it is not a workflow; nothing was imported.
+            UnavailableError: the database does not answer.
+        """
+        return await self._in_thread(self._catalogue.take, exported)
+
+    async def reconcile(self) -> tuple[str, ...]:
+        """Correct the rows that say running while Temporal says otherwise; return their ids.
+
+        Raises:
+            UnavailableError: the database or Temporal does not answer.
+        """
+        return await self._reconciler.reconcile()
+
+    async def _in_thread(self, call: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+
+    async def _start_workflow(self, name: str, run: wire.Run) -> None:
+        with temporal_errors(name):
+            await self._client.start_workflow(
+                wire.WORKFLOW_TYPE,
+                run.to_json(),
+                id=name,
+                task_queue=self._task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                memo={"workflow": run.definition.id, "version": run.definition.version},
+                request_eager_start=True,
+                rpc_timeout=RPC_TIMEOUT,
+            )
+
+    async def _show(self, row: Execution) -> None:
+        """Make the execution visible; when the database went away just now, the execution does it itself."""
+        try:
+            await self._in_thread(self._store.record_started, row)
+        except UnavailableError as error:
+            log.warning("execution.row_late", extra={"execution": row.id, "reason": error.detail})
+
+    async def _same(self, row: Execution, error: WorkflowAlreadyStartedError) -> str:
+        with temporal_errors(row.id):
+            description = await self._client.get_workflow_handle(row.id).describe(rpc_timeout=RPC_TIMEOUT)
+        if (await description.memo()).get("workflow") != row.workflow:
+            raise ConflictError(f"execution {row.id} exists and is of another workflow") from error
+        await self._show(row)
+        return row.id
+
+    async def _ended(self, execution_id: str) -> None:
+        try:
+            with temporal_errors(execution_id):
+                await self._client.get_workflow_handle(execution_id).result()
+        except (WorkflowFailureError, NotFoundError):
+            return
+
+
+def _execution_id(definition: Definition, wanted: str | None) -> str:
+    if wanted is None:
+        return f"{definition.id}-{secrets.token_hex(8)}"
+    if not EXECUTION_ID.match(wanted):
+        raise UsageError(f'execution id "{wanted}" must be letters, digits, ., _, : and - (at most 200)')
+    return wanted

@@ -1,0 +1,46 @@
+"""What crosses Temporal: names and JSON forms, stable over versions.
+
+What comes in: a definition and an input. What goes out: the argument of an execution, and back. Histories
+outlive the program that wrote them: fields are added here, never renamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from compozy.workflows.definition import Definition, decode_definition
+
+WORKFLOW_TYPE = "compozy.workflow"
+SIGNAL = "compozy.signal"
+STATE_QUERY = "compozy.state"
+RECORD_STARTED = "compozy.record_started"
+RECORD_FINISHED = "compozy.record_finished"
+CALL_TOOL = "compozy.tool"
+FAILED = "compozy.failed"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The argument of one execution: what to do, with which input."""
+
+    definition: Definition
+    input: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the payload that Temporal keeps."""
+        return {
+            "format": FORMAT,
+            "definition": self.definition.plain,
+            "file": self.definition.file,
+            "places": self.definition.places,
+            "input": self.input,
+        }
+
+
+def decode_run(payload: Mapping[str, Any]) -> Run:
+    """Read the payload of an execution that this or an earlier version started."""
+    definition = decode_definition(payload["definition"], payload["file"], payload["places"])
+    return Run(definition, payload["input"])

@@ -1,0 +1,124 @@
+"""The worker: it takes executions and tool calls from a task queue and runs them.
+
+What comes in: a Temporal client, a store and the project's directory. What goes out: work done. It stops in
+order: no new work, what runs may end within the grace, then everything that it opened is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from compozy import __version__
+from compozy.store import Store, UnavailableError
+from compozy.workflows.activities import Activities
+from compozy.workflows.interpreter import Interpreter
+from compozy.workflows.tools import Tools
+
+UNBOUNDED = 1000
+START_TIMEOUT_S = 20.0
+_POLL_S = 0.005
+_RESTART_S = 1.0
+_FATAL = (RuntimeError, ValueError, RPCError, OSError)
+
+log = logging.getLogger("compozy.worker")
+
+
+class WorkerHost:
+    """A worker that is restarted when it fails; lives on one event loop."""
+
+    def __init__(
+        self,
+        client: Client,
+        store: Store,
+        *,
+        task_queue: str,
+        directory: str,
+        max_concurrent_workflows: int = 0,
+        grace_s: float = 10.0,
+        writers: int = 1,
+    ) -> None:
+        """Prepare a worker.
+
+        `max_concurrent_workflows` bounds the workflow tasks at work at once, 0 is unbounded; `grace_s` is
+        how long running tools may go on after `stop`; `writers` threads write rows.
+        """
+        self._client = client
+        self._task_queue = task_queue
+        self._slots = max_concurrent_workflows or UNBOUNDED
+        self._grace_s = grace_s
+        self._tools = Tools(directory)
+        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="compozy-rows")
+        self._activities = Activities(store, self._tools, self._writers)
+        self._worker: Worker | None = None
+        self._running: asyncio.Task[None] | None = None
+        self.error: str | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Tell whether the worker takes work."""
+        return self._worker is not None and self._worker.is_running
+
+    async def start(self) -> None:
+        """Begin to take work; returns when the worker polls.
+
+        Raises:
+            UnavailableError: Temporal refused or does not answer.
+        """
+        self._running = asyncio.create_task(self._keep_running(), name="compozy worker")
+        deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
+        while not self.healthy:
+            if self.error is not None or asyncio.get_running_loop().time() > deadline:
+                reason = self.error or f"the worker did not start within {START_TIMEOUT_S:g} s"
+                await self.stop(0)
+                raise UnavailableError("temporal", reason)
+            await asyncio.sleep(_POLL_S)
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Stop taking work and wait for what runs, at most `grace_s` (0: not at all); idempotent."""
+        running, self._running = self._running, None
+        if running is not None:
+            await self._drain(running, self._grace_s if grace_s is None else grace_s)
+        self._writers.shutdown(wait=False, cancel_futures=True)
+        self._tools.close()
+
+    async def _drain(self, running: asyncio.Task[None], grace_s: float) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None and worker.is_running:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(worker.shutdown(), grace_s + 1.0 if grace_s else 0.1)
+        running.cancel()
+        await asyncio.wait([running], timeout=1.0 if grace_s else 0.1)
+
+    async def _keep_running(self) -> None:
+        while True:
+            try:
+                self._worker = self._build()
+                await self._worker.run()
+                return
+            except _FATAL as error:
+                self.error = str(error)
+                log.error("worker.failed", extra={"reason": self.error})
+            await asyncio.sleep(_RESTART_S)
+            self.error = None
+
+    def _build(self) -> Worker:
+        options: dict[str, Any] = {
+            "task_queue": self._task_queue,
+            "workflows": [Interpreter],
+            "activities": self._activities.all(),
+            "workflow_runner": UnsandboxedWorkflowRunner(),
+            # Named, because the default is a hash over all loaded code, which takes 60 ms.
+            "build_id": f"compozy-{__version__}",
+            "max_concurrent_workflow_tasks": self._slots,
+            "graceful_shutdown_timeout": timedelta(seconds=self._grace_s),
+        }
+        return Worker(self._client, **options)

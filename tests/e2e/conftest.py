@@ -1,0 +1,128 @@
+"""Start the real command as a user does, and see that nothing stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+COMPOZY = str(Path(sys.executable).parent / "compozy")
+DEADLINE_S = 45.0
+
+
+def environment(runtime: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the process's environment without settings, with a runtime directory of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("COMPOZY_")}
+    return {**kept, "XDG_RUNTIME_DIR": str(runtime), **(more or {})}
+
+
+def eventually(condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
+    """Return when `condition` holds; fail after the deadline."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not happen within {timeout_s:g} s")
+        time.sleep(0.02)
+
+
+@dataclass
+class Server:
+    """A running `compozy start`; `ready` is its ready line."""
+
+    process: subprocess.Popen[str]
+    ready: dict[str, Any]
+    directory: Path
+    errors: Path
+    descendants: list[psutil.Process] = field(default_factory=list)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def remember(self) -> None:
+        """Note every process below the server, so that it can be seen to end."""
+        self.descendants = psutil.Process(self.pid).children(recursive=True)
+
+    def stop(self) -> int:
+        """Stop as a user does and return the exit code."""
+        self.remember()
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(DEADLINE_S)
+
+    def kill(self) -> None:
+        """Kill the server alone with `kill -9`."""
+        self.remember()
+        self.process.kill()
+        self.process.wait(DEADLINE_S)
+
+    def gone(self) -> bool:
+        """Tell whether every process below the server has ended."""
+        return not any(process.is_running() and process.status() != "zombie" for process in self.descendants)
+
+
+class Shell:
+    """Runs commands in one directory."""
+
+    def __init__(self, directory: Path, runtime: Path) -> None:
+        self.directory = directory
+        self.runtime = runtime
+        self.servers: list[Server] = []
+
+    def run(self, *args: str, env: Mapping[str, str] | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run one command to its end."""
+        return subprocess.run(
+            [COMPOZY, *args], cwd=self.directory, env=environment(self.runtime, env), input=stdin,
+            capture_output=True, text=True, timeout=90, check=False,
+        )  # fmt: skip
+
+    def json(self, *args: str, env: Mapping[str, str] | None = None) -> Any:
+        """Run one command with `--format json` and return what it printed."""
+        result = self.run(*args, "--format", "json", env=env)
+        assert result.stdout, result.stderr
+        return json.loads(result.stdout)
+
+    def start(self, *args: str, env: Mapping[str, str] | None = None) -> Server:
+        """Start a server and return it when it is ready."""
+        errors = self.runtime / f"stderr-{len(self.servers)}"
+        with errors.open("w") as stream:
+            process = subprocess.Popen(
+                [COMPOZY, "start", "--format", "json", *args], cwd=self.directory,
+                env=environment(self.runtime, env), stdout=subprocess.PIPE, stderr=stream, text=True,
+            )  # fmt: skip
+        line = process.stdout.readline() if process.stdout else ""
+        assert '"ready"' in line, f"{line}\n{errors.read_text()}"
+        server = Server(process, json.loads(line), self.directory, errors)
+        self.servers.append(server)
+        return server
+
+    def close(self) -> None:
+        """End what a failed test left."""
+        for server in self.servers:
+            if server.process.poll() is None:
+                server.remember()
+                server.process.kill()
+                server.process.wait(DEADLINE_S)
+            if server.process.stdout:
+                server.process.stdout.close()
+            for process in server.descendants:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+
+@pytest.fixture
+def shell(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """An empty directory to work in, with a runtime directory outside it."""
+    running = Shell(tmp_path, tmp_path_factory.mktemp("runtime"))
+    yield running
+    running.close()

@@ -1,0 +1,51 @@
+"""What a command imports before it needs it: nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"temporalio", "redis", "fakeredis", "peewee", "psycopg2", "starlette", "uvicorn", "jinja2", "httpx", "asyncio"}
+PROBE = """
+import sys
+from compozy.cli.main import run
+code = run(sys.argv[1:])
+print(code, *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+
+
+def imported(directory: Path, *args: str) -> set[str]:
+    command = [sys.executable, "-c", PROBE, *args]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=directory)
+    code, *modules = result.stderr.splitlines()[-1].split()
+    assert code == "0"
+    return set(modules)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        pytest.param(["--help"], id="help"),
+        pytest.param(["--version"], id="version"),
+        pytest.param(["config", "show"], id="config-show"),
+        pytest.param(["config", "validate", "--mode", "distributed"], id="config-validate"),
+    ],
+)
+def test_a_command_that_reads_only_imports_no_server_library(args: list[str], tmp_path: Path) -> None:
+    """Help and configuration answer at once because nothing heavy is loaded."""
+    assert imported(tmp_path, *args) & HEAVY == set()
+
+
+def test_help_does_not_import_the_configuration_engine(tmp_path: Path) -> None:
+    """`compozy --help` lists the commands without reading a rule table."""
+    assert imported(tmp_path, "--help") & {"yaml", "cerberus", "transitions"} == set()
+
+
+def test_importing_the_library_costs_nothing_that_is_not_used() -> None:
+    """`import compozy` loads neither rules nor servers."""
+    code = "import sys; import compozy; print(*{name.partition('.')[0] for name in sys.modules})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(result.stdout.split()) & (HEAVY | {"yaml", "cerberus", "transitions"}) == set()
