@@ -39,6 +39,11 @@ class Configuration:
         """The absolute directory that anchors relative paths."""
         return self.inputs.directory
 
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """Every file that a finding may point into, by name; they may hold secrets."""
+        return {name: text for layer in self.layers for name, text in layer.texts.items()}
+
 
 def secrets_of(configuration: Configuration) -> set[str]:
     """Return every secret text in every layer, shadowed ones included."""

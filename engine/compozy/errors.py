@@ -6,7 +6,7 @@ What goes out: exceptions whose text says what, where, why and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
@@ -81,15 +81,19 @@ class Reported(Protocol):
 
 
 class ConfigurationError(CompozyError):
-    """A configuration with findings that stop; `findings` holds all of them, warnings included."""
+    """A configuration with findings that stop; `findings` holds all of them, warnings included.
+
+    `texts` maps file names to the texts that the findings point into; they may hold secrets.
+    """
 
     id = "configuration.invalid"
     exit_code = 2
 
-    def __init__(self, findings: Sequence[Reported], stopping: int) -> None:
+    def __init__(self, findings: Sequence[Reported], stopping: int, texts: Mapping[str, str]) -> None:
         count = "1 finding stops" if stopping == 1 else f"{stopping} findings stop"
         super().__init__(f"the configuration is not valid: {count}\n" + "\n".join(f.message for f in findings))
         self.findings = tuple(findings)
+        self.texts = texts
 
 
 class TransitionError(CompozyError):

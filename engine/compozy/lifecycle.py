@@ -279,7 +279,7 @@ class Lifecycle:
         self.findings = validate(self.resolved)
         stopping = errors(self.findings, strict=self.strict)
         if stopping:
-            raise ConfigurationError(self.findings, len(stopping))
+            raise ConfigurationError(self.findings, len(stopping), self.configuration.texts)
         return replace(self.records, validated=Validated(self.resolved, self.findings))
 
     def _provision(self) -> Records:

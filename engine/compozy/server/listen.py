@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
+from compozy.drivers.ports import owner_of
 from compozy.errors import DriverError, PortBusyError
 
 NEXT_PORTS = 20
@@ -47,7 +48,7 @@ def listen(host: str, port: PortOption, notice: Callable[[str], None]) -> socket
     if found is not None:
         return found
     if port.explicit:
-        raise PortBusyError(port.number, port.setting, None)
+        raise PortBusyError(port.number, port.setting, owner_of(port.number))
     numbers = (*range(port.number + 1, min(port.number + NEXT_PORTS, 65536)), 0)
     for number in numbers:
         found = _try(family, host, number)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor
 
-from compozy.tables.table import ANY, Condition, Domain, Interval, Scalar, is_number
+from compozy.tables.table import ANY, SET, Condition, Domain, Interval, Scalar, is_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +106,24 @@ def condition_of(chosen: Iterable[Atom], atoms: Sequence[Atom]) -> Condition:
     True
     """
     orders = {atom.order for atom in chosen}
-    if len(orders) == len(atoms):
+    inside = [atom for atom in atoms if atom.order in orders]
+    outside = [atom for atom in atoms if atom.order not in orders]
+    if not outside:
         return ANY
-    if any(atom.other for atom in atoms if atom.order in orders):
-        return _listed(atom for atom in atoms if atom.order not in orders).inverted()
-    return _listed(atom for atom in atoms if atom.order in orders)
+    if all(atom.sample is None for atom in outside):
+        return SET
+    if any(atom.other for atom in inside):
+        return _listed(outside, atoms).inverted()
+    return _listed(inside, atoms)
 
 
-def _listed(atoms: Iterable[Atom]) -> Condition:
-    chosen = list(atoms)
-    runs = _runs([atom for atom in chosen if is_number(atom.sample)])
+def _listed(chosen: Sequence[Atom], atoms: Sequence[Atom]) -> Condition:
+    numbers = [atom.order for atom in atoms if is_number(atom.sample)]
     values = [atom.sample for atom in chosen if not is_number(atom.sample)]
     intervals = []
-    for run in runs:
+    for run in _runs([atom for atom in chosen if is_number(atom.sample)]):
         if any(atom.interval for atom in run):
-            intervals.append(_covering(run))
+            intervals.append(_covering(run, first=numbers[0], last=numbers[-1]))
         else:
             values += [atom.sample for atom in run]
     return Condition.of(values, intervals)
@@ -136,9 +139,15 @@ def _runs(atoms: Sequence[Atom]) -> list[list[Atom]]:
     return runs
 
 
-def _covering(run: Sequence[Atom]) -> Interval:
-    first, last = _interval(run[0]), _interval(run[-1])
-    return Interval(first.low, last.high, first.low_open, last.high_open)
+def _covering(run: Sequence[Atom], first: int, last: int) -> Interval:
+    # A bound of the domain itself need not be said.
+    low, high = _interval(run[0]), _interval(run[-1])
+    return Interval(
+        None if run[0].order == first else low.low,
+        None if run[-1].order == last else high.high,
+        low.low_open and run[0].order != first,
+        high.high_open and run[-1].order != last,
+    )
 
 
 def _interval(atom: Atom) -> Interval:

@@ -116,7 +116,7 @@ class Space:
 
     def uncovered(self, box: Box, rows: int) -> Iterator[Box]:
         """Yield disjoint boxes that together are what the rows leave uncovered of a box."""
-        stack = [(box, self.touching(box, rows))]
+        stack = [(box, self.touching(box, rows))] if all(box) else []
         while stack:
             box, rows = stack.pop()
             if not rows:

@@ -35,22 +35,24 @@ def pair_reports(subject: Subject) -> list[Report]:
 
 def meeting_rows(subject: Subject, *, same_only: bool = False) -> Iterator[tuple[int, int]]:
     """Yield pairs of rows (first < second) that match together, or only those that decide the same."""
-    alike = _rows_by_outcome(subject) if same_only else {}
-    for first, row in enumerate(subject.table.rows):
-        others = alike[row.outcome()] if same_only else subject.space.everything
-        later = subject.space.touching(subject.box(first), others >> (first + 1) << (first + 1))
+    everything = subject.space.everything
+    partners = _rows_that_decide_alike(subject) if same_only else [everything] * len(subject.table.rows)
+    for first, others in enumerate(partners):
+        later = others >> (first + 1) << (first + 1)
+        if later:
+            later = subject.space.touching(subject.box(first), later)
         while later:
             lowest = later & -later
             yield first, lowest.bit_length() - 1
             later ^= lowest
 
 
-def _rows_by_outcome(subject: Subject) -> dict[tuple[object, ...], int]:
+def _rows_that_decide_alike(subject: Subject) -> list[int]:
+    outcomes = [row.outcome() for row in subject.table.rows]
     alike: dict[tuple[object, ...], int] = {}
-    for number, row in enumerate(subject.table.rows):
-        outcome = row.outcome()
+    for number, outcome in enumerate(outcomes):
         alike[outcome] = alike.get(outcome, 0) | 1 << number
-    return alike
+    return [alike[outcome] for outcome in outcomes]
 
 
 def _unique_kind(subject: Subject, first: int, second: int) -> str:

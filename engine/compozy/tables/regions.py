@@ -36,13 +36,17 @@ def regions_of(table: Table, axes: Sequence[Axis], box: Box) -> Iterator[Region]
     for chosen in product(*parts):
         conditions = {name: condition for when, _ in chosen for name, condition in when.items()}
         ordered = {c.name: conditions[c.name] for c in table.columns if conditions[c.name] != ANY}
-        yield Region(ordered, tuple(pair for _, point in chosen for pair in point.witness))
+        yield Region(ordered, tuple(pair for _, witness in chosen for pair in witness))
 
 
 def witness_of(axes: Sequence[Axis], box: Box) -> Assignment:
-    """Return settings that lead into a box, as few as can be."""
-    chosen = [_simplest(list(_points(axis, cells))) for axis, cells in zip(axes, box, strict=True)]
-    return tuple(pair for point in chosen for pair in point.witness)
+    """Return settings that lead into a box, as few as can be; where all of an axis is in it, none."""
+    return tuple(
+        pair
+        for axis, cells in zip(axes, box, strict=True)
+        if cells != (1 << len(axis.cells)) - 1
+        for pair in _simplest(list(_points(axis, cells)))
+    )
 
 
 def _points(axis: Axis, cells: int) -> Iterator[Point]:
@@ -51,14 +55,16 @@ def _points(axis: Axis, cells: int) -> Iterator[Point]:
             yield from cell
 
 
-def _simplest(points: Sequence[Point]) -> Point:
-    return min(points, key=lambda point: sum(value is not None for _, value in point.witness))
+def _simplest(points: Sequence[Point]) -> Assignment:
+    return min(
+        (point.witness for point in points), key=lambda pairs: sum(value is not None for _, value in pairs)
+    )
 
 
-def _parts(axis: Axis, cells: int) -> Iterator[tuple[dict[str, Condition], Point]]:
+def _parts(axis: Axis, cells: int) -> Iterator[tuple[dict[str, Condition], Assignment]]:
     points = list(_points(axis, cells))
-    if len(points) == sum(len(cell) for cell in axis.cells):
-        yield dict.fromkeys(axis.columns, ANY), _simplest(points)
+    if cells == (1 << len(axis.cells)) - 1:
+        yield dict.fromkeys(axis.columns, ANY), ()
         return
     every = [point for cell in axis.cells for point in cell]
     for part in [points] if len(axis.columns) == 1 else _products(points, every):

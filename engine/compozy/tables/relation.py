@@ -7,8 +7,9 @@ are forgotten as soon as no later table reads them, so a long chain stays small.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TypeAlias
 
 from compozy.tables.atoms import Atom, atoms_of
@@ -112,7 +113,7 @@ def _decided(
     ]
     outputs = [source for source in variables if source.kind == "decision" and source.ref == step.table.id]
     decided = _decisions(step.table, outputs, variables)
-    positions = [live.index(source) for source in kept]
+    kept_of = _picker([live.index(source) for source in kept])
     after: Relation = {}
     for values, witness in relation.items():
         rows = compiled.everything
@@ -120,7 +121,7 @@ def _decided(
             rows &= held[values[position]]
         if rows:
             row = (rows & -rows).bit_length() - 1
-            after.setdefault((*(values[p] for p in positions), *decided[row]), witness)
+            after.setdefault(kept_of(values) + decided[row], witness)
     return after, [*kept, *outputs]
 
 
@@ -140,7 +141,15 @@ def _decisions(
 
 
 def _projected(relation: Relation, positions: Sequence[int]) -> Relation:
+    pick = _picker(positions)
     projected: Relation = {}
     for values, witness in relation.items():
-        projected.setdefault(tuple(values[position] for position in positions), witness)
+        projected.setdefault(pick(values), witness)
     return projected
+
+
+def _picker(positions: Sequence[int]) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
+    # The loops above run for every combination: an itemgetter takes half the time of a comprehension.
+    if len(positions) > 1:
+        return itemgetter(*positions)
+    return lambda values: tuple(values[position] for position in positions)

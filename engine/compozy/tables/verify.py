@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from compozy.tables.atoms import atoms_of
-from compozy.tables.axes import AxisBuilder
+from compozy.tables.axes import MOST_COMBINATIONS, AxisBuilder
 from compozy.tables.cells import condition_words, scalar_words
 from compozy.tables.decide import RuleSet
 from compozy.tables.gaps import gap_reports
@@ -24,32 +24,40 @@ __all__ = ["KINDS", "Report", "Verification", "VerificationCache", "verify"]
 _EXAMPLE_KEYS = ("severity", "text", "good", "bad")
 
 
-def verify(ruleset: RuleSet, cache: VerificationCache | None = None, *, limit: int = 100) -> Verification:
-    """Verify a rule set; `limit` bounds how many reports of one kind are listed a table.
+def verify(
+    ruleset: RuleSet,
+    cache: VerificationCache | None = None,
+    *,
+    limit: int = 100,
+    most: int = MOST_COMBINATIONS,
+) -> Verification:
+    """Verify a rule set; with a cache the same content is verified once, wherever it was read from.
 
-    With a cache the same content is verified once, wherever it was read from.
+    `limit` bounds how many reports of one kind are listed a table. Columns that depend on common
+    settings are looked at together while these have at most `most` combinations; beyond that, each
+    column counts with all values that its feeder can give, and a gap may be one nobody reaches.
     """
     if cache is None:
-        return _verify(ruleset, limit)
-    key = content_key(ruleset, limit)
+        return _verify(ruleset, limit, most)
+    key = _content_key(ruleset, limit, most)
     known = cache.known.get(key)
     if known is None:
-        known = cache.known[key] = _verify(ruleset, limit)
+        known = cache.known[key] = _verify(ruleset, limit, most)
     return known
 
 
-def content_key(ruleset: RuleSet, limit: int) -> str:
-    """Return a hash of everything that reports depend on, places included."""
+def _content_key(ruleset: RuleSet, limit: int, most: int) -> str:
+    # Reports name places, so these belong to the content as well.
     places = [(str(t.place), [str(row.place) for row in t.rows]) for t in ruleset.tables.values()]
-    content = (ruleset.fingerprint, places, [str(fault) for fault in ruleset.faults], limit)
+    content = (ruleset.fingerprint, places, [str(fault) for fault in ruleset.faults], limit, most)
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
-def _verify(ruleset: RuleSet, limit: int) -> Verification:
+def _verify(ruleset: RuleSet, limit: int, most: int) -> Verification:
     reports = [Report(f.kind, f'table "{f.table}": {f.reason}', f.table, f.places) for f in ruleset.faults]
     # A cell with an unknown value is reported as that, and not once more because it never holds.
     faulty = {place for fault in ruleset.faults if fault.kind == "unknown-value" for place in fault.places}
-    builder = AxisBuilder(ruleset)
+    builder = AxisBuilder(ruleset, most)
     produced: dict[tuple[str, str], Sequence[Scalar]] = {}
     circular = [name for name in ruleset.tables if name not in set(ruleset.order)]
     for name in (*ruleset.order, *circular):

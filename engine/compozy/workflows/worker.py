@@ -105,7 +105,7 @@ class WorkerHost:
                 await self._worker.run()
                 return
             except _FATAL as error:
-                self.error = str(error)
+                self.error = _short(error)
                 log.error("worker.failed", extra={"reason": self.error})
             await asyncio.sleep(_RESTART_S)
             self.error = None
@@ -122,3 +122,8 @@ class WorkerHost:
             "graceful_shutdown_timeout": timedelta(seconds=self._grace_s),
         }
         return Worker(self._client, **options)
+
+
+def _short(error: Exception) -> str:
+    """Return the message without the backtrace that Temporal's core appends, on one line."""
+    return " ".join(str(error).partition("Stack backtrace")[0].split()) or type(error).__name__

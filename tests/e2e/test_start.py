@@ -1,0 +1,147 @@
+"""`compozy start` as a user types it: ready line, status, a workflow, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import psutil
+import pytest
+
+from .conftest import DEADLINE_S, Shell, eventually
+
+HELLO = str(Path(__file__).parent.parent.parent / "examples" / "hello-world.yaml")
+pytestmark = pytest.mark.e2e
+
+
+def ports_of(ready: dict[str, object]) -> list[int]:
+    components = ready["components"]
+    assert isinstance(components, dict)
+    addresses = [str(part["address"]) for part in components.values()] + [str(ready["url"])]
+    return [int(address.rpartition(":")[2]) for address in addresses if address.rpartition(":")[2].isdigit()]
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_start_run_and_stop_leave_nothing(shell: Shell) -> None:
+    """hello-world runs on the server; after SIGTERM no process, port or file is left and the exit code is 0."""
+    server = shell.start()
+    assert server.ready["event"] == "ready"
+    assert server.ready["mode"] == "memory"
+    assert server.ready["pid"] == server.pid
+
+    status = shell.json("status")
+    assert (status["state"], status["mode"], status["ready"]) == ("provisioned", "memory", True)
+    assert {name: part["driver"] for name, part in status["components"].items()} == {
+        "database": "sqlite", "temporal": "temporal-embedded", "redis": "valkey",
+    }  # fmt: skip
+
+    run = shell.json("workflow", "run", HELLO, "--param", "name=Ada")
+    assert (run["status"], run["output"]) == ("completed", {"greeting": "Hello, Ada!"})
+    listed = shell.json("workflow", "list")
+    assert [(row["id"], row["status"]) for row in listed["executions"]] == [(run["execution_id"], "completed")]
+
+    ports = ports_of(server.ready)
+    assert server.stop() == 0
+    assert server.gone()
+    assert [port for port in ports if listening(port)] == []
+    assert list(shell.directory.iterdir()) == []
+    assert [path.name for path in (shell.runtime / "compozy").iterdir()] == []
+
+
+def test_kill_minus_nine_leaves_no_process(shell: Shell) -> None:
+    """The children end with their parent, whatever ended it, and the server is no longer found."""
+    server = shell.start()
+    server.kill()
+    eventually(server.gone, "the end of every child", 5)
+    result = shell.run("status")
+    assert (result.returncode, "no server of the project" in result.stderr) == (4, True)
+
+
+def test_a_second_signal_ends_at_once(shell: Shell) -> None:
+    """Two SIGINTs in a row end the process without waiting, and no child stays."""
+    server = shell.start()
+    server.remember()
+    server.process.send_signal(signal.SIGINT)
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(DEADLINE_S) in (0, 130)
+    eventually(server.gone, "the end of every child", 5)
+
+
+def test_a_signal_while_starting_leaves_nothing(shell: Shell) -> None:
+    """SIGTERM before the server is ready undoes what was started."""
+    import subprocess
+
+    from .conftest import COMPOZY, environment
+
+    process = subprocess.Popen(
+        [COMPOZY, "start"], cwd=shell.directory, env=environment(shell.runtime), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    eventually(lambda: bool(psutil.Process(process.pid).children()), "the first child")
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(DEADLINE_S) == 130
+    eventually(lambda: not any(child.is_running() for child in children), "the end of every child", 5)
+    assert list(shell.directory.iterdir()) == []
+
+
+def test_a_workflow_runs_without_a_server(shell: Shell) -> None:
+    """Without a server the stack comes up for this one run, and it is said."""
+    result = shell.run("workflow", "run", HELLO)
+    assert (result.returncode, result.stdout) == (0, "greeting: Hello, World!\n")
+    assert "no server of this project is running" in result.stderr
+    assert list(shell.directory.iterdir()) == []
+
+
+def test_a_busy_default_port_moves_and_says_so(shell: Shell) -> None:
+    """Nobody asked for 8080, so another port serves."""
+    with socket.socket() as busy:
+        busy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            busy.bind(("127.0.0.1", 8080))
+            busy.listen()
+        except OSError:
+            pass  # somebody else has it, which is as good
+        server = shell.start()
+        assert not str(server.ready["url"]).endswith(":8080")
+        assert server.stop() == 0
+        assert "8080" in server.errors.read_text()
+
+
+def test_a_busy_chosen_port_is_an_error_with_its_owner(shell: Shell) -> None:
+    """A port that somebody chose does not move; exit code 4 names port, setting and owner."""
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        result = shell.run("start", "--port", str(port), "--format", "json")
+    assert result.returncode == 4
+    assert f"port {port} (server.port) is already in use" in result.stderr
+    assert f"(process {os.getpid()})" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "args", "expected"),
+    [
+        pytest.param("", ["--mode", "standalone"], 'invalid mode "standalone"', id="standalone"),
+        pytest.param("", ["--mode", "invalid"], 'invalid mode "invalid". Valid modes: memory, persistent, distributed', id="unknown-mode"),
+        pytest.param("mode: [memory\n", [], "compozy.yaml:2:1", id="syntax"),
+        pytest.param("mode: memory\nmode: memory\n", [], "compozy.yaml:2:1", id="duplicate-key"),
+        pytest.param("moode: memory\n", [], 'did you mean "mode"?', id="unknown-key"),
+    ],
+)  # fmt: skip
+def test_a_bad_configuration_does_not_start(shell: Shell, text: str, args: list[str], expected: str) -> None:
+    """Exit code 2, the place and the reason, no traceback."""
+    if text:
+        (shell.directory / "compozy.yaml").write_text(text)
+    result = shell.run("start", *args)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert expected in result.stderr
+    assert "Traceback" not in result.stderr
