@@ -1,62 +1,49 @@
-"""A child process that never outlives us, written once for every embedded server.
+"""A supervised child process, written once for every embedded server.
 
-What comes in: a command. What goes out: a running child whose log lines reach ours. A tiny shell, the
-guardian, starts the child and holds the read end of a pipe whose write end only we hold: when we end,
-whatever ended us, the pipe closes and the guardian kills the child. Unlike a parent-death signal this is
-independent of threads, and works on Linux and macOS.
+What comes in: a `Command` and the context of the start. What goes out: a process that is restarted when it
+crashes, with growing pauses and a visible record, and that never outlives us (see `process`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import signal
-import subprocess
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from compozy.drivers.driver import StartContext
+from compozy.drivers.process import Command, Process
 from compozy.errors import DriverError
 
 log = logging.getLogger("compozy.child")
 
-# The watcher ends the child when the pipe closes; the guardian ends the watcher when the child ends.
-# `trap` lets the child's own signals pass the guardian by. $1 is what to remove afterwards, or empty.
-_GUARDIAN = """
-trap '' INT TERM HUP
-input=$1
-shift
-exec 3<&0
-"$@" <"/dev/fd/$input" 3<&- &
-child=$!
-( read -r _ <&3; kill -9 $child ) 2>/dev/null &
-watcher=$!
-exec 0</dev/null 3<&-
-echo $child
-wait $child
-code=$?
-kill -9 $watcher 2>/dev/null
-exit $code
-"""
-_TAIL = 40
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 10.0
+STABLE_S = 30.0  # a life as long as this starts the pauses anew
+POLL_S = 0.003
 
 
 class Child:
-    """One supervised process; `name` is how it is called in logs and errors."""
+    """One supervised process; `restarts` counts how often it came back after a crash."""
 
-    def __init__(self, name: str, command: Sequence[str], *, config: str = "", directory: str = "/") -> None:
-        """Prepare a child; `config` is what it reads on its standard input."""
-        self.name = name
-        self._command = tuple(command)
-        self._config = config
-        self._directory = directory
-        self._guardian: subprocess.Popen[bytes] | None = None
-        self._pipe = -1
-        self._tail: deque[str] = deque(maxlen=_TAIL)
-        self._reader: threading.Thread | None = None
-        self.pid = 0
+    def __init__(self, command: Command, notice: Callable[[str], None], *, after_crash: str = "") -> None:
+        """Prepare a child; `after_crash` ends the notice of a restart, and says what is lost."""
+        self.command = command
+        self.restarts = 0
+        self._notice = notice
+        self._after_crash = after_crash
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._supervised = False
+        self._pauses = 0
+        self._process: Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, or None when it does not run."""
+        process = self._process
+        return process.pid if process is not None and process.running() else None
 
     def start(self) -> None:
         """Start the process; returns when it exists.
@@ -64,90 +51,82 @@ class Child:
         Raises:
             DriverError: it could not be started.
         """
-        read_end, self._pipe = os.pipe()
-        input_end = _filled_pipe(self._config)
-        try:
-            self._guardian = subprocess.Popen(
-                ["/bin/sh", "-c", _GUARDIAN, "guardian", str(input_end), *self._command],
-                stdin=read_end, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                pass_fds=(input_end,), start_new_session=True, cwd=self._directory,
-            )  # fmt: skip
-        except OSError as error:
-            os.close(self._pipe)
-            raise DriverError(f"{self.name} could not be started: {error.strerror}") from error
-        finally:
-            os.close(read_end)
-            os.close(input_end)
-        self.pid = int(self._output().readline() or 0)
-        self._reader = threading.Thread(target=self._read, name=f"compozy-log-{self.name}", daemon=True)
-        self._reader.start()
-
-    def _output(self) -> "subprocess.IO[bytes]":  # type: ignore[name-defined]
-        if self._guardian is None or self._guardian.stdout is None:
-            raise DriverError(f"{self.name} was not started")
-        return self._guardian.stdout
-
-    def _read(self) -> None:
-        with contextlib.suppress(ValueError, OSError):
-            for line in self._output():
-                text = line.decode(errors="replace").rstrip()
-                self._tail.append(text)
-                log.info("child.log", extra={"child": self.name, "line": text})
+        with self._lock:
+            if not self._stopping.is_set():
+                self._process = Process(self.command, self._line, self._ended)
 
     def running(self) -> bool:
-        """Tell whether the process still runs."""
-        return self._guardian is not None and self._guardian.poll() is None
+        """Tell whether the process runs."""
+        process = self._process
+        return process is not None and process.running()
 
     def tail(self) -> str:
         """Return the last lines that the process wrote."""
-        if self._reader is not None and not self.running():
-            self._reader.join(1.0)
-        return "\n".join(self._tail)
+        return self._process.tail() if self._process is not None else ""
 
-    def wait_until(self, ready: Callable[[], bool], deadline: float) -> None:
-        """Return when `ready`; polls every 5 ms.
+    def wait_until(self, ready: Callable[[], bool], context: StartContext) -> None:
+        """Return when `ready`, asked every few milliseconds.
 
         Raises:
-            DriverError: the process ended, or `deadline` (`time.monotonic`) passed.
+            DriverError: the process ended, or the time is over; it carries the last lines of its log.
         """
         while not ready():
             if not self.running():
-                raise DriverError(f"{self.name} ended while starting:\n{self.tail()}")
-            if time.monotonic() > deadline:
-                raise DriverError(f"{self.name} was not ready in time", hint="see its log, or raise the timeout")
-            time.sleep(0.005)
+                raise DriverError(self._with_tail("ended while starting"))
+            if context.left_s() <= 0:
+                raise DriverError(self._with_tail("was not ready in time"), hint="see its log, or raise the timeout")
+            time.sleep(POLL_S)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process; one that has ended is no error."""
-        if self.running() and self.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+    def supervise(self) -> None:
+        """From now on bring the process back when it ends by itself."""
+        with self._lock:
+            self._supervised = True
+            process = self._process
+            died = process is not None and not process.running()
+        if died and process is not None:
+            threading.Thread(target=self._ended, args=(process,), daemon=True).start()
 
     def stop(self, number: signal.Signals, grace_s: float) -> None:
-        """Ask the process to end, kill it after `grace_s`; idempotent."""
-        if self._guardian is None:
+        """Ask the process to end with a signal, kill it after `grace_s` seconds (0 at once); idempotent."""
+        self._stopping.set()
+        with self._lock:
+            process = self._process
+        if process is None:
             return
-        self.signal(signal.SIGKILL if grace_s <= 0 else number)
+        if grace_s > 0:
+            process.signal(number)
+            process.wait(grace_s)
+        process.kill()
+
+    def _with_tail(self, what: str) -> str:
+        tail = self.tail()
+        return f"{self.command.name} {what}" + (f":\n{tail}" if tail else "")
+
+    def _line(self, text: str) -> None:
+        level = self.command.level(text) if self.command.level else logging.INFO
+        log.log(level, "child.log", extra={"child": self.command.name, "line": text})
+
+    def _ended(self, process: Process) -> None:
+        """Take note of an end; runs in the thread that followed the process."""
+        while self._supervised and not self._stopping.is_set():
+            pause_s = self._pause(process)
+            log.warning("child.ended", extra={"child": self.command.name, "code": process.code(), "pause_s": pause_s})
+            if self._stopping.wait(pause_s) or self._revive(process):
+                return
+
+    def _pause(self, process: Process) -> float:
+        if time.monotonic() - process.began > STABLE_S:
+            self._pauses = 0
+        self._pauses += 1
+        return min(FIRST_PAUSE_S * 2 ** (self._pauses - 1), LONGEST_PAUSE_S)
+
+    def _revive(self, process: Process) -> bool:
+        self.restarts += 1
+        how = f"{self.command.name} ended unexpectedly (exit code {process.code()}) and is started again"
+        self._notice(f"{how}, restart {self.restarts}{self._after_crash}")
         try:
-            self._guardian.wait(max(grace_s, 1.0))
-        except subprocess.TimeoutExpired:
-            self.signal(signal.SIGKILL)
-            self._guardian.wait(5.0)
-        self._close()
-
-    def _close(self) -> None:
-        if self._pipe >= 0:
-            os.close(self._pipe)
-            self._pipe = -1
-        if self._reader is not None:
-            self._reader.join(1.0)
-        self._output().close()
-        self._guardian = None
-
-
-def _filled_pipe(text: str) -> int:
-    """Return the read end of a pipe that holds `text` (at most 64 KiB) and then ends."""
-    read_end, write_end = os.pipe()
-    os.write(write_end, text.encode())
-    os.close(write_end)
-    return read_end
+            self.start()
+        except DriverError as error:
+            log.error("child.not-started", extra={"child": self.command.name, "reason": error.reason})
+            return False
+        return True

@@ -17,10 +17,9 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from compozy.store import Execution, Store, UnavailableError
 from compozy.store.records import timestamp
 from compozy.workflows import wire
-from compozy.workflows.interpreter import HEARTBEAT_TIMEOUT
 from compozy.workflows.tools import ToolFailure, Tools
 
-_HEARTBEAT_S = HEARTBEAT_TIMEOUT.total_seconds() / 3
+HEARTBEAT_S = 2.0
 
 
 class Activities:
@@ -74,4 +73,4 @@ def _arguments(call: Mapping[str, Any]) -> Mapping[str, Any]:
 async def _beat() -> None:
     while True:
         activity.heartbeat()
-        await asyncio.sleep(_HEARTBEAT_S)
+        await asyncio.sleep(HEARTBEAT_S)

@@ -14,7 +14,14 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    TimeoutError,
+    TimeoutType,
+    is_cancelled_exception,
+)
 
 from compozy.store.records import RUNNING, Execution, timestamp
 from compozy.workflows import wire
@@ -167,12 +174,16 @@ async def _call_tool(definition: Definition, task: Task, arguments: Mapping[str,
     except ActivityError as error:
         if is_cancelled_exception(error):
             raise
-        reason = f"tool {task.tool} failed: {_reason(error)}"
+        reason = f"tool {task.tool} failed: {_reason(error, task)}"
         raise TaskFailure(task.id, definition.place(f"tasks.{task.id}"), reason) from error
 
 
-def _reason(error: ActivityError) -> str:
+def _reason(error: ActivityError, task: Task) -> str:
     cause = error.cause
+    if isinstance(cause, TimeoutError):
+        if cause.type == TimeoutType.HEARTBEAT:
+            return "its worker went away"
+        return f"it took longer than its timeout of {task.timeout_s:g} s"
     if isinstance(cause, ApplicationError):
         return cause.message if cause.type is None else f"{cause.type}: {cause.message}"
     return str(cause or error)

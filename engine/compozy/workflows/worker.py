@@ -19,7 +19,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from compozy import __version__
 from compozy.store import Store, UnavailableError
-from compozy.workflows.activities import Activities
+from compozy.workflows.activities import HEARTBEAT_S, Activities
 from compozy.workflows.interpreter import Interpreter
 from compozy.workflows.tools import Tools
 
@@ -120,6 +120,8 @@ class WorkerHost:
             "build_id": f"compozy-{__version__}",
             "max_concurrent_workflow_tasks": self._slots,
             "graceful_shutdown_timeout": timedelta(seconds=self._grace_s),
+            # A cancellation reaches a tool with the answer to its next heartbeat.
+            "max_heartbeat_throttle_interval": timedelta(seconds=HEARTBEAT_S),
         }
         return Worker(self._client, **options)
 

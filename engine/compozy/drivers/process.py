@@ -1,0 +1,202 @@
+"""One life of one child process that cannot outlive us.
+
+What comes in: a `Command`. What goes out: a running process whose log lines are handed on. Whatever ends this
+process, `kill -9` included, ends the child; nothing here decides on restarts.
+
+How: the child begins as a small shell, which starts a *guardian* in the background and then becomes the
+server (`exec`), so that the process id, signals and exit code are the server's own. The guardian waits on a
+socket whose other end only we hold. When we end, or ask for it, the socket closes and the guardian kills the
+server, removes its scratch directory and kills whatever is left of the process group, itself included. No
+process id is ever guessed: `$$` leads the guardian's own session, and a number in use as session or group is
+never given to another process. A parent-death signal would be simpler but is tied to the thread that forked,
+and exists on Linux only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from compozy.errors import DriverError
+
+# The server's standard output is the guardian's socket until `exec` sends it to where its errors go.
+_SHELL = """
+[ -z "$1" ] || mkdir -m 700 "$1" || exit 126
+exec 3<&1 1>&2
+( trap '' INT TERM HUP QUIT
+  read -r _ <&3
+  kill -9 $$
+  [ -z "$1" ] || rm -rf "$1"
+  kill -9 0 ) </dev/null >/dev/null 2>&1 &
+shift
+exec "$@" 3<&-
+"""
+_PASSED_ON = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
+_TAIL = 40
+_KILL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run: `argv` under the name that logs and errors use.
+
+    `config` is what the process reads on its standard input (at most 64 KiB). `scratch` is a directory that is made
+    for the process and removed with it, or empty. `level` tells the level of a log line.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    config: str = field(default="", repr=False)
+    scratch: str = ""
+    level: Callable[[str], int] | None = field(default=None, repr=False)
+
+
+class Guard:
+    """Our end of the socket that keeps a child alive."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.end = end
+        # A child forked without exec (a process pool, say) would hold the socket open after our death.
+        reference = weakref.ref(end)
+        os.register_at_fork(after_in_child=lambda: _close(reference()))
+
+    def release(self) -> None:
+        """Let the guardian kill; idempotent."""
+        with contextlib.suppress(OSError):
+            self.end.shutdown(socket.SHUT_WR)
+
+    def close(self, timeout_s: float) -> None:
+        """Let the guardian kill and wait until it has."""
+        self.release()
+        with contextlib.suppress(OSError):
+            self.end.settimeout(timeout_s)
+            self.end.recv(1)
+        self.end.close()
+
+
+def _close(end: socket.socket | None) -> None:
+    if end is not None:
+        end.close()
+
+
+class Process:
+    """A running child; `line` gets each line that it writes, `ended` is called once when all of it is gone."""
+
+    def __init__(self, command: Command, line: Callable[[str], None], ended: Callable[[Process], None]) -> None:
+        """Start the process.
+
+        Raises:
+            DriverError: it could not be started.
+        """
+        self.command = command
+        self.began = time.monotonic()
+        self._line = line
+        self._ended = ended
+        self._rest = b""
+        self._tail: deque[str] = deque(maxlen=_TAIL)
+        ours, theirs = socket.socketpair()
+        self._guard = Guard(ours)
+        try:
+            self._popen = _spawn(command, theirs)
+        except OSError as error:
+            ours.close()
+            raise DriverError(f"{command.name} could not be started: {error.strerror}") from error
+        finally:
+            theirs.close()
+        self.pid = self._popen.pid
+        self._thread = threading.Thread(target=self._follow, name=f"compozy-{command.name}", daemon=True)
+        self._thread.start()
+        self._configure()
+
+    def _configure(self) -> None:
+        if self._popen.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), self._popen.stdin as stream:
+                stream.write(self.command.config.encode())
+
+    def running(self) -> bool:
+        """Tell whether the process or anything of its group is there still."""
+        return self._thread.is_alive()
+
+    def code(self) -> int | None:
+        """Return the exit code, negative for a signal, or None while it runs."""
+        return self._popen.returncode
+
+    def tail(self) -> str:
+        """Return the last lines that it wrote."""
+        return "\n".join(self._tail)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; a process that has ended is no error."""
+        with contextlib.suppress(ProcessLookupError):
+            self._popen.send_signal(number)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until all of it is gone; tell whether it is."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def kill(self) -> None:
+        """End it now, with all of its group, and wait until it is gone; idempotent."""
+        self._guard.release()
+        if not self.wait(_KILL_S):
+            self._popen.kill()
+            self.wait(_KILL_S)
+
+    def _follow(self) -> None:
+        """Hand lines on until the process ends; then clear what is left of it."""
+        with selectors.DefaultSelector() as selector, self._popen:
+            selector.register(self._errors(), selectors.EVENT_READ)
+            selector.register(self._guard.end, selectors.EVENT_READ)
+            while self._errors() in selector.get_map():
+                for key, _ in selector.select():
+                    self._read(key.fileobj, selector)
+            self._popen.wait()
+        self._guard.close(_KILL_S)
+        if self.command.scratch:
+            shutil.rmtree(self.command.scratch, ignore_errors=True)
+        self._ended(self)
+
+    def _errors(self) -> int:
+        stream = self._popen.stderr
+        return stream.fileno() if stream is not None else -1
+
+    def _read(self, source: object, selector: selectors.BaseSelector) -> None:
+        if source is self._guard.end:
+            # The guardian is gone, so nobody would end the server after us: end it while we can.
+            selector.unregister(self._guard.end)
+            self._popen.kill()
+            return
+        data = os.read(self._errors(), 65536)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if not data:
+            selector.unregister(self._errors())
+            lines = [self._rest] if self._rest else []
+        for raw in lines:
+            text = raw.decode(errors="replace").rstrip()
+            self._tail.append(text)
+            self._line(text)
+
+
+def _spawn(command: Command, guard: socket.socket) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _SHELL, command.name, command.scratch, *command.argv],
+        stdin=subprocess.PIPE if command.config else subprocess.DEVNULL,
+        stdout=guard, stderr=subprocess.PIPE, cwd="/", env=environment(),
+        start_new_session=True,  # Ctrl-C in the terminal is for us alone
+    )  # fmt: skip
+
+
+def environment() -> Mapping[str, str]:
+    """Return the environment of children: nothing by which they could be configured behind our back."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}

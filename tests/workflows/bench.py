@@ -1,0 +1,109 @@
+"""Fixtures for everything that runs workflows: a loop, a Temporal that skips time, a project, a store."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from compozy.drivers.driver import LoopThread
+from compozy.store import Store
+from compozy.workflows.facade import Workflows, WorkflowSettings
+
+BIN = Path(sys.executable).parent
+TEMPORAL_TEST_SERVER = BIN / "temporal-test-server"
+CALL_TIMEOUT_S = 60.0
+
+
+@pytest.fixture(scope="session")
+def loop() -> Iterator[LoopThread]:
+    """Run one event loop in a thread of its own."""
+    thread = LoopThread()
+    yield thread
+    thread.close()
+
+
+@pytest.fixture(scope="session")
+def skipping(loop: LoopThread) -> Iterator[WorkflowEnvironment]:
+    """Run the test server of Temporal, in which timers pass at once while a result is awaited."""
+    environment = loop.call(
+        WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(TEMPORAL_TEST_SERVER)),
+        CALL_TIMEOUT_S,
+    )
+    yield environment
+    loop.call(environment.shutdown(), CALL_TIMEOUT_S)
+
+
+@pytest.fixture
+def database() -> Iterator[peewee.SqliteDatabase]:
+    """Return an in-memory SQLite that all threads share, as long as the test runs."""
+    name = f"file:/{secrets.token_hex(8)}?vfs=memdb"
+    with closing(sqlite3.connect(name, uri=True)):
+        yield peewee.SqliteDatabase(name, uri=True, timeout=5)
+
+
+@pytest.fixture
+def store(database: peewee.SqliteDatabase) -> Store:
+    """Return a store with its tables."""
+    made = Store(database)
+    made.migrate()
+    return made
+
+
+@dataclass
+class Bench:
+    """A project directory with workflows on a real Temporal; `open` gives the facade."""
+
+    directory: Path
+    environment: WorkflowEnvironment
+    database: peewee.Database
+    loop: LoopThread
+    task_queue: str = field(default_factory=lambda: secrets.token_hex(8))
+    opened: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def client(self) -> Client:
+        """Return the client, which lives on the loop."""
+        return self.environment.client
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the project."""
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def open(self, **settings: Any) -> Workflows:
+        """Open the workflows of the project; they are closed at the end of the test."""
+        usual = {"directory": str(self.directory), "task_queue": self.task_queue, "grace_s": 1.0}
+        made = Workflows(self.client, self.database, self.loop, WorkflowSettings(**{**usual, **settings}))
+        return self.opened.enter_context(made)
+
+    def skip(self, hours: float) -> None:
+        """Let time pass at once on the test server of Temporal."""
+        self.call(self.environment.sleep(timedelta(hours=hours)))
+
+    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine on the loop of the client."""
+        return self.loop.call(coroutine, CALL_TIMEOUT_S)
+
+
+@pytest.fixture
+def bench(
+    tmp_path: Path, skipping: WorkflowEnvironment, database: peewee.SqliteDatabase, loop: LoopThread
+) -> Iterator[Bench]:
+    """Return a project on the test server of Temporal."""
+    made = Bench(tmp_path, skipping, database, loop)
+    with made.opened:
+        yield made

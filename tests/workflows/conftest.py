@@ -1,0 +1,5 @@
+"""Fixtures of the workflow tests."""
+
+from tests.workflows.bench import bench, database, loop, skipping, store
+
+__all__ = ["bench", "database", "loop", "skipping", "store"]

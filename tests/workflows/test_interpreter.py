@@ -1,0 +1,282 @@
+"""Executions on a real Temporal: what the generic workflow does with a definition."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from compozy.errors import NotFoundError
+from compozy.store import Execution
+from compozy.workflows.definition import Definition, load_definition, parse_definition
+from tests.workflows.bench import Bench
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def definition(text: str) -> Definition:
+    """Parse an indented definition."""
+    return parse_definition(textwrap.dedent(text).lstrip("\n"), "flow.yaml")
+
+
+def test_hello_world_greets_and_is_recorded(bench: Bench) -> None:
+    """The smallest example gives its greeting, and the row says all about it."""
+    workflows = bench.open()
+
+    ended = workflows.run(load_definition(EXAMPLES / "hello-world.yaml"), {"name": "Ada"})
+
+    assert (ended.status, ended.output) == ("completed", {"greeting": "Hello, Ada!"})
+    assert (ended.workflow, ended.version, ended.input) == ("hello-world", "0.1.0", {"name": "Ada"})
+    assert ended.error is None
+    assert ended.finished_at is not None
+    assert workflows.executions() == (ended,)
+
+
+def test_an_execution_is_listed_as_soon_as_its_id_is_known(bench: Bench) -> None:
+    """The row of an accepted execution is there before anything else is asked."""
+    workflows = bench.open(worker=False)
+
+    name = workflows.start(load_definition(EXAMPLES / "sleep-between.yaml"))
+
+    assert [(row.id, row.status) for row in workflows.executions()] == [(name, "running")]
+
+
+def test_sleep_is_a_durable_timer(bench: Bench) -> None:
+    """A pause of a day passes in Temporal's time, not in ours."""
+    flow = definition("""
+        id: nap
+        tasks:
+          - {id: first, type: aggregate, output: 1}
+          - {id: second, type: aggregate, sleep: 24h, output: "{{ tasks.first.output + 1 }}"}
+        outputs: {sum: "{{ tasks.second.output }}"}
+        """)
+
+    workflows = bench.open()
+    name = workflows.start(flow)
+    assert workflows.execution(name).status == "running"
+
+    bench.skip(hours=24)
+    ended = workflows.wait(name, 20)
+
+    assert (ended.status, ended.output) == ("completed", {"sum": 2})
+
+
+def test_tools_are_called_with_rendered_arguments(bench: Bench) -> None:
+    """A synchronous and an asynchronous tool get JSON values and give them back."""
+    example = load_definition(EXAMPLES / "tool" / "shout.yaml")
+
+    ended = bench.open(directory=str(EXAMPLES / "tool")).run(example, {"text": "hey", "times": 3})
+
+    assert ended.output == {"loud": "HEY! HEY! HEY!", "letters": 9, "quiet": "hey! hey! hey!"}
+
+
+def test_a_failing_tool_is_tried_again(bench: Bench) -> None:
+    """The retry policy of the task bounds the attempts; a late success is a success."""
+    bench.write("flaky.py", """
+calls = []
+def work():
+    calls.append(1)
+    if len(calls) < 3:
+        raise OSError("not yet")
+    return len(calls)
+""")
+    flow = definition("""
+        id: flaky
+        tasks:
+          - {id: work, type: basic, tool: "flaky:work", retry: {max_attempts: 3, initial_interval: 1ms}}
+        outputs: {calls: "{{ tasks.work.output }}"}
+        """)
+
+    assert bench.open().run(flow).output == {"calls": 3}
+
+
+def test_a_tool_that_keeps_failing_names_task_place_and_reason(bench: Bench) -> None:
+    """After the last attempt the execution fails, and its row says where and why."""
+    bench.write("broken.py", "def work():\n    raise ValueError('no luck')\n")
+    flow = definition("""
+        id: broken
+        tasks:
+          - {id: work, type: basic, tool: "broken:work", retry: {max_attempts: 2, initial_interval: 1ms}}
+        """)
+
+    ended = bench.open().run(flow)
+
+    assert ended.status == "failed"
+    assert ended.error == 'flow.yaml:3:5: task "work": tool broken:work failed: ValueError: no luck'
+    assert ended.output is None
+
+
+def test_a_missing_tool_fails_without_a_retry(bench: Bench) -> None:
+    """What cannot be found now will not be found later."""
+    flow = definition("""
+        id: missing
+        tasks:
+          - {id: work, type: basic, tool: "nowhere:work", retry: {initial_interval: 1h}}
+        """)
+
+    ended = bench.open().run(flow)
+
+    assert ended.error is not None
+    assert "ToolNotFound: there is no module nowhere in" in ended.error
+
+
+def test_a_tool_that_takes_too_long_fails(bench: Bench) -> None:
+    """The timeout of a task bounds one call."""
+    bench.write("slow.py", "import threading\ndef work():\n    threading.Event().wait(20)\n")
+    flow = definition("""
+        id: slow
+        tasks:
+          - {id: work, type: basic, tool: "slow:work", timeout: 300ms, retry: {max_attempts: 1}}
+        """)
+
+    ended = bench.open().run(flow)
+
+    assert ended.status == "failed"
+    assert (ended.error or "").endswith("tool slow:work failed: it took longer than its timeout of 0.3 s")
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        pytest.param("{{ tasks.first.output.naem }}", 'did you mean "name"?', id="undefined"),
+        pytest.param("{{ 1 / (tasks.first.output.n - 1) }}", "division by zero", id="arithmetic"),
+        pytest.param("{{ range(tasks.first.output.n * 10**9) | list }}", "too large", id="too-large"),
+    ],
+)
+def test_a_template_that_fails_names_its_place(bench: Bench, template: str, reason: str) -> None:
+    """A template that only fails with its values ends the execution with file, line, task and reason."""
+    flow = definition(f"""
+        id: late
+        tasks:
+          - {{id: first, type: aggregate, output: {{name: x, n: 1}}}}
+          - id: second
+            type: aggregate
+            output:
+              deep: ["{template}"]
+        """)
+
+    ended = bench.open().run(flow)
+
+    assert ended.status == "failed"
+    assert ended.error is not None
+    assert ended.error.startswith('flow.yaml:7:14: task "second": template: ')
+    assert reason in ended.error
+
+
+def test_failing_outputs_name_their_place(bench: Bench) -> None:
+    """The outputs are rendered at the end; a failure there is told apart from a task's."""
+    flow = definition("""
+        id: outs
+        tasks:
+          - {id: only, type: aggregate, output: {}}
+        outputs:
+          x: "{{ tasks.only.output.y }}"
+        """)
+
+    assert (bench.open().run(flow).error or "").startswith("flow.yaml:5:6: outputs: template:")
+
+
+def test_cancel_ends_a_sleeping_execution(bench: Bench) -> None:
+    """A canceled execution is recorded as such, with the task it was at."""
+    workflows = bench.open()
+    flow = definition("""
+        id: long
+        tasks:
+          - {id: nap, type: aggregate, sleep: 1000h, output: 1}
+        """)
+    name = workflows.start(flow)
+
+    workflows.cancel(name)
+    ended = workflows.wait(name, 20)
+
+    assert (ended.status, ended.error) == ("canceled", 'canceled while at task "nap"')
+    assert workflows.cancel(name) == ended
+
+
+def test_cancel_reaches_an_asynchronous_tool(bench: Bench) -> None:
+    """An async tool of a canceled execution is canceled too."""
+    bench.write("waits.py", """
+import asyncio, pathlib
+async def work(mark):
+    pathlib.Path(mark + ".began").touch()
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        pathlib.Path(mark).touch()
+        raise
+""")
+    mark = bench.directory / "canceled"
+    flow = definition(f"""
+        id: waits
+        tasks:
+          - {{id: work, type: basic, tool: "waits:work", with: {{mark: "{mark}"}}}}
+        """)
+    workflows = bench.open()
+    name = workflows.start(flow)
+    until(mark.with_suffix(".began").exists)
+
+    workflows.cancel(name)
+
+    assert workflows.wait(name, 20).status == "canceled"
+    until(mark.exists)
+
+
+def test_signals_are_kept_and_the_state_can_be_asked(bench: Bench) -> None:
+    """A running execution keeps its signals in order and says where it is."""
+    workflows = bench.open()
+    flow = definition("""
+        id: listens
+        tasks:
+          - {id: first, type: aggregate, output: 1}
+          - {id: nap, type: aggregate, sleep: 1000h, output: 1}
+        """)
+    name = workflows.start(flow)
+
+    workflows.signal(name, "go", {"n": 1})
+    workflows.signal(name, "stop")
+
+    signals = [{"name": "go", "payload": {"n": 1}}, {"name": "stop", "payload": None}]
+    until(lambda: bench.call(workflows.service.state(name))["signals"] == signals)
+    assert bench.call(workflows.service.state(name)) == {"task": "nap", "done": ["first"], "signals": signals}
+    workflows.cancel(name)
+
+
+def test_templates_see_the_execution(bench: Bench) -> None:
+    """Id, version and execution id are there for templates."""
+    flow = definition("""
+        id: self
+        version: 2.1.0
+        tasks:
+          - {id: a-b, type: aggregate, output: "{{ workflow.id }} {{ workflow.version }}"}
+        outputs: {about: "{{ tasks.a-b.output }}", me: "{{ workflow.execution_id }}"}
+        """)
+
+    ended = bench.open().run(flow, execution_id="mine")
+
+    assert ended.output == {"about": "self 2.1.0", "me": "mine"}
+
+
+def test_an_unknown_execution_is_not_found(bench: Bench) -> None:
+    """Asking for what does not exist says so by name."""
+    with pytest.raises(NotFoundError, match='execution "nope" does not exist'):
+        bench.open().execution("nope")
+
+
+def test_wait_gives_the_running_execution_when_the_time_is_up(bench: Bench) -> None:
+    """Waiting is bounded; what it returns says that the execution still runs."""
+    workflows = bench.open(worker=False)
+    name = workflows.start(load_definition(EXAMPLES / "hello-world.yaml"))
+
+    waited: Execution = workflows.wait(name, 0.05)
+
+    assert waited.status == "running"
+
+
+def until(met: object, within_s: float = 20.0) -> None:
+    """Poll until `met` is true."""
+    deadline = time.monotonic() + within_s
+    while not met():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.01)
