@@ -108,13 +108,15 @@ def conditions(draw: st.DrawFn, inputs: Mapping[str, Mapping[str, str]]) -> dict
 
 
 @st.composite
-def tables(draw: st.DrawFn, name: str, feeders: Sequence[str], hits: Sequence[str]) -> dict[str, Any]:
+def tables(
+    draw: st.DrawFn, name: str, feeders: Sequence[str], pool: Sequence[str], hits: Sequence[str]
+) -> dict[str, Any]:
     """A table of up to three inputs and five rows; with feeders it reads at least one."""
     inputs: dict[str, dict[str, str]] = {}
     for number, feeder in enumerate(draw(st.permutations(feeders))):
         if number == 0 or draw(st.booleans()):
             inputs[f"from-{feeder}"] = {"decision": feeder}
-    settings = draw(st.lists(st.sampled_from(sorted(SETTINGS)), unique=True, max_size=3 - len(inputs)))
+    settings = draw(st.lists(st.sampled_from(pool), unique=True, max_size=3 - len(inputs)))
     inputs |= {f"in-{setting}": {"setting": setting} for setting in settings}
     outputs = st.sampled_from(["p", "q", "r"])
     rows = [
@@ -133,11 +135,11 @@ def tables(draw: st.DrawFn, name: str, feeders: Sequence[str], hits: Sequence[st
 @st.composite
 def worlds(draw: st.DrawFn, *, last_hits: Sequence[str] = ("unique", "first", "collect")) -> World:
     """One to three chained tables; the last one is the one to look at."""
-    depth = draw(st.integers(0, 2))
+    pool = draw(st.lists(st.sampled_from(sorted(SETTINGS)), unique=True, min_size=1, max_size=3))
     chained: list[dict[str, Any]] = []
-    for number in range(depth):
-        chained.append(draw(tables(f"t{number}", [t["table"] for t in chained], ["unique", "first"])))
-    last = draw(tables("last", [t["table"] for t in chained], last_hits))
+    for number in range(draw(st.integers(0, 2))):
+        chained.append(draw(tables(f"t{number}", [t["table"] for t in chained], pool, ["unique", "first"])))
+    last = draw(tables("last", [t["table"] for t in chained], pool, last_hits))
     return World([*chained, last])
 
 
@@ -153,7 +155,7 @@ class World:
 
     @property
     def text(self) -> str:
-        return yaml.safe_dump({"tables": self.tables}, sort_keys=False)
+        return yaml.dump({"tables": self.tables}, Dumper=yaml.CSafeDumper, sort_keys=False)
 
     def ruleset(self, *more: str) -> RuleSet:
         files = [("world.yaml", self.text), *((f"more-{n}.yaml", text) for n, text in enumerate(more))]

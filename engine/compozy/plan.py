@@ -6,7 +6,8 @@ What comes in: a `Resolved` record. What goes out: a `Plan`. Pure: nothing is op
 from __future__ import annotations
 
 import os.path
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from compozy.rulebook import DriverRow
 from compozy.settings.values import MEMORY, parse_duration
 
 STATE_DIRECTORY = ".compozy"
+_PLACEHOLDER = re.compile(r"\{([\w.]+)\}")
 _GIVEN = ("flag", "env", "dotenv", "file")
 
 
@@ -35,7 +37,8 @@ class Port:
 class Step:
     """One driver to start: `factory` is `module:Class`, called with `options`, after the components in `needs`.
 
-    `row` is the provision row behind it. `options` may hold secrets and do not show in `repr`.
+    `row` is the provision row behind it. `options` may hold secrets and do not show in `repr`. `addresses` are where
+    it will be, without secrets; a default port may still move.
     """
 
     component: str
@@ -45,6 +48,7 @@ class Step:
     options: Mapping[str, Any] = field(repr=False)
     needs: tuple[str, ...]
     timeout_s: float
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,25 @@ def _step(resolved: Resolved, part: Component) -> Step:
             hint="add one to drivers: in a file of rules/provision",
         )
     options = {name: _option(resolved, source) for name, source in row.options.items()}
-    return Step(part.name, part.driver, row.id, row.factory, options, row.needs, _timeout(resolved, row))
+    addresses = tuple(_addresses(resolved, row.addresses))
+    return Step(part.name, part.driver, row.id, row.factory, options, row.needs, _timeout(resolved, row), addresses)
+
+
+def _addresses(resolved: Resolved, templates: Iterable[Any]) -> Iterator[str]:
+    """Yield the address templates whose settings are set; a list stands for the first complete one in it."""
+    for template in templates:
+        choices = template if isinstance(template, list) else [template]
+        filled = (_filled(resolved, choice) for choice in choices)
+        found = next((text for text in filled if text is not None), None)
+        if found is not None:
+            yield found
+
+
+def _filled(resolved: Resolved, template: str) -> str | None:
+    paths = _PLACEHOLDER.findall(template)
+    if any(resolved.get(path) in (None, "") for path in paths):
+        return None
+    return _PLACEHOLDER.sub(lambda found: str(resolved.shown(found[1], resolved.get(found[1]))), template)
 
 
 def _option(resolved: Resolved, source: Any) -> Any:

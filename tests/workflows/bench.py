@@ -6,7 +6,7 @@ import secrets
 import sqlite3
 import sys
 from collections.abc import Coroutine, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import peewee
 import pytest
 from temporalio.client import Client
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from compozy.drivers.driver import LoopThread
@@ -90,6 +91,12 @@ class Bench:
         made = Workflows(self.client, self.database, self.loop, WorkflowSettings(**{**usual, **settings}))
         return self.opened.enter_context(made)
 
+    def end_all(self) -> None:
+        """Terminate what still runs: the test server lets no time pass while a task waits for a worker."""
+        for row in Store(self.database).executions(status="running"):
+            with suppress(RPCError):
+                self.call(self.client.get_workflow_handle(row.id).terminate())
+
     def skip(self, hours: float) -> None:
         """Let time pass at once on the test server of Temporal."""
         self.call(self.environment.sleep(timedelta(hours=hours)))
@@ -107,3 +114,4 @@ def bench(
     made = Bench(tmp_path, skipping, database, loop)
     with made.opened:
         yield made
+    made.end_all()

@@ -23,6 +23,7 @@ COMMANDS = {
     "start": ("compozy.cli.start", "Provision the mode, run the HTTP interface and the workers."),
     "status": ("compozy.cli.status", "Show state and health of the running server."),
     "workflow": ("compozy.cli.workflow", "Run and list workflows."),
+    "plan": ("compozy.cli.plan", "Show what start would provision, without starting."),
     "config": ("compozy.cli.config", "Show, validate and explain the configuration."),
 }
 

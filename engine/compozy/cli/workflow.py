@@ -232,3 +232,90 @@ def required_client(options: dict[str, Any]) -> Client:
     if client is None:
         raise NotFoundError("running server of", lifecycle.resolved.directory, hint="start one with compozy start")
     return client
+
+
+@command.command(epilog="Example: compozy workflow show hello-world-9314caed1562ba12")
+@click.argument("execution_id", metavar="EXECUTION")
+@configuration_options
+@format_option()
+def show(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
+    """Show one execution: status, input, output, times."""
+    row = required_client(options).get(_path(execution_id))
+    if format_ == "json":
+        print_json(row)
+        return
+    print_table([(key, _shown(value)) for key, value in row.items() if key != "format_version"], ("FIELD", "VALUE"))
+
+
+@command.command(epilog="Example: compozy workflow cancel hello-world-9314caed1562ba12")
+@click.argument("execution_id", metavar="EXECUTION")
+@configuration_options
+@format_option()
+def cancel(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
+    """Ask an execution to end; its running task may clean up."""
+    row = required_client(options).post(_path(execution_id) + "/cancel")
+    print_json(row) if format_ == "json" else click.echo(f"{execution_id} was asked to end")
+
+
+@command.command(epilog="""Example: compozy workflow signal EXECUTION approved --payload '{"by": "Ada"}'""")
+@click.argument("execution_id", metavar="EXECUTION")
+@click.argument("name")
+@click.option("--payload", metavar="JSON", default="null", help="What the signal carries.")
+@configuration_options
+@format_option()
+def signal(execution_id: str, name: str, payload: str, format_: str, strict: bool, **options: Any) -> None:
+    """Send a signal to a running execution."""
+    try:
+        content = json.loads(payload)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UsageError(f"--payload is not JSON: {error}", hint="""write --payload '{"by": "Ada"}'""") from error
+    row = required_client(options).post(f"{_path(execution_id)}/signals/{quote(name, safe='')}", content)
+    if format_ == "json":
+        print_json(row or {"execution_id": execution_id, "signal": name})
+    else:
+        click.echo(f"{execution_id} got the signal {name}")
+
+
+@command.command(epilog="Example: compozy workflow export --output workflows.json")
+@click.option("--output", metavar="FILE", help="Where to write; stdout when not given.")
+@configuration_options
+def export(output: str | None, strict: bool, **options: Any) -> None:
+    """Write the workflows of the project as JSON, for `compozy workflow import`."""
+    client, _ = running_client(options)
+    if client is not None:
+        workflows = client.get("/api/v0/workflows")["workflows"]
+    else:
+        with stack_for_one_run(options, strict) as stack:
+            workflows = listing_json(stack.workflows, 1)["workflows"]
+    if output is None:
+        print_json({"workflows": workflows})
+        return
+    text = json.dumps({"format_version": 1, "workflows": workflows}, indent=2, ensure_ascii=False)
+    try:
+        Path(output).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}") from error
+    click.echo(f"{len(workflows)} workflows written to {output}", err=True)
+
+
+@command.command(name="import", epilog="Example: compozy workflow import workflows.json")
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+@configuration_options
+@format_option()
+def import_(file: Any, format_: str, strict: bool, **options: Any) -> None:
+    """Import workflows from the JSON of `workflow export` or `workflow list`; - reads stdin."""
+    try:
+        content = json.load(file)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"{file.name} is not JSON: {error}") from error
+    client, _ = running_client(options)
+    if client is not None:
+        names = client.post("/api/v0/workflows", content)["imported"]
+    else:
+        with stack_for_one_run(options, strict) as stack:
+            names = list(stack.workflows.import_workflows(content))
+    print_json({"imported": names}) if format_ == "json" else click.echo(f"imported: {', '.join(names) or 'nothing'}")
+
+
+def _path(execution_id: str) -> str:
+    return f"/api/v0/executions/{quote(execution_id, safe='')}"

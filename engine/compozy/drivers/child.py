@@ -36,6 +36,7 @@ class Child:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._supervised = False
+        self._missed: Process | None = None
         self._pauses = 0
         self._process: Process | None = None
 
@@ -80,11 +81,9 @@ class Child:
     def supervise(self) -> None:
         """From now on bring the process back when it ends by itself."""
         with self._lock:
-            self._supervised = True
-            process = self._process
-            died = process is not None and not process.running()
-        if died and process is not None:
-            threading.Thread(target=self._ended, args=(process,), daemon=True).start()
+            self._supervised, missed = True, self._missed
+        if missed is not None:
+            threading.Thread(target=self._restart, args=(missed,), daemon=True).start()
 
     def stop(self, number: signal.Signals, grace_s: float) -> None:
         """Ask the process to end with a signal, kill it after `grace_s` seconds (0 at once); idempotent."""
@@ -108,19 +107,23 @@ class Child:
 
     def _ended(self, process: Process) -> None:
         """Take note of an end; runs in the thread that followed the process."""
-        while self._supervised and not self._stopping.is_set():
-            pause_s = self._pause(process)
+        with self._lock:
+            if not self._supervised:
+                self._missed = process
+                return
+        self._restart(process)
+
+    def _restart(self, process: Process) -> None:
+        if process.lasted_s > STABLE_S:
+            self._pauses = 0
+        while not self._stopping.is_set():
+            pause_s = min(FIRST_PAUSE_S * 2**self._pauses, LONGEST_PAUSE_S)
+            self._pauses += 1
             log.warning("child.ended", extra={"child": self.command.name, "code": process.code(), "pause_s": pause_s})
-            if self._stopping.wait(pause_s) or self._revive(process):
+            if self._stopping.wait(pause_s) or self._revived(process):
                 return
 
-    def _pause(self, process: Process) -> float:
-        if time.monotonic() - process.began > STABLE_S:
-            self._pauses = 0
-        self._pauses += 1
-        return min(FIRST_PAUSE_S * 2 ** (self._pauses - 1), LONGEST_PAUSE_S)
-
-    def _revive(self, process: Process) -> bool:
+    def _revived(self, process: Process) -> bool:
         self.restarts += 1
         how = f"{self.command.name} ended unexpectedly (exit code {process.code()}) and is started again"
         self._notice(f"{how}, restart {self.restarts}{self._after_crash}")

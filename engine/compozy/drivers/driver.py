@@ -7,7 +7,6 @@ configuration and never prints; it tells its notices to the context.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -18,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 from compozy.errors import DriverError
 
 Result = TypeVar("Result")
-log = logging.getLogger("compozy")
+_CLOSE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +39,44 @@ class LoopThread:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
-        self.loop.close()
+        try:
+            self.loop.run_forever()
+            self._end_tasks()
+        finally:
+            self.loop.close()
+
+    def _end_tasks(self) -> None:
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self.loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
 
     def call(self, coroutine: Coroutine[Any, Any, Result], timeout_s: float) -> Result:
         """Run `coroutine` on the loop and return its result, from any other thread.
 
         Raises:
-            DriverError: it did not end within `timeout_s`.
+            DriverError: it did not end within `timeout_s`, or the loop is closed.
         """
+        if self.loop.is_closed():
+            coroutine.close()
+            raise DriverError("it was stopped")
         future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
             return future.result(timeout_s)
         except FutureTimeout as error:
             if future.done():
                 raise
-            future.cancel()
             raise DriverError(f"no answer within {timeout_s:g} s") from error
+        finally:
+            future.cancel()
 
     def close(self) -> None:
-        """Stop the loop and wait for its thread; idempotent."""
-        if self._thread.is_alive():
+        """Cancel what runs on the loop, stop it and wait for its thread; idempotent."""
+        if self._thread.is_alive() and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join(5.0)
+            self._thread.join(_CLOSE_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +84,19 @@ class StartContext:
     """What a driver gets to start with.
 
     `notice` takes one line for the user; `deadline` is on the clock of `time.monotonic`; `state_dir` is the
-    project's state directory, or None when nothing is kept there.
+    project's state directory, or None when nothing is kept there. `cancelled` is set when another component has
+    failed and nobody waits for this one any more.
     """
 
     loop: LoopThread
     notice: Callable[[str], None]
     deadline: float
     state_dir: str | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
     def left_s(self) -> float:
-        """Return the seconds until the deadline, never below zero."""
-        return max(0.0, self.deadline - time.monotonic())
+        """Return the seconds until the deadline, zero when it is over or the start was cancelled."""
+        return 0.0 if self.cancelled.is_set() else max(0.0, self.deadline - time.monotonic())
 
 
 class Driver(Protocol):

@@ -1,17 +1,19 @@
 """Ports on this machine: find a free one, find out who has one.
 
-What comes in: a `Port` and an address. What goes out: a number that was free a moment ago.
+What comes in: a `Port` and an address. What goes out: a number that was free a moment ago; whoever listens on it
+must be ready to lose the race and ask again.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
 from glob import glob
 from pathlib import Path
 
-from compozy.errors import PortBusyError
+from compozy.errors import DriverError, PortBusyError
 from compozy.plan import Port
 
 
@@ -20,6 +22,7 @@ def choose_port(port: Port, host: str, notice: Callable[[str], None]) -> int:
 
     Raises:
         PortBusyError: the port was chosen by somebody and is taken.
+        DriverError: nothing can listen on `host`, or not on that port.
     """
     if is_free(port.number, host):
         return port.number
@@ -28,26 +31,63 @@ def choose_port(port: Port, host: str, notice: Callable[[str], None]) -> int:
         raise PortBusyError(port.number, port.setting, owner)
     found = free_port(host)
     by = f" ({owner})" if owner else ""
-    notice(f"port {port.number} is busy{by}; {port.setting} is {found} for this run")
+    notice(f"port {port.number} is busy{by}, using {found} for {port.setting}")
     return found
 
 
 def is_free(number: int, host: str) -> bool:
-    """Tell whether `number` can be listened on."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+    """Tell whether `number` can be listened on.
+
+    Raises:
+        DriverError: it cannot, for another reason than being taken.
+    """
+    with _probe(host) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, number))
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise DriverError(f"nothing can listen on {host}:{number}: {error.strerror or error}") from error
     return True
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
+    """Return a port that nobody listens on.
+
+    Raises:
+        DriverError: nothing can listen on `host`.
+    """
+    with _probe(host) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            raise DriverError(f"nothing can listen on {host}: {error.strerror or error}") from error
         return int(probe.getsockname()[1])
+
+
+def _probe(host: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def listening(host: str, number: int) -> bool:
+    """Tell whether somebody answers at the address."""
+    with _probe(host) as probe:
+        probe.settimeout(1.0)
+        # A connection to a free port of the ephemeral range may by chance be one to itself.
+        return probe.connect_ex((host, number)) == 0 and probe.getsockname() != probe.getpeername()
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of `host:port` or `[host]:port`.
+
+    Raises:
+        DriverError: there is no port in it.
+    """
+    host, _, number = address.rpartition(":")
+    if not host or not number.isdigit():
+        raise DriverError(f'"{address}" is not an address', hint="write it as host:port")
+    return host.strip("[]"), int(number)
 
 
 def owner_of(number: int) -> str | None:

@@ -15,6 +15,7 @@ and exists on Linux only.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import selectors
 import shutil
@@ -100,7 +101,9 @@ class Process:
             DriverError: it could not be started.
         """
         self.command = command
-        self.began = time.monotonic()
+        self.lasted_s = 0.0
+        self._began = time.monotonic()
+        self._gone = threading.Event()
         self._line = line
         self._ended = ended
         self._rest = b""
@@ -115,18 +118,11 @@ class Process:
         finally:
             theirs.close()
         self.pid = self._popen.pid
-        self._thread = threading.Thread(target=self._follow, name=f"compozy-{command.name}", daemon=True)
-        self._thread.start()
-        self._configure()
-
-    def _configure(self) -> None:
-        if self._popen.stdin is not None:
-            with contextlib.suppress(BrokenPipeError), self._popen.stdin as stream:
-                stream.write(self.command.config.encode())
+        threading.Thread(target=self._follow, name=f"compozy-{command.name}", daemon=True).start()
 
     def running(self) -> bool:
         """Tell whether the process or anything of its group is there still."""
-        return self._thread.is_alive()
+        return not self._gone.is_set()
 
     def code(self) -> int | None:
         """Return the exit code, negative for a signal, or None while it runs."""
@@ -143,8 +139,7 @@ class Process:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until all of it is gone; tell whether it is."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._gone.wait(timeout_s)
 
     def kill(self) -> None:
         """End it now, with all of its group, and wait until it is gone; idempotent."""
@@ -165,6 +160,8 @@ class Process:
         self._guard.close(_KILL_S)
         if self.command.scratch:
             shutil.rmtree(self.command.scratch, ignore_errors=True)
+        self.lasted_s = time.monotonic() - self._began
+        self._gone.set()
         self._ended(self)
 
     def _errors(self) -> int:
@@ -189,12 +186,20 @@ class Process:
 
 
 def _spawn(command: Command, guard: socket.socket) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        ["/bin/sh", "-c", _SHELL, command.name, command.scratch, *command.argv],
-        stdin=subprocess.PIPE if command.config else subprocess.DEVNULL,
-        stdout=guard, stderr=subprocess.PIPE, cwd="/", env=environment(),
-        start_new_session=True,  # Ctrl-C in the terminal is for us alone
-    )  # fmt: skip
+    with _input(command.config) as stdin:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _SHELL, command.name, command.scratch, *command.argv],
+            stdin=stdin, stdout=guard, stderr=subprocess.PIPE, cwd="/", env=environment(),
+            start_new_session=True,  # Ctrl-C in the terminal is for us alone
+        )  # fmt: skip
+
+
+def _input(text: str) -> io.FileIO:
+    """Return the read end of a pipe that holds `text` and then ends."""
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "wb", buffering=0) as stream:
+        stream.write(text.encode())
+    return os.fdopen(read_end, "rb", buffering=0)
 
 
 def environment() -> Mapping[str, str]:

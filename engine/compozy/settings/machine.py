@@ -1,15 +1,15 @@
 """Ask the machine what the tables want to know about it.
 
 What comes in: the registry's facts. What goes out: one word for each. Probes are named in the registry
-as `module:function` and imported only when asked.
+and imported only when asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 
 from compozy.errors import RuleTableError
+from compozy.reference import load_reference
 from compozy.settings.registry import Fact, Registry
 
 
@@ -23,11 +23,8 @@ def probe_facts(registry: Registry) -> Mapping[str, str]:
 
 
 def _probe(fact: Fact) -> str:
-    module, _, function = fact.probe.partition(":")
-    try:
-        value = str(getattr(import_module(module), function)())
-    except (ImportError, AttributeError) as error:
-        raise RuleTableError([f"machine fact {fact.name}: probe {fact.probe} cannot be imported: {error}"]) from error
+    value = str(load_reference(fact.probe)())
     if value not in fact.values:
-        raise RuleTableError([f"machine fact {fact.name}: probe {fact.probe} answered {value}, not one of {fact.values}"])
+        words = ", ".join(fact.values)
+        raise RuleTableError([f"{fact.place}: machine fact {fact.name}: its probe answered {value}, not one of {words}"])
     return value

@@ -6,12 +6,16 @@ from which environment names, flags, the cerberus schema, the JSON Schema and th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compozy.document import Node, Place
-from compozy.errors import RuleTableError
+from compozy.reference import anchored_reference, is_reference
+from compozy.settings.faults import Faults
+from compozy.settings.rows import Columns, listed_rows, put
+from compozy.tables.problems import did_you_mean
 
 TYPES = ("text", "choice", "integer", "number", "boolean", "duration", "size", "path", "url", "list", "map")
 
@@ -50,12 +54,13 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something a table may ask about the machine; `probe` is `module:function` and returns one of `values`."""
+    """Something a table may ask about the machine; `probe` is a reference and returns one of `values`."""
 
     name: str
     values: tuple[str, ...]
     probe: str
     help: str
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,86 +92,182 @@ def environment_name(path: str) -> str:
     return "COMPOZY_" + path.upper().replace(".", "__")
 
 
-def read_registry(documents: Iterable[Node]) -> Registry:
-    """Read the rows of all `documents`, the shipped one first.
+def read_registry(documents: Iterable[Node], faults: Faults | None = None) -> Registry:
+    """Read the rows of all `documents`, the shipped one first; with `faults`, note them there and go on.
 
     Raises:
         RuleTableError: a row is malformed, or two rows have the same path, name or flag.
     """
-    reader = _Reader()
+    reader = _Reader(Faults() if faults is None else faults)
     for document in documents:
         reader.read(document)
-    if reader.problems:
-        raise RuleTableError(reader.problems)
-    return reader.registry()
+    registry = reader.registry()
+    if faults is None:
+        reader.faults.raise_if_any()
+    return registry
+
+
+_COLUMNS = {
+    "default": "any", "values": "texts", "also": "words", "checked": "text", "env": "text", "flag": "text",
+    "secret": "boolean", "secret_parts": "boolean", "memory": "boolean", "minimum": "integer",
+    "same_as": "text", "splits": "texts", "aliases": "texts", "items": "rows",
+}  # fmt: skip
+_NEEDED = {"path": "text", "type": "text", "help": "text"}
+_SETTING = Columns("a setting", _NEEDED, {**_COLUMNS, "replaces": "text"})
+_FIELD = Columns("a field", _NEEDED, _COLUMNS)
+_EXTENSION = Columns(
+    "a row that extends a setting",
+    {"extends": "text"},
+    {"values": "texts", "also": "words", "aliases": "texts", "items": "rows"},
+)
+_FACT = Columns(
+    "a machine fact",
+    {"fact": "text", "values": "texts", "probe": "text", "help": "text"},
+    {"replaces": "text"},
+)
+_ENVIRONMENT = re.compile(r"[A-Z][A-Z0-9_]*\Z")
+_PATH = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\Z")
+_FLAG = re.compile(r"--[a-z][a-z0-9-]*\Z")
+_TAKEN_FLAGS = frozenset({"--config", "--cwd", "--set", "--rules", "--strict", "--format", "--help", "--timeout"})
 
 
 class _Reader:
-    FIELDS = frozenset(Setting.__dataclass_fields__) - {"place"}
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
         self.settings: dict[str, Setting] = {}
         self.groups: dict[str, str] = {}
         self.facts: dict[str, Fact] = {}
 
     def read(self, document: Node) -> None:
-        for row in _items(document, "settings"):
-            setting = self.setting(row)
-            if setting is not None:
-                self.add(setting)
+        for row in listed_rows(document, "settings", self.faults):
+            if "extends" in row.value:
+                self.extend(row)
+            else:
+                self.add(row)
+        for row in listed_rows(document, "machine", self.faults):
+            self.fact(row)
         aliases = document.value.get("aliases")
         if aliases is not None:
-            self.groups |= aliases.plain()
-        for row in _items(document, "machine"):
-            self.fact(row)
+            self.group_aliases(aliases)
+
+    def group_aliases(self, node: Node) -> None:
+        if not self.faults.require(isinstance(node.value, dict), "malformed", "`aliases` must be a mapping", node.place):
+            return
+        for alias, target in node.value.items():
+            place = (node.keys or {})[alias]
+            if not isinstance(target.value, str) or self.groups.get(alias, target.value) != target.value:
+                self.faults.add("malformed", f"alias {alias} must name one group of settings", place)
+            else:
+                self.groups[alias] = target.value
 
     def fact(self, row: Node) -> None:
-        plain = row.plain()
-        missing = {"fact", "values", "probe", "help"} - set(plain)
-        if missing:
-            self.problems.append(f"{row.place}: machine fact without {', '.join(sorted(missing))}")
-        else:
-            values = tuple(plain["values"])
-            self.facts[plain["fact"]] = Fact(plain["fact"], values, plain["probe"], plain["help"])
+        plain = _FACT.read(row, self.faults)
+        if plain is None:
+            return
+        fact = Fact(
+            plain["fact"], tuple(plain["values"]), anchored_reference(plain["probe"], row.place.file), plain["help"], row.place
+        )
+        self.faults.require(is_reference(fact.probe), "malformed", "`probe` must be module:function", row.place)
+        put(self.facts, fact.name, fact, plain.get("replaces"), "machine fact", self.faults)
 
-    def setting(self, row: Node) -> Setting | None:
-        plain = dict(row.plain())
-        unknown = set(plain) - self.FIELDS
-        missing = {"path", "type", "help"} - set(plain)
-        faults = [f"unknown column {name}" for name in sorted(unknown)] + [f"no {name}" for name in sorted(missing)]
-        if not missing and plain["type"] not in TYPES:
-            faults.append(f"unknown type {plain['type']}; known: {', '.join(TYPES)}")
-        self.problems += [f"{row.place}: setting row: {fault}" for fault in faults]
-        return None if faults else self.built(plain, row)
+    def add(self, row: Node) -> None:
+        plain = _SETTING.read(row, self.faults)
+        if plain is None:
+            return
+        replaced = plain.pop("replaces", None)
+        setting = self.built(plain, row)
+        if setting is not None:
+            put(self.settings, setting.path, setting, replaced, "setting", self.faults)
 
-    def built(self, plain: dict[str, Any], row: Node) -> Setting:
+    def extend(self, row: Node) -> None:
+        plain = _EXTENSION.read(row, self.faults)
+        if plain is None:
+            return
+        setting = self.settings.get(plain["extends"])
+        if setting is None:
+            hint = did_you_mean(plain["extends"], self.settings)
+            self.faults.add("unknown-row", f"extends the setting {plain['extends']}, which does not exist{hint}", row.place)
+            return
+        values, fields = tuple(plain.get("values", ())), self.fields(row)
+        doubled = sorted({*setting.values} & {*values} | {*setting.items} & {*fields})
+        if doubled:
+            self.faults.add("collision", f"setting {setting.path} has {', '.join(doubled)} already", row.place, setting.place)
+        if values and not setting.values:
+            self.faults.add("malformed", f"setting {setting.path} has no list of values to add to", row.place)
+        self.settings[setting.path] = replace(
+            setting,
+            values=setting.values + values,
+            also={**setting.also, **plain.get("also", {})},
+            aliases=setting.aliases + tuple(plain.get("aliases", ())),
+            items={**setting.items, **fields},
+        )
+
+    def fields(self, row: Node) -> dict[str, Setting]:
+        found = dict[str, Setting]()
+        for item in listed_rows(row, "items", self.faults):
+            plain = _FIELD.read(item, self.faults)
+            setting = self.built(plain, item) if plain is not None else None
+            if setting is not None:
+                twice = f"field {setting.path} is listed twice"
+                self.faults.require(setting.path not in found, "collision", twice, item.place)
+                found[setting.path] = setting
+        return found
+
+    def built(self, plain: dict[str, Any], row: Node) -> Setting | None:
+        faults = list(_setting_faults(plain))
+        for fault in faults:
+            self.faults.add("malformed", f"setting {plain['path']}: {fault}", row.place)
         for name in ("values", "splits", "aliases"):
             plain[name] = tuple(plain.get(name) or ())
-        fields = [self.setting(item) for item in row.value["items"].value] if "items" in row.value else []
-        plain["items"] = {item.path: item for item in fields if item is not None}
+        plain["items"] = self.fields(row)
         plain["env"] = plain.get("env") or environment_name(plain["path"])
-        return Setting(place=row.place, **plain)
-
-    def add(self, setting: Setting) -> None:
-        for other in self.settings.values():
-            if setting.path == other.path or setting.env == other.env or (setting.flag and setting.flag == other.flag):
-                self.problems.append(f"{setting.place}: setting {setting.path} collides with {other.path} at {other.place}")
-        self.settings[setting.path] = setting
+        return None if faults else Setting(place=row.place, **plain)
 
     def registry(self) -> Registry:
-        spelled: dict[str, str] = {}
-        for path, setting in self.settings.items():
-            for name in (path, *setting.aliases):
-                spelled[name] = path
-                for alias, target in self.groups.items():
-                    if name.startswith(target + "."):
-                        spelled[alias + name[len(target) :]] = path
+        spelled = self.spellings()
         groups = frozenset(name[:at] for name in spelled for at, char in enumerate(name) if char == ".")
-        by_env = {setting.env: path for path, setting in self.settings.items()}
+        for name in sorted(groups & set(spelled)):
+            self.faults.add("collision", f"{name} is a setting and a group of settings", self.settings[spelled[name]].place)
+        by_env = self.unique("variable", {path: (item.env,) for path, item in self.settings.items()})
+        self.unique("flag", {path: (item.flag,) for path, item in self.settings.items() if item.flag})
         return Registry(self.settings, self.facts, spelled, groups, by_env)
 
+    def spellings(self) -> dict[str, str]:
+        spelled = self.unique("spelling", {path: (path, *item.aliases) for path, item in self.settings.items()})
+        for alias, target in self.groups.items():
+            for name in [name for name in spelled if name.startswith(target + ".")]:
+                spelled.setdefault(alias + name[len(target) :], spelled[name])
+        return spelled
 
-def _items(document: Node, key: str) -> list[Node]:
-    node = document.value.get(key)
-    return node.value if node is not None and isinstance(node.value, list) else []
+    def unique(self, what: str, names: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+        """Return name -> path; a name that two settings claim is noted with both places."""
+        found: dict[str, str] = {}
+        for path, claimed in names.items():
+            for name in claimed:
+                first = found.setdefault(name, path)
+                if first != path:
+                    places = self.settings[path].place, self.settings[first].place
+                    self.faults.add("collision", f"{what} {name} of setting {path} belongs to {first} already", *places)
+        return found
+
+
+def _setting_faults(plain: Mapping[str, Any]) -> Iterator[str]:
+    kind = plain["type"]
+    if kind not in TYPES:
+        yield f"unknown type {kind}{did_you_mean(kind, TYPES)}"
+    if not _PATH.match(plain["path"]):
+        yield "a path is lower-case words with dots between them"
+    if (kind == "choice") != bool(plain.get("values")):
+        yield "a choice, and nothing else, lists its `values`"
+    if plain.get("checked", "values") not in ("values", "rules"):
+        yield "`checked` is values or rules"
+    if not _ENVIRONMENT.match(plain.get("env", "X")):
+        yield f"{plain['env']} is no name for a variable: capitals, digits and _"
+    flag = plain.get("flag", "--x")
+    if not _FLAG.match(flag) or flag in _TAKEN_FLAGS:
+        yield f"{flag} is taken" if flag in _TAKEN_FLAGS else f"{flag} is no flag: -- and lower-case words"
+    strange = sorted(set(plain.get("also", {}).values()) - set(plain.get("values", ())))
+    if strange:
+        yield f"`also` leads to {', '.join(strange)}, which `values` does not list"
+    if plain.get("items") and kind != "list":
+        yield "`items` are the fields of a list"

@@ -38,11 +38,15 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """Columns, all their atoms, and cells: a cell is all points at which the same rows match."""
+    """Columns, all their atoms, and cells: a cell is all points at which the same rows match.
+
+    `free` tells that the points are all that a column may be, with no table in between.
+    """
 
     columns: tuple[str, ...]
     atoms: tuple[tuple[Atom, ...], ...]
     cells: tuple[tuple[Point, ...], ...]
+    free: bool
 
     def rows_at(self) -> list[int]:
         """Return for each cell the rows that match there."""
@@ -117,7 +121,8 @@ class AxisBuilder:
         atoms = atoms_of(domain, (row.condition(column.name) for row in table.rows))
         index = self._ruleset.compiled[table.id].index(column.name)
         points = (Point(index.rows_at(a.sample), ((a,),), ((source, a.sample),)) for a in atoms)
-        return _axis((column.name,), (atoms,), points, ordered=domain.kind == "number")
+        cells = _cells(points, ordered=domain.kind == "number")
+        return Axis((column.name,), (atoms,), cells, free=source.kind != "decision")
 
     def _resolved(self, source: Source) -> Source:
         feeder = self._ruleset.tables.get(source.ref) if source.kind == "decision" else None
@@ -137,7 +142,7 @@ class AxisBuilder:
         held = [v.rows_at(compiled.index(c.name)) for c, v in zip(group, variables, strict=True)]
         points = [_joint_point(values, witness, held, variables) for values, witness in combinations.items()]
         atoms = tuple(_reached_atoms(points, number) for number in range(len(group)))
-        return _axis(tuple(column.name for column in group), atoms, points)
+        return Axis(tuple(column.name for column in group), atoms, _cells(points), free=False)
 
     def _combinations(self, table: Table, group: Sequence[Column]) -> Combinations:
         """Return what a group's columns can be together; groups of decisions only are remembered."""
@@ -189,13 +194,7 @@ def _joint_point(
     return Point(rows, tuple(v.choices[value] for v, value in zip(variables, values, strict=True)), witness)
 
 
-def _axis(
-    columns: tuple[str, ...],
-    atoms: tuple[tuple[Atom, ...], ...],
-    points: Iterable[Point],
-    *,
-    ordered: bool = False,
-) -> Axis:
+def _cells(points: Iterable[Point], *, ordered: bool = False) -> tuple[tuple[Point, ...], ...]:
     # Numbers keep their order and join neighbours only, so that ranges stay runs of cells.
     cells: list[list[Point]] = []
     known: dict[int, list[Point]] = {}
@@ -209,4 +208,4 @@ def _axis(
             known[point.rows] = cells[-1]
         else:
             cell.append(point)
-    return Axis(columns, atoms, tuple(tuple(cell) for cell in cells))
+    return tuple(tuple(cell) for cell in cells)

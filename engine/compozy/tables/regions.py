@@ -40,13 +40,18 @@ def regions_of(table: Table, axes: Sequence[Axis], box: Box) -> Iterator[Region]
 
 
 def witness_of(axes: Sequence[Axis], box: Box) -> Assignment:
-    """Return settings that lead into a box, as few as can be; where all of an axis is in it, none."""
-    return tuple(
-        pair
-        for axis, cells in zip(axes, box, strict=True)
-        if cells != (1 << len(axis.cells)) - 1
-        for pair in _simplest(list(_points(axis, cells)))
-    )
+    """Return settings that lead into a box, as few as can be."""
+    chosen = [_witness(axis, cells) for axis, cells in zip(axes, box, strict=True)]
+    return tuple(pair for witness in chosen for pair in witness)
+
+
+def _witness(axis: Axis, cells: int) -> Assignment:
+    # Where any value will do, none is the least to say; behind a table, some values may lead nowhere.
+    return () if axis.free and _is_whole(axis, cells) else _simplest(list(_points(axis, cells)))
+
+
+def _is_whole(axis: Axis, cells: int) -> bool:
+    return cells == (1 << len(axis.cells)) - 1
 
 
 def _points(axis: Axis, cells: int) -> Iterator[Point]:
@@ -62,10 +67,10 @@ def _simplest(points: Sequence[Point]) -> Assignment:
 
 
 def _parts(axis: Axis, cells: int) -> Iterator[tuple[dict[str, Condition], Assignment]]:
-    points = list(_points(axis, cells))
-    if cells == (1 << len(axis.cells)) - 1:
-        yield dict.fromkeys(axis.columns, ANY), ()
+    if _is_whole(axis, cells):
+        yield dict.fromkeys(axis.columns, ANY), _witness(axis, cells)
         return
+    points = list(_points(axis, cells))
     every = [point for cell in axis.cells for point in cell]
     for part in [points] if len(axis.columns) == 1 else _products(points, every):
         yield _conditions(axis, part), _simplest(part)

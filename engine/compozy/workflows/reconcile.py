@@ -26,6 +26,7 @@ from compozy.workflows import wire
 from compozy.workflows.temporal import temporal_errors
 
 LOST = "Temporal does not know this execution any more: its history was not kept"
+FEW = 20
 _STATUSES = {
     WorkflowExecutionStatus.COMPLETED: "completed",
     WorkflowExecutionStatus.FAILED: "failed",
@@ -53,9 +54,8 @@ class Reconciler:
             UnavailableError: the database or Temporal does not answer.
         """
         rows: tuple[Execution, ...] = await self._in_thread(self._running_rows)
-        if not rows:
-            return ()
-        still_open = await self._open_ids()
+        # A few are asked one by one; for many, one listing tells most of them apart.
+        still_open = await self._open_ids() if len(rows) > FEW else set()
         stale = [row for row in rows if row.id not in still_open]
         return tuple([row.id for row in stale if (await self.update(row)).finished])
 

@@ -1,0 +1,51 @@
+"""`compozy plan`: what `start` would provision, without starting anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from compozy.cli.options import configuration_options, format_option
+from compozy.cli.output import print_json, print_table, styled
+from compozy.cli.start import prepared
+from compozy.plan import Step, make_plan, paths
+
+
+@click.command(name="plan", epilog="Example: compozy plan --mode persistent")
+@configuration_options
+@format_option()
+def command(format_: str, strict: bool, **options: Any) -> None:
+    """Show what `start` would provision: order, drivers, addresses and files."""
+    lifecycle = prepared(options, strict)
+    plan = make_plan(lifecycle.resolved)
+    get = lifecycle.resolved.get
+    server = f"http://{get('server.host')}:{get('server.port')}"
+    if format_ == "json":
+        steps = [step_json(step) for step in plan.steps]
+        print_json({"mode": plan.mode, "state_dir": plan.state_dir, "server": server, "steps": steps})
+        return
+    click.echo(styled(f"mode {plan.mode}", "bold"))
+    rows = [_row(number, step) for number, step in enumerate(plan.steps, 1)]
+    rows.append((str(len(rows) + 1), "server", "http", "-", server, "-"))
+    print_table(rows, ("STEP", "COMPONENT", "DRIVER", "AFTER", "ADDRESSES", "FILES"))
+    click.echo(f"\nstate directory: {plan.state_dir or 'none, nothing is kept'}")
+    click.echo("A default port that is busy at the start moves to a free one.")
+
+
+def step_json(step: Step) -> dict[str, Any]:
+    """Return one step without secrets."""
+    return {
+        "component": step.component,
+        "driver": step.driver,
+        "row": step.row,
+        "needs": list(step.needs),
+        "addresses": list(step.addresses),
+        "files": list(paths(step)),
+        "timeout_s": step.timeout_s,
+    }
+
+
+def _row(number: int, step: Step) -> tuple[str, ...]:
+    files = ", ".join(paths(step)) or "-"
+    return (str(number), step.component, step.driver, ", ".join(step.needs) or "-", ", ".join(step.addresses) or "-", files)

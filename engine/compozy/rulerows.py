@@ -1,0 +1,219 @@
+"""From the texts of rule files to records: registry, tables, components, drivers, lifecycle.
+
+What comes in: names and texts. What goes out: a `Rulebook`, and faults with their places. It reads and links;
+whether the rules are any good is for `rulecheck`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from compozy.document import Node, Place, read_document
+from compozy.errors import RuleTableError, SyntaxProblem
+from compozy.reference import anchored_reference, is_reference
+from compozy.settings.faults import Faults
+from compozy.settings.origin import PROBLEM_KINDS, PROBLEMS
+from compozy.settings.registry import Registry, Setting, read_registry
+from compozy.settings.rows import Columns, listed_rows, put
+from compozy.settings.views import EQUALS, VIEWS
+from compozy.states import Graph, read_graph
+from compozy.tables.decide import RuleSet, compile_leniently
+from compozy.tables.problems import did_you_mean
+from compozy.tables.read import read_tables
+from compozy.tables.table import Domain, Source
+
+_TABLE_KEYS = frozenset({"tables", "table", "extends"})
+_KEYS = ("settings", "aliases", "machine", "components", "drivers", "states", "transitions")
+_COMPONENT = Columns(
+    "a component", {"id": "text", "mode": "text", "driver": "text", "about": "text"}, {"replaces": "text"}
+)
+_DRIVER = Columns(
+    "a driver",
+    {"id": "text", "component": "text", "driver": "text", "factory": "text"},
+    {"needs": "texts", "timeout": "any", "options": "mapping", "replaces": "text"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentRow:
+    """A component; `mode` and `driver` name the decisions that say how it is provided."""
+
+    id: str
+    mode: str
+    driver: str
+    about: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class DriverRow:
+    """How a driver is built: `factory` is a reference, `options` maps its arguments to settings."""
+
+    id: str
+    component: str
+    driver: str
+    factory: str
+    needs: tuple[str, ...]
+    timeout: Any
+    options: Mapping[str, Any]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """All rules that are in force; `digest` changes with every byte of them, `files` are their texts."""
+
+    registry: Registry
+    ruleset: RuleSet
+    components: tuple[ComponentRow, ...]
+    drivers: Mapping[tuple[str, str], DriverRow]
+    lifecycle: Graph
+    files: Mapping[str, str]
+    digest: str
+
+
+class SettingsCatalogue:
+    """Tells the table engine the domains of settings, views, machine facts and problems."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def domain(self, source: Source) -> Domain | None:
+        """Return the domain behind `source`, or None when there is no such thing."""
+        if source.kind == "machine":
+            fact = self.registry.facts.get(source.ref)
+            return Domain.finite(fact.values) if fact else None
+        if source.kind == "item" and source.each == PROBLEMS:
+            return Domain.finite(PROBLEM_KINDS) if source.ref == "kind" else None
+        setting = self.registry.settings.get(source.each or source.ref)
+        if setting is not None and source.kind == "item":
+            setting = setting.items.get(source.ref)
+        return self._of_setting(setting, source.view) if setting else None
+
+    def _of_setting(self, setting: Setting, view: str | None) -> Domain | None:
+        if view is None:
+            return _domain(setting)
+        if view.startswith(EQUALS):
+            known = view.removeprefix(EQUALS) in self.registry.settings
+            return Domain.boolean() if known else None
+        found = VIEWS.get(view)
+        return Domain.finite(found.values, optional=found.optional) if found else None
+
+
+def _domain(setting: Setting) -> Domain | None:
+    if setting.type == "choice" and setting.allowed:
+        return Domain.finite(setting.allowed, optional=True)
+    if setting.type == "boolean":
+        return Domain.boolean(optional=True)
+    if setting.type in ("integer", "number", "duration", "size"):
+        return Domain.number(integer=setting.type in ("integer", "size"), optional=True)
+    return None if setting.type in ("list", "map") else Domain.text(optional=True)
+
+
+def read_rules(texts: Mapping[str, str], faults: Faults) -> Rulebook | None:
+    """Read rules from file names and texts, the shipped ones first.
+
+    Returns None when a file or a row cannot be read at all. Otherwise the rules are linked, and may still be faulty.
+    """
+    documents = [document for name, text in texts.items() if (document := _document(name, text, faults))]
+    if faults.reports:
+        return None
+    rows = [document for document in documents if not _holds_tables(document)]
+    registry = read_registry(rows, faults)
+    components = _components(rows, faults)
+    drivers = _drivers(rows, faults)
+    lifecycle = _lifecycle(rows, faults)
+    try:
+        tables = read_tables((name, text) for name, text in texts.items() if _is_table_file(name, documents))
+    except RuleTableError as error:
+        faults.take("malformed", error)
+        return None
+    if faults.reports:
+        return None
+    ruleset = compile_leniently(tables, SettingsCatalogue(registry))
+    return Rulebook(registry, ruleset, components, drivers, lifecycle, texts, digest_of(texts))
+
+
+def digest_of(texts: Mapping[str, str]) -> str:
+    """Return the SHA-256 of names and texts, in hexadecimal."""
+    return hashlib.sha256("\0".join(f"{name}\0{text}" for name, text in texts.items()).encode()).hexdigest()
+
+
+def _document(name: str, text: str, faults: Faults) -> Node | None:
+    try:
+        node = read_document(text, name)
+    except SyntaxProblem as error:
+        faults.add("syntax", error.reason, error.place)
+        return None
+    if not faults.require(isinstance(node.value, dict), "malformed", "a rule file is a mapping", node.place):
+        return None
+    for key, place in (node.keys or {}).items() if not _holds_tables(node) else ():
+        message = f'unknown key "{key}" in a rule file{did_you_mean(key, (*_KEYS, *sorted(_TABLE_KEYS)))}'
+        faults.require(key in _KEYS, "malformed", message, place)
+    return node
+
+
+def _holds_tables(node: Node) -> bool:
+    return not _TABLE_KEYS.isdisjoint(node.value)
+
+
+def _is_table_file(name: str, documents: Iterable[Node]) -> bool:
+    return any(node.place.file == name and _holds_tables(node) for node in documents)
+
+
+def _components(documents: Iterable[Node], faults: Faults) -> tuple[ComponentRow, ...]:
+    found: dict[str, ComponentRow] = {}
+    for row in _rows(documents, "components", faults):
+        plain = _COMPONENT.read(row, faults)
+        if plain is not None:
+            replaced = plain.pop("replaces", None)
+            put(found, plain["id"], ComponentRow(**plain, place=row.place), replaced, "component", faults)
+    return tuple(found.values())
+
+
+def _drivers(documents: Iterable[Node], faults: Faults) -> dict[tuple[str, str], DriverRow]:
+    by_id: dict[str, DriverRow] = {}
+    for row in _rows(documents, "drivers", faults):
+        plain = _DRIVER.read(row, faults)
+        if plain is not None:
+            put(by_id, plain["id"], _driver(plain, row.place, faults), plain.get("replaces"), "driver", faults)
+    found: dict[tuple[str, str], DriverRow] = {}
+    for driver in by_id.values():
+        first = found.setdefault((driver.component, driver.driver), driver)
+        message = f"driver {driver.driver} of component {driver.component} has the row {first.id} already at {first.place}"
+        faults.require(first is driver, "collision", message, driver.place, first.place)
+    return found
+
+
+def _driver(plain: Mapping[str, Any], place: Place, faults: Faults) -> DriverRow:
+    factory = anchored_reference(plain["factory"], place.file)
+    message = "`factory` must be module:Class, or ./file.py:Class of the rule pack"
+    faults.require(is_reference(factory), "malformed", message, place)
+    return DriverRow(
+        id=plain["id"],
+        component=plain["component"],
+        driver=plain["driver"],
+        factory=factory,
+        needs=tuple(plain.get("needs") or ()),
+        timeout=plain.get("timeout"),
+        options=plain.get("options") or {},
+        place=place,
+    )
+
+
+def _rows(documents: Iterable[Node], key: str, faults: Faults) -> Iterable[Node]:
+    return [row for document in documents for row in listed_rows(document, key, faults)]
+
+
+def _lifecycle(documents: Iterable[Node], faults: Faults) -> Graph:
+    holding = [node for node in documents if "transitions" in node.value or "states" in node.value]
+    for node in holding[1:]:
+        message = f"the lifecycle stands already at {holding[0].place}; it has one file"
+        faults.add("collision", message, node.place, holding[0].place)
+    if not holding:
+        faults.add("no-lifecycle", "no file holds the states and transitions of the lifecycle")
+        return Graph((), "", (), {})
+    return read_graph(holding[0], faults)

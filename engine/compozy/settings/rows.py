@@ -1,0 +1,108 @@
+"""Read the rows of a rule file: mappings with known columns of known shapes.
+
+What comes in: nodes and the columns that a row may have. What goes out: plain dicts of checked shape, and
+faults with their places. It must not know what a row means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from compozy.document import Node, Place
+from compozy.settings.faults import Faults
+from compozy.tables.problems import did_you_mean
+
+
+class Placed(Protocol):
+    """A record that knows where it stands."""
+
+    @property
+    def place(self) -> Place: ...
+
+
+Record = TypeVar("Record", bound=Placed)
+Key = TypeVar("Key")
+
+
+def _is_text(node: Node) -> bool:
+    return isinstance(node.value, str) and node.value != ""
+
+
+def _is_scalar(node: Node) -> bool:
+    return not isinstance(node.value, dict | list)
+
+
+def _are(fits: Callable[[Node], bool]) -> Callable[[Node], bool]:
+    return lambda node: isinstance(node.value, list) and all(fits(item) for item in node.value)
+
+
+SHAPES: Mapping[str, tuple[str, Callable[[Node], bool]]] = {
+    "text": ("text", _is_text),
+    "scalar": ("a single value", _is_scalar),
+    "boolean": ("true or false", lambda node: isinstance(node.value, bool)),
+    "integer": ("a whole number", lambda node: type(node.value) is int),
+    "texts": ("a list of texts", _are(_is_text)),
+    "rows": ("a list of mappings", _are(lambda node: isinstance(node.value, dict))),
+    "mapping": ("a mapping", lambda node: isinstance(node.value, dict)),
+    "words": (
+        "a mapping of texts",
+        lambda node: isinstance(node.value, dict) and all(_is_text(item) for item in node.value.values()),
+    ),
+    "any": ("anything", lambda node: True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a kind of row: name -> shape."""
+
+    what: str
+    required: Mapping[str, str]
+    optional: Mapping[str, str]
+
+    def read(self, row: Node, faults: Faults) -> dict[str, Any] | None:
+        """Return the plain values of a row; None after a fault was noted."""
+        before = len(faults.reports)
+        shapes = {**self.required, **self.optional}
+        for name, place in (row.keys or {}).items():
+            self._cell(name, row.value[name], place, shapes, faults)
+        for name in self.required:
+            faults.require(name in row.value, "malformed", f"{self.what} needs `{name}`", row.place)
+        return None if len(faults.reports) > before else row.plain()  # type: ignore[no-any-return]
+
+    def _cell(self, name: str, node: Node, place: Place, shapes: Mapping[str, str], faults: Faults) -> None:
+        if name not in shapes:
+            message = f'unknown column "{name}" in {self.what}{did_you_mean(name, shapes)}'
+            faults.add("malformed", message, place)
+            return
+        words, fits = SHAPES[shapes[name]]
+        faults.require(fits(node), "malformed", f"`{name}` of {self.what} must be {words}", node.place)
+
+
+def listed_rows(document: Node, key: str, faults: Faults) -> list[Node]:
+    """Return the rows under `key` of a rule file; what is not a list of mappings is noted."""
+    node = document.value.get(key)
+    if node is None or not faults.require(
+        isinstance(node.value, list), "malformed", f"`{key}` must be a list", node.place
+    ):
+        return []
+    reason = f"each of `{key}` must be a mapping"
+    return [row for row in node.value if faults.require(isinstance(row.value, dict), "malformed", reason, row.place)]
+
+
+def put(known: dict[Key, Record], key: Key, record: Record, replaced: Key | None, what: str, faults: Faults) -> None:
+    """Add a record under `key`, in the place of the record that it says it replaces."""
+    if replaced is not None and replaced not in known:
+        hint = did_you_mean(replaced, known)
+        faults.add("unknown-row", f"{what} replaces {replaced}, which does not exist{hint}", record.place)
+        return
+    if key in known and key != replaced:
+        first = known[key].place
+        message = f"{what} {key} already exists at {first}; to take its place, say so with `replaces: {key}`"
+        faults.add("collision", message, record.place, first)
+        return
+    if replaced is not None and replaced != key:
+        del known[replaced]
+    known[key] = record

@@ -1,0 +1,98 @@
+"""The documentation tells the truth: links lead somewhere, files are quoted as they are, examples run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COMPOZY = str(Path(sys.executable).parent / "compozy")
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
+BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
+LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)(?:#[^)]*)?\)")
+READ_ONLY = ("config show", "config validate", "config explain", "rules check", "rules list", "plan")
+
+
+def blocks(language: str) -> Iterator[tuple[Path, str, str | None]]:
+    for page in PAGES:
+        for found in BLOCK.finditer(page.read_text(encoding="utf-8")):
+            if found["language"] == language:
+                yield page, found["text"], found["file"]
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def commands() -> list[str]:
+    found = {
+        line.removeprefix("$ ").removeprefix(".venv/bin/").partition("  #")[0].strip()
+        for _, text, _ in blocks("console")
+        for line in text.splitlines()
+        if line.startswith(("$ compozy ", "$ .venv/bin/compozy "))
+    }
+    return sorted(found)
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=named(page)) for page in PAGES])
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    """A page never points into nothing."""
+    targets = LINK.findall(page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_quoted_files_are_quoted_as_they_are() -> None:
+    """A block that names its file is that file."""
+    quoted = [(file, text) for _, text, file in blocks("yaml") if file]
+    assert quoted
+    assert [file for file, text in quoted if (ROOT / file).read_text(encoding="utf-8") != text] == []
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=named(page)) for page, text, _ in blocks("python")])
+def test_python_examples_run(text: str, tmp_path: Path) -> None:
+    """What a reader copies works."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_exist_with_their_flags(command: str) -> None:
+    """Every command in a page exists, and knows every flag that the page gives it."""
+    words = shlex.split(command)[1:]
+    path = [word for word in words[:2] if not word.startswith("-") and word.islower() and "/" not in word and "." not in word]
+    shown = subprocess.run([COMPOZY, *path, "--help"], capture_output=True, text=True, check=False)
+    if shown.returncode:
+        shown = subprocess.run([COMPOZY, *path[:1], "--help"], capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    flags = [word.partition("=")[0] for word in words if word.startswith("--")]
+    assert [flag for flag in flags if flag not in shown.stdout] == []
+
+
+@pytest.mark.parametrize("command", [text for text in commands() if text.removeprefix("compozy ").startswith(READ_ONLY)])
+def test_commands_that_only_read_run(command: str, tmp_path: Path) -> None:
+    """They answer in an empty directory without a traceback."""
+    result = subprocess.run(
+        [COMPOZY, *shlex.split(command)[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_page_is_reachable_from_the_readme() -> None:
+    """A page that nobody links is a page that nobody reads."""
+    reached, border = set[Path](), [ROOT / "README.md"]
+    while border:
+        page = border.pop()
+        if page in reached or page.suffix != ".md":
+            continue
+        reached.add(page)
+        links = LINK.findall(page.read_text(encoding="utf-8"))
+        border += [(page.parent / link).resolve() for link in links]
+    assert [named(page) for page in PAGES if page.resolve() not in {found.resolve() for found in reached}] == []
