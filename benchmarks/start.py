@@ -36,7 +36,10 @@ def run(short: bool) -> list[Measurement]:
         hello = median(rounds, lambda: command([str(BIN / "compozy"), "workflow", "run", str(HELLO)], folder))
         show = median(rounds, lambda: command([str(BIN / "compozy"), "config", "show"], folder))
         helped = median(rounds, lambda: command([str(BIN / "compozy"), "--help"], folder))
-    raw_name, import_name = "temporal server start-dev --headless, to ready", "import of Temporal's client and worker"
+    raw_name, import_name = (
+        "temporal server start-dev --headless, to ready",
+        "import of Temporal's client and worker",
+    )
     return [
         Measurement("compozy start, to ready", ready, "s", raw_name, raw),
         Measurement("compozy start, to ready", ready, "s", import_name, imports),
@@ -80,7 +83,16 @@ def raw_temporal() -> float:
     """Return the time from the shell until the raw server accepts a connection and answers, in seconds."""
     port = free_port()
     started = time.perf_counter()
-    args = [str(BIN / "temporal"), "server", "start-dev", "--headless", "--port", str(port), "--log-level", "never"]
+    args = [
+        str(BIN / "temporal"),
+        "server",
+        "start-dev",
+        "--headless",
+        "--port",
+        str(port),
+        "--log-level",
+        "never",
+    ]
     process = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         health = [str(BIN / "temporal"), "operator", "cluster", "health", "--address", f"127.0.0.1:{port}"]

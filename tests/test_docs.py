@@ -58,7 +58,12 @@ def test_quoted_files_are_quoted_as_they_are() -> None:
 def test_python_examples_run(text: str, tmp_path: Path) -> None:
     """What a reader copies works."""
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-W", "error", "-c", text],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
 
@@ -67,7 +72,11 @@ def test_python_examples_run(text: str, tmp_path: Path) -> None:
 def test_commands_exist_with_their_flags(command: str) -> None:
     """Every command in a page exists, and knows every flag that the page gives it."""
     words = shlex.split(command)[1:]
-    path = [word for word in words[:2] if not word.startswith("-") and word.islower() and "/" not in word and "." not in word]
+    path = [
+        word
+        for word in words[:2]
+        if not word.startswith("-") and word.islower() and "/" not in word and "." not in word
+    ]
     shown = subprocess.run([COMPOZY, *path, "--help"], capture_output=True, text=True, check=False)
     if shown.returncode:
         shown = subprocess.run([COMPOZY, *path[:1], "--help"], capture_output=True, text=True, check=False)
@@ -76,11 +85,18 @@ def test_commands_exist_with_their_flags(command: str) -> None:
     assert [flag for flag in flags if flag not in shown.stdout] == []
 
 
-@pytest.mark.parametrize("command", [text for text in commands() if text.removeprefix("compozy ").startswith(READ_ONLY)])
+@pytest.mark.parametrize(
+    "command", [text for text in commands() if text.removeprefix("compozy ").startswith(READ_ONLY)]
+)
 def test_commands_that_only_read_run(command: str, tmp_path: Path) -> None:
     """They answer in an empty directory without a traceback."""
     result = subprocess.run(
-        [COMPOZY, *shlex.split(command)[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [COMPOZY, *shlex.split(command)[1:]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
 
@@ -95,4 +111,6 @@ def test_every_page_is_reachable_from_the_readme() -> None:
         reached.add(page)
         links = LINK.findall(page.read_text(encoding="utf-8"))
         border += [(page.parent / link).resolve() for link in links]
-    assert [named(page) for page in PAGES if page.resolve() not in {found.resolve() for found in reached}] == []
+    assert [
+        named(page) for page in PAGES if page.resolve() not in {found.resolve() for found in reached}
+    ] == []

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = {"temporalio", "redis", "fakeredis", "peewee", "psycopg2", "starlette", "uvicorn", "jinja2", "httpx", "asyncio"}
+HEAVY = {
+    "temporalio",
+    "redis",
+    "fakeredis",
+    "peewee",
+    "psycopg2",
+    "starlette",
+    "uvicorn",
+    "jinja2",
+    "httpx",
+    "asyncio",
+}
 PROBE = """
 import sys
 from compozy.cli.main import run

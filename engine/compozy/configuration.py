@@ -57,7 +57,9 @@ def secrets_of(configuration: Configuration) -> set[str]:
 
 def _collect(setting: Setting, value: Any, found: set[str]) -> None:
     if isinstance(value, str):
-        found.update([value] if setting.secret and value else secret_parts(value) if setting.secret_parts else ())
+        found.update(
+            [value] if setting.secret and value else secret_parts(value) if setting.secret_parts else ()
+        )
     elif isinstance(value, list):
         for element in value:
             _collect(setting, element, found)

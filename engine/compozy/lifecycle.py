@@ -1,54 +1,42 @@
 """The doorkeeper: from `rules/lifecycle.yaml` to a state machine whose transitions are transactions.
 
-What comes in: a configuration and the lifecycle's rows. What goes out: the record of the state that was
-reached. When a step fails, the machine stays in the state it was in, with that state's records.
+What comes in: a configuration, whose rulebook holds the lifecycle's rows. What goes out: the record of the
+state that was reached. When a step fails, the machine stays in its state, with that state's records.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from compozy.configuration import Configuration
-from compozy.document import Node, Place
-from compozy.errors import CompozyError, ConfigurationError, RuleTableError, TransitionError
+from compozy.errors import CompozyError, ConfigurationError, TransitionError
 from compozy.resolve import Resolved, resolve
 from compozy.settings.machine import probe_facts
 from compozy.settings.origin import Finding
+from compozy.states import Graph, Transition
 from compozy.validate import Validated, errors, validate
 
 if TYPE_CHECKING:
     from compozy.provision import Runtime
 
+__all__ = ["Graph", "JournalEntry", "Lifecycle", "Provisioner", "Records", "Transition"]
 
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """A row of the lifecycle; `stages` are the stages of the tables that decide it, `step` is what runs."""
-
-    trigger: str
-    source: str
-    target: str
-    step: str
-    stages: tuple[str, ...]
-    because: str
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """States and transitions, checked: every state can be reached, and left."""
-
-    states: tuple[str, ...]
-    initial: str
-    transitions: tuple[Transition, ...]
+GRACE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """One transition that was tried; `outcome` is `done` or the id of the error, `duration_s` in seconds."""
+    """One transition that was tried.
+
+    `at` is the time it began (ISO 8601, UTC), `duration_s` in seconds, `rules` the digest of the rules in
+    force, `tables` the tables that decided. `outcome` is `done`, the id of the error, `interrupted` or `bug`.
+    """
 
     source: str
     target: str
@@ -56,6 +44,7 @@ class JournalEntry:
     at: str
     duration_s: float
     rules: str
+    tables: tuple[str, ...]
     outcome: str
 
 
@@ -68,69 +57,6 @@ class Records:
     runtime: Runtime | None = None
 
 
-def read_graph(document: Node, steps: Sequence[str], stages: Sequence[str]) -> Graph:
-    """Read and check the lifecycle's rows against the known `steps` and table `stages`.
-
-    Raises:
-        RuleTableError: unknown or unreachable states, traps, two rows for one trigger in one state, unknown steps
-            or stages; every fault at once, each with its place.
-    """
-    states = [node.plain() for node in document.value["states"].value]
-    names = tuple(state["id"] for state in states)
-    initial = [state["id"] for state in states if state.get("initial")]
-    rows = tuple(_transition(node) for node in document.value["transitions"].value)
-    faults = list(_faults(document.place, names, initial, rows, steps, stages))
-    if faults:
-        raise RuleTableError(faults)
-    return Graph(names, initial[0], rows)
-
-
-def _transition(node: Node) -> Transition:
-    row = node.plain()
-    stages = tuple(row.get("stages") or ())
-    because = str(row.get("because") or "")
-    return Transition(row["trigger"], row["from"], row["to"], row["step"], stages, because, node.place)
-
-
-def _faults(
-    place: Place, states: tuple[str, ...], initial: list[str], rows: tuple[Transition, ...],
-    steps: Sequence[str], stages: Sequence[str],
-) -> Iterator[str]:  # fmt: skip
-    if len(initial) != 1:
-        yield f"{place}: exactly one state is initial, not {len(initial)}"
-    seen: dict[tuple[str, str], Place] = {}
-    for row in rows:
-        for state in (row.source, row.target):
-            if state not in states:
-                yield f"{row.place}: unknown state {state}"
-        if row.step not in steps:
-            yield f"{row.place}: unknown step {row.step}; known: {', '.join(steps)}"
-        yield from (f"{row.place}: no table has the stage {stage}" for stage in row.stages if stage not in stages)
-        if (row.trigger, row.source) in seen:
-            first = seen[row.trigger, row.source]
-            yield f"{row.place}: trigger {row.trigger} in state {row.source} has a row already at {first}"
-        seen.setdefault((row.trigger, row.source), row.place)
-    yield from _dead_ends(place, states, initial, rows)
-
-
-def _dead_ends(
-    place: Place, states: tuple[str, ...], initial: list[str], rows: tuple[Transition, ...]
-) -> Iterator[str]:
-    forward = _closure(initial, [(row.source, row.target) for row in rows])
-    backward = _closure(initial, [(row.target, row.source) for row in rows])
-    yield from (f"{place}: state {state} can never be reached" for state in states if state not in forward)
-    yield from (f"{place}: state {state} is a trap: no way leads back" for state in states if state not in backward)
-
-
-def _closure(start: Sequence[str], edges: Sequence[tuple[str, str]]) -> set[str]:
-    found, border = set(start), list(start)
-    while border:
-        here = border.pop()
-        border += [target for source, target in edges if source == here and target not in found]
-        found.update(target for source, target in edges if source == here)
-    return found
-
-
 Provisioner = Callable[[Resolved], "Runtime"]
 
 
@@ -138,7 +64,7 @@ class Lifecycle:
     """Drives one configuration through its states; the triggers are its methods.
 
     `facts` are the machine facts (probed when None); `strict` makes warnings stop; `provisioner` starts the
-    components (the real one when None).
+    components (the real one when None). One transition runs at a time, whatever the thread.
     """
 
     def __init__(
@@ -155,24 +81,26 @@ class Lifecycle:
         self.strict = strict
         self.journal: tuple[JournalEntry, ...] = ()
         self.records = Records()
-        self.findings: tuple[Finding, ...] = ()
-        self._facts = facts
         self.provisioner = provisioner or _provision
-        self._steps: Mapping[str, Callable[[], Records]] = {
+        self.graph = configuration.rulebook.lifecycle
+        self._facts = facts
+        self._grace_s = GRACE_S
+        self._turn = threading.RLock()
+        self._steps: Mapping[str, Callable[[Transition], Records]] = {
             "resolve": self._resolve,
             "validate": self._validate,
             "provision": self._provision,
             "release": self._release,
             "release-and-forget": self._release_and_forget,
-            "forget": Records,
+            "forget": self._forget,
         }
-        rulebook = configuration.rulebook
-        stages = {table.stage for table in rulebook.ruleset.tables.values()} | {"provision"}
-        self.graph = read_graph(rulebook.lifecycle, tuple(self._steps), tuple(stages))
         self._machine = Machine(
-            model=None, states=list(self.graph.states), initial=self.graph.initial, auto_transitions=False,
-            transitions=[{"trigger": row.trigger, "source": row.source, "dest": row.target} for row in self.graph.transitions],
-        )  # fmt: skip
+            model=None,
+            states=list(self.graph.states),
+            initial=self.graph.initial,
+            auto_transitions=False,
+            transitions=[[row.trigger, row.source, row.target] for row in self.graph.transitions],
+        )
         self._model = _Model()
         self._machine.add_model(self._model)
 
@@ -180,6 +108,25 @@ class Lifecycle:
     def state(self) -> str:
         """The present state."""
         return str(self._model.state)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The warnings of the state `validated`; empty before it."""
+        return self.records.validated.findings if self.records.validated else ()
+
+    @property
+    def resolved(self) -> Resolved:
+        """The record of the state `resolved`."""
+        if self.records.resolved is None:
+            raise TransitionError("read the resolution", self.state, self.allowed())
+        return self.records.resolved
+
+    @property
+    def runtime(self) -> Runtime:
+        """The handles of the state `provisioned`."""
+        if self.records.runtime is None:
+            raise TransitionError("read the runtime", self.state, self.allowed())
+        return self.records.runtime
 
     def resolve(self) -> Resolved:
         """Derive every effective value.
@@ -199,7 +146,7 @@ class Lifecycle:
         """
         self.fire("validate")
         if self.records.validated is None:
-            raise TransitionError("validate", self.state, ())
+            raise TransitionError("validate", self.state, self.allowed())
         return self.records.validated
 
     def provision(self) -> Runtime:
@@ -212,31 +159,20 @@ class Lifecycle:
         self.fire("provision")
         return self.runtime
 
-    def release(self) -> None:
-        """Stop everything, back to `validated`.
+    def release(self, grace_s: float = GRACE_S) -> None:
+        """Stop everything, back to `validated`; `grace_s` 0 stops at once.
 
         Raises:
             TransitionError: nothing is provisioned.
+            ProvisionError: a component did not stop; the others did, and `release` may be tried again.
         """
+        self._grace_s = grace_s
         self.fire("release")
 
-    def reset(self) -> None:
+    def reset(self, grace_s: float = GRACE_S) -> None:
         """Forget everything, back to `unresolved`; what runs is released first."""
+        self._grace_s = grace_s
         self.fire("reset")
-
-    @property
-    def resolved(self) -> Resolved:
-        """The record of the state `resolved`."""
-        if self.records.resolved is None:
-            raise TransitionError("read the resolution", self.state, self.allowed())
-        return self.records.resolved
-
-    @property
-    def runtime(self) -> Runtime:
-        """The handles of the state `provisioned`."""
-        if self.records.runtime is None:
-            raise TransitionError("read the runtime", self.state, self.allowed())
-        return self.records.runtime
 
     def allowed(self) -> tuple[str, ...]:
         """Return the triggers that the present state allows."""
@@ -249,21 +185,10 @@ class Lifecycle:
             TransitionError: the present state has no row for `trigger`.
             CompozyError: the step failed; state and records are what they were.
         """
-        row = self._row(trigger)
-        started, at = time.perf_counter(), datetime.now(UTC).isoformat()
-        outcome = "bug"
-        try:
-            records = self._steps[row.step]()
-            self._model.trigger(trigger)
-            self.records = records
-            outcome = "done"
-        except CompozyError as error:
-            outcome = error.id
-            raise
-        finally:
-            took, rules = time.perf_counter() - started, self.configuration.rulebook.digest
-            entry = JournalEntry(row.source, row.target, trigger, at, took, rules, outcome)
-            self.journal = (*self.journal, entry)
+        with self._turn:
+            row = self._row(trigger)
+            with self._journalled(row):
+                self._enter(row, self._steps[row.step](row))
 
     def _row(self, trigger: str) -> Transition:
         for row in self.graph.transitions:
@@ -271,26 +196,65 @@ class Lifecycle:
                 return row
         raise TransitionError(trigger, self.state, self.allowed())
 
-    def _resolve(self) -> Records:
+    @contextmanager
+    def _journalled(self, row: Transition) -> Iterator[None]:
+        began, at, outcome = time.perf_counter(), datetime.now(UTC).isoformat(), "bug"
+        rulebook = self.configuration.rulebook
+        tables = tuple(name for name in rulebook.ruleset.order if rulebook.ruleset.tables[name].stage in row.stages)
+        try:
+            yield
+            outcome = "done"
+        except CompozyError as error:
+            outcome = error.id
+            raise
+        except (KeyboardInterrupt, SystemExit):
+            outcome = "interrupted"
+            raise
+        finally:
+            took = time.perf_counter() - began
+            entry = JournalEntry(row.source, row.target, row.trigger, at, took, rulebook.digest, tables, outcome)
+            self.journal = (*self.journal, entry)
+
+    def _enter(self, row: Transition, records: Records) -> None:
+        """Take state and records over together; what was started does not outlive a failure here."""
+        before = self.records
+        try:
+            self.records = records
+            self._model.trigger(row.trigger)
+        except BaseException:
+            self.records = before
+            if records.runtime is not None and records.runtime is not before.runtime:
+                records.runtime.close(0)
+            raise
+
+    def _resolve(self, row: Transition) -> Records:
         facts = self._facts if self._facts is not None else probe_facts(self.configuration.rulebook.registry)
-        return Records(resolved=resolve(self.configuration, facts))
+        return Records(resolved=resolve(self.configuration, facts, row.stages))
 
-    def _validate(self) -> Records:
-        self.findings = validate(self.resolved)
-        stopping = errors(self.findings, strict=self.strict)
-        if stopping:
-            raise ConfigurationError(self.findings, len(stopping), self.configuration.texts)
-        return replace(self.records, validated=Validated(self.resolved, self.findings))
+    def _validate(self, row: Transition) -> Records:
+        return replace(self.records, validated=Validated(self.resolved, self._checked(row)))
 
-    def _provision(self) -> Records:
+    def _provision(self, row: Transition) -> Records:
+        self._checked(row)
         return replace(self.records, runtime=self.provisioner(self.resolved))
 
-    def _release(self) -> Records:
-        self.runtime.close()
+    def _checked(self, row: Transition) -> tuple[Finding, ...]:
+        """Return the findings of the tables that decide the transition, unless one of them stops it."""
+        findings = validate(self.resolved, row.stages)
+        stopping = errors(findings, strict=self.strict)
+        if stopping:
+            raise ConfigurationError(findings, len(stopping), self.configuration.texts)
+        return findings
+
+    def _release(self, row: Transition) -> Records:
+        self.runtime.close(self._grace_s)
         return replace(self.records, runtime=None)
 
-    def _release_and_forget(self) -> Records:
-        self.runtime.close()
+    def _release_and_forget(self, row: Transition) -> Records:
+        self.runtime.close(self._grace_s)
+        return Records()
+
+    def _forget(self, row: Transition) -> Records:
         return Records()
 
 

@@ -38,7 +38,7 @@ class Step:
     """One driver to start: `factory` is `module:Class`, called with `options`, after the components in `needs`.
 
     `row` is the provision row behind it. `options` may hold secrets and do not show in `repr`. `addresses` are where
-    it will be, without secrets; a default port may still move.
+    it will be, without secrets; a default port may still move. `checks` are what `compozy doctor` asks of it.
     """
 
     component: str
@@ -49,6 +49,7 @@ class Step:
     needs: tuple[str, ...]
     timeout_s: float
     addresses: tuple[str, ...] = ()
+    checks: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,9 @@ def _step(resolved: Resolved, part: Component) -> Step:
         )
     options = {name: _option(resolved, source) for name, source in row.options.items()}
     addresses = tuple(_addresses(resolved, row.addresses))
-    return Step(part.name, part.driver, row.id, row.factory, options, row.needs, _timeout(resolved, row), addresses)
+    return Step(
+        part.name, part.driver, row.id, row.factory, options, row.needs, _timeout(resolved, row), addresses, row.checks
+    )
 
 
 def _addresses(resolved: Resolved, templates: Iterable[Any]) -> Iterator[str]:
@@ -135,10 +138,19 @@ def _option(resolved: Resolved, source: Any) -> Any:
         return resolved.get(source)
     kind, ref = next(iter(source.items()))
     if kind == "port":
-        return Port(resolved.get(ref), ref, resolved.values[ref].origin.kind in _GIVEN)
+        return port(resolved, ref)
     if kind == "group":
-        return {path.removeprefix(ref + "."): resolved.get(path) for path in resolved.values if path.startswith(ref + ".")}
+        return {
+            path.removeprefix(ref + "."): resolved.get(path)
+            for path in resolved.values
+            if path.startswith(ref + ".")
+        }
     return ref
+
+
+def port(resolved: Resolved, path: str) -> Port:
+    """Return the port that the setting `path` asks for."""
+    return Port(resolved.get(path), path, resolved.values[path].origin.kind in _GIVEN)
 
 
 def _timeout(resolved: Resolved, row: DriverRow) -> float:

@@ -1,7 +1,7 @@
 """Load what a rule row names: `package.module:Name`, or `/folder/file.py:Name` of a rule pack.
 
-What comes in: a reference, and the rule file that it stands in. What goes out: the object. Nothing is imported
-before it is asked for.
+What comes in: a reference, and the rule file that it stands in. What goes out: the object. Nothing is
+imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import sys
 from hashlib import sha256
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -38,7 +39,7 @@ def anchored_reference(reference: str, file: str) -> str:
     where, _, name = reference.rpartition(":")
     if not where.endswith(".py"):
         return reference
-    return f"{os.path.normpath(os.path.join(os.path.dirname(file), where))}:{name}"
+    return f"{os.path.normpath(Path(file).parent / where)}:{name}"
 
 
 def load_reference(reference: str) -> Any:

@@ -6,13 +6,13 @@ record. Pure: the same inputs give the same record, and nothing outside is touch
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from compozy.configuration import Configuration, secrets_of
 from compozy.document import Scalar
 from compozy.errors import NotFoundError
-from compozy.configuration import Configuration, secrets_of
 from compozy.rulebook import Rulebook
 from compozy.settings.origin import DEFAULT, Candidate, Origin
 from compozy.settings.redact import Redactor, redact_value
@@ -22,6 +22,7 @@ from compozy.settings.values import from_text
 from compozy.settings.views import EQUALS, VIEWS, Seen
 from compozy.tables.table import Column, Decision, Table
 
+STAGE = "resolve"
 _BELOW_RULES = "default"
 
 
@@ -95,10 +96,10 @@ class Resolved:
         return Redactor(secrets_of(self.configuration))
 
 
-def resolve(configuration: Configuration, facts: Mapping[str, str]) -> Resolved:
-    """Evaluate every table of the stage `resolve`; total, deterministic and idempotent."""
+def resolve(configuration: Configuration, facts: Mapping[str, str], stages: Collection[str] = (STAGE,)) -> Resolved:
+    """Evaluate every table of the `stages`; total, deterministic and idempotent."""
     run = _Run(configuration, facts)
-    for table in run.tables("resolve"):
+    for table in run.tables(stages):
         run.evaluate(table)
     return run.resolved()
 
@@ -115,9 +116,9 @@ class _Run:
         self.derived: dict[str, Candidate] = {}
         self.given = {path: _value(candidates) for path, candidates in configuration.candidates.items()}
 
-    def tables(self, stage: str) -> list[Table]:
+    def tables(self, stages: Collection[str]) -> list[Table]:
         tables = (self.ruleset.tables[name] for name in self.ruleset.order)
-        return [table for table in tables if table.stage == stage]
+        return [table for table in tables if table.stage in stages]
 
     def evaluate(self, table: Table) -> None:
         inputs = {column.name: self.cell(column) for column in table.columns}
@@ -141,7 +142,9 @@ class _Run:
         for path, setting in self.settings.items():
             if setting.same_as and values[path].value is None:
                 values[path] = Value(values[setting.same_as].value, DEFAULT)
-        components = {row.id: self.component(row.id, row.mode, row.driver) for row in self.configuration.rulebook.components}
+        components = {
+            row.id: self.component(row.id, row.mode, row.driver) for row in self.configuration.rulebook.components
+        }
         mode = str(next(iter(self.decisions["mode"].outputs.values())))
         return Resolved(self.configuration, mode, components, values, self.decisions, self.facts)
 

@@ -1,4 +1,4 @@
-"""Everything that is data: registry, rule tables, components, drivers and lifecycle, read and verified as one.
+"""Everything that is data: registry, tables, components, drivers and lifecycle, read and verified as one.
 
 What comes in: the shipped files of `compozy.rules` and the directories of rule packs. What goes out: a
 frozen `Rulebook`. Nothing here looks at a configuration.
@@ -6,10 +6,11 @@ frozen `Rulebook`. Nothing here looks at a configuration.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from compozy.errors import RuleTableError
 from compozy.rulecheck import rule_reports
 from compozy.rulefiles import pack_directories, pack_files, rule_texts, shipped_files
 from compozy.rulerows import ComponentRow, DriverRow, Rulebook, SettingsCatalogue, digest_of, read_rules
@@ -18,8 +19,8 @@ from compozy.tables.report import Report
 from compozy.verified import is_verified, remember_verified
 
 __all__ = [
-    "ComponentRow", "DriverRow", "RuleCheck", "Rulebook", "SettingsCatalogue", "build_rulebook", "check_rules",
-    "load_rulebook", "pack_directories", "pack_files", "shipped_files",
+    "ComponentRow", "DriverRow", "RuleCheck", "Rulebook", "SettingsCatalogue", "build_rulebook",
+    "check_rules", "load_rulebook", "pack_directories", "pack_files", "shipped_files",
 ]  # fmt: skip
 
 
@@ -55,7 +56,8 @@ def load_rulebook(packs: tuple[str, ...] = ()) -> Rulebook:
     The same content is read once a process and verified once a machine.
 
     Raises:
-        RuleTableError: a file cannot be read, or verification refuses the rules; every fault with place and witness.
+        RuleTableError: a file cannot be read, or verification refuses the rules; it holds every fault with
+            place and witness.
     """
     texts = rule_texts(packs)
     return _loaded(_Texts(texts, digest_of(texts)))
@@ -80,9 +82,9 @@ def _loaded(key: _Texts) -> Rulebook:
     if is_verified(key.digest):
         return build_rulebook(key.texts)
     check = check_rules(key.texts)
-    refuse(check.reports)
+    rulebook = _usable(check.rulebook, check.reports)
     remember_verified(key.digest)
-    return check.rulebook or build_rulebook(key.texts)
+    return rulebook
 
 
 def build_rulebook(texts: Mapping[str, str]) -> Rulebook:
@@ -95,9 +97,13 @@ def build_rulebook(texts: Mapping[str, str]) -> Rulebook:
     rulebook = read_rules(texts, faults)
     for fault in rulebook.ruleset.faults if rulebook else ():
         faults.add(fault.kind, fault.reason, *fault.places, table=fault.table)
-    faults.raise_if_any()
+    return _usable(rulebook, faults.reports)
+
+
+def _usable(rulebook: Rulebook | None, reports: Iterable[Report]) -> Rulebook:
+    refuse(reports)
     if rulebook is None:
-        raise AssertionError("rules that cannot be read have faults")
+        raise RuleTableError(["the rules cannot be read"])
     return rulebook
 
 

@@ -6,11 +6,11 @@ What comes in: directories. What goes out: names and texts. Nothing here looks i
 from __future__ import annotations
 
 import os
-import os.path
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from compozy.errors import RuleTableError
 
@@ -53,10 +53,10 @@ def pack_files(pack: str) -> Iterator[tuple[str, str]]:
         RuleTableError: the directory does not exist, holds no rule file, or a file in it is not text.
     """
     hint = "check rules: in compozy.yaml, or --rules"
-    if not os.path.isdir(pack):
+    if not Path(pack).is_dir():
         raise RuleTableError([f"rule pack {pack} is not a directory"], hint=hint)
     found = [
-        os.path.join(folder, name)
+        str(Path(folder, name))
         for folder, _, names in sorted(os.walk(pack))
         for name in sorted(names)
         if name.endswith(".yaml")
@@ -69,12 +69,11 @@ def pack_files(pack: str) -> Iterator[tuple[str, str]]:
 
 def _text(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as stream:
-            return stream.read()
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RuleTableError([f"{path}:1:1: cannot be read: {error}"]) from error
 
 
 def pack_directories(rules: Sequence[str], directory: str) -> tuple[str, ...]:
     """Return the absolute directories of the packs that a configuration names."""
-    return tuple(os.path.normpath(os.path.join(directory, rule)) for rule in rules)
+    return tuple(os.path.normpath(Path(directory, rule)) for rule in rules)

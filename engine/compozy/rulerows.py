@@ -33,7 +33,14 @@ _COMPONENT = Columns(
 _DRIVER = Columns(
     "a driver",
     {"id": "text", "component": "text", "driver": "text", "factory": "text"},
-    {"needs": "texts", "timeout": "any", "options": "mapping", "replaces": "text"},
+    {
+        "needs": "texts",
+        "timeout": "any",
+        "addresses": "addresses",
+        "checks": "rows",
+        "options": "mapping",
+        "replaces": "text",
+    },
 )
 
 
@@ -50,7 +57,11 @@ class ComponentRow:
 
 @dataclass(frozen=True, slots=True)
 class DriverRow:
-    """How a driver is built: `factory` is a reference, `options` maps its arguments to settings."""
+    """How a driver is built: `factory` is a reference, `options` maps its arguments to settings.
+
+    `addresses` are texts with settings in braces, or lists of such texts: the first complete one counts.
+    `checks` are what `compozy doctor` asks of it: the name of a check with its arguments.
+    """
 
     id: str
     component: str
@@ -59,6 +70,8 @@ class DriverRow:
     needs: tuple[str, ...]
     timeout: Any
     options: Mapping[str, Any]
+    addresses: tuple[Any, ...]
+    checks: tuple[Mapping[str, Any], ...]
     place: Place
 
 
@@ -116,7 +129,7 @@ def _domain(setting: Setting) -> Domain | None:
 def read_rules(texts: Mapping[str, str], faults: Faults) -> Rulebook | None:
     """Read rules from file names and texts, the shipped ones first.
 
-    Returns None when a file or a row cannot be read at all. Otherwise the rules are linked, and may still be faulty.
+    Returns None when a file or a row cannot be read at all. Else the rules are linked, and may be faulty.
     """
     documents = [document for name, text in texts.items() if (document := _document(name, text, faults))]
     if faults.reports:
@@ -183,7 +196,7 @@ def _drivers(documents: Iterable[Node], faults: Faults) -> dict[tuple[str, str],
     found: dict[tuple[str, str], DriverRow] = {}
     for driver in by_id.values():
         first = found.setdefault((driver.component, driver.driver), driver)
-        message = f"driver {driver.driver} of component {driver.component} has the row {first.id} already at {first.place}"
+        message = f"component {driver.component} has a row for driver {driver.driver} already at {first.place}"
         faults.require(first is driver, "collision", message, driver.place, first.place)
     return found
 
@@ -200,6 +213,8 @@ def _driver(plain: Mapping[str, Any], place: Place, faults: Faults) -> DriverRow
         needs=tuple(plain.get("needs") or ()),
         timeout=plain.get("timeout"),
         options=plain.get("options") or {},
+        addresses=tuple(plain.get("addresses") or ()),
+        checks=tuple(plain.get("checks") or ()),
         place=place,
     )
 

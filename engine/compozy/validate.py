@@ -7,7 +7,7 @@ rows; secrets never reach them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,10 +32,10 @@ class Validated:
     findings: tuple[Finding, ...]
 
 
-def validate(resolved: Resolved) -> tuple[Finding, ...]:
-    """Return every finding, errors and warnings, in the order of their places; an empty tuple when all is well."""
+def validate(resolved: Resolved, stages: Collection[str] = (STAGE,)) -> tuple[Finding, ...]:
+    """Return every finding of the `stages`, errors and warnings, in the order of their places."""
     run = _Run(resolved)
-    tables = [table for table in resolved.rulebook.ruleset.tables.values() if table.stage == STAGE]
+    tables = [table for table in resolved.rulebook.ruleset.tables.values() if table.stage in stages]
     findings = [finding for table in tables for finding in run.table(table)]
     return tuple(sorted(set(findings), key=_order))
 

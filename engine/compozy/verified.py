@@ -1,7 +1,7 @@
 """Remember across processes which rules were verified, so that the same content is never verified twice.
 
-What comes in: digests. What goes out: a small file in the user's cache directory, never in a project. A cache that
-cannot be read or written is no failure: rules are then verified again.
+What comes in: digests. What goes out: a small file in the user's cache directory, never in a project. A cache
+that cannot be read or written is no failure: rules are then verified again.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def remember_verified(digest: str) -> None:
 
 def cache_file() -> Path | None:
     """Return the file of notes below `XDG_CACHE_HOME` or `~/.cache`; None where there is no such place."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
     # A relative path would be one inside some project; the standard says to ignore it.
-    folder = given if os.path.isabs(given) else os.path.expanduser("~/.cache")
-    return Path(folder, "compozy", "verified-rules") if os.path.isabs(folder) else None
+    folder = given if given.is_absolute() else Path(os.path.expandvars("$HOME"), ".cache")
+    return folder / "compozy" / "verified-rules" if folder.is_absolute() else None
 
 
 def _marks(file: Path | None) -> list[str]:

@@ -79,7 +79,9 @@ class Shell:
         self.runtime = runtime
         self.servers: list[Server] = []
 
-    def run(self, *args: str, env: Mapping[str, str] | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *args: str, env: Mapping[str, str] | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         return subprocess.run(
             [COMPOZY, *args], cwd=self.directory, env=environment(self.runtime, env), input=stdin,

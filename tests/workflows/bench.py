@@ -6,7 +6,7 @@ import secrets
 import sqlite3
 import sys
 from collections.abc import Coroutine, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any
 import peewee
 import pytest
 from temporalio.client import Client
-from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from compozy.drivers.driver import LoopThread
@@ -35,15 +34,24 @@ def loop() -> Iterator[LoopThread]:
     thread.close()
 
 
-@pytest.fixture(scope="session")
-def skipping(loop: LoopThread) -> Iterator[WorkflowEnvironment]:
-    """Run the test server of Temporal, in which timers pass at once while a result is awaited."""
+@contextmanager
+def time_skipping(loop: LoopThread) -> Iterator[WorkflowEnvironment]:
+    """Run a test server of Temporal, which lets timers pass at once when told to."""
     environment = loop.call(
         WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(TEMPORAL_TEST_SERVER)),
         CALL_TIMEOUT_S,
     )
-    yield environment
-    loop.call(environment.shutdown(), CALL_TIMEOUT_S)
+    try:
+        yield environment
+    finally:
+        loop.call(environment.shutdown(), CALL_TIMEOUT_S)
+
+
+@pytest.fixture(scope="session")
+def skipping(loop: LoopThread) -> Iterator[WorkflowEnvironment]:
+    """Share one test server of Temporal."""
+    with time_skipping(loop) as environment:
+        yield environment
 
 
 @pytest.fixture
@@ -91,12 +99,6 @@ class Bench:
         made = Workflows(self.client, self.database, self.loop, WorkflowSettings(**{**usual, **settings}))
         return self.opened.enter_context(made)
 
-    def end_all(self) -> None:
-        """Terminate what still runs: the test server lets no time pass while a task waits for a worker."""
-        for row in Store(self.database).executions(status="running"):
-            with suppress(RPCError):
-                self.call(self.client.get_workflow_handle(row.id).terminate())
-
     def skip(self, hours: float) -> None:
         """Let time pass at once on the test server of Temporal."""
         self.call(self.environment.sleep(timedelta(hours=hours)))
@@ -114,4 +116,12 @@ def bench(
     made = Bench(tmp_path, skipping, database, loop)
     with made.opened:
         yield made
-    made.end_all()
+
+
+@pytest.fixture
+def timed(tmp_path: Path, database: peewee.SqliteDatabase, loop: LoopThread) -> Iterator[Bench]:
+    """Return a project on a test server of its own, whose clock nobody else holds."""
+    with time_skipping(loop) as environment:
+        made = Bench(tmp_path, environment, database, loop)
+        with made.opened:
+            yield made

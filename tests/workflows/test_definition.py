@@ -131,9 +131,7 @@ BAD = [
         id="required-default",
     ),
     pytest.param("id: a\ntasks: [1]", "2:9: a task must be a mapping with id and type", id="scalar-task"),
-    pytest.param(
-        "id: a\ntasks:\n  - {id: t}", '3:5: "type" is missing; task types: aggregate, basic', id="no-type"
-    ),
+    pytest.param("id: a\ntasks:\n  - {id: t}", '3:5: "type" is missing; task types: aggregate, basic', id="no-type"),
     pytest.param(
         "id: a\ntasks:\n  - {id: t, type: agregate, output: 1}",
         '3:19: unknown task type "agregate"; did you mean "aggregate"?',
@@ -241,7 +239,13 @@ def test_all_problems_are_told_at_once() -> None:
           - {id: a, type: aggregate, output: "{{ tasks.c.output }}", sleep: soon}
         """)
 
-    assert [line.split(":")[1:3] for line in found] == [["1", "5"], ["3", "19"], ["4", "10"], ["4", "69"], ["4", "38"]]
+    assert [line.split(":")[1:3] for line in found] == [
+        ["1", "5"],
+        ["3", "19"],
+        ["4", "10"],
+        ["4", "69"],
+        ["4", "38"],
+    ]
 
 
 def test_json_problems_name_their_path() -> None:

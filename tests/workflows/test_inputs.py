@@ -10,9 +10,7 @@ from compozy.workflows.definition import definition_from_json
 from compozy.workflows.inputs import InputError, complete_input
 
 TASKS = [{"id": "t", "type": "aggregate", "output": 1}]
-DECLARED = definition_from_json(
-    {"id": "w", "tasks": TASKS, "input": {"name": "World", "who": {"required": True}}}, "w"
-)
+DECLARED = definition_from_json({"id": "w", "tasks": TASKS, "input": {"name": "World", "who": {"required": True}}}, "w")
 FREE = definition_from_json({"id": "w", "tasks": TASKS}, "w")
 
 
@@ -40,7 +38,11 @@ def test_without_a_declaration_any_input_is_taken() -> None:
             id="all-at-once",
         ),
         pytest.param([1], ("expected an object of names and values",), id="list"),
-        pytest.param({"who": float("nan")}, ("it is not JSON: Out of range float values are not JSON compliant",), id="nan"),
+        pytest.param(
+            {"who": float("nan")},
+            ("it is not JSON: Out of range float values are not JSON compliant",),
+            id="nan",
+        ),
         pytest.param({"who": "x" * 1_000_001}, ("it has 1000012 bytes; at most 1000000 are taken",), id="large"),
     ],
 )

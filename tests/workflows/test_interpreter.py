@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
+from tests.workflows.bench import Bench
+from tests.workflows.polling import until
 
 from compozy.errors import NotFoundError
 from compozy.store import Execution
 from compozy.workflows.definition import Definition, load_definition, parse_definition
-from tests.workflows.bench import Bench
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -36,14 +36,14 @@ def test_hello_world_greets_and_is_recorded(bench: Bench) -> None:
 
 def test_an_execution_is_listed_as_soon_as_its_id_is_known(bench: Bench) -> None:
     """The row of an accepted execution is there before anything else is asked."""
-    workflows = bench.open(worker=False)
+    workflows = bench.open()
 
     name = workflows.start(load_definition(EXAMPLES / "sleep-between.yaml"))
 
     assert [(row.id, row.status) for row in workflows.executions()] == [(name, "running")]
 
 
-def test_sleep_is_a_durable_timer(bench: Bench) -> None:
+def test_sleep_is_a_durable_timer(timed: Bench) -> None:
     """A pause of a day passes in Temporal's time, not in ours."""
     flow = definition("""
         id: nap
@@ -53,11 +53,11 @@ def test_sleep_is_a_durable_timer(bench: Bench) -> None:
         outputs: {sum: "{{ tasks.second.output }}"}
         """)
 
-    workflows = bench.open()
+    workflows = timed.open()
     name = workflows.start(flow)
     assert workflows.execution(name).status == "running"
 
-    bench.skip(hours=24)
+    timed.skip(hours=24)
     ended = workflows.wait(name, 20)
 
     assert (ended.status, ended.output) == ("completed", {"sum": 2})
@@ -74,14 +74,17 @@ def test_tools_are_called_with_rendered_arguments(bench: Bench) -> None:
 
 def test_a_failing_tool_is_tried_again(bench: Bench) -> None:
     """The retry policy of the task bounds the attempts; a late success is a success."""
-    bench.write("flaky.py", """
+    bench.write(
+        "flaky.py",
+        """
 calls = []
 def work():
     calls.append(1)
     if len(calls) < 3:
         raise OSError("not yet")
     return len(calls)
-""")
+""",
+    )
     flow = definition("""
         id: flaky
         tasks:
@@ -197,7 +200,9 @@ def test_cancel_ends_a_sleeping_execution(bench: Bench) -> None:
 
 def test_cancel_reaches_an_asynchronous_tool(bench: Bench) -> None:
     """An async tool of a canceled execution is canceled too."""
-    bench.write("waits.py", """
+    bench.write(
+        "waits.py",
+        """
 import asyncio, pathlib
 async def work(mark):
     pathlib.Path(mark + ".began").touch()
@@ -206,7 +211,8 @@ async def work(mark):
     except asyncio.CancelledError:
         pathlib.Path(mark).touch()
         raise
-""")
+""",
+    )
     mark = bench.directory / "canceled"
     flow = definition(f"""
         id: waits
@@ -266,17 +272,9 @@ def test_an_unknown_execution_is_not_found(bench: Bench) -> None:
 
 def test_wait_gives_the_running_execution_when_the_time_is_up(bench: Bench) -> None:
     """Waiting is bounded; what it returns says that the execution still runs."""
-    workflows = bench.open(worker=False)
-    name = workflows.start(load_definition(EXAMPLES / "hello-world.yaml"))
+    workflows = bench.open()
+    name = workflows.start(load_definition(EXAMPLES / "sleep-between.yaml"))
 
     waited: Execution = workflows.wait(name, 0.05)
 
     assert waited.status == "running"
-
-
-def until(met: object, within_s: float = 20.0) -> None:
-    """Poll until `met` is true."""
-    deadline = time.monotonic() + within_s
-    while not met():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)

@@ -9,7 +9,10 @@ import pytest
 from compozy.workflows.templates import References, TemplateProblem, references, render
 
 SCOPE = {
-    "workflow": {"id": "w", "input": {"name": "Ada", "n": 3, "items": [1, 2], "none": None, "user": {"keys": "k"}}},
+    "workflow": {
+        "id": "w",
+        "input": {"name": "Ada", "n": 3, "items": [1, 2], "none": None, "user": {"keys": "k"}},
+    },
     "tasks": {"a-b": {"output": {"x": 1.5}}, "plain": {"output": True}},
 }
 
@@ -67,7 +70,9 @@ def test_rendering(template: Any, value: Any) -> None:
         pytest.param("{{ 'a'.ljust(10 ** 9) }}", "too large", id="padding"),
         pytest.param("{{ '%999999999d' % 1 }}", "does not format", id="format"),
         pytest.param(
-            "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}", "steps", id="loops"
+            "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",
+            "steps",
+            id="loops",
         ),
         pytest.param(
             "{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(90) }}",
@@ -75,7 +80,7 @@ def test_rendering(template: Any, value: Any) -> None:
             id="recursion",
         ),
         pytest.param(
-            "{% set ns = namespace(s='ab') %}{% for i in range(90) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+            "{% set ns = namespace(s='ab') %}{% for i in range(90) %}{% set ns.s=ns.s~ns.s %}{% endfor %}",
             "longer than",
             id="doubling",
         ),

@@ -16,7 +16,13 @@ from compozy.errors import CompozyError
 from compozy.server.presence import Presence
 
 TIMEOUT_S = 30.0
-_EXIT_CODES = {"usage": 2, "not-found": 2, "workflow.definition": 2, "workflow.input": 2, "workflow.failed": 5}
+_EXIT_CODES = {
+    "usage": 2,
+    "not-found": 2,
+    "workflow.definition": 2,
+    "workflow.input": 2,
+    "workflow.failed": 5,
+}
 
 
 class ServerError(CompozyError):
@@ -69,7 +75,8 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             hint = "see its log, or stop it and run compozy start again"
             raise ServerGoneError(
-                f"the server at {self.presence.url} (process {self.presence.pid}) does not answer: {error}", hint=hint
+                f"the server at {self.presence.url} (process {self.presence.pid}) does not answer: {error}",
+                hint=hint,
             ) from error
         finally:
             connection.close()

@@ -23,7 +23,13 @@ COMMANDS = {
     "start": ("compozy.cli.start", "Provision the mode, run the HTTP interface and the workers."),
     "status": ("compozy.cli.status", "Show state and health of the running server."),
     "workflow": ("compozy.cli.workflow", "Run and list workflows."),
+    "doctor": ("compozy.cli.doctor", "Check whether a start would succeed, and say what to fix."),
     "plan": ("compozy.cli.plan", "Show what start would provision, without starting."),
+    "backup": (
+        "compozy.cli.backup",
+        "Copy everything that is kept into one file, also while the server runs.",
+    ),
+    "restore": ("compozy.cli.restore", "Put a backup back."),
     "config": ("compozy.cli.config", "Show, validate and explain the configuration."),
 }
 
@@ -104,7 +110,11 @@ def wants_json(args: Sequence[str]) -> bool:
 
 def _usage_error(error: click.exceptions.ClickException) -> UsageError:
     context = getattr(error, "ctx", None)
-    hint = f"{context.command_path} --help shows how it is used" if context else "compozy --help shows the commands"
+    hint = (
+        f"{context.command_path} --help shows how it is used"
+        if context
+        else "compozy --help shows the commands"
+    )
     return UsageError(error.format_message(), hint=hint)
 
 

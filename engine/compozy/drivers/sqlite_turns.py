@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 Result = TypeVar("Result")
 _READS = ("SELECT", "PRAGMA", "EXPLAIN")
@@ -28,18 +28,33 @@ class Turns:
         self.readers_wait = readers_wait
         self._lock = threading.Lock()
         self._taken = False
+        self._closed = False
         self._line: deque[threading.Lock] = deque()
 
     def needed(self, sql: str) -> bool:
         """Tell whether a statement has to wait for its turn."""
         return self.readers_wait or not sql.lstrip()[:7].upper().startswith(_READS)
 
+    def close(self) -> None:
+        """Refuse whatever comes from now on."""
+        self._closed = True
+
+    def check(self) -> None:
+        """Refuse a closed database; in memory, a new connection would find an empty one.
+
+        Raises:
+            sqlite3.OperationalError: it was closed.
+        """
+        if self._closed:
+            raise sqlite3.OperationalError("the database was closed")
+
     def take(self) -> None:
         """Wait for the turn.
 
         Raises:
-            sqlite3.OperationalError: it did not come in time.
+            sqlite3.OperationalError: it did not come in time, or the database was closed.
         """
+        self.check()
         with self._lock:
             if not self._taken:
                 self._taken = True
@@ -70,8 +85,12 @@ class Turns:
 class Connection(sqlite3.Connection):
     """A connection whose cursors wait for their turn; it keeps the turn as long as its transaction lasts."""
 
-    turns: Turns | None = None
-    mine = False
+    turns: ClassVar[Turns]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.mine = False
+        self.turns.check()
+        super().__init__(*args, **options)
 
     def cursor(self, factory: Any = None) -> Any:
         """Return a cursor that waits for its turn."""
@@ -79,9 +98,8 @@ class Connection(sqlite3.Connection):
 
     def in_turn(self, sql: str, run: Callable[[], Result]) -> Result:
         """Run one statement in this connection's turn."""
-        turns = self.turns
-        if turns is not None and not self.mine and turns.needed(sql):
-            turns.take()
+        if not self.mine and self.turns.needed(sql):
+            self.turns.take()
             self.mine = True
         try:
             return run()
@@ -91,7 +109,7 @@ class Connection(sqlite3.Connection):
 
     def give_up(self) -> None:
         """End the turn, if it is this connection's."""
-        if self.mine and self.turns is not None:
+        if self.mine:
             self.mine = False
             self.turns.give()
 
@@ -114,13 +132,17 @@ class Cursor(sqlite3.Cursor):
 
     connection: Connection
 
-    def execute(self, sql: str, parameters: Any = (), /) -> Cursor:
+    def execute(self, sql: str, parameters: Any = (), /) -> Any:
         """Run a statement."""
         return self.connection.in_turn(sql, lambda: super(Cursor, self).execute(sql, parameters))
 
-    def executemany(self, sql: str, parameters: Iterable[Any], /) -> Cursor:
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
         """Run a statement for each set of parameters."""
         return self.connection.in_turn(sql, lambda: super(Cursor, self).executemany(sql, parameters))
+
+    def executescript(self, sql_script: str, /) -> Any:
+        """Run several statements."""
+        return self.connection.in_turn("", lambda: super(Cursor, self).executescript(sql_script))
 
 
 def factory(turns: Turns) -> type[Connection]:

@@ -142,9 +142,7 @@ async def start_execution(api: Api, request: Request) -> Response:
     if wanted is not None and not isinstance(wanted, str):
         raise bad_request("http.body", "execution_id must be text")
     given = body.get("input")
-    name = await api.service.start(
-        definition or workflow_id, {} if given is None else given, execution_id=wanted
-    )
+    name = await api.service.start(definition or workflow_id, {} if given is None else given, execution_id=wanted)
     return _run_response(await api.ended(name, wait_s))
 
 
@@ -214,9 +212,7 @@ def _given_definition(body: Mapping[str, Any], workflow_id: str) -> Definition |
     else:
         return None
     if definition.id != workflow_id:
-        raise bad_request(
-            "http.body", f'the definition is of "{definition.id}", the path says "{workflow_id}"'
-        )
+        raise bad_request("http.body", f'the definition is of "{definition.id}", the path says "{workflow_id}"')
     return definition
 
 

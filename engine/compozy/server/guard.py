@@ -72,9 +72,7 @@ class Guard:
             return problem(HTTPStatus.FORBIDDEN, "http.origin", text)
         if self._key is not None and not hmac.compare_digest(_given_key(headers), self._key):
             text = "send the key of this server as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
-            return problem(
-                HTTPStatus.UNAUTHORIZED, "http.unauthorized", text, headers={"WWW-Authenticate": "Bearer"}
-            )
+            return problem(HTTPStatus.UNAUTHORIZED, "http.unauthorized", text, headers={"WWW-Authenticate": "Bearer"})
         return None
 
 

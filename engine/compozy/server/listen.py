@@ -53,9 +53,7 @@ def listen(host: str, port: PortOption, notice: Callable[[str], None]) -> socket
     for number in numbers:
         found = _try(family, host, number)
         if found is not None:
-            notice(
-                f"port {port.number} ({port.setting}) is busy; listening on {found.getsockname()[1]} instead"
-            )
+            notice(f"port {port.number} ({port.setting}) is busy; listening on {found.getsockname()[1]} instead")
             return found
     raise PortBusyError(port.number, port.setting, None)
 

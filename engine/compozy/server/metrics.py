@@ -17,9 +17,7 @@ def metrics_text(
     seconds: float,
 ) -> str:
     """Return all metrics; `executions` is None while the database does not answer."""
-    return "\n".join(
-        (*_component_lines(health), *_execution_lines(executions), *_http_lines(answers, seconds), "")
-    )
+    return "\n".join((*_component_lines(health), *_execution_lines(executions), *_http_lines(answers, seconds), ""))
 
 
 def _component_lines(health: Mapping[str, Any]) -> Iterator[str]:

@@ -99,8 +99,7 @@ def _operation(endpoint: Endpoint, *, secured: bool) -> dict[str, Any]:
         "operationId": endpoint.handler.__name__,
         "summary": endpoint.summary,
         "parameters": [*_path_parameters(endpoint.path), *_query_parameters(endpoint)],
-        "responses": {str(status): answer for status in sorted({200, endpoint.status})}
-        | {"default": failure},
+        "responses": {str(status): answer for status in sorted({200, endpoint.status})} | {"default": failure},
     }
     if endpoint.body is not None:
         operation["requestBody"] = {"content": {"application/json": {"schema": _ref(endpoint.body)}}}

@@ -79,9 +79,7 @@ async def on_compozy_error(_request: Request, error: Exception) -> JSONResponse:
     """Answer an error of the tree."""
     if not isinstance(error, CompozyError):
         return await on_bug(_request, error)
-    status = next(
-        (code for kind, code in _STATUSES if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR
-    )
+    status = next((code for kind, code in _STATUSES if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
     return problem(status, error.id, error.message, headers=headers, more=_facts(error))
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from compozy.lifecycle import Lifecycle
-from compozy.plan import Port, make_plan
+from compozy.plan import make_plan, port
 from compozy.resolve import Resolved
 from compozy.server.presence import Presence, announced
 from compozy.show import resolved_json
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from compozy.provision import Runtime
     from compozy.workflows.facade import Workflows
 
-GIVEN = ("flag", "env", "dotenv", "file")
 Notice = Callable[[str], None]
 
 
@@ -143,10 +142,9 @@ class Stack:
         from compozy.server.http import HttpServer
 
         host, key = self.resolved.get("server.host"), self.resolved.get("server.api_key")
-        explicit = self.resolved.values["server.port"].origin.kind in GIVEN
-        port = Port(self.resolved.get("server.port"), "server.port", explicit)
+        listening = port(self.resolved, "server.port")
         app = build_app(self.workflows.service, self, api_key=key, host=host)
-        server = HttpServer(app, self.runtime.loop, host=host, port=port, notice=self.notice)
+        server = HttpServer(app, self.runtime.loop, host=host, port=listening, notice=self.notice)
         server.start()
         self._opened.callback(lambda: server.stop(self._grace_s))
         self.url = server.url

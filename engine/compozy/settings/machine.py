@@ -26,5 +26,7 @@ def _probe(fact: Fact) -> str:
     value = str(load_reference(fact.probe)())
     if value not in fact.values:
         words = ", ".join(fact.values)
-        raise RuleTableError([f"{fact.place}: machine fact {fact.name}: its probe answered {value}, not one of {words}"])
+        raise RuleTableError(
+            [f"{fact.place}: machine fact {fact.name}: its probe answered {value}, not one of {words}"]
+        )
     return value

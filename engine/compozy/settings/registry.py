@@ -151,7 +151,9 @@ class _Reader:
             self.group_aliases(aliases)
 
     def group_aliases(self, node: Node) -> None:
-        if not self.faults.require(isinstance(node.value, dict), "malformed", "`aliases` must be a mapping", node.place):
+        if not self.faults.require(
+            isinstance(node.value, dict), "malformed", "`aliases` must be a mapping", node.place
+        ):
             return
         for alias, target in node.value.items():
             place = (node.keys or {})[alias]
@@ -165,7 +167,11 @@ class _Reader:
         if plain is None:
             return
         fact = Fact(
-            plain["fact"], tuple(plain["values"]), anchored_reference(plain["probe"], row.place.file), plain["help"], row.place
+            plain["fact"],
+            tuple(plain["values"]),
+            anchored_reference(plain["probe"], row.place.file),
+            plain["help"],
+            row.place,
         )
         self.faults.require(is_reference(fact.probe), "malformed", "`probe` must be module:function", row.place)
         put(self.facts, fact.name, fact, plain.get("replaces"), "machine fact", self.faults)
@@ -186,12 +192,21 @@ class _Reader:
         setting = self.settings.get(plain["extends"])
         if setting is None:
             hint = did_you_mean(plain["extends"], self.settings)
-            self.faults.add("unknown-row", f"extends the setting {plain['extends']}, which does not exist{hint}", row.place)
+            self.faults.add(
+                "unknown-row",
+                f"extends the setting {plain['extends']}, which does not exist{hint}",
+                row.place,
+            )
             return
         values, fields = tuple(plain.get("values", ())), self.fields(row)
         doubled = sorted({*setting.values} & {*values} | {*setting.items} & {*fields})
         if doubled:
-            self.faults.add("collision", f"setting {setting.path} has {', '.join(doubled)} already", row.place, setting.place)
+            self.faults.add(
+                "collision",
+                f"setting {setting.path} has {', '.join(doubled)} already",
+                row.place,
+                setting.place,
+            )
         if values and not setting.values:
             self.faults.add("malformed", f"setting {setting.path} has no list of values to add to", row.place)
         self.settings[setting.path] = replace(
@@ -227,7 +242,11 @@ class _Reader:
         spelled = self.spellings()
         groups = frozenset(name[:at] for name in spelled for at, char in enumerate(name) if char == ".")
         for name in sorted(groups & set(spelled)):
-            self.faults.add("collision", f"{name} is a setting and a group of settings", self.settings[spelled[name]].place)
+            self.faults.add(
+                "collision",
+                f"{name} is a setting and a group of settings",
+                self.settings[spelled[name]].place,
+            )
         by_env = self.unique("variable", {path: (item.env,) for path, item in self.settings.items()})
         self.unique("flag", {path: (item.flag,) for path, item in self.settings.items() if item.flag})
         return Registry(self.settings, self.facts, spelled, groups, by_env)

@@ -19,7 +19,9 @@ class Placed(Protocol):
     """A record that knows where it stands."""
 
     @property
-    def place(self) -> Place: ...
+    def place(self) -> Place:
+        """Where its row is."""
+        ...
 
 
 Record = TypeVar("Record", bound=Placed)
@@ -50,6 +52,10 @@ SHAPES: Mapping[str, tuple[str, Callable[[Node], bool]]] = {
         "a mapping of texts",
         lambda node: isinstance(node.value, dict) and all(_is_text(item) for item in node.value.values()),
     ),
+    "addresses": (
+        "a list of texts, or of lists of texts",
+        _are(lambda node: _is_text(node) or _are(_is_text)(node)),
+    ),
     "any": ("anything", lambda node: True),
 }
 
@@ -70,7 +76,8 @@ class Columns:
             self._cell(name, row.value[name], place, shapes, faults)
         for name in self.required:
             faults.require(name in row.value, "malformed", f"{self.what} needs `{name}`", row.place)
-        return None if len(faults.reports) > before else row.plain()  # type: ignore[no-any-return]
+        plain: dict[str, Any] = row.plain()
+        return None if len(faults.reports) > before else plain
 
     def _cell(self, name: str, node: Node, place: Place, shapes: Mapping[str, str], faults: Faults) -> None:
         if name not in shapes:

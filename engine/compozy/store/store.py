@@ -102,11 +102,7 @@ class Store:
             UnavailableError: the database does not answer.
         """
         rows = self._executions
-        query = (
-            rows.select()
-            .order_by(rows.started_at.desc(), rows.id.desc())
-            .limit(max(1, min(limit, MAX_LIMIT)))
-        )
+        query = rows.select().order_by(rows.started_at.desc(), rows.id.desc()).limit(max(1, min(limit, MAX_LIMIT)))
         if workflow is not None:
             query = query.where(rows.workflow == workflow)
         if status is not None:

@@ -15,8 +15,6 @@ class UnavailableError(DriverError):
     id = "component.unavailable"
 
     def __init__(self, component: str, reason: str) -> None:
-        super().__init__(
-            f"{component} is not available: {reason}", hint="try again; `compozy status` shows its health"
-        )
+        super().__init__(f"{component} is not available: {reason}", hint="try again; `compozy status` shows its health")
         self.component = component
         self.detail = reason

@@ -52,9 +52,7 @@ def _text_pieces(conditions: Iterable[Condition]) -> list[tuple[Scalar, Interval
     return [*((value, None, False) for value in listed), (other, None, True)]
 
 
-def _number_pieces(
-    domain: Domain, conditions: Iterable[Condition]
-) -> Iterator[tuple[Scalar, Interval | None]]:
+def _number_pieces(domain: Domain, conditions: Iterable[Condition]) -> Iterator[tuple[Scalar, Interval | None]]:
     breaks = sorted({n for condition in set(conditions) for n in _breaks(condition) if domain.contains(n)})
     low, high = domain.minimum, domain.maximum
     if not breaks:

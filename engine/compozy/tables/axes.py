@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeAlias
 
 from compozy.tables.atoms import Atom, atoms_of
@@ -126,11 +127,7 @@ class AxisBuilder:
 
     def _resolved(self, source: Source) -> Source:
         feeder = self._ruleset.tables.get(source.ref) if source.kind == "decision" else None
-        return (
-            source
-            if feeder is None
-            else Source("decision", source.ref, None, decision_output(source, feeder))
-        )
+        return source if feeder is None else Source("decision", source.ref, None, decision_output(source, feeder))
 
     # columns that depend on each other
 
@@ -195,17 +192,10 @@ def _joint_point(
 
 
 def _cells(points: Iterable[Point], *, ordered: bool = False) -> tuple[tuple[Point, ...], ...]:
-    # Numbers keep their order and join neighbours only, so that ranges stay runs of cells.
-    cells: list[list[Point]] = []
-    known: dict[int, list[Point]] = {}
+    if ordered:
+        # Numbers keep their order and join neighbours only, so that ranges stay runs of cells.
+        return tuple(tuple(alike) for _, alike in groupby(points, key=lambda point: point.rows))
+    cells: dict[int, list[Point]] = {}
     for point in points:
-        if ordered:
-            cell = cells[-1] if cells and cells[-1][0].rows == point.rows else None
-        else:
-            cell = known.get(point.rows)
-        if cell is None:
-            cells.append([point])
-            known[point.rows] = cells[-1]
-        else:
-            cell.append(point)
-    return tuple(tuple(cell) for cell in cells)
+        cells.setdefault(point.rows, []).append(point)
+    return tuple(tuple(alike) for alike in cells.values())

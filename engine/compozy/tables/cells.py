@@ -114,8 +114,10 @@ def condition_data(condition: Condition) -> Any:
     if condition.negated:
         return _negated_data(condition)
     parts = [_literal(value) for value in condition.values]
-    parts += [_bounds(interval) for interval in condition.intervals]
+    parts += [bounds for interval in condition.intervals for bounds in _bounds(interval)]
     parts += ["unset"] if condition.unset else []
+    if not parts:
+        return {"not": "any"}
     return parts[0] if len(parts) == 1 else parts
 
 
@@ -130,13 +132,14 @@ def _literal(value: Scalar) -> Any:
     return {"is": value} if isinstance(value, str) and value in _WORDS else value
 
 
-def _bounds(interval: Interval) -> dict[str, float]:
+def _bounds(interval: Interval) -> list[dict[str, float]]:
     bounds: dict[str, float] = {}
     if interval.low is not None:
         bounds["above" if interval.low_open else "at_least"] = interval.low
     if interval.high is not None:
         bounds["below" if interval.high_open else "at_most"] = interval.high
-    return bounds
+    # There is no word for any number, but two ranges that meet say it.
+    return [bounds] if bounds else [{"below": 0}, {"at_least": 0}]
 
 
 def scalar_words(value: Scalar) -> str:
@@ -148,9 +151,7 @@ def scalar_words(value: Scalar) -> str:
     if value is None:
         return "unset"
     if isinstance(value, str):
-        plain = (
-            value.strip() == value and value != "" and value not in _WORDS and resolve_scalar(value) == value
-        )
+        plain = value.strip() == value and value != "" and value not in _WORDS and resolve_scalar(value) == value
         return value if plain else json.dumps(value, ensure_ascii=False)
     return json.dumps(value)
 
@@ -175,9 +176,5 @@ def condition_words(condition: Condition) -> str:
 
 def _interval_words(interval: Interval) -> str:
     low = "" if interval.low is None else f"{'>' if interval.low_open else '>='} {scalar_words(interval.low)}"
-    high = (
-        ""
-        if interval.high is None
-        else f"{'<' if interval.high_open else '<='} {scalar_words(interval.high)}"
-    )
+    high = "" if interval.high is None else f"{'<' if interval.high_open else '<='} {scalar_words(interval.high)}"
     return " and ".join(part for part in (low, high) if part) or "any number"

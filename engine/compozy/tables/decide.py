@@ -65,9 +65,7 @@ class RuleSet:
         try:
             given = {name: inputs[name] for name, _ in compiled.columns}
         except KeyError as error:
-            raise RuleTableError(
-                [f'table "{table_id}" needs a value for its input "{error.args[0]}"']
-            ) from error
+            raise RuleTableError([f'table "{table_id}" needs a value for its input "{error.args[0]}"']) from error
         matching = compiled.matching(given)
         if compiled.hit == "collect":
             return Decision(table_id, rows_of(compiled.table, matching), given, {})
@@ -77,9 +75,7 @@ class RuleSet:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides, in hexadecimal; places and comments do not count."""
-        content = [
-            (_content(table), sorted_domains(self.domains[name])) for name, table in self.tables.items()
-        ]
+        content = [(_content(table), sorted_domains(self.domains[name])) for name, table in self.tables.items()]
         return hashlib.sha256(repr(content).encode()).hexdigest()
 
 

@@ -88,9 +88,7 @@ def _add_listed(
 def _sweep(rows: Mapping[Condition, int]) -> tuple[list[float], dict[Scalar, int], list[int]]:
     """Return the breakpoints, the rows at each of them, and the rows between them."""
     pairs = [(interval, mask) for condition, mask in rows.items() for interval in condition.intervals]
-    breaks = sorted(
-        {bound for interval, _ in pairs for bound in (interval.low, interval.high) if bound is not None}
-    )
+    breaks = sorted({bound for interval, _ in pairs for bound in (interval.low, interval.high) if bound is not None})
     position = {bound: 2 * number + 1 for number, bound in enumerate(breaks)}
     toggles = [0] * (2 * len(breaks) + 2)
     for interval, mask in pairs:

@@ -63,9 +63,7 @@ def _define(block: Block, merged: dict[str, Merged], problems: Problems) -> None
     for row in table.rows:
         for key in ("replaces", "before"):
             if key in row.value:
-                problems.add(
-                    row.keys[key] if row.keys else row.place, f"`{key}` belongs to a block that `extends`"
-                )
+                problems.add(row.keys[key] if row.keys else row.place, f"`{key}` belongs to a block that `extends`")
     _add_inputs(table, block, problems)
     merged[block.name] = table
 

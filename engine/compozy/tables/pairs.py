@@ -91,8 +91,7 @@ def masked_rows(subject: Subject) -> list[int]:
     return [
         number
         for number in range(1, len(subject.table.rows))
-        if subject.fires(number)
-        and _is_covered(subject, subject.box(number), (1 << number) - 1 & space.everything)
+        if subject.fires(number) and _is_covered(subject, subject.box(number), (1 << number) - 1 & space.everything)
     ]
 
 

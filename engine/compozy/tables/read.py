@@ -42,9 +42,7 @@ def _read_blocks(name: str, text: str, problems: Problems) -> list[Block]:
     except SyntaxProblem as problem:
         problems.add(problem.place, problem.reason)
         return []
-    if not problems.require(
-        isinstance(document.value, dict), document.place, "a rule file must be a mapping"
-    ):
+    if not problems.require(isinstance(document.value, dict), document.place, "a rule file must be a mapping"):
         return []
     if "tables" not in document.value:
         nodes = [document] if document.value else []
@@ -140,9 +138,7 @@ class _Reader:
         if kind == "item" and for_each is None:
             self._problems.add(node.place, "an `item` needs a table with `for_each`")
         each = for_each if kind == "item" else None
-        return Source(
-            kind, ref, self._member(node, "view") or None, self._member(node, "output") or None, each
-        )
+        return Source(kind, ref, self._member(node, "view") or None, self._member(node, "output") or None, each)
 
     def _member(self, node: Node, key: str) -> str:
         member = node.value.get(key)
@@ -199,9 +195,7 @@ class _Reader:
         node = self._node.value.get("sets")
         if node is None:
             return {}
-        if not self._problems.require(
-            isinstance(node.value, dict), node.place, "`sets` must map outputs to keys"
-        ):
+        if not self._problems.require(isinstance(node.value, dict), node.place, "`sets` must map outputs to keys"):
             return {}
         for name in node.value:
             known = did_you_mean(name, self._outputs)
@@ -237,12 +231,12 @@ class _Reader:
             return
         if "then" not in node.value:
             self._problems.add(row.place, f'row "{row.id}" needs `then`')
-        for name in self._outputs if "then" in node.value else ():
-            given = name in row.then
-            self._problems.require(given, row.place, f'row "{row.id}" gives no value for output "{name}"')
-        self._problems.require(
-            row.because, row.place, f'row "{row.id}" needs `because`: say why in one sentence'
-        )
+        given = node.value["then"].value if "then" in node.value else self._outputs
+        for name in self._outputs:
+            # A value that is given but not legal has been reported already.
+            holds = isinstance(given, dict) and name in given
+            self._problems.require(holds, row.place, f'row "{row.id}" gives no value for output "{name}"')
+        self._problems.require(row.because, row.place, f'row "{row.id}" needs `because`: say why in one sentence')
 
     def _conditions(self, node: Node) -> tuple[dict[str, Condition], dict[str, Place]]:
         conditions: dict[str, Condition] = {}
@@ -263,11 +257,7 @@ class _Reader:
                 then[name] = value.value
             else:
                 shown = value.value if isinstance(value.value, dict | list) else scalar_words(value.value)
-                legal = (
-                    did_you_mean(value.value, domain.values)
-                    if domain.kind == "finite"
-                    else f" ({domain.kind})"
-                )
+                legal = did_you_mean(value.value, domain.values) if domain.kind == "finite" else f" ({domain.kind})"
                 self._problems.add(value.place, f'{shown} is not a value of output "{name}"{legal}')
         return then
 
@@ -282,9 +272,7 @@ class _Reader:
         members = node.value.get(key)
         if members is None:
             return {}
-        if not self._problems.require(
-            isinstance(members.value, dict), members.place, f"`{key}` must be a mapping"
-        ):
+        if not self._problems.require(isinstance(members.value, dict), members.place, f"`{key}` must be a mapping"):
             return {}
         names = list(known)
         table = self._merged.block.name
@@ -297,9 +285,7 @@ class _Reader:
         finding = node.value.get("finding")
         if finding is None:
             return {}
-        if not self._problems.require(
-            isinstance(finding.value, dict), finding.place, "`finding` must be a mapping"
-        ):
+        if not self._problems.require(isinstance(finding.value, dict), finding.place, "`finding` must be a mapping"):
             return {}
         body: Mapping[str, Any] = finding.plain()
         return body

@@ -61,9 +61,7 @@ def _points(axis: Axis, cells: int) -> Iterator[Point]:
 
 
 def _simplest(points: Sequence[Point]) -> Assignment:
-    return min(
-        (point.witness for point in points), key=lambda pairs: sum(value is not None for _, value in pairs)
-    )
+    return min((point.witness for point in points), key=lambda pairs: sum(value is not None for _, value in pairs))
 
 
 def _parts(axis: Axis, cells: int) -> Iterator[tuple[dict[str, Condition], Assignment]]:

@@ -125,9 +125,7 @@ def _decided(
     return after, [*kept, *outputs]
 
 
-def _decisions(
-    table: Table, outputs: Sequence[Source], variables: Mapping[Source, Variable]
-) -> list[tuple[int, ...]]:
+def _decisions(table: Table, outputs: Sequence[Source], variables: Mapping[Source, Variable]) -> list[tuple[int, ...]]:
     """Return for each row the choices that it decides, one an output."""
     numbers = [
         {identity(choice[0].sample): number for number, choice in enumerate(variables[source].choices)}
@@ -135,8 +133,7 @@ def _decisions(
     ]
     names = [source.output or "" for source in outputs]
     return [
-        tuple(known[identity(row.then[name])] for known, name in zip(numbers, names, strict=True))
-        for row in table.rows
+        tuple(known[identity(row.then[name])] for known, name in zip(numbers, names, strict=True)) for row in table.rows
     ]
 
 

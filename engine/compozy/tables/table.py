@@ -215,7 +215,7 @@ class Domain:
     def _contains_number(self, value: Scalar) -> bool:
         if not is_number(value):
             return False
-        if self.integer and value != int(value):
+        if self.integer and isinstance(value, float) and not value.is_integer():
             return False
         return Interval(self.minimum, self.maximum).contains(value)
 

@@ -68,9 +68,7 @@ def _verify(ruleset: RuleSet, limit: int, most: int) -> Verification:
         produced.update(_produced_values(table, firing))
     position = {name: number for number, name in enumerate(ruleset.tables)}
     reports.sort(key=lambda report: position[report.table])
-    return Verification(
-        tuple(reports), len(ruleset.tables), sum(len(t.rows) for t in ruleset.tables.values())
-    )
+    return Verification(tuple(reports), len(ruleset.tables), sum(len(t.rows) for t in ruleset.tables.values()))
 
 
 def _verify_table(subject: Subject) -> tuple[list[Report], list[Row]]:
@@ -95,9 +93,7 @@ def _dead_report(subject: Subject, number: int) -> Report:
         if not any(condition.matches(atom.sample) for atom in atoms):
             message = f'row "{row.id}": no value of input "{name}" satisfies {condition_words(condition)}'
             place = row.cells.get(name, row.place)
-            return Report(
-                "contradiction", f'table "{subject.table.id}": {message}', subject.table.id, (place,)
-            )
+            return Report("contradiction", f'table "{subject.table.id}": {message}', subject.table.id, (place,))
     names = _unreached_inputs(subject, number)
     message = f'no settings reach row "{row.id}": the tables that feed it never give {names}'
     return subject.report("unreachable", message, [row])
@@ -116,9 +112,7 @@ def _unreached_inputs(subject: Subject, number: int) -> str:
 
 
 def _produced_values(table: Table, firing: Iterable[Row]) -> Mapping[tuple[str, str], Sequence[Scalar]]:
-    values: dict[tuple[str, str], dict[tuple[bool, Scalar], Scalar]] = {
-        (table.id, o): {} for o in table.outputs
-    }
+    values: dict[tuple[str, str], dict[tuple[bool, Scalar], Scalar]] = {(table.id, o): {} for o in table.outputs}
     for row in firing:
         for output, value in row.then.items():
             values[table.id, output][identity(value)] = value
@@ -132,9 +126,7 @@ def _unproduced_reports(subject: Subject, firing: Sequence[Row]) -> Iterator[Rep
         missing = [value for value in _legal_values(domain) if identity(value) not in known]
         if missing:
             words = ", ".join("null" if value is None else scalar_words(value) for value in missing)
-            yield subject.report(
-                "unproduced", f'no row that can decide gives output "{output}" the value {words}'
-            )
+            yield subject.report("unproduced", f'no row that can decide gives output "{output}" the value {words}')
 
 
 def _legal_values(domain: Domain) -> list[Scalar]:

@@ -28,11 +28,7 @@ def witness_yaml(assignment: Iterable[tuple[Source, Scalar]]) -> str:
     for source, value in assignment:
         if value is None and source.kind in ("setting", "item"):
             continue
-        if (
-            source.view is not None
-            or source.kind not in ("setting", "item")
-            or not _put(document, source, value)
-        ):
+        if source.view is not None or source.kind not in ("setting", "item") or not _put(document, source, value):
             comments.append(f"# {_comment(source)} = {scalar_words(value)}")
     body = _dump(document, flow=False).splitlines() if document else []
     return "\n".join([*body, *comments]) or "# nothing is set"

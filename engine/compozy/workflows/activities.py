@@ -51,9 +51,7 @@ class Activities:
         try:
             return await self._tools.call(call["tool"], _arguments(call))
         except ToolFailure as failure:
-            raise ApplicationError(
-                failure.reason, type=failure.kind, non_retryable=failure.final
-            ) from failure
+            raise ApplicationError(failure.reason, type=failure.kind, non_retryable=failure.final) from failure
         finally:
             beating.cancel()
 

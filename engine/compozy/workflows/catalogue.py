@@ -123,9 +123,7 @@ class Catalogue:
 def _exported(exported: Any) -> Iterator[Definition]:
     items = exported.get("workflows") if isinstance(exported, Mapping) else None
     if not isinstance(items, list):
-        raise DefinitionError(
-            "import", ['expected what `workflow list --format json` prints: {"workflows": [...]}']
-        )
+        raise DefinitionError("import", ['expected what `workflow list --format json` prints: {"workflows": [...]}'])
     problems: list[str] = []
     definitions: list[Definition] = []
     for index, item in enumerate(items):

@@ -91,16 +91,12 @@ def _identifier(found: Findings, node: Node, key: str, path: str) -> str | None:
         return None
     if isinstance(given.value, str) and len(given.value) <= MAX_ID_LENGTH and IDENTIFIER.match(given.value):
         return given.value
-    reason = (
-        f"{key} must be lower-case letters, digits, - and _ (at most {MAX_ID_LENGTH}), quoted if a number"
-    )
+    reason = f"{key} must be lower-case letters, digits, - and _ (at most {MAX_ID_LENGTH}), quoted if a number"
     found.add(given.place, _join(path, key), reason)
     return None
 
 
-def _expect(
-    found: Findings, node: Node, key: str, path: str, what: str, fits: Callable[[object], bool]
-) -> Node | None:
+def _expect(found: Findings, node: Node, key: str, path: str, what: str, fits: Callable[[object], bool]) -> Node | None:
     given: Node | None = node.value.get(key)
     if given is None or given.value is None:
         return None
@@ -138,9 +134,7 @@ def _input(found: Findings, parent: Node, name: str, node: Node) -> None:
 def _tasks(found: Findings, root: Node, inputs: frozenset[str] | None) -> frozenset[str]:
     given = root.value.get("tasks")
     if given is None or not isinstance(given.value, list) or not given.value:
-        found.add(
-            given.place if given else root.place, "tasks", "tasks must be a list with at least one task"
-        )
+        found.add(given.place if given else root.place, "tasks", "tasks must be a list with at least one task")
         return frozenset()
     nodes = [(f"tasks[{index}]", node) for index, node in enumerate(given.value)]
     named = frozenset(_task_ids(given.value))
@@ -214,9 +208,7 @@ def _basic(found: Findings, node: Node, path: str, inside: str, known: Known) ->
 def _retry(found: Findings, node: Node, path: str) -> None:
     _keys(found, node, _RETRY, path)
     whole = "a whole number from 1 to 1000"
-    _expect(
-        found, node, "max_attempts", path, whole, lambda value: isinstance(value, int) and 1 <= value <= 1000
-    )
+    _expect(found, node, "max_attempts", path, whole, lambda value: isinstance(value, int) and 1 <= value <= 1000)
     _expect(
         found, node, "backoff", path, "a number from 1 to 100",
         lambda value: isinstance(value, (int, float)) and 1 <= value <= 100,
@@ -240,9 +232,7 @@ def _duration(found: Findings, node: Node, key: str, path: str, *, positive: boo
 
 
 def _mapping_of_templates(found: Findings, node: Node, key: str, inside: str, known: Known) -> None:
-    given = _expect(
-        found, node, key, "", "a mapping of names to values", lambda value: isinstance(value, dict)
-    )
+    given = _expect(found, node, key, "", "a mapping of names to values", lambda value: isinstance(value, dict))
     if given is not None:
         _templates(found, given, inside, known)
 

@@ -58,9 +58,7 @@ class WorkflowSettings:
 class Workflows:
     """Start, watch and steer executions, blocking; `service` is the same for coroutines on the loop."""
 
-    def __init__(
-        self, client: Client, database: peewee.Database, loop: Loop, settings: WorkflowSettings
-    ) -> None:
+    def __init__(self, client: Client, database: peewee.Database, loop: Loop, settings: WorkflowSettings) -> None:
         """Prepare; `start_worker` makes it work. `client` must live on `loop`."""
         self.store = Store(database)
         self._loop = loop
@@ -158,9 +156,7 @@ class Workflows:
         """Correct rows that are behind Temporal; see `Service.reconcile`."""
         return self._call(self.service.reconcile())
 
-    def _call(
-        self, coroutine: Coroutine[Any, Any, Result], timeout_s: float | None = CALL_TIMEOUT_S
-    ) -> Result:
+    def _call(self, coroutine: Coroutine[Any, Any, Result], timeout_s: float | None = CALL_TIMEOUT_S) -> Result:
         return self._loop.call(coroutine, DAY_S if timeout_s is None else timeout_s + WAIT_MARGIN_S)
 
     async def _open(self) -> None:
@@ -184,9 +180,7 @@ class Workflows:
             await asyncio.sleep(UPKEEP_INTERVAL_S)
 
 
-def _worker(
-    client: Client, store: Store, database: peewee.Database, settings: WorkflowSettings
-) -> WorkerHost:
+def _worker(client: Client, store: Store, database: peewee.Database, settings: WorkflowSettings) -> WorkerHost:
     """Build the worker; SQLite takes one writer at a time, so one thread writes."""
     return WorkerHost(
         client,

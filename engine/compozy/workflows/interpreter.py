@@ -118,9 +118,7 @@ class Interpreter:
         if self._started is None:
             self._started = _record(wire.RECORD_STARTED, _row(run, RUNNING))
 
-    async def _finish(
-        self, run: wire.Run, status: str, *, output: Any = None, error: str | None = None
-    ) -> None:
+    async def _finish(self, run: wire.Run, status: str, *, output: Any = None, error: str | None = None) -> None:
         if self._started is not None:
             await _settled(self._started)
         await _settled(_record(wire.RECORD_FINISHED, _row(run, status, output=output, error=error)))

@@ -23,7 +23,7 @@ from compozy.errors import NotFoundError
 from compozy.store import Execution, Store
 from compozy.store.records import RUNNING, timestamp
 from compozy.workflows import wire
-from compozy.workflows.temporal import temporal_errors
+from compozy.workflows.temporal import ask
 
 LOST = "Temporal does not know this execution any more: its history was not kept"
 FEW = 20
@@ -66,8 +66,7 @@ class Reconciler:
             UnavailableError: the database or Temporal does not answer.
         """
         try:
-            with temporal_errors(row.id):
-                description = await self._client.get_workflow_handle(row.id).describe()
+            description = await ask(self._client, self._client.get_workflow_handle(row.id).describe(), row.id)
         except NotFoundError:
             ended = replace(row, status="terminated", error=LOST, finished_at=timestamp())
         else:
@@ -82,15 +81,16 @@ class Reconciler:
         return self._store.executions(status=RUNNING, limit=1000)
 
     async def _open_ids(self) -> set[str]:
-        with temporal_errors("list"):
+        async def listed() -> set[str]:
             return {execution.id async for execution in self._client.list_workflows(_OPEN)}
+
+        return await ask(self._client, listed(), "list")
 
     async def _ended(self, row: Execution, description: WorkflowExecutionDescription) -> Execution:
         status = _STATUSES[description.status or WorkflowExecutionStatus.TERMINATED]
         output, error = None, None
         try:
-            with temporal_errors(row.id):
-                output = await self._client.get_workflow_handle(row.id).result()
+            output = await ask(self._client, self._client.get_workflow_handle(row.id).result(), row.id)
         except WorkflowFailureError as failure:
             error = _reason(failure)
         return replace(

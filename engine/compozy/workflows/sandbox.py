@@ -43,9 +43,7 @@ class Named(StrictUndefined):
         if self._undefined_hint or not isinstance(name, str) or not isinstance(holder, Mapping):
             return super()._undefined_message
         meant = closest(name, [key for key in holder if isinstance(key, str)])
-        advice = (
-            f'did you mean "{meant}"?' if meant else f"there are: {', '.join(map(str, holder)) or 'none'}"
-        )
+        advice = f'did you mean "{meant}"?' if meant else f"there are: {', '.join(map(str, holder)) or 'none'}"
         return f'"{name}" is undefined; {advice}'
 
 
@@ -211,9 +209,7 @@ def _finite(value: float) -> float:
 
 def build_environment() -> Sandbox:
     """Build the environment that every template is compiled with."""
-    env = Sandbox(
-        undefined=Named, autoescape=False, keep_trailing_newline=True, finalize=json_text, optimized=False
-    )
+    env = Sandbox(undefined=Named, autoescape=False, keep_trailing_newline=True, finalize=json_text, optimized=False)
     env.filters = {name: env.filters[name] for name in FILTERS}
     env.filters |= {"tojson": json_text_of_any, "_counted": _counted, "_measured": _measured}
     env.globals = {name: env.globals[name] for name in GLOBALS}

@@ -12,7 +12,6 @@ import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio.client import Client, WorkflowFailureError
@@ -27,9 +26,8 @@ from compozy.workflows.catalogue import Catalogue, Listing
 from compozy.workflows.definition import Definition
 from compozy.workflows.inputs import complete_input
 from compozy.workflows.reconcile import Reconciler
-from compozy.workflows.temporal import temporal_errors
+from compozy.workflows.temporal import ask
 
-RPC_TIMEOUT = timedelta(seconds=5)
 READERS = 4
 EXECUTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}\Z")
 SIGNAL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
@@ -143,9 +141,7 @@ class Service:
         """
         if status is not None and status not in STATUSES:
             raise UsageError(f'unknown status "{status}"; statuses: {", ".join(STATUSES)}')
-        return await self._in_thread(
-            lambda: self._store.executions(limit=limit, workflow=workflow, status=status)
-        )
+        return await self._in_thread(lambda: self._store.executions(limit=limit, workflow=workflow, status=status))
 
     async def count_by_status(self) -> Mapping[str, int]:
         """Return how many executions have each status, every status named.
@@ -167,8 +163,7 @@ class Service:
         if row.finished:
             return row
         try:
-            with temporal_errors(execution_id):
-                await self._client.get_workflow_handle(execution_id).cancel(rpc_timeout=RPC_TIMEOUT)
+            await ask(self._client, self._client.get_workflow_handle(execution_id).cancel(), execution_id)
         except NotFoundError:
             return await self._reconciler.update(row)
         return row
@@ -189,8 +184,7 @@ class Service:
             raise ConflictError(f"execution {execution_id} has ended ({row.status}); it takes no signals")
         handle = self._client.get_workflow_handle(execution_id)
         try:
-            with temporal_errors(execution_id):
-                await handle.signal(wire.SIGNAL, args=[name, payload], rpc_timeout=RPC_TIMEOUT)
+            await ask(self._client, handle.signal(wire.SIGNAL, args=[name, payload]), execution_id)
         except NotFoundError as error:
             raise ConflictError(f"execution {execution_id} has ended; it takes no signals") from error
 
@@ -201,9 +195,8 @@ class Service:
             NotFoundError: Temporal has no such execution.
             UnavailableError: Temporal does not answer.
         """
-        with temporal_errors(execution_id):
-            handle = self._client.get_workflow_handle(execution_id)
-            found: Mapping[str, Any] = await handle.query(wire.STATE_QUERY, rpc_timeout=RPC_TIMEOUT)
+        handle = self._client.get_workflow_handle(execution_id)
+        found: Mapping[str, Any] = await ask(self._client, handle.query(wire.STATE_QUERY), execution_id)
         return found
 
     async def workflows(self) -> Listing:
@@ -245,17 +238,16 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
 
     async def _start_workflow(self, name: str, run: wire.Run) -> None:
-        with temporal_errors(name):
-            await self._client.start_workflow(
-                wire.WORKFLOW_TYPE,
-                run.to_json(),
-                id=name,
-                task_queue=self._task_queue,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                memo={"workflow": run.definition.id, "version": run.definition.version},
-                request_eager_start=True,
-                rpc_timeout=RPC_TIMEOUT,
-            )
+        starting = self._client.start_workflow(
+            wire.WORKFLOW_TYPE,
+            run.to_json(),
+            id=name,
+            task_queue=self._task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            memo={"workflow": run.definition.id, "version": run.definition.version},
+            request_eager_start=True,
+        )
+        await ask(self._client, starting, name)
 
     async def _show(self, row: Execution) -> None:
         """Make the execution visible; when the database went away just now, the execution does it itself."""
@@ -265,8 +257,7 @@ class Service:
             log.warning("execution.row_late", extra={"execution": row.id, "reason": error.detail})
 
     async def _same(self, row: Execution, error: WorkflowAlreadyStartedError) -> str:
-        with temporal_errors(row.id):
-            description = await self._client.get_workflow_handle(row.id).describe(rpc_timeout=RPC_TIMEOUT)
+        description = await ask(self._client, self._client.get_workflow_handle(row.id).describe(), row.id)
         if (await description.memo()).get("workflow") != row.workflow:
             raise ConflictError(f"execution {row.id} exists and is of another workflow") from error
         await self._show(row)
@@ -274,8 +265,7 @@ class Service:
 
     async def _ended(self, execution_id: str) -> None:
         try:
-            with temporal_errors(execution_id):
-                await self._client.get_workflow_handle(execution_id).result()
+            await ask(self._client, self._client.get_workflow_handle(execution_id).result(), execution_id)
         except (WorkflowFailureError, NotFoundError):
             return
 

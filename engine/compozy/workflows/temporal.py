@@ -1,17 +1,27 @@
-"""Say what Temporal's answers mean in Compozy's own errors.
+"""Ask Temporal, and say what its answers mean in Compozy's own errors.
 
-What comes in: exceptions of the Temporal client. What goes out: errors of the one tree, without secrets.
+What comes in: calls of the Temporal client. What goes out: their answers, or errors of the one tree without
+secrets. A slow server is waited for; one that is gone is noticed within seconds, which the client alone,
+that tries again and again, does not tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
 
+from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from compozy.errors import NotFoundError, UsageError
 from compozy.store import UnavailableError
+
+PATIENCE_S = 1.0
+REACH_TIMEOUT = timedelta(seconds=5)
+Result = TypeVar("Result")
 
 _REASONS = {
     RPCStatusCode.UNAVAILABLE: "it cannot be reached",
@@ -37,3 +47,23 @@ def temporal_errors(execution_id: str) -> Iterator[None]:
         if error.status == RPCStatusCode.INVALID_ARGUMENT:
             raise UsageError(f"Temporal refused the request: {error.message}") from error
         raise UnavailableError("temporal", _REASONS.get(error.status, error.message)) from error
+
+
+async def ask(client: Client, call: Coroutine[Any, Any, Result], about: str) -> Result:
+    """Return the answer to one call that is about the execution `about`, however long a busy server takes.
+
+    Raises:
+        NotFoundError: Temporal does not know it, or it is closed.
+        UsageError: Temporal refused the request.
+        UnavailableError: Temporal cannot be reached; whether it took the call is not known.
+    """
+    asking = asyncio.ensure_future(call)
+    try:
+        while True:
+            answered, _ = await asyncio.wait([asking], timeout=PATIENCE_S)
+            with temporal_errors(about):
+                if answered:
+                    return asking.result()
+                await client.service_client.check_health(retry=False, timeout=REACH_TIMEOUT)
+    finally:
+        asking.cancel()

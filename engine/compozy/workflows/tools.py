@@ -213,9 +213,7 @@ def _check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any])
         signature.bind(**arguments)
     except TypeError as error:
         name = getattr(function, "__name__", "the tool")
-        raise ToolFailure(
-            "ToolArguments", f"{name}{signature} does not take them: {error}", final=True
-        ) from error
+        raise ToolFailure("ToolArguments", f"{name}{signature} does not take them: {error}", final=True) from error
 
 
 def _json(result: Any) -> Any:

@@ -1,0 +1,155 @@
+"""Kill the whole tree at random moments under write load, start again, and compare with what was acknowledged.
+
+`python -m benchmarks.kill_sweep --rounds 100` prints one line a round and a verdict; exit code 1 when anything that
+was acknowledged is lost, a workflow is stuck or a process stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+WORKER = Path(__file__).parent / "kill_sweep_worker.py"
+READY, DONE = "ready", "verified"
+DEADLINE_S = 60.0
+
+
+@dataclass
+class Result:
+    """What all rounds together saw; `lost`, `stuck` and `orphans` hold names."""
+
+    rounds: int = 0
+    acknowledged: dict[str, int] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Tell whether nothing was lost, stuck or left."""
+        return not (self.lost or self.stuck or self.orphans)
+
+
+def sweep(
+    rounds: int, folder: Path, *, seed: int = 0, shortest_s: float = 0.1, longest_s: float = 1.5
+) -> Result:
+    """Run `rounds` rounds in `folder`; each kills between the two times after the first write."""
+    chance, result = random.Random(seed), Result()
+    for number in range(rounds):
+        written = write_and_kill(folder, f"r{number}", chance.uniform(shortest_s, longest_s), result)
+        verify(folder, written, result)
+        result.rounds += 1
+        for kind, _ in written:
+            result.acknowledged[kind] = result.acknowledged.get(kind, 0) + 1
+    return result
+
+
+def write_and_kill(folder: Path, prefix: str, after_s: float, result: Result) -> list[tuple[str, str]]:
+    """Return what was acknowledged before the whole tree was killed: pairs of kind and name."""
+    process = worker(folder, "write", prefix)
+    written: list[tuple[str, str]] = []
+    reader = threading.Thread(target=_collect, args=(process, written))
+    reader.start()
+    deadline = time.monotonic() + DEADLINE_S
+    while not written and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    if not written:
+        raise SystemExit(f"the worker wrote nothing: {_errors(process)}")
+    time.sleep(after_s)
+    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for part in tree:
+        _kill(part)
+    process.wait(DEADLINE_S)
+    reader.join(DEADLINE_S)
+    _, left = psutil.wait_procs(tree, timeout=5)
+    result.orphans += [
+        str(part) for part in left if part.is_running() and part.status() != psutil.STATUS_ZOMBIE
+    ]
+    _close(process)
+    return written
+
+
+def verify(folder: Path, written: list[tuple[str, str]], result: Result) -> None:
+    """Start again and compare with what was acknowledged."""
+    process = worker(folder, "verify", "")
+    try:
+        output, errors = process.communicate(json.dumps(written), timeout=DEADLINE_S * 2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    lines = [json.loads(line) for line in output.splitlines()]
+    answer: dict[str, Any] = next((line for line in lines if line["event"] == DONE), {})
+    if not answer:
+        raise SystemExit(f"the worker did not verify: {errors}")
+    result.lost += answer["lost"]
+    result.stuck += answer["stuck"]
+
+
+def worker(folder: Path, *args: str) -> subprocess.Popen[str]:
+    """Start the worker in `folder`."""
+    return subprocess.Popen(
+        [sys.executable, str(WORKER), *args], cwd=folder, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def _collect(process: subprocess.Popen[str], written: list[tuple[str, str]]) -> None:
+    for line in process.stdout or ():
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            return  # the line that was cut by the kill: it was not acknowledged
+        if event["event"] == "written":
+            written.append((event["kind"], event["name"]))
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return
+
+
+def _errors(process: subprocess.Popen[str]) -> str:
+    process.kill()
+    return process.stderr.read() if process.stderr else ""
+
+
+def _close(process: subprocess.Popen[str]) -> None:
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+
+
+def main() -> None:
+    """Run the sweep and print its verdict."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kill_sweep", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    arguments = parser.parse_args()
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        result = sweep(arguments.rounds, Path(folder), seed=arguments.seed)
+    print(f"{result.rounds} rounds in {time.perf_counter() - began:.0f} s, seed {arguments.seed}")
+    print(
+        "acknowledged: " + ", ".join(f"{count} {kind}" for kind, count in sorted(result.acknowledged.items()))
+    )
+    print(f"lost {len(result.lost)}, stuck {len(result.stuck)}, orphans {len(result.orphans)}")
+    for name in (*result.lost, *result.stuck, *result.orphans):
+        print(f"  {name}")
+    sys.exit(0 if result.clean else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The process that `kill_sweep` kills: writes and says so line by line, or verifies what was said.
+
+`write PREFIX` writes rows, keys of every type and workflows until it is killed; each line on stdout is an
+acknowledgement. `verify` reads the acknowledgements on stdin and says what is lost or stuck.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import peewee
+
+import compozy
+from compozy.server.stack import Stack
+from compozy.workflows.definition import parse_definition
+
+WORKFLOW = """
+id: kill-sweep
+input: {name: x}
+tasks:
+  - {id: first, type: aggregate, output: "{{ workflow.input.name }}"}
+  - {id: second, type: aggregate, sleep: 300ms, output: "{{ tasks.first.output }}-done"}
+outputs: {result: "{{ tasks.second.output }}"}
+"""
+TTL_S = 3600
+PATIENCE_S = 45.0
+_LINES = threading.Lock()
+
+
+def say(**event: Any) -> None:
+    """Write one line, whole."""
+    with _LINES:
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+
+def open_stack() -> Stack:
+    """Bring up persistent mode in the working directory."""
+    lifecycle = compozy.load(
+        settings={
+            "mode": "persistent", "temporal.standalone.enable_ui": False, "worker.max_concurrent_workflows": 10,
+        },
+        environment={},
+    )  # fmt: skip
+    lifecycle.resolve()
+    lifecycle.validate()
+    return Stack(lifecycle, notice=lambda line: None).open(serve=False)
+
+
+def write(stack: Stack, prefix: str) -> None:
+    """Write to every store at once until somebody kills the process."""
+    database = stack.runtime.database
+    database.execute_sql("CREATE TABLE IF NOT EXISTS sweep (name TEXT PRIMARY KEY)")
+    writers = (write_row, write_key, run_workflow)
+    threads = [threading.Thread(target=_forever, args=(writer, stack, prefix)) for writer in writers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _forever(writer: Callable[[Stack, str], str], stack: Stack, prefix: str) -> None:
+    number = 0
+    while True:
+        name = writer(stack, f"{prefix}-{number}")
+        say(event="written", kind=writer.__name__.partition("_")[2], name=name)
+        number += 1
+        time.sleep(0.002)
+
+
+def write_row(stack: Stack, name: str) -> str:
+    """Commit one row."""
+    database: peewee.Database = stack.runtime.database
+    with database.connection_context(), database.atomic("IMMEDIATE"):
+        database.execute_sql("INSERT INTO sweep (name) VALUES (?)", (name,))
+    return name
+
+
+KINDS = ("string", "hash", "list", "set", "zset", "stream")
+
+
+def write_key(stack: Stack, name: str) -> str:
+    """Write one key; its type is chosen by its number, and it has a time to live."""
+    redis, kind = stack.runtime.redis, KINDS[int(name.rpartition("-")[2]) % len(KINDS)]
+    key = f"{kind}:{name}"
+    write_kind: dict[str, Callable[[], Any]] = {
+        "string": lambda: redis.set(key, name, ex=TTL_S),
+        "hash": lambda: redis.hset(key, "value", name),
+        "list": lambda: redis.rpush(key, name),
+        "set": lambda: redis.sadd(key, name),
+        "zset": lambda: redis.zadd(key, {name: 1.5}),
+        "stream": lambda: redis.xadd(key, {"value": name}),
+    }
+    write_kind[kind]()
+    redis.expire(key, TTL_S)
+    return key
+
+
+def run_workflow(stack: Stack, name: str) -> str:
+    """Start one workflow; the id is the acknowledgement."""
+    definition = parse_definition(WORKFLOW, "kill-sweep.yaml")
+    time.sleep(0.02)
+    return stack.workflows.start(definition, {"name": name}, execution_id=f"sweep-{name}")
+
+
+def verify(stack: Stack, written: list[tuple[str, str]]) -> None:
+    """Compare the stores with the acknowledgements."""
+    named = {kind: [name for other, name in written if other == kind] for kind in ("row", "key", "workflow")}
+    database = stack.runtime.database
+    rows = {row[0] for row in database.execute_sql("SELECT name FROM sweep").fetchall()}
+    lost = [f"row {name}" for name in named["row"] if name not in rows]
+    lost += [f"key {name}" for name in named["key"] if not key_is_there(stack, name)]
+    known = {row.id for row in stack.workflows.executions(limit=1000)}
+    lost += [
+        f"workflow {name}" for name in named["workflow"] if name not in known and not _listed(stack, name)
+    ]
+    stuck = [name for name in named["workflow"] if not finishes(stack, name)]
+    say(event="verified", lost=lost, stuck=stuck)
+
+
+def _listed(stack: Stack, name: str) -> bool:
+    return stack.workflows.execution(name).id == name
+
+
+def key_is_there(stack: Stack, key: str) -> bool:
+    """Tell whether a key has its value and its time to live."""
+    redis = stack.runtime.redis
+    kind, _, name = key.partition(":")
+    value = name.encode()
+    read_kind: dict[str, Callable[[], Any]] = {
+        "string": lambda: redis.get(key) == value,
+        "hash": lambda: redis.hget(key, "value") == value,
+        "list": lambda: redis.lrange(key, 0, -1) == [value],
+        "set": lambda: redis.smembers(key) == {value},
+        "zset": lambda: redis.zscore(key, name) == 1.5,
+        "stream": lambda: [entry[1] for entry in redis.xrange(key)] == [{b"value": value}],
+    }
+    return bool(read_kind[kind]()) and 0 < redis.ttl(key) <= TTL_S
+
+
+def finishes(stack: Stack, name: str) -> bool:
+    """Tell whether an execution completes with the right output."""
+    row = stack.workflows.wait(name, PATIENCE_S)
+    return row.status == "completed" and row.output == {"result": f"{row.input['name']}-done"}
+
+
+def main() -> None:
+    """Write or verify."""
+    stack = open_stack()
+    try:
+        if sys.argv[1] == "write":
+            say(event="ready")
+            write(stack, sys.argv[2])
+        else:
+            verify(stack, json.load(sys.stdin))
+    finally:
+        stack.close()
+
+
+if __name__ == "__main__":
+    main()

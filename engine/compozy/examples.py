@@ -1,0 +1,91 @@
+"""The examples of the findings: one configuration that shows each of them, and one that does not.
+
+What comes in: a rulebook. What goes out: examples, and the findings that a run of one gives. The documentation
+prints them, the tests and `compozy rules check` run them. It writes only into the directory that it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from compozy.configuration import read_sources
+from compozy.document import Place
+from compozy.resolve import Resolved, resolve
+from compozy.rulerows import Rulebook
+from compozy.settings.origin import Finding
+from compozy.settings.sources import CONFIG_NAME, Inputs
+from compozy.validate import validate
+
+DOTENV_NAME = ".env"
+KINDS = ("good", "bad")
+INPUTS = ("$environment", "$dotenv", "$flags", "$machine", "$bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One example of the finding `id`; a `bad` one shows it, a `good` one does not.
+
+    `given` is a configuration as a mapping, or its text. Keys of the mapping that start with `$` stand for the
+    other inputs: `$environment`, `$flags` and `$machine` are mappings, `$dotenv` is the text of `.env`, `$bytes`
+    the content of the file in hexadecimal.
+    """
+
+    id: str
+    kind: str
+    given: Any
+    place: Place
+
+    @property
+    def text(self) -> str:
+        """The text of `compozy.yaml`; empty when the example needs none."""
+        if isinstance(self.given, str):
+            return self.given
+        settings = {key: value for key, value in self.given.items() if key not in INPUTS}
+        return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else ""
+
+    def given_as(self, key: str) -> Any:
+        """Return another input, such as `$environment`; None when the example has none."""
+        return self.given.get(key) if isinstance(self.given, Mapping) else None
+
+
+def examples_of(rulebook: Rulebook) -> Iterator[Example]:
+    """Yield the examples of every finding, in the order of the tables."""
+    for table in rulebook.ruleset.tables.values():
+        for row in table.rows:
+            for kind in KINDS:
+                given = row.body.get(kind)
+                if isinstance(given, str | Mapping):
+                    yield Example(row.id, kind, given, row.place)
+
+
+def run_example(rulebook: Rulebook, example: Example, directory: str) -> tuple[Finding, ...]:
+    """Return the findings of an example; its files are written into `directory` and removed again."""
+    folder = Path(directory)
+    files = _files(example)
+    try:
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        return validate(_resolved(rulebook, example, directory, str(folder / CONFIG_NAME) if CONFIG_NAME in files else None))
+    finally:
+        for name in files:
+            (folder / name).unlink(missing_ok=True)
+
+
+def _files(example: Example) -> dict[str, bytes]:
+    files = {CONFIG_NAME: example.text.encode()} if example.text else {}
+    if example.given_as("$bytes") is not None:
+        files[CONFIG_NAME] = bytes.fromhex(example.given_as("$bytes"))
+    if example.given_as("$dotenv") is not None:
+        files[DOTENV_NAME] = example.given_as("$dotenv").encode()
+    return files
+
+
+def _resolved(rulebook: Rulebook, example: Example, directory: str, file: str | None) -> Resolved:
+    inputs = Inputs(directory, file, example.given_as("$flags") or {}, example.given_as("$environment") or {})
+    facts = {name: fact.values[0] for name, fact in rulebook.registry.facts.items()}
+    return resolve(read_sources(inputs, rulebook), facts | (example.given_as("$machine") or {}))

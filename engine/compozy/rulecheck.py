@@ -1,0 +1,338 @@
+"""Verify rules as one: the tables, and everything that hangs together across files.
+
+What comes in: a `Rulebook` as it was read. What goes out: reports, each with kind, place and, where there is
+one, a witness. It looks at data only; what needs imports or a trial run is for `ruletrial`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from compozy.document import Place, Scalar
+from compozy.rulerows import ComponentRow, DriverRow, Rulebook
+from compozy.settings.faults import Faults
+from compozy.settings.origin import PROBLEMS
+from compozy.settings.registry import Setting
+from compozy.settings.values import from_text, from_yaml, parse_duration
+from compozy.tables.problems import did_you_mean
+from compozy.tables.report import KINDS as TABLE_KINDS
+from compozy.tables.report import Report
+from compozy.tables.table import Domain, Row, Table
+from compozy.tables.verify import verify
+
+KINDS: Mapping[str, str] = {
+    **TABLE_KINDS,
+    "syntax": "a rule file that is not YAML, or names a key twice",
+    "malformed": "a row with an unknown column, without a needed one, or with a value of another shape",
+    "collision": "two rows that claim the same id, path, spelling, variable or flag",
+    "unknown-row": "a row that replaces or extends one that does not exist",
+    "unknown-setting": "a setting that a row names and nobody has declared",
+    "unknown-component": "a component that a row names and nobody has declared",
+    "bad-default": "a default that its own setting does not accept",
+    "bad-output": "a derived value that the setting does not accept",
+    "bad-finding": "a finding with an unknown key, severity, placeholder or setting",
+    "wrong-stage": "a table in a stage that no transition evaluates, or that has no use for its hit policy",
+    "no-driver": "a driver that a table may decide and no provision row builds",
+    "unused-driver": "a provision row for a driver that no table decides",
+    "bad-driver": "a provision row with an option or a timeout that cannot be read",
+    "circular-needs": "components that need each other in a circle",
+    "no-lifecycle": "no states and transitions at all",
+    "no-initial-state": "no state, or more than one, is the initial one",
+    "unknown-state": "a transition from or to a state that does not exist",
+    "unknown-step": "a transition with a step that nobody has built",
+    "unreachable-state": "a state that no transition leads to",
+    "trap": "a state that no way leads back from",
+    "unloadable": "a factory or probe that cannot be imported, or does not take its options",
+    "bad-example": "an example that shows its finding when it should not, or does not when it should",
+    "no-page": "a finding that points to a page or heading that does not exist",
+}
+PROVISION = "provision"
+GLOBAL_MODE = "mode"
+_FINDING_KEYS = ("severity", "key", "text", "suggest", "hint", "docs", "good", "bad")
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([\w.\[\]-]+)\}")
+_ALWAYS_KNOWN = ("key", "values", "suggestion")
+
+
+def rule_reports(rulebook: Rulebook) -> list[Report]:
+    """Return everything that is wrong with the rules; an empty list when they are in order."""
+    faults = Faults(list(verify(rulebook.ruleset).reports))
+    _check_settings(rulebook, faults)
+    _check_stages(rulebook, faults)
+    _check_derived(rulebook, faults)
+    _check_findings(rulebook, faults)
+    _check_components(rulebook, faults)
+    for driver in rulebook.drivers.values():
+        _check_driver(rulebook, driver, faults)
+    _check_needs(rulebook, faults)
+    return faults.reports
+
+
+# settings
+
+
+def _check_settings(rulebook: Rulebook, faults: Faults) -> None:
+    settings = rulebook.registry.settings
+    for setting in settings.values():
+        for other in (*setting.splits, *filter(None, [setting.same_as])):
+            known = did_you_mean(other, settings)
+            message = f"setting {setting.path} names the setting {other}, which does not exist{known}"
+            faults.require(other in settings, "unknown-setting", message, setting.place)
+        _check_default(setting, faults)
+
+
+def _check_default(setting: Setting, faults: Faults) -> None:
+    default = setting.default
+    if default is None:
+        return
+    if setting.type in ("list", "map"):
+        fits = isinstance(default, list if setting.type == "list" else dict)
+        faults.require(fits, "bad-default", f"the default of {setting.path} is no {setting.type}", setting.place)
+        return
+    try:
+        value = from_yaml(setting, default, str(default), "/")
+    except ValueError as error:
+        faults.add("bad-default", f"the default of {setting.path}: {error}", setting.place)
+        return
+    if setting.values and value not in setting.values:
+        hint = did_you_mean(value, setting.values)
+        faults.add(
+            "bad-default",
+            f"the default of {setting.path} is {value}, which is not one of its values{hint}",
+            setting.place,
+        )
+
+
+# stages
+
+
+def _check_stages(rulebook: Rulebook, faults: Faults) -> None:
+    evaluated = rulebook.lifecycle.stages
+    stages = {table.stage for table in rulebook.ruleset.tables.values()} | {PROVISION}
+    for transition in rulebook.lifecycle.transitions:
+        for stage in transition.stages:
+            message = f"no table has the stage {stage}{did_you_mean(stage, stages)}"
+            faults.require(stage in stages, "wrong-stage", message, transition.place)
+    for table in rulebook.ruleset.tables.values():
+        hint = did_you_mean(table.stage, evaluated)
+        message = f'table "{table.id}": no transition evaluates the stage {table.stage or "(none)"}{hint}'
+        if faults.require(table.stage in evaluated, "wrong-stage", message, table.place):
+            _check_kind(rulebook, table, faults)
+
+
+def _check_kind(rulebook: Rulebook, table: Table, faults: Faults) -> None:
+    """Resolving needs decisions, every other stage findings."""
+    steps = {row.step for row in rulebook.lifecycle.transitions if table.stage in row.stages}
+    if "resolve" in steps:
+        decides = table.hit != "collect" and table.for_each is None
+        message = f'table "{table.id}": resolving takes one decision a table, so neither `collect` nor `for_each`'
+        faults.require(decides, "wrong-stage", message, table.place)
+    elif table.hit != "collect":
+        faults.add(
+            "wrong-stage",
+            f'table "{table.id}": the stage {table.stage} takes findings, so `collect`',
+            table.place,
+        )
+    for source in (column.source for column in table.columns if column.source.kind == "decision"):
+        feeder = rulebook.ruleset.tables.get(source.ref)
+        message = f'table "{table.id}" reads table "{source.ref}", which resolving does not evaluate'
+        resolved = feeder is None or feeder.stage in _resolving(rulebook)
+        faults.require(resolved, "wrong-stage", message, table.place)
+
+
+def _resolving(rulebook: Rulebook) -> set[str]:
+    return {stage for row in rulebook.lifecycle.transitions if row.step == "resolve" for stage in row.stages}
+
+
+# derived values
+
+
+def _check_derived(rulebook: Rulebook, faults: Faults) -> None:
+    derived: dict[str, Table] = {}
+    settings = rulebook.registry.settings
+    for table in rulebook.ruleset.tables.values():
+        for output, path in table.sets.items():
+            first = derived.setdefault(path, table)
+            if first is not table:
+                message = f'tables "{first.id}" and "{table.id}" both derive {path}'
+                faults.add("collision", message, table.place, first.place)
+            if path in settings:
+                _check_outputs(table, output, settings[path], faults)
+
+
+def _check_outputs(table: Table, output: str, setting: Setting, faults: Faults) -> None:
+    for row in table.rows:
+        value = row.then.get(output)
+        reason = _refusal(setting, value) if value is not None else ""
+        message = f'row "{row.id}" of table "{table.id}" derives {setting.path}: {value}: {reason}'
+        faults.require(not reason, "bad-output", message, row.place)
+
+
+def _refusal(setting: Setting, value: Scalar) -> str:
+    try:
+        taken = from_text(setting, value, "/") if isinstance(value, str) else from_yaml(setting, value, str(value), "/")
+    except ValueError as error:
+        return str(error)
+    return f"not one of {', '.join(setting.values)}" if setting.values and taken not in setting.values else ""
+
+
+# findings
+
+
+def _check_findings(rulebook: Rulebook, faults: Faults) -> None:
+    seen: dict[str, Place] = {}
+    for table in rulebook.ruleset.tables.values():
+        if table.hit != "collect" or table.stage in _resolving(rulebook):
+            continue
+        for row in table.rows:
+            first = seen.setdefault(row.id, row.place)
+            if first != row.place:
+                faults.add("collision", f"finding {row.id} is at {first} already", row.place, first)
+            for fault in _finding_faults(rulebook, table, row):
+                faults.add("bad-finding", f'finding "{row.id}": {fault}', row.place, table=table.id)
+
+
+def _finding_faults(rulebook: Rulebook, table: Table, row: Row) -> Iterator[str]:
+    body = row.body
+    if not body:
+        yield "a row of this table needs `finding`"
+        return
+    for name in body:
+        if name not in _FINDING_KEYS:
+            yield f'unknown key "{name}"{did_you_mean(name, _FINDING_KEYS)}'
+    if body.get("severity") not in ("error", "warning", None):
+        yield f"severity {body['severity']} is neither error nor warning"
+    for name in ("text", "suggest", "hint", "docs", "key"):
+        if not isinstance(body.get(name, ""), str):
+            yield f"`{name}` must be text"
+    yield from _key_faults(rulebook, table, str(body.get("key", "")))
+    yield from _placeholder_faults(rulebook, table, body)
+
+
+def _key_faults(rulebook: Rulebook, table: Table, key: str) -> Iterator[str]:
+    settings = rulebook.registry.settings
+    path, listed, field = key.partition("[]")
+    if not key:
+        if table.for_each is None:
+            yield "needs `key`, the setting that it is about"
+    elif path not in settings:
+        yield f"there is no setting {path}{did_you_mean(path, settings)}"
+    elif listed and (path != table.for_each or field.removeprefix(".") not in settings[path].items):
+        yield f"{key} is no field of the list that the table is evaluated for"
+
+
+def _placeholder_faults(rulebook: Rulebook, table: Table, body: Mapping[str, Any]) -> Iterator[str]:
+    if table.for_each == PROBLEMS:  # their placeholders are the facts of each problem
+        return
+    known = {*_ALWAYS_KNOWN, *(column.name for column in table.columns), *rulebook.registry.settings}
+    for part in ("text", "suggest", "hint"):
+        for found in _PLACEHOLDER.finditer(str(body.get(part, ""))):
+            name = found.group(1)
+            if name is not None and name not in known:
+                hint = did_you_mean(name, known)
+                yield f"`{part}` has the placeholder {{{name}}}, which is no input and no setting{hint}"
+
+
+# components and drivers
+
+
+def _check_components(rulebook: Rulebook, faults: Faults) -> None:
+    if GLOBAL_MODE not in rulebook.ruleset.tables:
+        faults.add("unknown-decision", f'there is no table "{GLOBAL_MODE}", which decides the global mode')
+    for component in rulebook.components:
+        for part in ("mode", "driver"):
+            _check_decision(rulebook, component, part, faults)
+        for driver in _drivers_of(rulebook, component):
+            message = f"component {component.id} may be given the driver {driver}, which no row of `drivers` builds"
+            faults.require((component.id, str(driver)) in rulebook.drivers, "no-driver", message, component.place)
+
+
+def _check_decision(rulebook: Rulebook, component: ComponentRow, part: str, faults: Faults) -> None:
+    name = getattr(component, part)
+    tables = rulebook.ruleset.tables
+    if name not in tables:
+        hint = did_you_mean(name, tables)
+        faults.add("unknown-decision", f'component {component.id}: there is no table "{name}"{hint}', component.place)
+        return
+    table = tables[name]
+    decides = len(table.outputs) == 1 and table.stage in _resolving(rulebook)
+    message = f'component {component.id}: table "{name}" must resolve exactly one output, the {part}'
+    faults.require(decides, "unknown-decision", message, component.place, table.place)
+
+
+def _drivers_of(rulebook: Rulebook, component: ComponentRow) -> list[Scalar]:
+    table = rulebook.ruleset.tables.get(component.driver)
+    if table is None or len(table.outputs) != 1:
+        return []
+    output, domain = next(iter(table.outputs.items()))
+    decided: Domain = domain if domain.kind == "finite" else Domain.finite(row.then[output] for row in table.rows)
+    return list(decided.values)
+
+
+def _check_driver(rulebook: Rulebook, row: DriverRow, faults: Faults) -> None:
+    components = {component.id: component for component in rulebook.components}
+    for name in (row.component, *row.needs):
+        message = f"driver {row.id}: there is no component {name}{did_you_mean(name, components)}"
+        faults.require(name in components, "unknown-component", message, row.place)
+    if row.component in components and row.driver not in _drivers_of(rulebook, components[row.component]):
+        message = f"driver {row.id}: no table ever decides the driver {row.driver} for component {row.component}"
+        faults.add("unused-driver", message, row.place)
+    for reason in _driver_faults(rulebook, row):
+        faults.add("bad-driver", f"driver {row.id}: {reason}", row.place)
+
+
+def _driver_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
+    yield from _option_faults(rulebook, row)
+    yield from _timeout_faults(rulebook, row)
+    settings = rulebook.registry.settings
+    for text in (text for item in row.addresses for text in (item if isinstance(item, list) else [item])):
+        for name in _PLACEHOLDER.findall(text):
+            if name and name not in settings:
+                yield f"address {text}: there is no setting {name}{did_you_mean(name, settings)}"
+
+
+def _option_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
+    settings = rulebook.registry.settings
+    for name, source in row.options.items():
+        if isinstance(source, str):
+            kind, ref = "setting", source
+        elif isinstance(source, dict) and len(source) == 1 and set(source) <= {"port", "group", "value"}:
+            kind, ref = next(iter(source.items()))
+        else:
+            yield f"option {name} must be a setting, or one of {{port: ..}}, {{group: ..}}, {{value: ..}}"
+            continue
+        if kind == "setting" and ref not in settings:
+            yield f"option {name}: there is no setting {ref}{did_you_mean(ref, settings)}"
+        if kind == "port" and (ref not in settings or settings[ref].type != "integer"):
+            yield f"option {name}: {ref} is no setting of a whole number"
+        if kind == "group" and ref not in rulebook.registry.groups:
+            yield f"option {name}: there is no group of settings {ref}{did_you_mean(ref, rulebook.registry.groups)}"
+
+
+def _timeout_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
+    timeout = row.timeout
+    if isinstance(timeout, dict):
+        path = timeout.get("setting")
+        setting = rulebook.registry.settings.get(path) if isinstance(path, str) else None
+        if list(timeout) != ["setting"] or setting is None or setting.type != "duration":
+            yield "`timeout` must be a duration, or {setting: ..} of a setting that is one"
+    elif timeout is not None:
+        try:
+            parse_duration(str(timeout))
+        except ValueError as error:
+            yield f"`timeout`: {error}"
+
+
+def _check_needs(rulebook: Rulebook, faults: Faults) -> None:
+    needs = {part.id: set[str]() for part in rulebook.components}
+    for row in rulebook.drivers.values():
+        needs.setdefault(row.component, set()).update(set(row.needs) & set(needs))
+    waiting = dict(needs)
+    while ready := [name for name, others in waiting.items() if not others & set(waiting)]:
+        for name in ready:
+            del waiting[name]
+    if waiting:
+        places = [row.place for row in rulebook.drivers.values() if row.component in waiting and row.needs]
+        parts = "; ".join(f"{name} needs {', '.join(sorted(others))}" for name, others in waiting.items())
+        faults.add("circular-needs", f"components need each other in a circle: {parts}", *places)

@@ -1,0 +1,112 @@
+"""A small graph, and its Mermaid and DOT forms.
+
+What comes in: nodes and edges. What goes out: text. It must not know what the nodes stand for, but for
+the one function that makes a graph of rule tables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from compozy.tables.table import Table
+
+SHAPES = ("box", "round")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node; `label` may have several lines, `shape` is `box` or `round`."""
+
+    id: str
+    label: str
+    shape: str = "box"
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A directed edge between the ids of two nodes."""
+
+    source: str
+    target: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A titled graph; every edge names nodes that exist."""
+
+    title: str
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+
+def table_graph(tables: Iterable[Table], *, inputs: bool = False) -> Graph:
+    """Build the graph of which table reads which; with `inputs` also settings and machine facts."""
+    tables = tuple(tables)
+    nodes = {table.id: Node(table.id, table.id) for table in tables}
+    edges: dict[Edge, None] = {}
+    for table in tables:
+        for column in table.columns:
+            source = column.source
+            if source.kind == "decision" and source.ref in nodes:
+                edges[Edge(source.ref, table.id, source.output or "")] = None
+            elif inputs:
+                ref = f"{source.each}[].{source.ref}" if source.each else source.ref
+                nodes.setdefault(f"{source.kind} {ref}", Node(f"{source.kind} {ref}", ref, "round"))
+                edges[Edge(f"{source.kind} {ref}", table.id, source.view or "")] = None
+    return Graph("Rule tables", tuple(nodes.values()), tuple(edges))
+
+
+def graph_mermaid(graph: Graph) -> str:
+    """Write a graph as a Mermaid flow chart.
+
+    >>> print(graph_mermaid(Graph("t", (Node("a", "A"), Node("b", "B", "round")), (Edge("a", "b", "go"),))))
+    ---
+    title: t
+    ---
+    flowchart LR
+        n0["A"]
+        n1(["B"])
+        n0 -- "go" --> n1
+    """
+    names = {node.id: f"n{number}" for number, node in enumerate(graph.nodes)}
+    lines = ["---", f"title: {graph.title}", "---", "flowchart LR"]
+    for node in graph.nodes:
+        opening, closing = ("([", "])") if node.shape == "round" else ("[", "]")
+        lines.append(f"    {names[node.id]}{opening}{_mermaid_text(node.label)}{closing}")
+    for edge in graph.edges:
+        arrow = f"-- {_mermaid_text(edge.label)} -->" if edge.label else "-->"
+        lines.append(f"    {names[edge.source]} {arrow} {names[edge.target]}")
+    return "\n".join(lines)
+
+
+def _mermaid_text(text: str) -> str:
+    escaped = text.replace("#", "#35;").replace('"', "#quot;").replace("<", "#lt;").replace("\n", "<br/>")
+    return f'"{escaped}"'
+
+
+def graph_dot(graph: Graph) -> str:
+    """Write a graph in the DOT language.
+
+    >>> print(graph_dot(Graph("t", (Node("a", "A"),), (Edge("a", "a"),))))
+    digraph {
+        label="t"; labelloc=t; rankdir=LR; node [fontname="sans-serif"]; edge [fontname="sans-serif"];
+        "a" [label="A", shape=box];
+        "a" -> "a";
+    }
+    """
+    font = 'node [fontname="sans-serif"]; edge [fontname="sans-serif"];'
+    lines = ["digraph {", f"    label={_dot_text(graph.title)}; labelloc=t; rankdir=LR; {font}"]
+    for node in graph.nodes:
+        shape = "box, style=rounded" if node.shape == "round" else "box"
+        lines.append(f"    {_dot_text(node.id)} [label={_dot_text(node.label)}, shape={shape}];")
+    for edge in graph.edges:
+        label = f" [label={_dot_text(edge.label)}]" if edge.label else ""
+        lines.append(f"    {_dot_text(edge.source)} -> {_dot_text(edge.target)}{label};")
+    return "\n".join([*lines, "}"])
+
+
+def _dot_text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,106 @@
+"""Rule packs: blocks that extend tables, and conflicts that name both files."""
+
+from __future__ import annotations
+
+import pytest
+from tests.tables.fakes import named, row, rows, table
+
+from compozy.errors import RuleTableError
+from compozy.tables.read import read_tables
+from compozy.tables.table import Domain, Table
+
+BASE = table(rows(row("one", "mode: x"), row("two", "mode: y"), row("rest", "")), hit="first")
+
+
+def pack(lines: str, more: str = "") -> str:
+    indented = "".join(f"  - {line}\n" for line in lines.splitlines())
+    return f"extends: t\n{more}\n" + (f"rows:\n{indented}" if lines else "")
+
+
+def marked(row_id: str, mark: str, target: str) -> str:
+    return f"{{id: {row_id}, {mark}: {target}, when: {{mode: z}}, then: {{out: b}}, because: why}}"
+
+
+def merged(*packs: str) -> Table:
+    (found,) = read_tables(named(BASE, *packs))
+    return found
+
+
+def problem(*packs: str) -> str:
+    with pytest.raises(RuleTableError) as caught:
+        merged(*packs)
+    return str(caught.value)
+
+
+def test_rows_are_appended() -> None:
+    """A pack's rows follow those of the table, wherever the pack is read."""
+    first = read_tables([("pack.yaml", pack(row("three", "mode: z"))), ("base.yaml", BASE)])
+    assert [found.id for found in first[0].rows] == ["one", "two", "rest", "three"]
+
+
+def test_a_row_takes_the_place_of_the_one_it_replaces() -> None:
+    """A replacing row stands where the replaced one stood, and says so."""
+    found = merged(pack(marked("new", "replaces", "two"))).rows
+    assert [(r.id, r.replaces) for r in found] == [("one", None), ("new", "two"), ("rest", None)]
+
+
+def test_a_row_may_keep_the_name_of_the_one_it_replaces() -> None:
+    """Replacing a row by one of the same id is no duplicate."""
+    assert [r.because for r in merged(pack(marked("two", "replaces", "two"))).rows] == ["why"] * 3
+
+
+def test_a_row_is_put_before_another() -> None:
+    """In a `first` table a pack says in front of which row its own stands."""
+    assert [r.id for r in merged(pack(marked("new", "before", "rest"))).rows] == ["one", "two", "new", "rest"]
+
+
+def test_outputs_are_widened() -> None:
+    """`values` adds to the legal values of a listed output."""
+    found = merged(pack(row("three", "mode: z", "c"), "values: {out: [c, null]}"))
+    assert found.outputs["out"] == Domain("finite", ("a", "b", "c"), True)
+
+
+def test_inputs_are_added() -> None:
+    """A pack may add an input; rows that do not mention it hold for any value of it."""
+    found = merged(pack(row("three", "more: z"), "inputs: {more: {setting: redis.mode}}"))
+    assert [column.name for column in found.columns] == ["mode", "more"]
+
+
+@pytest.mark.parametrize(
+    ("packs", "expected"),
+    [
+        pytest.param(
+            [pack(marked("n", "replaces", "two")), pack(marked("m", "replaces", "two"))],
+            'c.yaml:4:5: row "two" of table "t" is already replaced at b.yaml:4:5',
+            id="replaced-twice",
+        ),
+        pytest.param(
+            [pack(row("n", "")), pack(row("n", ""))],
+            'c.yaml:4:10: row "n" of table "t" already exists at b.yaml:4:5',
+            id="same-row-in-two-packs",
+        ),
+        pytest.param(
+            [pack(row("one", ""))], 'b.yaml:4:10: row "one" of table "t" already exists at a.yaml:6:5', id="same-row"
+        ),
+        pytest.param(
+            [pack(marked("n", "replaces", "tow"))],
+            'names the row "tow", which table "t" does not have; did you mean "two"?',
+            id="replaces-nothing",
+        ),
+        pytest.param([pack(marked("n", "before", "x"))], '`before` names the row "x"', id="before-nothing"),
+        pytest.param(
+            ["extends: tt"], 'b.yaml:1:10: extends the table "tt", which does not exist; did you mean "t"?', id="table"
+        ),
+        pytest.param([BASE], 'b.yaml:1:8: table "t" is already defined at a.yaml:1:8', id="defined-twice"),
+        pytest.param([pack("", "hit: first")], 'unknown key "hit" in a block that extends', id="key"),
+        pytest.param([pack("", "values: {oout: [c]}")], 'has no output "oout"; did you mean "out"?', id="output"),
+        pytest.param([pack("", "values: {out: c}")], "only a listed output can be widened", id="values-scalar"),
+        pytest.param([pack("", "values: [c]")], "`values` must map outputs", id="values-list"),
+        pytest.param(
+            [pack("", "inputs: {mode: {setting: x}}")], 'already has the input "mode" at a.yaml:3:10', id="input"
+        ),
+    ],
+)
+def test_a_conflict_is_named(packs: list[str], expected: str) -> None:
+    """What packs cannot do is named, with both places where two collide."""
+    assert expected in problem(*packs)

@@ -1,0 +1,117 @@
+"""Executions on the real development server: they survive their worker and its server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import peewee
+import pytest
+from tests.workflows.dev_server import connect, dev_server, free_port
+from tests.workflows.polling import until
+
+from compozy.drivers.driver import LoopThread
+from compozy.store import UnavailableError
+from compozy.workflows.definition import Definition, definition_from_json, load_definition
+from compozy.workflows.facade import Workflows, WorkflowSettings
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def flow(*tasks: dict[str, object]) -> Definition:
+    """Return a definition of these tasks."""
+    return definition_from_json({"id": "flow", "tasks": list(tasks)}, "flow")
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Run a development server of its own for the test."""
+    number = free_port()
+    with dev_server(number):
+        yield number
+
+
+def settings(directory: Path, grace_s: float = 5.0) -> WorkflowSettings:
+    """Return settings for a project."""
+    return WorkflowSettings(directory=str(directory), grace_s=grace_s)
+
+
+def test_an_execution_outlives_its_worker(
+    loop: LoopThread, port: int, database: peewee.SqliteDatabase, tmp_path: Path
+) -> None:
+    """A worker that comes later continues where the earlier one stopped, tools are not called again."""
+    (tmp_path / "mod_count.py").write_text(
+        "import pathlib\ndef once():\n    f = pathlib.Path(__file__).with_suffix('.calls')\n"
+        "    f.write_text((f.read_text() if f.exists() else '') + 'x')\n    return f.read_text()\n"
+    )
+    slow = flow(
+        {"id": "call", "type": "basic", "tool": "mod_count:once"},
+        {"id": "after", "type": "aggregate", "sleep": "1s", "output": "{{ tasks.call.output }}"},
+    )
+    client = connect(loop, port)
+    with Workflows(client, database, loop, settings(tmp_path)) as first:
+        name = first.start(slow)
+        until(lambda: loop.call(first.service.state(name), 10)["task"] == "after")
+
+    with Workflows(client, database, loop, settings(tmp_path)) as second:
+        ended = second.wait(name, 20)
+
+    assert ended.status == "completed"
+    assert (tmp_path / "mod_count.calls").read_text() == "x"
+
+
+def test_stopping_lets_a_running_tool_end(
+    loop: LoopThread, port: int, database: peewee.SqliteDatabase, tmp_path: Path
+) -> None:
+    """Within the grace a tool finishes, and its result is kept."""
+    (tmp_path / "mod_slow.py").write_text(
+        "import pathlib, time\ndef work():\n    here = pathlib.Path(__file__)\n"
+        "    here.with_suffix('.began').touch()\n    time.sleep(0.3)\n    return 'done'\n"
+    )
+    client = connect(loop, port)
+    with Workflows(client, database, loop, settings(tmp_path)) as first:
+        name = first.start(flow({"id": "work", "type": "basic", "tool": "mod_slow:work"}))
+        until((tmp_path / "mod_slow.began").exists)
+        (tmp_path / "mod_slow.py").unlink()
+
+    with Workflows(client, database, loop, settings(tmp_path)) as second:
+        assert second.wait(name, 20).status == "completed"
+
+
+def test_stopping_at_once_does_not_wait_for_a_tool(
+    loop: LoopThread, port: int, database: peewee.SqliteDatabase, tmp_path: Path
+) -> None:
+    """Without grace nothing waits, not even for a tool that never ends."""
+    (tmp_path / "mod_hangs.py").write_text(
+        "import pathlib, threading\ndef work():\n"
+        "    pathlib.Path(__file__).with_suffix('.began').touch()\n    threading.Event().wait(3600)\n"
+    )
+    workflows = Workflows(connect(loop, port), database, loop, settings(tmp_path, grace_s=3600.0)).open()
+    workflows.start(flow({"id": "work", "type": "basic", "tool": "mod_hangs:work"}))
+    until((tmp_path / "mod_hangs.began").exists)
+
+    workflows.close(0)
+    workflows.close(0)
+
+
+def test_an_outage_of_temporal_is_told_and_survived(
+    loop: LoopThread, database: peewee.SqliteDatabase, tmp_path: Path
+) -> None:
+    """While the server is away nothing is started; when it is back, the same worker goes on."""
+    number, kept = free_port(), tmp_path / "temporal.db"
+    hello = load_definition(EXAMPLES / "hello-world.yaml")
+    nap = flow({"id": "nap", "type": "aggregate", "sleep": "1s", "output": 1})
+    with dev_server(number, kept):
+        client = connect(loop, number)
+        workflows = Workflows(client, database, loop, settings(tmp_path)).open()
+        name = workflows.start(nap)
+        assert workflows.run(hello).status == "completed"
+
+    with pytest.raises(UnavailableError, match="temporal is not available"):
+        workflows.start(hello, execution_id="refused")
+
+    with dev_server(number, kept):
+        connect(loop, number)
+        assert workflows.wait(name, 30).status == "completed"
+        assert workflows.run(hello, execution_id="refused", timeout_s=30).status == "completed"
+        workflows.close()

@@ -1,0 +1,228 @@
+"""The service around executions: catalogue, idempotence, outages and upkeep of rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import peewee
+import pytest
+from temporalio.service import RPCError
+from tests.workflows.bench import Bench
+
+from compozy.errors import DefinitionError, NotFoundError, UsageError
+from compozy.store import Execution, Store, UnavailableError
+from compozy.store.records import timestamp
+from compozy.workflows.catalogue import definition_json
+from compozy.workflows.definition import definition_from_json
+from compozy.workflows.inputs import InputError
+from compozy.workflows.reconcile import LOST
+from compozy.workflows.service import ConflictError, Service
+
+GREET = """
+id: {id}
+input: {{name: x}}
+tasks: [{{id: t, type: aggregate, output: "{{{{ workflow.input.name }}}}"}}]
+"""
+NAP = definition_from_json(
+    {"id": "nap", "tasks": [{"id": "nap", "type": "aggregate", "sleep": "1000h", "output": 1}]}, "nap"
+)
+
+
+def test_workflows_come_from_the_project(bench: Bench) -> None:
+    """Files in workflows/ and files that the configuration names are listed by id."""
+    bench.write("workflows/b.yaml", GREET.format(id="bbb"))
+    bench.write("more/a.yaml", GREET.format(id="aaa"))
+    workflows = bench.open(worker=False, files=("more/*.yaml",))
+
+    assert [found.id for found in workflows.workflows().definitions] == ["aaa", "bbb"]
+    assert workflows.workflow("bbb").inputs is not None
+
+
+def test_a_broken_file_hides_only_itself(bench: Bench) -> None:
+    """The other workflows are listed, the broken and the missing ones are told beside them."""
+    bench.write("workflows/good.yaml", GREET.format(id="good"))
+    bench.write("workflows/bad.yaml", "id: bad\n")
+    bench.write("workflows/worse.yaml", "id: [\n")
+    bench.write("workflows/same.yaml", GREET.format(id="good"))
+    workflows = bench.open(worker=False, files=("gone.yaml",))
+
+    listing = workflows.workflows()
+
+    assert [found.id for found in listing.definitions] == ["good"]
+    assert sorted(problem.id for problem in listing.problems) == [
+        "file.syntax",
+        "not-found",
+        "workflow.definition",
+        "workflow.definition",
+    ]
+    with pytest.raises(DefinitionError, match="bad.yaml"):
+        workflows.workflow("bad")
+
+
+def test_a_changed_file_is_read_again(bench: Bench) -> None:
+    """A workflow is what its file says now."""
+    path = bench.write("workflows/a.yaml", GREET.format(id="first"))
+    workflows = bench.open(worker=False)
+    workflows.workflow("first")
+
+    path.write_text(GREET.format(id="second-one"), encoding="utf-8")
+
+    assert [found.id for found in workflows.workflows().definitions] == ["second-one"]
+
+
+def test_an_unknown_workflow_names_the_nearest(bench: Bench) -> None:
+    """A typo in an id is answered with the id that was meant."""
+    bench.write("workflows/a.yaml", GREET.format(id="hello-world"))
+
+    with pytest.raises(NotFoundError, match='did you mean "hello-world"'):
+        bench.open(worker=False).start("hello-wrld")
+
+
+def test_what_was_listed_can_be_imported(bench: Bench, tmp_path: Path) -> None:
+    """The JSON of `workflow list` feeds an import; imported workflows run by their id."""
+    bench.write("workflows/a.yaml", GREET.format(id="moved"))
+    workflows = bench.open()
+    exported = json.dumps({"workflows": [definition_json(found) for found in workflows.workflows().definitions]})
+    (bench.directory / "workflows" / "a.yaml").unlink()
+    assert workflows.workflows().definitions == ()
+
+    assert workflows.import_workflows(json.loads(exported)) == ("moved",)
+    assert workflows.import_workflows(json.loads(exported)) == ("moved",)
+
+    assert [definition_json(found) for found in workflows.workflows().definitions] == json.loads(exported)["workflows"]
+    assert workflows.run("moved", {"name": "z"}).status == "completed"
+
+
+def test_an_import_with_one_broken_workflow_takes_none(bench: Bench) -> None:
+    """An import is all or nothing, and tells every problem."""
+    good = {"id": "good", "tasks": [{"id": "t", "type": "aggregate", "output": 1}]}
+    workflows = bench.open(worker=False)
+
+    with pytest.raises(DefinitionError) as caught:
+        workflows.import_workflows({"workflows": [good, {"id": "bad"}, 3]})
+
+    assert [line.split(":")[0] for line in caught.value.problems] == ["workflows[1]", "workflows[2]"]
+    assert workflows.workflows().definitions == ()
+
+
+@pytest.mark.parametrize("exported", [None, [], {"workflows": 3}, {}])
+def test_an_import_of_something_else_says_what_it_wants(bench: Bench, exported: object) -> None:
+    """What is no export is refused with what an export looks like."""
+    with pytest.raises(DefinitionError, match="workflow list --format json"):
+        bench.open(worker=False).import_workflows(exported)
+
+
+def test_starting_twice_with_one_id_is_one_execution(bench: Bench) -> None:
+    """A client that tries again after a lost answer does not double its execution."""
+    workflows = bench.open()
+    first = workflows.run(NAP, execution_id="order-7", timeout_s=0.01)
+
+    assert workflows.start(NAP, execution_id="order-7") == first.id == "order-7"
+    assert [row.id for row in workflows.executions()] == ["order-7"]
+
+
+def test_an_id_of_another_workflow_is_a_conflict(bench: Bench) -> None:
+    """An id names one execution of one workflow."""
+    bench.write("workflows/a.yaml", GREET.format(id="other"))
+    workflows = bench.open()
+    workflows.run("other", execution_id="taken")
+
+    with pytest.raises(ConflictError, match="taken exists and is of another workflow"):
+        workflows.start(NAP, execution_id="taken")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", "x" * 300])
+def test_an_unusable_execution_id_is_refused(bench: Bench, name: str) -> None:
+    """Ids stay usable in paths and shells."""
+    with pytest.raises(UsageError, match="execution id"):
+        bench.open(worker=False).start(NAP, execution_id=name)
+
+
+def test_a_bad_input_starts_nothing(bench: Bench) -> None:
+    """An input that does not fit is refused before anything is recorded."""
+    bench.write("workflows/a.yaml", GREET.format(id="greet"))
+    workflows = bench.open(worker=False)
+
+    with pytest.raises(InputError, match='did you mean "name"'):
+        workflows.start("greet", {"nam": "x"})
+
+    assert workflows.executions() == ()
+
+
+def test_executions_are_filtered_and_limited(bench: Bench) -> None:
+    """The newest come first; workflow and status narrow the list."""
+    bench.write("workflows/a.yaml", GREET.format(id="aaa"))
+    bench.write("workflows/b.yaml", GREET.format(id="bbb"))
+    workflows = bench.open()
+    names = [workflows.run(workflow).id for workflow in ("aaa", "bbb", "aaa")]
+
+    assert [row.id for row in workflows.executions()] == names[::-1]
+    assert [row.id for row in workflows.executions(limit=1)] == names[2:]
+    assert [row.id for row in workflows.executions(workflow="bbb")] == [names[1]]
+    assert workflows.executions(status="failed") == ()
+    with pytest.raises(UsageError, match='unknown status "done"; statuses: running, completed'):
+        workflows.executions(status="done")
+
+
+def test_a_terminated_execution_is_found_out(bench: Bench) -> None:
+    """What ends without its own doing is recorded as Temporal knows it."""
+    workflows = bench.open()
+    name = workflows.start(NAP)
+    bench.call(bench.client.get_workflow_handle(name).terminate("enough"))
+
+    assert workflows.reconcile() == (name,)
+
+    row = workflows.execution(name)
+    assert (row.status, row.output, row.finished) == ("terminated", None, True)
+    assert workflows.reconcile() == ()
+
+
+def test_waiting_finds_out_too(bench: Bench) -> None:
+    """Waiting for a terminated execution ends, with its status."""
+    workflows = bench.open()
+    name = workflows.start(NAP)
+    bench.call(bench.client.get_workflow_handle(name).terminate("enough"))
+
+    assert workflows.wait(name, 20).status == "terminated"
+
+
+def test_an_execution_without_history_is_closed_on_open(bench: Bench, store: Store) -> None:
+    """A row that outlived Temporal's memory does not run for ever."""
+    store.record_started(Execution("lost", "w", "1", "running", {}, timestamp()))
+
+    workflows = bench.open(worker=False)
+    workflows.reconcile()
+
+    row = workflows.execution("lost")
+    assert (row.status, row.error) == ("terminated", LOST)
+
+
+def test_signals_to_ended_executions_are_conflicts(bench: Bench) -> None:
+    """An execution that has ended takes no signals and is not canceled again."""
+    bench.write("workflows/a.yaml", GREET.format(id="greet"))
+    workflows = bench.open()
+    ended = workflows.run("greet")
+
+    with pytest.raises(ConflictError, match="has ended"):
+        workflows.signal(ended.id, "go")
+    assert workflows.cancel(ended.id) == ended
+
+
+def test_signal_names_are_checked(bench: Bench) -> None:
+    """A signal's name stays usable in paths."""
+    with pytest.raises(UsageError, match='signal name "a/b"'):
+        bench.open(worker=False).signal("any", "a/b")
+
+
+def test_nothing_is_started_while_the_database_is_away(bench: Bench, store: Store, tmp_path: Path) -> None:
+    """What could not be listed is not started: the client gets a clear answer and may try again."""
+    away = Store(peewee.SqliteDatabase(str(tmp_path / "no" / "such" / "folder.db")))
+    service = Service(bench.client, away, task_queue=bench.task_queue, directory=str(tmp_path))
+
+    with pytest.raises(UnavailableError, match="database is not available"):
+        bench.call(service.start(NAP, execution_id="never"))
+
+    service.close()
+    with pytest.raises(RPCError, match="not found"):
+        bench.call(bench.client.get_workflow_handle("never").describe())

@@ -1,0 +1,153 @@
+"""Python functions of a project as tools: found, called, and forgotten again."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.workflows.polling import until
+
+from compozy.workflows.tools import ToolFailure, Tools
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Iterator[Tools]:
+    """Return the tools of a project with one module of each kind."""
+    (tmp_path / "mod_plain.py").write_text(
+        "import asyncio, sys, threading\n"
+        "NUMBER = 5\n"
+        "def add(a, b=1):\n    return a + b\n"
+        "async def later(a):\n    await asyncio.sleep(0)\n    return [a]\n"
+        "def fails():\n    raise ValueError('no')\n"
+        "def exits():\n    sys.exit(3)\n"
+        "def stops():\n    raise StopIteration('s')\n"
+        "def strange():\n    return object()\n"
+        "def infinite():\n    return float('inf')\n"
+        "def large():\n    return 'x' * 2_000_000\n"
+        "def where():\n    return threading.current_thread().daemon\n"
+        "def runs_a_loop():\n    return asyncio.run(later(1))\n"
+    )
+    (tmp_path / "mod_broken.py").write_text("import mod_nowhere_at_all\n")
+    (tmp_path / "mod_syntax.py").write_text("def broken(:\n")
+    (tmp_path / "mod_sibling.py").write_text("import mod_plain\ndef add():\n    return mod_plain.add(1)\n")
+    (tmp_path / "json.py").write_text("def mine():\n    return 1\n")
+    package = tmp_path / "mod_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "inner.py").write_text("from mod_package import __name__ as n\ndef name():\n    return n\n")
+    made = Tools(str(tmp_path))
+    yield made
+    made.close()
+
+
+def call(tools: Tools, tool: str, **arguments: Any) -> Any:
+    """Call a tool and wait for it."""
+    return asyncio.run(tools.call(tool, arguments))
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "result"),
+    [
+        pytest.param("mod_plain:add", {"a": 1}, 2, id="function"),
+        pytest.param("mod_plain:later", {"a": 1}, [1], id="coroutine"),
+        pytest.param("mod_plain:runs_a_loop", {}, [1], id="own-loop"),
+        pytest.param("mod_plain:where", {}, True, id="daemon-thread"),
+        pytest.param("mod_sibling:add", {}, 2, id="sibling"),
+        pytest.param("mod_package.inner:name", {}, "mod_package", id="package"),
+    ],
+)
+def test_calling(tools: Tools, tool: str, arguments: dict[str, Any], result: Any) -> None:
+    """Functions and coroutines of the project's modules are called with keyword arguments."""
+    assert call(tools, tool, **arguments) == result
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "kind", "reason", "final"),
+    [
+        pytest.param("mod_plain:fails", {}, "ValueError", "no", False, id="raises"),
+        pytest.param("mod_plain:exits", {}, "SystemExit", "3", False, id="exits"),
+        pytest.param("mod_plain:stops", {}, "StopIteration", "s", False, id="stop-iteration"),
+        pytest.param("mod_plain:nope", {}, "ToolNotFound", 'mod_plain has no function "nope"', True, id="no-function"),
+        pytest.param("mod_plain:NUMBER", {}, "ToolNotFound", "has no function", True, id="not-callable"),
+        pytest.param("mod_nope:add", {}, "ToolNotFound", "there is no module mod_nope in", True, id="no-module"),
+        pytest.param("os:getcwd", {}, "ToolNotFound", "there is no module os in", True, id="outside-the-project"),
+        pytest.param("json:mine", {}, "ToolNameTaken", "rename the project's module", True, id="name-taken"),
+        pytest.param("mod_broken:x", {}, "ToolNotFound", "mod_nowhere_at_all", True, id="broken-import"),
+        pytest.param("mod_syntax:x", {}, "SyntaxError", "invalid syntax", True, id="broken-syntax"),
+        pytest.param("mod_plain:add", {"c": 1}, "ToolArguments", "add(a, b=1) does not take them", True, id="args"),
+        pytest.param("mod_plain:strange", {}, "ToolResult", "not JSON", True, id="no-json"),
+        pytest.param("mod_plain:infinite", {}, "ToolResult", "not JSON", True, id="infinite"),
+        pytest.param("mod_plain:large", {}, "ToolResult", "can be kept", True, id="large"),
+    ],
+)
+def test_failing(tools: Tools, tool: str, arguments: dict[str, Any], kind: str, reason: str, final: bool) -> None:
+    """Whatever goes wrong is one kind of failure, with the name of the error and whether to try again."""
+    with pytest.raises(ToolFailure) as caught:
+        call(tools, tool, **arguments)
+
+    assert (caught.value.kind, caught.value.final) == (kind, final)
+    assert reason in caught.value.reason
+
+
+def test_a_module_that_failed_can_be_repaired(tools: Tools, tmp_path: Path) -> None:
+    """A failed import leaves nothing behind, so that the next attempt reads the file again."""
+    with pytest.raises(ToolFailure):
+        call(tools, "mod_broken:add")
+    (tmp_path / "mod_broken.py").write_text("def add():\n    return 'repaired'\n")
+
+    assert call(tools, "mod_broken:add") == "repaired"
+
+
+def test_closing_forgets_the_project(tmp_path: Path) -> None:
+    """After closing, neither the import path nor the loaded modules know the project."""
+    (tmp_path / "mod_leaves.py").write_text("def f():\n    return 1\n")
+    path, modules = list(sys.path), set(sys.modules)
+    tools = Tools(str(tmp_path))
+    call(tools, "mod_leaves:f")
+
+    tools.close()
+    tools.close()
+
+    assert sys.path == path
+    assert {name for name in set(sys.modules) - modules if name.startswith("mod_")} == set()
+
+
+def test_two_projects_one_after_the_other_may_use_the_same_names(tmp_path: Path) -> None:
+    """Each project gets its own module of a name."""
+    found = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mod_same.py").write_text(f"def f():\n    return {name!r}\n")
+        tools = Tools(str(tmp_path / name))
+        found.append(call(tools, "mod_same:f"))
+        tools.close()
+
+    assert found == ["one", "two"]
+
+
+def test_cancelling_a_call_cancels_an_async_tool(tmp_path: Path) -> None:
+    """The coroutine of the tool gets the cancellation, on its own loop."""
+    began, ended = tmp_path / "began", tmp_path / "ended"
+    (tmp_path / "mod_waits.py").write_text(
+        "import asyncio, pathlib\n"
+        f"async def wait():\n    pathlib.Path({str(began)!r}).touch()\n"
+        "    try:\n        await asyncio.sleep(60)\n"
+        f"    finally:\n        pathlib.Path({str(ended)!r}).touch()\n"
+    )
+    tools = Tools(str(tmp_path))
+
+    async def cancel_it() -> None:
+        calling = asyncio.create_task(tools.call("mod_waits:wait", {}))
+        while not began.exists():
+            await asyncio.sleep(0.01)
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+
+    asyncio.run(cancel_it())
+    until(ended.exists)
+    tools.close()
