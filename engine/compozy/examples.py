@@ -16,6 +16,7 @@ import yaml
 from compozy.configuration import read_sources
 from compozy.document import Place
 from compozy.resolve import Resolved, resolve
+from compozy.rulecheck import EXAMPLE_INPUTS
 from compozy.rulerows import Rulebook
 from compozy.settings.origin import Finding
 from compozy.settings.sources import CONFIG_NAME, Inputs
@@ -23,7 +24,6 @@ from compozy.validate import validate
 
 DOTENV_NAME = ".env"
 KINDS = ("good", "bad")
-INPUTS = ("$environment", "$dotenv", "$flags", "$machine", "$bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Example:
         """The text of `compozy.yaml`; empty when the example needs none."""
         if isinstance(self.given, str):
             return self.given
-        settings = {key: value for key, value in self.given.items() if key not in INPUTS}
+        settings = {key: value for key, value in self.given.items() if key not in EXAMPLE_INPUTS}
         return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else ""
 
     def given_as(self, key: str) -> Any:
@@ -70,7 +70,9 @@ def run_example(rulebook: Rulebook, example: Example, directory: str) -> tuple[F
     try:
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        return validate(_resolved(rulebook, example, directory, str(folder / CONFIG_NAME) if CONFIG_NAME in files else None))
+        return validate(
+            _resolved(rulebook, example, directory, str(folder / CONFIG_NAME) if CONFIG_NAME in files else None)
+        )
     finally:
         for name in files:
             (folder / name).unlink(missing_ok=True)

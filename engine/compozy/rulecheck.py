@@ -7,7 +7,7 @@ one, a witness. It looks at data only; what needs imports or a trial run is for 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from compozy.document import Place, Scalar
@@ -50,9 +50,20 @@ KINDS: Mapping[str, str] = {
 }
 PROVISION = "provision"
 GLOBAL_MODE = "mode"
+EXAMPLE_INPUTS: Mapping[str, Callable[[Any], bool]] = {
+    "$environment": lambda given: _is_texts(given),
+    "$flags": lambda given: _is_texts(given),
+    "$machine": lambda given: _is_texts(given),
+    "$dotenv": lambda given: isinstance(given, str),
+    "$bytes": lambda given: isinstance(given, str) and re.fullmatch(r"(?:[0-9a-fA-F]{2})*", given) is not None,
+}
 _FINDING_KEYS = ("severity", "key", "text", "suggest", "hint", "docs", "good", "bad")
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([\w.\[\]-]+)\}")
 _ALWAYS_KNOWN = ("key", "values", "suggestion")
+
+
+def _is_texts(given: Any) -> bool:
+    return isinstance(given, dict) and all(isinstance(value, str) for value in given.values())
 
 
 def rule_reports(rulebook: Rulebook) -> list[Report]:
@@ -208,6 +219,8 @@ def _finding_faults(rulebook: Rulebook, table: Table, row: Row) -> Iterator[str]
             yield f"`{name}` must be text"
     yield from _key_faults(rulebook, table, str(body.get("key", "")))
     yield from _placeholder_faults(rulebook, table, body)
+    for kind in ("good", "bad"):
+        yield from (f"`{kind}`: {fault}" for fault in _example_faults(rulebook, body.get(kind, "")))
 
 
 def _key_faults(rulebook: Rulebook, table: Table, key: str) -> Iterator[str]:
@@ -232,6 +245,23 @@ def _placeholder_faults(rulebook: Rulebook, table: Table, body: Mapping[str, Any
             if name is not None and name not in known:
                 hint = did_you_mean(name, known)
                 yield f"`{part}` has the placeholder {{{name}}}, which is no input and no setting{hint}"
+
+
+def _example_faults(rulebook: Rulebook, given: Any) -> Iterator[str]:
+    if not isinstance(given, str | dict):
+        yield "an example is a configuration, or the text of one"
+    if not isinstance(given, dict):
+        return
+    for name in (name for name in given if name.startswith("$")):
+        if name not in EXAMPLE_INPUTS:
+            yield f'unknown input "{name}"{did_you_mean(name, EXAMPLE_INPUTS)}'
+        elif not EXAMPLE_INPUTS[name](given[name]):
+            yield f"`{name}` does not have the shape of that input"
+    machine = given.get("$machine")
+    for fact, value in machine.items() if isinstance(machine, dict) else ():
+        known = rulebook.registry.facts.get(fact)
+        if known is None or value not in known.values:
+            yield f"the machine has no fact {fact}: {value}"
 
 
 # components and drivers

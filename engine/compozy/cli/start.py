@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from compozy.cli.logs import LEVELS, log_to_stderr
 from compozy.cli.options import configuration_options, format_option, read_configuration, texts_of
 from compozy.cli.output import print_findings, styled
 from compozy.lifecycle import Lifecycle
@@ -52,11 +53,14 @@ class Signals:
 @click.option(
     "--timeout", default="60s", metavar="DURATION", show_default=True, help="How long the start may take."
 )
-def command(format_: str, timeout: str, strict: bool, **options: Any) -> int:
+@click.option(
+    "--log-level", type=click.Choice(LEVELS), default="warning", show_default=True, help="From which level to log."
+)
+def command(format_: str, timeout: str, log_level: str, strict: bool, **options: Any) -> int:
     """Provision the mode and run the HTTP interface and the workers until a signal comes."""
     began = time.perf_counter()
     signals = Signals()
-    lifecycle = prepared(options, strict)
+    lifecycle = prepared(options, strict, log_level)
     stack = Stack(lifecycle, notice=say, timeout_s=seconds(timeout))
     try:
         stack.open(serve=True)
@@ -70,8 +74,8 @@ def command(format_: str, timeout: str, strict: bool, **options: Any) -> int:
     return 0
 
 
-def prepared(options: dict[str, Any], strict: bool) -> Lifecycle:
-    """Return the lifecycle in the state `validated`; warnings go to stderr.
+def prepared(options: dict[str, Any], strict: bool, log_level: str = "warning") -> Lifecycle:
+    """Return the lifecycle in the state `validated`; warnings and log lines go to stderr.
 
     Raises:
         ConfigurationError: a finding stops.
@@ -80,6 +84,7 @@ def prepared(options: dict[str, Any], strict: bool) -> Lifecycle:
     lifecycle = Lifecycle(configuration, strict=strict)
     lifecycle.resolve()
     lifecycle.validate()
+    log_to_stderr(log_level, lifecycle.resolved.redactor())
     print_findings(lifecycle.findings, texts_of(configuration))
     return lifecycle
 

@@ -103,7 +103,7 @@ class Child:
 
     def _line(self, text: str) -> None:
         level = self.command.level(text) if self.command.level else logging.INFO
-        log.log(level, "child.log", extra={"child": self.command.name, "line": text})
+        log.log(level, "child.log %s: %s", self.command.name, text, extra={"child": self.command.name, "line": text})
 
     def _ended(self, process: Process) -> None:
         """Take note of an end; runs in the thread that followed the process."""

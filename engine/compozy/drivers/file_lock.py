@@ -20,6 +20,11 @@ class FileLock:
         self.path = path
         self._descriptor: int | None = None
 
+    @property
+    def held(self) -> bool:
+        """Tell whether the lock is ours."""
+        return self._descriptor is not None
+
     def acquire(self, what: str) -> None:
         """Take the lock; `what` is what it protects, for the error.
 

@@ -15,7 +15,6 @@ and exists on Linux only.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import selectors
 import shutil
@@ -28,6 +27,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import IO
 
 from compozy.errors import DriverError
 
@@ -195,12 +195,12 @@ def _spawn(command: Command, guard: socket.socket) -> subprocess.Popen[bytes]:
         )  # fmt: skip
 
 
-def _input(text: str) -> io.FileIO:
+def _input(text: str) -> IO[bytes]:
     """Return the read end of a pipe that holds `text` and then ends."""
     read_end, write_end = os.pipe()
     with os.fdopen(write_end, "wb", buffering=0) as stream:
         stream.write(text.encode())
-    return os.fdopen(read_end, "rb", buffering=0)
+    return os.fdopen(read_end, "rb")
 
 
 def environment() -> dict[str, str]:

@@ -233,8 +233,8 @@ class _Reader:
             self._problems.add(row.place, f'row "{row.id}" needs `then`')
         given = node.value["then"].value if "then" in node.value else self._outputs
         for name in self._outputs:
-            # A value that is given but not legal has been reported already.
-            holds = isinstance(given, dict) and name in given
+            # What is given but not legal has been reported already.
+            holds = name in given if isinstance(given, dict) else True
             self._problems.require(holds, row.place, f'row "{row.id}" gives no value for output "{name}"')
         self._problems.require(row.because, row.place, f'row "{row.id}" needs `because`: say why in one sentence')
 

@@ -29,6 +29,7 @@ from compozy.workflows.reconcile import Reconciler
 from compozy.workflows.temporal import ask
 
 READERS = 4
+WAIT_PATIENCE_S = 5.0
 EXECUTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}\Z")
 SIGNAL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
 
@@ -265,7 +266,8 @@ class Service:
 
     async def _ended(self, execution_id: str) -> None:
         try:
-            await ask(self._client, self._client.get_workflow_handle(execution_id).result(), execution_id)
+            ending = self._client.get_workflow_handle(execution_id).result()
+            await ask(self._client, ending, execution_id, WAIT_PATIENCE_S)
         except (WorkflowFailureError, NotFoundError):
             return
 

@@ -49,8 +49,12 @@ def temporal_errors(execution_id: str) -> Iterator[None]:
         raise UnavailableError("temporal", _REASONS.get(error.status, error.message)) from error
 
 
-async def ask(client: Client, call: Coroutine[Any, Any, Result], about: str) -> Result:
+async def ask(
+    client: Client, call: Coroutine[Any, Any, Result], about: str, patience_s: float = PATIENCE_S
+) -> Result:
     """Return the answer to one call that is about the execution `about`, however long a busy server takes.
+
+    Each `patience_s` without an answer the server is asked whether it is there at all.
 
     Raises:
         NotFoundError: Temporal does not know it, or it is closed.
@@ -60,7 +64,7 @@ async def ask(client: Client, call: Coroutine[Any, Any, Result], about: str) -> 
     asking = asyncio.ensure_future(call)
     try:
         while True:
-            answered, _ = await asyncio.wait([asking], timeout=PATIENCE_S)
+            answered, _ = await asyncio.wait([asking], timeout=patience_s)
             with temporal_errors(about):
                 if answered:
                     return asking.result()

@@ -1,0 +1,97 @@
+"""The directory in which one project keeps its data: one owner at a time, and a version stamp.
+
+What comes in: its path. What goes out: a locked directory of mode 0700 whose layout this version understands:
+
+    lock            process id of the owner, for as long as it runs
+    version         {"layout": 1, "compozy": "0.1.0"}
+    compozy.db      the database
+    temporal.db     the embedded Temporal
+    redis/          the embedded Redis
+
+Nothing here looks into the data.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from compozy import __version__
+from compozy.drivers.file_lock import FileLock
+from compozy.errors import DriverError, StateDirectoryError
+
+LAYOUT = 1
+
+
+class StateDirectory:
+    """One project's state directory, locked between `acquire` and `release`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._lock = FileLock(f"{path}/lock")
+        self._created = False
+
+    def acquire(self) -> None:
+        """Create the directory where it is missing, lock it and check its layout.
+
+        Raises:
+            StateDirectoryError: another process uses it, or a newer Compozy wrote it.
+            DriverError: it cannot be created or written.
+        """
+        self._created = _create(self.path)
+        try:
+            self._lock.acquire(f"the state directory {self.path}")
+            self._check_layout()
+        except BaseException:
+            self.release(discard=True)
+            raise
+
+    def release(self, *, discard: bool = False) -> None:
+        """Let go of the directory; idempotent.
+
+        `discard` removes a directory that `acquire` created: the start that made it has failed, and nothing in
+        it was ever confirmed to anybody.
+        """
+        discard = discard and self._created and self._lock.held
+        if discard:
+            self._created = False
+            shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.release()
+
+    def _check_layout(self) -> None:
+        stamp = Path(self.path, "version")
+        try:
+            layout = json.loads(stamp.read_text(encoding="utf-8"))["layout"]
+        except FileNotFoundError:
+            self._stamp(stamp)
+            return
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StateDirectoryError(
+                f"{stamp} cannot be read", hint=f'restore a backup, or write {{"layout": {LAYOUT}}} into it'
+            ) from error
+        if not isinstance(layout, int) or layout > LAYOUT:
+            raise StateDirectoryError(
+                f"{self.path} was written by a newer Compozy (layout {layout}; this one knows up to {LAYOUT})",
+                hint="upgrade Compozy, or use another directory",
+            )
+
+    def _stamp(self, stamp: Path) -> None:
+        partial = stamp.with_suffix(".partial")
+        try:
+            partial.write_text(json.dumps({"layout": LAYOUT, "compozy": __version__}) + "\n", encoding="utf-8")
+            partial.replace(stamp)
+        except OSError as error:
+            raise DriverError(f"{stamp} cannot be written: {error.strerror}", hint="check the permissions") from error
+
+
+def _create(path: str) -> bool:
+    """Create the directory; tell whether it was missing."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise DriverError(f"{path} cannot be created: {error.strerror}", hint="check the permissions") from error
+    return True

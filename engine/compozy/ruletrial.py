@@ -1,0 +1,87 @@
+"""Try rules out: import what they name, run their examples, look for the pages they point to.
+
+What comes in: a `Rulebook` that `rulecheck` found in order. What goes out: reports. This is what
+`compozy rules check` does beyond the verification at every start; it imports drivers, but starts none.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from compozy.document import Place
+from compozy.errors import RuleTableError
+from compozy.examples import Example, examples_of, run_example
+from compozy.reference import load_reference
+from compozy.rulerows import DriverRow, Rulebook
+from compozy.settings.faults import Faults
+from compozy.tables.problems import did_you_mean
+from compozy.tables.report import Report
+
+
+def trial_reports(rulebook: Rulebook, docs: Path | None = None) -> list[Report]:
+    """Return what does not work when it is tried; with `docs`, a folder, also the pages that do not exist."""
+    faults = Faults()
+    for driver in rulebook.drivers.values():
+        _try_factory(driver, faults)
+    for fact in rulebook.registry.facts.values():
+        _loaded(f"machine fact {fact.name}", fact.probe, fact.place, faults)
+    with TemporaryDirectory(prefix="compozy-rules-") as directory:
+        reports = [report for example in examples_of(rulebook) for report in _tried(rulebook, example, directory)]
+    return [*faults.reports, *reports, *(_missing_pages(rulebook, docs) if docs else ())]
+
+
+def _try_factory(driver: DriverRow, faults: Faults) -> None:
+    factory = _loaded(f"driver {driver.id}", driver.factory, driver.place, faults)
+    if factory is None:
+        return
+    try:
+        inspect.signature(factory).bind(**dict.fromkeys(driver.options))
+    except (TypeError, ValueError) as error:
+        message = f"driver {driver.id}: {driver.factory} does not take its options: {error}"
+        faults.add("unloadable", message, driver.place)
+
+
+def _loaded(what: str, reference: str, place: Place, faults: Faults) -> object | None:
+    try:
+        found: object = load_reference(reference)
+    except RuleTableError as error:
+        faults.add("unloadable", f"{what}: {error.message}", place)
+        return None
+    faults.require(callable(found), "unloadable", f"{what}: {reference} cannot be called", place)
+    return found if callable(found) else None
+
+
+def _tried(rulebook: Rulebook, example: Example, directory: str) -> Iterator[Report]:
+    found = sorted({finding.id for finding in run_example(rulebook, example, directory)})
+    if (example.id in found) == (example.kind == "bad"):
+        return
+    shown = "does not show it" if example.kind == "bad" else "shows it"
+    gives = f"it gives {', '.join(found)}" if found else "it gives no finding"
+    message = f'finding "{example.id}": its {example.kind} example {shown}; {gives}'
+    yield Report("bad-example", message, "", (example.place,), example.text.rstrip() or None)
+
+
+def _missing_pages(rulebook: Rulebook, docs: Path) -> Iterator[Report]:
+    rows = [row for table in rulebook.ruleset.tables.values() for row in table.rows if row.body.get("docs")]
+    for row in rows:
+        page, _, heading = str(row.body["docs"]).partition("#")
+        file = docs / page
+        if not file.is_file():
+            yield Report("no-page", f'finding "{row.id}": there is no page docs/{page}', "", (row.place,))
+        elif heading and heading not in (known := headings(file.read_text(encoding="utf-8"))):
+            message = f'finding "{row.id}": docs/{page} has no heading #{heading}{did_you_mean(heading, known)}'
+            yield Report("no-page", message, "", (row.place,))
+
+
+def headings(text: str) -> list[str]:
+    """Return the anchors of a Markdown page, as GitHub makes them.
+
+    >>> headings("# Modes and more\\n## `memory`, the default\\n")
+    ['modes-and-more', 'memory-the-default']
+    """
+    titles = re.findall(r"^#+ +(.+?) *$", text, re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]

@@ -1,0 +1,260 @@
+"""Verification: each kind of report, with places, witness and proposal."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from tests.tables.fakes import FakeCatalogue, named, reports, row, rows, table, verified
+
+from compozy.tables.decide import compile_leniently
+from compozy.tables.read import read_tables
+from compozy.tables.verify import KINDS, VerificationCache, verify
+
+MODES = """
+table: mode
+hit: unique
+inputs: {mode: {setting: mode}}
+outputs: {mode: [memory, persistent]}
+rows:
+  - {id: memory, when: {mode: {not: persistent}}, then: {mode: memory}, because: x}
+  - {id: kept, when: {mode: persistent}, then: {mode: persistent}, because: x}
+"""
+COMPLETE = table(rows(row("x", "mode: x"), row("rest", "mode: {not: x}", "b")))
+FINDING = "{id: r, finding: {severity: error, text: t, good: {}, bad: {mode: x}}}"
+
+
+def lines(*texts: str, kind: str) -> list[str]:
+    return [f"{report.places[0]}: {report.message}" for report in reports(*texts, kind=kind)]
+
+
+def test_complete_tables_are_valid() -> None:
+    """Nothing is reported on tables without fault, and everything is counted."""
+    verification = verified(MODES, COMPLETE)
+    assert (verification.valid, verification.reports, verification.tables, verification.rows) == (True, (), 2, 4)
+
+
+# gaps
+
+
+def test_a_gap_is_described_witnessed_and_mended() -> None:
+    """A gap names its region, settings that show it, and a row that closes it."""
+    lines = rows(row("a", "mode: memory"), row("b", "mode: {not: memory}, engine: [auto, valkey]", "b"))
+    (gap,) = reports(table(lines, "mode: {setting: mode}, engine: {setting: redis.engine}"), kind="gap")
+    assert gap.message == 'table "t" has no row for mode: not memory, engine: fakeredis'
+    assert gap.witness == "redis:\n  engine: fakeredis"
+    assert yaml.safe_load(gap.proposal or "") == [
+        {
+            "id": "new-1",
+            "when": {"mode": {"not": "memory"}, "engine": "fakeredis"},
+            "then": {"out": "a"},
+            "because": "as in the nearest row a; say why, or decide otherwise",
+        }
+    ]
+
+
+def test_neighbouring_gaps_are_joined() -> None:
+    """Gaps that differ in one column only are one region."""
+    lines = row("a", "engine: auto, x: {above: 1, at_most: 5}")
+    inputs = "engine: {setting: redis.engine}, x: {setting: load}"
+    gaps = [report.message.split("for ")[1] for report in reports(table(lines, inputs), kind="gap")]
+    assert sorted(gaps) == ["engine: auto, x: <= 1 or > 5 or unset", "engine: valkey or fakeredis"]
+
+
+def test_an_integer_domain_has_no_gap_between_neighbours() -> None:
+    """Between two neighbouring integers there is nothing that a row would have to match."""
+    lines = rows(row("a", "x: {below: 5}"), row("b", "x: {above: 4}", "b"))
+    assert reports(table(lines, "x: {setting: server.port}"), kind="gap") == []
+
+
+def test_a_gap_outside_the_domain_is_none() -> None:
+    """Numbers that a setting cannot have need no row."""
+    lines = rows(row("a", "x: {at_least: 0}"), row("b", "x: {above: 65535}", "b"))
+    assert reports(table(lines, "x: {setting: server.port}"), kind="gap") == []
+
+
+def test_a_gap_behind_other_tables_is_none() -> None:
+    """Combinations that the feeding tables never bring about need no row."""
+    other = MODES.replace("table: mode", "table: other")
+    lines = rows(row("a", "x: memory, y: memory"), row("b", "x: persistent, y: persistent", "b"))
+    assert verified(MODES, other, table(lines, "x: {decision: mode}, y: {decision: other}")).valid
+
+
+def test_machine_facts_and_views_are_comments_of_a_witness() -> None:
+    """What cannot be pasted as a setting stands in comment lines."""
+    lines = row("a", "x: found, y: default, z: a")
+    inputs = "x: {machine: binary}, y: {setting: server.port, view: origin}, z: {setting: redis.mode}"
+    witnesses = [report.witness for report in reports(table(lines, inputs), kind="gap")]
+    assert "# machine: binary = missing" in witnesses
+    assert "# view: origin of server.port = file\n# machine: binary = found" in {
+        "\n".join(reversed((witness or "").splitlines())) for witness in witnesses
+    }
+
+
+def test_a_witness_of_an_item_is_a_list() -> None:
+    """A table for each element of a list is witnessed by a list of one element."""
+    text = table(row("a", "x: [a, unset]"), "x: {item: provider}").replace("hit:", "for_each: dbs.list\nhit:")
+    (gap,) = reports(text, kind="gap")
+    assert gap.witness == "dbs:\n  list:\n  - provider: other"
+
+
+def test_listing_is_capped_and_counted() -> None:
+    """No more than the limit are listed; each report says of how many."""
+    lines = rows(*(row(f"r{n}", f"x: {2 * n}, y: {n % 2}") for n in range(6)))
+    gaps = reports(table(lines, "x: {setting: server.port}, y: {setting: load}"), kind="gap", limit=2)
+    assert len(gaps) == 2
+    assert gaps[0].extent == gaps[1].extent
+    assert gaps[0].extent.startswith("first 2 of ")
+
+
+def test_a_proposed_id_is_free() -> None:
+    """A proposed row does not take the id of an existing one."""
+    (gap,) = reports(table(row("new-1", "mode: a")), kind="gap")
+    assert yaml.safe_load(gap.proposal or "")[0]["id"] == "new-2"
+
+
+@pytest.mark.parametrize(("outputs", "value"), [("[null, 5]", 5), ("text", ""), ("number", 0), ("boolean", False)])
+def test_a_table_without_rows_is_a_gap(outputs: str, value: object) -> None:
+    """With no row to go by, the proposal takes a legal value."""
+    text = f"table: t\nhit: first\noutputs: {{out: {outputs}}}"
+    (gap,) = reports(text, kind="gap")
+    assert gap.message == 'table "t" has no row for any input'
+    assert yaml.safe_load(gap.proposal or "")[0]["then"] == {"out": value}
+
+
+# pairs of rows
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind"),
+    [
+        pytest.param(row("a", "mode: [x, y]"), row("b", "mode: [y, z]", "b"), "conflict", id="conflict"),
+        pytest.param(row("a", "mode: [x, y]"), row("b", "mode: [y, z]"), "overlap", id="overlap"),
+        pytest.param(row("a", "mode: [x, y]"), row("b", "mode: [y, x]"), "duplicate", id="duplicate"),
+        pytest.param(row("a", "mode: [x, y]"), row("b", "mode: y"), "subsumed", id="subsumed"),
+    ],
+)
+def test_meeting_rows_are_reported_with_both_places(first: str, second: str, kind: str) -> None:
+    """Two rows that match together are reported by what they decide, with both places and a witness."""
+    (report,) = reports(table(rows(first, second)), kind=kind)
+    assert [str(place) for place in report.places] == ["a.yaml:6:10", "a.yaml:7:10"]
+    assert report.witness in ("mode: x", "mode: y")
+
+
+def test_a_conflict_names_both_files() -> None:
+    """Rows of different packs that contradict each other are named with both files."""
+    pack = "extends: t\nrows:\n  - " + row("new", "mode: [x, y]")
+    assert [
+        place.file
+        for report in reports(COMPLETE, pack, kind="conflict")[:1]
+        for place in sorted(report.places)
+    ] == ["a.yaml", "b.yaml"]  # fmt: skip
+
+
+def test_rows_meet_nowhere_behind_other_tables() -> None:
+    """Rows that could only match together where no settings lead are no conflict."""
+    other = MODES.replace("table: mode", "table: other")
+    lines = rows(row("a", "x: memory"), row("b", "y: persistent", "b"))
+    assert verified(MODES, other, table(lines, "x: {decision: mode}, y: {decision: other}")).valid
+
+
+def test_a_repeated_finding_is_subsumed() -> None:
+    """In a `collect` table a row within another one is reported only where both say the same."""
+    same = rows(row("a", "mode: [x, y]"), row("b", "mode: x"), row("c", "mode: x", "b"))
+    (report,) = reports(table(same, hit="collect"), kind="subsumed")
+    assert report.message == 'table "t": row "b" lies within row "a", which decides the same; remove it'
+
+
+# rows that never decide
+
+
+def test_a_row_hidden_by_one_row_names_it() -> None:
+    """A row within an earlier one never decides in a `first` table."""
+    lines = rows(row("x", "mode: x"), row("wide", "mode: {not: x}"), row("y", "mode: y", "b"))
+    assert lines_of(lines) == ['row "y" never decides: before it, "wide" takes all that it matches']
+
+
+def test_a_row_hidden_by_several_rows_names_those_that_suffice() -> None:
+    """A row that only the union of earlier ones hides names them, and no others."""
+    lines = rows(
+        row("far", "mode: z"), row("x", "mode: x"), row("rest", "mode: {not: [x, y]}"), row("masked", "mode: {not: y}")
+    )
+    assert lines_of(lines) == ['row "masked" never decides: before it, "x", "rest" together take all that it matches']
+
+
+def lines_of(text: str) -> list[str]:
+    found = reports(table(text, hit="first"), kind="masked")
+    return [report.message.removeprefix('table "t": ') for report in found]
+
+
+def test_a_cell_that_nothing_satisfies_is_a_contradiction() -> None:
+    """A cell that excludes its whole domain is named with its own place."""
+    text = table(row("r", "x: {not: [auto, valkey, fakeredis]}"), "x: {setting: redis.engine}", "collect")
+    assert lines(text, kind="contradiction") == [
+        'a.yaml:6:25: table "t": row "r": no value of input "x" satisfies not auto nor valkey nor fakeredis'
+    ]
+
+
+def test_a_row_that_no_settings_reach_is_unreachable() -> None:
+    """A row that waits for a decision that never comes is named with what it waits for."""
+    never = MODES.replace("[memory, persistent]}", "[memory, persistent, distributed]}")
+    text = table(rows(row("r", "x: distributed"), row("s", "x: {not: distributed}", "b")), "x: {decision: mode}")
+    assert lines(never, text, kind="unreachable") == [
+        'b.yaml:6:10: table "t": no settings reach row "r": the tables that feed it never give x: distributed'
+    ]
+
+
+def test_an_unknown_value_is_reported_once() -> None:
+    """A cell whose only value is unknown is not reported as a contradiction too."""
+    text = table(row("r", "x: vlakey"), "x: {setting: redis.engine}", "collect")
+    kinds = [report.kind for report in verified(text).reports]
+    assert kinds == ["unknown-value", "unproduced"]
+
+
+# outputs, findings, names
+
+
+def test_an_output_value_that_nothing_gives_is_reported() -> None:
+    """Values that no row gives, or only rows that never decide, are named."""
+    text = table(rows(row("all", ""), row("masked", "mode: x", "b")), hit="first", outputs="[a, b, null]")
+    assert lines(text, kind="unproduced") == [
+        'a.yaml:1:8: table "t": no row that can decide gives output "out" the value b, null'
+    ]
+
+
+def test_a_value_of_a_masked_row_does_not_feed_other_tables() -> None:
+    """What only a masked row would give counts as never given."""
+    feeder = table(rows(row("all", ""), row("masked", "mode: x", "b")), hit="first")
+    reader = table(rows(row("a", "x: a"), row("b", "x: b", "b")), "x: {decision: t}").replace("table: t", "table: u")
+    assert [report.table for report in reports(feeder, reader, kind="unreachable")] == ["u"]
+
+
+@pytest.mark.parametrize("missing", ["severity", "text", "good", "bad"])
+def test_a_finding_without_example_is_reported(missing: str) -> None:
+    """A finding needs its severity, its text, a good and a bad example."""
+    text = f"table: t\nhit: collect\nrows:\n  - {FINDING.replace(missing, 'x-' + missing)}"
+    assert lines(text, kind="incomplete-finding") == [
+        f'a.yaml:4:10: table "t": the finding of row "r" has no {missing}'
+    ]
+
+
+def test_faults_of_linking_are_reported_with_the_rest() -> None:
+    """Unknown names and circles do not hide what else is wrong."""
+    circle = table(row("r", ""), "x: {decision: u}, y: {setting: nope}").replace("table: t", "table: c")
+    other = table(row("r", "x: zz"), "x: {decision: c}, y: {decision: nowhere}").replace("table: t", "table: u")
+    gap = table(row("r", "mode: x"))
+    kinds = {report.kind for report in verified(circle, other, gap).reports}
+    assert {"cycle", "unknown-input", "unknown-decision", "unknown-value", "gap"} <= kinds <= set(KINDS)
+
+
+# cache
+
+
+def test_the_same_content_is_verified_once() -> None:
+    """With a cache, reading the same files again gives the very same verification."""
+    cache = VerificationCache()
+    first, again, changed = (
+        verify(compile_leniently(read_tables(named(text)), FakeCatalogue()), cache)
+        for text in (COMPLETE, COMPLETE, COMPLETE + "# one more line\n" + "about: x\n")
+    )
+    assert first is again
+    assert first is not changed
