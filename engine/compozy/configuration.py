@@ -89,7 +89,7 @@ def load_configuration(
     )  # fmt: skip
     always = (*installed_packs(), *(os.path.abspath(pack) for pack in packs))
     configuration = read_sources(inputs, load_rulebook(always))
-    named = pack_directories(_named_packs(configuration), inputs.directory)
+    named = named_packs(configuration)
     return read_sources(inputs, load_rulebook((*always, *named))) if named else configuration
 
 
@@ -104,9 +104,11 @@ def read_sources(inputs: Inputs, rulebook: Rulebook) -> Configuration:
     return Configuration(inputs, layers, candidates, problems, rulebook)
 
 
-def _named_packs(configuration: Configuration) -> list[str]:
+def named_packs(configuration: Configuration) -> tuple[str, ...]:
+    """Return the absolute directories of the rule packs that the setting `rules` names."""
     candidates = configuration.candidates.get("rules", ())
-    return [str(item) for item in candidates[0].value] if candidates else []
+    names = [str(item) for item in candidates[0].value] if candidates else []
+    return pack_directories(names, configuration.directory)
 
 
 @lru_cache(maxsize=1)

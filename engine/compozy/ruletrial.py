@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from compozy.document import Place
 from compozy.errors import RuleTableError
@@ -45,9 +46,9 @@ def _try_factory(driver: DriverRow, faults: Faults) -> None:
         faults.add("unloadable", message, driver.place)
 
 
-def _loaded(what: str, reference: str, place: Place, faults: Faults) -> object | None:
+def _loaded(what: str, reference: str, place: Place, faults: Faults) -> Callable[..., Any] | None:
     try:
-        found: object = load_reference(reference)
+        found: Any = load_reference(reference)
     except RuleTableError as error:
         faults.add("unloadable", f"{what}: {error.message}", place)
         return None

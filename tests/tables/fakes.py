@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from compozy.tables.decide import RuleSet, compile_leniently, compile_tables
 from compozy.tables.read import read_tables
 from compozy.tables.report import Report, Verification
-from compozy.tables.table import Domain, Scalar, Source, Table
+from compozy.tables.table import Domain, Source, Table
 from compozy.tables.verify import verify
 
 DOMAINS: Mapping[str, Domain] = {
@@ -64,6 +64,3 @@ def row(row_id: str, when: str, out: str = "a") -> str:
 
 def rows(*lines: str) -> str:
     return "\n".join(lines)
-
-
-Values = Mapping[str, Scalar]

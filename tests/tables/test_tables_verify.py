@@ -190,7 +190,7 @@ def test_a_cell_that_nothing_satisfies_is_a_contradiction() -> None:
     """A cell that excludes its whole domain is named with its own place."""
     text = table(row("r", "x: {not: [auto, valkey, fakeredis]}"), "x: {setting: redis.engine}", "collect")
     assert lines(text, kind="contradiction") == [
-        'a.yaml:6:25: table "t": row "r": no value of input "x" satisfies not auto nor valkey nor fakeredis'
+        'a.yaml:6:23: table "t": row "r": no value of input "x" satisfies not auto nor valkey nor fakeredis'
     ]
 
 

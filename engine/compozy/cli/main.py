@@ -31,6 +31,7 @@ COMMANDS = {
     ),
     "restore": ("compozy.cli.restore", "Put a backup back."),
     "config": ("compozy.cli.config", "Show, validate and explain the configuration."),
+    "rules": ("compozy.cli.rules", "List, show, verify and draw the rule tables."),
 }
 
 

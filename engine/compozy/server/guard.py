@@ -33,6 +33,35 @@ class Traffic:
         self.seconds = 0.0
 
 
+class _Count:
+    """One request on its way: counted when its answer begins, or as a bug when it ends without one."""
+
+    def __init__(self, traffic: Traffic, scope: Scope, send: Send) -> None:
+        self._traffic = traffic
+        self._scope = scope
+        self._send = send
+        self._began = time.perf_counter()
+        self._open = True
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on."""
+        if message["type"] == "http.response.start":
+            self._note(message["status"])
+        await self._send(message)
+
+    def close(self) -> None:
+        """Count a request that was not answered: the server does it with 500."""
+        if self._open:
+            self._note(HTTPStatus.INTERNAL_SERVER_ERROR.value)
+
+    def _note(self, status: int) -> None:
+        self._open = False
+        self._traffic.answers[status] += 1
+        self._traffic.seconds += time.perf_counter() - self._began
+        facts = {"method": self._scope["method"], "path": self._scope["path"], "status": status}
+        log.debug("http.request", extra=facts)
+
+
 class Guard:
     """ASGI middleware in front of the application."""
 
@@ -47,18 +76,11 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
-        began = time.perf_counter()
-
-        async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._traffic.answers[message["status"]] += 1
-                self._traffic.seconds += time.perf_counter() - began
-                facts = {"method": scope["method"], "path": scope["path"], "status": message["status"]}
-                log.debug("http.request", extra=facts)
-            await send(message)
-
-        await (refusal or self._app)(scope, receive, counted)
+        count = _Count(self._traffic, scope, send)
+        try:
+            await (self._refusal(scope) or self._app)(scope, receive, count.send)
+        finally:
+            count.close()
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)

@@ -16,7 +16,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from compozy.errors import DriverError
-from compozy.server.listen import PortOption, listen
+from compozy.plan import Port
+from compozy.server.listen import listen
 
 START_TIMEOUT_S = 10.0
 STOP_MARGIN_S = 5.0
@@ -40,7 +41,7 @@ class HttpServer:
         loop: Loop,
         *,
         host: str,
-        port: PortOption,
+        port: Port,
         notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._app = app

@@ -81,7 +81,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def graph_svg(graph: Graph) -> str:
     """Draw a graph as a stand-alone SVG picture, layers from left to right."""
-    loops = {edge.source: edge for edge in graph.edges if edge.source == edge.target}
+    loops = _loops(graph)
     edges = [edge for edge in graph.edges if edge.source != edge.target]
     sizes = {node.id: _node_size(node, loops.get(node.id)) for node in graph.nodes}
     layout = lay_out(sizes, [Line(edge.source, edge.target, _text_size(edge.label)) for edge in edges])
@@ -100,6 +100,15 @@ def graph_svg(graph: Graph) -> str:
         "</g></svg>",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _loops(graph: Graph) -> dict[str, Edge]:
+    """Return one loop a node; several share an arrow and name what each of them is."""
+    labels: dict[str, list[str]] = {}
+    for edge in graph.edges:
+        if edge.source == edge.target:
+            labels.setdefault(edge.source, []).append(edge.label)
+    return {node: Edge(node, node, ", ".join(filter(None, named))) for node, named in labels.items()}
 
 
 def _canvas(graph: Graph, layout: Layout) -> tuple[float, float]:

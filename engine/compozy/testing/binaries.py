@@ -79,7 +79,9 @@ def find_postgres() -> Path:
     chosen = os.environ.get(VARIABLE)
     if chosen:
         if not _complete(Path(chosen)):
-            raise DriverError(f"{VARIABLE}={chosen} holds no postgres and initdb", hint="name the folder bin of a PostgreSQL")
+            raise DriverError(
+                f"{VARIABLE}={chosen} holds no postgres and initdb", hint="name the folder bin of a PostgreSQL"
+            )
         return Path(chosen).absolute()
     found = next((folder for folder in _places() if _complete(folder)), None)
     if found is None:
@@ -88,6 +90,20 @@ def find_postgres() -> Path:
             hint=f"pip install 'compozy[testing]', or name a folder of binaries in {VARIABLE}",
         )
     return found
+
+
+def copy_postgres(binaries: Path, folder: Path) -> Path:
+    """Copy the PostgreSQL of a folder of binaries below `folder`; return the copy's folder of binaries.
+
+    The layout of a wheel is kept, because its binaries look for their libraries beside the package.
+    """
+    prefix, packages = binaries.parent, binaries.parent.parent.parent
+    copy = folder / "copy" / "postgres" / "install"
+    for part in ("bin", "lib", "share"):
+        shutil.copytree(prefix / part, copy / part, symlinks=True)
+    for libraries in packages.glob("*postgres*.libs"):
+        shutil.copytree(libraries, folder / "copy" / libraries.name, symlinks=True)
+    return copy / "bin"
 
 
 def _complete(folder: Path) -> bool:

@@ -59,7 +59,7 @@ def _kept(binaries: Path) -> Path | None:
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
     folder = given if given.is_absolute() else Path(os.path.expandvars("$HOME"), ".cache")
     seen = (binaries / "postgres").stat()
-    key = repr((str(binaries.resolve()), seen.st_mtime_ns, seen.st_size, _INITDB))
+    key = repr((seen.st_mtime_ns, seen.st_size, _INITDB))
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
     return folder / "compozy" / f"postgres-{name}" if folder.is_absolute() else None
 

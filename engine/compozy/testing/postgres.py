@@ -7,8 +7,8 @@ in a few milliseconds. It cannot outlive this process, `kill -9` included, and l
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -17,11 +17,12 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from compozy.drivers.ports import free_port
 from compozy.drivers.process import Command, Process
 from compozy.errors import DriverError
-from compozy.testing.binaries import Account, find_postgres, server_account
+from compozy.testing.binaries import Account, copy_postgres, find_postgres, server_account
 from compozy.testing.cluster import USER, make_cluster
 
 HOST = "127.0.0.1"
@@ -30,6 +31,9 @@ _STOP_S = 10.0
 _POLL_S = 0.002
 _ROOM = 512 * 1024 * 1024  # bytes that memory must have left to hold databases
 _SOCKET_PATH = 90  # characters; the system's limit for a socket's whole path is 107
+_CHOICE = 150000  # the first version that knows strategies of copying
+_SEGMENT_LINE = 6  # of postmaster.pid: key and number of the segment
+_IPC_RMID = 0
 _SETTINGS: Mapping[str, str] = {
     # A killed server loses nothing with these, only a killed machine would.
     "fsync": "off",
@@ -88,7 +92,7 @@ class PostgresServer:
 
     def url_of(self, database: str) -> str:
         """Return the URL of a database."""
-        return f"postgresql://{USER}:{self.password}@{HOST}:{self.port}/{database}"
+        return f"postgresql://{USER}:{self.password}@{HOST}:{self.port}/{quote(database, safe='')}"
 
     def running(self) -> bool:
         """Tell whether the server process is there."""
@@ -136,7 +140,7 @@ class PostgresServer:
             DriverError: it exists, or the server does not run.
         """
         chosen = name or f"fresh_{uuid.uuid4().hex[:12]}"
-        self._administer(f'CREATE DATABASE "{chosen}" TEMPLATE "{template}"')
+        self._administer(f"CREATE DATABASE {_name(chosen)} TEMPLATE {_name(template)}{self._strategy()}")
         return chosen
 
     def drop_database(self, name: str) -> None:
@@ -145,7 +149,7 @@ class PostgresServer:
         Raises:
             DriverError: the server does not run.
         """
-        self._administer(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        self._administer(f"DROP DATABASE IF EXISTS {_name(name)} WITH (FORCE)")
 
     def template(self, name: str, prepare: Callable[[str], None]) -> str:
         """Return `name`, a database that `prepare` filled; it gets the URL once, on the first call.
@@ -173,6 +177,11 @@ class PostgresServer:
             if self.running():
                 self.drop_database(name)
 
+    def _strategy(self) -> str:
+        """Return how to copy: as files, which takes half the time, where there is a choice."""
+        version = self._connection.server_version if self._connection is not None else 0
+        return " STRATEGY file_copy" if version >= _CHOICE else ""
+
     def _make_folder(self) -> Path:
         """Make the folder of everything; another process removes it when we end."""
         folder = _roomy() / f"compozy-pg-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -190,17 +199,14 @@ class PostgresServer:
     def _usable_binaries(self, folder: Path) -> Path:
         """Return binaries that the server's user may run: where they are, else copies."""
         found = find_postgres()
-        if self._account.can_run(found / "postgres"):
-            return found
-        for part in ("bin", "lib", "share"):
-            shutil.copytree(found.parent / part, folder / "postgres" / part, symlinks=True)
-        return folder / "postgres" / "bin"
+        return found if self._account.can_run(found / "postgres") else copy_postgres(found, folder)
 
     def _launch(self, folder: Path) -> None:
         while True:
             self.port = self.port or free_port(HOST)
             process = self._process = Process(self._command(folder), _ignore, _ignore)
             if self._answers(process):
+                _mark_segment(folder / "data")
                 return
             process.kill()
             # Between choosing a port and listening on it somebody else may take it.
@@ -262,6 +268,18 @@ class PostgresServer:
 
 def _ignore(_: object) -> None:
     """Take a line of the log; the last ones are kept by the process."""
+
+
+def _name(database: str) -> str:
+    escaped = database.replace('"', '""')
+    return f'"{escaped}"'
+
+
+def _mark_segment(data: Path) -> None:
+    """Mark the server's small System V segment for removal: it then goes with the last process, however that ends."""
+    lines = (data / "postmaster.pid").read_text().splitlines()
+    if len(lines) > _SEGMENT_LINE and lines[_SEGMENT_LINE].strip():
+        ctypes.CDLL(None).shmctl(int(lines[_SEGMENT_LINE].split()[1]), _IPC_RMID, None)
 
 
 def _roomy() -> Path:

@@ -247,6 +247,7 @@ class Service:
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             memo={"workflow": run.definition.id, "version": run.definition.version},
             request_eager_start=True,
+            task_timeout=TASK_TIMEOUT,
         )
         await ask(self._client, starting, name)
 

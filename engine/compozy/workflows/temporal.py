@@ -49,9 +49,7 @@ def temporal_errors(execution_id: str) -> Iterator[None]:
         raise UnavailableError("temporal", _REASONS.get(error.status, error.message)) from error
 
 
-async def ask(
-    client: Client, call: Coroutine[Any, Any, Result], about: str, patience_s: float = PATIENCE_S
-) -> Result:
+async def ask(client: Client, call: Coroutine[Any, Any, Result], about: str, patience_s: float = PATIENCE_S) -> Result:
     """Return the answer to one call that is about the execution `about`, however long a busy server takes.
 
     Each `patience_s` without an answer the server is asked whether it is there at all.

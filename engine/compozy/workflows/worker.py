@@ -24,6 +24,8 @@ from compozy.workflows.interpreter import Interpreter
 from compozy.workflows.tools import Tools
 
 UNBOUNDED = 1000
+# How long Temporal waits for a worker that was killed before it gives its executions to another one.
+STICKY_TIMEOUT = timedelta(seconds=2)
 START_TIMEOUT_S = 20.0
 _POLL_S = 0.005
 _RESTART_S = 1.0
@@ -120,6 +122,7 @@ class WorkerHost:
             "build_id": f"compozy-{__version__}",
             "max_concurrent_workflow_tasks": self._slots,
             "graceful_shutdown_timeout": timedelta(seconds=self._grace_s),
+            "sticky_queue_schedule_to_start_timeout": STICKY_TIMEOUT,
             # A cancellation reaches a tool with the answer to its next heartbeat.
             "max_heartbeat_throttle_interval": timedelta(seconds=HEARTBEAT_S),
         }
