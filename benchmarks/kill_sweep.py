@@ -21,7 +21,8 @@ from typing import Any
 import psutil
 
 WORKER = Path(__file__).parent / "kill_sweep_worker.py"
-READY, DONE = "ready", "verified"
+DONE = "verified"
+KINDS = ("row", "key", "workflow")
 DEADLINE_S = 60.0
 
 
@@ -37,8 +38,8 @@ class Result:
 
     @property
     def clean(self) -> bool:
-        """Tell whether nothing was lost, stuck or left."""
-        return not (self.lost or self.stuck or self.orphans)
+        """Tell whether every store was written to, and nothing was lost, stuck or left."""
+        return all(self.acknowledged.get(kind) for kind in KINDS) and not (self.lost or self.stuck or self.orphans)
 
 
 def sweep(

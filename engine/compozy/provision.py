@@ -15,16 +15,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
 
 from compozy.drivers.driver import Driver, LoopThread, StartContext
 from compozy.drivers.state_directory import StateDirectory
-from compozy.errors import CompozyError, DriverError, ProvisionError, RuleTableError
+from compozy.errors import DriverError, ProvisionError, RuleTableError
 from compozy.plan import Plan, Step, ordered
-from compozy.runtime import Outcome, Runtime
+from compozy.runtime import Health, Outcome, Runtime
 
-SETTLE_S = 1.0  # after a failure the others may still say that they fail too
+__all__ = ["Health", "Runtime", "build_driver", "provision"]
+
+SETTLE_S = 1.5
 SLACK_S = 1.0  # a driver may take this long to notice that its time is over
+
+_LATE_HINT = "see whether it can be reached; its timeout or --timeout may be raised"
 
 Notice = Callable[[str], None]
 
@@ -44,7 +47,6 @@ def provision(plan: Plan, *, timeout_s: float = 60.0, notice: Notice = lambda li
         try:
             _Start(steps, drivers, runtime, context).run()
         except BaseException:
-            context.cancelled.set()
             runtime.close(0, discard=True)
             raise
     return runtime
@@ -98,29 +100,34 @@ class _Start:
     def __init__(
         self, steps: list[Step], drivers: Mapping[str, Driver], runtime: Runtime, context: StartContext
     ) -> None:
-        self._waiting = list(steps)
+        self._waiting = steps
         self._drivers = drivers
         self._runtime = runtime
         self._context = context
         self._running: dict[str, tuple[Step, float]] = {}
+        self._threads: list[threading.Thread] = []
         self._done: set[str] = set()
         self._ended: queue.SimpleQueue[_Ended] = queue.SimpleQueue()
         self._failures: list[_Ended] = []
+        self._patience = float("inf")
 
     def run(self) -> None:
         """Start what can start, until all is up.
 
         Raises:
-            ProvisionError: one or more steps failed.
+            ProvisionError: one or more steps failed; no step is starting any more.
         """
-        self._launch()
-        while self._running:
-            for ended in self._next():
-                self._note(ended)
-            if not self._failures:
-                self._launch()
-        if self._failures:
-            raise self._failure()
+        try:
+            self._launch()
+            while self._running:
+                self._wait()
+                if not self._failures:
+                    self._launch()
+            if self._failures:
+                raise self._failure()
+        except BaseException:
+            self._call_off()
+            raise
 
     def _launch(self) -> None:
         for step in [step for step in self._waiting if self._done >= set(step.needs)]:
@@ -128,45 +135,49 @@ class _Start:
             deadline = min(self._context.deadline, time.monotonic() + step.timeout_s)
             self._running[step.component] = (step, deadline)
             driver, context = self._drivers[step.component], replace(self._context, deadline=deadline)
-            # Reverse order of stopping is the order of launching; whatever begins to start is also stopped.
+            # Whatever begins to start is also stopped, in the reverse order.
             self._runtime.launched(step.component, driver)
-            threading.Thread(
-                target=self._attempt, args=(step, driver, context), name=f"compozy-start-{step.component}", daemon=True
-            ).start()
+            name = f"compozy-start-{step.component}"
+            thread = threading.Thread(target=self._attempt, args=(step, driver, context), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _attempt(self, step: Step, driver: Driver, context: StartContext) -> None:
         outcome = Outcome()
         with outcome:
             driver.start(context)
+            if context.cancelled.is_set():
+                driver.stop(0)
         self._ended.put(_Ended(step, outcome.error))
 
-    def _next(self) -> Iterator[_Ended]:
-        """Yield the next end, or the steps whose time is over."""
-        until = min(deadline for _, deadline in self._running.values()) + SLACK_S
+    def _wait(self) -> None:
+        """Wait for the next step to end, or for the time of one to be over."""
+        until = min(self._patience, *(deadline + SLACK_S for _, deadline in self._running.values()))
         try:
-            yield self._ended.get(timeout=max(0.0, until - time.monotonic()))
+            self._note(self._ended.get(timeout=max(0.0, until - time.monotonic())))
         except queue.Empty:
+            now = time.monotonic()
             for step, deadline in list(self._running.values()):
-                if deadline + SLACK_S <= time.monotonic():
-                    yield _Ended(step, DriverError("it was not ready in time", hint="raise its timeout, or --timeout"))
+                if now >= deadline + SLACK_S or now >= self._patience:
+                    self._note(_Ended(step, DriverError(_late(now < deadline), hint=_LATE_HINT)))
 
     def _note(self, ended: _Ended) -> None:
         self._running.pop(ended.step.component, None)
         if ended.error is None:
             self._done.add(ended.step.component)
-            return
-        if not isinstance(ended.error, DriverError):
-            raise ended.error
-        if not self._failures:
-            self._settle()
-        if not self._context.cancelled.is_set():
+        elif isinstance(ended.error, DriverError):
             self._failures.append(ended)
+            # The others get a moment to say that they fail too, so that all is told at once.
+            self._patience = min(self._patience, time.monotonic() + SETTLE_S)
+        else:
+            raise ended.error
 
-    def _settle(self) -> None:
-        """Give the steps that are still starting a moment to fail as well, then call them off."""
-        timer = threading.Timer(SETTLE_S, self._context.cancelled.set)
-        timer.daemon = True
-        timer.start()
+    def _call_off(self) -> None:
+        """Tell the steps that are starting to give up, and wait until they have."""
+        self._context.cancelled.set()
+        until = time.monotonic() + SLACK_S
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _failure(self) -> ProvisionError:
         first, *others = [
@@ -179,6 +190,10 @@ class _Start:
         reasons = "\n".join([first.reason, *(error.message for error in others)])
         hints = "; ".join(dict.fromkeys(error.hint for error in (first, *others) if error.hint))
         return ProvisionError(first.component, reasons, row=first.row, hint=hints or None)
+
+
+def _late(called_off: bool) -> str:
+    return "it was not ready yet when the start was called off" if called_off else "it was not ready in time"
 
 
 def _failed(component: str, row: str, error: DriverError) -> ProvisionError:

@@ -12,6 +12,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio.client import Client, WorkflowFailureError
@@ -28,6 +29,8 @@ from compozy.workflows.inputs import complete_input
 from compozy.workflows.reconcile import Reconciler
 from compozy.workflows.temporal import ask
 
+# How long a worker that was killed holds up the step that it was at; a living one sends heartbeats.
+TASK_TIMEOUT = timedelta(seconds=3)
 READERS = 4
 WAIT_PATIENCE_S = 5.0
 EXECUTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}\Z")
