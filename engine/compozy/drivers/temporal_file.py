@@ -68,7 +68,8 @@ def written_by(path: str) -> Version | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DriverError(f"{record} cannot be read", hint="remove it if you know which server wrote the file") from error
+        hint = "remove it if you know that this server wrote the file"
+        raise DriverError(f"{record} cannot be read", hint=hint) from error
 
 
 def record_version(path: str, server: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter, getitem
 from typing import TypeAlias
 
 from compozy.tables.atoms import Atom, atoms_of
@@ -22,6 +23,7 @@ from compozy.tables.table import Column, Domain, Scalar, Source, Table
 MOST_COMBINATIONS = 20_000
 
 Combinations: TypeAlias = tuple[Relation | None, list[Variable]]
+Choices: TypeAlias = tuple[tuple[Atom, ...], ...]
 Produced: TypeAlias = Mapping[tuple[str, str], Sequence[Scalar]]
 
 
@@ -137,8 +139,9 @@ class AxisBuilder:
             return None
         compiled = self._ruleset.compiled[table.id]
         held = [v.rows_at(compiled.index(c.name)) for c, v in zip(group, variables, strict=True)]
-        points = [_joint_point(values, witness, held, variables) for values, witness in combinations.items()]
-        atoms = tuple(_reached_atoms(points, number) for number in range(len(group)))
+        choices = [variable.choices for variable in variables]
+        atoms = tuple(_reached_atoms(combinations, number, every) for number, every in enumerate(choices))
+        points = (_joint_point(values, witness, held, choices) for values, witness in combinations.items())
         return Axis(tuple(column.name for column in group), atoms, _cells(points), free=False)
 
     def _combinations(self, table: Table, group: Sequence[Column]) -> Combinations:
@@ -174,21 +177,18 @@ class AxisBuilder:
         return Step(table, tuple(columns), tuple(self._resolved(column.source) for column in columns))
 
 
-def _reached_atoms(points: Iterable[Point], column: int) -> tuple[Atom, ...]:
-    reached = {atom.order: atom for point in points for atom in point.choices[column]}
-    return tuple(reached[order] for order in sorted(reached))
+def _reached_atoms(relation: Relation, column: int, choices: Choices) -> tuple[Atom, ...]:
+    reached = {values[column] for values in relation}
+    return tuple(sorted((atom for value in reached for atom in choices[value]), key=attrgetter("order")))
 
 
 def _joint_point(
-    values: Sequence[int],
-    witness: Assignment,
-    held: Sequence[Sequence[int]],
-    variables: Sequence[Variable],
+    values: tuple[int, ...], witness: Assignment, held: Sequence[Sequence[int]], choices: Sequence[Choices]
 ) -> Point:
     rows = -1
-    for number, value in enumerate(values):
-        rows &= held[number][value]
-    return Point(rows, tuple(v.choices[value] for v, value in zip(variables, values, strict=True)), witness)
+    for holding, value in zip(held, values, strict=True):
+        rows &= holding[value]
+    return Point(rows, tuple(map(getitem, choices, values)), witness)
 
 
 def _cells(points: Iterable[Point], *, ordered: bool = False) -> tuple[tuple[Point, ...], ...]:
