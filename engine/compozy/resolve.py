@@ -138,7 +138,8 @@ class _Run:
         self.derived[path] = Candidate(anchored, Origin("rule", table=table.id, row=decision.rows[0].id))
 
     def resolved(self) -> Resolved:
-        values = {path: self.effective(path) for path in self.settings}
+        values = {path: self.given.get(path, UNSET) for path in self.settings}
+        values |= {path: self.effective(path, derived) for path, derived in self.derived.items()}
         for path, setting in self.settings.items():
             if setting.same_as and values[path].value is None:
                 values[path] = Value(values[setting.same_as].value, DEFAULT)
@@ -148,11 +149,9 @@ class _Run:
         mode = str(next(iter(self.decisions["mode"].outputs.values())))
         return Resolved(self.configuration, mode, components, values, self.decisions, self.facts)
 
-    def effective(self, path: str) -> Value:
+    def effective(self, path: str, derived: Candidate) -> Value:
+        """Put what a table derived between what somebody wrote and the default."""
         candidates = self.configuration.candidates.get(path, ())
-        derived = self.derived.get(path)
-        if derived is None:
-            return _value(candidates)
         above = [candidate for candidate in candidates if candidate.origin.kind != _BELOW_RULES]
         below = [candidate for candidate in candidates if candidate.origin.kind == _BELOW_RULES]
         return _value((*above, derived, *below))
@@ -166,10 +165,8 @@ def _first(decision: Decision) -> str:
 
 
 def _value(candidates: tuple[Candidate, ...]) -> Value:
-    if not candidates:
-        return UNSET
     first = candidates[0]
-    return Value(first.value, first.origin, tuple(candidates[1:]), first.parts)
+    return Value(first.value, first.origin, candidates[1:], first.parts)
 
 
 def cell(

@@ -120,9 +120,7 @@ def _database(name: str, timeout_s: float, connection: type[Connection], *, uri:
 
     pragmas = {"foreign_keys": 1} if uri else {"foreign_keys": 1, "synchronous": "normal"}
     # A transaction that begins by reading and then writes cannot wait for others: all of them begin as writers.
-    return SqliteDatabase(
-        name, pragmas=pragmas, timeout=timeout_s, lock_type="IMMEDIATE", uri=uri, factory=connection
-    )
+    return SqliteDatabase(name, pragmas=pragmas, timeout=timeout_s, lock_type="IMMEDIATE", uri=uri, factory=connection)
 
 
 def check_file(path: str) -> None:

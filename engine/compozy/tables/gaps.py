@@ -68,14 +68,14 @@ def _proposal(subject: Subject, name: str, box: Box, region: Region) -> str:
 
 def _nearest_row(subject: Subject, box: Box) -> Row | None:
     """Return the row that shares the most axes with a box, the first of equals."""
-    rows = subject.space.everything
-    axes = subject.space.axes
-    counts = [0] * rows.bit_length()
-    for axis, cells in zip(axes, box, strict=True):
-        for number in range(len(counts)):
-            counts[number] += 1 if axis.cells[number] & cells else 0
-    best = max(range(len(counts)), key=counts.__getitem__, default=None)
-    return None if best is None else subject.table.rows[best]
+    # sharing[k] are the rows that share at least k of the axes looked at so far.
+    sharing = [subject.space.everything]
+    for axis, cells in zip(subject.space.axes, box, strict=True):
+        touching = axis.rows_in_any(cells)
+        further = [rows & touching for rows in sharing]
+        sharing = [sharing[0], *(a | b for a, b in zip([*sharing[1:], 0], further, strict=True))]
+    nearest = next((rows for rows in reversed(sharing) if rows), 0)
+    return subject.table.rows[(nearest & -nearest).bit_length() - 1] if nearest else None
 
 
 def _any_value(domain: Domain) -> Scalar:

@@ -94,7 +94,10 @@ def _dump(data: Any, *, flow: bool) -> str:
     return text.strip()
 
 
-class _Dumper(yaml.SafeDumper):
+_BASE: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Dumper(_BASE):  # type: ignore[misc]
     """Repeats equal values instead of writing anchors, which nobody wants to paste."""
 
     def ignore_aliases(self, data: Any) -> bool:

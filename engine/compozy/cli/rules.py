@@ -1,0 +1,256 @@
+"""`compozy rules`: the rule tables themselves: what there is, whether it holds together, and how it looks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from compozy.cli.options import format_option
+from compozy.cli.output import print_json, print_table, styled
+from compozy.configuration import installed_packs, named_packs, read_sources
+from compozy.document import Place
+from compozy.errors import NotFoundError
+from compozy.rulebook import RuleCheck, Rulebook, check_rules, load_rulebook
+from compozy.rulefiles import rule_texts
+from compozy.settings.faults import report_lines, severity
+from compozy.settings.sources import make_inputs
+from compozy.settings.suggest import closest
+from compozy.tables.cells import condition_data
+from compozy.tables.report import Report
+from compozy.tables.table import Table
+
+if TYPE_CHECKING:
+    from compozy.tables.graph import Graph
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+INVALID = 3
+
+
+@click.group(name="rules")
+def command() -> None:
+    """List, show, verify and draw the rule tables."""
+
+
+def rules_options(command: Command) -> Command:
+    """Add `--config`, `--cwd` and `--rules`, which say which rule packs are in force."""
+    options = [
+        click.option("--config", metavar="FILE", help="Configuration file whose rule packs count."),
+        click.option("--cwd", metavar="DIR", help="Directory to look for the configuration file from."),
+        click.option("--rules", metavar="DIR", multiple=True, help="Directory of a rule pack; may be repeated."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def pack_folders(config: str | None, cwd: str | None, rules: Sequence[str]) -> tuple[str, ...]:
+    """Return the directories of every pack in force, without reading one of them.
+
+    Raises:
+        UsageError: the file or directory that was named does not exist.
+    """
+    inputs = make_inputs(os.environ, directory=cwd, file=config)
+    named = named_packs(read_sources(inputs, load_rulebook()))
+    return (*installed_packs(), *(os.path.abspath(rule) for rule in rules), *named)
+
+
+@command.command(name="list", epilog="Example: compozy rules list --rules ./my-pack")
+@rules_options
+@format_option()
+def list_(format_: str, **where: Any) -> None:
+    """List the tables: stage, hit policy, rows and what each decides."""
+    tables = load_rulebook(pack_folders(**where)).ruleset.tables.values()
+    if format_ == "json":
+        print_json({"tables": [_summary(table) for table in tables]})
+        return
+    rows = [(table.id, table.stage, table.hit, str(len(table.rows)), table.about) for table in tables]
+    print_table(rows, ("TABLE", "STAGE", "HIT", "ROWS", "ABOUT"))
+
+
+def _summary(table: Table) -> dict[str, Any]:
+    return {
+        "id": table.id,
+        "stage": table.stage,
+        "hit": table.hit,
+        "rows": len(table.rows),
+        "about": table.about,
+        "where": _where(table.place),
+    }
+
+
+@command.command(epilog="Example: compozy rules show redis.driver")
+@rules_options
+@format_option()
+@click.argument("table")
+def show(table: str, format_: str, **where: Any) -> None:
+    """Show TABLE: its inputs, rows and reasons."""
+    found = find_table(load_rulebook(pack_folders(**where)), table)
+    if format_ == "json":
+        print_json(table_json(found))
+        return
+    from compozy.tables.draw import table_text
+
+    click.echo(table_text(found))
+
+
+def find_table(rulebook: Rulebook, name: str) -> Table:
+    """Return a table by its id.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
+    tables = rulebook.ruleset.tables
+    if name not in tables:
+        near = closest(name, tables)
+        hint = f"did you mean {near}?" if near else "compozy rules list shows them"
+        raise NotFoundError("rule table", name, hint=hint)
+    return tables[name]
+
+
+def table_json(table: Table) -> dict[str, Any]:
+    """Return everything about a table as plain data; conditions as in the rule files."""
+    return {
+        **_summary(table),
+        "for_each": table.for_each,
+        "inputs": {column.name: str(column.source) for column in table.columns},
+        "outputs": {name: [*domain.values] or domain.kind for name, domain in table.outputs.items()},
+        "sets": dict(table.sets),
+        "rows": [
+            {
+                "id": row.id,
+                "when": {name: condition_data(condition) for name, condition in row.when.items()},
+                "then": dict(row.then),
+                "because": row.because,
+                "finding": dict(row.body) or None,
+                "where": _where(row.place),
+            }
+            for row in table.rows
+        ],
+    }
+
+
+@command.command(epilog="Example: compozy rules check --rules ./my-pack")
+@rules_options
+@format_option()
+def check(format_: str, **where: Any) -> int:
+    """Verify all tables, rows and packs as one; exit code 3 when something is wrong."""
+    texts = rule_texts(pack_folders(**where))
+    began = time.perf_counter()
+    result = check_rules(texts)
+    verified = time.perf_counter()
+    reports = [*result.reports, *_trial(result)]
+    times = {"verified_ms": (verified - began) * 1e3, "tried_ms": (time.perf_counter() - verified) * 1e3}
+    valid = all(severity(report) != "error" for report in reports)
+    if format_ == "json":
+        _print_check_json(result, reports, valid, times)
+    else:
+        _print_check(result, reports, valid, times)
+    return 0 if valid else INVALID
+
+
+def _trial(result: RuleCheck) -> Iterator[Report]:
+    """Try the rules out, unless they do not even hold together."""
+    if result.rulebook is None or not result.valid:
+        return
+    from compozy.ruletrial import trial_reports
+
+    yield from trial_reports(result.rulebook)
+
+
+def _print_check_json(result: RuleCheck, reports: Sequence[Report], valid: bool, times: Mapping[str, float]) -> None:
+    print_json(
+        {
+            "valid": valid,
+            "tables": result.tables,
+            "rows": result.rows,
+            "findings": [report_json(report) for report in reports],
+            **{name: round(time_ms, 1) for name, time_ms in times.items()},
+        }
+    )
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """Return a report in the form of the command line's findings."""
+    return {
+        "id": report.kind,
+        "severity": severity(report),
+        "message": report.message,
+        "table": report.table,
+        "where": _where(report.places[0]) if report.places else None,
+        "also": [_where(place) for place in report.places[1:]],
+        "witness": report.witness,
+        "proposal": report.proposal,
+        "shown": report.shown,
+        "total": report.total,
+    }
+
+
+def _where(place: Place) -> dict[str, Any]:
+    return {"kind": "file", "file": _relative(place.file), "line": place.line, "column": place.column}
+
+
+def _relative(text: str) -> str:
+    """Write the files of packs as seen from the working directory where they lie below it."""
+    return text.replace(os.getcwd() + os.sep, "")
+
+
+def _print_check(result: RuleCheck, reports: Sequence[Report], valid: bool, times: Mapping[str, float]) -> None:
+    for report in reports:
+        place_and_kind, *rest = (_relative(line) for line in report_lines(report))
+        click.echo("\n".join([styled(place_and_kind, severity(report)), *rest]) + "\n")
+    verdict = styled("valid", "ok") if valid else styled("not valid", "error") + f": {len(reports)} findings in"
+    counts = f"{result.tables} tables, {result.rows} rows"
+    took = f"verified in {times['verified_ms']:.1f} ms, tried out in {times['tried_ms']:.0f} ms"
+    click.echo(f"{verdict}{':' if valid else ''} {counts} ({took})")
+
+
+@command.command(epilog="Example: compozy rules graph --what tables --format svg > tables.svg")
+@rules_options
+@click.option(
+    "--format", "format_", type=click.Choice(["mermaid", "dot", "svg", "json"]), default="mermaid", show_default=True,
+    help="Form of the picture.",
+)  # fmt: skip
+@click.option(
+    "--what", type=click.Choice(["lifecycle", "tables"]), default="lifecycle", show_default=True,
+    help="The state machine, or which table reads which.",
+)  # fmt: skip
+@click.option("--inputs", is_flag=True, help="With --what tables: also settings and machine facts.")
+def graph(format_: str, what: str, inputs: bool, **where: Any) -> None:
+    """Draw the state machine or the dependencies of the tables."""
+    from compozy.tables.draw import graph_dot, graph_mermaid, graph_svg, table_graph
+
+    rulebook = load_rulebook(pack_folders(**where))
+    tables = rulebook.ruleset.tables.values()
+    drawn = lifecycle_graph(rulebook) if what == "lifecycle" else table_graph(tables, inputs=inputs)
+    if format_ == "json":
+        print_json(_graph_json(drawn))
+        return
+    draw = {"mermaid": graph_mermaid, "dot": graph_dot, "svg": graph_svg}[format_]
+    click.echo(draw(drawn).rstrip())
+
+
+def lifecycle_graph(rulebook: Rulebook) -> Graph:
+    """Return the state machine; an edge names its trigger and the stages of the tables that decide it."""
+    from compozy.tables.graph import Edge, Graph, Node
+
+    lifecycle = rulebook.lifecycle
+    nodes = tuple(Node(state, state, "round") for state in lifecycle.states)
+    edges = tuple(Edge(row.source, row.target, _label(row.trigger, row.stages)) for row in lifecycle.transitions)
+    return Graph("Lifecycle", nodes, edges)
+
+
+def _label(trigger: str, stages: Sequence[str]) -> str:
+    others = [stage for stage in stages if stage != trigger]
+    return f"{trigger} ({', '.join(others)})" if others else trigger
+
+
+def _graph_json(graph: Graph) -> dict[str, Any]:
+    return {
+        "title": graph.title,
+        "nodes": [{"id": node.id, "label": node.label} for node in graph.nodes],
+        "edges": [{"from": edge.source, "to": edge.target, "label": edge.label} for edge in graph.edges],
+    }

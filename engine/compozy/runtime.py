@@ -1,0 +1,170 @@
+"""What a provisioned plan is: handles, health, and one way to close everything.
+
+What comes in: drivers, as they are launched. What goes out: their handles. Closing goes in reverse and to the end,
+whatever fails on the way.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from compozy.drivers.driver import Driver, LoopThread
+from compozy.drivers.state_directory import StateDirectory
+from compozy.errors import CompozyError, DriverError
+from compozy.plan import Plan
+
+PING_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a component answered: `latency_ms` in milliseconds, or the `error`."""
+
+    healthy: bool
+    latency_ms: float | None
+    error: str | None = None
+
+
+class Outcome:
+    """A block whose exception is kept instead of raised."""
+
+    error: BaseException | None = None
+
+    def __enter__(self) -> Outcome:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        self.error = error
+        return True
+
+
+class Runtime:
+    """Provisioned components; a context manager that stops them."""
+
+    def __init__(self, plan: Plan, loop: LoopThread, state: StateDirectory | None = None) -> None:
+        self.plan = plan
+        self.loop = loop
+        self._state = state
+        self._drivers: dict[str, Driver] = {}
+        self._probes: dict[str, _Probe] = {}
+        self._closing = threading.Lock()
+
+    def __enter__(self) -> Runtime:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def state_dir(self) -> str | None:
+        """The state directory, or None when nothing is kept in one."""
+        return self.plan.state_dir
+
+    @property
+    def database(self) -> Any:
+        """The peewee database."""
+        return self.component("database").handle
+
+    @property
+    def temporal(self) -> Any:
+        """The Temporal client; it lives on `loop`."""
+        return self.component("temporal").handle
+
+    @property
+    def redis(self) -> Any:
+        """The Redis client."""
+        return self.component("redis").handle
+
+    def component(self, name: str) -> Driver:
+        """Return the driver of a component; KeyError when there is none."""
+        return self._drivers[name]
+
+    def launched(self, name: str, driver: Driver) -> None:
+        """Take over a driver that begins to start."""
+        self._drivers[name] = driver
+        self._probes[name] = _Probe(driver)
+
+    def health(self) -> Mapping[str, Health]:
+        """Ask every component at once; one that does not answer within a second is not healthy."""
+        probes = dict(self._probes)
+        for probe in probes.values():
+            probe.ask()
+        until = time.monotonic() + PING_S
+        return {name: probe.answer(until - time.monotonic()) for name, probe in probes.items()}
+
+    def close(self, grace_s: float = 10.0, *, discard: bool = False) -> None:
+        """Stop every component in reverse, each within `grace_s` seconds; idempotent.
+
+        `discard` removes a state directory that this start created.
+
+        Raises:
+            DriverError: components did not stop; it names all of them, and the others are stopped.
+        """
+        with self._closing:
+            failures = [*self._stop_all(grace_s)]
+            self.loop.close()
+            if self._state is not None:
+                self._state.release(discard=discard)
+        bugs = [error for _, error in failures if not isinstance(error, CompozyError)]
+        if bugs:
+            raise bugs[0]
+        if failures:
+            raise DriverError("; ".join(f"{name} did not stop: {error}" for name, error in failures))
+
+    def _stop_all(self, grace_s: float) -> list[tuple[str, BaseException]]:
+        failures: list[tuple[str, BaseException]] = []
+        for name, driver in reversed(self._drivers.items()):
+            outcome = Outcome()
+            with outcome:
+                driver.stop(grace_s)
+            if outcome.error is not None:
+                failures.append((name, outcome.error))
+        self._probes.clear()
+        return failures
+
+
+class _Probe:
+    """Asks one driver; at most one question is open, however often it is asked."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._lock = threading.Lock()
+        self._answered = threading.Event()
+        self._open = False
+        self._health = Health(False, None, "it was not asked")
+
+    def ask(self) -> None:
+        """Ask, unless the last question is still open."""
+        with self._lock:
+            if self._open:
+                return
+            self._open = True
+            self._answered.clear()
+        threading.Thread(target=self._ping, name="compozy-health", daemon=True).start()
+
+    def _ping(self) -> None:
+        began = time.perf_counter()
+        outcome = Outcome()
+        with outcome:
+            self._driver.ping()
+        took_ms = (time.perf_counter() - began) * 1000
+        self._health = Health(True, took_ms) if outcome.error is None else Health(False, None, _reason(outcome.error))
+        with self._lock:
+            self._open = False
+            self._answered.set()
+
+    def answer(self, timeout_s: float) -> Health:
+        """Return the answer, or that there was none in time."""
+        if not self._answered.wait(max(0.0, timeout_s)):
+            return Health(False, None, f"no answer within {PING_S:g} s")
+        return self._health
+
+
+def _reason(error: BaseException) -> str:
+    """Return what to tell of an error; the text of one that is not ours may hold a secret."""
+    return error.message if isinstance(error, CompozyError) else type(error).__name__

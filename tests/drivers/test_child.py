@@ -1,0 +1,277 @@
+"""A supervised child: its log is ours, it comes back after a crash, and it never outlives us."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from compozy.drivers import child as supervision
+from compozy.drivers.child import Child
+from compozy.drivers.process import Command
+from compozy.errors import DriverError
+
+from .starting import Starting, eventually, marked, starting
+
+ORPHAN_S = 5.0
+
+# A parent of the kind that is killed: it starts children and says so, line by line.
+PARENT = """
+import os, sys, time
+from compozy.drivers.process import Command, Process
+marker, moment, scratch = sys.argv[1:4]
+command = Command("sleeper", ("/bin/sh", "-c", f"sleep 300; : {marker}"), "config", scratch)
+print("spawning", flush=True)
+process = Process(command, lambda line: None, lambda process: None)
+if moment == "at-once":
+    os.kill(os.getpid(), 9)
+if moment == "forked" and os.fork() == 0:
+    time.sleep(300)
+print(process.pid, flush=True)
+time.sleep(300)
+"""
+
+
+@pytest.fixture
+def started() -> Iterator[Starting]:
+    with starting() as begun:
+        yield begun
+
+
+@pytest.fixture
+def marker() -> Iterator[str]:
+    name = f"marker-{uuid.uuid4().hex}"
+    yield name
+    for process in marked(name):
+        process.kill()
+
+
+@pytest.fixture
+def children() -> Iterator[list[Child]]:
+    kept: list[Child] = []
+    yield kept
+    for child in kept:
+        child.stop(signal.SIGTERM, 0)
+
+
+def sleeper(marker: str) -> Command:
+    return Command("sleeper", ("/bin/sh", "-c", f"sleep 300; : {marker}"))
+
+
+def parent(marker: str, moment: str, scratch: str = "") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PARENT, marker, moment, scratch], stdout=subprocess.PIPE, text=True
+    )
+
+
+def running(child: Child, marker: str) -> psutil.Process:
+    """Return the server process itself, past its time as a shell."""
+    eventually(lambda: bool(servers(child, marker)), "the start of the server")
+    return servers(child, marker)[0]
+
+
+def servers(child: Child, marker: str) -> list[psutil.Process]:
+    return [process for process in marked(marker) if process.pid == child.pid and "mkdir" not in str(process.cmdline())]
+
+
+def test_what_it_writes_is_logged_under_its_name(
+    started: Starting, children: list[Child], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Standard output and errors both become log records of ours."""
+    caplog.set_level(logging.INFO, "compozy.child")
+    child = Child(Command("teller", ("/bin/sh", "-c", "echo out; echo err >&2; sleep 300")), started.notices.append)
+    children.append(child)
+    child.start()
+    child.wait_until(lambda: "err" in child.tail(), started.context())
+    assert [record.getMessage() for record in caplog.records] == ["child.log teller: out", "child.log teller: err"]
+
+
+def test_its_configuration_arrives_on_standard_input(started: Starting, children: list[Child]) -> None:
+    """What must not be seen in the list of processes is passed through a pipe."""
+    child = Child(Command("reader", ("/bin/sh", "-c", "cat; sleep 300"), "secret\n"), started.notices.append)
+    children.append(child)
+    child.start()
+    child.wait_until(lambda: child.tail() == "secret", started.context())
+    assert "secret" not in str(psutil.Process(child.pid).cmdline())
+    assert "secret" not in repr(child.command)
+
+
+def test_it_does_not_inherit_settings(
+    started: Starting, children: list[Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Variables of ours cannot configure a server behind our back."""
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "elsewhere")
+    child = Child(Command("env", ("/bin/sh", "-c", "env; echo end; sleep 300")), started.notices.append)
+    children.append(child)
+    child.start()
+    child.wait_until(lambda: child.tail().endswith("end"), started.context())
+    assert "TEMPORAL_ADDRESS" not in child.tail()
+
+
+def test_a_death_while_starting_carries_the_end_of_the_log(started: Starting, children: list[Child]) -> None:
+    """The error says what the process said last."""
+    child = Child(Command("broken", ("/bin/sh", "-c", "echo no such port; exit 3")), started.notices.append)
+    children.append(child)
+    child.start()
+    with pytest.raises(DriverError, match="broken ended while starting:\nno such port"):
+        child.wait_until(lambda: False, started.context())
+
+
+def test_a_start_is_given_up_at_its_deadline(started: Starting, children: list[Child], marker: str) -> None:
+    """A process that is never ready is an error, not a hang."""
+    child = Child(sleeper(marker), started.notices.append)
+    children.append(child)
+    child.start()
+    with pytest.raises(DriverError, match="was not ready in time"):
+        child.wait_until(lambda: False, started.context(timeout_s=0.05))
+
+
+def test_a_start_is_given_up_when_called_off(started: Starting, children: list[Child], marker: str) -> None:
+    """The failure of another component ends the waiting."""
+    child = Child(sleeper(marker), started.notices.append)
+    children.append(child)
+    child.start()
+    context = started.context()
+    context.cancelled.set()
+    with pytest.raises(DriverError, match="was not ready in time"):
+        child.wait_until(lambda: False, context)
+
+
+def test_a_missing_program_is_a_failed_start(started: Starting, children: list[Child]) -> None:
+    """The shell's complaint is in the error."""
+    child = Child(Command("ghost", ("/does/not/exist",)), started.notices.append)
+    children.append(child)
+    child.start()
+    with pytest.raises(DriverError, match="ghost ended while starting"):
+        child.wait_until(lambda: False, started.context())
+
+
+def test_stopping_leaves_no_process(started: Starting, children: list[Child], marker: str) -> None:
+    """Guardian, server and what the server started are gone; a second stop does nothing."""
+    child = Child(sleeper(marker), started.notices.append)
+    children.append(child)
+    child.start()
+    group = psutil.Process(running(child, marker).pid).children(recursive=True)
+    child.stop(signal.SIGTERM, 5.0)
+    child.stop(signal.SIGTERM, 0)
+    eventually(lambda: marked(marker) == [], "the end of the group")
+    assert [process for process in group if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_one_that_ignores_the_signal_is_killed(started: Starting, children: list[Child], marker: str) -> None:
+    """After the grace period nothing is asked any more."""
+    script = f"trap '' TERM; echo deaf; while :; do sleep 1; done; : {marker}"
+    child = Child(Command("deaf", ("/bin/sh", "-c", script)), started.notices.append)
+    children.append(child)
+    child.start()
+    child.wait_until(lambda: child.tail() == "deaf", started.context())
+    child.stop(signal.SIGTERM, 0.05)
+    assert marked(marker) == []
+
+
+def test_a_crashed_one_comes_back_and_says_so(
+    started: Starting, children: list[Child], marker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command runs again, counted and told, each time with a longer pause."""
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.001)
+    child = Child(sleeper(marker), started.notices.append, after_crash="; all is lost")
+    children.append(child)
+    child.start()
+    first = running(child, marker)
+    child.supervise()
+    for count in (1, 2):
+        before = running(child, marker)
+        before.kill()
+        eventually(lambda count=count: child.restarts == count, "the restart")  # type: ignore[misc]
+        eventually(lambda before=before: running(child, marker).pid != before.pid, "a new process")  # type: ignore[misc]
+    assert first.cmdline() == running(child, marker).cmdline()
+    assert started.notices == [
+        "sleeper ended unexpectedly (exit code -9) and is started again, restart 1; all is lost",
+        "sleeper ended unexpectedly (exit code -9) and is started again, restart 2; all is lost",
+    ]
+
+
+def test_a_crash_before_the_supervision_is_not_missed(
+    started: Starting, children: list[Child], marker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that dies between being ready and being supervised comes back all the same."""
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.001)
+    child = Child(sleeper(marker), started.notices.append)
+    children.append(child)
+    child.start()
+    running(child, marker).kill()
+    eventually(lambda: not child.running(), "the end")
+    child.supervise()
+    eventually(lambda: child.restarts == 1 and child.running(), "the restart")
+
+
+def test_stopping_ends_the_pause_before_a_restart(
+    started: Starting, children: list[Child], marker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped child does not come back."""
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 60.0)
+    child = Child(sleeper(marker), started.notices.append)
+    children.append(child)
+    child.start()
+    process = running(child, marker)
+    child.supervise()
+    process.kill()
+    eventually(lambda: not child.running(), "the end")
+    child.stop(signal.SIGTERM, 0)
+    assert (child.restarts, marked(marker)) == (0, [])
+
+
+def test_without_its_guardian_a_server_is_replaced(
+    started: Starting, children: list[Child], marker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing runs unguarded: when the guardian is killed, server and guardian are started anew."""
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.001)
+    child = Child(sleeper(marker), started.notices.append)
+    children.append(child)
+    child.start()
+    server = running(child, marker)
+    child.supervise()
+    guardian = next(process for process in server.children() if "guardian" in str(process.cmdline()) or "$$" in str(process.cmdline()))
+    guardian.kill()
+    eventually(lambda: child.restarts == 1 and bool(servers(child, marker)), "a new server")
+    assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("round_", range(6))
+def test_kill_minus_nine_of_the_parent_leaves_no_orphan(marker: str, round_: int, tmp_path: Path) -> None:
+    """At whatever moment the parent dies, server, guardian and scratch directory go with it."""
+    scratch = tmp_path / "scratch"
+    owner = parent(marker, "at-once" if round_ == 0 else "random", str(scratch))
+    with owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "spawning\n"
+        until = time.monotonic() + random.random() * 0.004
+        while time.monotonic() < until:
+            pass
+        owner.kill()
+    eventually(lambda: marked(marker) == [], "the end of every child", ORPHAN_S)
+    eventually(lambda: not scratch.exists(), "the end of the scratch directory", ORPHAN_S)
+
+
+def test_a_fork_of_the_parent_does_not_keep_the_child_alive(marker: str) -> None:
+    """A process pool of the user's that survives us holds nothing of the guardian's."""
+    owner = parent(marker, "forked")
+    with owner:
+        assert owner.stdout is not None
+        owner.stdout.readline()
+        server = int(owner.stdout.readline())
+        (fork,) = [process for process in psutil.Process(owner.pid).children() if process.pid != server]
+        owner.kill()
+        eventually(lambda: not psutil.pid_exists(server) or psutil.Process(server).status() == "zombie", "its end")
+        assert fork.is_running()
+        os.kill(fork.pid, signal.SIGKILL)

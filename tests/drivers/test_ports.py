@@ -1,0 +1,83 @@
+"""Ports: a default one moves, a chosen one does not, and who has it is told."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from compozy.drivers.ports import choose_port, free_port, is_free, listening, owner_of, split_address
+from compozy.errors import DriverError, PortBusyError
+from compozy.plan import Port
+
+HOST = "127.0.0.1"
+SETTING = "temporal.standalone.frontend_port"
+
+
+@pytest.fixture
+def busy() -> Iterator[int]:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        yield int(taken.getsockname()[1])
+
+
+def test_a_free_port_is_taken_as_asked() -> None:
+    """Nothing is said about a port that is free."""
+    number, said = free_port(HOST), list[str]()
+    assert choose_port(Port(number, SETTING, explicit=False), HOST, said.append) == number
+    assert said == []
+
+
+def test_a_busy_default_moves_and_says_so(busy: int) -> None:
+    """The notice names the port, its owner, the new port and the setting."""
+    said: list[str] = []
+    moved = choose_port(Port(busy, SETTING, explicit=False), HOST, said.append)
+    assert is_free(moved, HOST)
+    assert said == [f"port {busy} is busy ({owner_of(busy)}), using {moved} for {SETTING}"]
+
+
+def test_a_busy_chosen_port_is_an_error(busy: int) -> None:
+    """It carries port, setting and owner."""
+    with pytest.raises(PortBusyError) as caught:
+        choose_port(Port(busy, SETTING, explicit=True), HOST, list[str]().append)
+    assert (caught.value.port, caught.value.setting) == (busy, SETTING)
+    assert caught.value.owner is not None
+    assert f"(process {os.getpid()})" in caught.value.owner
+
+
+def test_nobody_owns_a_free_port() -> None:
+    """There is no owner to be told."""
+    assert owner_of(free_port(HOST)) is None
+
+
+def test_a_listener_is_seen(busy: int) -> None:
+    """Only who listens answers."""
+    assert (listening(HOST, busy), listening(HOST, free_port(HOST))) == (True, False)
+
+
+def test_an_address_of_another_machine_is_no_busy_port() -> None:
+    """That nothing can listen there is told as such."""
+    with pytest.raises(DriverError, match="nothing can listen on 192.0.2.1"):
+        is_free(free_port(HOST), "192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        pytest.param("localhost:7233", ("localhost", 7233), id="name"),
+        pytest.param("[::1]:7233", ("::1", 7233), id="ipv6"),
+    ],
+)
+def test_an_address_is_split(address: str, parts: tuple[str, int]) -> None:
+    """Host and port, without the brackets."""
+    assert split_address(address) == parts
+
+
+@pytest.mark.parametrize("address", ["localhost", "localhost:", ":7233", "localhost:http"])
+def test_half_an_address_is_an_error(address: str) -> None:
+    """The text says how to write it."""
+    with pytest.raises(DriverError, match="is not an address"):
+        split_address(address)

@@ -1,0 +1,111 @@
+"""A served project: the real service on the test server of Temporal, behind a real socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from tests.workflows.bench import Bench, bench, database, loop, skipping, store
+
+from compozy.plan import Port
+from compozy.server.app import build_app
+from compozy.server.http import HttpServer
+from compozy.workflows.facade import Workflows
+
+__all__ = ["bench", "database", "loop", "skipping", "store"]
+
+GREET = {
+    "id": "greet",
+    "input": {"name": "World"},
+    "tasks": [{"id": "t", "type": "aggregate", "output": "Hello, {{ workflow.input.name }}!"}],
+    "outputs": {"greeting": "{{ tasks.t.output }}"},
+}
+
+
+@dataclass
+class Answer:
+    """What the server said."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        """Return the body as JSON."""
+        return json.loads(self.text)
+
+
+@dataclass
+class FakeState:
+    """The state of a process, as a test sets it."""
+
+    components: dict[str, dict[str, Any]] = field(
+        default_factory=lambda: {"redis": {"mode": "memory", "driver": "valkey", "healthy": True, "latency_ms": 0.5}}
+    )
+    bug: Exception | None = None
+
+    def health(self) -> Mapping[str, Any]:
+        """Return what `compozy status` would."""
+        if self.bug is not None:
+            raise self.bug
+        ready = all(part["healthy"] for part in self.components.values())
+        return {"state": "provisioned", "mode": "memory", "ready": ready, "components": self.components}
+
+    def config(self) -> Mapping[str, Any]:
+        """Return a redacted configuration."""
+        return {"settings": {"server.api_key": {"value": "[REDACTED]"}}}
+
+
+@dataclass
+class Site:
+    """A running server and a client for it."""
+
+    bench: Bench
+    workflows: Workflows
+    state: FakeState
+    server: HttpServer
+
+    def ask(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, raw: bytes = b""
+    ) -> Answer:
+        """Send one request; `body` goes as JSON, `raw` as it is."""
+        sent = dict(headers or {})
+        if body is not None:
+            raw = json.dumps(body).encode()
+            sent.setdefault("Content-Type", "application/json")
+        with closing(http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)) as connection:
+            connection.request(method, path, raw or None, sent)
+            answer = connection.getresponse()
+            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode())
+
+    def get(self, path: str, **headers: str) -> Answer:
+        """Ask for something."""
+        return self.ask("GET", path, headers=headers)
+
+    def post(self, path: str, body: Any = None) -> Answer:
+        """Send JSON."""
+        return self.ask("POST", path, body)
+
+
+def serve(bench: Bench, **options: Any) -> Site:
+    """Serve the project of `bench`, in which `greet` is known; stopped at the end of the test."""
+    bench.write("workflows/greet.yaml", json.dumps(GREET))
+    workflows = bench.open()
+    state = FakeState()
+    app = build_app(workflows.service, state, **options)
+    server = HttpServer(app, bench.loop, host="127.0.0.1", port=Port(0, "server.port", True))
+    server.start()
+    bench.opened.callback(lambda: server.stop(1))
+    return Site(bench, workflows, state, server)
+
+
+@pytest.fixture
+def site(bench: Bench) -> Iterator[Site]:
+    """Return a served project without a key."""
+    return serve(bench)

@@ -1,0 +1,160 @@
+"""The HTTP interface as a client sees it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.server.conftest import GREET, Site
+from tests.workflows.polling import until
+
+RUN = "/api/v0/workflows/greet/executions"
+NAP = {"id": "nap", "tasks": [{"id": "nap", "type": "aggregate", "sleep": "1000h", "output": 1}]}
+
+
+def test_alive_and_ready(site: Site) -> None:
+    """A healthy server is alive and ready."""
+    assert site.get("/healthz").json == {"status": "alive"}
+    answer = site.get("/readyz")
+    assert (answer.status, answer.json) == (200, {"ready": True, "state": "provisioned", "waiting_for": []})
+
+
+def test_ready_waits_for_every_component(site: Site) -> None:
+    """One unhealthy component makes the server unready, and is named."""
+    site.state.components["database"] = {"mode": "distributed", "driver": "postgres", "healthy": False}
+
+    answer = site.get("/readyz")
+
+    assert (answer.status, answer.json["waiting_for"]) == (503, ["database"])
+    assert site.get("/healthz").status == 200
+
+
+def test_health_and_configuration_are_shown(site: Site) -> None:
+    """Both carry the format version of the command line's JSON."""
+    health = site.get("/api/v0/health").json
+    assert (health["format_version"], health["mode"]) == (1, "memory")
+    assert health["components"]["redis"]["driver"] == "valkey"
+    assert site.get("/api/v0/config").json["settings"] == {"server.api_key": {"value": "[REDACTED]"}}
+
+
+def test_a_known_workflow_is_run_and_waited_for(site: Site) -> None:
+    """Starting with `?wait` gives the output in the shape of `workflow run`."""
+    answer = site.post(f"{RUN}?wait=30s", {"input": {"name": "Ada"}})
+
+    body = answer.json
+    assert answer.status == 200
+    assert {key: body[key] for key in ("format_version", "workflow", "status", "output", "error")} == {
+        "format_version": 1,
+        "workflow": "greet",
+        "status": "completed",
+        "output": {"greeting": "Hello, Ada!"},
+        "error": None,
+    }
+    assert answer.headers["location"] == f"/api/v0/executions/{body['execution_id']}"
+    shown = site.get(answer.headers["location"]).json
+    assert (shown["id"], shown["input"], shown["status"]) == (body["execution_id"], {"name": "Ada"}, "completed")
+
+
+def test_without_a_body_the_defaults_are_taken(site: Site) -> None:
+    """A start needs no body."""
+    assert site.post(f"{RUN}?wait=30s").json["output"] == {"greeting": "Hello, World!"}
+
+
+@pytest.mark.parametrize("form", ["definition", "source"])
+def test_a_definition_can_be_handed_over(site: Site, form: str) -> None:
+    """A client runs its own file on the server, as JSON or as YAML text."""
+    own = {**GREET, "id": "own", "outputs": {"own": True}}
+    body: dict[str, Any] = {form: own if form == "definition" else json.dumps(own), "input": {}}
+
+    assert site.post("/api/v0/workflows/own/executions?wait=30s", body).json["output"] == {"own": True}
+
+
+def test_starting_answers_before_the_end(site: Site) -> None:
+    """Without `?wait` the answer is that it was accepted, and the execution is listed."""
+    answer = site.post("/api/v0/workflows/nap/executions", {"definition": NAP})
+
+    assert (answer.status, answer.json["status"], answer.json["output"]) == (202, "running", None)
+    listed = site.get("/api/v0/executions?status=running").json["executions"]
+    assert [row["id"] for row in listed] == [answer.json["execution_id"]]
+
+
+def test_an_execution_id_makes_a_start_repeatable(site: Site) -> None:
+    """The same id twice is one execution."""
+    body = {"execution_id": "order-1", "input": {"name": "x"}}
+
+    answers = [site.post(f"{RUN}?wait=30s", body) for _ in range(2)]
+
+    assert [answer.json["execution_id"] for answer in answers] == ["order-1", "order-1"]
+    assert len(site.get("/api/v0/executions").json["executions"]) == 1
+
+
+def test_cancel_and_signal(site: Site) -> None:
+    """A running execution takes signals and can be canceled; an ended one takes none."""
+    name = site.post("/api/v0/workflows/nap/executions", {"definition": NAP}).json["execution_id"]
+    path = f"/api/v0/executions/{name}"
+
+    assert site.post(f"{path}/signals/go", {"n": 1}).status == 202
+    canceled = site.post(f"{path}/cancel?wait=30s")
+    assert (canceled.status, canceled.json["status"]) == (200, "canceled")
+
+    late = site.post(f"{path}/signals/go")
+    assert (late.status, late.json["id"]) == (409, "execution.conflict")
+    assert site.get(path).json["error"] == 'canceled while at task "nap"'
+
+
+def test_workflows_are_listed_shown_and_imported(site: Site) -> None:
+    """What one server lists another imports."""
+    listed = site.get("/api/v0/workflows").json
+    assert listed == {"format_version": 1, "workflows": [{"id": "greet", "version": "0.1.0", "definition": GREET}]}
+    assert site.get("/api/v0/workflows/greet").json["definition"] == GREET
+
+    other = {"workflows": [{"id": "copy", "version": "1", "definition": {**GREET, "id": "copy"}}]}
+    assert site.post("/api/v0/workflows", other).json == {"format_version": 1, "imported": ["copy"]}
+    assert site.post("/api/v0/workflows/copy/executions?wait=30s").json["status"] == "completed"
+    assert len(site.get("/api/v0/workflows/copy/executions").json["executions"]) == 1
+
+
+def test_a_broken_file_is_told_beside_the_others(site: Site) -> None:
+    """Listing goes on, and says which file is wrong."""
+    site.bench.write("workflows/broken.yaml", "id: broken\n")
+
+    body = site.get("/api/v0/workflows").json
+
+    assert [found["id"] for found in body["workflows"]] == ["greet"]
+    assert [problem["id"] for problem in body["problems"]] == ["workflow.definition"]
+
+
+def test_metrics_are_text_for_prometheus(site: Site) -> None:
+    """Executions, components and requests are counted."""
+    site.post(f"{RUN}?wait=30s")
+    site.state.components["database"] = {"mode": 'a"b', "driver": "x", "healthy": False, "latency_ms": None}
+
+    lines = site.get("/metrics").text.splitlines()
+
+    assert "compozy_ready 0" in lines
+    assert 'compozy_component_up{component="redis",driver="valkey",mode="memory"} 1' in lines
+    assert 'compozy_component_up{component="database",driver="x",mode="a\\"b"} 0' in lines
+    assert 'compozy_component_latency_seconds{component="redis"} 0.000500' in lines
+    assert 'compozy_executions{status="completed"} 1' in lines
+    assert 'compozy_executions{status="failed"} 0' in lines
+    assert 'compozy_http_requests_total{status="200"} 1' in lines
+
+
+def test_stopping_answers_who_waits(site: Site) -> None:
+    """A request that waits for an execution is answered when the server stops, and new ones are refused."""
+    import threading
+
+    answers = []
+    path = "/api/v0/workflows/nap/executions?wait=10m"
+    asking = threading.Thread(target=lambda: answers.append(site.post(path, {"definition": NAP})))
+    asking.start()
+    until(lambda: len(site.workflows.executions()) == 1)
+
+    site.server.stop(10)
+    site.server.stop(10)
+    asking.join(20)
+
+    assert [(answer.status, answer.json["status"]) for answer in answers] == [(202, "running")]
+    with pytest.raises(ConnectionError):
+        site.get("/healthz")

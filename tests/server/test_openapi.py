@@ -1,0 +1,71 @@
+"""The description of the HTTP interface fits the interface."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.server.conftest import Site, serve
+from tests.workflows.bench import Bench
+
+from compozy.server.openapi import docs_page, openapi_document
+from compozy.server.routes import ROUTES
+
+DOCUMENT = openapi_document(ROUTES, secured=True)
+
+
+def references(value: Any) -> Iterator[str]:
+    """Yield every `$ref`."""
+    if isinstance(value, dict):
+        yield from [value["$ref"]] if "$ref" in value else []
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def test_every_route_is_described() -> None:
+    """Path and method of each entry of the table are in the document, with a summary."""
+    described = {(path, method) for path, item in DOCUMENT["paths"].items() for method in item}
+
+    assert described == {(endpoint.path, endpoint.method.lower()) for endpoint in ROUTES}
+    assert all(endpoint.summary for endpoint in ROUTES)
+
+
+def test_every_reference_exists() -> None:
+    """No schema is named that is not there."""
+    schemas = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
+
+    assert set(references(DOCUMENT)) <= schemas
+
+
+def test_only_the_probes_are_open() -> None:
+    """Everything else names the key in its security."""
+    open_paths = [path for path, item in DOCUMENT["paths"].items() if "security" not in next(iter(item.values()))]
+
+    assert open_paths == ["/healthz", "/readyz"]
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    """No script, style or image comes from another server."""
+    page = docs_page(ROUTES)
+
+    assert re.findall(r"(?:src|<link|@import)", page) == []
+    assert all(f"{endpoint.method} {endpoint.path}" in page for endpoint in ROUTES)
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+def test_both_are_served(bench: Bench, key: str | None) -> None:
+    """The document and the page are answered."""
+    site: Site = serve(bench, api_key=key)
+    headers = {"X-API-Key": key or ""}
+
+    document = site.ask("GET", "/openapi.json", headers=headers).json
+    page = site.ask("GET", "/docs", headers=headers)
+
+    assert document["openapi"] == "3.1.0"
+    assert ("securitySchemes" in document["components"]) == (key is not None)
+    assert page.headers["content-type"].startswith("text/html")

@@ -1,0 +1,183 @@
+"""Everything that the HTTP interface refuses is a problem document with a stable id, never a traceback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import peewee
+import pytest
+from tests.server.conftest import Site, serve
+from tests.workflows.bench import Bench
+from tests.workflows.polling import until
+
+from compozy.store import Store
+
+RUN = "/api/v0/workflows/greet/executions"
+KEY = "k3y-of-the-test"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "problem"),
+    [
+        pytest.param("GET", "/nowhere", None, 404, "http.not-found", id="path"),
+        pytest.param("DELETE", "/api/v0/executions", None, 405, "http.method-not-allowed", id="method"),
+        pytest.param("GET", "/api/v0/executions/none", None, 404, "not-found", id="execution"),
+        pytest.param("GET", "/api/v0/workflows/none", None, 404, "not-found", id="workflow"),
+        pytest.param("POST", "/api/v0/workflows/none/executions", {}, 404, "not-found", id="start-unknown"),
+        pytest.param("POST", "/api/v0/executions/none/cancel", None, 404, "not-found", id="cancel-unknown"),
+        pytest.param("POST", "/api/v0/executions/none/signals/x", None, 404, "not-found", id="signal-unknown"),
+        pytest.param("GET", "/api/v0/executions?limit=0", None, 400, "http.parameter", id="limit-low"),
+        pytest.param("GET", "/api/v0/executions?limit=1001", None, 400, "http.parameter", id="limit-high"),
+        pytest.param("GET", "/api/v0/executions?limit=x", None, 400, "http.parameter", id="limit-text"),
+        pytest.param("GET", "/api/v0/executions?status=done", None, 400, "usage", id="status"),
+        pytest.param("POST", f"{RUN}?wait=soon", {}, 400, "http.parameter", id="wait-text"),
+        pytest.param("POST", f"{RUN}?wait=2h", {}, 400, "http.parameter", id="wait-long"),
+        pytest.param("POST", RUN, [], 400, "http.body", id="list"),
+        pytest.param("POST", RUN, {"inputs": {}}, 400, "http.body", id="unknown-key"),
+        pytest.param("POST", RUN, {"execution_id": 3}, 400, "http.body", id="number-as-id"),
+        pytest.param("POST", RUN, {"execution_id": "../x"}, 400, "usage", id="bad-id"),
+        pytest.param("POST", RUN, {"definition": {}, "source": ""}, 400, "http.body", id="two-forms"),
+        pytest.param("POST", RUN, {"source": 1}, 400, "http.body", id="source-number"),
+        pytest.param("POST", RUN, {"definition": {"id": "greet"}}, 422, "workflow.definition", id="no-tasks"),
+        pytest.param("POST", RUN, {"source": "id: ["}, 422, "file.syntax", id="no-yaml"),
+        pytest.param("POST", RUN, {"input": {"nam": 1}}, 422, "workflow.input", id="input-name"),
+        pytest.param("POST", RUN, {"input": [1]}, 422, "workflow.input", id="input-list"),
+        pytest.param("POST", "/api/v0/workflows", {"x": 1}, 422, "workflow.definition", id="import"),
+    ],
+)
+def test_bad_requests(site: Site, method: str, path: str, body: Any, status: int, problem: str) -> None:
+    """Each mistake has its status and its stable id."""
+    answer = site.ask(method, path, body)
+
+    assert (answer.status, answer.json["id"]) == (status, problem)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json["status"] == status
+    assert answer.json["type"] == f"urn:compozy:error:{problem}"
+    assert answer.json["detail"]
+
+
+def test_a_path_and_its_definition_must_agree(site: Site) -> None:
+    """A definition of another workflow is not run under this one's name."""
+    task = {"id": "t", "type": "aggregate", "output": 1}
+
+    answer = site.post(RUN, {"definition": {"id": "other", "tasks": [task]}})
+
+    assert answer.json["detail"] == 'the definition is of "other", the path says "greet"'
+
+
+def test_every_problem_of_a_definition_is_told(site: Site) -> None:
+    """Problems come as a list, with the lines of the client's file."""
+    source = "id: greet\ntasks:\n  - {id: a, type: agregate}\n  - {id: b, type: aggregate}\n"
+
+    answer = site.post(RUN, {"source": source, "file": "my.yaml"})
+
+    assert answer.json["problems"] == [
+        'my.yaml:3:19: unknown task type "agregate"; did you mean "aggregate"?',
+        'my.yaml:4:5: an aggregate task needs "output"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "kind", "status", "problem"),
+    [
+        pytest.param(b"{", "application/json", 400, "http.body", id="cut"),
+        pytest.param(b'{"input": NaN}', "application/json", 400, "http.body", id="nan"),
+        pytest.param(b"[" * 100_000, "application/json", 400, "http.body", id="deep"),
+        pytest.param(b"\xff\xfe", "application/json", 400, "http.body", id="bytes"),
+        pytest.param(b"{}", "text/plain", 415, "http.media-type", id="media-type"),
+        pytest.param(b" " * 2_000_001, "application/json", 413, "http.too-large", id="large"),
+    ],
+)
+def test_bad_bodies(site: Site, raw: bytes, kind: str, status: int, problem: str) -> None:
+    """A body that is no JSON, too large, or called something else is refused."""
+    answer = site.ask("POST", RUN, headers={"Content-Type": kind}, raw=raw)
+
+    assert (answer.status, answer.json["id"]) == (status, problem)
+
+
+def test_an_outage_is_503_with_a_clear_text(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A component that is away gives 503, its name, and when to try again; metrics still come."""
+    gone = tmp_path_factory.mktemp("gone") / "no" / "folder.db"
+    site.workflows.service._store = Store(peewee.SqliteDatabase(str(gone)))
+
+    answer = site.get("/api/v0/executions")
+
+    assert (answer.status, answer.json["id"]) == (503, "component.unavailable")
+    assert answer.json["detail"].startswith("database is not available: ")
+    assert answer.headers["retry-after"] == "2"
+    assert "compozy_executions{" not in site.get("/metrics").text
+
+
+def test_a_bug_does_not_show_itself(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """The client learns that it is the server's mistake; the log has the rest."""
+    site.state.bug = ZeroDivisionError("secret text")
+
+    answer = site.get("/api/v0/health")
+
+    assert (answer.status, answer.json["id"]) == (500, "internal")
+    assert "secret" not in answer.text
+    until(lambda: "secret text" in caplog.text)
+    assert 'compozy_http_requests_total{status="500"} 1' in healed(site).get("/metrics").text
+
+
+def healed(site: Site) -> Site:
+    """Return the site without its bug."""
+    site.state.bug = None
+    return site
+
+
+def test_a_key_is_asked_for(bench: Bench) -> None:
+    """With a key set, everything but the two probes needs it."""
+    site = serve(bench, api_key=KEY)
+
+    refused = site.get("/api/v0/executions")
+
+    assert (refused.status, refused.json["id"]) == (401, "http.unauthorized")
+    assert refused.headers["www-authenticate"] == "Bearer"
+    assert KEY not in refused.text
+    assert site.get("/healthz").status == site.get("/readyz").status == 200
+    assert site.get("/metrics").status == site.get("/docs").status == site.get("/nowhere").status == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        pytest.param({"Authorization": f"Bearer {KEY}"}, 200, id="bearer"),
+        pytest.param({"authorization": f"bearer {KEY}"}, 200, id="lower-case"),
+        pytest.param({"X-API-Key": KEY}, 200, id="header"),
+        pytest.param({"X-API-Key": KEY + "x"}, 401, id="longer"),
+        pytest.param({"X-API-Key": KEY[:-1]}, 401, id="shorter"),
+        pytest.param({"Authorization": f"Basic {KEY}"}, 401, id="basic"),
+        pytest.param({"Authorization": "Bearer"}, 401, id="empty"),
+        pytest.param({"X-API-Key": "schlüssel"}, 401, id="not-ascii"),
+    ],
+)
+def test_keys(bench: Bench, headers: dict[str, str], status: int) -> None:
+    """Only the key itself opens, in either header."""
+    assert serve(bench, api_key=KEY).ask("GET", "/api/v0/executions", headers=headers).status == status
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        pytest.param("localhost:1", 200, id="localhost"),
+        pytest.param("127.0.0.1", 200, id="address"),
+        pytest.param("[::1]:8080", 200, id="ipv6"),
+        pytest.param("evil.example", 403, id="foreign"),
+        pytest.param("127.0.0.1.evil.example:80", 403, id="look-alike"),
+    ],
+)
+def test_without_a_key_only_local_names_are_answered(site: Site, host: str, status: int) -> None:
+    """A web page cannot reach a server without a key through a name of its own."""
+    assert site.get("/api/v0/executions", Host=host).status == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [pytest.param("http://evil.example", 403, id="foreign"), pytest.param(None, 200, id="same")],
+)
+def test_pages_of_other_origins_cannot_start_anything(site: Site, origin: str | None, status: int) -> None:
+    """What a browser sends for a foreign page is refused."""
+    headers = {"Origin": origin or f"http://127.0.0.1:{site.server.port}"}
+
+    assert site.ask("POST", f"{RUN}?wait=30s", {}, headers).status == status

@@ -1,0 +1,162 @@
+"""Rows of executions and imported workflows: idempotent, ordered, and apart for each store."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import peewee
+import pytest
+from tests.store.conftest import Opener
+
+from compozy.store import FINISHED, Execution, Store, StoredWorkflow, UnavailableError
+from compozy.store.records import timestamp
+
+RUNNING = Execution("e1", "flow", "1.0", "running", {"n": 1}, "2025-01-01T00:00:00.000000Z")
+DONE = replace(RUNNING, status="completed", output={"x": [1, None]}, finished_at="2025-01-01T00:00:01.000000Z")
+
+
+def test_what_was_written_is_read(store: Store) -> None:
+    """Input and output keep their JSON types; None and null are one."""
+    store.record_started(RUNNING)
+    assert store.execution("e1") == RUNNING
+
+    store.record_finished(DONE)
+    assert store.execution("e1") == DONE
+    assert store.execution("e2") is None
+
+
+@pytest.mark.parametrize("output", [0, False, "", [], {}, "text", 1.5])
+def test_every_json_output_is_kept(store: Store, output: object) -> None:
+    """Values that are false in Python are values."""
+    store.record_finished(replace(DONE, output=output))
+
+    found = store.execution("e1")
+    assert found is not None
+    assert (found.output, type(found.output)) == (output, type(output))
+
+
+@pytest.mark.parametrize("order", sorted(set(itertools.permutations(("start", "start", "end", "end")))), ids="-".join)
+def test_delivery_in_any_order_and_twice_gives_one_row(store: Store, order: tuple[str, ...]) -> None:
+    """Writes are delivered at least once, late ones too: the end stays the end."""
+    writes = {"start": lambda: store.record_started(RUNNING), "end": lambda: store.record_finished(DONE)}
+
+    for write in order:
+        writes[write]()
+
+    assert store.executions() == (DONE,)
+
+
+@pytest.mark.parametrize("first", FINISHED)
+def test_the_first_end_stays(store: Store, first: str) -> None:
+    """A finished status is never changed again."""
+    store.record_finished(replace(DONE, status=first))
+
+    store.record_finished(replace(DONE, status="failed", error="later", output=None))
+    store.record_started(RUNNING)
+
+    found = store.execution("e1")
+    assert found is not None
+    assert (found.status, found.error) == (first, None)
+
+
+def test_the_newest_come_first(store: Store) -> None:
+    """Executions are ordered by their start, then by id; filters and limits apply."""
+    rows = [
+        replace(RUNNING, id=f"e{n}", workflow="ab"[n % 2], started_at=f"2025-01-0{n // 2 + 1}T00:00:00.000000Z")
+        for n in range(6)
+    ]
+    for row in rows:
+        store.record_started(row)
+    store.record_finished(replace(rows[0], status="failed", error="x", finished_at=timestamp()))
+
+    assert [row.id for row in store.executions()] == ["e5", "e4", "e3", "e2", "e1", "e0"]
+    assert [row.id for row in store.executions(limit=2)] == ["e5", "e4"]
+    assert [row.id for row in store.executions(workflow="a")] == ["e4", "e2", "e0"]
+    assert [row.id for row in store.executions(workflow="a", status="running")] == ["e4", "e2"]
+    assert store.count_by_status() == {"running": 5, "failed": 1}
+
+
+@pytest.mark.parametrize("limit", [0, -5])
+def test_a_limit_is_at_least_one(store: Store, limit: int) -> None:
+    """A senseless limit does not mean everything."""
+    store.record_started(RUNNING)
+    store.record_started(replace(RUNNING, id="e2"))
+
+    assert len(store.executions(limit=limit)) == 1
+
+
+def test_workflows_are_replaced_by_id(store: Store) -> None:
+    """The last import of an id counts."""
+    first = StoredWorkflow("b", "1", {"id": "b", "tasks": []}, timestamp())
+    again = replace(first, version="2", definition={"id": "b", "tasks": [1]})
+    other = replace(first, id="a")
+    for workflow in (first, other, again, again):
+        store.save_workflow(workflow)
+
+    assert store.workflows() == (other, again)
+    assert store.workflow("b") == again
+    assert store.workflow("c") is None
+
+
+def test_names_are_data(store: Store) -> None:
+    """Text is never part of a statement."""
+    name = "x'; DROP TABLE executions; -- %s ? \" é 😀"
+    row = replace(RUNNING, id=name, workflow=name, input={name: name})
+    store.record_started(row)
+
+    assert store.executions(workflow=name) == (row,)
+
+
+def test_threads_share_one_store(store: Store) -> None:
+    """Many threads write and read at once, and nothing is lost or locked out."""
+
+    def work(number: int) -> None:
+        row = replace(RUNNING, id=f"t{number}")
+        store.record_started(row)
+        store.record_finished(replace(row, status="completed", finished_at=timestamp()))
+        store.executions(limit=5)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(work, range(80)))
+
+    assert store.count_by_status() == {"completed": 80}
+
+
+def test_two_stores_do_not_know_each_other(opened: Opener) -> None:
+    """Tables are bound to their store, not to the program."""
+    one, two = Store(opened("sqlite-memory")), Store(opened("sqlite-memory"))
+    one.migrate()
+    two.migrate()
+    one.record_started(RUNNING)
+
+    assert one.executions() == (RUNNING,)
+    assert two.executions() == ()
+
+
+def test_calls_leave_no_connection_behind(store: Store, database: peewee.Database) -> None:
+    """Each call closes the connection that it opened, and only that."""
+    store.executions()
+    assert database.is_closed()
+
+    with database.connection_context():
+        store.executions()
+        assert not database.is_closed()
+
+
+def test_a_database_that_is_gone_is_told() -> None:
+    """An outage is one kind of error with a clear text."""
+    store = Store(peewee.SqliteDatabase("/nowhere/at/all.db"))
+
+    with pytest.raises(UnavailableError) as caught:
+        store.ping()
+
+    assert caught.value.component == "database"
+    assert caught.value.message == "database is not available: unable to open database file"
+
+
+def test_times_sort_as_text() -> None:
+    """Timestamps are UTC and of one length."""
+    assert len(timestamp()) == len("2025-01-01T00:00:00.000000Z")
+    assert timestamp().endswith("Z")
