@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,12 +52,13 @@ def examine(lifecycle: Lifecycle) -> Iterator[Check]:
     resolved = lifecycle.resolve()
     try:
         lifecycle.validate()
-    except ConfigurationError:
-        yield from _findings(lifecycle)
+    except ConfigurationError as error:
+        yield from _findings(error.findings, lifecycle.strict)
         for name in resolved.components:
             yield Check(name, "skip", "not asked, because the configuration is not valid", "fix the configuration first")
         return
-    yield from _findings(lifecycle) if lifecycle.findings else [Check("configuration", "pass", "no findings")]
+    findings = list(_findings(lifecycle.findings, lifecycle.strict))
+    yield from findings or [Check("configuration", "pass", "no findings")]
     yield from _clock()
     plan = make_plan(resolved)
     if plan.state_dir is not None:
@@ -69,9 +70,9 @@ def examine(lifecycle: Lifecycle) -> Iterator[Check]:
             yield from _step(resolved, step, StartContext(loop, lambda line: None, time.monotonic() + REACH_S))
 
 
-def _findings(lifecycle: Lifecycle) -> Iterator[Check]:
-    severities = {"error": "fail", "warning": "fail" if lifecycle.strict else "warn"}
-    for finding in lifecycle.findings:
+def _findings(findings: Iterable[Any], strict: bool) -> Iterator[Check]:
+    severities = {"error": "fail", "warning": "fail" if strict else "warn"}
+    for finding in findings:
         message = f"{finding.message.splitlines()[0]} ({finding.where})"
         yield Check(f"configuration.{finding.id}", severities[finding.severity], message, finding.hint or finding.docs)
 

@@ -147,3 +147,22 @@ def test_a_bad_configuration_does_not_start(shell: Shell, text: str, args: list[
     assert (result.returncode, result.stdout) == (2, "")
     assert expected in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_projects_that_start_at_once_share_nothing(shell: Shell, tmp_path: Path) -> None:
+    """All ask for the same default ports at the same moment; each gets a Temporal and an address of its own."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    shells = [Shell(tmp_path / name, shell.runtime / name) for name in ("a", "b", "c")]
+    for one in shells:
+        one.directory.mkdir()
+        one.runtime.mkdir(mode=0o700)
+    try:
+        with ThreadPoolExecutor(len(shells)) as pool:
+            servers = list(pool.map(lambda one: one.start(), shells))
+        used = [port for server in servers for port in ports_of(server.ready)]
+        assert len(used) == len(set(used))
+        assert [server.stop() for server in servers] == [0, 0, 0]
+    finally:
+        for one in shells:
+            one.close()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import peewee
 import pytest
+from playhouse.pool import PooledPostgresqlDatabase
 
 from compozy.drivers.driver import LoopThread, StartContext
 from compozy.drivers.sqlite import SqliteDriver
 from compozy.store import Store
+from compozy.testing.postgres import PostgresServer
 
-KINDS = ("sqlite-memory", "sqlite-file")
+KINDS = ("sqlite-memory", "sqlite-file", "postgres")
 Opener = Callable[[str], peewee.Database]
 
 
@@ -25,12 +28,22 @@ def context() -> Iterator[StartContext]:
     loop.close()
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgresServer]:
+    """Run a real PostgreSQL."""
+    with PostgresServer() as running:
+        yield running
+
+
 @pytest.fixture
-def opened(tmp_path: Path, context: StartContext) -> Iterator[Opener]:
+def opened(tmp_path: Path, context: StartContext, request: pytest.FixtureRequest) -> Iterator[Opener]:
     """Return a function that opens a new, empty database of a kind; closed at the end."""
     with ExitStack() as stack:
 
         def open_database(kind: str) -> peewee.Database:
+            if kind == "postgres":
+                running: PostgresServer = request.getfixturevalue("server")
+                return stack.enter_context(postgres(stack.enter_context(running.database())))
             path = ":memory:" if kind == "sqlite-memory" else str(tmp_path / "data" / "compozy.db")
             driver = SqliteDriver(path)
             driver.start(context)
@@ -39,6 +52,16 @@ def opened(tmp_path: Path, context: StartContext) -> Iterator[Opener]:
             return database
 
         yield open_database
+
+
+@contextmanager
+def postgres(url: str) -> Iterator[peewee.Database]:
+    """Open a pool of connections to a database of PostgreSQL."""
+    pool: Any = PooledPostgresqlDatabase(url, max_connections=20, timeout=10)
+    try:
+        yield pool
+    finally:
+        pool.close_all()
 
 
 @pytest.fixture(params=KINDS)

@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import peewee
 import pytest
+from playhouse.pool import PooledPostgresqlDatabase
 from tests.store.conftest import Opener
 
-from compozy.store import FINISHED, Execution, Store, StoredWorkflow, UnavailableError
+from compozy.store import FINISHED, LOST, Execution, Store, StoredWorkflow, UnavailableError
 from compozy.store.records import timestamp
+from compozy.testing.postgres import PostgresServer
 
 RUNNING = Execution("e1", "flow", "1.0", "running", {"n": 1}, "2025-01-01T00:00:00.000000Z")
 DONE = replace(RUNNING, status="completed", output={"x": [1, None]}, finished_at="2025-01-01T00:00:01.000000Z")
@@ -59,6 +61,19 @@ def test_the_first_end_stays(store: Store, first: str) -> None:
     found = store.execution("e1")
     assert found is not None
     assert (found.status, found.error) == (first, None)
+
+
+def test_what_was_taken_for_lost_may_come_back(store: Store) -> None:
+    """A loss is a guess: the execution itself knows better, when another Temporal has it."""
+    lost = replace(DONE, status="terminated", error=LOST, output=None)
+    store.record_finished(lost)
+
+    store.record_started(RUNNING)
+    assert store.execution("e1") == RUNNING
+
+    store.record_finished(lost)
+    store.record_finished(DONE)
+    assert store.execution("e1") == DONE
 
 
 def test_the_newest_come_first(store: Store) -> None:
@@ -160,3 +175,33 @@ def test_times_sort_as_text() -> None:
     """Timestamps are UTC and of one length."""
     assert len(timestamp()) == len("2025-01-01T00:00:00.000000Z")
     assert timestamp().endswith("Z")
+
+
+def test_an_outage_of_postgres_is_told_and_survived(server: PostgresServer, opened: Opener) -> None:
+    """Connections of before the outage do no harm after it."""
+    store = Store(opened("postgres"))
+    store.migrate()
+    store.record_started(RUNNING)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: store.executions(), range(40)))
+
+    server.stop()
+    with pytest.raises(UnavailableError, match="database is not available"):
+        store.executions()
+    server.start()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda _: store.executions(), range(40))) == [(RUNNING,)] * 40
+    store.record_finished(DONE)
+    assert store.execution("e1") == DONE
+
+
+def test_a_pool_without_a_free_connection_is_an_outage(server: PostgresServer) -> None:
+    """Who finds every connection in use is told so, and may try again."""
+    with server.database() as url:
+        pool = PooledPostgresqlDatabase(url, max_connections=1)
+        with pool.connection_context(), ThreadPoolExecutor(1) as other:
+            asking = other.submit(Store(pool).ping)
+            with pytest.raises(UnavailableError, match="database is not available"):
+                asking.result()
+        pool.close_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import peewee
@@ -115,3 +116,20 @@ def test_an_outage_of_temporal_is_told_and_survived(
         assert workflows.wait(name, 30).status == "completed"
         assert workflows.run(hello, execution_id="refused", timeout_s=30).status == "completed"
         workflows.close()
+
+
+def test_executions_without_a_row_are_shown(
+    loop: LoopThread, port: int, database: peewee.SqliteDatabase, tmp_path: Path
+) -> None:
+    """A database that was lost is filled again with what runs in Temporal."""
+    nap = flow({"id": "nap", "type": "aggregate", "sleep": "1h", "output": "{{ workflow.input.n }}"})
+    with Workflows(connect(loop, port), database, loop, settings(tmp_path)) as workflows:
+        name = workflows.start(nap, {"n": 1}, execution_id="kept")
+        row = workflows.execution(name)
+        with database.connection_context():
+            database.execute_sql("DELETE FROM executions")
+
+        until(lambda: loop.call(workflows.service.adopt(), 10) == ("kept",))
+
+        assert replace(workflows.execution(name), started_at=row.started_at) == row
+        assert loop.call(workflows.service.adopt(), 10) == ()

@@ -11,12 +11,11 @@ from temporalio.service import RPCError
 from tests.workflows.bench import Bench
 
 from compozy.errors import DefinitionError, NotFoundError, UsageError
-from compozy.store import Execution, Store, UnavailableError
+from compozy.store import LOST, Execution, Store, UnavailableError
 from compozy.store.records import timestamp
 from compozy.workflows.catalogue import definition_json
 from compozy.workflows.definition import definition_from_json
 from compozy.workflows.inputs import InputError
-from compozy.workflows.reconcile import LOST
 from compozy.workflows.service import ConflictError, Service
 
 GREET = """

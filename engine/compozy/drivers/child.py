@@ -21,6 +21,7 @@ log = logging.getLogger("compozy.child")
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
 STABLE_S = 30.0  # a life as long as this starts the pauses anew
+SHOWN_LINES = 12
 POLL_S = 0.003
 
 
@@ -98,11 +99,17 @@ class Child:
         process.kill()
 
     def _with_tail(self, what: str) -> str:
-        tail = self.tail()
-        return f"{self.command.name} {what}" + (f":\n{tail}" if tail else "")
+        lines = self.tail().splitlines()
+        telling = [line for line in lines if self._level(line) >= logging.ERROR] or lines
+        shown = "\n".join(telling[-SHOWN_LINES:])
+        return f"{self.command.name} {what}" + (f":\n{shown}" if shown else "")
+
+    def _level(self, line: str) -> int:
+        return self.command.level(line) if self.command.level else logging.INFO
 
     def _line(self, text: str) -> None:
-        level = self.command.level(text) if self.command.level else logging.INFO
+        # What goes wrong while starting is told by the error of the start, or was a port that another try replaced.
+        level = self._level(text) if self._supervised else min(self._level(text), logging.INFO)
         log.log(level, "child.log %s: %s", self.command.name, text, extra={"child": self.command.name, "line": text})
 
     def _ended(self, process: Process) -> None:

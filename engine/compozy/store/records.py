@@ -14,6 +14,7 @@ from typing import Any
 RUNNING = "running"
 FINISHED = ("completed", "failed", "canceled", "terminated", "timed_out")
 STATUSES = (RUNNING, *FINISHED)
+LOST = "Temporal does not know this execution: its history was not kept, or is in another Temporal"
 
 
 def timestamp(moment: datetime | None = None) -> str:

@@ -1,7 +1,8 @@
 """Read and write executions and imported workflows.
 
 What comes in: records. What goes out: records. Every write is an idempotent upsert, so that delivering it
-twice, late or out of order gives the same row; a finished status is never changed again. The tables are bound
+twice, late or out of order gives the same row; a finished status is never changed again, but for that of an
+execution that was taken for lost. The tables are bound
 per `Store`, never globally, and each call uses the calling thread's connection or opens one for its duration.
 """
 
@@ -12,9 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import peewee
+from playhouse.pool import MaxConnectionsExceeded
 
 from compozy.store import migrate
-from compozy.store.records import RUNNING, Execution, StoredWorkflow
+from compozy.store.records import LOST, RUNNING, Execution, StoredWorkflow
 from compozy.store.unavailable import UnavailableError
 
 MAX_LIMIT = 1000
@@ -67,20 +69,22 @@ class Store:
         self._run(lambda: self._database.execute_sql("SELECT 1").fetchone())
 
     def record_started(self, execution: Execution) -> None:
-        """Insert the row of a running execution; a row that is there already stays as it is.
+        """Insert the row of a running execution; a row that is there already stays, unless it was taken for lost.
 
         Raises:
             UnavailableError: the database does not answer.
         """
-        self._run(lambda: self._insert(execution))
+        lost = self._executions.error == LOST
+        self._run(lambda: self._upsert(execution, lost))
 
     def record_finished(self, execution: Execution) -> None:
-        """Write the final status, output and error; the first final status stays.
+        """Write the final status, output and error; the first final status stays, unless it was a loss.
 
         Raises:
             UnavailableError: the database does not answer.
         """
-        self._run(lambda: self._finish(execution))
+        rows = self._executions
+        self._run(lambda: self._upsert(execution, (rows.status == RUNNING) | (rows.error == LOST)))
 
     def execution(self, execution_id: str) -> Execution | None:
         """Return one execution, or None.
@@ -156,22 +160,16 @@ class Store:
         rows = self._workflows
         return self._run(lambda: tuple(_workflow(row) for row in rows.select().order_by(rows.id).dicts()))
 
-    def _insert(self, execution: Execution) -> None:
-        self._executions.insert(_row(execution)).on_conflict_ignore().execute()
-
-    def _finish(self, execution: Execution) -> None:
-        rows = self._executions
-        upsert = rows.insert(_row(execution)).on_conflict(
-            conflict_target=["id"], preserve=_OUTCOME, where=rows.status == RUNNING
-        )
-        upsert.execute()
+    def _upsert(self, execution: Execution, replaceable: Any) -> None:
+        insert = self._executions.insert(_row(execution))
+        insert.on_conflict(conflict_target=["id"], preserve=_OUTCOME, where=replaceable).execute()
 
     def _run(self, operation: Callable[[], Result]) -> Result:
         try:
             return self._connected(operation)
         except _BUGS:
             raise
-        except (peewee.DatabaseError, peewee.InterfaceError) as error:
+        except (peewee.DatabaseError, peewee.InterfaceError, MaxConnectionsExceeded) as error:
             raise UnavailableError("database", _first_line(error)) from error
 
     def _connected(self, operation: Callable[[], Result]) -> Result:

@@ -116,12 +116,11 @@ def condition_of(chosen: Iterable[Atom], atoms: Sequence[Atom]) -> Condition:
 
 
 def _listed(chosen: Sequence[Atom], atoms: Sequence[Atom]) -> Condition:
-    numbers = [atom.order for atom in atoms if is_number(atom.sample)]
     values = [atom.sample for atom in chosen if not is_number(atom.sample)]
     intervals = []
     for run in _runs([atom for atom in chosen if is_number(atom.sample)]):
         if any(atom.interval for atom in run):
-            intervals.append(_covering(run, first=numbers[0], last=numbers[-1]))
+            intervals.append(_covering(run, atoms))
         else:
             values += [atom.sample for atom in run]
     return Condition.of(values, intervals)
@@ -137,14 +136,16 @@ def _runs(atoms: Sequence[Atom]) -> list[list[Atom]]:
     return runs
 
 
-def _covering(run: Sequence[Atom], first: int, last: int) -> Interval:
-    # A bound of the domain itself need not be said.
+def _covering(run: Sequence[Atom], atoms: Sequence[Atom]) -> Interval:
+    # A bound of the domain itself need not be said; numbers come last, after unset.
     low, high = _interval(run[0]), _interval(run[-1])
+    lowest = next(atom.order for atom in atoms if is_number(atom.sample)) == run[0].order
+    highest = atoms[-1].order == run[-1].order
     return Interval(
-        None if run[0].order == first else low.low,
-        None if run[-1].order == last else high.high,
-        low.low_open and run[0].order != first,
-        high.high_open and run[-1].order != last,
+        None if lowest else low.low,
+        None if highest else high.high,
+        low.low_open and not lowest,
+        high.high_open and not highest,
     )
 
 

@@ -23,8 +23,12 @@ _COUNTED = 4
 def gap_reports(subject: Subject) -> list[Report]:
     """Report the regions that no row matches, joined as far as they can be."""
     boxes, exact = gap_boxes(subject, subject.limit * _COUNTED)
-    regions = [(box, region) for box in boxes for region in regions_of(subject.table, subject.axes, box)]
-    listed = regions[: subject.limit]
+    parts = ((box, region) for box in boxes for region in regions_of(subject.table, subject.axes, box))
+    listed = list(islice(parts, subject.limit))
+    left = len(boxes) - len({box for box, _ in listed})
+    if left or next(parts, None):
+        # What is not listed is counted by boxes, and behind a joint axis a box may be several regions.
+        exact = exact and all(len(axis.columns) == 1 for axis in subject.axes)
     names = _free_names(subject)
     return [
         Report(
@@ -35,7 +39,7 @@ def gap_reports(subject: Subject) -> list[Report]:
             witness=witness_yaml(region.witness),
             proposal=_proposal(subject, next(names), box, region),
             shown=len(listed),
-            total=len(regions),
+            total=len(listed) + left,
             exact=exact,
         )
         for box, region in listed

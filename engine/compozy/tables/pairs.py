@@ -7,7 +7,7 @@ settings for which both match.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 
 from compozy.tables.cover import Box
 from compozy.tables.report import Report
@@ -19,13 +19,14 @@ _MOST_SHRUNK = 64
 
 def pair_reports(subject: Subject) -> list[Report]:
     """Report rows that match together where at most one may, or where one repeats another."""
-    judge = {"unique": _unique_kind, "collect": _collect_kind}.get(subject.table.hit)
-    if judge is None:
+    if subject.table.hit == "first":
         return []
+    outcomes = [row.outcome() for row in subject.table.rows]
+    alike = _alike(outcomes) if subject.table.hit == "collect" else None
     found: list[tuple[str, int, int]] = []
     totals: Counter[str] = Counter()
-    for first, second in meeting_rows(subject, same_only=subject.table.hit == "collect"):
-        kind = judge(subject, first, second)
+    for first, second in meeting_rows(subject, alike):
+        kind = _kind(subject, first, second, outcomes)
         if kind:
             totals[kind] += 1
             if totals[kind] <= subject.limit:
@@ -33,11 +34,10 @@ def pair_reports(subject: Subject) -> list[Report]:
     return [_pair_report(subject, kind, first, second, totals[kind]) for kind, first, second in found]
 
 
-def meeting_rows(subject: Subject, *, same_only: bool = False) -> Iterator[tuple[int, int]]:
-    """Yield pairs of rows (first < second) that match together, or only those that decide the same."""
+def meeting_rows(subject: Subject, partners: Sequence[int] | None = None) -> Iterator[tuple[int, int]]:
+    """Yield pairs of rows (first < second) that match together; `partners` are those each row is asked about."""
     everything = subject.space.everything
-    partners = _rows_that_decide_alike(subject) if same_only else [everything] * len(subject.table.rows)
-    for first, others in enumerate(partners):
+    for first, others in enumerate(partners or [everything] * len(subject.table.rows)):
         later = others >> (first + 1) << (first + 1)
         if later:
             later = subject.space.touching(subject.box(first), later)
@@ -47,25 +47,23 @@ def meeting_rows(subject: Subject, *, same_only: bool = False) -> Iterator[tuple
             later ^= lowest
 
 
-def _rows_that_decide_alike(subject: Subject) -> list[int]:
-    outcomes = [row.outcome() for row in subject.table.rows]
-    alike: dict[tuple[object, ...], int] = {}
+def _alike(outcomes: Sequence[Hashable]) -> list[int]:
+    """Return for each row the rows that decide the same."""
+    rows: dict[Hashable, int] = {}
     for number, outcome in enumerate(outcomes):
-        alike[outcome] = alike.get(outcome, 0) | 1 << number
-    return [alike[outcome] for outcome in outcomes]
+        rows[outcome] = rows.get(outcome, 0) | 1 << number
+    return [rows[outcome] for outcome in outcomes]
 
 
-def _unique_kind(subject: Subject, first: int, second: int) -> str:
-    rows = subject.table.rows
-    if rows[first].outcome() != rows[second].outcome():
+def _kind(subject: Subject, first: int, second: int, outcomes: Sequence[Hashable]) -> str:
+    if outcomes[first] != outcomes[second]:
         return "conflict"
-    return _collect_kind(subject, first, second) or "overlap"
-
-
-def _collect_kind(subject: Subject, first: int, second: int) -> str:
-    if subject.box(first) == subject.box(second):
+    one, other = subject.box(first), subject.box(second)
+    if one == other:
         return "duplicate"
-    return "subsumed" if subject.meeting(first, second) in (subject.box(first), subject.box(second)) else ""
+    if subject.meeting(first, second) in (one, other):
+        return "subsumed"
+    return "" if subject.table.hit == "collect" else "overlap"
 
 
 def _pair_report(subject: Subject, kind: str, first: int, second: int, total: int) -> Report:

@@ -47,7 +47,14 @@ def witness_of(axes: Sequence[Axis], box: Box) -> Assignment:
 
 def _witness(axis: Axis, cells: int) -> Assignment:
     # Where any value will do, none is the least to say; behind a table, some values may lead nowhere.
-    return () if axis.free and _is_whole(axis, cells) else _simplest(list(_points(axis, cells)))
+    if axis.free:
+        return () if _is_whole(axis, cells) else _first_point(axis, cells).witness
+    return _simplest(list(_points(axis, cells)))
+
+
+def _first_point(axis: Axis, cells: int) -> Point:
+    # Unset is the first atom of a domain, so nothing can be shorter to write down.
+    return axis.cells[(cells & -cells).bit_length() - 1][0]
 
 
 def _is_whole(axis: Axis, cells: int) -> bool:
@@ -69,8 +76,11 @@ def _parts(axis: Axis, cells: int) -> Iterator[tuple[dict[str, Condition], Assig
         yield dict.fromkeys(axis.columns, ANY), _witness(axis, cells)
         return
     points = list(_points(axis, cells))
+    if len(axis.columns) == 1:
+        yield _conditions(axis, points), _witness(axis, cells)
+        return
     every = [point for cell in axis.cells for point in cell]
-    for part in [points] if len(axis.columns) == 1 else _products(points, every):
+    for part in _products(points, every):
         yield _conditions(axis, part), _simplest(part)
 
 

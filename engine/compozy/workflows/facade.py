@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ from compozy.workflows.service import Service
 from compozy.workflows.worker import WorkerHost
 
 UPKEEP_INTERVAL_S = 15.0
+ADOPTION_DELAY_S = 1.0
 CALL_TIMEOUT_S = 30.0
 WAIT_MARGIN_S = 10.0
 DAY_S = 86400.0
@@ -172,12 +173,21 @@ class Workflows:
             await self.worker.stop(grace_s)
 
     async def _keep_rows(self) -> None:
+        await self._try(self.service.reconcile)
+        await asyncio.sleep(ADOPTION_DELAY_S)
+        await self._try(self.service.adopt)
         while True:
-            try:
-                await self.service.reconcile()
-            except UnavailableError as error:
-                log.warning("rows.not_reconciled", extra={"reason": error.message})
             await asyncio.sleep(UPKEEP_INTERVAL_S)
+            await self._try(self.service.reconcile)
+
+    async def _try(self, upkeep: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
+        try:
+            corrected = await upkeep()
+        except UnavailableError as error:
+            log.warning("rows.not_reconciled", extra={"reason": error.message})
+        else:
+            if corrected:
+                log.info("rows.reconciled", extra={"executions": corrected})
 
 
 def _worker(client: Client, store: Store, database: peewee.Database, settings: WorkflowSettings) -> WorkerHost:

@@ -7,10 +7,13 @@ and to run in several processes.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC
 from typing import Any
 
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
@@ -21,11 +24,10 @@ from temporalio.exceptions import ApplicationError, FailureError
 
 from compozy.errors import NotFoundError
 from compozy.store import Execution, Store
-from compozy.store.records import RUNNING, timestamp
+from compozy.store.records import LOST, RUNNING, timestamp
 from compozy.workflows import wire
 from compozy.workflows.temporal import ask
 
-LOST = "Temporal does not know this execution any more: its history was not kept"
 FEW = 20
 _STATUSES = {
     WorkflowExecutionStatus.COMPLETED: "completed",
@@ -34,7 +36,7 @@ _STATUSES = {
     WorkflowExecutionStatus.TERMINATED: "terminated",
     WorkflowExecutionStatus.TIMED_OUT: "timed_out",
 }
-_OPEN = f"WorkflowType = '{wire.WORKFLOW_TYPE}' AND ExecutionStatus = 'Running'"
+_OPEN = f'WorkflowType = "{wire.WORKFLOW_TYPE}" AND ExecutionStatus = "Running" AND TaskQueue = '
 
 InThread = Callable[..., Awaitable[Any]]
 
@@ -42,8 +44,9 @@ InThread = Callable[..., Awaitable[Any]]
 class Reconciler:
     """Compare rows with Temporal; `in_thread` runs a store call off the event loop."""
 
-    def __init__(self, client: Client, store: Store, in_thread: InThread) -> None:
+    def __init__(self, client: Client, store: Store, task_queue: str, in_thread: InThread) -> None:
         self._client = client
+        self._open = _OPEN + json.dumps(task_queue)
         self._store = store
         self._in_thread = in_thread
 
@@ -58,6 +61,17 @@ class Reconciler:
         still_open = await self._open_ids() if len(rows) > FEW else set()
         stale = [row for row in rows if row.id not in still_open]
         return tuple([row.id for row in stale if (await self.update(row)).finished])
+
+    async def adopt(self) -> tuple[str, ...]:
+        """Show the executions that run without a row, or whose row was taken for lost; return their ids.
+
+        Raises:
+            UnavailableError: the database or Temporal does not answer.
+        """
+        unseen = await self._in_thread(self._unseen, await self._open_ids())
+        for name in unseen:
+            await self._in_thread(self._store.record_started, await self._begun(name))
+        return tuple(unseen)
 
     async def update(self, row: Execution) -> Execution:
         """Return `row` as Temporal knows it, and write it when it has ended.
@@ -82,9 +96,23 @@ class Reconciler:
 
     async def _open_ids(self) -> set[str]:
         async def listed() -> set[str]:
-            return {execution.id async for execution in self._client.list_workflows(_OPEN)}
+            return {execution.id async for execution in self._client.list_workflows(self._open)}
 
         return await ask(self._client, listed(), "list")
+
+    def _unseen(self, names: set[str]) -> list[str]:
+        rows = ((name, self._store.execution(name)) for name in sorted(names))
+        return [name for name, row in rows if row is None or row.error == LOST]
+
+    async def _begun(self, name: str) -> Execution:
+        """Read from its history how an execution began."""
+        events = self._client.get_workflow_handle(name).fetch_history_events(page_size=1)
+        event = await ask(self._client, _first(events), name)
+        begun = event.workflow_execution_started_event_attributes
+        (payload,) = await self._client.data_converter.decode(begun.input.payloads)
+        run = wire.decode_run(payload)
+        started_at = timestamp(event.event_time.ToDatetime(UTC))
+        return Execution(name, run.definition.id, run.definition.version, RUNNING, run.input, started_at)
 
     async def _ended(self, row: Execution, description: WorkflowExecutionDescription) -> Execution:
         status = _STATUSES[description.status or WorkflowExecutionStatus.TERMINATED]
@@ -100,6 +128,10 @@ class Reconciler:
             error=error,
             finished_at=timestamp(description.close_time),
         )
+
+
+async def _first(events: AsyncIterator[HistoryEvent]) -> HistoryEvent:
+    return await anext(events)
 
 
 def _reason(failure: WorkflowFailureError) -> str:

@@ -57,7 +57,7 @@ class Service:
         self._task_queue = task_queue
         self._catalogue = Catalogue(store, directory, files)
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="compozy-store")
-        self._reconciler = Reconciler(client, store, self._in_thread)
+        self._reconciler = Reconciler(client, store, task_queue, self._in_thread)
 
     def close(self) -> None:
         """Let go of the threads; idempotent."""
@@ -237,6 +237,14 @@ class Service:
             UnavailableError: the database or Temporal does not answer.
         """
         return await self._reconciler.reconcile()
+
+    async def adopt(self) -> tuple[str, ...]:
+        """Show the executions that run in Temporal without being listed; return their ids.
+
+        Raises:
+            UnavailableError: the database or Temporal does not answer.
+        """
+        return await self._reconciler.adopt()
 
     async def _in_thread(self, call: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)

@@ -1,0 +1,229 @@
+"""PostgreSQL that somebody else runs.
+
+What comes in: a URL, or host, port, user, password and name. What goes out: a pooled peewee database for any number
+of threads, that works again after the server was restarted. Nothing that is said of it holds the password.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from compozy.drivers.driver import Description, StartContext
+from compozy.drivers.reach import REACH_S, Symptom, diagnosed, reach
+from compozy.errors import DriverError
+
+if TYPE_CHECKING:
+    from compozy.drivers.postgres_pool import Probe
+
+PING_S = 1.0
+_PORT = 5432
+_SHORTEST_S = 2  # libpq rounds shorter timeouts up to this
+_URL = "write it as postgresql://user:password@host:5432/name; special characters in the password are escaped, @ as %40"
+_SYMPTOMS = (
+    Symptom(
+        r'password authentication failed for user "(?P<user>[^"]*)"',
+        'the password for user "{user}" was refused',
+        "correct database.password, or the password in database.url",
+    ),
+    Symptom(
+        "no password supplied",
+        "the server asks for a password",
+        "set database.password, or a password in database.url",
+    ),
+    Symptom(
+        r'database "(?P<name>[^"]*)" does not exist',
+        'there is no database "{name}"',
+        "create it (createdb {name}), or correct database.name",
+    ),
+    Symptom(
+        r'role "(?P<user>[^"]*)" does not exist',
+        'there is no user "{user}"',
+        "create it (createuser {user}), or correct database.user",
+    ),
+    Symptom(
+        "no pg_hba.conf entry",
+        "the server does not let this user in from here",
+        "allow it in the server's pg_hba.conf; some entries demand TLS: database.ssl_mode: require",
+    ),
+    Symptom(
+        "server does not support SSL",
+        "the server does not speak TLS, which database.ssl_mode demands",
+        "switch TLS on at the server, or set database.ssl_mode to prefer",
+    ),
+    Symptom(
+        "certificate|root.crt|SSL error",
+        "the TLS connection failed: the server's certificate could not be verified",
+        "give the authority with ?sslrootcert=FILE in database.url, or correct database.ssl_mode",
+    ),
+    Symptom(
+        "too many clients|remaining connection slots|too many connections",
+        "the server takes no more connections",
+        "lower database.max_connections, or raise max_connections of the server",
+    ),
+    Symptom(
+        "starting up|shutting down|in recovery mode|not yet accepting",
+        "the server is starting or stopping",
+        "wait until it is ready",
+    ),
+    Symptom(
+        "connection refused|could not connect|no such file",
+        "nobody listens there",
+        "start it, or correct database.url, or database.host and database.port",
+    ),
+    Symptom(
+        "closed the connection|terminating connection|connection already closed|terminated",
+        "the server went away",
+        "start it again, or see its log",
+    ),
+    Symptom("timeout expired", "it did not answer in time", "check the server, or raise database.connect_timeout"),
+)
+
+
+class PostgresDriver:
+    """A pool of at most `max_connections` connections; `url` wins over the parts."""
+
+    def __init__(
+        self, *, url: str | None = None, host: str = "localhost", port: int = _PORT, user: str = "compozy",
+        password: str | None = None, name: str = "compozy", ssl_mode: str = "prefer", max_connections: int = 25,
+        connect_timeout_s: float = 5.0,
+    ) -> None:  # fmt: skip
+        self._url = url
+        parts = {"host": host, "port": port, "user": user, "password": password, "dbname": name}
+        self._parts = {key: value for key, value in parts.items() if value not in (None, "")}
+        self._ssl_mode = ssl_mode
+        self._max_connections = max_connections
+        self._timeout_s = connect_timeout_s
+        self._where = "postgres"
+        self._details: dict[str, Any] = {}
+        self._pool: Any = None
+        self._probe: Probe | None = None
+        self._asking = threading.Lock()
+
+    @property
+    def handle(self) -> Any:
+        """The peewee database."""
+        return self._pool
+
+    def start(self, context: StartContext) -> None:
+        """Connect once, and keep the connection in the pool.
+
+        Raises:
+            DriverError: the URL cannot be read, or the server is out of reach or refuses.
+        """
+        parameters = self._parameters()
+        self._where = f"postgres at {_address(parameters)}"
+        host, port = str(parameters.get("host", "")), str(parameters.get("port", _PORT))
+        if _is_network(host, port):
+            reach(
+                self._where, host, int(port), min(REACH_S, self._timeout_s, context.left_s()), setting=self._setting()
+            )
+        try:
+            self._open(parameters, min(self._timeout_s, context.left_s()))
+        except BaseException:
+            self.stop(0)
+            raise
+
+    def _open(self, parameters: dict[str, Any], timeout_s: float) -> None:
+        import peewee
+
+        from compozy.drivers.postgres_pool import Pool, Probe
+
+        name, limit = parameters.pop("dbname"), max(_SHORTEST_S, math.ceil(timeout_s))
+        self._probe = Probe({**parameters, "dbname": name})
+        parameters["connect_timeout"] = limit
+        self._pool = Pool(name, parameters, size=self._max_connections, wait_s=self._timeout_s)
+        try:
+            with self._pool.connection_context():
+                info = self._pool.connection().info
+                version = str(info.parameter_status("server_version") or "").partition(" ")[0]
+                self._details = {"version": version, "user": info.user, "tls": bool(info.ssl_in_use)}
+        except (peewee.DatabaseError, peewee.InterfaceError) as error:
+            raise diagnosed(_telling(str(error)), self._where, _SYMPTOMS) from error
+
+    def _parameters(self) -> dict[str, Any]:
+        """Return libpq's parameters; what the URL does not say comes from the settings."""
+        given = self._from_url(self._url) if self._url else self._parts
+        return {
+            "sslmode": self._ssl_mode,
+            "application_name": "compozy",
+            # The system notices a dead peer within seconds, also below a statement that waits.
+            "keepalives_idle": 10,
+            "keepalives_interval": 3,
+            "keepalives_count": 3,
+            "tcp_user_timeout": max(1000, int(self._timeout_s * 1000)),
+            **given,
+        }
+
+    def _from_url(self, url: str) -> dict[str, Any]:
+        import psycopg2
+        from psycopg2.extensions import parse_dsn
+
+        # The library's text quotes the URL; and what follows an unescaped @ or / is a piece of the password.
+        unreadable = DriverError("database.url is not the URL of a PostgreSQL", hint=_URL)
+        try:
+            found = {"host": "localhost", "dbname": self._parts.get("dbname"), **parse_dsn(url)}
+        except psycopg2.ProgrammingError:
+            raise unreadable from None
+        ports = str(found.get("port", _PORT)).split(",")
+        if not all(port.isdigit() for port in ports) or "@" in f"{found['host']}{found['dbname']}":
+            raise unreadable
+        return found
+
+    def _setting(self) -> str:
+        return "database.url" if self._url else "database.host and database.port"
+
+    def ping(self) -> None:
+        """Run a query on a connection of its own, so that a busy pool does not count as an outage.
+
+        Raises:
+            DriverError: the server did not answer within about a second.
+        """
+        import psycopg2
+
+        began = time.monotonic()
+        if self._probe is None:
+            raise DriverError(f"{self._where}: not started")
+        if not self._asking.acquire(timeout=PING_S):
+            raise DriverError(f"{self._where}: no answer within {PING_S:g} s")
+        try:
+            self._probe.ask(PING_S - (time.monotonic() - began))
+        except TimeoutError as error:
+            raise DriverError(f"{self._where}: no answer within {PING_S:g} s") from error
+        except psycopg2.Error as error:
+            raise diagnosed(_telling(str(error)), self._where, _SYMPTOMS) from error
+        finally:
+            self._asking.release()
+
+    def stop(self, grace_s: float) -> None:
+        """Close every connection; idempotent."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close_all()
+            pool.init(None)  # whoever kept it gets an error, not a new connection
+        probe, self._probe = self._probe, None
+        if probe is not None:
+            probe.close()
+
+    def describe(self) -> Description:
+        """Say which database it is."""
+        address = self._where.rpartition(" ")[2] if self._details else None
+        return Description(address, None, {**self._details, "max_connections": self._max_connections})
+
+
+def _address(parameters: dict[str, Any]) -> str:
+    return f"{parameters.get('host')}:{parameters.get('port', _PORT)}/{parameters.get('dbname')}"
+
+
+def _is_network(host: str, port: str) -> bool:
+    """Tell whether there is one address to try first; a path is a socket file, a comma a list of hosts."""
+    return bool(host) and not host.startswith("/") and "," not in host and port.isdigit()
+
+
+def _telling(text: str) -> str:
+    """Return the line of libpq that tells most, without the address in front of it."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    chosen = next((line for line in lines if "FATAL" in line), lines[0] if lines else "it went away")
+    return chosen.rpartition(" failed: ")[2].removeprefix("FATAL:").strip()

@@ -1,0 +1,134 @@
+"""Connections to PostgreSQL that outlast its restarts, and a probe that is bounded in time.
+
+What comes in: connection parameters of libpq. What goes out: a peewee database for any number of threads. This
+module imports peewee and psycopg2, so it is itself imported late.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg2
+from peewee import OperationalError
+from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
+
+_EVENTS = {POLL_READ: select.POLLIN, POLL_WRITE: select.POLLOUT}
+
+
+class Pool(PooledPostgresqlDatabase):
+    """A pool that notices when connections have died, those that a thread keeps between statements too.
+
+    Whoever finds all of its `size` connections in use waits for `wait_s` seconds.
+    """
+
+    _state: Any
+
+    def __init__(self, name: str, parameters: Mapping[str, Any], *, size: int, wait_s: float) -> None:
+        self.size = size
+        base: Any = super()
+        base.__init__(name, **parameters, max_connections=size, timeout=wait_s)
+
+    def connect(self, reuse_if_open: bool = False) -> bool:
+        """Take a connection for the calling thread; tell whether it is a new one to the thread.
+
+        Raises:
+            peewee.OperationalError: the server does not answer, or every connection is in use.
+        """
+        base: Any = super()
+        self._renew()
+        try:
+            return bool(base.connect(reuse_if_open))
+        except MaxConnectionsExceeded as error:
+            reason = f"all {self.size} connections are in use (database.max_connections)"
+            raise OperationalError(reason) from error
+
+    def cursor(self, named_cursor: str | None = None) -> Any:
+        """Return a cursor on the thread's connection, or on a new one where that has died between statements."""
+        base: Any = super()
+        self._renew()
+        return base.cursor(named_cursor)
+
+    def _renew(self) -> None:
+        """Give a dead connection back, unless a transaction has begun on it."""
+        if not self.is_closed() and not self.in_transaction() and self._dead(self._state.conn):
+            self.close()
+
+    def _dead(self, connection: Any) -> bool:
+        if connection.closed:
+            return True
+        # An idle connection has nothing to say but its end, a notice or a notification: only then ask.
+        return _ready(connection, select.POLLIN, 0.0) and self._is_closed(connection)
+
+    def _is_closed(self, connection: Any) -> bool:
+        base: Any = super()
+        dead = bool(base._is_closed(connection))
+        if dead:
+            # The others lived through the same: asking each could take the timeout as often.
+            self.close_idle()
+        return dead
+
+
+class Probe:
+    """A connection of its own for the question whether the server answers; every call is bounded."""
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        self._parameters = dict(parameters)
+        self._connection: Any = None
+
+    def ask(self, timeout_s: float) -> None:
+        """Run a query, on a new connection where the old one has died.
+
+        Raises:
+            psycopg2.Error: the server refuses or has gone away.
+            TimeoutError: it did not answer in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        if self._connection is not None:
+            try:
+                return self._query(deadline)
+            except psycopg2.Error:
+                self.close()
+        try:
+            self._connection = psycopg2.connect(**self._parameters, async_=True)
+            _wait(self._connection, deadline)
+            self._query(deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; idempotent."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _query(self, deadline: float) -> None:
+        try:
+            cursor = self._connection.cursor()
+            cursor.execute("SELECT 1")
+            _wait(self._connection, deadline)
+            cursor.fetchone()
+        except TimeoutError:
+            self.close()
+            raise
+
+
+def _wait(connection: Any, deadline: float) -> None:
+    """Drive an asynchronous connection until its operation has ended.
+
+    Raises:
+        TimeoutError: the deadline, on the clock of `time.monotonic`, is over.
+    """
+    while (state := connection.poll()) != POLL_OK:
+        if not _ready(connection, _EVENTS[state], deadline - time.monotonic()):
+            raise TimeoutError
+
+
+def _ready(connection: Any, event: int, timeout_s: float) -> bool:
+    poll = select.poll()
+    poll.register(connection.fileno(), event)
+    return bool(poll.poll(max(0.0, timeout_s) * 1000))

@@ -1,0 +1,76 @@
+"""Find out within a bounded time whether anybody listens at an address that is not ours.
+
+What comes in: host and port. What goes out: nothing, or an error that says what is wrong there. Client libraries
+answer such questions late, each in words of its own; here all external drivers ask first, and alike.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compozy.errors import DriverError
+
+REACH_S = 2.0  # a server that has not taken a connection by then is taken for unreachable
+_MARGIN_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """What a text of a client library means: `pattern` is searched in it, its groups fill `reason` and `hint`."""
+
+    pattern: str
+    reason: str
+    hint: str
+
+
+def diagnosed(text: str, where: str, symptoms: Sequence[Symptom]) -> DriverError:
+    """Return the error of the first symptom found in `text`; without one, the text itself, which must be no secret."""
+    for symptom in symptoms:
+        found = re.search(symptom.pattern, text, re.IGNORECASE | re.DOTALL)
+        if found is not None:
+            facts = found.groupdict()
+            return DriverError(f"{where}: {symptom.reason.format(**facts)}", hint=symptom.hint.format(**facts))
+    first = text.strip().partition("\n")[0]
+    return DriverError(f"{where}: {first}", hint="see the log of the server")
+
+
+def reach(where: str, host: str, port: int, timeout_s: float, *, setting: str) -> None:
+    """Return when somebody takes a connection at `host` and `port` within `timeout_s` seconds.
+
+    `where` begins the error's text, `setting` is what its hint tells to correct.
+
+    Raises:
+        DriverError: the host is not known, nobody listens, or nobody answered in time.
+    """
+    failure = _attempt(host, port, timeout_s)
+    if failure is None:
+        return
+    if isinstance(failure, socket.gaierror | UnicodeError):
+        raise DriverError(f'{where}: the host "{host}" is not known', hint=f"correct {setting}") from failure
+    if isinstance(failure, TimeoutError):
+        reason = f"{where}: nobody answered within {timeout_s:g} s"
+        raise DriverError(reason, hint=f"check the network and firewalls in between, or correct {setting}") from failure
+    reason = f"{where}: {(failure.strerror or str(failure)).lower()}"
+    raise DriverError(reason, hint=f"start it, or correct {setting}") from failure
+
+
+def _attempt(host: str, port: int, timeout_s: float) -> OSError | UnicodeError | None:
+    """Connect and hang up, in a thread of its own: looking a name up cannot be bounded otherwise."""
+    failures: list[OSError | UnicodeError] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), timeout_s).close()
+        except (OSError, UnicodeError) as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=connect, name="compozy-reach", daemon=True)
+    thread.start()
+    thread.join(timeout_s + _MARGIN_S)
+    if thread.is_alive():
+        return TimeoutError()
+    return failures[0] if failures else None

@@ -1,0 +1,200 @@
+"""A Redis or Valkey that somebody else runs.
+
+What comes in: a URL, or host, port, password, database number and whether to use TLS. What goes out: a client that
+connects again after an outage. Nothing that is said of it holds the password.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from compozy.drivers.driver import Description, StartContext
+from compozy.drivers.reach import REACH_S, Symptom, diagnosed, reach
+from compozy.errors import DriverError
+
+PING_S = 1.0
+_PORT = 6379
+_CONNECT_S = 2.0
+_ANSWER_S = 5.0  # an answer that takes longer counts as lost; blocking commands wait in slices of it
+_IDLE_S = 15  # a connection that was idle for longer is asked before it is used
+_SCHEMES = ("redis", "rediss", "unix")
+_URL = (
+    "write it as redis://:password@host:6379/0, rediss:// for TLS; escape special characters in the password, @ as %40"
+)
+_SYMPTOMS = (
+    Symptom(
+        "NOAUTH|authentication required|called without any password",
+        "the server asks for a password, or for none",
+        "correct redis.password, or the password in redis.url",
+    ),
+    Symptom(
+        "WRONGPASS|invalid username-password|invalid password",
+        "the password was refused",
+        "correct redis.password, or the password in redis.url",
+    ),
+    Symptom(
+        "DB index is out of range|invalid database",
+        "there is no database of this number",
+        "lower redis.db, or raise `databases` in the server's configuration",
+    ),
+    Symptom(
+        "CERTIFICATE_VERIFY_FAILED|certificate",
+        "the TLS connection failed: the server's certificate could not be verified",
+        "give the authority with ?ssl_ca_certs=FILE in redis.url; the certificate must name the host",
+    ),
+    Symptom("SSL|TLS", "the server does not speak TLS", "set redis.tls to false, or write redis:// in redis.url"),
+    Symptom("loading the dataset|BUSYLOADING", "the server is loading its data", "wait until it is ready"),
+    Symptom("max number of clients", "the server takes no more clients", "raise `maxclients` of the server"),
+    Symptom(
+        "refused|no such file", "nobody listens there", "start it, or correct redis.url, or redis.host and redis.port"
+    ),
+    Symptom("timeout|timed out", f"no answer within {PING_S:g} s", "see the load and the log of the server"),
+    Symptom(
+        "closed by server|reset by peer|broken pipe|while reading|while writing",
+        "the server hung up",
+        "start it again, or see its log; one that speaks TLS only needs redis.tls: true",
+    ),
+)
+
+
+class RedisExternalDriver:
+    """Clients of one Redis database; `url` wins over the parts, and `tls` makes `redis://` mean `rediss://`."""
+
+    def __init__(
+        self, *, url: str | None = None, host: str = "localhost", port: int = _PORT, password: str | None = None,
+        db: int = 0, tls: bool = False,
+    ) -> None:  # fmt: skip
+        self._url = url
+        self._parts: dict[str, Any] = {"host": host, "port": port, "password": password, "db": db}
+        self._tls = tls
+        self._where = "redis"
+        self._details: dict[str, Any] = {}
+        self._client: Any = None
+        self._probe: Any = None
+
+    @property
+    def handle(self) -> Any:
+        """The Redis client."""
+        return self._client
+
+    def start(self, context: StartContext) -> None:
+        """Connect and ask.
+
+        Raises:
+            DriverError: the URL cannot be read, or the server is out of reach or refuses.
+        """
+        try:
+            self._connect(context)
+        except BaseException:
+            self.stop(0)
+            raise
+
+    def _connect(self, context: StartContext) -> None:
+        from redis.backoff import ExponentialBackoff, NoBackoff
+        from redis.retry import Retry
+
+        # A dead connection is noticed when it is taken from the pool; these retries outlast a quick restart.
+        again = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=3)
+        self._client = self._make(
+            retry=again, socket_timeout=_ANSWER_S, socket_connect_timeout=_CONNECT_S, health_check_interval=_IDLE_S
+        )
+        never = Retry(NoBackoff(), retries=0)
+        self._probe = self._make(retry=never, socket_timeout=PING_S, socket_connect_timeout=PING_S)
+        known = self._probe.connection_pool.connection_kwargs
+        self._where = f"redis at {_address(known)}"
+        if "path" not in known:
+            timeout_s = min(REACH_S, context.left_s())
+            reach(self._where, *_host_port(known), timeout_s, setting=self._setting())
+        self.ping()
+        self._details = self._facts(known)
+
+    def _make(self, **options: Any) -> Any:
+        """Return a client that is not connected yet.
+
+        Raises:
+            DriverError: the URL is not that of a Redis.
+        """
+        from redis import Redis
+
+        if not self._url:
+            return Redis(**self._parts, ssl=self._tls, **options)
+        given = {key: self._parts[key] for key in ("password", "db") if self._parts[key]}
+        try:
+            client = Redis.from_url(_secured(self._url, tls=self._tls), **given, **options)
+            pool = client.connection_pool
+            pool.connection_class(**pool.connection_kwargs)  # an option that does not exist shows only here
+        except (ValueError, TypeError):
+            # The library's text may quote the URL, and with it the password.
+            raise DriverError("redis.url is not the URL of a Redis", hint=_URL) from None
+        return client
+
+    def _facts(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        from redis.exceptions import RedisError
+
+        facts = {"database": known.get("db") or 0, "tls": _has_tls(self._probe)}
+        try:
+            told = self._probe.info("server")
+        except RedisError:
+            return facts  # a user of few rights may connect but not ask this
+        return {"version": told.get("valkey_version") or told.get("redis_version"), **facts}
+
+    def _setting(self) -> str:
+        return "redis.url" if self._url else "redis.host and redis.port"
+
+    def ping(self) -> None:
+        """Ask the server, on a connection of its own that tries once.
+
+        Raises:
+            DriverError: it did not answer within about a second.
+        """
+        from redis.exceptions import RedisError
+
+        if self._probe is None:
+            raise DriverError(f"{self._where}: not started")
+        try:
+            self._probe.ping()
+        except (RedisError, OSError) as error:
+            raise diagnosed(str(error), self._where, _SYMPTOMS) from error
+
+    def stop(self, grace_s: float) -> None:
+        """Close every connection; idempotent."""
+        for client in (self._client, self._probe):
+            if client is not None:
+                client.close()
+        self._client = self._probe = None
+
+    def describe(self) -> Description:
+        """Say which server it is."""
+        return Description(self._where.rpartition(" ")[2] if self._details else None, None, self._details)
+
+
+def _secured(url: str, *, tls: bool) -> str:
+    """Return the URL, with TLS where it is asked for.
+
+    Raises:
+        ValueError: it is not a URL of a Redis; what follows an unescaped / or # would be a piece of the password.
+    """
+    parts = urlsplit(url)
+    number = parts.path.strip("/")
+    if parts.scheme not in _SCHEMES or parts.fragment:
+        raise ValueError(parts.scheme)
+    if parts.scheme != "unix" and (parts.port == 0 or (number and not number.isdigit())):
+        raise ValueError(number)
+    return f"rediss{url[len('redis') :]}" if tls and parts.scheme == "redis" else url
+
+
+def _address(known: Mapping[str, Any]) -> str:
+    place = known["path"] if "path" in known else "{}:{}".format(*_host_port(known))
+    return f"{place}/{known.get('db') or 0}"
+
+
+def _host_port(known: Mapping[str, Any]) -> tuple[str, int]:
+    return str(known.get("host") or "localhost"), int(known.get("port") or _PORT)
+
+
+def _has_tls(client: Any) -> bool:
+    from redis.connection import SSLConnection
+
+    return issubclass(client.connection_pool.connection_class, SSLConnection)

@@ -1,0 +1,253 @@
+"""What can be said about a configuration, derived from the rulebook: a new row is tried without a new test.
+
+A choice maps settings to texts, as flags give them, and machine facts to words. What nobody mentions is unset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import combinations, product
+from typing import Any
+
+from compozy.configuration import Configuration, read_sources
+from compozy.resolve import Resolved, resolve
+from compozy.rulebook import Rulebook
+from compozy.settings.origin import PROBLEMS
+from compozy.settings.registry import Setting
+from compozy.settings.sources import Inputs
+from compozy.settings.views import EQUALS
+from compozy.tables.table import Column, Source, Table
+
+DIRECTORY = "/project"
+UNKNOWN = "unheard-of"
+FILE, HOST, URL = "data/kept.db", "elsewhere", "http://elsewhere/x"
+PATHS = (":memory:", FILE, "/", "../out.db", "with\ttab.db")
+HOSTS = ("127.0.0.1", "localhost", "::1", "0.0.0.0", "")
+
+Text = str | None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Texts of settings and words of facts."""
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def get(self, path: str) -> str | None:
+        """Return the text of a setting; None when it is not set."""
+        return self.settings.get(path)
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A setting or a machine fact, and what it may be; None is unset."""
+
+    source: Source
+    options: tuple[Text, ...]
+
+
+def variables(rulebook: Rulebook, tables: Iterable[Table], *, brief: bool = False) -> list[Variable]:
+    """Return every source that the tables read, through whatever tables feed them, with its options.
+
+    `brief` leaves out what another option stands for: further words for a value, a default said aloud, paths that
+    no decision tells from another file.
+    """
+    columns: dict[Source, list[tuple[Table, Column]]] = {}
+    for table in cone(rulebook, tables):
+        for column in table.columns:
+            source = column.source
+            if source.kind != "decision" and source.each != PROBLEMS:
+                key = Source(source.kind, source.each) if source.each else Source(source.kind, source.ref)
+                columns.setdefault(key, []).append((table, column))
+                for path in _compared(source):
+                    columns.setdefault(Source("setting", path), [])
+    return [Variable(source, _options(rulebook, source, read, brief=brief)) for source, read in columns.items()]
+
+
+def _compared(source: Source) -> Iterator[str]:
+    if source.view is not None and source.view.startswith(EQUALS):
+        yield source.view.removeprefix(EQUALS)
+
+
+def lean(variables: Iterable[Variable]) -> list[Variable]:
+    """Return the variables without words that nobody knows, unusual paths and empty texts."""
+    drop = {UNKNOWN, *PATHS[2:], ""}
+    return [
+        Variable(variable.source, tuple(text for text in variable.options if text not in drop))
+        for variable in variables
+    ]
+
+
+def cone(rulebook: Rulebook, tables: Iterable[Table]) -> list[Table]:
+    """Return the tables and all that feed them."""
+    found: dict[str, Table] = {}
+    border = list(tables)
+    while border:
+        table = border.pop()
+        found[table.id] = table
+        refs = [column.source.ref for column in table.columns if column.source.kind == "decision"]
+        border += [rulebook.ruleset.tables[ref] for ref in refs if ref not in found]
+    return list(found.values())
+
+
+def _options(
+    rulebook: Rulebook, source: Source, read: Sequence[tuple[Table, Column]], *, brief: bool
+) -> tuple[Text, ...]:
+    if source.kind == "machine":
+        return rulebook.registry.facts[source.ref].values
+    setting = rulebook.registry.settings[source.ref]
+    if setting.type == "list":
+        return tuple(_lists(setting, read))
+    known = dict.fromkeys((*_values(setting, read, brief=brief), *_equals(rulebook, setting, read)))
+    return tuple(known) if brief and setting.default is not None and setting.values else (None, *known)
+
+
+def _values(setting: Setting, read: Sequence[tuple[Table, Column]], *, brief: bool) -> Iterator[str]:
+    views = {column.source.view for _, column in read}
+    yield from setting.values
+    if setting.checked == "rules":
+        yield UNKNOWN
+    if setting.checked == "rules" and not brief:
+        yield from (*setting.also, *(str(value) for value in _listed(read) if isinstance(value, str)))
+    if setting.type == "boolean":
+        yield from ("false", "true")
+    if setting.type in ("integer", "number", "duration", "size"):
+        yield from _numbers(setting, read)
+    if setting.type == "path":
+        yield from (FILE,) if brief else PATHS
+    if setting.type in ("text", "url"):
+        yield from HOSTS if "host_kind" in views else (URL if setting.type == "url" else HOST, "")
+
+
+def _listed(read: Iterable[tuple[Table, Column]]) -> Iterator[Any]:
+    for table, column in read:
+        for row in table.rows:
+            yield from row.condition(column.name).values
+
+
+def _numbers(setting: Setting, read: Iterable[tuple[Table, Column]]) -> Iterator[str]:
+    """Yield the points at which conditions change, with their neighbours."""
+    intervals = [
+        interval
+        for table, column in read
+        for row in table.rows
+        for interval in row.condition(column.name).intervals
+    ]
+    bounds = {bound for interval in intervals for bound in (interval.low, interval.high) if bound is not None}
+    bounds |= {value for value in _listed(read) if isinstance(value, int | float)}
+    points = sorted({int(bound) + step for bound in bounds for step in (-1, 0, 1)})
+    unit = "s" if setting.type == "duration" else ""
+    lowest = setting.minimum if setting.minimum is not None else 0 if unit else -1
+    yield from (f"{point}{unit}" for point in points if point >= lowest)
+
+
+def _equals(rulebook: Rulebook, setting: Setting, read: Iterable[tuple[Table, Column]]) -> Iterator[str]:
+    """Yield the defaults of the settings that this one is compared with, in either direction."""
+    settings = rulebook.registry.settings
+    compared = {
+        frozenset((column.source.ref, str(column.source.view).removeprefix(EQUALS)))
+        for table in rulebook.ruleset.tables.values()
+        for column in table.columns
+        if str(column.source.view).startswith(EQUALS)
+    }
+    for pair in compared:
+        if setting.path in pair:
+            yield from (str(settings[path].default) for path in sorted(pair) if settings[path].default is not None)
+
+
+def _lists(setting: Setting, read: Sequence[tuple[Table, Column]]) -> Iterator[Text]:
+    yield "[]"
+    yield "[{id: one}]"
+    fields = {column.source.ref for _, column in read if column.source.kind == "item"}
+    for name in sorted(fields):
+        yield from (f"[{{id: one, {name}: {value}}}]" for value in setting.items[name].values)
+
+
+def choices(variables: Sequence[Variable]) -> Iterator[Choice]:
+    """Yield every combination."""
+    for texts in product(*(variable.options for variable in variables)):
+        yield _choice(zip(variables, texts, strict=True))
+
+
+def _choice(pairs: Iterable[tuple[Variable, Text]]) -> Choice:
+    said = [(variable.source, text) for variable, text in pairs if text is not None]
+    return Choice(
+        {source.ref: text for source, text in said if source.kind != "machine"},
+        {source.ref: text for source, text in said if source.kind == "machine"},
+    )
+
+
+def pool(rulebook: Rulebook, tables: Sequence[Table], most: int = 8000) -> Iterator[Choice]:
+    """Yield every combination of what the tables depend on; where these are too many, those of known words.
+
+    Where these are too many as well, every pair of values, the rest unset.
+    """
+    everything = variables(rulebook, tables)
+    for found in (everything, lean(everything), lean(variables(rulebook, tables, brief=True))):
+        if size(found) <= most:
+            yield from choices(found)
+            return
+    for first, second in combinations(everything, 2):
+        yield from choices([first, second])
+
+
+def size(variables: Sequence[Variable]) -> int:
+    """Return the number of combinations."""
+    count = 1
+    for variable in variables:
+        count *= len(variable.options)
+    return count
+
+
+def configuration_of(rulebook: Rulebook, choice: Choice) -> Configuration:
+    """Return the configuration of a choice: what flags would give, read once for each text."""
+    defaults = _defaults(rulebook)
+    candidates = dict(defaults.candidates)
+    problems = list(defaults.problems)
+    for path, text in choice.settings.items():
+        read = _flag(rulebook, path, text)
+        for target, given in read.candidates.items():
+            if given[0].origin.kind == "flag":
+                candidates[target] = (given[0], *candidates.get(target, ()))
+        problems += read.problems
+    return Configuration(defaults.inputs, defaults.layers, candidates, tuple(problems), rulebook)
+
+
+def resolved_of(rulebook: Rulebook, choice: Choice) -> Resolved:
+    """Resolve a choice."""
+    facts = {name: fact.values[0] for name, fact in rulebook.registry.facts.items()}
+    return resolve(configuration_of(rulebook, choice), {**facts, **choice.facts})
+
+
+class _Key:
+    def __init__(self, rulebook: Rulebook) -> None:
+        self.rulebook = rulebook
+
+    def __hash__(self) -> int:
+        return hash(self.rulebook.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.rulebook.digest == other.rulebook.digest
+
+
+def _defaults(rulebook: Rulebook) -> Configuration:
+    return _read(_Key(rulebook), None, "")
+
+
+def _flag(rulebook: Rulebook, path: str, text: str) -> Configuration:
+    return _read(_Key(rulebook), path, text)
+
+
+@cache
+def _read(key: _Key, path: str | None, text: str) -> Configuration:
+    return read_sources(Inputs(DIRECTORY, None, {path: text} if path else {}), key.rulebook)
+
+
+def as_text(setting: Setting, value: Any) -> str:
+    """Write an effective value so that a flag would give it back."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value}s" if setting.type == "duration" else str(value)
