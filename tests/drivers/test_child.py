@@ -57,7 +57,7 @@ def marker() -> Iterator[str]:
 
 
 @pytest.fixture
-def children() -> Iterator[list[Child]]:
+def children(marker: str) -> Iterator[list[Child]]:  # ended before what is marked is killed
     kept: list[Child] = []
     yield kept
     for child in kept:
@@ -241,9 +241,10 @@ def test_without_its_guardian_a_server_is_replaced(
     child.start()
     server = running(child, marker)
     child.supervise()
-    guardian = next(process for process in server.children() if "guardian" in str(process.cmdline()) or "$$" in str(process.cmdline()))
+    (guardian,) = [process for process in server.children() if "kill -9 0" in str(process.cmdline())]
     guardian.kill()
-    eventually(lambda: child.restarts == 1 and bool(servers(child, marker)), "a new server")
+    eventually(lambda: child.restarts == 1 and child.pid != server.pid, "a new server")
+    running(child, marker)
     assert not server.is_running() or server.status() == psutil.STATUS_ZOMBIE
 
 

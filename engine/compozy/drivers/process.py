@@ -21,6 +21,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -151,7 +152,12 @@ class Process:
             self.wait(_KILL_S)
 
     def _reap(self) -> None:
-        """When the server ends, end what it started: as long as that writes, its log would not end."""
+        """When the server ends, end what it started: as long as that lives, its log does not end."""
+        if sys.platform == "linux":
+            # Not yet reaped, the server's number is still its own, and the group's.
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
         self._guard.release()
 

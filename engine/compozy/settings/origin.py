@@ -49,9 +49,12 @@ DEFAULT = Origin("default")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A value that one source gives to one setting; `parts` holds the origins inside a list or map."""
+    """A value that one source gives to one setting; `parts` holds the origins inside a list or map.
 
-    value: Any
+    The value may be a secret and does not show in `repr`.
+    """
+
+    value: Any = field(repr=False)
     origin: Origin
     parts: Mapping[str, Origin] = field(default_factory=dict)
 

@@ -8,17 +8,41 @@ text that contains a known secret.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
+from urllib.parse import unquote
 
 from compozy.settings.registry import Setting
 
 REDACTED = "[REDACTED]"
-_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
-_PARAMETER = re.compile(
-    r"(?i)([?&;](?:[\w.-]*(?:token|password|passwd|secret|api[_-]?key|access[_-]?key|signature|sslpassword))=)[^&;#\s]*"
-)
+# Stands for one hidden character, where columns must stay what they are.
+MASK = "\ue000"
 _SHORTEST = 4
+_WORDS = ("password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "credential")
+_NAMES = (
+    r"password|passwd|passphrase|\bpwd\b|secret|token(?!s)|api[_-]?key|access[_-]?key|private[_-]?key|"
+    r"credential|authorization|signature"
+)
+_SECRET_NAME = re.compile(rf"(?i)(?:{_NAMES})")
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+# A password with an unescaped slash still ends at the last @ that a host follows.
+_LOOSE_USERINFO = re.compile(r"(?<=://)\S*@(?=[^/?#\s@]*(?:[/?#]|\Z))")
+_PARAMETER = re.compile(
+    rf"(?i)((?:^|[?&;\s])(?:[\w.-]*(?:{_NAMES})|key|auth|sig|pass)\s?=\s?)('(?:[^'\\]|\\.)*'|[^&;#\s]*)"
+)
+_KEY = re.compile(r"([A-Za-z_][\w.-]*)[\"']?\s*[:=]\s*")
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"?|'(?:[^']|'')*'?")
+_IN_FLOW = re.compile(r"[^,}\]]*")
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether a key or a variable of this name holds a secret.
+
+    >>> [is_secret_name(name) for name in ("OPENAI_API_KEY", "max_tokens", "Authorization")]
+    [True, False, True]
+    """
+    return _SECRET_NAME.search(name) is not None
 
 
 def redact_url(text: str) -> str:
@@ -27,7 +51,9 @@ def redact_url(text: str) -> str:
     >>> redact_url("postgres://me:pw@db/x?sslmode=require&token=t")
     'postgres://[REDACTED]@db/x?sslmode=require&token=[REDACTED]'
     """
-    return _PARAMETER.sub(rf"\1{REDACTED}", _USERINFO.sub(f"{REDACTED}@", text))
+    if "=" in text:
+        text = _PARAMETER.sub(rf"\1{REDACTED}", text)
+    return _USERINFO.sub(f"{REDACTED}@", text) if "@" in text else text
 
 
 def redact_value(setting: Setting, value: Any) -> Any:
@@ -40,25 +66,24 @@ def redact_value(setting: Setting, value: Any) -> Any:
         return [redact_value(setting, item) for item in value]
     if isinstance(value, dict):
         return {key: _redact_field(setting, key, item) for key, item in value.items()}
-    return redact_url(value) if isinstance(value, str) else value
-
-
-_SECRET_NAME = re.compile(r"(?i)(password|passwd|secret|token|api_?key|access_?key|credential|private_?key)")
+    if not isinstance(value, str):
+        return value
+    return redact_url(_LOOSE_USERINFO.sub(f"{REDACTED}@", value) if setting.secret_parts else value)
 
 
 def _redact_field(setting: Setting, key: str, value: Any) -> Any:
     item = setting.items.get(key)
     if item is not None:
         return redact_value(item, value)
-    scalar = not isinstance(value, (dict, list, tuple))
-    return REDACTED if scalar and value is not None and _SECRET_NAME.search(key) else redact_value(setting, value)
+    return REDACTED if value is not None and is_secret_name(key) else redact_value(setting, value)
 
 
 class Redactor:
     """Replaces every known secret in any text; secrets shorter than four characters only as whole values."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        longest_first = sorted({secret for secret in secrets if len(secret) >= _SHORTEST}, key=len, reverse=True)
+        lines = {line.strip() for secret in secrets for line in (secret, *secret.splitlines())}
+        longest_first = sorted((line for line in lines if len(line) >= _SHORTEST), key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def __repr__(self) -> str:
@@ -66,14 +91,84 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return `text` without secrets."""
-        without = self._pattern.sub(REDACTED, text) if self._pattern else text
-        return redact_url(without)
+        return redact_url(self._pattern.sub(REDACTED, text) if self._pattern else text)
+
+    def masked(self, text: str) -> str:
+        """Return `text` with every character of a secret masked, so that columns stay what they are."""
+        if self._pattern is not None:
+            text = self._pattern.sub(_mask, text)
+        return _USERINFO.sub(_mask, _PARAMETER.sub(lambda found: found[1] + _mask_text(found[2]), text))
 
 
-def secret_parts(text: str) -> Iterable[str]:
+class MaskedTexts(Mapping[str, str]):
+    """The texts of files by name, masked when they are read; neither they nor their secrets show in `repr`."""
+
+    def __init__(self, texts: Mapping[str, str], redactor: Redactor) -> None:
+        self._texts = texts
+        self._redactor = redactor
+
+    def __getitem__(self, name: str) -> str:
+        return self._redactor.masked(self._texts[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+
+def _mask(found: re.Match[str]) -> str:
+    return _mask_text(found[0])
+
+
+def _mask_text(text: str) -> str:
+    return "".join(char if char in "\r\n" else MASK for char in text)
+
+
+def masked_line(line: str) -> str:
+    """Return a line of a file with the values of keys that sound secret masked, misspelled ones too.
+
+    It knows no settings, so it also serves where the file could not be read.
+
+    >>> masked_line("{host: db, pasword: hunter2, port: 1}").replace(MASK, "*")
+    '{host: db, pasword: *******, port: 1}'
+    """
+    at = 0
+    while (found := _KEY.search(line, at)) is not None:
+        at = found.end()
+        if _sounds_secret(found[1]):
+            end = _value_end(line, at)
+            line = line[:at] + _mask_text(line[at:end]) + line[end:]
+            at = end
+    return line
+
+
+def _sounds_secret(key: str) -> bool:
+    leaf = re.split(r"\.|__", key.casefold())[-1]
+    return is_secret_name(leaf) or bool(get_close_matches(leaf, _WORDS, 1, 0.8))
+
+
+def _value_end(line: str, at: int) -> int:
+    quoted = _QUOTED.match(line, at)
+    if quoted is not None:
+        return quoted.end()
+    flow = _IN_FLOW.match(line, at)
+    inside = line.count("{", 0, at) > line.count("}", 0, at)
+    return flow.end() if flow is not None and inside else len(line)
+
+
+def secret_parts(text: str) -> Iterator[str]:
     """Yield the secrets inside a URL: the password of its user information and its secret parameters."""
-    for userinfo in _USERINFO.findall(text):
-        _, _, password = userinfo[:-1].partition(":")
-        yield password or userinfo[:-1]
+    for pattern in (_USERINFO, _LOOSE_USERINFO):
+        for userinfo in pattern.findall(text):
+            _, _, password = userinfo[:-1].partition(":")
+            yield from _spellings(password or userinfo[:-1])
     for found in _PARAMETER.finditer(text):
-        yield found.group(0)[len(found.group(1)) :]
+        yield from _spellings(found[2].strip("'"))
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """Yield a secret as written in a URL and as a driver sees it."""
+    yield secret
+    if "%" in secret:
+        yield unquote(secret)

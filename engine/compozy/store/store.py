@@ -2,8 +2,8 @@
 
 What comes in: records. What goes out: records. Every write is an idempotent upsert, so that delivering it
 twice, late or out of order gives the same row; a finished status is never changed again, but for that of an
-execution that was taken for lost. The tables are bound
-per `Store`, never globally, and each call uses the calling thread's connection or opens one for its duration.
+execution that was taken for lost. The tables are bound per `Store`, never globally, and each call uses the
+calling thread's connection or opens one for its duration.
 """
 
 from __future__ import annotations

@@ -1,0 +1,147 @@
+"""A Temporal that somebody else runs: a cluster, or Temporal Cloud.
+
+What comes in: address, namespace, API key and what to do about TLS. What goes out: a connected client that lives on
+the loop thread and connects again after an outage. Nothing that is said of it holds the key.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from compozy.drivers.certificates import read_pem
+from compozy.drivers.driver import Description, StartContext
+from compozy.drivers.ports import split_address
+from compozy.drivers.reach import REACH_S, Symptom, diagnosed, reach
+from compozy.errors import DriverError
+
+if TYPE_CHECKING:
+    from compozy.drivers.temporal_client import Connection
+
+PING_S = 1.0
+_SETTING = "temporal.host_port"
+_SYMPTOMS = (
+    Symptom(
+        "CertificateRequired|certificate required|HandshakeFailure",
+        "the server asks for a client certificate",
+        "set temporal.tls.cert_file and temporal.tls.key_file",
+    ),
+    Symptom(
+        "UnknownIssuer|UnknownCA|NotValidForName|invalid peer certificate|certificate",
+        "the server's certificate could not be verified",
+        "give its authority in temporal.tls.ca_file, and the name in the certificate in temporal.tls.server_name",
+    ),
+    Symptom(
+        "InvalidContentType|corrupt message|HTTP/1|wrong version|frame with invalid size",
+        "the server does not speak the same, one of the two uses TLS",
+        "correct temporal.tls.enabled",
+    ),
+)
+
+
+class TemporalRemoteDriver:
+    """One namespace of a remote Temporal.
+
+    `tls` may have `enabled`, `ca_file`, `cert_file`, `key_file` and `server_name`. TLS is on when it is enabled, and
+    where nothing is said also when a certificate or an API key is given.
+    """
+
+    def __init__(
+        self, *, host_port: str, namespace: str = "default", api_key: str | None = None,
+        tls: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self._address = host_port
+        self._namespace = namespace
+        self._api_key = api_key or None
+        self._tls = {name: value for name, value in (tls or {}).items() if value not in (None, "")}
+        self._connection: Connection | None = None
+        self._version: str | None = None
+
+    @property
+    def handle(self) -> Any:
+        """The Temporal client, in the namespace asked for."""
+        return self._connection.client if self._connection is not None else None
+
+    @property
+    def uses_tls(self) -> bool:
+        """Tell whether the connection is encrypted."""
+        enabled = self._tls.get("enabled")
+        return bool(self._tls or self._api_key) if enabled is None else bool(enabled)
+
+    def start(self, context: StartContext) -> None:
+        """Connect and look for the namespace.
+
+        Raises:
+            DriverError: a certificate cannot be read, the server is out of reach or refuses, or has no such namespace.
+        """
+        host, port = split_address(self._address)
+        certificates = self._certificates() if self.uses_tls else {}
+        reach(f"temporal at {self._address}", host, port, min(REACH_S, context.left_s()), setting=_SETTING)
+        try:
+            self._connect(context, certificates)
+        except BaseException:
+            self.stop(0)
+            raise
+
+    def _connect(self, context: StartContext, certificates: Mapping[str, bytes]) -> None:
+        from temporalio.service import TLSConfig
+
+        from compozy.drivers.temporal_client import connect
+
+        tls: Any = TLSConfig(domain=self._tls.get("server_name"), **certificates) if self.uses_tls else False
+        deadline = time.monotonic() + min(REACH_S, context.left_s())
+        try:
+            self._connection = connect(
+                context.loop,
+                self._address,
+                self._namespace,
+                deadline - time.monotonic(),
+                tls=tls,
+                api_key=self._api_key,
+            )
+        except DriverError as error:
+            raise self._explained(error) from error
+        self._connection.ping(max(0.1, deadline - time.monotonic()))
+        self._version = self._connection.version()
+
+    def _explained(self, error: DriverError) -> DriverError:
+        causes, cause = [error.reason], error.__cause__
+        while cause is not None:
+            causes.append(str(cause))
+            cause = cause.__cause__
+        known = diagnosed(" ".join(causes), f"temporal at {self._address}", _SYMPTOMS)
+        return error if known.hint and known.hint.startswith("see the log") else known
+
+    def _certificates(self) -> dict[str, bytes]:
+        """Return the options of `TLSConfig` that come from files."""
+        pair = [name for name in ("cert_file", "key_file") if name in self._tls]
+        if len(pair) == 1:
+            raise DriverError(
+                f"temporal.tls.{pair[0]} is set alone", hint="set both temporal.tls.cert_file and temporal.tls.key_file"
+            )
+        options = {"server_root_ca_cert": "ca_file", "client_cert": "cert_file", "client_private_key": "key_file"}
+        return {
+            option: read_pem(str(self._tls[name]), f"temporal.tls.{name}")
+            for option, name in options.items()
+            if name in self._tls
+        }
+
+    def ping(self) -> None:
+        """Read the namespace.
+
+        Raises:
+            DriverError: the server did not answer within about a second, or refuses.
+        """
+        if self._connection is None:
+            raise DriverError(f"temporal at {self._address}: not started")
+        self._connection.ping(PING_S)
+
+    def stop(self, grace_s: float) -> None:
+        """Let go of the client; idempotent."""
+        self._connection = None
+
+    def describe(self) -> Description:
+        """Say which server and namespace it is."""
+        details = {"namespace": self._namespace, "tls": self.uses_tls}
+        return Description(self._address, None, {**details, **({"version": self._version} if self._version else {})})
