@@ -131,10 +131,7 @@ def _listed(read: Iterable[tuple[Table, Column]]) -> Iterator[Any]:
 def _numbers(setting: Setting, read: Iterable[tuple[Table, Column]]) -> Iterator[str]:
     """Yield the points at which conditions change, with their neighbours."""
     intervals = [
-        interval
-        for table, column in read
-        for row in table.rows
-        for interval in row.condition(column.name).intervals
+        interval for table, column in read for row in table.rows for interval in row.condition(column.name).intervals
     ]
     bounds = {bound for interval in intervals for bound in (interval.low, interval.high) if bound is not None}
     bounds |= {value for value in _listed(read) if isinstance(value, int | float)}

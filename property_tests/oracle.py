@@ -198,9 +198,7 @@ PROMISES: Mapping[str, Promise] = {
         "error", "temporal.mode", _unknown("temporal.mode", "memory", "persistent", "remote", "distributed")
     ),
     "temporal.mode.standalone": Promise("error", "temporal.mode", _is("temporal.mode", "standalone")),
-    "redis.mode.unknown": Promise(
-        "error", "redis.mode", _unknown("redis.mode", "memory", "persistent", "distributed")
-    ),
+    "redis.mode.unknown": Promise("error", "redis.mode", _unknown("redis.mode", "memory", "persistent", "distributed")),
     "redis.mode.standalone": Promise("error", "redis.mode", _is("redis.mode", "standalone")),
     "database.driver.unknown": Promise(
         "error",
@@ -257,9 +255,7 @@ PROMISES: Mapping[str, Promise] = {
     "server.host.open": Promise(
         "error",
         "server.host",
-        lambda facts: (
-            facts.text("server.host", "127.0.0.1") not in LOOPBACK and not facts.filled("server.api_key")
-        ),
+        lambda facts: facts.text("server.host", "127.0.0.1") not in LOOPBACK and not facts.filled("server.api_key"),
     ),
     "port.range.database": Promise("error", "database.port", _out_of_range("database.port")),
     "port.range.temporal": Promise("error", FRONTEND, _out_of_range(FRONTEND)),
@@ -272,19 +268,11 @@ PROMISES: Mapping[str, Promise] = {
     "database.path.directory": Promise("error", "database.path", _path("database.path", lambda path: path == "/")),
     "database.path.climbs": Promise("error", "database.path", _path("database.path", lambda path: ".." in path)),
     "database.path.control": Promise("error", "database.path", _path("database.path", lambda path: "\t" in path)),
-    "temporal.database_file.directory": Promise(
-        "error", TEMPORAL_FILE, _path(TEMPORAL_FILE, lambda path: path == "/")
-    ),
-    "temporal.database_file.climbs": Promise(
-        "error", TEMPORAL_FILE, _path(TEMPORAL_FILE, lambda path: ".." in path)
-    ),
-    "temporal.database_file.control": Promise(
-        "error", TEMPORAL_FILE, _path(TEMPORAL_FILE, lambda path: "\t" in path)
-    ),
+    "temporal.database_file.directory": Promise("error", TEMPORAL_FILE, _path(TEMPORAL_FILE, lambda path: path == "/")),
+    "temporal.database_file.climbs": Promise("error", TEMPORAL_FILE, _path(TEMPORAL_FILE, lambda path: ".." in path)),
+    "temporal.database_file.control": Promise("error", TEMPORAL_FILE, _path(TEMPORAL_FILE, lambda path: "\t" in path)),
     "database.kept-in-memory-mode": Promise("warning", "database.path", _against_mode("database", "memory")),
-    "database.lost-in-persistent-mode": Promise(
-        "warning", "database.path", _against_mode("database", "persistent")
-    ),
+    "database.lost-in-persistent-mode": Promise("warning", "database.path", _against_mode("database", "persistent")),
     "temporal.kept-in-memory-mode": Promise("warning", TEMPORAL_FILE, _against_mode("temporal", "memory")),
     "temporal.lost-in-persistent-mode": Promise("warning", TEMPORAL_FILE, _against_mode("temporal", "persistent")),
     "redis.kept-in-memory-mode": Promise("warning", REDIS_KEPT, _against_mode("redis", "memory")),
@@ -313,9 +301,7 @@ PROMISES: Mapping[str, Promise] = {
     "worker.concurrency.sqlite": Promise(
         "warning",
         "worker.max_concurrent_workflows",
-        lambda facts: (
-            facts.driver == "sqlite" and not 1 <= facts.number("worker.max_concurrent_workflows", 10) <= 10
-        ),
+        lambda facts: facts.driver == "sqlite" and not 1 <= facts.number("worker.max_concurrent_workflows", 10) <= 10,
     ),
     "temporal.ui.required-but-off": Promise(
         "error",

@@ -17,6 +17,15 @@ Lookup = Callable[[str], Any]
 _OFFERED: ContextVar[Lookup | None] = ContextVar("compozy_components", default=None)
 
 
+def no_components(name: str) -> Any:
+    """Be the lookup where there is no runtime.
+
+    Raises:
+        KeyError: always.
+    """
+    raise KeyError(name)
+
+
 def component(name: str) -> Any:
     """Return the handle of a component: the peewee database, the Redis client, or what a rule pack's driver gives.
 

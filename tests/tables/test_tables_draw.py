@@ -18,7 +18,7 @@ from compozy.tables.draw import (
     table_graph,
     table_text,
 )
-from compozy.tables.layout import Layout, Line, Size, Spot, lay_out
+from compozy.tables.layout import GAP_Y, Layout, Line, Size, Spot, lay_out
 
 TABLES = """
 tables:
@@ -126,11 +126,12 @@ def overlap(first: Spot, second: Spot) -> bool:
 
 @pytest.mark.parametrize("label", [Size(0, 0), Size(70, 16)])
 def test_nothing_overlaps(label: Size) -> None:
-    """Boxes and labels keep apart, circles and long edges included."""
+    """Boxes and labels keep their distance, circles and long edges included."""
     layout = laid_out(label)
     boxes = [*layout.spots.values(), *(route.label for route in layout.routes if route.label)]
     assert len(boxes) == len(SQUARE) + 1 + (len(EDGES) if label.width else 0)
-    assert [pair for pair in combinations(boxes, 2) if overlap(*pair)] == []
+    apart = [Spot(box.x, box.y, Size(box.size.width, box.size.height + GAP_Y)) for box in boxes]
+    assert [pair for pair in combinations(apart, 2) if overlap(*pair)] == []
 
 
 def test_edges_run_from_source_to_target() -> None:

@@ -79,6 +79,27 @@ def test_a_gap_behind_other_tables_is_none() -> None:
     assert verified(MODES, other, table(lines, "x: {decision: mode}, y: {decision: other}")).valid
 
 
+def test_a_gap_behind_other_tables_is_cut_into_rows() -> None:
+    """Columns that share a setting may leave a gap of any shape; its rows cover it exactly, apart."""
+    feeder = """
+    table: {name}
+    hit: first
+    inputs: {{mode: {{setting: mode}}, own: {{setting: {own}}}}}
+    outputs: {{out: [p, q]}}
+    rows:
+      - {{id: q, when: {{mode: x, own: set}}, then: {{out: q}}, because: x}}
+      - {{id: p, then: {{out: p}}, because: x}}
+    """
+    feeders = [feeder.format(name="one", own="redis.mode"), feeder.format(name="two", own="provider")]
+    text = table(row("a", "x: p, y: p"), "x: {decision: one}, y: {decision: two}")
+    gaps = reports(*feeders, text, kind="gap")
+    assert [report.message.split("for ")[1] for report in gaps] == ["y: q", "x: q, y: p"]
+    assert [yaml.safe_load(report.witness or "") for report in gaps] == [
+        {"mode": "x", "provider": "other"},
+        {"mode": "x", "redis": {"mode": "other"}},
+    ]
+
+
 def test_machine_facts_and_views_are_comments_of_a_witness() -> None:
     """What cannot be pasted as a setting stands in comment lines."""
     lines = row("a", "x: found, y: default, z: a")

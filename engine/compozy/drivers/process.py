@@ -105,7 +105,7 @@ class Process:
         self.command = command
         self.lasted_s = 0.0
         self._began = time.monotonic()
-        self._gone = threading.Event()
+        self._reaped, self._gone = threading.Event(), threading.Event()
         self._line = line
         self._ended = ended
         self._rest = b""
@@ -137,8 +137,10 @@ class Process:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; a process that has ended is no error."""
+        # Not through `Popen`, which would reap it first and so give its number away (see `_reap`).
         with contextlib.suppress(ProcessLookupError):
-            self._popen.send_signal(number)
+            if self._popen.returncode is None:
+                os.kill(self.pid, number)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until all of it is gone; tell whether it is."""
@@ -148,7 +150,7 @@ class Process:
         """End it now, with all of its group, and wait until it is gone; idempotent."""
         self._guard.release()
         if not self.wait(_KILL_S):
-            self._popen.kill()
+            self.signal(signal.SIGKILL)
             self.wait(_KILL_S)
 
     def _reap(self) -> None:
@@ -160,6 +162,7 @@ class Process:
                 os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
         self._guard.release()
+        self._reaped.set()
 
     def _follow(self) -> None:
         """Hand lines on until the process ends; then clear what is left of it."""
@@ -169,7 +172,7 @@ class Process:
             while self._errors() in selector.get_map():
                 for key, _ in selector.select():
                     self._read(key.fileobj, selector)
-            self._popen.wait()
+            self._reaped.wait()
         self._guard.close(_KILL_S)
         if self.command.scratch:
             shutil.rmtree(self.command.scratch, ignore_errors=True)
@@ -185,7 +188,7 @@ class Process:
         if source is self._guard.end:
             # The guardian is gone, so nobody would end the server after us: end it while we can.
             selector.unregister(self._guard.end)
-            self._popen.kill()
+            self.signal(signal.SIGKILL)
             return
         data = os.read(self._errors(), 65536)
         *lines, self._rest = (self._rest + data).split(b"\n")

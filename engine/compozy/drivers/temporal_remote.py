@@ -89,7 +89,7 @@ class TemporalRemoteDriver:
 
         from compozy.drivers.temporal_client import connect
 
-        tls: Any = TLSConfig(domain=self._tls.get("server_name"), **certificates) if self.uses_tls else False
+        tls: Any = TLSConfig(domain=self._tls.get("server_name"), **dict[str, Any](certificates)) if self.uses_tls else False
         deadline = time.monotonic() + min(REACH_S, context.left_s())
         try:
             self._connection = connect(

@@ -133,9 +133,12 @@ class Stack:
             auto_migrate=get("database.auto_migrate"),
         )
         runtime = self.runtime
-        opened = Workflows(runtime.temporal, runtime.database, runtime.loop, settings).open()
+        opened = Workflows(runtime.temporal, runtime.database, runtime.loop, settings, self._handle).open()
         self._opened.callback(lambda: opened.close(self._grace_s))
         self._workflows = opened
+
+    def _handle(self, component: str) -> Any:
+        return self.runtime.component(component).handle
 
     def _serve(self) -> None:
         from compozy.server.app import build_app

@@ -6,7 +6,7 @@ place of each, and problems. Nothing here decides which source wins.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,13 +24,18 @@ class Contents:
 
     entries: dict[str, Candidate] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    keys: dict[str, Place] = field(default_factory=dict)
+
+
+Lookup = Callable[[str], str | None]
 
 
 class DocumentReader:
-    """Reads one document; `lookup` gives the variables that may be expanded, `directory` anchors paths."""
+    """Reads one document; `directory` anchors paths.
 
-    def __init__(self, registry: Registry, lookup: Callable[[str], str | None], directory: str) -> None:
+    `lookup` gives the variables that may be expanded; without it `$` is a character like others.
+    """
+
+    def __init__(self, registry: Registry, lookup: Lookup | None, directory: str) -> None:
         self.registry = registry
         self.lookup = lookup
         self.directory = directory
@@ -51,10 +56,10 @@ class DocumentReader:
             if key.startswith("x-"):
                 continue
             spelled = prefix + key
-            path = self.registry.spelled.get(spelled)
+            path = self.registry.spelled.get(spelled) if "." not in key else None
             if path is not None:
-                self.leaf(spelled, self.registry.settings[path], child, keys[key])
-            elif spelled not in self.registry.groups:
+                self.leaf(spelled, self.registry.settings[path], child)
+            elif spelled not in self.registry.groups or "." in key:
                 self.unknown(spelled, keys[key])
             elif isinstance(child.value, dict):
                 self.group(child, spelled + ".")
@@ -65,8 +70,9 @@ class DocumentReader:
         suggestion = closest(spelled, self.registry.known_keys())
         self.problem("unknown-key", spelled, place, suggestion=suggestion or "")
 
-    def leaf(self, spelled: str, setting: Setting, node: Node, key_place: Place) -> None:
-        if node.value is None and not node.quoted:
+    def leaf(self, spelled: str, setting: Setting, node: Node) -> None:
+        """Take what stands at one setting; null leaves it unset."""
+        if node.value is None:
             return
         self.variables = ()
         parts: dict[str, Origin] = {}
@@ -75,11 +81,7 @@ class DocumentReader:
         else:
             value = self.scalar(spelled, setting, node)
         if value is not None:
-            self.keys(spelled, key_place)
             self.entry(spelled, setting, Candidate(value, self.origin(node.place), parts))
-
-    def keys(self, spelled: str, place: Place) -> None:
-        self.contents.keys[spelled] = place
 
     def entry(self, spelled: str, setting: Setting, candidate: Candidate) -> None:
         if setting.splits:
@@ -120,7 +122,7 @@ class DocumentReader:
         return None
 
     def expanded(self, spelled: str, node: Node) -> str | None:
-        if not isinstance(node.value, str) or "$" not in node.value:
+        if self.lookup is None or not isinstance(node.value, str) or "$" not in node.value:
             return None
         expansion = expand(node.value, self.lookup)
         self.variables += expansion.variables
@@ -132,75 +134,92 @@ class DocumentReader:
             self.problem("type", spelled, node.place, expected=f"expected a {setting.type}", value=_shown(node))
             return None
         if not setting.items or setting.type == "map":
-            return self.free(spelled, node, parts)
-        return [self.element(f"{spelled}[{at}]", setting, item, parts) for at, item in enumerate(node.value)]
+            return self.free(setting.path, node, parts)
+        return [
+            self.element(f"{spelled}[{at}]", f"{setting.path}[{at}]", setting, item, parts)
+            for at, item in enumerate(node.value)
+        ]
 
     def free(self, spelled: str, node: Node, parts: dict[str, Origin]) -> Any:
         """Return a value whose shape the registry leaves open, with its texts expanded."""
-        parts[spelled] = self.origin(node.place)
         if isinstance(node.value, dict):
             return {key: self.free(f"{spelled}.{key}", item, parts) for key, item in node.value.items()}
         if isinstance(node.value, list):
             return [self.free(f"{spelled}[{at}]", item, parts) for at, item in enumerate(node.value)]
+        self.variables = ()
         try:
             expanded = self.expanded(spelled, node)
         except UnsetVariable as error:
             self.problem("unset-variable", spelled, node.place, variable=error.name, message=error.message)
             return None
         except ValueError as error:
-            self.problem("type", spelled, node.place, expected=str(error), value=_shown(node))
+            self.problem("type", spelled, node.place, expected=str(error), value="")
             return None
+        parts[spelled] = self.origin(node.place)
         return node.value if expanded is None else expanded
 
-    def element(self, spelled: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> Any:
-        parts[spelled] = self.origin(node.place)
+    def element(self, spelled: str, path: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> Any:
+        """Return the fields of one element of a list; `path` is where the registry has it."""
+        parts[path] = self.origin(node.place)
         if not isinstance(node.value, dict):
             self.problem("type", spelled, node.place, expected="expected a mapping", value=_shown(node))
             return {}
-        names = {name: item.path for item in setting.items.values() for name in (item.path, *item.aliases)}
-        fields: dict[str, Any] = {}
-        self.fields(spelled, "", setting, node, names, fields, parts)
-        return fields
+        element = _Element(spelled, path, setting.items, {}, parts)
+        self.fields(element, "", node)
+        return element.fields
 
-    def fields(
-        self, spelled: str, prefix: str, setting: Setting, node: Node,
-        names: dict[str, str], fields: dict[str, Any], parts: dict[str, Origin],
-    ) -> None:  # fmt: skip
+    def fields(self, element: _Element, prefix: str, node: Node) -> None:
+        names = element.names
         for key, child in node.value.items():
-            name, where = prefix + key, f"{spelled}.{prefix}{key}"
-            known = names.get(name)
+            name = prefix + key
+            known = names.get(name) if "." not in key else None
             if key.startswith("x-"):
                 continue
             if known is not None:
-                self.field(where, f"{spelled}.{known}", setting.items[known], child, fields, parts)
+                self.field(f"{element.spelled}.{name}", element, element.items[known], child)
             elif isinstance(child.value, dict) and any(other.startswith(name + ".") for other in names):
-                self.fields(spelled, name + ".", setting, child, names, fields, parts)
+                self.fields(element, name + ".", child)
             else:
-                suggestion = closest(name, names)
-                self.problem("unknown-key", where, (node.keys or {})[key], suggestion=suggestion or "")
+                suggestion = closest(name, names) or ""
+                self.problem("unknown-key", f"{element.spelled}.{name}", (node.keys or {})[key], suggestion=suggestion)
 
-    def field(
-        self, spelled: str, path: str, item: Setting, node: Node, fields: dict[str, Any], parts: dict[str, Origin]
-    ) -> None:
-        if node.value is None and not node.quoted:
+    def field(self, spelled: str, element: _Element, item: Setting, node: Node) -> None:
+        if node.value is None:
             return
+        self.variables = ()
         if isinstance(node.value, (dict, list)):
             self.problem("type", spelled, node.place, expected=f"expected a {item.type}", value=_shown(node))
             return
         value = self.scalar(spelled, item, node)
         if value is None:
             return
-        if fields.get(item.path, value) != value:
-            other = str(parts[path].place)
-            self.problem("two-spellings", spelled, node.place, path=path, other=other)
-        fields[item.path] = value
-        parts[path] = self.origin(node.place)
+        path = f"{element.path}.{item.path}"
+        if element.fields.get(item.path, value) != value:
+            self.problem("two-spellings", spelled, node.place, path=path, other=str(element.parts[path].place))
+        element.fields[item.path] = value
+        element.parts[path] = self.origin(node.place)
 
     def origin(self, place: Place) -> Origin:
         return Origin("file", place, variables=self.variables)
 
     def problem(self, kind: str, key: str, place: Place | None, **facts: str) -> None:
         self.contents.problems.append(Problem(kind, key, Origin("file", place), facts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Element:
+    """An element of a list while it is read: as it was spelled, where the registry has it, and its fields so far."""
+
+    spelled: str
+    path: str
+    items: Mapping[str, Setting]
+    fields: dict[str, Any]
+    parts: dict[str, Origin]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Every spelling of a field -> the field."""
+        return {name: item.path for item in self.items.values() for name in (item.path, *item.aliases)}
 
 
 def split_address(text: str) -> tuple[str | None, str | None]:

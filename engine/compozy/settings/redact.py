@@ -29,7 +29,8 @@ _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 # A password with an unescaped slash still ends at the last @ that a host follows.
 _LOOSE_USERINFO = re.compile(r"(?<=://)\S*@(?=[^/?#\s@]*(?:[/?#]|\Z))")
 _PARAMETER = re.compile(
-    rf"(?i)((?:^|[?&;\s])(?:[\w.-]*(?:{_NAMES})|key|auth|sig|pass)\s?=\s?)('(?:[^'\\]|\\.)*'|[^&;#\s]*)"
+    rf"(?i)((?:(?:^|[?&;\s])[\w.-]*(?:{_NAMES})|[?&](?:key|auth|sig|pass))\s?=\s?)"
+    r"('(?:[^'\\]|\\.)*'|[^&;#\s]*)"
 )
 _KEY = re.compile(r"([A-Za-z_][\w.-]*)[\"']?\s*[:=]\s*")
 _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"?|'(?:[^']|'')*'?")

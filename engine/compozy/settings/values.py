@@ -7,17 +7,25 @@ What goes out: text, int, float, bool, seconds for durations, bytes for sizes, a
 
 from __future__ import annotations
 
+import math
 import os.path
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from compozy.document import resolve_scalar
 from compozy.settings.registry import Setting
 
-DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|us|s|m|h|d))+\Z")
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB)\Z", re.IGNORECASE)
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|s|m|h|d)")
+# Also the patterns of the JSON Schema, so only what every dialect of regular expressions knows.
+DURATION = r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|us|s|m|h|d))+"
+SIZE = r"([0-9]+(?:\.[0-9]+)?)\s*((?:[KkMmGgTt][Ii]?)?[Bb])"
+ZERO = r"-?0(?:\.0*)?"
+_DURATION = re.compile(DURATION + r"\Z")
+_SIZE = re.compile(SIZE + r"\Z")
+_ZERO = re.compile(ZERO + r"\Z")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|us|s|m|h|d)")
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNITS = tuple(reversed(_SECONDS.items()))
 _POWERS = {"b": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 MEMORY = ":memory:"
@@ -32,11 +40,25 @@ def parse_duration(text: str) -> float:
     Raises:
         ValueError: no number with a unit of us, ms, s, m, h or d.
     """
-    if text == "0":
+    if _ZERO.match(text):
         return 0.0
-    if not DURATION.match(text):
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    if not _DURATION.match(text) or not math.isfinite(seconds):
         raise ValueError("expected a duration such as 500ms, 5m or 168h")
-    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    return seconds
+
+
+def duration_text(seconds: float) -> str:
+    """Return seconds as `parse_duration` reads them, in the largest units that are exact to a microsecond.
+
+    >>> [duration_text(seconds) for seconds in (0.5, 300.0, 5400.0, 604800.0, 0.0, 1.25)]
+    ['500ms', '5m', '1h30m', '7d', '0s', '1s250ms']
+    """
+    left, text = round(seconds * 1e6), ""
+    for unit, size in _UNITS:
+        count, left = divmod(left, round(size * 1e6))
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
 
 
 def parse_size(text: str) -> int:
@@ -48,26 +70,68 @@ def parse_size(text: str) -> int:
     Raises:
         ValueError: no number with a unit.
     """
-    found = SIZE.match(text)
-    if found is None:
+    if _ZERO.match(text):
+        return 0
+    found, size = _SIZE.match(text), math.inf
+    if found is not None:
+        number, unit = found.groups()
+        size = float(number) * (1024 if "i" in unit.lower() else 1000) ** _POWERS[unit[0].lower()]
+    if not math.isfinite(size):
         raise ValueError("expected a size such as 512KB, 64MiB or 1GB")
-    number, unit = found.groups()
-    step = 1024 if "i" in unit.lower() else 1000
-    return int(float(number) * step ** _POWERS[unit[0].lower()])
+    return int(size)
+
+
+def size_text(size: int) -> str:
+    """Return bytes as `parse_size` reads them, in the largest unit that is exact.
+
+    >>> [size_text(size) for size in (512, 65536, 1500000, 0)]
+    ['512B', '64KiB', '1500KB', '0B']
+    """
+    for step, tail in ((1024, "iB"), (1000, "B")):
+        power, left = 0, size
+        while left and left % step == 0 and power < len(_POWERS) - 1:
+            power, left = power + 1, left // step
+        if power:
+            return f"{left}{'KMGT'[power - 1]}{tail}"
+    return f"{size}B"
 
 
 def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError("expected a whole number") from None
+    return whole(resolve_scalar(text))
+
+
+def whole(value: object) -> int:
+    """Return a whole number; 8080.0 is one, as in JSON.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("expected a whole number")
 
 
 def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("expected a number") from None
+    return finite(resolve_scalar(text))
+
+
+def finite(value: object) -> float:
+    """Return a number that is not infinite.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    raise ValueError("expected a number")
+
+
+def _true_or_false(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("expected true or false")
 
 
 def _boolean(text: str) -> bool:
@@ -92,8 +156,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "duration": _stripped(parse_duration),
     "size": _stripped(parse_size),
 }
-_NATIVE: Mapping[str, tuple[type, ...]] = {"integer": (int,), "number": (int, float), "boolean": (bool,)}
-_EXPECTED = {"integer": "expected a whole number", "number": "expected a number", "boolean": "expected true or false"}
+_NATIVE: Mapping[str, Callable[[object], Any]] = {"integer": whole, "number": finite, "boolean": _true_or_false}
 
 
 def from_text(setting: Setting, text: str, directory: str) -> Any:
@@ -118,9 +181,7 @@ def from_yaml(setting: Setting, value: Any, text: str, directory: str) -> Any:
     """
     native = _NATIVE.get(setting.type)
     if native is not None:
-        if isinstance(value, native) and (bool in native) == isinstance(value, bool):
-            return value
-        raise ValueError(_EXPECTED[setting.type])
+        return native(value)
     if isinstance(value, (dict, list)):
         raise ValueError(f"expected a {setting.type}")
     return from_text(setting, text, directory)

@@ -16,6 +16,7 @@ import peewee
 from temporalio.client import Client
 
 from compozy.store import Execution, Store, UnavailableError
+from compozy.tools import Lookup, no_components
 from compozy.workflows.catalogue import Listing
 from compozy.workflows.definition import Definition
 from compozy.workflows.service import Service
@@ -59,8 +60,15 @@ class WorkflowSettings:
 class Workflows:
     """Start, watch and steer executions, blocking; `service` is the same for coroutines on the loop."""
 
-    def __init__(self, client: Client, database: peewee.Database, loop: Loop, settings: WorkflowSettings) -> None:
-        """Prepare; `start_worker` makes it work. `client` must live on `loop`."""
+    def __init__(
+        self,
+        client: Client,
+        database: peewee.Database,
+        loop: Loop,
+        settings: WorkflowSettings,
+        components: Lookup = no_components,
+    ) -> None:
+        """Prepare; `open` makes it work. `client` must live on `loop`; `components` gives tools their handles."""
         self.store = Store(database)
         self._loop = loop
         self._settings = settings
@@ -71,7 +79,7 @@ class Workflows:
             directory=settings.directory,
             files=settings.files,
         )
-        self.worker = _worker(client, self.store, database, settings) if settings.worker else None
+        self.worker = _worker(client, self.store, database, settings, components) if settings.worker else None
         self._upkeep: asyncio.Task[None] | None = None
 
     def open(self) -> Workflows:
@@ -190,7 +198,9 @@ class Workflows:
                 log.info("rows.reconciled", extra={"executions": corrected})
 
 
-def _worker(client: Client, store: Store, database: peewee.Database, settings: WorkflowSettings) -> WorkerHost:
+def _worker(
+    client: Client, store: Store, database: peewee.Database, settings: WorkflowSettings, components: Lookup
+) -> WorkerHost:
     """Build the worker; SQLite takes one writer at a time, so one thread writes."""
     return WorkerHost(
         client,
@@ -200,4 +210,5 @@ def _worker(client: Client, store: Store, database: peewee.Database, settings: W
         max_concurrent_workflows=settings.max_concurrent_workflows,
         grace_s=settings.grace_s,
         writers=1 if isinstance(database, peewee.SqliteDatabase) else 4,
+        components=components,
     )

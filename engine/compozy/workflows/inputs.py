@@ -5,15 +5,13 @@ What comes in: a definition and a JSON object. What goes out: the complete input
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from compozy.errors import UsageError
 from compozy.settings.suggest import closest
 from compozy.workflows.definition import Definition
-
-MAX_INPUT_BYTES = 1_000_000
+from compozy.workflows.plain import why_not_plain
 
 
 class InputError(UsageError):
@@ -60,10 +58,6 @@ def _missing(definition: Definition, given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unusable(given: Mapping[str, Any]) -> Iterator[str]:
-    try:
-        size = len(json.dumps(dict(given), allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        yield f"it is not JSON: {error}"
-        return
-    if size > MAX_INPUT_BYTES:
-        yield f"it has {size} bytes; at most {MAX_INPUT_BYTES} are taken"
+    reason = why_not_plain(dict(given))
+    if reason is not None:
+        yield reason

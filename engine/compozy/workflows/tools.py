@@ -16,9 +16,12 @@ import json
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import copy_context
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType, TracebackType
 from typing import Any
+
+from compozy.tools import Lookup, no_components, offered
 
 MAX_RESULT_BYTES = 1_500_000
 _IMPORTS = threading.Lock()
@@ -35,10 +38,14 @@ class ToolFailure(Exception):
 
 
 class Tools:
-    """The tools of the project in `directory` (absolute), importable from construction to `close`."""
+    """The tools of the project in `directory` (absolute), importable from construction to `close`.
 
-    def __init__(self, directory: str) -> None:
+    `components` gives them the handle of a component by its name, and raises KeyError when there is none.
+    """
+
+    def __init__(self, directory: str, components: Lookup = no_components) -> None:
         self._directory = directory
+        self._components = components
         self._before = frozenset(sys.modules)
         self._added = directory not in sys.path
         if self._added:
@@ -76,7 +83,9 @@ class Tools:
             asyncio.CancelledError: this call was cancelled; an async tool is cancelled too.
         """
         call = _Call(asyncio.get_running_loop(), lambda: self.function(tool), arguments)
-        threading.Thread(target=call.work, name=f"tool {tool}", daemon=True).start()
+        with offered(self._components):
+            context = copy_context()
+        threading.Thread(target=context.run, args=(call.work,), name=f"tool {tool}", daemon=True).start()
         try:
             return await call.outcome
         except asyncio.CancelledError:

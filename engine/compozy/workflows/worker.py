@@ -19,6 +19,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from compozy import __version__
 from compozy.store import Store, UnavailableError
+from compozy.tools import Lookup, no_components
 from compozy.workflows.activities import HEARTBEAT_S, Activities
 from compozy.workflows.interpreter import Interpreter
 from compozy.workflows.tools import Tools
@@ -47,17 +48,19 @@ class WorkerHost:
         max_concurrent_workflows: int = 0,
         grace_s: float = 10.0,
         writers: int = 1,
+        components: Lookup = no_components,
     ) -> None:
         """Prepare a worker.
 
         `max_concurrent_workflows` bounds the workflow tasks at work at once, 0 is unbounded; `grace_s` is
-        how long running tools may go on after `stop`; `writers` threads write rows.
+        how long running tools may go on after `stop`; `writers` threads write rows; `components` gives tools the
+        handles of components.
         """
         self._client = client
         self._task_queue = task_queue
         self._slots = max_concurrent_workflows or UNBOUNDED
         self._grace_s = grace_s
-        self._tools = Tools(directory)
+        self._tools = Tools(directory, components)
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="compozy-rows")
         self._activities = Activities(store, self._tools, self._writers)
         self._worker: Worker | None = None

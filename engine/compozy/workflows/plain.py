@@ -1,0 +1,53 @@
+"""Say whether a value can travel: JSON, not nested too deeply, not too large, all of it Unicode.
+
+What comes in: any value. What goes out: None, or the reason why not. Temporal, SQLite and PostgreSQL each refuse
+something else, some of them only when it is too late; this refuses it first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+MAX_DEPTH = 100
+MAX_VALUE_BYTES = 1_000_000
+MAX_REASON = 4000
+
+
+def why_not_plain(value: Any, most_bytes: int = MAX_VALUE_BYTES) -> str | None:
+    """Return what keeps `value` from being stored and sent, or None.
+
+    >>> why_not_plain({"a": [1, None, "x"]}), why_not_plain(float("nan")), why_not_plain("long", 3)
+    (None, 'it is not JSON: Out of range float values are not JSON compliant', 'it has 6 bytes; at most 3 are taken')
+    """
+    if _too_deep(value):
+        return f"it is nested deeper than {MAX_DEPTH} levels"
+    try:
+        size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        return "it holds half of a character (a lone surrogate)"
+    except (TypeError, ValueError) as error:
+        return f"it is not JSON: {error}"
+    return None if size <= most_bytes else f"it has {size} bytes; at most {most_bytes} are taken"
+
+
+def clean_reason(text: str) -> str:
+    """Return a message that every store takes: of a sane length, without half characters and zero bytes."""
+    safe = text[:MAX_REASON].encode("utf-8", "backslashreplace").decode()
+    return safe.replace("\0", "\\x00")
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, (list, tuple)) else ()
