@@ -22,7 +22,7 @@ from compozy.drivers.ports import is_free, owner_of
 from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import ConfigurationError, DriverError
 from compozy.lifecycle import Lifecycle
-from compozy.plan import STATE_DIRECTORY, Step, make_plan, port
+from compozy.plan import Step, make_plan, port
 from compozy.provision import build_driver
 from compozy.resolve import Resolved
 from compozy.settings.values import MEMORY
@@ -48,14 +48,15 @@ class Check:
 
 def examine(lifecycle: Lifecycle) -> Iterator[Check]:
     """Yield the checks, the cheap ones first; components are not asked when the configuration is not valid."""
-    yield Check("rules", "pass", f"rule tables are valid ({len(lifecycle.configuration.rulebook.ruleset.tables)} tables)")
+    tables = len(lifecycle.configuration.rulebook.ruleset.tables)
+    yield Check("rules", "pass", f"rule tables are valid ({tables} tables)")
     resolved = lifecycle.resolve()
     try:
         lifecycle.validate()
     except ConfigurationError as error:
         yield from _findings(error.findings, lifecycle.strict)
         for name in resolved.components:
-            yield Check(name, "skip", "not asked, because the configuration is not valid", "fix the configuration first")
+            yield Check(name, "skip", "the configuration is not valid", "fix the configuration first")
         return
     findings = list(_findings(lifecycle.findings, lifecycle.strict))
     yield from findings or [Check("configuration", "pass", "no findings")]
@@ -116,7 +117,8 @@ def _version(binary: str) -> str:
         shown = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"which does not run: {error}"
-    return (shown.stdout or shown.stderr).strip().splitlines()[0] if (shown.stdout or shown.stderr).strip() else "no version"
+    lines = (shown.stdout or shown.stderr).strip().splitlines()
+    return lines[0] if lines else "no version"
 
 
 def _port_of(resolved: Resolved, step: Step, path: str, context: StartContext) -> Iterator[Check]:
@@ -133,7 +135,8 @@ def _port(resolved: Resolved, component: str, path: str, host: str) -> Check:
     by = owner_of(wanted.number) or "another process"
     if wanted.explicit:
         return Check(name, "fail", f"port {wanted.number} is taken by {by}", f"free it, or choose another {path}")
-    return Check(name, "warn", f"port {wanted.number} is taken by {by}; a free one will serve", f"or choose {path} yourself")
+    message = f"port {wanted.number} is taken by {by}; a free one will serve"
+    return Check(name, "warn", message, f"nothing, or choose {path} yourself")
 
 
 def _writable(resolved: Resolved, step: Step, path: str, context: StartContext) -> Iterator[Check]:
@@ -143,7 +146,8 @@ def _writable(resolved: Resolved, step: Step, path: str, context: StartContext) 
         return
     wrong = [part for part in (place, _existing(place)) if os.path.exists(part) and not os.access(part, os.W_OK)]
     if wrong:
-        yield Check(f"{step.component}.files", "fail", f"{wrong[0]} is not writable", f"change its owner or mode, or {path}")
+        fix = f"change its owner or mode, or {path}"
+        yield Check(f"{step.component}.files", "fail", f"{wrong[0]} is not writable", fix)
     else:
         yield Check(f"{step.component}.files", "pass", f"{place} can be written")
 

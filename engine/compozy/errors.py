@@ -73,11 +73,19 @@ class Reported(Protocol):
     """What an error needs to know of a finding."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """The stable id."""
+        ...
+
     @property
-    def severity(self) -> str: ...
+    def severity(self) -> str:
+        """`error` or `warning`."""
+        ...
+
     @property
-    def message(self) -> str: ...
+    def message(self) -> str:
+        """What is wrong; the first line is fixed."""
+        ...
 
 
 class ConfigurationError(CompozyError):

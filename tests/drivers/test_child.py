@@ -80,6 +80,10 @@ def running(child: Child, marker: str) -> psutil.Process:
     return servers(child, marker)[0]
 
 
+def wait_for_restart(child: Child, count: int) -> None:
+    eventually(lambda: child.restarts == count and child.running(), f"restart {count}")
+
+
 def servers(child: Child, marker: str) -> list[psutil.Process]:
     return [process for process in marked(marker) if process.pid == child.pid and "mkdir" not in str(process.cmdline())]
 
@@ -187,14 +191,12 @@ def test_a_crashed_one_comes_back_and_says_so(
     child = Child(sleeper(marker), started.notices.append, after_crash="; all is lost")
     children.append(child)
     child.start()
-    first = running(child, marker)
+    command = running(child, marker).cmdline()
     child.supervise()
     for count in (1, 2):
-        before = running(child, marker)
-        before.kill()
-        eventually(lambda count=count: child.restarts == count, "the restart")  # type: ignore[misc]
-        eventually(lambda before=before: running(child, marker).pid != before.pid, "a new process")  # type: ignore[misc]
-    assert first.cmdline() == running(child, marker).cmdline()
+        running(child, marker).kill()
+        wait_for_restart(child, count)
+    assert running(child, marker).cmdline() == command
     assert started.notices == [
         "sleeper ended unexpectedly (exit code -9) and is started again, restart 1; all is lost",
         "sleeper ended unexpectedly (exit code -9) and is started again, restart 2; all is lost",
@@ -212,7 +214,7 @@ def test_a_crash_before_the_supervision_is_not_missed(
     running(child, marker).kill()
     eventually(lambda: not child.running(), "the end")
     child.supervise()
-    eventually(lambda: child.restarts == 1 and child.running(), "the restart")
+    wait_for_restart(child, 1)
 
 
 def test_stopping_ends_the_pause_before_a_restart(

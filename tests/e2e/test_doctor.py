@@ -37,7 +37,8 @@ def test_a_half_configured_distributed_mode_names_each_part(shell: Shell) -> Non
 
 def test_distributed_mode_with_its_services_would_start(shell: Shell, services: Services) -> None:
     """Reachability with latency and versions, and pgvector."""
-    checks = {check["id"]: check for check in shell.json("doctor", "--mode", "distributed", env=services.settings())["checks"]}
+    answer = shell.json("doctor", "--mode", "distributed", env=services.settings())
+    checks = {check["id"]: check for check in answer["checks"]}
     assert {name: checks[name]["status"] for name in ("database.reach", "temporal.reach", "redis.reach")} == {
         "database.reach": "pass", "temporal.reach": "pass", "redis.reach": "pass",
     }  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 from .conftest import DEADLINE_S, Shell, eventually
 
 HELLO = str(Path(__file__).parent.parent.parent / "examples" / "hello-world.yaml")
+UNKNOWN_MODE = 'invalid mode "invalid". Valid modes: memory, persistent, distributed'
 pytestmark = pytest.mark.e2e
 
 
@@ -133,7 +134,7 @@ def test_a_busy_chosen_port_is_an_error_with_its_owner(shell: Shell) -> None:
     ("text", "args", "expected"),
     [
         pytest.param("", ["--mode", "standalone"], 'invalid mode "standalone"', id="standalone"),
-        pytest.param("", ["--mode", "invalid"], 'invalid mode "invalid". Valid modes: memory, persistent, distributed', id="unknown-mode"),
+        pytest.param("", ["--mode", "invalid"], UNKNOWN_MODE, id="unknown-mode"),
         pytest.param("mode: [memory\n", [], "compozy.yaml:2:1", id="syntax"),
         pytest.param("mode: memory\nmode: memory\n", [], "compozy.yaml:2:1", id="duplicate-key"),
         pytest.param("moode: memory\n", [], 'did you mean "mode"?', id="unknown-key"),
