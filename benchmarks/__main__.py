@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from benchmarks.measurement import Measurement
 
-MODULES = ("start", "configuration", "tables")
+MODULES = ("start", "throughput", "configuration", "tables")
 
 
 def main() -> None:

@@ -181,8 +181,8 @@ def test_a_transition_evaluates_exactly_the_stages_of_its_row(tmp_path: Path) ->
     """Without the stage `validate` in its row, validating finds nothing; with it in `provision`, that one does."""
     texts = dict(shipped_files())
     name = "rules/lifecycle.yaml"
-    texts[name] = texts[name].replace("stages: [validate]", "stages: []").replace(
-        "stages: [provision]", "stages: [validate]"
+    texts[name] = (
+        texts[name].replace("stages: [validate]", "stages: []").replace("stages: [provision]", "stages: [validate]")
     )
     configuration = configured(tmp_path, mode="foo")
     other = Configuration(

@@ -10,13 +10,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from compozy.rulebook import Rulebook, load_rulebook, pack_directories
 from compozy.settings.origin import Candidate, Problem
-from compozy.settings.redact import secret_parts
-from compozy.settings.registry import Setting
-from compozy.settings.sources import SOURCES, Inputs, Layer, make_inputs
+from compozy.settings.redact import MaskedTexts, Redactor, is_secret_name, may_hold_secrets, secrets_in
+from compozy.settings.sources import SOURCES, Inputs, Layer, Variables, make_inputs
 
 PACK_GROUP = "compozy.rules"
 
@@ -41,31 +39,22 @@ class Configuration:
 
     @property
     def texts(self) -> Mapping[str, str]:
-        """Every file that a finding may point into, by name; they may hold secrets."""
-        return {name: text for layer in self.layers for name, text in layer.texts.items()}
+        """Every file that a finding may point into, by name, rule files too; known secrets are masked."""
+        texts = {name: text for layer in self.layers for name, text in layer.texts.items()}
+        return MaskedTexts({**self.rulebook.files, **texts}, Redactor(secrets_of(self)))
 
 
 def secrets_of(configuration: Configuration) -> set[str]:
     """Return every secret text in every layer, shadowed ones included."""
-    found: set[str] = set()
     settings = configuration.rulebook.registry.settings
+    variables = Variables(configuration.inputs)
+    found: set[str] = set()
     for path, candidates in configuration.candidates.items():
-        for candidate in candidates:
-            _collect(settings[path], candidate.value, found)
-    return found
-
-
-def _collect(setting: Setting, value: Any, found: set[str]) -> None:
-    if isinstance(value, str):
-        found.update(
-            [value] if setting.secret and value else secret_parts(value) if setting.secret_parts else ()
-        )
-    elif isinstance(value, list):
-        for element in value:
-            _collect(setting, element, found)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _collect(setting.items.get(key, setting), item, found)
+        for candidate in candidates if may_hold_secrets(settings[path]) else ():
+            found.update(secrets_in(settings[path], candidate.value))
+        for origin in (origin for candidate in candidates for origin in (candidate.origin, *candidate.parts.values())):
+            found.update(variables.get(name) or "" for name in origin.variables if is_secret_name(name))
+    return found - {""}
 
 
 def load_configuration(

@@ -111,7 +111,7 @@ class _Run:
         self.configuration = configuration
         self.ruleset = configuration.rulebook.ruleset
         self.settings = configuration.rulebook.registry.settings
-        self.facts = facts
+        self.facts = dict(facts)
         self.decisions: dict[str, Decision] = {}
         self.derived: dict[str, Candidate] = {}
         self.given = {path: _value(candidates) for path, candidates in configuration.candidates.items()}

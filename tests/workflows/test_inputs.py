@@ -43,7 +43,9 @@ def test_without_a_declaration_any_input_is_taken() -> None:
             ("it is not JSON: Out of range float values are not JSON compliant",),
             id="nan",
         ),
-        pytest.param({"who": "x" * 1_000_001}, ("it has 1000012 bytes; at most 1000000 are taken",), id="large"),
+        pytest.param(
+            {"who": "x" * 1_000_001}, ("it has 1000012 bytes as JSON; at most 1000000 are taken",), id="large"
+        ),
     ],
 )
 def test_a_bad_input_is_refused(given: Any, problems: tuple[str, ...]) -> None:

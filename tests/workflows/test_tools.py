@@ -81,7 +81,7 @@ def test_calling(tools: Tools, tool: str, arguments: dict[str, Any], result: Any
         pytest.param("mod_plain:add", {"c": 1}, "ToolArguments", "add(a, b=1) does not take them", True, id="args"),
         pytest.param("mod_plain:strange", {}, "ToolResult", "not JSON", True, id="no-json"),
         pytest.param("mod_plain:infinite", {}, "ToolResult", "not JSON", True, id="infinite"),
-        pytest.param("mod_plain:large", {}, "ToolResult", "can be kept", True, id="large"),
+        pytest.param("mod_plain:large", {}, "ToolResult", "at most 1000000", True, id="large"),
     ],
 )
 def test_failing(tools: Tools, tool: str, arguments: dict[str, Any], kind: str, reason: str, final: bool) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from compozy.settings.origin import Candidate, Origin, Problem
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.suggest import closest
+from compozy.settings.values import it_says
 
 if TYPE_CHECKING:
     from cerberus import Validator
@@ -87,11 +88,13 @@ def _problem(registry: Registry, candidates: Mapping[str, Candidate], keys: tupl
         setting = setting if isinstance(part, int) else setting.items.get(part, setting)
     candidate = candidates[keys[0]]
     origin: Origin = candidate.parts.get(key, candidate.origin)
-    shown = "" if setting.secret else f'"{error.value}"'
+    shown = isinstance(error.value, str | int | float) and not setting.secret
+    says = it_says(error.value) if shown else ""
     if error.rule == "allowed":
         suggestion = closest(str(error.value), setting.values) or ""
-        facts = {"value": shown, "allowed": ", ".join(setting.values), "suggestion": suggestion}
+        value = says.removeprefix("it says ") or "this"
+        facts = {"value": value, "allowed": ", ".join(setting.values), "suggestion": suggestion}
         return Problem("not-allowed", key, origin, facts)
     if error.rule == "min":
-        return Problem("too-small", key, origin, {"value": shown, "minimum": str(setting.minimum)})
-    return Problem("type", key, origin, {"expected": f"expected a {setting.type}", "value": shown})
+        return Problem("too-small", key, origin, {"says": says, "minimum": str(setting.minimum)})
+    return Problem("type", key, origin, {"expected": f"expected a {setting.type}", "says": says})

@@ -15,7 +15,7 @@ from compozy.settings.interpolate import UnsetVariable, expand
 from compozy.settings.origin import Candidate, Origin, Problem
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.suggest import closest
-from compozy.settings.values import from_text, from_yaml
+from compozy.settings.values import from_text, from_yaml, it_says
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class DocumentReader:
         if isinstance(root.value, dict):
             self.group(root, "")
         elif root.value is not None:
-            self.problem("type", "", root.place, expected="a mapping of settings", value=_shown(root))
+            self.problem("type", "", root.place, expected="expected a mapping of settings", says=_says(root))
         return self.contents
 
     def group(self, node: Node, prefix: str) -> None:
@@ -64,7 +64,7 @@ class DocumentReader:
             elif isinstance(child.value, dict):
                 self.group(child, spelled + ".")
             elif child.value is not None:
-                self.problem("type", spelled, child.place, expected="a group of settings", value=_shown(child))
+                self.problem("type", spelled, child.place, expected="expected a group of settings", says=_says(child))
 
     def unknown(self, spelled: str, place: Place) -> None:
         suggestion = closest(spelled, self.registry.known_keys())
@@ -78,6 +78,7 @@ class DocumentReader:
         parts: dict[str, Origin] = {}
         if setting.type in ("list", "map"):
             value = self.container(spelled, setting, node, parts)
+            self.variables = ()
         else:
             value = self.scalar(spelled, setting, node)
         if value is not None:
@@ -103,25 +104,25 @@ class DocumentReader:
             try:
                 value = from_text(target, text, self.directory)
             except ValueError as error:
-                self.problem("type", spelled, candidate.origin.place, expected=str(error), value=text)
+                self.problem("type", spelled, candidate.origin.place, expected=str(error), says=it_says(text))
             else:
                 self.entry(spelled, target, Candidate(value, candidate.origin))
 
     def scalar(self, spelled: str, setting: Setting, node: Node) -> Any:
         """Return the value of a scalar node, or None after a problem was noted."""
         try:
-            expanded = self.expanded(spelled, node)
+            expanded = self.expanded(node)
             if expanded is not None:
                 return from_text(setting, expanded, self.directory)
             return from_yaml(setting, node.value, node.text, self.directory)
         except ValueError as error:
-            shown = "" if setting.secret else _shown(node)
-            self.problem("type", spelled, node.place, expected=str(error), value=shown)
+            says = "" if setting.secret else _says(node)
+            self.problem("type", spelled, node.place, expected=str(error), says=says)
         except UnsetVariable as error:
             self.problem("unset-variable", spelled, node.place, variable=error.name, message=error.message)
         return None
 
-    def expanded(self, spelled: str, node: Node) -> str | None:
+    def expanded(self, node: Node) -> str | None:
         if self.lookup is None or not isinstance(node.value, str) or "$" not in node.value:
             return None
         expansion = expand(node.value, self.lookup)
@@ -131,7 +132,7 @@ class DocumentReader:
     def container(self, spelled: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> Any:
         wanted = list if setting.type == "list" else dict
         if not isinstance(node.value, wanted):
-            self.problem("type", spelled, node.place, expected=f"expected a {setting.type}", value=_shown(node))
+            self.problem("type", spelled, node.place, expected=f"expected a {setting.type}", says=_says(node))
             return None
         if not setting.items or setting.type == "map":
             return self.free(setting.path, node, parts)
@@ -148,12 +149,12 @@ class DocumentReader:
             return [self.free(f"{spelled}[{at}]", item, parts) for at, item in enumerate(node.value)]
         self.variables = ()
         try:
-            expanded = self.expanded(spelled, node)
+            expanded = self.expanded(node)
         except UnsetVariable as error:
             self.problem("unset-variable", spelled, node.place, variable=error.name, message=error.message)
             return None
         except ValueError as error:
-            self.problem("type", spelled, node.place, expected=str(error), value="")
+            self.problem("type", spelled, node.place, expected=str(error), says="")
             return None
         parts[spelled] = self.origin(node.place)
         return node.value if expanded is None else expanded
@@ -162,7 +163,7 @@ class DocumentReader:
         """Return the fields of one element of a list; `path` is where the registry has it."""
         parts[path] = self.origin(node.place)
         if not isinstance(node.value, dict):
-            self.problem("type", spelled, node.place, expected="expected a mapping", value=_shown(node))
+            self.problem("type", spelled, node.place, expected="expected a mapping", says="")
             return {}
         element = _Element(spelled, path, setting.items, {}, parts)
         self.fields(element, "", node)
@@ -188,7 +189,7 @@ class DocumentReader:
             return
         self.variables = ()
         if isinstance(node.value, (dict, list)):
-            self.problem("type", spelled, node.place, expected=f"expected a {item.type}", value=_shown(node))
+            self.problem("type", spelled, node.place, expected=f"expected a {item.type}", says=_says(node))
             return
         value = self.scalar(spelled, item, node)
         if value is None:
@@ -237,7 +238,7 @@ def split_address(text: str) -> tuple[str | None, str | None]:
     return host, (port or None) if colon else None
 
 
-def _shown(node: Node) -> str:
+def _says(node: Node) -> str:
     if isinstance(node.value, dict):
-        return "a mapping"
-    return "a list" if isinstance(node.value, list) else f'"{node.text}"'
+        return "it is a mapping"
+    return "it is a list" if isinstance(node.value, list) else it_says(node.text)

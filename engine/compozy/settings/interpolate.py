@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _PATTERN = re.compile(r"\$(?:\$|\{([A-Za-z_][A-Za-z0-9_]*)(?::(-|\?)([^}]*))?\}|(\{[^}]*\}?))")
 
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """The expanded `text` and the `variables` in it, in order of appearance."""
+    """The expanded `text`, which may be a secret, and the `variables` in it, in order of appearance."""
 
-    text: str
+    text: str = field(repr=False)
     variables: tuple[str, ...]
 
 
@@ -33,8 +33,9 @@ class UnsetVariable(Exception):
 def expand(text: str, lookup: Callable[[str], str | None]) -> Expansion:
     """Expand `text`; an empty variable counts as unset for `:-` and `:?`.
 
-    >>> expand("${A}-${B:-b}-$$", {"A": "a"}.get)
-    Expansion(text='a-b-$', variables=('A', 'B'))
+    >>> expanded = expand("${A}-${B:-b}-$$", {"A": "a"}.get)
+    >>> expanded.text, expanded.variables
+    ('a-b-$', ('A', 'B'))
 
     Raises:
         UnsetVariable: a variable without default is not set.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 from urllib.parse import unquote
@@ -173,3 +174,28 @@ def _spellings(secret: str) -> Iterator[str]:
     yield secret
     if "%" in secret:
         yield unquote(secret)
+
+
+def may_hold_secrets(setting: Setting) -> bool:
+    """Tell whether a value of this setting is, or may hold, a secret."""
+    return setting.secret or setting.secret_parts or setting.type in ("list", "map")
+
+
+def secrets_in(setting: Setting, value: Any) -> Iterator[str]:
+    """Yield every secret text in a value of the setting."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _secrets_in_field(setting, key, item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from secrets_in(setting, item)
+    elif setting.secret and value is not None:
+        yield str(value)
+    elif isinstance(value, str):
+        yield from secret_parts(value)
+
+
+def _secrets_in_field(setting: Setting, key: str, value: Any) -> Iterator[str]:
+    item = setting.items.get(key)
+    hidden = item is None and not setting.secret and is_secret_name(key)
+    yield from secrets_in(replace(setting, secret=True) if hidden else item or setting, value)

@@ -16,11 +16,12 @@ from compozy.document import Place, read_document
 from compozy.errors import DuplicateKeyProblem, SyntaxProblem, UsageError
 from compozy.settings.document import Contents, DocumentReader, split_address
 from compozy.settings.origin import DEFAULT, Candidate, Origin, Problem
-from compozy.settings.registry import Registry, Setting
+from compozy.settings.registry import Registry, Setting, environment_name
 from compozy.settings.suggest import closest
-from compozy.settings.values import from_text, from_yaml
+from compozy.settings.values import from_text, from_yaml, it_says
 
 CONFIG_NAME = "compozy.yaml"
+DOTENV_NAME = ".env"
 _OURS = "COMPOZY_"
 _FOR_TESTS = "COMPOZY_TEST_"
 
@@ -30,14 +31,16 @@ class Inputs:
     """Everything that a configuration is read from; nothing else is looked at.
 
     `flags` maps setting paths to texts; `flag_names` says how each was written. `directory` is absolute and
-    anchors relative paths; `file` is the configuration file or None.
+    anchors relative paths; `file` is the configuration file or None. `dotenv` are the files of variables in
+    `directory`, the strongest first. Texts may be secrets and do not show in `repr`.
     """
 
     directory: str
     file: str | None
-    flags: Mapping[str, str] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     flag_names: Mapping[str, str] = field(default_factory=dict)
+    dotenv: tuple[str, ...] = (DOTENV_NAME,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Layer:
     kind: str
     entries: Mapping[str, Candidate]
     problems: tuple[Problem, ...] = ()
-    texts: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Source(Protocol):
@@ -103,18 +106,26 @@ class DotenvSource:
 
     def read(self, inputs: Inputs, registry: Registry) -> Layer:
         """Return the variables of `.env` that name a setting."""
-        contents = Contents()
-        file = os.path.join(inputs.directory, ".env")
-        text = read_text(file)
-        if text is None:
-            return Layer("dotenv", {})
+        contents, texts = Contents(), dict[str, str]()
+        for name in reversed(inputs.dotenv):
+            file = os.path.join(inputs.directory, name)
+            text = read_text(file)
+            if text is not None:
+                texts[name] = text
+                self.take(contents, registry, name, inputs, text)
+            elif os.path.lexists(file) and not os.path.isdir(file):
+                place = Place(name, 1, 1)
+                contents.problems.append(Problem("unreadable", "", Origin("dotenv", place), {"file": name}))
+        return Layer("dotenv", contents.entries, tuple(contents.problems), texts)
+
+    def take(self, contents: Contents, registry: Registry, file: str, inputs: Inputs, text: str) -> None:
+        """Take one file's lines."""
         for name, value, line in dotenv_lines(text):
-            origin = Origin("dotenv", Place(".env", line, 1), name=name or None)
-            if name is None:
+            origin = Origin("dotenv", Place(file, line, 1, len(name or "") or 1), name=name or None)
+            if name is None or value is None:
                 contents.problems.append(Problem("dotenv-line", "", origin))
-            elif value is not None:
+            else:
                 take_variable(contents, registry, name, value, origin, inputs)
-        return Layer("dotenv", contents.entries, tuple(contents.problems), {".env": text})
 
 
 class FileSource:
@@ -127,13 +138,13 @@ class FileSource:
         shown = os.path.relpath(inputs.file, inputs.directory)
         text = read_text(inputs.file)
         if text is None:
-            problem = Problem("unreadable", "", Origin("file", Place(shown, 1, 1)), {"file": inputs.file})
+            problem = Problem("unreadable", "", Origin("file", Place(shown, 1, 1)), {"file": shown})
             return Layer("file", {}, (problem,))
         try:
             root = read_document(text, shown)
         except SyntaxProblem as error:
             return Layer("file", {}, (_syntax_problem(error),), {shown: text})
-        variables = _Variables(inputs)
+        variables = Variables(inputs)
         contents = DocumentReader(registry, variables.get, inputs.directory).read(root)
         return Layer("file", contents.entries, tuple(contents.problems), {shown: text})
 
@@ -168,7 +179,7 @@ def _syntax_problem(error: SyntaxProblem) -> Problem:
     return Problem(kind, "", Origin("file", error.place), facts)
 
 
-class _Variables:
+class Variables:
     """Variables for `${VAR}`: the environment first, then `.env`, which is read only when needed."""
 
     def __init__(self, inputs: Inputs) -> None:
@@ -176,12 +187,14 @@ class _Variables:
         self.dotenv: Mapping[str, str] | None = None
 
     def get(self, name: str) -> str | None:
+        """Return the value of a variable, or None when it is not set."""
         found = self.inputs.environment.get(name)
         if found is not None:
             return found
         if self.dotenv is None:
-            text = read_text(os.path.join(self.inputs.directory, ".env")) or ""
-            self.dotenv = {key: value for key, value, _ in dotenv_lines(text) if key and value is not None}
+            texts = [read_text(os.path.join(self.inputs.directory, name)) for name in reversed(self.inputs.dotenv)]
+            lines = [line for text in texts for line in dotenv_lines(text or "")]
+            self.dotenv = {key: value for key, value, _ in lines if key and value is not None}
         return self.dotenv.get(name)
 
 
@@ -218,25 +231,38 @@ def take_variable(
     if path is not None:
         take_text(contents, registry, registry.settings[path], text, origin, inputs)
     elif name.startswith(_OURS) and not name.startswith(_FOR_TESTS):
-        suggestion = closest(name, registry.by_env) or ""
-        contents.problems.append(Problem("unknown-variable", name, origin, {"suggestion": suggestion}))
+        facts = {"suggestion": _variable_meant(registry, name)}
+        contents.problems.append(Problem("unknown-variable", name, origin, facts))
+
+
+def _variable_meant(registry: Registry, name: str) -> str:
+    """Return the variable that somebody meant, also by another spelling of its setting."""
+    meant = {environment_name(spelled): registry.settings[path].env for spelled, path in registry.spelled.items()}
+    found = closest(name, {**meant, **dict.fromkeys(registry.by_env)})
+    return meant.get(found, found) if found else ""
 
 
 def take_text(
     contents: Contents, registry: Registry, setting: Setting, text: str, origin: Origin, inputs: Inputs
 ) -> None:
     """Parse `text` for `setting` and note the candidate or the problem; lists and maps are YAML."""
+    if text == "" and setting.type not in ("text", "url", "path"):
+        return
     try:
         if setting.type in ("list", "map"):
             candidate = _structured(contents, registry, setting, text, origin, inputs)
         else:
             candidate = Candidate(from_text(setting, text, inputs.directory), origin)
     except ValueError as error:
-        shown = "" if setting.secret else f'"{text}"'
-        contents.problems.append(Problem("type", setting.path, origin, {"expected": str(error), "value": shown}))
+        says = "" if setting.secret or setting.type in ("list", "map") else it_says(text)
+        contents.problems.append(Problem("type", setting.path, origin, {"expected": str(error), "says": says}))
         return
-    if candidate is None or (text == "" and setting.type not in ("text", "url", "path")):
+    if candidate is None:
         return
+    before = contents.entries.get(setting.path)
+    if before is not None and before.value != candidate.value and before.origin.name != origin.name:
+        facts = {"path": setting.path, "other": str(before.origin)}
+        contents.problems.append(Problem("two-spellings", origin.name or setting.path, origin, facts))
     contents.entries[setting.path] = candidate
     for path, part in zip(setting.splits, split_address(text), strict=False):
         if part is not None:
@@ -250,8 +276,8 @@ def _structured(
         node = read_document(text, origin.name or origin.kind)
     except SyntaxProblem as error:
         raise ValueError(f"expected a {setting.type} in YAML ({error.reason})") from error
-    reader = DocumentReader(registry, inputs.environment.get, inputs.directory)
-    reader.leaf(setting.path, setting, node, node.place)
+    reader = DocumentReader(registry, None, inputs.directory)
+    reader.leaf(setting.path, setting, node)
     contents.problems += [Problem(item.kind, item.key, origin, item.facts) for item in reader.contents.problems]
     found = reader.contents.entries.get(setting.path)
     return Candidate(found.value, origin) if found else None
@@ -282,4 +308,4 @@ def make_inputs(
     else:
         found = find_file(start)
     anchor = os.path.dirname(found) if found else start
-    return Inputs(anchor, found, flags or {}, environment, flag_names or {})
+    return Inputs(anchor, found, dict(flags or {}), dict(environment), dict(flag_names or {}))

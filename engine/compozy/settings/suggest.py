@@ -9,12 +9,18 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+# Nobody misspells that much, and comparing takes time in the square of the length.
+_LONGEST = 100
+
+
 def closest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word most like `word`, compared without case and with `_` like `__`.
 
     >>> closest("COMPOZY_SERVER_PORT", ["COMPOZY_SERVER__PORT", "COMPOZY_MODE"])
     'COMPOZY_SERVER__PORT'
     """
+    if len(word) > _LONGEST:
+        return None
     folded = {name.casefold().replace("__", "_"): name for name in known}
     needle = word.casefold().replace("__", "_")
     if needle in folded:

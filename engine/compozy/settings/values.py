@@ -29,6 +29,7 @@ _UNITS = tuple(reversed(_SECONDS.items()))
 _POWERS = {"b": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 MEMORY = ":memory:"
+_LONGEST = 60
 
 
 def parse_duration(text: str) -> float:
@@ -185,6 +186,16 @@ def from_yaml(setting: Setting, value: Any, text: str, directory: str) -> Any:
     if isinstance(value, (dict, list)):
         raise ValueError(f"expected a {setting.type}")
     return from_text(setting, text, directory)
+
+
+def it_says(text: object) -> str:
+    """Return the words that repeat what somebody wrote, shortened.
+
+    >>> it_says("eighty")
+    'it says "eighty"'
+    """
+    shown = str(text)
+    return f'it says "{shown}"' if len(shown) <= _LONGEST else f'it says "{shown[:_LONGEST]}..."'
 
 
 def anchor(setting: Setting, path: str, directory: str) -> str:

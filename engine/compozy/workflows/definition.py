@@ -15,6 +15,7 @@ from typing import Any
 from compozy.document import Node, Place, read_document
 from compozy.errors import DefinitionError, NotFoundError
 from compozy.settings.values import parse_duration
+from compozy.workflows.plain import why_not_plain
 
 DEFAULT_VERSION = "0.1.0"
 DEFAULT_TIMEOUT_S = 60.0
@@ -114,6 +115,9 @@ def definition_from_json(plain: Any, name: str) -> Definition:
     Raises:
         DefinitionError: it is not a workflow; all problems at once.
     """
+    reason = why_not_plain(plain)
+    if reason is not None:
+        raise DefinitionError(name, [f"{name}: {reason}"])
     return _checked(_node(plain, Place(name, 1, 1)), name, lines=False)
 
 
@@ -141,10 +145,14 @@ def is_input_details(value: Any) -> bool:
 def _checked(node: Node, file: str, *, lines: bool) -> Definition:
     from compozy.workflows.check import check_definition
 
+    plain = node.plain()
+    reason = why_not_plain(plain)
+    if reason is not None:
+        raise DefinitionError(file, [f"{node.place}: {reason}"])
     problems, places = check_definition(node, lines=lines)
     if problems:
         raise DefinitionError(file, problems)
-    return decode_definition(node.plain(), file, places)
+    return decode_definition(plain, file, places)
 
 
 def _node(value: Any, place: Place) -> Node:

@@ -26,6 +26,7 @@ from temporalio.exceptions import (
 from compozy.store.records import RUNNING, Execution, timestamp
 from compozy.workflows import wire
 from compozy.workflows.definition import Definition, Task
+from compozy.workflows.plain import clean_reason, why_not_plain
 from compozy.workflows.templates import TemplateProblem, render
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
@@ -42,7 +43,7 @@ class TaskFailure(Exception):
 
     def __init__(self, task: str | None, place: str, reason: str) -> None:
         subject = f'task "{task}"' if task else "outputs"
-        super().__init__(f"{place}: {subject}: {reason}")
+        super().__init__(clean_reason(f"{place}: {subject}: {reason}"))
         self.task = task
         self.place = place
         self.reason = reason
@@ -189,6 +190,10 @@ def _reason(error: ActivityError, task: Task) -> str:
 
 def _render(definition: Definition, task: str | None, value: Any, path: str, scope: Mapping[str, Any]) -> Any:
     try:
-        return render(value, scope, path)
+        rendered = render(value, scope, path)
     except TemplateProblem as problem:
         raise TaskFailure(task, definition.place(problem.path), problem.reason) from problem
+    reason = why_not_plain(rendered)
+    if reason is not None:
+        raise TaskFailure(task, definition.place(path), f"the value cannot be kept: {reason}")
+    return rendered

