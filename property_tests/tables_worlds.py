@@ -6,6 +6,7 @@ the engine but the reader.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -85,8 +86,8 @@ def _holds_mapping(cell: Mapping[str, Any], value: Scalar) -> bool:
         return any(same(listed, value) for listed in cell["in"])
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    tests = {"above": value.__gt__, "at_least": value.__ge__, "below": value.__lt__, "at_most": value.__le__}
-    return all(tests[key](type(value)(bound)) for key, bound in cell.items())
+    tests = {"above": operator.gt, "at_least": operator.ge, "below": operator.lt, "at_most": operator.le}
+    return all(tests[key](value, bound) for key, bound in cell.items())
 
 
 def same(first: Any, second: Any) -> bool:
@@ -207,6 +208,4 @@ def column_values(
 
 def matching(table: Mapping[str, Any], inputs: Mapping[str, Scalar]) -> list[dict[str, Any]]:
     """Scan for the rows whose every cell holds."""
-    return [
-        row for row in table["rows"] if all(holds(cell, inputs[name]) for name, cell in row["when"].items())
-    ]
+    return [row for row in table["rows"] if all(holds(cell, inputs[name]) for name, cell in row["when"].items())]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import yaml
@@ -18,8 +18,22 @@ from compozy.errors import DuplicateKeyProblem, SyntaxProblem
 
 Scalar: TypeAlias = str | int | float | bool | None
 
-_LOADER: Any = getattr(yaml, "CLoader", yaml.Loader)
+
+
+def _composer() -> Any:
+    """Return a loader that never resolves tags, because `_Walk` looks at texts only; it takes half the time."""
+    without: dict[str, Any] = {
+        "resolve": lambda self, kind, value, implicit: "",
+        "descend_resolver": lambda self, node, index: None,
+        "ascend_resolver": lambda self: None,
+    }
+    return type("Composer", (getattr(yaml, "CBaseLoader", yaml.BaseLoader),), without)
+
+
+_LOADER = _composer()
 _NUMBER = re.compile(r"[-+]?(?:0x[0-9a-fA-F]+|0o[0-7]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\Z")
+_DEEP = 1000
+_TOO_DEEP = "values are nested more than 100 deep"
 _WORDS: Mapping[str, Scalar] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
@@ -44,13 +58,14 @@ class Node:
     """A value with its place: a scalar, a dict of text to `Node`, or a list of `Node`.
 
     `keys` holds the place of each key of a mapping. `text` is a scalar as written, so that a version
-    `0.10` stays `0.10`; `quoted` tells one that was written in quotes, so that `"5"` stays text.
+    `0.10` stays `0.10`; `quoted` tells one that was written in quotes, so that `"5"` stays text. Neither
+    value nor text shows in `repr`, because a document may hold secrets.
     """
 
-    value: Any
+    value: Any = field(repr=False)
     place: Place
     keys: dict[str, Place] | None = None
-    text: str = ""
+    text: str = field(default="", repr=False)
     quoted: bool = False
 
     def plain(self) -> Any:
@@ -70,10 +85,26 @@ def read_document(text: str, file: str) -> Node:
         DuplicateKeyProblem: a mapping names a key twice.
     """
     try:
+        _check_depth(text, file)
         root = yaml.compose(text, Loader=_LOADER)
         return _Walk(file).node(root) if root is not None else Node({}, Place(file, 1, 1), {})
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _syntax_problem(error, file) from error
+
+
+def _check_depth(text: str, file: str) -> None:
+    """Refuse a document whose nesting would exhaust the stack of the composer, which recurses in C.
+
+    Every level costs a bracket or a column, so that almost no document needs the second look.
+    """
+    if text.count("[") + text.count("{") + max(map(len, text.splitlines()), default=0) < _DEEP:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _Walk.DEPTH:
+            mark = event.start_mark
+            raise SyntaxProblem(_TOO_DEEP, Place(file, mark.line + 1, mark.column + 1))
 
 
 def _syntax_problem(error: Exception, file: str) -> SyntaxProblem:
@@ -84,9 +115,10 @@ def _syntax_problem(error: Exception, file: str) -> SyntaxProblem:
 
 
 class _Walk:
-    """One pass over composed nodes; anchors are expanded, at most `LIMIT` nodes in all."""
+    """One pass over composed nodes; anchors are expanded, at most `LIMIT` nodes in all, `DEPTH` within each other."""
 
     LIMIT = 200_000
+    DEPTH = 100
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -104,6 +136,8 @@ class _Walk:
             return Node(value, place, None, node.value, quoted)
         if id(node) in self.open:
             raise SyntaxProblem("an anchor that contains itself", place)
+        if len(self.open) == self.DEPTH:
+            raise SyntaxProblem(_TOO_DEEP, place)
         self.open.add(id(node))
         result = self.sequence(node, place) if isinstance(node, yaml.SequenceNode) else self.mapping(node, place)
         self.open.discard(id(node))

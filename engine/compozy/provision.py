@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib import import_module
 
 from compozy.drivers.driver import Driver, LoopThread, StartContext
 from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import DriverError, ProvisionError, RuleTableError
 from compozy.plan import Plan, Step, ordered
+from compozy.reference import load_reference
 from compozy.runtime import Health, Outcome, Runtime
 
 __all__ = ["Health", "Runtime", "build_driver", "provision"]
@@ -47,7 +47,7 @@ def provision(plan: Plan, *, timeout_s: float = 60.0, notice: Notice = lambda li
         try:
             _Start(steps, drivers, runtime, context).run()
         except BaseException:
-            runtime.close(0, discard=True)
+            runtime.abandon()
             raise
     return runtime
 
@@ -58,11 +58,10 @@ def build_driver(step: Step) -> Driver:
     Raises:
         RuleTableError: its factory does not exist or does not take its options.
     """
-    module, _, name = step.factory.partition(":")
     try:
-        factory = getattr(import_module(module), name)
+        factory = load_reference(step.factory)
         inspect.signature(factory).bind(**step.options)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except (RuleTableError, TypeError, ValueError) as error:
         raise RuleTableError([f"provision row {step.row}: {step.factory} cannot be used: {error}"]) from error
     driver: Driver = factory(**step.options)
     return driver

@@ -7,7 +7,7 @@ record. Pure: the same inputs give the same record, and nothing outside is touch
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from compozy.configuration import Configuration, secrets_of
@@ -28,9 +28,12 @@ _BELOW_RULES = "default"
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """An effective value, who set it, and the lower values it shadows, highest first."""
+    """An effective value, who set it, and the lower values it shadows, highest first.
 
-    value: Any
+    The value may be a secret and does not show in `repr`.
+    """
+
+    value: Any = field(repr=False)
     origin: Origin
     shadowed: tuple[Candidate, ...] = ()
     parts: Mapping[str, Origin] | None = None

@@ -59,7 +59,15 @@ def load_rulebook(packs: tuple[str, ...] = ()) -> Rulebook:
         RuleTableError: a file cannot be read, or verification refuses the rules; it holds every fault with
             place and witness.
     """
+    if not packs:
+        return _shipped()
     texts = rule_texts(packs)
+    return _loaded(_Texts(texts, digest_of(texts)))
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> Rulebook:
+    texts = rule_texts(())
     return _loaded(_Texts(texts, digest_of(texts)))
 
 

@@ -6,6 +6,7 @@ whatever fails on the way.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from compozy.errors import CompozyError, DriverError
 from compozy.plan import Plan
 
 PING_S = 1.0
+log = logging.getLogger("compozy.provision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +99,34 @@ class Runtime:
         until = time.monotonic() + PING_S
         return {name: probe.answer(until - time.monotonic()) for name, probe in probes.items()}
 
-    def close(self, grace_s: float = 10.0, *, discard: bool = False) -> None:
+    def close(self, grace_s: float = 10.0) -> None:
         """Stop every component in reverse, each within `grace_s` seconds; idempotent.
-
-        `discard` removes a state directory that this start created.
 
         Raises:
             DriverError: components did not stop; it names all of them, and the others are stopped.
         """
-        with self._closing:
-            failures = [*self._stop_all(grace_s)]
-            self.loop.close()
-            if self._state is not None:
-                self._state.release(discard=discard)
+        failures = self._close(grace_s, discard=False)
         bugs = [error for _, error in failures if not isinstance(error, CompozyError)]
         if bugs:
             raise bugs[0]
         if failures:
             raise DriverError("; ".join(f"{name} did not stop: {error}" for name, error in failures))
+
+    def abandon(self) -> None:
+        """Undo a start that has failed: stop everything at once and remove a state directory that it created.
+
+        What does not stop is logged, because the failure of the start is what matters.
+        """
+        for name, error in self._close(0, discard=True):
+            log.error("rollback.failed", extra={"component": name, "reason": _reason(error)})
+
+    def _close(self, grace_s: float, *, discard: bool) -> list[tuple[str, BaseException]]:
+        with self._closing:
+            failures = self._stop_all(grace_s)
+            self.loop.close()
+            if self._state is not None:
+                self._state.release(discard=discard)
+        return failures
 
     def _stop_all(self, grace_s: float) -> list[tuple[str, BaseException]]:
         failures: list[tuple[str, BaseException]] = []

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from compozy.document import Place, Scalar
 from compozy.resolve import UNSET, Resolved, Value, cell
 from compozy.settings.check import check
 from compozy.settings.origin import PROBLEMS, Candidate, Finding, Origin, Problem
+from compozy.settings.redact import Redactor, redact_value
 from compozy.settings.registry import Setting
 from compozy.settings.suggest import closest
-from compozy.tables.table import Column, Row, Table
+from compozy.settings.values import visible
+from compozy.tables.table import Column, Decision, Row, Table
 
 STAGE = "validate"
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([\w.\[\]-]+)\}")
+_NOWHERE = Place("", 0, 0)
 _SOURCE_ORDER = {"flag": 0, "env": 1, "dotenv": 2, "file": 3, "rule": 4, "default": 5, "machine": 6}
 
 
@@ -35,9 +39,14 @@ class Validated:
 def validate(resolved: Resolved, stages: Collection[str] = (STAGE,)) -> tuple[Finding, ...]:
     """Return every finding of the `stages`, errors and warnings, in the order of their places."""
     run = _Run(resolved)
-    tables = [table for table in resolved.rulebook.ruleset.tables.values() if table.stage in stages]
-    findings = [finding for table in tables for finding in run.table(table)]
-    return tuple(sorted(set(findings), key=_order))
+    tables = (table for table in resolved.rulebook.ruleset.tables.values() if table.stage in stages)
+    findings = dict.fromkeys(finding for table in tables for finding in run.findings(table))
+    return tuple(sorted(findings, key=_order)) if findings else ()
+
+
+def occasions(resolved: Resolved, table: Table) -> tuple[Occasion, ...]:
+    """Return every occasion on which `table` is asked: one, or one for each element or problem."""
+    return tuple(_Run(resolved).occasions(table))
 
 
 def errors(findings: Iterable[Finding], *, strict: bool = False) -> tuple[Finding, ...]:
@@ -45,9 +54,28 @@ def errors(findings: Iterable[Finding], *, strict: bool = False) -> tuple[Findin
     return tuple(finding for finding in findings if strict or finding.severity == "error")
 
 
-def _order(finding: Finding) -> tuple[int, Place, str]:
+def promoted(findings: Iterable[Finding], *, strict: bool = True) -> tuple[Finding, ...]:
+    """Return the findings as `strict` makes them: warnings are errors."""
+    return tuple(replace(finding, severity="error") if strict else finding for finding in findings)
+
+
+def _order(finding: Finding) -> tuple[int, Place, str, str, str]:
     where = finding.where
-    return (_SOURCE_ORDER[where.kind], where.place or Place("", 0, 0), finding.id)
+    return (_SOURCE_ORDER[where.kind], where.place or _NOWHERE, finding.id, finding.key, finding.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """One time that a table of findings is asked: what its columns see, and the rows that answered.
+
+    `at` is the element or the key that it is about, empty for a table that is asked once. `facts` and
+    `origin` come with a problem that a source met.
+    """
+
+    at: str
+    decision: Decision
+    facts: Mapping[str, str]
+    origin: Origin | None
 
 
 class _Run:
@@ -55,18 +83,27 @@ class _Run:
         self.resolved = resolved
         self.ruleset = resolved.rulebook.ruleset
         self.settings = resolved.rulebook.registry.settings
-        self.redactor = resolved.redactor()
 
-    def table(self, table: Table) -> Iterator[Finding]:
+    @cached_property
+    def redactor(self) -> Redactor:
+        return self.resolved.redactor()
+
+    def occasions(self, table: Table) -> Iterator[Occasion]:
         if table.for_each == PROBLEMS:
             for problem in self.problems():
-                inputs: dict[str, Scalar] = {column.name: problem.kind for column in table.columns}
-                yield from self.rows(table, inputs, dict(problem.facts), problem.key, problem.origin)
+                inputs = dict.fromkeys((column.name for column in table.columns), problem.kind)
+                yield self.occasion(table, inputs, problem.key, problem.facts, problem.origin)
         elif table.for_each:
-            yield from self.elements(table, table.for_each)
+            for at, element in enumerate(self.resolved.get(table.for_each) or ()):
+                inputs = {column.name: self.item(column, element) for column in table.columns}
+                yield self.occasion(table, inputs, f"{table.for_each}[{at}]", {}, None)
         else:
-            inputs = {column.name: self.cell(column) for column in table.columns}
-            yield from self.rows(table, inputs, {}, "", None)
+            yield self.occasion(table, {column.name: self.cell(column) for column in table.columns}, "", {}, None)
+
+    def occasion(
+        self, table: Table, inputs: Mapping[str, Scalar], at: str, facts: Mapping[str, str], origin: Origin | None
+    ) -> Occasion:
+        return Occasion(at, self.ruleset.decide(table.id, inputs), facts, origin)
 
     def problems(self) -> Iterator[Problem]:
         yield from self.resolved.configuration.problems
@@ -77,32 +114,26 @@ class _Run:
         }
         yield from check(self.resolved.rulebook.registry, effective)
 
-    def elements(self, table: Table, path: str) -> Iterator[Finding]:
-        value = self.resolved.values.get(path, UNSET)
-        for at, element in enumerate(value.value or ()):
-            inputs = {column.name: self.item(column, element) for column in table.columns}
-            yield from self.rows(table, inputs, {}, f"{path}[{at}]", None)
-
-    def item(self, column: Column, element: Mapping[str, Any]) -> Scalar:
-        return element.get(column.source.ref) if column.source.kind == "item" else self.cell(column)
+    def item(self, column: Column, element: Any) -> Scalar:
+        if column.source.kind != "item":
+            return self.cell(column)
+        found = element.get(column.source.ref) if isinstance(element, Mapping) else None
+        return None if isinstance(found, dict | list) else found
 
     def cell(self, column: Column) -> Scalar:
         resolved = self.resolved
         return cell(column, resolved.values, self.settings, resolved.decisions, resolved.facts, resolved.directory)
 
-    def rows(
-        self, table: Table, inputs: Mapping[str, Scalar], facts: Mapping[str, str], at: str, origin: Origin | None
-    ) -> Iterator[Finding]:
-        for row in self.ruleset.decide(table.id, inputs).rows:
-            key = str(row.body.get("key") or at)
-            if "[]" in key:
-                key = at + key.partition("[]")[2]
-            where = origin if origin is not None else self.origin(key)
-            yield self.finding(table, row, key, where, {**self.shown(table, inputs), **facts})
+    def findings(self, table: Table) -> Iterator[Finding]:
+        for occasion in self.occasions(table):
+            for row in occasion.decision.rows:
+                yield self.finding(table, row, occasion)
 
-    def finding(self, table: Table, row: Row, key: str, where: Origin, facts: Mapping[str, str]) -> Finding:
-        names = {**facts, **self.about(key, facts), "key": key}
-        body = row.body
+    def finding(self, table: Table, row: Row, occasion: Occasion) -> Finding:
+        key = str(row.body.get("key") or occasion.at)
+        if "[]" in key:
+            key = occasion.at + key.partition("[]")[2]
+        body, names = row.body, self.names(table, key, occasion)
         suggestion = self.text(str(body.get("suggest", "")), names) if names.get("suggestion") else ""
         hint = " ".join(part for part in (suggestion, self.text(str(body.get("hint", "")), names).strip()) if part)
         return Finding(
@@ -111,34 +142,40 @@ class _Run:
             message=self.text(str(body["text"]), names),
             hint=hint,
             key=key,
-            where=where,
+            where=occasion.origin or self.origin(key),
             row=f"{table.id}/{row.id}",
             rule=row.place,
             docs=f"docs/{body['docs']}" if body.get("docs") else "",
         )
 
-    def about(self, key: str, facts: Mapping[str, str]) -> dict[str, str]:
+    def names(self, table: Table, key: str, occasion: Occasion) -> Mapping[str, str]:
+        """Return what the placeholders of a finding's texts stand for."""
+        inputs = occasion.decision.inputs
+        cells = {
+            column.name: visible(cell_text(column_setting(self.resolved, table, column), inputs[column.name]))
+            for column in table.columns
+        }
+        return {**cells, **occasion.facts, **self.about(key), "key": key}
+
+    def about(self, key: str) -> dict[str, str]:
         setting = self.settings.get(key)
         if setting is None or not setting.values:
             return {}
         value = str(self.resolved.get(key))
         return {"values": ", ".join(setting.values), "suggestion": closest(value, setting.values) or ""}
 
-    def shown(self, table: Table, inputs: Mapping[str, Scalar]) -> dict[str, str]:
-        settings = {column.name: self.settings.get(column.source.ref) for column in table.columns}
-        return {name: _cell_text(settings[name], value) for name, value in inputs.items()}
-
     def text(self, template: str, names: Mapping[str, str]) -> str:
-        def fill(found: Any) -> str:
-            name = found.group(1)
-            if name is None:
-                return str(found.group(0)[0])
-            if name in names:
-                return names[name]
-            value = self.resolved.values.get(name)
-            return "" if value is None else str(self.resolved.shown(name, value.value))
+        def fill(found: re.Match[str]) -> str:
+            name = found[1]
+            return visible(self.named(name, names)) if name is not None else found[0][0]
 
-        return self.redactor.text(_PLACEHOLDER.sub(fill, template))
+        return self.redactor.text(_PLACEHOLDER.sub(fill, template)) if template else ""
+
+    def named(self, name: str, names: Mapping[str, str]) -> str:
+        if name in names:
+            return names[name]
+        value = self.resolved.values.get(name)
+        return "" if value is None else str(self.resolved.shown(name, value.value))
 
     def origin(self, key: str) -> Origin:
         path = key.partition("[")[0]
@@ -146,7 +183,19 @@ class _Run:
         return (value.parts or {}).get(key, value.origin)
 
 
-def _cell_text(setting: Setting | None, value: Scalar) -> str:
-    if setting is not None and setting.secret and isinstance(value, str):
-        return "[REDACTED]"
-    return "unset" if value is None else str(value)
+def column_setting(resolved: Resolved, table: Table, column: Column) -> Setting | None:
+    """Return the setting, or the field of a list, whose own value a column sees; None when it sees another thing."""
+    settings, source = resolved.rulebook.registry.settings, column.source
+    if source.view is not None or source.kind not in ("setting", "item"):
+        return None
+    if source.kind == "setting":
+        return settings.get(source.ref)
+    listed = settings.get(table.for_each or "")
+    return listed.items.get(source.ref) if listed else None
+
+
+def cell_text(setting: Setting | None, value: Scalar) -> str:
+    """Return what a column saw, without secrets."""
+    if value is None:
+        return "unset"
+    return str(redact_value(setting, value)) if setting else str(value)

@@ -69,9 +69,7 @@ def sleeper(marker: str) -> Command:
 
 
 def parent(marker: str, moment: str, scratch: str = "") -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", PARENT, marker, moment, scratch], stdout=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-c", PARENT, marker, moment, scratch], stdout=subprocess.PIPE, text=True)
 
 
 def running(child: Child, marker: str) -> psutil.Process:

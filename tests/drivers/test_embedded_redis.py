@@ -113,7 +113,7 @@ def fill(client: redis.Redis) -> None:
 
 
 def contents(client: redis.Redis) -> dict[str, Any]:
-    keys = sorted(key.decode() for key in client.keys())
+    keys = sorted(key.decode() for key in client.scan_iter())
     return {
         "keys": keys,
         "bits": client.getbit("bits", 7),

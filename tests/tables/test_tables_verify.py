@@ -118,13 +118,15 @@ def test_a_witness_of_an_item_is_a_list() -> None:
     assert gap.witness == "dbs:\n  list:\n  - provider: other"
 
 
-def test_listing_is_capped_and_counted() -> None:
-    """No more than the limit are listed; each report says of how many."""
-    lines = rows(*(row(f"r{n}", f"x: {2 * n}, y: {n % 2}") for n in range(6)))
-    gaps = reports(table(lines, "x: {setting: server.port}, y: {setting: load}"), kind="gap", limit=2)
-    assert len(gaps) == 2
-    assert gaps[0].extent == gaps[1].extent
-    assert gaps[0].extent.startswith("first 2 of ")
+@pytest.mark.parametrize(
+    ("values", "extent"), [("abc", "first 1 of 3"), ("abcdef", "first 1 of at least 4"), ("a", "")]
+)
+def test_listing_is_capped_and_counted(values: str, extent: str) -> None:
+    """No more than the limit are listed; a report says of how many, as far as they were counted."""
+    lines = [row(f"not-{value}", f"x: {value}, y: {{not: {value}}}") for value in values]
+    lines.append(row("rest", f"x: {{not: [{', '.join(values)}]}}"))
+    gaps = reports(table(rows(*lines), "x: {setting: mode}, y: {setting: provider}"), kind="gap", limit=1)
+    assert [gap.extent for gap in gaps] == [extent]
 
 
 def test_a_proposed_id_is_free() -> None:

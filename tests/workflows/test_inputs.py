@@ -14,6 +14,11 @@ DECLARED = definition_from_json({"id": "w", "tasks": TASKS, "input": {"name": "W
 FREE = definition_from_json({"id": "w", "tasks": TASKS}, "w")
 
 
+def nested(levels: int) -> Any:
+    """Return lists in lists."""
+    return [nested(levels - 1)] if levels else 1
+
+
 def test_defaults_fill_what_is_not_given() -> None:
     """Given values win, defaults complete them."""
     assert complete_input(DECLARED, {"who": 1}) == {"name": "World", "who": 1}
@@ -37,6 +42,8 @@ def test_without_a_declaration_any_input_is_taken() -> None:
             ),
             id="all-at-once",
         ),
+        pytest.param({"who": "\ud800"}, ("it holds half of a character (a lone surrogate)",), id="surrogate"),
+        pytest.param({"who": nested(101)}, ("it is nested deeper than 100 levels",), id="deep"),
         pytest.param([1], ("expected an object of names and values",), id="list"),
         pytest.param(
             {"who": float("nan")},

@@ -111,6 +111,37 @@ def test_a_tool_that_keeps_failing_names_task_place_and_reason(bench: Bench) -> 
     assert ended.output is None
 
 
+def test_a_tool_may_fail_with_any_text(bench: Bench) -> None:
+    """Half characters, zero bytes and megabytes in an error do not keep an execution from ending."""
+    bench.write("mod_odd.py", "def work():\n    raise ValueError(chr(0xD800) + chr(0) + 'y' * 10**7)\n")
+    flow = definition("""
+        id: odd
+        tasks:
+          - {id: work, type: basic, tool: "mod_odd:work", retry: {max_attempts: 1}}
+        """)
+
+    error = bench.open().run(flow).error or ""
+
+    assert "tool mod_odd:work failed: ValueError: \\ud800\\x00yyy" in error
+    assert len(error) < 5000
+
+
+def test_a_value_that_grows_too_large_fails(bench: Bench) -> None:
+    """What Temporal could not keep ends the execution with its place instead of blocking it."""
+    flow = definition("""
+        id: grows
+        tasks:
+          - {id: one, type: aggregate, output: "{{ 'x' * 900000 }}"}
+          - {id: two, type: aggregate, output: ["{{ tasks.one.output }}", "{{ tasks.one.output }}"]}
+        """)
+
+    ended = bench.open().run(flow)
+
+    assert (ended.error or "").endswith(
+        "the value cannot be kept: it has 1800008 bytes as JSON; at most 1000000 are taken"
+    )
+
+
 def test_a_missing_tool_fails_without_a_retry(bench: Bench) -> None:
     """What cannot be found now will not be found later."""
     flow = definition("""

@@ -84,6 +84,11 @@ def test_rendering(template: Any, value: Any) -> None:
             "longer than",
             id="doubling",
         ),
+        pytest.param(
+            "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}",
+            "more than 1000000 values",
+            id="sharing",
+        ),
     ],
 )
 def test_rendering_fails_with_a_reason(template: str, reason: str) -> None:

@@ -27,6 +27,8 @@ def tools(tmp_path: Path) -> Iterator[Tools]:
         "def stops():\n    raise StopIteration('s')\n"
         "def strange():\n    return object()\n"
         "def infinite():\n    return float('inf')\n"
+        "def shared():\n    x = [1]\n    for _ in range(60):\n        x = [x, x]\n    return x\n"
+        "def endless():\n    x = []\n    x.append(x)\n    return x\n"
         "def large():\n    return 'x' * 2_000_000\n"
         "def where():\n    return threading.current_thread().daemon\n"
         "def runs_a_loop():\n    return asyncio.run(later(1))\n"
@@ -81,6 +83,8 @@ def test_calling(tools: Tools, tool: str, arguments: dict[str, Any], result: Any
         pytest.param("mod_plain:add", {"c": 1}, "ToolArguments", "add(a, b=1) does not take them", True, id="args"),
         pytest.param("mod_plain:strange", {}, "ToolResult", "not JSON", True, id="no-json"),
         pytest.param("mod_plain:infinite", {}, "ToolResult", "not JSON", True, id="infinite"),
+        pytest.param("mod_plain:shared", {}, "ToolResult", "more than 1000000 values", True, id="shared"),
+        pytest.param("mod_plain:endless", {}, "ToolResult", "nested deeper", True, id="endless"),
         pytest.param("mod_plain:large", {}, "ToolResult", "at most 1000000", True, id="large"),
     ],
 )

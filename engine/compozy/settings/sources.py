@@ -10,6 +10,7 @@ import os
 import os.path
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from compozy.document import Place, read_document
@@ -154,17 +155,35 @@ class DefaultSource:
 
     def read(self, inputs: Inputs, registry: Registry) -> Layer:
         """Return the default of every setting that has one."""
-        entries = {
-            path: Candidate(_default(setting, inputs.directory), DEFAULT)
-            for path, setting in registry.settings.items()
-            if setting.default is not None
-        }
-        if "name" in registry.settings:
-            entries["name"] = Candidate(os.path.basename(inputs.directory) or "compozy", DEFAULT)
-        return Layer("default", entries)
+        return _defaults(_ById(registry), inputs.directory)
 
 
 SOURCES: tuple[Source, ...] = (FlagSource(), EnvironmentSource(), DotenvSource(), FileSource(), DefaultSource())
+
+
+class _ById:
+    """Lets a registry be a cache key without hashing its contents."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def __hash__(self) -> int:
+        return id(self.registry)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and self.registry is other.registry
+
+
+@lru_cache(maxsize=8)
+def _defaults(key: _ById, directory: str) -> Layer:
+    entries = {
+        path: Candidate(_default(setting, directory), DEFAULT)
+        for path, setting in key.registry.settings.items()
+        if setting.default is not None
+    }
+    if "name" in key.registry.settings:
+        entries["name"] = Candidate(os.path.basename(directory) or "compozy", DEFAULT)
+    return Layer("default", entries)
 
 
 def _default(setting: Setting, directory: str) -> object:

@@ -92,10 +92,8 @@ class Store:
         Raises:
             UnavailableError: the database does not answer.
         """
-        rows = self._executions
-        query = rows.select().where(rows.id == execution_id)
-        found = self._run(lambda: list(query.dicts()))
-        return _execution(found[0]) if found else None
+        found = self._one(self._executions, execution_id)
+        return None if found is None else _execution(found)
 
     def executions(
         self, *, limit: int = 100, workflow: str | None = None, status: str | None = None
@@ -105,6 +103,8 @@ class Store:
         Raises:
             UnavailableError: the database does not answer.
         """
+        if workflow is not None and not _storable(workflow):
+            return ()
         rows = self._executions
         query = rows.select().order_by(rows.started_at.desc(), rows.id.desc()).limit(max(1, min(limit, MAX_LIMIT)))
         if workflow is not None:
@@ -146,10 +146,8 @@ class Store:
         Raises:
             UnavailableError: the database does not answer.
         """
-        rows = self._workflows
-        query = rows.select().where(rows.id == workflow_id)
-        found = self._run(lambda: list(query.dicts()))
-        return _workflow(found[0]) if found else None
+        found = self._one(self._workflows, workflow_id)
+        return None if found is None else _workflow(found)
 
     def workflows(self) -> tuple[StoredWorkflow, ...]:
         """Return every imported definition, ordered by id.
@@ -159,6 +157,12 @@ class Store:
         """
         rows = self._workflows
         return self._run(lambda: tuple(_workflow(row) for row in rows.select().order_by(rows.id).dicts()))
+
+    def _one(self, rows: Any, row_id: str) -> Mapping[str, Any] | None:
+        if not _storable(row_id):
+            return None
+        found = self._run(lambda: list(rows.select().where(rows.id == row_id).dicts()))
+        return found[0] if found else None
 
     def _upsert(self, execution: Execution, replaceable: Any) -> None:
         insert = self._executions.insert(_row(execution))
@@ -179,6 +183,11 @@ class Store:
         finally:
             if opened:
                 self._database.close()
+
+
+def _storable(text: str) -> bool:
+    """Tell whether a text can be in a row at all: no database takes half characters, PostgreSQL no zero bytes."""
+    return "\0" not in text and text.encode(errors="replace").decode() == text
 
 
 def _row(execution: Execution) -> dict[str, Any]:

@@ -14,6 +14,8 @@ import yaml
 from compozy.tables.cells import condition_data, scalar_words
 from compozy.tables.table import Condition, Scalar, Source
 
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 
 def witness_yaml(assignment: Iterable[tuple[Source, Scalar]]) -> str:
     """Write settings as a configuration; what is unset is left out.
@@ -89,16 +91,6 @@ def row_yaml(row_id: str, when: Mapping[str, Condition], then: Mapping[str, Scal
 
 def _dump(data: Any, *, flow: bool) -> str:
     text: str = yaml.dump(
-        data, Dumper=_Dumper, sort_keys=False, default_flow_style=flow, width=1_000_000, allow_unicode=True
+        data, Dumper=_DUMPER, sort_keys=False, default_flow_style=flow, width=1_000_000, allow_unicode=True
     )
     return text.strip()
-
-
-_BASE: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-
-
-class _Dumper(_BASE):  # type: ignore[misc]
-    """Repeats equal values instead of writing anchors, which nobody wants to paste."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True

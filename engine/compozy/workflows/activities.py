@@ -7,6 +7,8 @@ upserts, tools are the project's own business.
 from __future__ import annotations
 
 import asyncio
+import logging
+import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,9 +19,13 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from compozy.store import Execution, Store, UnavailableError
 from compozy.store.records import timestamp
 from compozy.workflows import wire
+from compozy.workflows.plain import clean_reason
 from compozy.workflows.tools import ToolFailure, Tools
 
 HEARTBEAT_S = 2.0
+FRAMES = 5
+
+log = logging.getLogger("compozy.workflows")
 
 
 class Activities:
@@ -51,7 +57,9 @@ class Activities:
         try:
             return await self._tools.call(call["tool"], _arguments(call))
         except ToolFailure as failure:
-            raise ApplicationError(failure.reason, type=failure.kind, non_retryable=failure.final) from failure
+            _log_failure(call, failure)
+            # Not chained: the error of a tool may hold what Temporal cannot carry.
+            raise _benign(failure.reason, failure.kind, final=failure.final) from None
         finally:
             beating.cancel()
 
@@ -59,8 +67,19 @@ class Activities:
         try:
             await asyncio.get_running_loop().run_in_executor(self._writers, write, row)
         except UnavailableError as error:
-            benign = ApplicationErrorCategory.BENIGN
-            raise ApplicationError(error.message, type=error.id, category=benign) from error
+            raise _benign(error.message, error.id) from error
+
+
+def _log_failure(call: Mapping[str, Any], failure: ToolFailure) -> None:
+    cause = failure.__cause__
+    trace = "" if cause is None else clean_reason("".join(traceback.format_exception(cause, limit=-FRAMES)))
+    facts = {"tool": call["tool"], "task": call["task"], "attempt": activity.info().attempt}
+    log.warning("tool.failed", extra={**facts, "reason": failure.reason, "traceback": trace})
+
+
+def _benign(reason: str, kind: str, *, final: bool = False) -> ApplicationError:
+    """Return a failure that Temporal's library does not log once more."""
+    return ApplicationError(reason, type=kind, non_retryable=final, category=ApplicationErrorCategory.BENIGN)
 
 
 def _arguments(call: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import chain, islice
 from typing import Any
 
 MAX_DEPTH = 100
@@ -21,8 +22,9 @@ def why_not_plain(value: Any, most_bytes: int = MAX_VALUE_BYTES) -> str | None:
     >>> why_not_plain({"a": [1, None, "x"]}), why_not_plain("long", 3)
     (None, 'it has 6 bytes as JSON; at most 3 are taken')
     """
-    if _too_deep(value):
-        return f"it is nested deeper than {MAX_DEPTH} levels"
+    problem = shape_problem(value)
+    if problem is not None:
+        return problem
     try:
         text = json.dumps(value, allow_nan=False)
         if "\\ud" in text:
@@ -40,13 +42,23 @@ def clean_reason(text: str) -> str:
     return safe.replace("\0", "\\x00")
 
 
-def _too_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [child for item in level for child in _children(item)]
+def shape_problem(value: Any, most_values: int = MAX_VALUE_BYTES) -> str | None:
+    """Return why `value` is too deep or has too many values, shared ones counted each time, or None.
+
+    >>> shape_problem([[1, 2], 3]), shape_problem([1, 2], 2)
+    (None, 'it has more than 2 values')
+    """
+    level: list[Any] = [value]
+    count = 0
+    for _ in range(MAX_DEPTH + 1):
+        count += len(level)
+        if count > most_values:
+            return f"it has more than {most_values} values"
+        children = chain.from_iterable(_children(item) for item in level)
+        level = list(islice(children, most_values + 1))
         if not level:
-            return False
-    return True
+            return None
+    return f"it is nested deeper than {MAX_DEPTH} levels"
 
 
 def _children(value: Any) -> Iterable[Any]:

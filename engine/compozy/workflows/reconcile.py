@@ -26,6 +26,7 @@ from compozy.errors import NotFoundError
 from compozy.store import Execution, Store
 from compozy.store.records import LOST, RUNNING, timestamp
 from compozy.workflows import wire
+from compozy.workflows.plain import clean_reason
 from compozy.workflows.temporal import ask
 
 FEW = 20
@@ -120,7 +121,7 @@ class Reconciler:
         try:
             output = await ask(self._client, self._client.get_workflow_handle(row.id).result(), row.id)
         except WorkflowFailureError as failure:
-            error = _reason(failure)
+            error = clean_reason(_reason(failure))
         return replace(
             row,
             status=status,

@@ -18,6 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from compozy.settings.suggest import closest
+from compozy.workflows.plain import shape_problem
 
 MAX_TEXT = 1_000_000
 MAX_STEPS = 100_000
@@ -170,7 +171,7 @@ def json_text(value: Any) -> str:
     """
     if isinstance(value, Undefined):
         return str(value)
-    return value if isinstance(value, str) else json.dumps(as_json(value), ensure_ascii=False)
+    return value if isinstance(value, str) else json_text_of_any(value)
 
 
 def as_json(value: Any) -> Any:
@@ -222,7 +223,14 @@ def json_text_of_any(value: Any) -> str:
     Raises:
         TypeError: the value is not JSON.
     """
-    return json.dumps(as_json(value), ensure_ascii=False)
+    return json.dumps(as_json(_shapely(value)), ensure_ascii=False)
+
+
+def _shapely(value: Any) -> Any:
+    problem = shape_problem(value)
+    if problem is not None:
+        raise OverflowError(problem)
+    return value
 
 
 def compile_template(env: Sandbox, tree: nodes.Template) -> Callable[[Mapping[str, Any]], Any]:
@@ -245,7 +253,7 @@ def compile_template(env: Sandbox, tree: nodes.Template) -> Callable[[Mapping[st
         context = expression.new_context({**scope, _BUDGET: Steps()})
         for _ in expression.root_render_func(context):
             pass
-        return as_json(context.vars["result"])
+        return as_json(_shapely(context.vars["result"]))
 
     return evaluate
 

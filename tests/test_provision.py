@@ -1,0 +1,236 @@
+"""Start every step of a plan or none: order, parallelism, timeouts, rollback."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from compozy import provision as module
+from compozy.drivers.driver import StartContext
+from compozy.drivers.state_directory import LAYOUT
+from compozy.errors import DriverError, ProvisionError, RuleTableError
+from compozy.plan import Step
+from compozy.provision import provision
+
+from .provisioning import (
+    PATIENCE_S,
+    Events,
+    Script,
+    fail,
+    hang,
+    no_threads_left,
+    plan,
+    press_ctrl_c,
+    step,
+    wait_for_the_end,
+)
+
+
+@pytest.fixture
+def events() -> Events:
+    return []
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a start waits for after a failure is short here."""
+    monkeypatch.setattr(module, "SETTLE_S", 0.2)
+    monkeypatch.setattr(module, "SLACK_S", 0.2)
+
+
+def started(events: Events) -> list[str]:
+    return [name for verb, name in events if verb == "started"]
+
+
+def stopped(events: Events) -> list[str]:
+    return [name for verb, name in events if verb == "stopped"]
+
+
+def test_steps_without_order_start_at_the_same_time(events: Events) -> None:
+    """Each waits for the other; one after the other they would never be up."""
+    meeting = threading.Barrier(2)
+    scripts = [Script(events, name, on_start=lambda context: void(meeting.wait(PATIENCE_S))) for name in ("a", "b")]
+    with provision(plan(*map(step, scripts))):
+        assert sorted(started(events)) == ["a", "b"]
+
+
+def void(value: object) -> None:
+    """Forget a value."""
+
+
+def test_a_step_starts_after_what_it_needs(events: Events) -> None:
+    """Whatever the order in the plan."""
+    mailer, queue, store = (Script(events, name) for name in ("mailer", "queue", "store"))
+    with provision(plan(step(mailer, "queue"), step(queue, "store"), step(store))):
+        assert started(events) == ["store", "queue", "mailer"]
+
+
+def test_components_of_a_pack_have_their_handle(events: Events) -> None:
+    """Nothing is wired to the three components of the product."""
+    with provision(plan(step(Script(events, "mailer")))) as runtime:
+        assert runtime.component("mailer").handle == "handle of mailer"
+
+
+@pytest.mark.parametrize(
+    ("needs", "expected"),
+    [
+        pytest.param(("ghost",), "a needs ghost", id="unknown"),
+        pytest.param(("a",), "a needs a", id="circle"),
+    ],
+)
+def test_needs_that_cannot_be_met_start_nothing(events: Events, needs: tuple[str, ...], expected: str) -> None:
+    """It is a fault of the rules, found before anything is started."""
+    with pytest.raises(RuleTableError, match=expected):
+        provision(plan(step(Script(events, "a"), *needs)))
+    assert events == []
+
+
+@pytest.mark.parametrize(
+    ("factory", "options"),
+    [
+        pytest.param("no.such.module:Driver", {}, id="module"),
+        pytest.param("tests.provisioning:NoSuchDriver", {}, id="class"),
+        pytest.param("tests.provisioning:ScriptedDriver", {"colour": "red"}, id="options"),
+        pytest.param("tests.provisioning", {}, id="no-class"),
+    ],
+)
+def test_a_factory_that_does_not_fit_starts_nothing(events: Events, factory: str, options: dict[str, str]) -> None:
+    """The error names the provision row; the other steps are not started."""
+    broken = Step("broken", "scripted", "row-broken", factory, options, (), PATIENCE_S)
+    with pytest.raises(RuleTableError, match="provision row row-broken"):
+        provision(plan(step(Script(events, "a")), broken))
+    assert events == []
+
+
+def test_a_failure_stops_what_was_started_in_reverse(events: Events) -> None:
+    """The error names component, row, reason and what to do."""
+    a, b, c = Script(events, "a"), Script(events, "b"), Script(events, "c", on_start=fail("disk full"))
+    with no_threads_left(), pytest.raises(ProvisionError) as caught:
+        provision(plan(step(a), step(b, "a"), step(c, "b")))
+    assert (caught.value.component, caught.value.reason, caught.value.row) == ("c", "disk full", "row-c")
+    assert caught.value.hint == "mend disk full"
+    assert stopped(events) == ["c", "b", "a"]
+    assert a.graces == [0]
+
+
+def test_a_stop_that_fails_does_not_stop_the_others(events: Events) -> None:
+    """The rollback goes on, and the first failure is what is told."""
+
+    def refuse(grace_s: float) -> None:
+        raise DriverError("it does not let go")
+
+    a, b, c = Script(events, "a"), Script(events, "b", on_stop=refuse), Script(events, "c", on_start=fail("no"))
+    with pytest.raises(ProvisionError, match="c could not be provisioned"):
+        provision(plan(step(a), step(b, "a"), step(c, "b")))
+    assert stopped(events) == ["c", "b", "a"]
+
+
+def test_all_that_fail_are_named(events: Events) -> None:
+    """A half-configured setup is told in one go, not one part a start."""
+    a, b = Script(events, "a", on_start=fail("refused")), Script(events, "b", on_start=fail("unknown host"))
+    with pytest.raises(ProvisionError) as caught:
+        provision(plan(step(a), step(b)))
+    assert all(text in str(caught.value) for text in ("row-a", "refused", "row-b", "unknown host"))
+
+
+def test_what_is_still_starting_after_a_failure_is_called_off(events: Events) -> None:
+    """It gets a moment to fail as well, then it is not waited for any more, and it is named."""
+    a, b = Script(events, "a", on_start=fail("refused")), Script(events, "b", on_start=wait_for_the_end)
+    with no_threads_left(), pytest.raises(ProvisionError, match="refused") as caught:
+        provision(plan(step(a), step(b)))
+    assert "it was not ready yet when the start was called off" in str(caught.value)
+    assert sorted(stopped(events)) == ["a", "b"]
+
+
+def test_a_step_has_its_own_timeout(events: Events) -> None:
+    """The others' does not matter."""
+    slow = Script(events, "slow", on_start=wait_for_the_end)
+    with pytest.raises(ProvisionError, match="slow could not be provisioned"):
+        provision(plan(step(slow, timeout_s=0.05), step(Script(events, "a"))))
+    assert sorted(stopped(events)) == ["a", "slow"]
+
+
+def test_one_timeout_bounds_the_whole_start(events: Events) -> None:
+    """It wins over a longer one of a step."""
+    with pytest.raises(ProvisionError, match="it was not ready in time"):
+        provision(plan(step(Script(events, "slow", on_start=wait_for_the_end))), timeout_s=0.05)
+
+
+def test_a_driver_that_hangs_does_not_hang_the_start(events: Events) -> None:
+    """One that does not look at its deadline is left behind."""
+    with pytest.raises(ProvisionError, match="it was not ready in time"):
+        provision(plan(step(Script(events, "stuck", on_start=hang), timeout_s=0.05)))
+    assert stopped(events) == ["stuck"]
+
+
+def test_a_bug_in_a_driver_is_shown_as_such(events: Events) -> None:
+    """Everything is stopped all the same, and the bug is not dressed up."""
+
+    def stumble(context: StartContext) -> None:
+        raise ZeroDivisionError
+
+    a, b = Script(events, "a"), Script(events, "b", on_start=stumble)
+    with no_threads_left(), pytest.raises(ZeroDivisionError):
+        provision(plan(step(a), step(b, "a")))
+    assert stopped(events) == ["b", "a"]
+
+
+def test_an_interrupted_start_is_rolled_back(events: Events) -> None:
+    """Ctrl-C while starting stops what was started and what was about to be."""
+    a, b = Script(events, "a"), Script(events, "b", on_start=press_ctrl_c)
+    with no_threads_left(), pytest.raises(KeyboardInterrupt):
+        provision(plan(step(a), step(b, "a")))
+    assert stopped(events) == ["b", "a"]
+
+
+def test_notices_of_drivers_reach_the_caller(events: Events) -> None:
+    """A moved port, for one."""
+    said: list[str] = []
+    with provision(
+        plan(step(Script(events, "a", on_start=lambda context: context.notice("moved")))), notice=said.append
+    ):
+        assert said == ["moved"]
+
+
+def test_the_state_directory_is_ours_while_we_run(events: Events, tmp_path: Path) -> None:
+    """A second start is refused with our process id, before any driver starts; afterwards it is free."""
+    state = str(tmp_path / ".compozy")
+    with provision(plan(step(Script(events, "a")), state_dir=state)) as runtime:
+        assert runtime.state_dir == state
+        assert (tmp_path / ".compozy" / "lock").read_text() == f"{os.getpid()}\n"
+        with pytest.raises(ProvisionError, match=f"in use by process {os.getpid()}"):
+            provision(plan(step(Script(events, "b")), state_dir=state))
+        assert started(events) == ["a"]
+    assert not (tmp_path / ".compozy" / "lock").exists()
+    provision(plan(step(Script(events, "c")), state_dir=state)).close()
+
+
+def test_a_failed_first_start_leaves_no_state_directory(events: Events, tmp_path: Path) -> None:
+    """What this very start has made is removed, with whatever was written into it."""
+    state = tmp_path / ".compozy"
+    writer = Script(events, "a", on_start=lambda context: void((state / "compozy.db").write_text("data")))
+    with pytest.raises(ProvisionError):
+        provision(plan(step(writer), step(Script(events, "b", on_start=fail("no")), "a"), state_dir=str(state)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_start_keeps_the_data_that_was_there(events: Events, tmp_path: Path) -> None:
+    """A state directory of earlier is never removed; only the lock goes."""
+    state = tmp_path / ".compozy"
+    provision(plan(step(Script(events, "a")), state_dir=str(state))).close()
+    (state / "compozy.db").write_text("data")
+    with pytest.raises(ProvisionError):
+        provision(plan(step(Script(events, "b", on_start=fail("no"))), state_dir=str(state)))
+    assert sorted(path.name for path in state.iterdir()) == ["compozy.db", "version"]
+
+
+def test_a_newer_state_directory_is_refused_and_kept(events: Events, tmp_path: Path) -> None:
+    """Nothing in it is touched."""
+    (tmp_path / ".compozy").mkdir()
+    (tmp_path / ".compozy" / "version").write_text(f'{{"layout": {LAYOUT + 1}}}')
+    with pytest.raises(ProvisionError, match="written by a newer Compozy"):
+        provision(plan(step(Script(events, "a")), state_dir=str(tmp_path / ".compozy")))
+    assert (events, [path.name for path in (tmp_path / ".compozy").iterdir()]) == ([], ["version"])

@@ -1,0 +1,116 @@
+"""Real backends, a fault at each step in turn: no process, port, lock or file is left."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from compozy.drivers.driver import Description, Driver, StartContext
+from compozy.drivers.ports import free_port, listening
+from compozy.errors import DriverError, ProvisionError
+from compozy.plan import Plan, Port, Step
+from compozy.provision import provision
+
+from .provisioning import no_threads_left
+
+COMPONENTS = ("database", "redis", "temporal")
+HOST = "127.0.0.1"
+
+
+class FaultyDriver:
+    """A real driver whose start fails at its end, when everything is up already."""
+
+    def __init__(self, factory: str, options: dict[str, Any]) -> None:
+        module, _, name = factory.partition(":")
+        self._real: Driver = getattr(import_module(module), name)(**options)
+
+    @property
+    def handle(self) -> Any:
+        return self._real.handle
+
+    def start(self, context: StartContext) -> None:
+        self._real.start(context)
+        raise DriverError("the planted fault")
+
+    def ping(self) -> None:
+        self._real.ping()
+
+    def stop(self, grace_s: float) -> None:
+        self._real.stop(grace_s)
+
+    def describe(self) -> Description:
+        return self._real.describe()
+
+
+def faulty(step: Step) -> Step:
+    options = {"factory": step.factory, "options": dict(step.options)}
+    return replace(step, factory="tests.test_provision_rollback:FaultyDriver", options=options)
+
+
+def real_plan(mode: str, directory: Path, port: int) -> Plan:
+    kept = mode == "persistent"
+    state = directory / ".compozy"
+    sqlite = {"path": str(state / "compozy.db") if kept else ":memory:"}
+    valkey = {"persistence": kept, "data_dir": str(state / "redis") if kept else None}
+    temporal = {
+        "database_file": str(state / "temporal.db") if kept else ":memory:", "bind_ip": HOST,
+        "frontend_port": Port(port, "temporal.standalone.frontend_port", explicit=True), "enable_ui": False,
+        "ui_port": Port(port, "temporal.standalone.ui_port", explicit=False), "require_ui": False,
+        "namespace": "default", "log_level": "error",
+    }  # fmt: skip
+    steps = (
+        Step("database", "sqlite", "sqlite", "compozy.drivers.sqlite:SqliteDriver", sqlite, (), 30.0),
+        Step("redis", "valkey", "valkey", "compozy.drivers.redis_embedded:ValkeyDriver", valkey, (), 30.0),
+        Step("temporal", "temporal-embedded", "temporal-embedded",
+             "compozy.drivers.temporal_embedded:TemporalEmbeddedDriver", temporal, (), 30.0),
+    )  # fmt: skip
+    return Plan(mode, steps, str(directory), str(state) if kept else None)
+
+
+def servers() -> list[str]:
+    """Return the names of the servers below this process."""
+    children = psutil.Process().children(recursive=True)
+    return [child.name() for child in children if child.name().startswith(("temporal", "valkey"))]
+
+
+def scratch_directories() -> set[str]:
+    return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("compozy-valkey-")}
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("mode", ["memory", "persistent"])
+def test_a_fault_at_any_step_leaves_nothing(mode: str, component: str, tmp_path: Path) -> None:
+    """Whichever component fails last, the machine is as it was."""
+    port, scratch = free_port(HOST), scratch_directories()
+    plan = real_plan(mode, tmp_path, port)
+    steps = tuple(faulty(step) if step.component == component else step for step in plan.steps)
+    with no_threads_left(), pytest.raises(ProvisionError, match="the planted fault") as caught:
+        provision(replace(plan, steps=steps))
+    assert caught.value.component == component
+    assert (servers(), listening(HOST, port), list(tmp_path.iterdir())) == ([], False, [])
+    assert scratch_directories() <= scratch
+
+
+@pytest.mark.parametrize("mode", ["memory", "persistent"])
+def test_real_components_start_answer_and_stop(mode: str, tmp_path: Path) -> None:
+    """All three are healthy, and after closing only what is to be kept is there."""
+    port = free_port(HOST)
+    with no_threads_left(), provision(real_plan(mode, tmp_path, port)) as runtime:
+        assert {name: part.error for name, part in runtime.health().items()} == dict.fromkeys(COMPONENTS)
+        assert runtime.database.execute_sql("SELECT 1").fetchone() == (1,)
+        assert runtime.redis.ping()
+        assert runtime.temporal.namespace == "default"
+        runtime.database.close()
+    assert (servers(), listening(HOST, port)) == ([], False)
+    kept = {path.name for path in (tmp_path / ".compozy").glob("*")}
+    expected = {"compozy.db", "redis", "temporal.db", "temporal.db.version", "version"}
+    assert {name for name in kept if not name.endswith(("-wal", "-shm"))} == (
+        expected if mode == "persistent" else set()
+    )

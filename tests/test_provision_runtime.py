@@ -1,0 +1,127 @@
+"""What was provisioned: health asked in parallel, everything closed in reverse."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from compozy import runtime as module
+from compozy.errors import DriverError
+from compozy.provision import provision
+
+from .provisioning import PATIENCE_S, Events, Script, no_threads_left, plan, step
+
+
+@pytest.fixture
+def events() -> Events:
+    return []
+
+
+@pytest.fixture
+def stuck() -> Iterator[threading.Event]:
+    """An event that hanging pings wait for; it comes with the end of the test."""
+    released = threading.Event()
+    yield released
+    released.set()
+
+
+def refuse(reason: str) -> None:
+    raise DriverError(reason)
+
+
+def test_health_has_a_latency_or_an_error(events: Events) -> None:
+    """Of every component, by its name."""
+    well, ill = Script(events, "well"), Script(events, "ill", on_ping=lambda: refuse("gone"))
+    with provision(plan(step(well), step(ill))) as runtime:
+        health = runtime.health()
+    assert (health["well"].healthy, health["well"].error) == (True, None)
+    assert health["well"].latency_ms is not None
+    assert (health["ill"].healthy, health["ill"].latency_ms, health["ill"].error) == (False, None, "gone")
+
+
+def test_components_are_asked_at_the_same_time(events: Events) -> None:
+    """Two pings that wait for each other both succeed."""
+    meeting = threading.Barrier(2)
+
+    def meet() -> None:
+        meeting.wait(PATIENCE_S)
+
+    with provision(plan(*(step(Script(events, name, on_ping=meet)) for name in ("a", "b")))) as runtime:
+        assert [part.healthy for part in runtime.health().values()] == [True, True]
+
+
+def test_a_ping_that_hangs_is_no_health_and_asked_once(
+    events: Events, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told within its bound, and the next look does not pile up another thread."""
+    monkeypatch.setattr(module, "PING_S", 0.05)
+    asked: list[int] = []
+
+    def hang() -> None:
+        asked.append(1)
+        stuck.wait(PATIENCE_S)
+
+    with provision(plan(step(Script(events, "a", on_ping=hang)))) as runtime:
+        looks = [runtime.health()["a"] for _ in range(3)]
+        assert [(look.healthy, look.error) for look in looks] == [(False, "no answer within 0.05 s")] * 3
+        assert asked == [1]
+        stuck.set()
+
+
+def test_a_component_that_recovers_is_healthy_again(events: Events) -> None:
+    """Health is asked anew each time."""
+    answers = iter([lambda: refuse("away"), lambda: None])
+    with provision(plan(step(Script(events, "a", on_ping=lambda: next(answers)())))) as runtime:
+        assert [runtime.health()["a"].healthy for _ in range(2)] == [False, True]
+
+
+def test_the_text_of_a_foreign_error_is_not_told(events: Events) -> None:
+    """It may hold a secret; its kind is enough."""
+
+    def stumble() -> None:
+        raise ValueError("password=hunter2")
+
+    with provision(plan(step(Script(events, "a", on_ping=stumble)))) as runtime:
+        assert runtime.health()["a"].error == "ValueError"
+
+
+def test_closing_goes_in_reverse_with_the_grace(events: Events) -> None:
+    """What was started last is stopped first."""
+    a, b = Script(events, "a"), Script(events, "b")
+    with no_threads_left():
+        provision(plan(step(a), step(b, "a"))).close(3.0)
+    assert events == [("started", "a"), ("started", "b"), ("stopped", "b"), ("stopped", "a")]
+    assert (a.graces, b.graces) == ([3.0], [3.0])
+
+
+def test_closing_twice_is_no_error(events: Events) -> None:
+    """The drivers' stops are idempotent too."""
+    runtime = provision(plan(step(Script(events, "a"))))
+    runtime.close()
+    runtime.close()
+
+
+def test_failures_of_closing_are_collected(events: Events) -> None:
+    """All are stopped, then one error names all that refused."""
+    a, b, c = (Script(events, name, on_stop=stop) for name, stop in zip("abc", (no, yes, no), strict=True))
+    runtime = provision(plan(step(a), step(b, "a"), step(c, "b")))
+    with pytest.raises(DriverError, match="c did not stop: busy; a did not stop: busy"):
+        runtime.close()
+    assert [name for verb, name in events if verb == "stopped"] == ["c", "b", "a"]
+
+
+def no(grace_s: float) -> None:
+    refuse("busy")
+
+
+def yes(grace_s: float) -> None:
+    """Stop without fuss."""
+
+
+def test_after_closing_nothing_is_healthy(events: Events) -> None:
+    """There is nothing to ask any more."""
+    runtime = provision(plan(step(Script(events, "a"))))
+    runtime.close()
+    assert runtime.health() == {}
