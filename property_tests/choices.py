@@ -12,7 +12,8 @@ from itertools import combinations, product
 from typing import Any
 
 from compozy.configuration import Configuration, read_sources
-from compozy.resolve import Resolved, resolve
+from compozy.document import Scalar
+from compozy.resolve import Resolved, cell, resolve
 from compozy.rulebook import Rulebook
 from compozy.settings.origin import PROBLEMS
 from compozy.settings.registry import Setting
@@ -217,6 +218,21 @@ def resolved_of(rulebook: Rulebook, choice: Choice) -> Resolved:
     """Resolve a choice."""
     facts = {name: fact.values[0] for name, fact in rulebook.registry.facts.items()}
     return resolve(configuration_of(rulebook, choice), {**facts, **choice.facts})
+
+
+def inputs_of(resolved: Resolved, table: Table) -> list[dict[str, Scalar]]:
+    """Return what a table is asked with: once, or once for each element of its list."""
+    if table.id in resolved.decisions:
+        return [dict(resolved.decisions[table.id].inputs)]
+    settings = resolved.rulebook.registry.settings
+
+    def seen(column: Column, element: Mapping[str, Any]) -> Scalar:
+        if column.source.kind == "item":
+            return element.get(column.source.ref)
+        return cell(column, resolved.values, settings, resolved.decisions, resolved.facts, resolved.directory)
+
+    elements = resolved.get(table.for_each) if table.for_each else [{}]
+    return [{column.name: seen(column, element) for column in table.columns} for element in elements]
 
 
 class _Key:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -116,12 +117,9 @@ class Walk(RuleBasedStateMachine):
         """An unknown trigger changes nothing."""
         if word in {trigger for _, trigger in TARGETS}:
             return
-        try:
+        with pytest.raises(TransitionError) as caught:
             self.lifecycle.fire(word)
-        except TransitionError as error:
-            assert error.state == self.model
-        else:
-            raise AssertionError(word)
+        assert caught.value.state == self.model
 
     @invariant()
     def state_and_records_agree(self) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from property_tests.choices import Choice, pool, resolved_of, variables
+from property_tests.choices import Choice, inputs_of, pool, resolved_of, variables
 from property_tests.oracle import PROBLEMS, PROMISES, facts_of, findings_of
 
-from compozy.resolve import Resolved, cell
+from compozy.resolve import Resolved
 from compozy.rulebook import Rulebook, load_rulebook
 from compozy.tables.table import Table
 from compozy.validate import validate
@@ -30,15 +30,8 @@ def groups() -> Iterator[object]:
 
 def found_by(resolved: Resolved, table: Table) -> set[str]:
     """Return the ids of the findings of one table, as validating asks it."""
-    if table.for_each:
-        ids = {row.id for row in table.rows}
-        return {finding.id for finding in validate(resolved)} & ids
-    settings = resolved.rulebook.registry.settings
-    inputs = {
-        column.name: cell(column, resolved.values, settings, resolved.decisions, resolved.facts, resolved.directory)
-        for column in table.columns
-    }
-    return {row.id for row in resolved.rulebook.ruleset.decide(table.id, inputs).rows}
+    ruleset = resolved.rulebook.ruleset
+    return {row.id for inputs in inputs_of(resolved, table) for row in ruleset.decide(table.id, inputs).rows}
 
 
 @pytest.mark.parametrize("names", list(groups()))
@@ -51,6 +44,13 @@ def test_a_table_finds_exactly_what_the_contract_promises(names: list[str]) -> N
         resolved = resolved_of(rulebook, choice)
         found = {name for table in tables for name in found_by(resolved, table)}
         assert found == findings_of(facts_of(choice)) & ids, choice
+
+
+@pytest.mark.parametrize(("name", "kind"), [pytest.param(name, kind, id=name) for name, (kind, _) in PROBLEMS.items()])
+def test_a_fault_of_a_source_is_one_finding(name: str, kind: str) -> None:
+    """Each kind of problem has its finding, and no second one."""
+    decision = load_rulebook().ruleset.decide("validate.sources", {"problem": kind})
+    assert [(row.id, row.body["severity"]) for row in decision.rows] == [(name, PROBLEMS[name][1])]
 
 
 def test_every_finding_has_a_promise() -> None:

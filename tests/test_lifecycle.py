@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -116,7 +116,7 @@ def test_what_was_started_is_stopped_when_the_transition_itself_fails(tmp_path: 
     def interrupted(_: str) -> None:
         raise KeyboardInterrupt
 
-    walked.provisioner = lambda _: started  # type: ignore[assignment, return-value]
+    walked.provisioner = cast("Any", lambda _: started)
     walked._model.trigger = interrupted
     with pytest.raises(KeyboardInterrupt):
         walked.provision()
@@ -192,7 +192,7 @@ def test_a_transition_evaluates_exactly_the_stages_of_its_row(tmp_path: Path) ->
         configuration.problems,
         build_rulebook(texts),
     )
-    walked = Lifecycle(other, facts=FACTS, provisioner=lambda _: FakeRuntime())  # type: ignore[arg-type, return-value]
+    walked = Lifecycle(other, facts=FACTS, provisioner=cast("Any", lambda _: FakeRuntime()))
     walked.resolve()
     assert walked.validate().findings == ()
     with pytest.raises(ConfigurationError):

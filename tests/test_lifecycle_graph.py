@@ -37,10 +37,17 @@ def test_a_sound_lifecycle_has_no_fault() -> None:
         pytest.param(lifecycle(THERE, BACK, THERE), "collision", 5, id="two-rows-for-one-trigger"),
         pytest.param(lifecycle(THERE.replace("resolve", "fly"), BACK), "unknown-step", 3, id="unknown-step"),
         pytest.param(lifecycle(THERE), "trap", 1, id="trap"),
-        pytest.param(lifecycle(BACK, THERE, states=STATES.replace("]", ", {id: c}]")), "unreachable-state", 1, id="orphan"),
-        pytest.param(lifecycle(THERE, BACK, states=STATES.replace(", initial: true", "")), "no-initial-state", 1, id="none"),
         pytest.param(
-            lifecycle(THERE, BACK, states=STATES.replace("{id: b}", "{id: b, initial: true}")), "no-initial-state", 1, id="two"
+            lifecycle(BACK, THERE, states=STATES.replace("]", ", {id: c}]")), "unreachable-state", 1, id="orphan"
+        ),
+        pytest.param(
+            lifecycle(THERE, BACK, states=STATES.replace(", initial: true", "")), "no-initial-state", 1, id="none"
+        ),
+        pytest.param(
+            lifecycle(THERE, BACK, states=STATES.replace("{id: b}", "{id: b, initial: true}")),
+            "no-initial-state",
+            1,
+            id="two",
         ),
         pytest.param(lifecycle(THERE, BACK, states=STATES.replace("id: b", "id: a")), "collision", 1, id="state-twice"),
         pytest.param(lifecycle("{trigger: go}", BACK), "malformed", 3, id="row-without-columns"),
@@ -50,7 +57,7 @@ def test_a_sound_lifecycle_has_no_fault() -> None:
         pytest.param("states: 7\ntransitions: {}\n", "malformed", 1, id="states-is-a-number"),
         pytest.param("transitions: []\n", "no-initial-state", 1, id="no-states"),
     ],
-)  # fmt: skip
+)
 def test_a_fault_is_named_with_its_place(text: str, kind: str, line: int) -> None:
     """Every way to get a lifecycle wrong is a report and not an exception."""
     _, faults = read(text)

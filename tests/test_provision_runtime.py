@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -25,6 +25,10 @@ def stuck() -> Iterator[threading.Event]:
     released = threading.Event()
     yield released
     released.set()
+
+
+def no_answer() -> None:
+    refuse("away")
 
 
 def refuse(reason: str) -> None:
@@ -72,7 +76,7 @@ def test_a_ping_that_hangs_is_no_health_and_asked_once(
 
 def test_a_component_that_recovers_is_healthy_again(events: Events) -> None:
     """Health is asked anew each time."""
-    answers = iter([lambda: refuse("away"), lambda: None])
+    answers: Iterator[Callable[[], None]] = iter([no_answer, lambda: None])
     with provision(plan(step(Script(events, "a", on_ping=lambda: next(answers)())))) as runtime:
         assert [runtime.health()["a"].healthy for _ in range(2)] == [False, True]
 

@@ -19,7 +19,6 @@ from compozy.errors import DuplicateKeyProblem, SyntaxProblem
 Scalar: TypeAlias = str | int | float | bool | None
 
 
-
 def _composer() -> Any:
     """Return a loader that never resolves tags, because `_Walk` looks at texts only; it takes half the time."""
     without: dict[str, Any] = {
@@ -103,15 +102,17 @@ def _check_depth(text: str, file: str) -> None:
     for event in yaml.parse(text, Loader=_LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _Walk.DEPTH:
-            mark = event.start_mark
-            raise SyntaxProblem(_TOO_DEEP, Place(file, mark.line + 1, mark.column + 1))
+            raise SyntaxProblem(_TOO_DEEP, _mark_place(event.start_mark, file))
 
 
 def _syntax_problem(error: Exception, file: str) -> SyntaxProblem:
-    mark = getattr(error, "problem_mark", None)
-    place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+    place = _mark_place(getattr(error, "problem_mark", None), file)
     reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error) or "not readable"
     return SyntaxProblem(f"not valid YAML: {reason}", place, hint="check indentation, quotes and colons there")
+
+
+def _mark_place(mark: Any, file: str) -> Place:
+    return Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
 
 
 class _Walk:

@@ -131,7 +131,20 @@ class _Run:
             self.derive(path, decision.outputs.get(output), table, decision)
 
     def cell(self, column: Column) -> Scalar:
-        return cell(column, self.given, self.settings, self.decisions, self.facts, self.configuration.directory)
+        value = cell(column, self.given, self.settings, self.decisions, self.facts, self.configuration.directory)
+        source = column.source
+        return self.legal(source.ref, value) if source.kind == "setting" and source.view is None else value
+
+    def legal(self, path: str, value: Scalar) -> Scalar:
+        """Return a value that the tables were verified for: a word that is not allowed counts as not said.
+
+        Validation reports it all the same.
+        """
+        allowed = self.settings[path].allowed
+        if not allowed or value is None or value in allowed:
+            return value
+        lower = (candidate.value for candidate in self.configuration.candidates[path])
+        return next((text for text in lower if text in allowed), None)
 
     def derive(self, path: str, value: Scalar, table: Table, decision: Decision) -> None:
         if value is None or not decision.rows:

@@ -117,13 +117,15 @@ class SettingsCatalogue:
 
 
 def _domain(setting: Setting) -> Domain | None:
+    # Whoever unsets a setting that has a default gets the default.
+    optional = setting.default is None
     if setting.type == "choice" and setting.allowed:
-        return Domain.finite(setting.allowed, optional=True)
+        return Domain.finite(setting.allowed, optional=optional)
     if setting.type == "boolean":
-        return Domain.boolean(optional=True)
+        return Domain.boolean(optional=optional)
     if setting.type in ("integer", "number", "duration", "size"):
-        return Domain.number(integer=setting.type in ("integer", "size"), optional=True)
-    return None if setting.type in ("list", "map") else Domain.text(optional=True)
+        return Domain.number(integer=setting.type in ("integer", "size"), optional=optional)
+    return None if setting.type in ("list", "map") else Domain.text(optional=optional)
 
 
 def read_rules(texts: Mapping[str, str], faults: Faults) -> Rulebook | None:

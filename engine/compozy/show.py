@@ -6,62 +6,77 @@ What comes in: a `Resolved` record. What goes out: plain JSON values and texts.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from compozy.resolve import Resolved, Value
 from compozy.settings.origin import Finding
-from compozy.settings.redact import Redactor
+from compozy.settings.redact import redact_value
+from compozy.settings.registry import Setting
+from compozy.settings.values import duration_text, size_text, visible
+
+_UNITS: Mapping[str, Callable[[Any], str]] = {"duration": duration_text, "size": size_text}
+
+
+class Shown:
+    """Shows the values of one resolution; it knows every secret of the configuration."""
+
+    def __init__(self, resolved: Resolved) -> None:
+        self.resolved = resolved
+        self._settings = resolved.rulebook.registry.settings
+        self._redactor = resolved.redactor()
+
+    def plain(self, path: str, value: Any) -> Any:
+        """Return `value` of the setting `path` as JSON, also where a secret is part of another text."""
+        return self._deep(redact_value(self._settings[path], value))
+
+    def line(self, path: str, value: Any) -> str:
+        """Return `value` of the setting `path` as one line, durations and sizes in units; unset is `-`."""
+        return self.words(self._settings[path], self.plain(path, value))
+
+    def words(self, setting: Setting | None, value: Any) -> str:
+        """Return a value without secrets as one line; `setting` says in which unit it is."""
+        if value is None:
+            return "-"
+        unit = _UNITS.get(setting.type) if setting else None
+        if unit is not None and isinstance(value, int | float):
+            return unit(value)
+        if isinstance(value, str):
+            return visible(value) or '""'
+        return visible(json.dumps(value, ensure_ascii=False, default=str))
+
+    def text(self, text: str) -> str:
+        """Return any text without secrets."""
+        return self._redactor.text(text)
+
+    def _deep(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._redactor.text(value)
+        if isinstance(value, list | tuple):
+            return [self._deep(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self._deep(item) for key, item in value.items()}
+        return value
+
+    def value(self, path: str, value: Value) -> dict[str, Any]:
+        """Return a setting's value with origin and shadowed values; `text` has the unit of a duration or size."""
+        shadowed = [
+            {"value": self.plain(path, lower.value), "origin": lower.origin.as_json()} for lower in value.shadowed
+        ]
+        found = {"value": self.plain(path, value.value), "origin": value.origin.as_json(), "shadowed": shadowed}
+        in_units = value.value is not None and self._settings[path].type in _UNITS
+        return {**found, "text": self.line(path, value.value)} if in_units else found
 
 
 def resolved_json(resolved: Resolved, state: str, findings: Iterable[Finding]) -> dict[str, Any]:
     """Return state, mode, components, every setting with origin and shadowed values, and findings."""
-    redactor = resolved.redactor()
+    shown = Shown(resolved)
     return {
         "state": state,
         "mode": resolved.mode,
         "components": {
             part.name: {"mode": part.mode, "driver": part.driver} for part in resolved.components.values()
         },
-        "settings": {path: value_json(resolved, path, value, redactor) for path, value in sorted(resolved.values.items())},
+        "settings": {path: shown.value(path, value) for path, value in sorted(resolved.values.items())},
         "findings": [finding.as_json() for finding in findings],
     }
-
-
-def value_json(resolved: Resolved, path: str, value: Value, redactor: Redactor) -> dict[str, Any]:
-    """Return one setting's value, origin and shadowed values."""
-    return {
-        "value": shown_value(resolved, path, value.value, redactor),
-        "origin": value.origin.as_json(),
-        "shadowed": [
-            {"value": shown_value(resolved, path, lower.value, redactor), "origin": lower.origin.as_json()}
-            for lower in value.shadowed
-        ],
-    }
-
-
-def shown_value(resolved: Resolved, path: str, value: Any, redactor: Redactor) -> Any:
-    """Return `value` of the setting `path` without secrets, also where one is part of another text."""
-    return _deep(resolved.shown(path, value), redactor)
-
-
-def _deep(value: Any, redactor: Redactor) -> Any:
-    if isinstance(value, str):
-        return redactor.text(value)
-    if isinstance(value, list):
-        return [_deep(item, redactor) for item in value]
-    if isinstance(value, dict):
-        return {key: _deep(item, redactor) for key, item in value.items()}
-    return value
-
-
-def shown_text(resolved: Resolved, path: str) -> str:
-    """Return the effective value of `path` as one line; unset is `-`."""
-    return value_text(resolved.shown(path, resolved.get(path)), resolved.redactor())
-
-
-def value_text(value: Any, redactor: Redactor) -> str:
-    """Return a redacted value as one line; unset is `-`."""
-    if value is None:
-        return "-"
-    return redactor.text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))

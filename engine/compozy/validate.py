@@ -91,7 +91,7 @@ class _Run:
     def occasions(self, table: Table) -> Iterator[Occasion]:
         if table.for_each == PROBLEMS:
             for problem in self.problems():
-                inputs = dict.fromkeys((column.name for column in table.columns), problem.kind)
+                inputs: dict[str, Scalar] = {column.name: problem.kind for column in table.columns}
                 yield self.occasion(table, inputs, problem.key, problem.facts, problem.origin)
         elif table.for_each:
             for at, element in enumerate(self.resolved.get(table.for_each) or ()):

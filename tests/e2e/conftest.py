@@ -103,7 +103,9 @@ class Shell:
                 env=environment(self.runtime, env), stdout=subprocess.PIPE, stderr=stream, text=True,
             )  # fmt: skip
         line = process.stdout.readline() if process.stdout else ""
-        assert '"ready"' in line, f"{line}\n{errors.read_text()}"
+        if '"ready"' not in line:
+            rest, _ = process.communicate(timeout=DEADLINE_S)
+            pytest.fail(f"the server did not start: {line}{rest}\n{errors.read_text()}")
         server = Server(process, json.loads(line), self.directory, errors)
         self.servers.append(server)
         return server

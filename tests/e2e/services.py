@@ -32,7 +32,7 @@ class Services:
         """Return the variables that make a project use these services, with a database of its own."""
         name = f"matrix_{uuid.uuid4().hex[:12]}"
         return {
-            "DB_URL": self.postgres.create_database(name),
+            "DB_URL": self.postgres.url_of(self.postgres.create_database(name)),
             "TEMPORAL_HOST_PORT": self.temporal,
             "COMPOZY_TEMPORAL__TASK_QUEUE": name,
             "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/0",

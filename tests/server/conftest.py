@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,6 +106,6 @@ def serve(bench: Bench, **options: Any) -> Site:
 
 
 @pytest.fixture
-def site(bench: Bench) -> Iterator[Site]:
+def site(bench: Bench) -> Site:
     """Return a served project without a key."""
     return serve(bench)

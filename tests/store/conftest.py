@@ -17,6 +17,7 @@ from compozy.store import Store
 from compozy.testing.postgres import PostgresServer
 
 KINDS = ("sqlite-memory", "sqlite-file", "postgres")
+POOL: Any = PooledPostgresqlDatabase
 Opener = Callable[[str], peewee.Database]
 
 
@@ -57,7 +58,7 @@ def opened(tmp_path: Path, context: StartContext, request: pytest.FixtureRequest
 @contextmanager
 def postgres(url: str) -> Iterator[peewee.Database]:
     """Open a pool of connections to a database of PostgreSQL."""
-    pool: Any = PooledPostgresqlDatabase(url, max_connections=20, timeout=10)
+    pool = POOL(url, max_connections=20, timeout=10)
     try:
         yield pool
     finally:

@@ -87,9 +87,8 @@ def test_a_newer_database_is_known(database: peewee.Database) -> None:
     store.migrate()
     with database.connection_context():
         assert migrate.unknown(database) == ()
-        database.execute_sql(
-            f"INSERT INTO {migrate.HISTORY_TABLE} (name, applied) VALUES ('9999_later', '2030-01-01 00:00:00')"
-        )
+        later = {"name": "9999_later", "applied": "2030-01-01 00:00:00"}
+        peewee.Table(migrate.HISTORY_TABLE, ("id", "name", "applied"), "id").insert(later).execute(database)
 
         assert migrate.unknown(database) == ("9999_later",)
 

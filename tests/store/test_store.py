@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import peewee
 import pytest
-from playhouse.pool import PooledPostgresqlDatabase
-from tests.store.conftest import Opener
+from tests.store.conftest import POOL, Opener
 
 from compozy.store import FINISHED, LOST, Execution, Store, StoredWorkflow, UnavailableError
 from compozy.store.records import timestamp
@@ -207,7 +206,7 @@ def test_an_outage_of_postgres_is_told_and_survived(server: PostgresServer, open
 def test_a_pool_without_a_free_connection_is_an_outage(server: PostgresServer) -> None:
     """Who finds every connection in use is told so, and may try again."""
     with server.database() as url:
-        pool = PooledPostgresqlDatabase(url, max_connections=1)
+        pool = POOL(url, max_connections=1)
         with pool.connection_context(), ThreadPoolExecutor(1) as other:
             asking = other.submit(Store(pool).ping)
             with pytest.raises(UnavailableError, match="database is not available"):

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import peewee
 import pytest
+from playhouse.pool import PooledPostgresqlDatabase
 from tests.workflows.dev_server import connect, dev_server, free_port
 from tests.workflows.polling import until
 
 from compozy.drivers.driver import LoopThread
 from compozy.store import UnavailableError
+from compozy.testing.postgres import PostgresServer
 from compozy.workflows.definition import Definition, definition_from_json, load_definition
 from compozy.workflows.facade import Workflows, WorkflowSettings
 
+POOL: Any = PooledPostgresqlDatabase
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -24,9 +29,9 @@ def flow(*tasks: dict[str, object]) -> Definition:
     return definition_from_json({"id": "flow", "tasks": list(tasks)}, "flow")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """Run a development server of its own for the test."""
+    """Run one development server; each test has a task queue of its own."""
     number = free_port()
     with dev_server(number):
         yield number
@@ -34,7 +39,7 @@ def port() -> Iterator[int]:
 
 def settings(directory: Path, grace_s: float = 5.0) -> WorkflowSettings:
     """Return settings for a project."""
-    return WorkflowSettings(directory=str(directory), grace_s=grace_s)
+    return WorkflowSettings(directory=str(directory), task_queue=directory.name, grace_s=grace_s)
 
 
 def test_an_execution_outlives_its_worker(
@@ -127,8 +132,28 @@ def test_executions_without_a_row_are_shown(
         name = workflows.start(nap, {"n": 1}, execution_id="kept")
         row = workflows.execution(name)
         with database.connection_context():
-            database.execute_sql("DELETE FROM executions")
+            peewee.Table("executions").delete().execute(database)
 
         until(lambda: bool(loop.call(workflows.service.adopt(), 10) or workflows.executions()))
 
         assert replace(workflows.execution(name), started_at=row.started_at) == row
+
+
+def test_an_outage_of_the_database_loses_and_doubles_nothing(loop: LoopThread, port: int, tmp_path: Path) -> None:
+    """Executions go on while PostgreSQL is away and are recorded when it is back; new ones are refused meanwhile."""
+    nap = flow({"id": "nap", "type": "aggregate", "sleep": "1s", "output": 1})
+    with PostgresServer() as server, server.database() as url:
+        pool = POOL(url, max_connections=20, timeout=5)
+        with Workflows(connect(loop, port), pool, loop, settings(tmp_path)) as workflows:
+            names = {workflows.start(nap) for _ in range(10)}
+            server.stop()
+            with pytest.raises(UnavailableError, match="database is not available"):
+                workflows.start(nap, execution_id="refused")
+            loop.call(asyncio.sleep(1.5), 10)
+            server.start()
+
+            ended = [workflows.wait(name, 30) for name in names]
+
+            assert {row.status for row in ended} == {"completed"}
+            assert {row.id for row in workflows.executions()} == names
+        pool.close_all()

@@ -85,7 +85,7 @@ def test_rendering(template: Any, value: Any) -> None:
             id="doubling",
         ),
         pytest.param(
-            "{% set ns = namespace(l=[1]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}",
+            "{% set n = namespace(l=[1]) %}{% for i in range(60) %}{% set n.l = [n.l, n.l] %}{% endfor %}{{ n.l }}",
             "more than 1000000 values",
             id="sharing",
         ),

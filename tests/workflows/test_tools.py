@@ -133,6 +133,20 @@ def test_two_projects_one_after_the_other_may_use_the_same_names(tmp_path: Path)
     assert found == ["one", "two"]
 
 
+def test_two_runtimes_of_one_project_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """What one closes stays there for the other."""
+    (tmp_path / "mod_shared.py").write_text("def f():\n    import mod_late\n    return mod_late.N\n")
+    (tmp_path / "mod_late.py").write_text("N = 7\n")
+    one, two = Tools(str(tmp_path)), Tools(str(tmp_path))
+
+    one.close()
+    one.close()
+
+    assert call(two, "mod_shared:f") == 7
+    two.close()
+    assert str(tmp_path) not in sys.path
+
+
 def test_cancelling_a_call_cancels_an_async_tool(tmp_path: Path) -> None:
     """The coroutine of the tool gets the cancellation, on its own loop."""
     began, ended = tmp_path / "began", tmp_path / "ended"

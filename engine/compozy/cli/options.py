@@ -83,9 +83,6 @@ def read_configuration(options: Mapping[str, Any]) -> Configuration:
     )  # fmt: skip
 
 
-def texts_of(configuration: Configuration) -> dict[str, str]:
-    """Return every file that a finding may point into."""
-    texts: dict[str, str] = {}
-    for layer in configuration.layers:
-        texts |= layer.texts
-    return texts
+def texts_of(configuration: Configuration) -> Mapping[str, str]:
+    """Return every file that a finding may point into, secrets masked."""
+    return configuration.texts

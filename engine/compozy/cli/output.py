@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -16,9 +17,14 @@ import click
 from compozy.document import Place
 from compozy.errors import CompozyError, ConfigurationError
 from compozy.settings.origin import Finding
+from compozy.settings.redact import MASK, REDACTED, masked_line
+from compozy.settings.values import visible
 
 FORMAT_VERSION = 1
 _COLOURS = {"error": "red", "warning": "yellow", "ok": "green", "dim": "bright_black", "bold": None}
+_MASKED = re.compile(f"{MASK}+")
+_VALUE = re.compile(r"(?<=[=\s])\S.*$")
+_WIDEST = 100
 
 
 def styled(text: str, style: str, *, err: bool = False) -> str:
@@ -29,21 +35,25 @@ def styled(text: str, style: str, *, err: bool = False) -> str:
     return click.style(text, fg=_COLOURS[style], bold=style in ("bold", "error", "warning"))
 
 
+def print_line(text: str = "", *, err: bool = False) -> None:
+    """Print a line; what cannot be encoded, such as bytes of a variable that are no text, is escaped."""
+    encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err)
+
+
 def print_json(payload: Mapping[str, Any], *, indent: int | None = 2) -> None:
     """Print one JSON object on stdout, `format_version` first."""
-    click.echo(
-        json.dumps(
-            {"format_version": FORMAT_VERSION, **payload}, indent=indent, ensure_ascii=False, default=str
-        )
+    print_line(
+        json.dumps({"format_version": FORMAT_VERSION, **payload}, indent=indent, ensure_ascii=False, default=str)
     )
 
 
 def print_table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
     """Print rows under a header, columns aligned by two blanks."""
     widths = [max(len(row[at]) for row in (header, *rows)) for at in range(len(header))]
-    click.echo(styled(_line(header, widths), "dim"))
+    print_line(styled(_line(header, widths), "dim"))
     for row in rows:
-        click.echo(_line(row, widths))
+        print_line(_line(row, widths))
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -57,45 +67,69 @@ def print_failure(error: CompozyError, *, as_json: bool) -> None:
         facts = {"id": error.id, "message": error.message, "exit_code": error.exit_code, "hint": error.hint}
         print_json({"error": facts, "findings": [finding.as_json() for finding in findings]})
     if isinstance(error, ConfigurationError):
-        texts = getattr(error, "texts", {})
-        print_findings(findings, texts)
-        click.echo(styled("error", "error", err=True) + f": {error.message.splitlines()[0]}", err=True)
+        print_findings(findings, error.texts)
+        print_line(styled("error", "error", err=True) + f": {error.message.splitlines()[0]}", err=True)
         return
-    click.echo(styled(f"error[{error.id}]", "error", err=True) + f": {error.message}", err=True)
+    print_line(styled(f"error[{error.id}]", "error", err=True) + f": {error.message}", err=True)
     if error.hint:
-        click.echo(f"  fix: {error.hint}", err=True)
+        print_line(f"  fix: {error.hint}", err=True)
 
 
 def print_findings(findings: Iterable[Finding], texts: Mapping[str, str], *, err: bool = True) -> None:
-    """Print findings one after the other; `texts` are the files that they point into."""
+    """Print findings one after the other; `texts` are the files that they point into, secrets masked."""
     for finding in findings:
-        click.echo("\n".join(finding_lines(finding, texts, err=err)) + "\n", err=err)
+        print_line("\n".join(finding_lines(finding, texts, err=err)) + "\n", err=err)
 
 
 def finding_lines(finding: Finding, texts: Mapping[str, str], *, err: bool = True) -> list[str]:
     """Return a finding as lines: text, place with the source line and a caret, hint, rule row and page."""
     first, *details = finding.message.splitlines()
-    lines = [styled(f"{finding.severity}[{finding.id}]", finding.severity, err=err) + f": {first}", *details]
+    head = styled(f"{finding.severity}[{finding.id}]", finding.severity, err=err)
+    return [f"{head}: {first}", *details, *_where(finding, texts), *_rule(finding, texts)]
+
+
+def _where(finding: Finding, texts: Mapping[str, str]) -> Iterator[str]:
     place = finding.where.place
-    lines.append(f"  --> {place or finding.where}")
+    named = f" ({finding.where.name})" if place and finding.where.name else ""
+    yield f"  --> {place or finding.where}{named}"
     if place is not None:
-        lines += excerpt(place, texts.get(place.file, ""))
+        # The value of a variable that sets nothing may be anything, a secret too.
+        only_name = finding.where.kind == "dotenv" and finding.key in ("", finding.where.name)
+        yield from excerpt(place, texts.get(place.file, ""), only_name=only_name)
     if finding.hint:
-        lines.append(f"  = hint: {finding.hint}")
+        yield f"  = hint: {finding.hint}"
+
+
+def _rule(finding: Finding, texts: Mapping[str, str]) -> Iterator[str]:
     if finding.rule is not None:
-        lines.append(f"  = rule: {finding.rule.file}:{finding.rule.line} ({finding.row})")
+        yield f"  ::: {finding.rule} (rule {finding.row})"
+        yield from excerpt(finding.rule, texts.get(finding.rule.file, ""), mark="-")
     if finding.docs:
-        lines.append(f"  = see:  {finding.docs}")
-    return lines
+        yield f"  = see:  {finding.docs}"
 
 
-def excerpt(place: Place, text: str) -> list[str]:
-    """Return the source line of `place` with a caret under it; nothing when the file has no such line."""
+def excerpt(place: Place, text: str, *, mark: str = "^", only_name: bool = False) -> list[str]:
+    """Return the source line of `place` with marks under it; nothing when the file has no such line.
+
+    Masked characters, and values of keys that sound secret, print as `[REDACTED]`; `only_name` hides everything
+    after the first `=` or blank.
+    """
     lines = text.splitlines()
     if not 0 < place.line <= len(lines):
         return []
-    line = lines[place.line - 1]
+    line = masked_line(lines[place.line - 1])
+    if only_name:
+        line = _VALUE.sub(MASK, line)
+    before, marked = line[: place.column - 1], line[place.column - 1 :][: max(1, place.length)]
+    before, marked, after = (_readable(part) for part in (before, marked, line[len(before) + len(marked) :]))
+    if len(before) > _WIDEST // 2:
+        before = "..." + before[-_WIDEST // 2 :]
+    shown = before + marked + after
+    shown = shown if len(shown) <= _WIDEST else shown[:_WIDEST] + "..."
     number, blank = str(place.line), " " * len(str(place.line))
-    marks = "^" * max(1, min(place.length, len(line) - place.column + 1))
-    before = "".join("\t" if char == "\t" else " " for char in line[: place.column - 1])
-    return [f" {blank} |", f" {number} | {line}", f" {blank} | {before}{marks}"]
+    marks = mark * min(max(1, len(marked)), max(1, _WIDEST - len(before)))
+    return [f" {blank} |", f" {number} | {shown}", f" {blank} | {' ' * len(before)}{marks}"]
+
+
+def _readable(text: str) -> str:
+    return visible(_MASKED.sub(REDACTED, text.replace("\t", " ")))

@@ -14,7 +14,7 @@ from compozy.cli.output import print_json, print_table, styled
 from compozy.configuration import installed_packs, named_packs, read_sources
 from compozy.document import Place
 from compozy.errors import NotFoundError
-from compozy.rulebook import RuleCheck, Rulebook, check_rules, load_rulebook
+from compozy.rulebook import Rulebook, RuleCheck, check_rules, load_rulebook
 from compozy.rulefiles import rule_texts
 from compozy.settings.faults import report_lines, severity
 from compozy.settings.sources import make_inputs
@@ -202,7 +202,8 @@ def _print_check(result: RuleCheck, reports: Sequence[Report], valid: bool, time
     for report in reports:
         place_and_kind, *rest = (_relative(line) for line in report_lines(report))
         click.echo("\n".join([styled(place_and_kind, severity(report)), *rest]) + "\n")
-    verdict = styled("valid", "ok") if valid else styled("not valid", "error") + f": {len(reports)} findings in"
+    count = "1 finding" if len(reports) == 1 else f"{len(reports)} findings"
+    verdict = styled("valid", "ok") if valid else styled("not valid", "error") + f": {count} in"
     counts = f"{result.tables} tables, {result.rows} rows"
     took = f"verified in {times['verified_ms']:.1f} ms, tried out in {times['tried_ms']:.0f} ms"
     click.echo(f"{verdict}{':' if valid else ''} {counts} ({took})")

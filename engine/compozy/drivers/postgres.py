@@ -54,7 +54,12 @@ _SYMPTOMS = (
         "switch TLS on at the server, or set database.ssl_mode to prefer",
     ),
     Symptom(
-        "certificate|root.crt|SSL error",
+        r'(certificate|key) file "(?P<file>[^"]*)"',
+        "the file {file} cannot be read",
+        "correct sslrootcert, sslcert or sslkey in database.url; without them libpq looks below ~/.postgresql",
+    ),
+    Symptom(
+        "certificate|SSL error",
         "the TLS connection failed: the server's certificate could not be verified",
         "give the authority with ?sslrootcert=FILE in database.url, or correct database.ssl_mode",
     ),

@@ -29,13 +29,19 @@ class Symptom:
 
 def diagnosed(text: str, where: str, symptoms: Sequence[Symptom]) -> DriverError:
     """Return the error of the first symptom found in `text`; without one, the text itself, which must be no secret."""
+    return diagnosis(text, where, symptoms) or DriverError(
+        f"{where}: {text.strip().partition(chr(10))[0]}", hint="see the log of the server"
+    )
+
+
+def diagnosis(text: str, where: str, symptoms: Sequence[Symptom]) -> DriverError | None:
+    """Return the error of the first symptom found in `text`, or None."""
     for symptom in symptoms:
         found = re.search(symptom.pattern, text, re.IGNORECASE | re.DOTALL)
         if found is not None:
             facts = found.groupdict()
             return DriverError(f"{where}: {symptom.reason.format(**facts)}", hint=symptom.hint.format(**facts))
-    first = text.strip().partition("\n")[0]
-    return DriverError(f"{where}: {first}", hint="see the log of the server")
+    return None
 
 
 def reach(where: str, host: str, port: int, timeout_s: float, *, setting: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from compozy.drivers.certificates import read_pem
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.reach import REACH_S, Symptom, diagnosed, reach
 from compozy.errors import DriverError
@@ -19,13 +20,14 @@ _PORT = 6379
 _CONNECT_S = 2.0
 _ANSWER_S = 5.0  # an answer that takes longer counts as lost; blocking commands wait in slices of it
 _IDLE_S = 15  # a connection that was idle for longer is asked before it is used
+_FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 _SCHEMES = ("redis", "rediss", "unix")
 _URL = (
     "write it as redis://:password@host:6379/0, rediss:// for TLS; escape special characters in the password, @ as %40"
 )
 _SYMPTOMS = (
     Symptom(
-        "NOAUTH|authentication required|called without any password",
+        "NOAUTH|authentication required|already authenticated|called without any password",
         "the server asks for a password, or for none",
         "correct redis.password, or the password in redis.url",
     ),
@@ -50,7 +52,11 @@ _SYMPTOMS = (
     Symptom(
         "refused|no such file", "nobody listens there", "start it, or correct redis.url, or redis.host and redis.port"
     ),
-    Symptom("timeout|timed out", f"no answer within {PING_S:g} s", "see the load and the log of the server"),
+    Symptom(
+        "timeout|timed out",
+        f"no answer within {PING_S:g} s",
+        "see the log of the server; one that does not speak TLS leaves redis.tls: true without an answer",
+    ),
     Symptom(
         "closed by server|reset by peer|broken pipe|while reading|while writing",
         "the server hung up",
@@ -104,6 +110,9 @@ class RedisExternalDriver:
         self._probe = self._make(retry=never, socket_timeout=PING_S, socket_connect_timeout=PING_S)
         known = self._probe.connection_pool.connection_kwargs
         self._where = f"redis at {_address(known)}"
+        for option in _FILES & known.keys():
+            if known[option]:
+                read_pem(known[option], f"{option} in redis.url")
         if "path" not in known:
             timeout_s = min(REACH_S, context.left_s())
             reach(self._where, *_host_port(known), timeout_s, setting=self._setting())

@@ -49,11 +49,11 @@ class SqliteDriver:
         created = not self._memory and _create(self._path)
         try:
             self._open()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._close_anchor()
             if created:
                 Path(self._path).unlink(missing_ok=True)
-            raise self._failure(error) from error
+            raise unusable(self._path, "SQLite", error) from error
 
     def _open(self) -> None:
         if not self._memory:
@@ -68,14 +68,6 @@ class SqliteDriver:
         if not self._memory:
             self._anchor.execute("PRAGMA journal_mode = wal")
         self._database = _database(name, timeout_s, connection, uri=self._memory)
-
-    def _failure(self, error: sqlite3.Error) -> DriverError:
-        if isinstance(error, sqlite3.OperationalError):
-            return DriverError(f"{self._path} cannot be opened: {error}", hint="check its permissions and the disk")
-        return DriverError(
-            f"{self._path} is damaged or not a SQLite database: {error}",
-            hint="restore a backup, or move the file aside to begin with an empty one; nothing was changed in it",
-        )
 
     def ping(self) -> None:
         """Read from the database.
@@ -128,6 +120,7 @@ def check_file(path: str) -> None:
 
     Raises:
         sqlite3.Error: it is damaged, not a database, or cannot be opened.
+        OSError: it cannot be read.
     """
     with Path(path).open("rb") as stream:
         head = stream.read(len(_MAGIC))
@@ -140,6 +133,17 @@ def check_file(path: str) -> None:
             if answer != "ok":
                 raise sqlite3.DatabaseError(answer)
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+
+
+def unusable(path: str, kind: str, error: sqlite3.Error | OSError) -> DriverError:
+    """Return what to tell of a database file of some kind (`SQLite`, `Temporal`) that cannot be used."""
+    if isinstance(error, sqlite3.OperationalError | OSError):
+        reason = getattr(error, "strerror", None) or str(error)
+        return DriverError(f"{path} cannot be opened: {reason}", hint="check its permissions and the disk")
+    return DriverError(
+        f"{path} is damaged or not a {kind} database: {error}",
+        hint="restore a backup, or move the file aside to begin with an empty one; nothing was changed in it",
+    )
 
 
 def create_directory(path: str) -> None:

@@ -31,6 +31,11 @@ class Turns:
         self._closed = False
         self._line: deque[threading.Lock] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait in line."""
+        return len(self._line)
+
     def needed(self, sql: str) -> bool:
         """Tell whether a statement has to wait for its turn."""
         return self.readers_wait or not sql.lstrip()[:7].upper().startswith(_READS)

@@ -62,7 +62,7 @@ class StateDirectory:
     def _check_layout(self) -> None:
         stamp = Path(self.path, "version")
         try:
-            layout = json.loads(stamp.read_text(encoding="utf-8"))["layout"]
+            layout = int(json.loads(stamp.read_text(encoding="utf-8"))["layout"])
         except FileNotFoundError:
             self._stamp(stamp)
             return
@@ -70,7 +70,7 @@ class StateDirectory:
             raise StateDirectoryError(
                 f"{stamp} cannot be read", hint=f'restore a backup, or write {{"layout": {LAYOUT}}} into it'
             ) from error
-        if not isinstance(layout, int) or layout > LAYOUT:
+        if layout > LAYOUT:
             raise StateDirectoryError(
                 f"{self.path} was written by a newer Compozy (layout {layout}; this one knows up to {LAYOUT})",
                 hint="upgrade Compozy, or use another directory",
@@ -88,11 +88,12 @@ class StateDirectory:
 
 def _create(path: str) -> bool:
     """Create the directory; tell whether it was missing."""
+    folder = Path(path)
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).mkdir(mode=0o700)
-    except FileExistsError:
-        return False
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700)
     except OSError as error:
+        if isinstance(error, FileExistsError) and folder.is_dir():
+            return False
         raise DriverError(f"{path} cannot be created: {error.strerror}", hint="check the permissions") from error
     return True

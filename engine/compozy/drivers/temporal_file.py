@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from compozy.drivers.process import environment
-from compozy.drivers.sqlite import check_file, create_directory
+from compozy.drivers.sqlite import check_file, create_directory, unusable
 from compozy.errors import DriverError
 
 Version = tuple[int, ...]
@@ -32,11 +32,8 @@ def check_database(path: str, binary: str, notice: Callable[[str], None]) -> Non
         return
     try:
         check_file(path)
-    except sqlite3.Error as error:
-        raise DriverError(
-            f"{path} is damaged or not a Temporal database: {error}",
-            hint="restore a backup, or move the file aside to begin with an empty one; nothing was changed in it",
-        ) from error
+    except (sqlite3.Error, OSError) as error:
+        raise unusable(path, "Temporal", error) from error
     written, ours = written_by(path), _server_version(binary)
     if written and ours:
         _compare(path, written, ours, notice)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from compozy.drivers.certificates import read_pem
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.ports import split_address
-from compozy.drivers.reach import REACH_S, Symptom, diagnosed, reach
+from compozy.drivers.reach import REACH_S, Symptom, diagnosis, reach
 from compozy.errors import DriverError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PING_S = 1.0
 _SETTING = "temporal.host_port"
+_LOG = "see the log of the server, and temporal.host_port"
 _SYMPTOMS = (
     Symptom(
         "CertificateRequired|certificate required|HandshakeFailure",
@@ -33,9 +34,9 @@ _SYMPTOMS = (
         "give its authority in temporal.tls.ca_file, and the name in the certificate in temporal.tls.server_name",
     ),
     Symptom(
-        "InvalidContentType|corrupt message|HTTP/1|wrong version|frame with invalid size",
-        "the server does not speak the same, one of the two uses TLS",
-        "correct temporal.tls.enabled",
+        "InvalidContentType|corrupt message|HTTP/1|wrong version|frame with invalid size|transport error",
+        "the server does not speak the same: only one of the two uses TLS, or it is no Temporal",
+        "correct temporal.tls.enabled, or temporal.host_port",
     ),
 )
 
@@ -89,7 +90,9 @@ class TemporalRemoteDriver:
 
         from compozy.drivers.temporal_client import connect
 
-        tls: Any = TLSConfig(domain=self._tls.get("server_name"), **dict[str, Any](certificates)) if self.uses_tls else False
+        tls: Any = (
+            TLSConfig(domain=self._tls.get("server_name"), **dict[str, Any](certificates)) if self.uses_tls else False
+        )
         deadline = time.monotonic() + min(REACH_S, context.left_s())
         try:
             self._connection = connect(
@@ -106,12 +109,9 @@ class TemporalRemoteDriver:
         self._version = self._connection.version()
 
     def _explained(self, error: DriverError) -> DriverError:
-        causes, cause = [error.reason], error.__cause__
-        while cause is not None:
-            causes.append(str(cause))
-            cause = cause.__cause__
-        known = diagnosed(" ".join(causes), f"temporal at {self._address}", _SYMPTOMS)
-        return error if known.hint and known.hint.startswith("see the log") else known
+        """Return an error that says what to do, where the library's words tell it."""
+        told = f"{error.reason} {error.__cause__}"
+        return diagnosis(told, f"temporal at {self._address}", _SYMPTOMS) or DriverError(error.reason, hint=_LOG)
 
     def _certificates(self) -> dict[str, bytes]:
         """Return the options of `TLSConfig` that come from files."""

@@ -11,6 +11,7 @@ from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from compozy.settings.identity import ById
 from compozy.settings.origin import Candidate, Origin, Problem
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.suggest import closest
@@ -64,21 +65,8 @@ def _is_constrained(setting: Setting) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _checker(key: _ById) -> _Checker:
-    return _Checker(key.registry)
-
-
-class _ById:
-    """Lets a registry be a cache key without hashing its contents."""
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
-
-    def __hash__(self) -> int:
-        return id(self.registry)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and self.registry is other.registry
+def _checker(key: ById[Registry]) -> _Checker:
+    return _Checker(key.record)
 
 
 def check(registry: Registry, candidates: Mapping[str, Candidate]) -> list[Problem]:
@@ -87,7 +75,7 @@ def check(registry: Registry, candidates: Mapping[str, Candidate]) -> list[Probl
     document = {path: one.value for path, one in candidates.items() if _is_constrained(settings[path])}
     if not document:
         return []  # cerberus takes 15 ms to import
-    found = _checker(_ById(registry)).errors(document)
+    found = _checker(ById(registry)).errors(document)
     return [_problem(registry, candidates, keys, error) for keys, error in found]
 
 

@@ -45,12 +45,12 @@ class DocumentReader:
     def read(self, root: Node) -> Contents:
         """Return what the document holds; every fault in it is a problem, none raises."""
         if isinstance(root.value, dict):
-            self.group(root, "")
+            self._group(root, "")
         elif root.value is not None:
-            self.problem("type", "", root.place, expected="expected a mapping of settings", says=_says(root))
+            self._problem("type", "", root.place, expected="expected a mapping of settings", says=_says(root))
         return self.contents
 
-    def group(self, node: Node, prefix: str) -> None:
+    def _group(self, node: Node, prefix: str) -> None:
         keys = node.keys or {}
         for key, child in node.value.items():
             if key.startswith("x-"):
@@ -60,15 +60,18 @@ class DocumentReader:
             if path is not None:
                 self.leaf(spelled, self.registry.settings[path], child)
             elif spelled not in self.registry.groups or "." in key:
-                self.unknown(spelled, keys[key])
+                self._unknown(spelled, keys[key])
             elif isinstance(child.value, dict):
-                self.group(child, spelled + ".")
+                self._group(child, spelled + ".")
             elif child.value is not None:
-                self.problem("type", spelled, child.place, expected="expected a group of settings", says=_says(child))
+                self._problem("type", spelled, child.place, expected="expected a group of settings", says=_says(child))
 
-    def unknown(self, spelled: str, place: Place) -> None:
-        suggestion = closest(spelled, self.registry.known_keys())
-        self.problem("unknown-key", spelled, place, suggestion=suggestion or "")
+    def _unknown(self, spelled: str, place: Place) -> None:
+        if spelled in self.registry.spelled:  # a key with dots in it
+            suggestion: str | None = ": {".join(spelled.split(".")) + ": ..." + "}" * spelled.count(".")
+        else:
+            suggestion = closest(spelled, self.registry.known_keys())
+        self._problem("unknown-key", spelled, place, suggestion=suggestion or "")
 
     def leaf(self, spelled: str, setting: Setting, node: Node) -> None:
         """Take what stands at one setting; null leaves it unset."""
@@ -77,25 +80,25 @@ class DocumentReader:
         self.variables = ()
         parts: dict[str, Origin] = {}
         if setting.type in ("list", "map"):
-            value = self.container(spelled, setting, node, parts)
+            value = self._container(spelled, setting, node, parts)
             self.variables = ()
         else:
-            value = self.scalar(spelled, setting, node)
+            value = self._scalar(spelled, setting, node)
         if value is not None:
-            self.entry(spelled, setting, Candidate(value, self.origin(node.place), parts))
+            self._entry(spelled, setting, Candidate(value, self._origin(node.place), parts))
 
-    def entry(self, spelled: str, setting: Setting, candidate: Candidate) -> None:
+    def _entry(self, spelled: str, setting: Setting, candidate: Candidate) -> None:
         if setting.splits:
-            self.split(spelled, setting, candidate)
+            self._split(spelled, setting, candidate)
             return
         before = self.contents.entries.get(setting.path)
         if before is not None and before.value != candidate.value:
             place = candidate.origin.place
             other = str(before.origin.place)
-            self.problem("two-spellings", spelled, place, path=setting.path, other=other)
+            self._problem("two-spellings", spelled, place, path=setting.path, other=other)
         self.contents.entries[setting.path] = candidate
 
-    def split(self, spelled: str, setting: Setting, candidate: Candidate) -> None:
+    def _split(self, spelled: str, setting: Setting, candidate: Candidate) -> None:
         self.contents.entries[setting.path] = candidate
         for path, text in zip(setting.splits, split_address(candidate.value), strict=True):
             target = self.registry.settings[path]
@@ -104,72 +107,72 @@ class DocumentReader:
             try:
                 value = from_text(target, text, self.directory)
             except ValueError as error:
-                self.problem("type", spelled, candidate.origin.place, expected=str(error), says=it_says(text))
+                self._problem("type", spelled, candidate.origin.place, expected=str(error), says=it_says(text))
             else:
-                self.entry(spelled, target, Candidate(value, candidate.origin))
+                self._entry(spelled, target, Candidate(value, candidate.origin))
 
-    def scalar(self, spelled: str, setting: Setting, node: Node) -> Any:
+    def _scalar(self, spelled: str, setting: Setting, node: Node) -> Any:
         """Return the value of a scalar node, or None after a problem was noted."""
         try:
-            expanded = self.expanded(node)
+            expanded = self._expanded(node)
             if expanded is not None:
                 return from_text(setting, expanded, self.directory)
             return from_yaml(setting, node.value, node.text, self.directory)
         except ValueError as error:
             says = "" if setting.secret else _says(node)
-            self.problem("type", spelled, node.place, expected=str(error), says=says)
+            self._problem("type", spelled, node.place, expected=str(error), says=says)
         except UnsetVariable as error:
-            self.problem("unset-variable", spelled, node.place, variable=error.name, message=error.message)
+            self._problem("unset-variable", spelled, node.place, variable=error.name, message=error.message)
         return None
 
-    def expanded(self, node: Node) -> str | None:
+    def _expanded(self, node: Node) -> str | None:
         if self.lookup is None or not isinstance(node.value, str) or "$" not in node.value:
             return None
         expansion = expand(node.value, self.lookup)
         self.variables += expansion.variables
         return expansion.text
 
-    def container(self, spelled: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> Any:
+    def _container(self, spelled: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> Any:
         wanted = list if setting.type == "list" else dict
         if not isinstance(node.value, wanted):
-            self.problem("type", spelled, node.place, expected=f"expected a {setting.type}", says=_says(node))
+            self._problem("type", spelled, node.place, expected=f"expected a {setting.type}", says=_says(node))
             return None
         if not setting.items or setting.type == "map":
-            return self.free(setting.path, node, parts)
+            return self._free(setting.path, node, parts)
         return [
-            self.element(f"{spelled}[{at}]", f"{setting.path}[{at}]", setting, item, parts)
+            self._element(f"{spelled}[{at}]", f"{setting.path}[{at}]", setting, item, parts)
             for at, item in enumerate(node.value)
         ]
 
-    def free(self, spelled: str, node: Node, parts: dict[str, Origin]) -> Any:
+    def _free(self, spelled: str, node: Node, parts: dict[str, Origin]) -> Any:
         """Return a value whose shape the registry leaves open, with its texts expanded."""
         if isinstance(node.value, dict):
-            return {key: self.free(f"{spelled}.{key}", item, parts) for key, item in node.value.items()}
+            return {key: self._free(f"{spelled}.{key}", item, parts) for key, item in node.value.items()}
         if isinstance(node.value, list):
-            return [self.free(f"{spelled}[{at}]", item, parts) for at, item in enumerate(node.value)]
+            return [self._free(f"{spelled}[{at}]", item, parts) for at, item in enumerate(node.value)]
         self.variables = ()
         try:
-            expanded = self.expanded(node)
+            expanded = self._expanded(node)
         except UnsetVariable as error:
-            self.problem("unset-variable", spelled, node.place, variable=error.name, message=error.message)
+            self._problem("unset-variable", spelled, node.place, variable=error.name, message=error.message)
             return None
         except ValueError as error:
-            self.problem("type", spelled, node.place, expected=str(error), says="")
+            self._problem("type", spelled, node.place, expected=str(error), says="")
             return None
-        parts[spelled] = self.origin(node.place)
+        parts[spelled] = self._origin(node.place)
         return node.value if expanded is None else expanded
 
-    def element(self, spelled: str, path: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> Any:
+    def _element(self, spelled: str, path: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> Any:
         """Return the fields of one element of a list; `path` is where the registry has it."""
-        parts[path] = self.origin(node.place)
+        parts[path] = self._origin(node.place)
         if not isinstance(node.value, dict):
-            self.problem("type", spelled, node.place, expected="expected a mapping", says="")
+            self._problem("type", spelled, node.place, expected="expected a mapping", says="")
             return {}
         element = _Element(spelled, path, setting.items, {}, parts)
-        self.fields(element, "", node)
+        self._fields(element, "", node)
         return element.fields
 
-    def fields(self, element: _Element, prefix: str, node: Node) -> None:
+    def _fields(self, element: _Element, prefix: str, node: Node) -> None:
         names = element.names
         for key, child in node.value.items():
             name = prefix + key
@@ -177,33 +180,33 @@ class DocumentReader:
             if key.startswith("x-"):
                 continue
             if known is not None:
-                self.field(f"{element.spelled}.{name}", element, element.items[known], child)
+                self._field(f"{element.spelled}.{name}", element, element.items[known], child)
             elif isinstance(child.value, dict) and any(other.startswith(name + ".") for other in names):
-                self.fields(element, name + ".", child)
+                self._fields(element, name + ".", child)
             else:
                 suggestion = closest(name, names) or ""
-                self.problem("unknown-key", f"{element.spelled}.{name}", (node.keys or {})[key], suggestion=suggestion)
+                self._problem("unknown-key", f"{element.spelled}.{name}", (node.keys or {})[key], suggestion=suggestion)
 
-    def field(self, spelled: str, element: _Element, item: Setting, node: Node) -> None:
+    def _field(self, spelled: str, element: _Element, item: Setting, node: Node) -> None:
         if node.value is None:
             return
         self.variables = ()
         if isinstance(node.value, (dict, list)):
-            self.problem("type", spelled, node.place, expected=f"expected a {item.type}", says=_says(node))
+            self._problem("type", spelled, node.place, expected=f"expected a {item.type}", says=_says(node))
             return
-        value = self.scalar(spelled, item, node)
+        value = self._scalar(spelled, item, node)
         if value is None:
             return
         path = f"{element.path}.{item.path}"
         if element.fields.get(item.path, value) != value:
-            self.problem("two-spellings", spelled, node.place, path=path, other=str(element.parts[path].place))
+            self._problem("two-spellings", spelled, node.place, path=path, other=str(element.parts[path].place))
         element.fields[item.path] = value
-        element.parts[path] = self.origin(node.place)
+        element.parts[path] = self._origin(node.place)
 
-    def origin(self, place: Place) -> Origin:
+    def _origin(self, place: Place) -> Origin:
         return Origin("file", place, variables=self.variables)
 
-    def problem(self, kind: str, key: str, place: Place | None, **facts: str) -> None:
+    def _problem(self, kind: str, key: str, place: Place | None, **facts: str) -> None:
         self.contents.problems.append(Problem(kind, key, Origin("file", place), facts))
 
 

@@ -46,7 +46,7 @@ def expand(text: str, lookup: Callable[[str], str | None]) -> Expansion:
     def replacement(found: re.Match[str]) -> str:
         name, operator, rest, malformed = found.groups()
         if malformed is not None:
-            raise ValueError(f"expected ${{VAR}}, ${{VAR:-default}} or ${{VAR:?message}}, and $$ for a dollar sign")
+            raise ValueError("expected ${VAR}, ${VAR:-default} or ${VAR:?message}, and $$ for a dollar sign")
         if name is None:
             return "$"
         used.append(name)

@@ -70,7 +70,8 @@ PROBLEM_KINDS = (
 class Problem:
     """Something that a source could not take; the validation tables make a finding of it.
 
-    `kind` is one of `PROBLEM_KINDS`, which the tables for each of `problems` see as an item; `facts` fill the placeholders of its text.
+    `kind` is one of `PROBLEM_KINDS`, which the tables for each of `problems` see as an item; `facts` fill the
+    placeholders of its text and hold no secret.
     """
 
     kind: str

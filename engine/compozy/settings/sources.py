@@ -16,6 +16,7 @@ from typing import Protocol
 from compozy.document import Place, read_document
 from compozy.errors import DuplicateKeyProblem, SyntaxProblem, UsageError
 from compozy.settings.document import Contents, DocumentReader, split_address
+from compozy.settings.identity import ById
 from compozy.settings.origin import DEFAULT, Candidate, Origin, Problem
 from compozy.settings.registry import Registry, Setting, environment_name
 from compozy.settings.suggest import closest
@@ -85,7 +86,9 @@ class FlagSource:
             path = registry.spelled.get(spelled)
             if path is None:
                 suggestion = closest(spelled, registry.spelled) or ""
-                contents.problems.append(Problem("unknown-key", spelled, Origin("flag", name=name), {"suggestion": suggestion}))
+                contents.problems.append(
+                    Problem("unknown-key", spelled, Origin("flag", name=name), {"suggestion": suggestion})
+                )
             else:
                 take_text(contents, registry, registry.settings[path], text, Origin("flag", name=name), inputs)
         return Layer("flag", contents.entries, tuple(contents.problems))
@@ -155,33 +158,20 @@ class DefaultSource:
 
     def read(self, inputs: Inputs, registry: Registry) -> Layer:
         """Return the default of every setting that has one."""
-        return _defaults(_ById(registry), inputs.directory)
+        return _defaults(ById(registry), inputs.directory)
 
 
 SOURCES: tuple[Source, ...] = (FlagSource(), EnvironmentSource(), DotenvSource(), FileSource(), DefaultSource())
 
 
-class _ById:
-    """Lets a registry be a cache key without hashing its contents."""
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
-
-    def __hash__(self) -> int:
-        return id(self.registry)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and self.registry is other.registry
-
-
 @lru_cache(maxsize=8)
-def _defaults(key: _ById, directory: str) -> Layer:
+def _defaults(key: ById[Registry], directory: str) -> Layer:
     entries = {
         path: Candidate(_default(setting, directory), DEFAULT)
-        for path, setting in key.registry.settings.items()
+        for path, setting in key.record.settings.items()
         if setting.default is not None
     }
-    if "name" in key.registry.settings:
+    if "name" in key.record.settings:
         entries["name"] = Candidate(os.path.basename(directory) or "compozy", DEFAULT)
     return Layer("default", entries)
 
@@ -242,9 +232,7 @@ def read_text(file: str) -> str | None:
         return None
 
 
-def take_variable(
-    contents: Contents, registry: Registry, name: str, text: str, origin: Origin, inputs: Inputs
-) -> None:
+def take_variable(contents: Contents, registry: Registry, name: str, text: str, origin: Origin, inputs: Inputs) -> None:
     """Put one environment variable where it belongs: a setting, a problem, or nowhere."""
     path = registry.by_env.get(name)
     if path is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-
 # Nobody misspells that much, and comparing takes time in the square of the length.
 _LONGEST = 100
 

@@ -47,15 +47,17 @@ class Tools:
         self._directory = directory
         self._components = components
         self._before = frozenset(sys.modules)
-        self._added = directory not in sys.path
-        if self._added:
-            sys.path.append(directory)
+        self._open = True
+        # One entry for each that is open, so that the first one to close takes nothing from the others.
+        sys.path.append(directory)
 
     def close(self) -> None:
         """Take the directory off the import path and forget the project's modules; idempotent."""
-        if self._added and self._directory in sys.path:
+        if self._open and self._directory in sys.path:
             sys.path.remove(self._directory)
-        self._added = False
+        self._open = False
+        if self._directory in sys.path:
+            return
         for name in set(sys.modules) - self._before:
             if self._owns(sys.modules[name]):
                 del sys.modules[name]

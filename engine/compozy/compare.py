@@ -1,0 +1,82 @@
+"""Compare two resolutions: every component and setting that differs, and the row or source behind each side.
+
+What comes in: two `Resolved` records. What goes out: differences without secrets; a secret that differs is
+reported, and neither of its values shown.
+"""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from compozy.explain import Given, given, rule_row
+from compozy.resolve import UNSET, Resolved
+from compozy.settings.origin import Origin
+from compozy.show import Shown
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What differs; `kind` is `component` (its mode or driver) or `setting`. A side is None where it does not exist."""
+
+    key: str
+    kind: str
+    left: Given | None
+    right: Given | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as JSON."""
+        left, right = (side.as_json() if side else None for side in (self.left, self.right))
+        return {"key": self.key, "kind": self.kind, "left": left, "right": right}
+
+
+def compare(left: Resolved, right: Resolved) -> tuple[Difference, ...]:
+    """Return the differences, components first, then settings in the order of the registry.
+
+    Paths are compared as seen from the directory of their configuration file.
+    """
+    sides = Shown(left), Shown(right)
+    return (*_components(left, right), *_settings(*sides))
+
+
+def _components(left: Resolved, right: Resolved) -> Iterator[Difference]:
+    for name in dict.fromkeys((*left.components, *right.components)):
+        for part in ("mode", "driver"):
+            sides = _decided(left, name, part), _decided(right, name, part)
+            if _value(sides[0]) != _value(sides[1]):
+                yield Difference(f"{name}.{part}", "component", *sides)
+
+
+def _value(side: Given | None) -> Any:
+    return side.value if side else None
+
+
+def _decided(resolved: Resolved, name: str, part: str) -> Given | None:
+    row = next((row for row in resolved.rulebook.components if row.id == name), None)
+    if row is None:
+        return None
+    table = row.mode if part == "mode" else row.driver
+    origin = Origin("rule", table=table, row=resolved.decisions[table].rows[0].id)
+    behind, value = rule_row(resolved, origin), getattr(resolved.components[name], part)
+    return Given(value, str(value), origin, behind.place if behind else None, behind.because if behind else "")
+
+
+def _settings(left: Shown, right: Shown) -> Iterator[Difference]:
+    for path in dict.fromkeys((*left.resolved.values, *right.resolved.values)):
+        if _compared(left.resolved, path) != _compared(right.resolved, path):
+            yield Difference(path, "setting", _side(left, path), _side(right, path))
+
+
+def _compared(resolved: Resolved, path: str) -> Any:
+    value, setting = resolved.get(path), resolved.rulebook.registry.settings.get(path)
+    within = setting is not None and setting.type == "path" and str(value).startswith(resolved.directory + os.sep)
+    return os.path.relpath(value, resolved.directory) if within else value
+
+
+def _side(shown: Shown, path: str) -> Given | None:
+    if path not in shown.resolved.values:
+        return None
+    value = shown.resolved.values.get(path, UNSET)
+    return given(shown, path, value.value, value.origin)

@@ -1,0 +1,314 @@
+"""Why a value is what it is: the winning source, the losers, and the chain of rows that derived it.
+
+What comes in: a `Resolved` record and the name of a setting, of a decision or of a finding. What goes out: records
+without secrets, which the command line, the HTTP interface and the tests read. Nothing is decided again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from compozy.document import Place
+from compozy.errors import NotFoundError
+from compozy.resolve import UNSET, Resolved, Value
+from compozy.settings.origin import Origin
+from compozy.settings.redact import redact_value
+from compozy.settings.registry import Setting
+from compozy.settings.suggest import closest
+from compozy.show import Shown
+from compozy.tables.cells import condition_words, scalar_words
+from compozy.tables.decide import near_misses
+from compozy.tables.table import Column, Decision, Row, Scalar, Table
+from compozy.validate import column_setting
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value with who gave it; `rule` and `because` are of the row behind it, where there is one.
+
+    `value` is fit for JSON, `text` one line with units.
+    """
+
+    value: Any
+    text: str
+    origin: Origin
+    rule: Place | None = None
+    because: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as JSON."""
+        found = {"value": self.value, "text": self.text, "origin": self.origin.as_json()}
+        return found | {"rule": place_json(self.rule), "because": self.because}
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What a column of a table saw: the cell of the row in words, the value, and where that came from.
+
+    `given` is set for a setting, `step` for a decision; a machine fact has neither.
+    """
+
+    column: str
+    source: str
+    cell: str
+    value: str
+    given: Given | None
+    step: Step | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as JSON."""
+        return {
+            "column": self.column,
+            "source": self.source,
+            "cell": self.cell,
+            "value": self.value,
+            "given": self.given.as_json() if self.given else None,
+            "step": self.step.as_json() if self.step else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A row that would have decided but for one cell, which wanted `cell` and saw `value`."""
+
+    row: str
+    rule: Place
+    column: str
+    cell: str
+    value: str
+    because: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as JSON."""
+        found = {"row": self.row, "rule": place_json(self.rule), "column": self.column}
+        return found | {"cell": self.cell, "value": self.value, "because": self.because}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One table's decision: the row, what it saw and what it decided; `sets` are the settings that it derives."""
+
+    table: str
+    about: str
+    row: str
+    rule: Place
+    because: str
+    outputs: Mapping[str, Scalar]
+    sets: Mapping[str, str]
+    inputs: tuple[Input, ...]
+    near_misses: tuple[Miss, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as JSON, the steps before it within its inputs."""
+        return {
+            "table": self.table,
+            "about": self.about,
+            "row": self.row,
+            "rule": place_json(self.rule),
+            "because": self.because,
+            "outputs": dict(self.outputs),
+            "sets": dict(self.sets),
+            "inputs": [found.as_json() for found in self.inputs],
+            "near_misses": [miss.as_json() for miss in self.near_misses],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything about one key; `kind` is `setting` or `decision`, `key` its own name whatever was asked for.
+
+    `given` is the effective value and `shadowed` what it wins over, highest first. `step` is what the rules say
+    about it; they decided it when `derived`. `read_by` are the tables that look at it.
+    """
+
+    key: str
+    kind: str
+    about: str
+    given: Given | None
+    shadowed: tuple[Given, ...]
+    step: Step | None
+    derived: bool
+    read_by: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the record as JSON."""
+        return {
+            "key": self.key,
+            "kind": self.kind,
+            "about": self.about,
+            "given": self.given.as_json() if self.given else None,
+            "shadowed": [lower.as_json() for lower in self.shadowed],
+            "derived": self.derived,
+            "step": self.step.as_json() if self.step else None,
+            "read_by": list(self.read_by),
+        }
+
+
+def place_json(place: Place | None) -> dict[str, Any] | None:
+    """Return a place as JSON."""
+    return {"file": place.file, "line": place.line, "column": place.column} if place else None
+
+
+def explain(resolved: Resolved, key: str) -> Explanation:
+    """Explain a setting by its path, by another spelling or by its variable; a part of a list; or a decision.
+
+    Raises:
+        NotFoundError: there is no such setting or decision.
+    """
+    registry = resolved.rulebook.registry
+    name, bracket, rest = key.partition("[")
+    path = registry.spelled.get(name) or registry.by_env.get(name)
+    if path is not None and bracket:
+        return _part(resolved, path, f"{path}[{rest}")
+    if path is not None:
+        return _setting(resolved, path)
+    if key in resolved.decisions:
+        return _decision(resolved, key)
+    raise _unknown(resolved, key)
+
+
+def _unknown(resolved: Resolved, key: str) -> NotFoundError:
+    registry, tables = resolved.rulebook.registry, resolved.rulebook.ruleset.tables
+    if key in registry.groups:
+        within = ", ".join(path for path in registry.settings if path.startswith(key + "."))
+        return NotFoundError("setting", key, hint=f"it is a group; name one of {within}" if within else None)
+    if key in tables:
+        return NotFoundError("decision", key, hint=f"its rows are findings: compozy rules show {key}")
+    near = closest(key, [*registry.spelled, *resolved.decisions, *registry.by_env])
+    hint = f"did you mean {near}?" if near else "compozy config show --all lists every setting"
+    return NotFoundError("setting or decision", key, hint=hint)
+
+
+def _setting(resolved: Resolved, path: str) -> Explanation:
+    shown, setting = Shown(resolved), resolved.rulebook.registry.settings[path]
+    value = resolved.values.get(path, UNSET)
+    table = next((table for table in _decided(resolved) if path in table.sets.values()), None)
+    return Explanation(
+        key=path,
+        kind="setting",
+        about=setting.help,
+        given=_effective(resolved, shown, setting, value),
+        shadowed=tuple(given(shown, path, lower.value, lower.origin) for lower in value.shadowed),
+        step=Chain(resolved, shown).step(table.id) if table else None,
+        derived=value.origin.kind == "rule",
+        read_by=tuple(_readers(resolved, "setting", path)),
+    )
+
+
+def _effective(resolved: Resolved, shown: Shown, setting: Setting, value: Value) -> Given:
+    found = given(shown, setting.path, value.value, value.origin)
+    other = setting.same_as
+    if other is None or value.origin.kind != "default" or value.value is None:
+        return found
+    origin = resolved.values[other].origin
+    return Given(found.value, found.text, found.origin, because=f"the same as {other} ({origin})")
+
+
+def _part(resolved: Resolved, path: str, key: str) -> Explanation:
+    """Explain a part of a list or map; the origins of the parts were kept when they were read."""
+    shown, value = Shown(resolved), resolved.values.get(path, UNSET)
+    setting = resolved.rulebook.registry.settings[path]
+    known = dict(_parts(path, shown.plain(path, value.value)))
+    if key not in known:
+        near = closest(key, known)
+        raise NotFoundError("part of a setting", key, hint=f"did you mean {near}?" if near else None)
+    origin = (value.parts or {}).get(key, value.origin)
+    part = Given(known[key], shown.words(None, known[key]), origin)
+    return Explanation(key, "setting", setting.help, part, (), None, False, tuple(_readers(resolved, "each", path)))
+
+
+def _parts(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    yield key, value
+    if isinstance(value, list):
+        for at, item in enumerate(value):
+            yield from _parts(f"{key}[{at}]", item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _parts(f"{key}.{name}", item)
+
+
+def _decision(resolved: Resolved, table: str) -> Explanation:
+    step = Chain(resolved, Shown(resolved)).step(table)
+    return Explanation(table, "decision", step.about, None, (), step, True, tuple(_readers(resolved, "decision", table)))
+
+
+def _decided(resolved: Resolved) -> Iterator[Table]:
+    tables = resolved.rulebook.ruleset.tables
+    return (tables[name] for name in resolved.decisions)
+
+
+def _readers(resolved: Resolved, kind: str, ref: str) -> Iterator[str]:
+    for table in resolved.rulebook.ruleset.tables.values():
+        if kind == "each" and table.for_each == ref:
+            yield table.id
+        elif any(column.source.kind == kind and column.source.ref == ref for column in table.columns):
+            yield table.id
+
+
+def given(shown: Shown, path: str, value: Any, origin: Origin) -> Given:
+    """Return a value of the setting `path` with who gave it, without secrets."""
+    row = rule_row(shown.resolved, origin)
+    rule, because = (row.place, row.because) if row else (None, "")
+    return Given(shown.plain(path, value), shown.line(path, value), origin, rule, because)
+
+
+def rule_row(resolved: Resolved, origin: Origin) -> Row | None:
+    """Return the row behind an origin of the kind `rule`."""
+    decision = resolved.decisions.get(origin.table or "")
+    return decision.rows[0] if decision is not None and decision.rows else None
+
+
+class Chain:
+    """Follows decisions back to the settings and machine facts that they come from."""
+
+    def __init__(self, resolved: Resolved, shown: Shown) -> None:
+        self._resolved = resolved
+        self._ruleset = resolved.rulebook.ruleset
+        self._shown = shown
+
+    def step(self, table_id: str) -> Step:
+        """Return the decision of a table with everything before it."""
+        table, decision = self._ruleset.tables[table_id], self._resolved.decisions[table_id]
+        row = decision.rows[0]
+        return Step(
+            table=table_id,
+            about=table.about,
+            row=row.id,
+            rule=row.place,
+            because=row.because,
+            outputs=decision.outputs,
+            sets=table.sets,
+            inputs=tuple(self._input(table, column, row, decision) for column in table.columns),
+            near_misses=tuple(self._misses(table, decision)),
+        )
+
+    def _input(self, table: Table, column: Column, row: Row, decision: Decision) -> Input:
+        source = column.source
+        cell, value = condition_words(row.condition(column.name)), self.saw(table, column, decision)
+        found = self._setting(source.ref) if source.kind == "setting" else None
+        step = self.step(source.ref) if source.kind == "decision" else None
+        return Input(column.name, str(source), cell, value, found, step)
+
+    def _setting(self, path: str) -> Given:
+        """Return what the sources say about a setting: tables see it before the rules derive it."""
+        candidates = self._resolved.configuration.candidates.get(path, ())
+        value, origin = (candidates[0].value, candidates[0].origin) if candidates else (None, UNSET.origin)
+        return given(self._shown, path, value, origin)
+
+    def _misses(self, table: Table, decision: Decision) -> Iterator[Miss]:
+        columns = {column.name: column for column in table.columns}
+        for miss in near_misses(self._ruleset, decision):
+            value = self.saw(table, columns[miss.column], decision)
+            words = condition_words(miss.condition)
+            yield Miss(miss.row.id, miss.row.place, miss.column, words, value, miss.row.because)
+
+    def saw(self, table: Table, column: Column, decision: Decision) -> str:
+        """Return what a column saw, in words and without secrets."""
+        setting, value = column_setting(self._resolved, table, column), decision.inputs[column.name]
+        if setting is None or value is None:
+            return self._shown.text(scalar_words(value))
+        if setting.path in self._resolved.values and not isinstance(value, str):
+            return self._shown.line(setting.path, value)
+        return self._shown.text(scalar_words(redact_value(setting, value)))

@@ -1,0 +1,262 @@
+"""SQLite: many threads at once, a file that is ours alone, and files that are damaged."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+
+from compozy.drivers.sqlite import MEMORY, SqliteDriver
+from compozy.drivers.sqlite_turns import Turns
+from compozy.errors import DriverError
+
+from .starting import DEADLINE_S, Starting, eventually, starting
+
+THREADS, WRITES = 50, 20
+Make = Callable[..., SqliteDriver]
+
+
+@pytest.fixture
+def started() -> Iterator[Starting]:
+    with starting() as begun:
+        yield begun
+
+
+@pytest.fixture
+def make() -> Iterator[Make]:
+    made: list[SqliteDriver] = []
+
+    def make_driver(path: Path | str = MEMORY, **options: Any) -> SqliteDriver:
+        made.append(SqliteDriver(str(path), **options))
+        return made[-1]
+
+    yield make_driver
+    for driver in made:
+        driver.stop(0)
+
+
+@pytest.fixture(params=["memory", "file"])
+def driver(request: pytest.FixtureRequest, make: Make, started: Starting, tmp_path: Path) -> SqliteDriver:
+    """A database with one table, in memory and in a file."""
+    made = make(MEMORY if request.param == "memory" else tmp_path / "compozy.db")
+    made.start(started.context())
+    with made.handle.connection_context():
+        made.handle.execute_sql("CREATE TABLE notes (thread INTEGER, text TEXT)")
+    return made
+
+
+def in_threads(work: Callable[[int], None], count: int = THREADS) -> list[BaseException]:
+    """Run `work` in threads that begin together; return what they raised."""
+    raised: list[BaseException] = []
+    together = threading.Barrier(count)
+
+    def run(number: int) -> None:
+        try:
+            together.wait(DEADLINE_S)
+            work(number)
+        except (peewee.DatabaseError, peewee.InterfaceError, sqlite3.Error) as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    return raised
+
+
+def rows(driver: SqliteDriver) -> int:
+    with driver.handle.connection_context():
+        return int(driver.handle.execute_sql("SELECT count(*) FROM notes").fetchone()[0])
+
+
+def test_fifty_threads_write_at_once(driver: SqliteDriver) -> None:
+    """None is told that the database is locked, and every write is there."""
+
+    def write(number: int) -> None:
+        for _ in range(WRITES):
+            with driver.handle.connection_context():
+                driver.handle.execute_sql("INSERT INTO notes VALUES (?, 'x')", (number,))
+
+    assert in_threads(write) == []
+    assert rows(driver) == THREADS * WRITES
+
+
+def test_fifty_threads_read_and_then_write_in_transactions(driver: SqliteDriver) -> None:
+    """Each transaction sees what the one before has written: none is lost."""
+
+    def count_up(number: int) -> None:
+        for _ in range(WRITES // 4):
+            with driver.handle.connection_context(), driver.handle.atomic():
+                (highest,) = driver.handle.execute_sql("SELECT coalesce(max(thread), 0) FROM notes").fetchone()
+                driver.handle.execute_sql("INSERT INTO notes VALUES (?, 'x')", (highest + 1,))
+
+    assert in_threads(count_up) == []
+    with driver.handle.connection_context():
+        (highest,) = driver.handle.execute_sql("SELECT max(thread) FROM notes").fetchone()
+    assert highest == rows(driver) == THREADS * (WRITES // 4)
+
+
+def test_a_transaction_that_is_rolled_back_ends_its_turn(driver: SqliteDriver) -> None:
+    """The next writer does not wait for it."""
+    with driver.handle.connection_context(), driver.handle.atomic() as transaction:
+        driver.handle.execute_sql("INSERT INTO notes VALUES (1, 'x')")
+        transaction.rollback()
+    assert in_threads(lambda number: write_one(driver), 2) == []
+    assert rows(driver) == 2
+
+
+def write_one(driver: SqliteDriver) -> None:
+    with driver.handle.connection_context():
+        driver.handle.execute_sql("INSERT INTO notes VALUES (1, 'x')")
+
+
+def test_a_connection_closed_within_a_transaction_ends_its_turn(driver: SqliteDriver) -> None:
+    """A thread that gives up in the middle does not lock the others out."""
+
+    def give_up(number: int) -> None:
+        driver.handle.connect()
+        driver.handle.begin()
+        driver.handle.connection().close()
+        driver.handle.close()
+
+    in_threads(give_up, 1)
+    assert in_threads(lambda number: write_one(driver), 1) == []
+
+
+def test_several_statements_at_once_are_one_turn(driver: SqliteDriver) -> None:
+    """A script of statements waits in line like the others."""
+    with driver.handle.connection_context():
+        driver.handle.connection().executescript(
+            "INSERT INTO notes VALUES (1, 'a'); INSERT INTO notes VALUES (2, 'b');"
+        )
+        driver.handle.cursor().executemany("INSERT INTO notes VALUES (?, 'c')", [(3,), (4,)])
+    assert rows(driver) == 4
+
+
+def test_who_waits_longest_is_next() -> None:
+    """Writers are served in the order in which they came."""
+    turns, served = Turns(DEADLINE_S, readers_wait=True), list[int]()
+    turns.take()
+
+    def wait_in_line(number: int) -> None:
+        turns.take()
+        served.append(number)
+        turns.give()
+
+    threads = [threading.Thread(target=wait_in_line, args=(number,)) for number in range(5)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        eventually(lambda length=number + 1: turns.waiting == length, "its place in the line")  # type: ignore[misc]
+    turns.give()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    assert served == [0, 1, 2, 3, 4]
+
+
+def test_a_writer_that_never_ends_is_told_in_the_end(make: Make, started: Starting) -> None:
+    """After the busy timeout the others get SQLite's own error, and the line goes on afterwards."""
+    driver = make(busy_timeout_s=0.05)
+    driver.start(started.context())
+    with driver.handle.connection_context():
+        driver.handle.execute_sql("CREATE TABLE notes (thread INTEGER, text TEXT)")
+        with driver.handle.atomic():
+            assert [str(error) for error in in_threads(lambda number: write_one(driver), 2)] == [
+                "database is locked"
+            ] * 2
+    assert in_threads(lambda number: write_one(driver), 2) == []
+
+
+def test_memory_lasts_as_long_as_the_driver(make: Make, started: Starting) -> None:
+    """Threads and connections come and go; two databases do not meet; a stopped one is refused, not empty."""
+    first, second = make(), make()
+    first.start(started.context())
+    second.start(started.context())
+    in_threads(lambda number: create(first), 1)
+    in_threads(lambda number: write_one(first), 3)
+    assert rows(first) == 3
+    assert len(in_threads(lambda number: write_one(second), 1)) == 1
+    first.stop(0)
+    assert [str(error) for error in in_threads(lambda number: write_one(first), 1)] == ["the database was closed"]
+
+
+def create(driver: SqliteDriver) -> None:
+    with driver.handle.connection_context():
+        driver.handle.execute_sql("CREATE TABLE notes (thread INTEGER, text TEXT)")
+
+
+def test_a_file_is_created_for_us_alone(make: Make, started: Starting, tmp_path: Path) -> None:
+    """Directory 0700, file 0600, also what SQLite puts beside it."""
+    driver = make(tmp_path / "state" / "compozy.db")
+    driver.start(started.context())
+    create(driver)
+    with driver.handle.connection_context():
+        assert {path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()} == {0o600}
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("journal_mode", "wal"), ("synchronous", 1), ("foreign_keys", 1), ("busy_timeout", 5000)]
+)
+def test_a_file_is_opened_with_care(make: Make, started: Starting, tmp_path: Path, name: str, value: object) -> None:
+    """Every connection has the pragmas of the contract."""
+    driver = make(tmp_path / "compozy.db")
+    driver.start(started.context())
+    with driver.handle.connection_context():
+        assert driver.handle.pragma(name) == value
+
+
+def test_a_file_keeps_its_rows(make: Make, started: Starting, tmp_path: Path) -> None:
+    """The next driver finds them, whatever connections were left open."""
+    first = make(tmp_path / "compozy.db")
+    first.start(started.context())
+    create(first)
+    first.handle.connect()
+    first.handle.execute_sql("INSERT INTO notes VALUES (1, 'x')")
+    first.stop(0)
+    second = make(tmp_path / "compozy.db")
+    second.start(started.context())
+    assert rows(second) == 1
+
+
+def damaged(path: Path, kind: str) -> bytes:
+    if kind == "text":
+        path.write_bytes(b"this is not a database " * 50)
+    else:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("CREATE TABLE notes (text TEXT)")
+            connection.executemany("INSERT INTO notes VALUES (?)", [("x" * 500,)] * 200)
+        content = bytearray(path.read_bytes())
+        content[5000:9000] = b"\xff" * 4000
+        path.write_bytes(content)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["text", "pages"])
+def test_a_damaged_file_is_told_and_not_touched(make: Make, started: Starting, tmp_path: Path, kind: str) -> None:
+    """The error names the file and what to do; not a byte of it changes and nothing appears beside it."""
+    before = damaged(tmp_path / "compozy.db", kind)
+    with pytest.raises(DriverError, match="compozy.db is damaged or not a SQLite database") as caught:
+        make(tmp_path / "compozy.db").start(started.context())
+    assert "restore a backup" in str(caught.value.hint)
+    assert (tmp_path / "compozy.db").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["compozy.db"]
+
+
+def test_a_path_that_cannot_be_created_is_told(make: Make, started: Starting, tmp_path: Path) -> None:
+    """Its parent is a file."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DriverError, match="cannot be created"):
+        make(tmp_path / "file" / "compozy.db").start(started.context())
+
+
+def test_a_directory_is_no_database(make: Make, started: Starting, tmp_path: Path) -> None:
+    """The error is ours, not a traceback."""
+    with pytest.raises(DriverError, match="cannot be opened"):
+        make(tmp_path).start(started.context())

@@ -1,0 +1,155 @@
+"""The state directory: one owner, a version stamp, and a lock that dies with its owner."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from compozy import __version__
+from compozy.drivers.file_lock import FileLock, lock_beside
+from compozy.drivers.state_directory import LAYOUT, StateDirectory
+from compozy.errors import DriverError, StateDirectoryError
+
+OWNER = """
+import sys, time
+from compozy.drivers.state_directory import StateDirectory
+StateDirectory(sys.argv[1]).acquire()
+print("locked", flush=True)
+time.sleep(300)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "project" / ".compozy"
+
+
+@pytest.fixture
+def owner(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the state directory."""
+    command = [sys.executable, "-c", OWNER, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
+
+
+def test_it_is_created_for_us_alone(folder: Path) -> None:
+    """Mode 0700, with our process id and the version of its layout in it."""
+    state = StateDirectory(str(folder))
+    state.acquire()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    assert (folder / "lock").read_text() == f"{os.getpid()}\n"
+    assert json.loads((folder / "version").read_text()) == {"layout": LAYOUT, "compozy": __version__}
+    state.release()
+
+
+def test_a_second_owner_is_refused_with_the_first_ones_process_id(folder: Path, owner: subprocess.Popen[str]) -> None:
+    """It is another process; nothing in the directory changes."""
+    before = sorted(path.name for path in folder.iterdir())
+    with pytest.raises(StateDirectoryError, match=f"{folder} is in use by process {owner.pid}") as caught:
+        StateDirectory(str(folder)).acquire()
+    assert f"stop process {owner.pid}" in str(caught.value.hint)
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_the_lock_of_a_dead_owner_is_taken_over(folder: Path, owner: subprocess.Popen[str]) -> None:
+    """Its file is still there after `kill -9`, and is no obstacle."""
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    assert (folder / "lock").read_text() == f"{owner.pid}\n"
+    state = StateDirectory(str(folder))
+    state.acquire()
+    assert (folder / "lock").read_text() == f"{os.getpid()}\n"
+    state.release()
+
+
+def test_releasing_removes_the_lock_and_keeps_the_rest(folder: Path) -> None:
+    """Twice is no error, and it can be had again."""
+    state = StateDirectory(str(folder))
+    state.acquire()
+    state.release()
+    state.release()
+    assert [path.name for path in folder.iterdir()] == ["version"]
+    state.acquire()
+    state.release()
+
+
+def test_discarding_removes_only_what_this_start_created(folder: Path) -> None:
+    """The first start leaves nothing; a later one leaves what was there."""
+    first = StateDirectory(str(folder))
+    first.acquire()
+    first.release(discard=True)
+    assert not folder.exists()
+    for _ in range(2):
+        state = StateDirectory(str(folder))
+        state.acquire()
+        state.release()
+    later = StateDirectory(str(folder))
+    later.acquire()
+    later.release(discard=True)
+    assert (folder / "version").exists()
+
+
+def test_an_older_layout_is_accepted_and_a_newer_one_refused(folder: Path) -> None:
+    """The error names both, and the lock is free again."""
+    folder.mkdir(parents=True)
+    stamp = folder / "version"
+    stamp.write_text(json.dumps({"layout": LAYOUT + 1, "compozy": "9.9.9"}))
+    with pytest.raises(
+        StateDirectoryError, match=rf"newer Compozy \(layout {LAYOUT + 1}; this one knows up to {LAYOUT}\)"
+    ):
+        StateDirectory(str(folder)).acquire()
+    assert [path.name for path in folder.iterdir()] == ["version"]
+    stamp.write_text(json.dumps({"layout": LAYOUT, "compozy": "0.0.1"}))
+    state = StateDirectory(str(folder))
+    state.acquire()
+    state.release()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", "layout: 1", '{"layout": "new"}'])
+def test_a_stamp_that_cannot_be_read_is_refused(folder: Path, text: str) -> None:
+    """Nobody guesses what is in the directory."""
+    folder.mkdir(parents=True)
+    (folder / "version").write_text(text)
+    with pytest.raises(StateDirectoryError, match="version"):
+        StateDirectory(str(folder)).acquire()
+    assert (folder / "version").read_text() == text
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """Its parent is a file."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DriverError, match="cannot be created"):
+        StateDirectory(str(tmp_path / "file" / ".compozy")).acquire()
+
+
+def test_a_lock_removed_under_our_hands_is_taken_anew(tmp_path: Path) -> None:
+    """A waiting owner never believes in a file that its predecessor has removed."""
+    path = tmp_path / "lock"
+    first, second, third = (FileLock(str(path)) for _ in range(3))
+    first.acquire("it")
+    first.release()
+    second.acquire("it")
+    with pytest.raises(StateDirectoryError):
+        third.acquire("it")
+    second.release()
+    assert not path.exists()
+
+
+def test_data_elsewhere_has_a_lock_beside_it(tmp_path: Path, folder: Path) -> None:
+    """What lies in the state directory is locked with that, and has none of its own."""
+    assert lock_beside(str(folder / "temporal.db"), str(folder)) is None
+    lock = lock_beside(str(tmp_path / "elsewhere" / "temporal.db"), str(folder))
+    assert lock is not None
+    assert (tmp_path / "elsewhere" / "temporal.db.lock").exists()
+    lock.release()

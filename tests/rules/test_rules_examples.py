@@ -1,0 +1,62 @@
+"""Every finding's bad example shows it and its good example does not; factories and pages exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compozy.examples import Example, examples_of, run_example
+from compozy.rulebook import Rulebook, load_rulebook
+from compozy.ruletrial import trial_reports
+
+ROOT = Path(__file__).parent.parent.parent
+PACK = str(ROOT / "examples" / "rule-pack" / "pack")
+SHIPPED = list(examples_of(load_rulebook()))
+OF_THE_PACK = [example for example in examples_of(load_rulebook((PACK,))) if example.place.file.startswith(PACK)]
+
+
+def params(examples: list[Example]) -> list[object]:
+    return [pytest.param(example, id=f"{example.id}-{example.kind}") for example in examples]
+
+
+def ids(rulebook: Rulebook, example: Example, directory: Path) -> set[str]:
+    return {finding.id for finding in run_example(rulebook, example, str(directory))}
+
+
+@pytest.mark.parametrize("example", params(SHIPPED))
+def test_an_example_shows_what_it_should(example: Example, tmp_path: Path) -> None:
+    """A bad example gives the finding; a good one does not."""
+    assert (example.id in ids(load_rulebook(), example, tmp_path)) == (example.kind == "bad")
+
+
+@pytest.mark.parametrize("example", params(OF_THE_PACK))
+def test_an_example_of_a_pack_shows_what_it_should(example: Example, tmp_path: Path) -> None:
+    """The examples of the example pack as well."""
+    assert (example.id in ids(load_rulebook((PACK,)), example, tmp_path)) == (example.kind == "bad")
+
+
+@pytest.mark.parametrize("example", params([example for example in SHIPPED if example.kind == "good"]))
+def test_a_good_example_has_no_error_at_all(example: Example, tmp_path: Path) -> None:
+    """Somebody may copy it."""
+    found = run_example(load_rulebook(), example, str(tmp_path))
+    assert [finding.message for finding in found if finding.severity == "error"] == []
+
+
+def test_an_example_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The files of an example are gone after it ran."""
+    for example in SHIPPED[:6]:
+        run_example(load_rulebook(), example, str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_example_has_a_text_to_show() -> None:
+    """The documentation prints a file, a `.env` or other inputs of each."""
+    inputs = ("$environment", "$dotenv", "$flags", "$machine", "$bytes")
+    empty = [e.id for e in SHIPPED if not e.text and all(e.given_as(name) is None for name in inputs)]
+    assert empty == []
+
+
+def test_factories_probes_and_pages_exist() -> None:
+    """Every shipped driver can be imported and takes its options; every finding has its page."""
+    assert [report.message for report in trial_reports(load_rulebook(), ROOT / "docs")] == []

@@ -1,0 +1,130 @@
+"""The same content is verified once: in a process, and on a machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from compozy import rulebook, verified
+from compozy.rulebook import load_rulebook
+from compozy.rulefiles import shipped_texts
+
+PACK = "settings:\n  - {path: shop.name, type: text, help: x}\n"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test an empty cache of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "compozy" / "verified-rules"
+
+
+def pack(folder: Path, text: str = PACK) -> str:
+    folder.mkdir(exist_ok=True)
+    (folder / "rules.yaml").write_text(text)
+    return str(folder)
+
+
+def test_valid_rules_are_remembered(cache: Path, tmp_path: Path) -> None:
+    """A digest each, readable by nobody else's means but ours."""
+    found = load_rulebook((pack(tmp_path / "pack"),))
+    assert verified.is_verified(found.digest)
+    assert len(cache.read_text().split()) == 1
+
+
+def test_other_content_is_not_verified(tmp_path: Path) -> None:
+    """Every byte counts."""
+    found = load_rulebook((pack(tmp_path / "pack"),))
+    assert not verified.is_verified(found.digest + "x")
+
+
+def test_a_pack_that_changes_is_read_again(tmp_path: Path) -> None:
+    """The cache goes by content and not by name."""
+    folder = pack(tmp_path / "pack")
+    before = load_rulebook((folder,))
+    pack(tmp_path / "pack", PACK.replace("shop.name", "shop.title"))
+    after = load_rulebook((folder,))
+    assert "shop.title" in after.registry.settings
+    assert "shop.title" not in before.registry.settings
+
+
+def test_the_same_content_is_the_same_rulebook(tmp_path: Path) -> None:
+    """Read and verified once a process."""
+    folder = pack(tmp_path / "pack")
+    assert load_rulebook((folder,)) is load_rulebook((folder,))
+
+
+def test_what_is_remembered_is_not_verified_again(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second process would not verify: here the verification itself is out of reach."""
+    folder = pack(tmp_path / "pack")
+    digest = load_rulebook((folder,)).digest
+    rulebook._loaded.cache_clear()
+    monkeypatch.delattr(rulebook, "check_rules")
+    assert load_rulebook((folder,)).digest == digest
+
+
+def test_invalid_rules_are_not_remembered(tmp_path: Path, cache: Path) -> None:
+    """They are refused each time, with every fault."""
+    folder = pack(tmp_path / "pack", "settings: 7\n")
+    for _ in range(2):
+        with pytest.raises(rulebook.RuleTableError, match="must be a list"):
+            load_rulebook((folder,))
+    assert not cache.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file stands where the folder should be."""
+    (tmp_path / "blocked").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "blocked"))
+    assert load_rulebook((pack(tmp_path / "pack"),)).digest
+
+
+def test_a_damaged_cache_is_no_failure(tmp_path: Path, cache: Path) -> None:
+    """What cannot be read is verified again."""
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(b"\xff\xfe")
+    found = load_rulebook((pack(tmp_path / "pack"),))
+    assert verified.is_verified(found.digest)
+
+
+def test_the_oldest_notes_are_dropped(cache: Path) -> None:
+    """The file stays small."""
+    for number in range(70):
+        verified.remember_verified(f"digest {number}")
+    assert len(cache.read_text().split()) == 64
+    assert verified.is_verified("digest 69")
+    assert not verified.is_verified("digest 0")
+
+
+@pytest.mark.parametrize("given", ["", "relative/cache"])
+def test_the_cache_is_never_in_the_project(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative XDG_CACHE_HOME is ignored, as its standard asks."""
+    monkeypatch.setenv("XDG_CACHE_HOME", given)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert verified.cache_file() == Path("/home/somebody/.cache/compozy/verified-rules")
+
+
+def test_without_a_home_there_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written anywhere."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    assert verified.cache_file() is None
+    assert not verified.is_verified("digest")
+    verified.remember_verified("digest")
+
+
+def test_the_working_directory_stays_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verifying leaves no trace where the user works."""
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    rulebook._loaded.cache_clear()
+    load_rulebook()
+    assert os.listdir() == []
+
+
+def test_shipped_files_are_named_as_in_the_repository() -> None:
+    """Names of files in reports lead somewhere."""
+    root = Path(__file__).parent.parent.parent
+    assert all((root / name).is_file() for name in shipped_texts())
