@@ -83,14 +83,19 @@ def lean(variables: Iterable[Variable]) -> list[Variable]:
 
 
 def cone(rulebook: Rulebook, tables: Iterable[Table]) -> list[Table]:
-    """Return the tables and all that feed them."""
+    """Return the tables and all that feed them: by decisions, and after resolving also by derived values."""
+    known = rulebook.ruleset.tables
+    derived = {path: table for table in known.values() for path in table.sets.values()}
     found: dict[str, Table] = {}
     border = list(tables)
     while border:
         table = border.pop()
         found[table.id] = table
-        refs = [column.source.ref for column in table.columns if column.source.kind == "decision"]
-        border += [rulebook.ruleset.tables[ref] for ref in refs if ref not in found]
+        sources = [column.source for column in table.columns]
+        feeding = [known[source.ref] for source in sources if source.kind == "decision"]
+        if table.stage != "resolve":
+            feeding += [derived[source.ref] for source in sources if source.ref in derived]
+        border += [feeder for feeder in feeding if feeder.id not in found]
     return list(found.values())
 
 
@@ -138,7 +143,7 @@ def _numbers(setting: Setting, read: Iterable[tuple[Table, Column]]) -> Iterator
     bounds |= {value for value in _listed(read) if isinstance(value, int | float)}
     points = sorted({int(bound) + step for bound in bounds for step in (-1, 0, 1)})
     unit = "s" if setting.type == "duration" else ""
-    lowest = setting.minimum if setting.minimum is not None else 0 if unit else -1
+    lowest = 0 if unit else -1
     yield from (f"{point}{unit}" for point in points if point >= lowest)
 
 

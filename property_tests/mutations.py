@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from property_tests.choices import inputs_of, pool, resolved_of
-from property_tests.oracle import PROBLEMS, PROMISES, decisions_of, facts_of, findings_of
+from property_tests.choices import Choice, inputs_of, pool, resolved_of
+from property_tests.oracle import PROBLEMS, PROMISES, Facts, decisions_of, facts_of, findings_of, rows_of
 
 from compozy.document import Scalar
 from compozy.rulebook import load_rulebook
@@ -28,32 +28,33 @@ from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.table import ANY, Condition, Domain, Interval, Row, Table, is_number
 from compozy.tables.verify import verify
 
-VERIFIED, ORACLE = "verification", "oracle"
-# Mutants that decide exactly as the shipped rows do, each with the reason.
-EQUIVALENT: Mapping[str, str] = {}
+VERIFIED, ORACLE, EQUIVALENT, SURVIVED = "verification", "oracle", "equivalent", "survived"
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One changed table; `name` says what was changed where."""
+    """One changed table; `name` says what was changed where: in the row at `at`, the cell of `column` if any."""
 
     name: str
     table: Table
+    at: int
+    column: str = ""
 
 
 def mutants_of(ruleset: RuleSet, table: Table) -> Iterator[Mutant]:
     """Yield every mutant of a table: rows deleted, cells widened, outputs and severities changed."""
     for at, row in enumerate(table.rows):
         where = f"{table.id}/{row.id}"
-        yield Mutant(f"{where}: deleted", _with(table, at, None))
+        yield Mutant(f"{where}: deleted", _with(table, at, None), at)
         for column in row.when:
             domain = ruleset.domains[table.id][column]
             conditions = [other.condition(column) for other in table.rows]
             for words, condition in _wider(row.when[column], domain, conditions):
                 when = {**row.when, column: condition}
-                yield Mutant(f"{where}: {column} widened to {words}", _with(table, at, replace(row, when=when)))
+                changed = _with(table, at, replace(row, when=when))
+                yield Mutant(f"{where}: {column} widened to {words}", changed, at, column)
         for words, changed in _changed_outcomes(row, table):
-            yield Mutant(f"{where}: {words}", _with(table, at, changed))
+            yield Mutant(f"{where}: {words}", _with(table, at, changed), at)
 
 
 def _with(table: Table, at: int, row: Row | None) -> Table:
@@ -61,9 +62,7 @@ def _with(table: Table, at: int, row: Row | None) -> Table:
     return replace(table, rows=rows)
 
 
-def _wider(
-    condition: Condition, domain: Domain, conditions: Sequence[Condition]
-) -> Iterator[tuple[str, Condition]]:
+def _wider(condition: Condition, domain: Domain, conditions: Sequence[Condition]) -> Iterator[tuple[str, Condition]]:
     """Yield the condition with one more atom of its domain, and without any restriction."""
     outside = [atom for atom in atoms_of(domain, conditions) if not condition.matches(atom.sample)]
     for atom in outside:
@@ -141,26 +140,59 @@ def questions(table_id: str) -> tuple[Question, ...]:
     return tuple(found.values())
 
 
-def _answer(table: Table, facts: Any) -> object:
+def _answer(table: Table, facts: Facts) -> object:
     if table.hit == "collect":
         return findings_of(facts) & {row.id for row in table.rows}
-    return decisions_of(facts)[table.id]
+    return decisions_of(facts)[table.id], rows_of(facts).get(table.id)
 
 
-def caught(ruleset: RuleSet, mutant: Mutant) -> str | None:
-    """Return what notices a mutant, or None."""
+def verdict(ruleset: RuleSet, mutant: Mutant) -> str:
+    """Return what notices a mutant, or that it is equivalent, or that it survived."""
     tables = {**ruleset.tables, mutant.table.id: mutant.table}
     changed = compile_leniently(tables.values(), _Known(ruleset))
     if not verify(changed).valid:
         return VERIFIED
     if any(_given(changed, mutant.table, inputs) != answer for inputs, answer in questions(mutant.table.id)):
         return ORACLE
-    return ORACLE if _severities(mutant.table) != _promised(mutant.table) else None
+    if _severities(mutant.table) != _promised(mutant.table):
+        return ORACLE
+    return EQUIVALENT if reason(ruleset, mutant) else SURVIVED
 
 
 def _given(ruleset: RuleSet, table: Table, inputs: Mapping[str, Scalar]) -> object:
     decision = ruleset.decide(table.id, inputs)
-    return {row.id for row in decision.rows} if table.hit == "collect" else dict(decision.outputs)
+    if table.hit == "collect":
+        return {row.id for row in decision.rows}
+    return dict(decision.outputs), decision.rows[0].id if table.id in _ROWS_SEEN else None
+
+
+_ROWS_SEEN = frozenset(rows_of(facts_of(Choice())))
+
+
+def reason(ruleset: RuleSet, mutant: Mutant) -> str:
+    """Return why a mutant decides exactly as the shipped table does; empty when that is not proven."""
+    if not mutant.column:
+        return ""
+    table = ruleset.tables[mutant.table.id]
+    before, after = (found.rows[mutant.at].condition(mutant.column) for found in (table, mutant.table))
+    atoms = atoms_of(ruleset.domains[table.id][mutant.column], [before, after])
+    added = [atom.sample for atom in atoms if after.matches(atom.sample) and not before.matches(atom.sample)]
+    earlier = [row.condition(mutant.column) for row in table.rows[: mutant.at]]
+    if table.hit == "first" and len(table.columns) == 1:
+        taken = all(any(condition.matches(value) for condition in earlier) for value in added)
+        return "an earlier row takes the values" if taken else ""
+    if added == [None] and table.stage != "resolve" and _always_set(ruleset, table, mutant.column):
+        return "a table always derives the setting, so it is never unset"
+    return ""
+
+
+def _always_set(ruleset: RuleSet, table: Table, column: str) -> bool:
+    path = next(found.source.ref for found in table.columns if found.name == column)
+    return any(
+        target == path and not other.outputs[output].optional
+        for other in ruleset.tables.values()
+        for output, target in other.sets.items()
+    )
 
 
 def _severities(table: Table) -> dict[str, str]:
@@ -188,30 +220,26 @@ class _Known:
         return self._domains.get(source, Domain.text())
 
 
-def run(word: str = "", say: Callable[[str], None] = lambda line: None) -> tuple[Counter[str], list[str]]:
-    """Try every mutant of the tables whose name contains `word`; return counts and survivors."""
+def run(word: str = "", say: Callable[[str], None] = lambda line: None) -> Counter[str]:
+    """Try every mutant of the tables whose name contains `word`; return counts by verdict."""
     ruleset = load_rulebook().ruleset
     counts: Counter[str] = Counter()
-    survivors = []
     for table in ruleset.tables.values():
         for mutant in mutants_of(ruleset, table) if word in table.id else ():
-            by = caught(ruleset, mutant)
-            counts[by or "survived"] += 1
-            if by is None:
-                survivors.append(mutant.name)
-                say(f"survived: {mutant.name}")
-    return counts, survivors
+            found = verdict(ruleset, mutant)
+            counts[found] += 1
+            if found in (EQUIVALENT, SURVIVED):
+                say(f"{found}: {mutant.name} {reason(ruleset, mutant)}")
+    return counts
 
 
 def main() -> None:
     """Print the score."""
     began = time.perf_counter()
-    counts, survivors = run(*sys.argv[1:2], say=print)
-    total = sum(counts.values())
-    equivalent = [name for name in survivors if name in EQUIVALENT]
+    counts = run(*sys.argv[1:2], say=print)
     print(
-        f"{total} mutants: {counts[VERIFIED]} caught by verification, {counts[ORACLE]} by the oracle, "
-        f"{len(equivalent)} equivalent, {len(survivors) - len(equivalent)} survived "
+        f"{sum(counts.values())} mutants: {counts[VERIFIED]} caught by verification, {counts[ORACLE]} by the "
+        f"contract's oracle, {counts[EQUIVALENT]} equivalent, {counts[SURVIVED]} survived "
         f"({time.perf_counter() - began:.1f} s)"
     )
 

@@ -130,6 +130,12 @@ def decisions_of(facts: Facts) -> dict[str, dict[str, Any]]:
     }
 
 
+def rows_of(facts: Facts) -> dict[str, str]:
+    """Return the row that must decide, where the contract lets people see which: table -> row."""
+    said = facts.choice.settings.get("mode")
+    return {"mode": "default" if said is None else facts.mode if said == facts.mode else "unknown"}
+
+
 @dataclass(frozen=True)
 class Promise:
     """When a finding must be there, how severe it is, and the setting that it is about."""

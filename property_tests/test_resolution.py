@@ -19,7 +19,7 @@ from property_tests.choices import (
     size,
     variables,
 )
-from property_tests.oracle import INHERITED, Facts, decisions_of, facts_of
+from property_tests.oracle import INHERITED, Facts, decisions_of, facts_of, rows_of
 
 from compozy.resolve import Resolved
 from compozy.rulebook import Rulebook, load_rulebook
@@ -86,6 +86,8 @@ def check_contract(resolved: Resolved, choice: Choice, facts: Facts) -> None:
     """Drivers, paths, persistence and limits follow from the effective modes as the contract says."""
     for table, outputs in decisions_of(facts).items():
         assert resolved.decision(table).outputs == outputs, (table, choice)
+    for table, row in rows_of(facts).items():
+        assert [found.id for found in resolved.decision(table).rows] == [row], choice
     expected = {"database": facts.database, "temporal": facts.temporal, "redis": facts.redis}
     assert {name: resolved.components[name].mode for name in expected} == expected
     assert resolved.mode == facts.mode

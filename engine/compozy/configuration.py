@@ -65,8 +65,11 @@ def load_configuration(
     flag_names: Mapping[str, str] | None = None,
     packs: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    variables: str | None = None,
 ) -> Configuration:
     """Read the sources; `environment` is the process's when None, `packs` are further rule directories.
+
+    `variables` is a file like `.env`; what it sets goes before the environment and `.env`.
 
     Raises:
         UsageError: the file or directory that was named does not exist.
@@ -74,7 +77,7 @@ def load_configuration(
     """
     inputs = make_inputs(
         os.environ if environment is None else environment,
-        directory=directory, file=file, flags=flags, flag_names=flag_names,
+        directory=directory, file=file, flags=flags, flag_names=flag_names, variables=variables,
     )  # fmt: skip
     always = (*installed_packs(), *(os.path.abspath(pack) for pack in packs))
     configuration = read_sources(inputs, load_rulebook(always))

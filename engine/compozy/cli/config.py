@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from compozy.cli.options import configuration_options, format_option, read_configuration, texts_of
-from compozy.cli.output import print_findings, print_json, print_table, styled
+from compozy.cli.options import configuration_options, format_option, read_configuration
+from compozy.cli.output import print_findings, print_json, print_line, print_table, styled
+from compozy.configuration import Configuration
+from compozy.errors import ConfigurationError, UsageError
 from compozy.lifecycle import Lifecycle
 from compozy.resolve import Resolved
-from compozy.show import resolved_json, shown_text
-from compozy.validate import errors, validate
+from compozy.settings.origin import PROBLEMS, Finding
+from compozy.show import Shown, resolved_json
+from compozy.validate import errors, promoted, validate
+
+DIFFERENT = 1
+INVALID = 2
 
 
 @click.group(name="config")
@@ -27,28 +36,34 @@ def show(format_: str, everything: bool, strict: bool, **options: Any) -> None:
     """Show every setting with its effective value and where it comes from."""
     lifecycle = Lifecycle(read_configuration(options), strict=strict)
     resolved = lifecycle.resolve()
-    findings = validate(resolved)
+    findings = promoted(validate(resolved), strict=strict)
     if format_ == "json":
         print_json(resolved_json(resolved, lifecycle.state, findings))
         return
     print_components(resolved)
-    rows = [
-        (path, shown_text(resolved, path), str(value.origin))
-        for path, value in sorted(resolved.values.items())
-        if everything or value.value is not None
-    ]
-    print_table(rows, ("SETTING", "VALUE", "ORIGIN"))
+    print_settings(resolved, everything)
     if findings:
-        click.echo("", err=True)
-        print_findings(findings, texts_of(resolved.configuration))
+        print_line(err=True)
+        print_findings(findings, resolved.configuration.texts)
 
 
 def print_components(resolved: Resolved) -> None:
     """Print the mode and the components."""
-    click.echo(styled(f"mode {resolved.mode}", "bold"))
+    print_line(styled(f"mode {resolved.mode}", "bold"))
     rows = [(part.name, part.mode, part.driver) for part in resolved.components.values()]
     print_table(rows, ("COMPONENT", "MODE", "DRIVER"))
-    click.echo()
+    print_line()
+
+
+def print_settings(resolved: Resolved, everything: bool) -> None:
+    """Print settings with value and origin; those that are unset too when `everything` is asked for."""
+    shown = Shown(resolved)
+    rows = [
+        (path, shown.line(path, value.value), str(value.origin))
+        for path, value in sorted(resolved.values.items())
+        if everything or value.value is not None
+    ]
+    print_table(rows, ("SETTING", "VALUE", "ORIGIN"))
 
 
 @command.command(name="validate", epilog="Example: compozy config validate --config compozy.yaml --strict")
@@ -57,17 +72,176 @@ def print_components(resolved: Resolved) -> None:
 def validate_(format_: str, strict: bool, **options: Any) -> int:
     """Check the configuration and print every finding; exit code 2 when one of them stops."""
     configuration = read_configuration(options)
-    findings = validate(Lifecycle(configuration).resolve())
-    stopping = errors(findings, strict=strict)
+    findings = promoted(validate(Lifecycle(configuration).resolve()), strict=strict)
+    stopping = len(errors(findings))
     if format_ == "json":
         print_json({"valid": not stopping, "findings": [finding.as_json() for finding in findings]})
+    elif format_ == "text":
+        print_findings(findings, configuration.texts, err=False)
+        print_line(_verdict(stopping, len(findings)))
     else:
-        print_findings(findings, texts_of(configuration), err=False)
-        click.echo(_verdict(len(stopping), len(findings)))
-    return 2 if stopping else 0
+        print_report(format_, findings, configuration)
+    return INVALID if stopping else 0
+
+
+def print_report(format_: str, findings: Sequence[Finding], configuration: Configuration) -> None:
+    """Print findings for other programs: GitHub's workflow commands or a SARIF log."""
+    from compozy.cli.report import github_lines, sarif_log
+
+    folder = os.path.relpath(configuration.directory)
+    if format_ == "sarif":
+        print_line(json.dumps(sarif_log(findings, folder), indent=2))
+    for line in github_lines(findings, folder) if format_ == "github" else ():
+        print_line(line)
 
 
 def _verdict(stopping: int, findings: int) -> str:
     if stopping:
-        return styled("not valid", "error") + f": {findings} findings, {stopping} of them stop"
-    return styled("valid", "ok") + (f" with {findings} warnings" if findings else "")
+        return styled("not valid", "error") + f": {_counted(findings, 'finding')}, {stopping} of them stop"
+    return styled("valid", "ok") + (f" with {_counted(findings, 'warning')}" if findings else "")
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+@command.command(epilog="Example: compozy config explain redis.mode")
+@configuration_options
+@format_option()
+@click.option("--finding", metavar="ID", help="Explain a finding instead of a key.")
+@click.argument("key", required=False)
+def explain(format_: str, key: str | None, finding: str | None, strict: bool, **options: Any) -> None:
+    """Explain KEY, a setting or a decision: who decided, over what, and what almost decided."""
+    if (key is None) == (finding is None):
+        raise UsageError("name a key, or a finding with --finding", hint="such as: compozy config explain redis.mode")
+    resolved = Lifecycle(read_configuration(options), strict=strict).resolve()
+    if finding is not None:
+        explain_finding_(resolved, finding, format_)
+        return
+    from compozy.cli.explained import explanation_lines
+    from compozy.explain import explain as explained
+
+    found = explained(resolved, str(key))
+    if format_ == "json":
+        print_json(found.as_json())
+    else:
+        print_line("\n".join(explanation_lines(found)))
+
+
+def explain_finding_(resolved: Resolved, finding: str, format_: str) -> None:
+    """Print what there is to say about a finding."""
+    from compozy.cli.explained import finding_lines
+    from compozy.explain_finding import explain_finding
+
+    found = explain_finding(resolved, finding)
+    if format_ == "json":
+        print_json(found.as_json())
+    else:
+        print_line("\n".join(finding_lines(found)))
+
+
+@command.command(epilog="Example: compozy config diff memory persistent")
+@configuration_options
+@format_option()
+@click.argument("left", metavar="A")
+@click.argument("right", metavar="B")
+def diff(format_: str, left: str, right: str, strict: bool, **options: Any) -> int:
+    """Compare A with B: a configuration file, its directory, a mode, or a file of variables (*.env).
+
+    A mode or a file of variables stands for the present configuration with it. Exit code 0: the same, 1:
+    different, 2: one of them cannot be read.
+    """
+    from compozy.cli.explained import difference_lines
+    from compozy.compare import compare
+
+    sides = [readable(Lifecycle(read_side(name, options), strict=strict).resolve()) for name in (left, right)]
+    differences = compare(*sides)
+    if format_ == "json":
+        found = {"same": not differences, "left": left, "right": right}
+        print_json({**found, "differences": [difference.as_json() for difference in differences]})
+    elif differences:
+        print_line("\n".join(difference_lines(left, right, differences)))
+    else:
+        print_line(f"{left} and {right} are the same")
+    return DIFFERENT if differences else 0
+
+
+def read_side(name: str, options: Mapping[str, Any]) -> Configuration:
+    """Read one side of a comparison.
+
+    Raises:
+        UsageError: `name` is neither a mode, nor a file, nor a directory.
+    """
+    path = os.path.join(options.get("cwd") or ".", name)
+    if os.path.isdir(path):
+        return read_configuration({**options, "config": None, "cwd": path})
+    if os.path.isfile(path) and is_variables(name):
+        return read_configuration(options, variables=path)
+    if os.path.isfile(path):
+        return read_configuration({**options, "config": name})
+    return _with_mode(name, options)
+
+
+def is_variables(name: str) -> bool:
+    """Tell whether a file holds variables, by its name.
+
+    >>> [is_variables(name) for name in ("staging.env", ".env.production", "compozy.yaml")]
+    [True, True, False]
+    """
+    file = os.path.basename(name)
+    return file.endswith(".env") or file.startswith(".env")
+
+
+def _with_mode(name: str, options: Mapping[str, Any]) -> Configuration:
+    modes = read_configuration(options).rulebook.registry.settings["mode"].values
+    if name not in modes:
+        hint = f"name a configuration file, a directory, a *.env file, or one of {', '.join(modes)}"
+        raise UsageError(f"{name} is no file and no mode", hint=hint)
+    return read_configuration({**options, "setting_mode": name})
+
+
+def readable(resolved: Resolved) -> Resolved:
+    """Return a resolution whose sources could all be understood.
+
+    Raises:
+        ConfigurationError: a file, a variable or a flag could not.
+    """
+    tables = resolved.rulebook.ruleset.tables
+    met = {row.id for table in tables.values() if table.for_each == PROBLEMS for row in table.rows}
+    stopping = [finding for finding in errors(validate(resolved)) if finding.id in met]
+    if stopping:
+        raise ConfigurationError(stopping, len(stopping), resolved.configuration.texts)
+    return resolved
+
+
+@command.command(epilog="Example: compozy config diagnostics > report.txt")
+@configuration_options
+@format_option()
+def diagnostics(format_: str, strict: bool, **options: Any) -> None:
+    """Show everything that a report of a problem needs, without secrets."""
+    from compozy.cli.explained import diagnostics_lines
+    from compozy.diagnostics import diagnostics as everything
+
+    resolved = Lifecycle(read_configuration(options)).resolve()
+    findings = promoted(validate(resolved), strict=strict)
+    found = everything(resolved, findings)
+    if format_ == "json":
+        print_json(found)
+        return
+    print_line("\n".join(diagnostics_lines(found)))
+    print_findings(findings, resolved.configuration.texts, err=False)
+
+
+@command.command(epilog="Example: compozy config schema > compozy.schema.json")
+@configuration_options
+@click.option(
+    "--which", type=click.Choice(["compozy", "config"]), default="compozy", show_default=True,
+    help="The schema of compozy.yaml, or of what `config show --format json` prints.",
+)  # fmt: skip
+def schema(which: str, strict: bool, **options: Any) -> None:
+    """Print the JSON Schema, rule packs included."""
+    from compozy.generate.schema import compozy_schema, config_schema
+
+    rulebook = read_configuration(options).rulebook
+    found = compozy_schema(rulebook) if which == "compozy" else config_schema(rulebook)
+    print_line(json.dumps(found, indent=2, ensure_ascii=False))

@@ -58,8 +58,8 @@ def _parameter(path: str) -> str:
     return "setting_" + path.replace(".", "__")
 
 
-def read_configuration(options: Mapping[str, Any]) -> Configuration:
-    """Load the configuration that the parsed `options` describe.
+def read_configuration(options: Mapping[str, Any], *, variables: str | None = None) -> Configuration:
+    """Load the configuration that the parsed `options` describe; `variables` is a file that goes before `.env`.
 
     Raises:
         UsageError: a `--set` without `=`, or a file or directory that does not exist.
@@ -79,7 +79,7 @@ def read_configuration(options: Mapping[str, Any]) -> Configuration:
             flags[setting.path], names[setting.path] = str(given), str(setting.flag)
     return load_configuration(
         directory=options.get("cwd"), file=options.get("config"), flags=flags, flag_names=names,
-        packs=options.get("rules") or (),
+        packs=options.get("rules") or (), variables=variables,
     )  # fmt: skip
 
 

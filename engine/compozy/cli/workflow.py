@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -129,7 +130,8 @@ def run_alone(
     definition = load_definition(workflow) if is_file(workflow) else None
     if definition is not None:
         complete_input(definition, given)
-    with stack_for_one_run(options, strict) as stack:
+    # What a tool prints must not be taken for the result.
+    with redirect_stdout(sys.stderr), stack_for_one_run(options, strict) as stack:
         execution = stack.workflows.run(definition or workflow, given, timeout_s=wait_s)
     return execution_json(execution.to_json())
 

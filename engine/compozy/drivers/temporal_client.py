@@ -6,7 +6,9 @@ imports the Temporal client library, so it is itself imported late.
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -17,6 +19,7 @@ from temporalio.api.workflowservice.v1 import (
     UpdateNamespaceRequest,
 )
 from temporalio.client import Client
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 
 from compozy.drivers.driver import LoopThread
@@ -87,6 +90,7 @@ def connect(loop: LoopThread, address: str, namespace: str, timeout_s: float, **
         DriverError: nothing answers there within `timeout_s`, or it is not a Temporal.
     """
     try:
+        options = {"runtime": _runtime(), **options}
         client = loop.call(Client.connect(address, namespace=namespace, **options), timeout_s)
     except RPCError as error:
         raise explained(error, address, namespace) from error
@@ -95,6 +99,14 @@ def connect(loop: LoopThread, address: str, namespace: str, timeout_s: float, **
     except (RuntimeError, ValueError) as error:
         raise DriverError(f"temporal at {address} cannot be reached: {brief(str(error))}") from error
     return Connection(loop, client, address)
+
+
+@lru_cache(maxsize=1)
+def _runtime() -> Runtime:
+    """Return the library's runtime with its log lines sent to ours; it would print them on stdout."""
+    filter_ = TelemetryFilter(core_level="WARN", other_level="ERROR")
+    forwarding = LogForwardingConfig(logger=logging.getLogger("compozy.temporal"))
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=filter_, forwarding=forwarding)))
 
 
 def explained(error: RPCError, address: str, namespace: str) -> DriverError:

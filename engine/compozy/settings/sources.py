@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import os.path
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -297,10 +297,12 @@ def make_inputs(
     file: str | None = None,
     flags: Mapping[str, str] | None = None,
     flag_names: Mapping[str, str] | None = None,
+    variables: str | None = None,
 ) -> Inputs:
     """Find the configuration file and the anchor of relative paths.
 
     `file` is used as given; else `compozy.yaml` is looked for from `directory` (the process's when None) upwards.
+    `variables` is a file like `.env`, as seen from the process; what it sets goes before the environment.
 
     Raises:
         UsageError: `file` or `directory` does not exist.
@@ -315,4 +317,12 @@ def make_inputs(
     else:
         found = find_file(start)
     anchor = os.path.dirname(found) if found else start
-    return Inputs(anchor, found, dict(flags or {}), dict(environment), dict(flag_names or {}))
+    inputs = Inputs(anchor, found, dict(flags or {}), dict(environment), dict(flag_names or {}))
+    return _with_variables(inputs, variables) if variables else inputs
+
+
+def _with_variables(inputs: Inputs, file: str) -> Inputs:
+    set_there = {name for name, _, _ in dotenv_lines(read_text(file) or "")}
+    environment = {name: text for name, text in inputs.environment.items() if name not in set_there}
+    shown = os.path.relpath(file, inputs.directory)
+    return replace(inputs, environment=environment, dotenv=(shown, *inputs.dotenv))

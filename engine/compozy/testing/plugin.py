@@ -1,0 +1,118 @@
+"""Fixtures for projects that run on Compozy.
+
+What comes in: a mode, from a marker, a parameter or `COMPOZY_TEST_MODE`. What goes out: what that mode provides, fresh
+for each test. The plugin is loaded into every pytest session of the environment, so nothing is imported here before a
+fixture is used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from compozy.provision import Runtime
+    from compozy.testing.databases import Databases
+    from compozy.testing.testbed import Testbed
+    from compozy.testing.time_skipping import TimeSkipping
+
+VARIABLE = "COMPOZY_TEST_MODE"
+_MARKER = "compozy(mode=None, settings=None): the mode of the test, and settings by their path"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", _MARKER)
+
+
+@pytest.fixture(scope="session")
+def compozy_testbed() -> Iterator[Testbed]:
+    """Everything that the session shares; servers start when first asked for."""
+    from compozy.testing.testbed import Testbed
+
+    with Testbed() as testbed:
+        yield testbed
+
+
+@pytest.fixture(scope="session")
+def compozy_postgres(compozy_testbed: Testbed) -> Databases:
+    """A real PostgreSQL server; `with compozy_postgres.database() as url` gives an empty database."""
+    return compozy_testbed.databases
+
+
+@pytest.fixture
+def compozy_mode(request: pytest.FixtureRequest) -> str:
+    """The mode of the test: its parameter, its marker, `COMPOZY_TEST_MODE`, or `memory`."""
+    chosen = getattr(request, "param", None) or _marked(request, "mode", 0)
+    return str(chosen or os.environ.get(VARIABLE) or "memory")
+
+
+@pytest.fixture
+def compozy_settings(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The settings of the test, by their path, from its marker."""
+    return dict(_marked(request, "settings", 1) or {})
+
+
+@pytest.fixture
+def compozy_runtime(
+    compozy_testbed: Testbed,
+    compozy_mode: str,
+    compozy_settings: dict[str, Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Runtime]:
+    """A provisioned runtime in the mode of the test, in a directory of its own."""
+    from compozy.errors import CompozyError
+
+    directory = str(tmp_path_factory.mktemp("compozy"))
+    with ExitStack() as stack:
+        try:
+            runtime = stack.enter_context(compozy_testbed.runtime(compozy_mode, directory, compozy_settings))
+        except CompozyError as error:
+            pytest.fail(str(error), pytrace=False)
+        yield runtime
+
+
+@pytest.fixture
+def database_for_mode(
+    compozy_testbed: Testbed, compozy_settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Any]]:
+    """A function that opens the fresh, migrated peewee database of a mode; closed after the test."""
+    with ExitStack() as stack:
+
+        def open_database(mode: str) -> Any:
+            directory = str(tmp_path_factory.mktemp("compozy"))
+            return stack.enter_context(compozy_testbed.database(mode, directory, compozy_settings))
+
+        yield open_database
+
+
+@pytest.fixture
+def compozy_database(database_for_mode: Callable[[str], Any], compozy_mode: str) -> Any:
+    """The fresh, migrated peewee database of the mode of the test."""
+    from compozy.errors import CompozyError
+
+    try:
+        return database_for_mode(compozy_mode)
+    except CompozyError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture
+def temporal_time_skipping(compozy_testbed: Testbed) -> Iterator[TimeSkipping]:
+    """A Temporal whose clock jumps to the next timer: `client`, `environment` and `call(coroutine)`."""
+    with compozy_testbed.time_skipping.environment() as skipping:
+        yield skipping
+
+
+def _marked(request: pytest.FixtureRequest, name: str, position: int) -> Any:
+    """Return an argument of the closest marker `compozy`."""
+    for marker in request.node.iter_markers("compozy"):
+        if name in marker.kwargs:
+            return marker.kwargs[name]
+        if len(marker.args) > position:
+            return marker.args[position]
+    return None

@@ -1,0 +1,219 @@
+"""Everything a test session shares: servers that are started when first asked for, and migrated databases to copy.
+
+What comes in: a mode. What goes out: what that mode provides, fresh for each test. Which servers a mode needs is read
+off its resolved drivers, so modes of rule packs and mixtures of component modes work as well.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from compozy.lifecycle import Lifecycle
+    from compozy.plan import Plan
+    from compozy.provision import Runtime
+    from compozy.resolve import Resolved
+    from compozy.testing.databases import Databases
+    from compozy.testing.servers import RedisServer, TemporalServer
+    from compozy.testing.time_skipping import TimeSkippingServer
+
+DB_URL = "DB_URL"
+_REDIS_DATABASES = 16
+
+
+class Testbed:
+    """The servers of one test session; a context manager that ends them.
+
+    A PostgreSQL comes from `DB_URL` where that is set (databases of our own are created there, and dropped), else
+    it is one of our own; Temporal and Redis always are.
+    """
+
+    __test__ = False  # the name does not make it a test
+
+    def __init__(self) -> None:
+        self._opened = ExitStack()
+        self._lock = threading.RLock()
+        self._servers: dict[str, Any] = {}
+        self._template_name = f"compozy_template_{uuid.uuid4().hex[:12]}"
+        self._redis_number = -1
+
+    def __enter__(self) -> Testbed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every server that was started; idempotent."""
+        with self._lock:
+            self._servers.clear()
+            self._opened.close()
+
+    @property
+    def databases(self) -> Databases:
+        """The PostgreSQL server."""
+        return self._server("postgres", _postgres)
+
+    @property
+    def temporal(self) -> TemporalServer:
+        """The Temporal that plays the remote one."""
+        from compozy.testing.servers import TemporalServer
+
+        return self._server("temporal", TemporalServer)
+
+    @property
+    def redis(self) -> RedisServer:
+        """The Redis that plays the external one."""
+        from compozy.testing.servers import RedisServer
+
+        return self._server("redis", RedisServer)
+
+    @property
+    def time_skipping(self) -> TimeSkippingServer:
+        """The Temporal test server, whose clock jumps to the next timer."""
+        from compozy.testing.time_skipping import TimeSkippingServer
+
+        return self._server("time-skipping", TimeSkippingServer)
+
+    @contextmanager
+    def runtime(self, mode: str, directory: str, settings: Mapping[str, Any] | None = None) -> Iterator[Runtime]:
+        """Provision `mode` in an empty `directory`, with a migrated database; `settings` win over everything.
+
+        Raises:
+            ConfigurationError: there is no such mode, or the settings are not valid.
+            ProvisionError: a component could not be started.
+        """
+        with ExitStack() as stack:
+            lifecycle = self._lifecycle(mode, directory, settings, stack)
+            runtime = stack.enter_context(lifecycle.provision())
+            if "database" in lifecycle.resolved.components:
+                self._fill(runtime.database)
+            yield runtime
+
+    @contextmanager
+    def database(self, mode: str, directory: str, settings: Mapping[str, Any] | None = None) -> Iterator[Any]:
+        """Give the migrated peewee database of `mode` alone; a file lies below `directory`.
+
+        Raises:
+            ConfigurationError: there is no such mode, or the settings are not valid.
+            ProvisionError: the database could not be started.
+        """
+        from compozy.provision import provision
+
+        with ExitStack() as stack:
+            lifecycle = self._lifecycle(mode, directory, settings, stack, only="database")
+            runtime = stack.enter_context(provision(_only(lifecycle.resolved, "database")))
+            self._fill(runtime.database)
+            yield runtime.database
+
+    def _lifecycle(
+        self, mode: str, directory: str, settings: Mapping[str, Any] | None, stack: ExitStack, *, only: str = ""
+    ) -> Lifecycle:
+        """Return the validated lifecycle of a mode, with the addresses of the servers that it needs."""
+        import compozy
+
+        given = {"mode": mode, **(settings or {})}
+        lifecycle = compozy.load(directory=directory, settings=given, environment={})
+        for part in lifecycle.resolve().components.values():
+            supply = self._supplies().get(part.driver)
+            if supply is not None and only in ("", part.name):
+                given = {**supply(stack), **given}
+        lifecycle = compozy.load(directory=directory, settings=given, environment={})
+        lifecycle.resolve()
+        lifecycle.validate()
+        return lifecycle
+
+    def _supplies(self) -> Mapping[str, Callable[[ExitStack], Mapping[str, Any]]]:
+        """Return how each driver of something external gets it: settings, valid until the stack is closed."""
+        return {
+            "postgres": lambda stack: {"database.url": stack.enter_context(self._postgres_copy())},
+            "temporal-remote": lambda stack: {"temporal.host_port": self.temporal.address},
+            "redis-external": lambda stack: {"redis.url": self._empty_redis()},
+        }
+
+    def _postgres_copy(self) -> Any:
+        databases = self.databases
+        return databases.database(databases.template(self._template_name, _migrate_postgres))
+
+    def _empty_redis(self) -> str:
+        """Return the URL of an emptied database; the numbers are taken in turn."""
+        from redis import Redis
+
+        with self._lock:
+            self._redis_number = (self._redis_number + 1) % _REDIS_DATABASES
+            url = self.redis.url_of(self._redis_number)
+        with Redis.from_url(url) as client:
+            client.flushdb()
+        return url
+
+    def _fill(self, database: Any) -> None:
+        """Bring a database to the present schema; an empty SQLite becomes a copy, which is faster."""
+        from peewee import SqliteDatabase
+
+        from compozy.store import Store
+
+        if isinstance(database, SqliteDatabase):
+            with database.connection_context():
+                self._sqlite_template().backup(database.connection())
+        else:
+            Store(database).migrate()
+
+    def _sqlite_template(self) -> sqlite3.Connection:
+        with self._lock:
+            if "sqlite" not in self._servers:
+                template = self._servers["sqlite"] = _migrated_sqlite()
+                self._opened.callback(template.close)
+            found: sqlite3.Connection = self._servers["sqlite"]
+            return found
+
+    def _server(self, name: str, start: Callable[[], Any]) -> Any:
+        with self._lock:
+            if name not in self._servers:
+                self._servers[name] = self._opened.enter_context(start())
+            return self._servers[name]
+
+
+def _postgres() -> Databases:
+    from compozy.testing.databases import Databases
+    from compozy.testing.postgres import PostgresServer
+
+    url = os.environ.get(DB_URL)
+    return Databases(url) if url else PostgresServer()
+
+
+def _migrate_postgres(url: str) -> None:
+    from peewee import PostgresqlDatabase
+
+    from compozy.store import Store
+
+    database = PostgresqlDatabase(url)
+    Store(database).migrate()
+    if not database.is_closed():
+        database.close()
+
+
+def _migrated_sqlite() -> sqlite3.Connection:
+    from peewee import SqliteDatabase
+
+    from compozy.store import Store
+
+    source, copy = SqliteDatabase(":memory:"), sqlite3.connect(":memory:", check_same_thread=False)
+    with source.connection_context():
+        Store(source).migrate()
+        source.connection().backup(copy)
+    return copy
+
+
+def _only(resolved: Resolved, component: str) -> Plan:
+    from compozy.plan import make_plan
+
+    plan = make_plan(resolved)
+    steps = tuple(step for step in plan.steps if step.component == component)
+    return replace(plan, steps=steps, state_dir=plan.state_dir)
