@@ -21,9 +21,9 @@ from typing import Any
 import psutil
 
 WORKER = Path(__file__).parent / "kill_sweep_worker.py"
-DONE = "verified"
 KINDS = ("row", "key", "workflow")
 DEADLINE_S = 60.0
+Written = tuple[str, str]  # kind and name
 
 
 @dataclass
@@ -42,24 +42,45 @@ class Result:
         return all(self.acknowledged.get(kind) for kind in KINDS) and not (self.lost or self.stuck or self.orphans)
 
 
-def sweep(
-    rounds: int, folder: Path, *, seed: int = 0, shortest_s: float = 0.1, longest_s: float = 1.5
-) -> Result:
-    """Run `rounds` rounds in `folder`; each kills between the two times after the first write."""
+def sweep(rounds: int, folder: Path, *, seed: int = 0, shortest_s: float = 0.1, longest_s: float = 1.5) -> Result:
+    """Run `rounds` rounds in `folder`.
+
+    Each starts again, verifies what the round before it acknowledged, writes on, and is killed between the two
+    times after its first write; a last start only verifies.
+    """
     chance, result = random.Random(seed), Result()
+    written: list[Written] = []
     for number in range(rounds):
-        written = write_and_kill(folder, f"r{number}", chance.uniform(shortest_s, longest_s), result)
-        verify(folder, written, result)
+        process = start(folder, f"r{number}", written, result)
+        written = write_and_kill(process, chance.uniform(shortest_s, longest_s), result)
         result.rounds += 1
         for kind, _ in written:
             result.acknowledged[kind] = result.acknowledged.get(kind, 0) + 1
+    process = start(folder, "", written, result)
+    process.wait(DEADLINE_S)
+    _close(process)
     return result
 
 
-def write_and_kill(folder: Path, prefix: str, after_s: float, result: Result) -> list[tuple[str, str]]:
-    """Return what was acknowledged before the whole tree was killed: pairs of kind and name."""
-    process = worker(folder, "write", prefix)
-    written: list[tuple[str, str]] = []
+def start(folder: Path, prefix: str, written: list[Written], result: Result) -> subprocess.Popen[str]:
+    """Start the worker, which verifies `written` before it writes; note what is lost or stuck."""
+    process = worker(folder, prefix)
+    if process.stdin is None or process.stdout is None:
+        raise SystemExit("the worker has no pipes")
+    process.stdin.write(json.dumps(written) + "\n")
+    process.stdin.close()
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit(f"the worker did not verify: {_errors(process)}")
+    answer: dict[str, Any] = json.loads(line)
+    result.lost += answer["lost"]
+    result.stuck += answer["stuck"]
+    return process
+
+
+def write_and_kill(process: subprocess.Popen[str], after_s: float, result: Result) -> list[Written]:
+    """Return what was acknowledged before the whole tree was killed."""
+    written: list[Written] = []
     reader = threading.Thread(target=_collect, args=(process, written))
     reader.start()
     deadline = time.monotonic() + DEADLINE_S
@@ -74,27 +95,9 @@ def write_and_kill(folder: Path, prefix: str, after_s: float, result: Result) ->
     process.wait(DEADLINE_S)
     reader.join(DEADLINE_S)
     _, left = psutil.wait_procs(tree, timeout=5)
-    result.orphans += [
-        str(part) for part in left if part.is_running() and part.status() != psutil.STATUS_ZOMBIE
-    ]
+    result.orphans += [str(part) for part in left if part.is_running() and part.status() != psutil.STATUS_ZOMBIE]
     _close(process)
     return written
-
-
-def verify(folder: Path, written: list[tuple[str, str]], result: Result) -> None:
-    """Start again and compare with what was acknowledged."""
-    process = worker(folder, "verify", "")
-    try:
-        output, errors = process.communicate(json.dumps(written), timeout=DEADLINE_S * 2)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
-    lines = [json.loads(line) for line in output.splitlines()]
-    answer: dict[str, Any] = next((line for line in lines if line["event"] == DONE), {})
-    if not answer:
-        raise SystemExit(f"the worker did not verify: {errors}")
-    result.lost += answer["lost"]
-    result.stuck += answer["stuck"]
 
 
 def worker(folder: Path, *args: str) -> subprocess.Popen[str]:
@@ -105,7 +108,7 @@ def worker(folder: Path, *args: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def _collect(process: subprocess.Popen[str], written: list[tuple[str, str]]) -> None:
+def _collect(process: subprocess.Popen[str], written: list[Written]) -> None:
     for line in process.stdout or ():
         try:
             event = json.loads(line)

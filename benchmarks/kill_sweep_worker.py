@@ -1,7 +1,7 @@
 """The process that `kill_sweep` kills: writes and says so line by line, or verifies what was said.
 
-`write PREFIX` writes rows, keys of every type and workflows until it is killed; each line on stdout is an
-acknowledgement. `verify` reads the acknowledgements on stdin and says what is lost or stuck.
+It reads the acknowledgements of the last life on stdin and says what is lost or stuck. Then, given a prefix for
+names, it writes rows, keys of every type and workflows until it is killed; each line is an acknowledgement.
 """
 
 from __future__ import annotations
@@ -54,8 +54,6 @@ def open_stack() -> Stack:
 
 def write(stack: Stack, prefix: str) -> None:
     """Write to every store at once until somebody kills the process."""
-    database = stack.runtime.database
-    database.execute_sql("CREATE TABLE IF NOT EXISTS sweep (name TEXT PRIMARY KEY)")
     writers = (write_row, write_key, run_workflow)
     threads = [threading.Thread(target=_forever, args=(writer, stack, prefix)) for writer in writers]
     for thread in threads:
@@ -109,7 +107,7 @@ def run_workflow(stack: Stack, name: str) -> str:
 
 
 def verify(stack: Stack, written: list[tuple[str, str]]) -> None:
-    """Compare the stores with the acknowledgements."""
+    """Compare the stores with the acknowledgements, and say what is lost or stuck."""
     named = {kind: [name for other, name in written if other == kind] for kind in ("row", "key", "workflow")}
     database = stack.runtime.database
     rows = {row[0] for row in database.execute_sql("SELECT name FROM sweep").fetchall()}
@@ -150,14 +148,14 @@ def finishes(stack: Stack, name: str) -> bool:
 
 
 def main() -> None:
-    """Write or verify."""
+    """Verify, then write until killed where a prefix says so."""
+    written = json.loads(sys.stdin.readline())
     stack = open_stack()
     try:
-        if sys.argv[1] == "write":
-            say(event="ready")
-            write(stack, sys.argv[2])
-        else:
-            verify(stack, json.load(sys.stdin))
+        stack.runtime.database.execute_sql("CREATE TABLE IF NOT EXISTS sweep (name TEXT PRIMARY KEY)")
+        verify(stack, written)
+        if sys.argv[1]:
+            write(stack, sys.argv[1])
     finally:
         stack.close()
 

@@ -236,12 +236,16 @@ def run(word: str = "", say: Callable[[str], None] = lambda line: None) -> Count
 def main() -> None:
     """Print the score."""
     began = time.perf_counter()
-    counts = run(*sys.argv[1:2], say=print)
-    print(
+    counts = run(*sys.argv[1:2], say=_say)
+    _say(
         f"{sum(counts.values())} mutants: {counts[VERIFIED]} caught by verification, {counts[ORACLE]} by the "
         f"contract's oracle, {counts[EQUIVALENT]} equivalent, {counts[SURVIVED]} survived "
         f"({time.perf_counter() - began:.1f} s)"
     )
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
 
 
 if __name__ == "__main__":

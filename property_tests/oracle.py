@@ -189,6 +189,10 @@ def _outlives(first: str, second: str) -> Callable[[Facts], bool]:
     return lambda facts: facts.kept[first] and not facts.kept[second]
 
 
+def _many(workflows: int) -> bool:
+    return workflows == 0 or workflows > 10
+
+
 def _zero(path: str) -> Callable[[Facts], bool]:
     return lambda facts: facts.text(path, "1s") == "0s"
 
@@ -307,7 +311,7 @@ PROMISES: Mapping[str, Promise] = {
     "worker.concurrency.sqlite": Promise(
         "warning",
         "worker.max_concurrent_workflows",
-        lambda facts: facts.driver == "sqlite" and not 1 <= facts.number("worker.max_concurrent_workflows", 10) <= 10,
+        lambda facts: facts.driver == "sqlite" and _many(facts.number("worker.max_concurrent_workflows", 10)),
     ),
     "temporal.ui.required-but-off": Promise(
         "error",

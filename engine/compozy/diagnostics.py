@@ -33,9 +33,7 @@ def diagnostics(resolved: Resolved, findings: Iterable[Finding]) -> dict[str, An
         "rules": _rules(resolved),
         "machine": dict(resolved.facts),
         "mode": resolved.mode,
-        "components": {
-            part.name: {"mode": part.mode, "driver": part.driver} for part in resolved.components.values()
-        },
+        "components": {part.name: {"mode": part.mode, "driver": part.driver} for part in resolved.components.values()},
         "given": {path: shown.value(path, resolved.values[path]) for path in _given(resolved)},
         "findings": [finding.as_json() for finding in findings],
     }

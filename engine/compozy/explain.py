@@ -231,7 +231,9 @@ def _parts(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _decision(resolved: Resolved, table: str) -> Explanation:
     step = Chain(resolved, Shown(resolved)).step(table)
-    return Explanation(table, "decision", step.about, None, (), step, True, tuple(_readers(resolved, "decision", table)))
+    return Explanation(
+        table, "decision", step.about, None, (), step, True, tuple(_readers(resolved, "decision", table))
+    )
 
 
 def _decided(resolved: Resolved) -> Iterator[Table]:

@@ -74,9 +74,7 @@ def resolved_json(resolved: Resolved, state: str, findings: Iterable[Finding]) -
     return {
         "state": state,
         "mode": resolved.mode,
-        "components": {
-            part.name: {"mode": part.mode, "driver": part.driver} for part in resolved.components.values()
-        },
+        "components": {part.name: {"mode": part.mode, "driver": part.driver} for part in resolved.components.values()},
         "settings": {path: shown.value(path, value) for path, value in sorted(resolved.values.items())},
         "findings": [finding.as_json() for finding in findings],
     }

@@ -32,16 +32,10 @@ def configuration_options(command: Command) -> Command:
 
 def _general_options() -> list[Callable[[Any], Any]]:
     return [
-        click.option(
-            "--config", metavar="FILE", help="Configuration file; else compozy.yaml is looked for upwards."
-        ),
+        click.option("--config", metavar="FILE", help="Configuration file; else compozy.yaml is looked for upwards."),
         click.option("--cwd", metavar="DIR", help="Directory to work in; relative paths are seen from it."),
-        click.option(
-            "--set", "set_", metavar="PATH=VALUE", multiple=True, help="Set any setting; may be repeated."
-        ),
-        click.option(
-            "--rules", metavar="DIR", multiple=True, help="Directory of a rule pack; may be repeated."
-        ),
+        click.option("--set", "set_", metavar="PATH=VALUE", multiple=True, help="Set any setting; may be repeated."),
+        click.option("--rules", metavar="DIR", multiple=True, help="Directory of a rule pack; may be repeated."),
         click.option("--strict", is_flag=True, help="Make warnings stop."),
     ]
 

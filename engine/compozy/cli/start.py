@@ -24,7 +24,8 @@ GRACE_S = 10.0
 class Signals:
     """Turns SIGINT and SIGTERM into a request to stop; a second one ends the process at once.
 
-    Children do not outlive the process, whichever way it ends.
+    While `starting` the first one interrupts whatever is going on. Children do not outlive the process, whichever
+    way it ends.
     """
 
     def __init__(self) -> None:
@@ -42,7 +43,6 @@ class Signals:
 
     def wait(self) -> None:
         """Return when the process was asked to stop."""
-        self.starting = False
         while not self.stop.wait(3600):
             pass
 
@@ -50,9 +50,7 @@ class Signals:
 @click.command(name="start", epilog="Example: compozy start --mode persistent --port 9000")
 @configuration_options
 @format_option()
-@click.option(
-    "--timeout", default="60s", metavar="DURATION", show_default=True, help="How long the start may take."
-)
+@click.option("--timeout", default="60s", metavar="DURATION", show_default=True, help="How long the start may take.")
 @click.option(
     "--log-level", type=click.Choice(LEVELS), default="warning", show_default=True, help="From which level to log."
 )
@@ -64,13 +62,16 @@ def command(format_: str, timeout: str, log_level: str, strict: bool, **options:
     stack = Stack(lifecycle, notice=say, timeout_s=seconds(timeout))
     try:
         stack.open(serve=True)
+        signals.starting = False  # who reads the ready line may stop us before the next line runs
         took = time.perf_counter() - began
         print_ready(stack, took) if format_ == "json" else print_banner(stack, took)
         signals.wait()
+        stack.close(GRACE_S)
     except KeyboardInterrupt:
         say("stopped while starting")
         return 130
-    stack.close(GRACE_S)
+    finally:
+        stack.close(0)
     return 0
 
 
@@ -100,13 +101,9 @@ def seconds(text: str) -> float:
     try:
         found = parse_duration(text)
     except ValueError as error:
-        raise UsageError(
-            f"--timeout {text}: {error}", hint="write a number with a unit, such as 30s"
-        ) from error
+        raise UsageError(f"--timeout {text}: {error}", hint="write a number with a unit, such as 30s") from error
     if found <= 0:
-        raise UsageError(
-            f"--timeout {text}: must be longer than zero", hint="write a number with a unit, such as 30s"
-        )
+        raise UsageError(f"--timeout {text}: must be longer than zero", hint="write a number with a unit, such as 30s")
     return found
 
 
@@ -136,9 +133,7 @@ def print_ready(stack: Stack, took_s: float) -> None:
 def print_banner(stack: Stack, took_s: float) -> None:
     """Print what runs where, and how to go on."""
     health = stack.health()
-    click.echo(
-        f"{styled('Compozy', 'bold')} is ready in {took_s:.2f} s, mode {styled(health['mode'], 'bold')}\n"
-    )
+    click.echo(f"{styled('Compozy', 'bold')} is ready in {took_s:.2f} s, mode {styled(health['mode'], 'bold')}\n")
     width = max(len(part["driver"]) for part in health["components"].values())
     for name, part in health["components"].items():
         kept = f"data in {part['data']}" if part["data"] else "nothing is kept"

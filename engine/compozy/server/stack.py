@@ -39,6 +39,7 @@ class Stack:
         self.url: str | None = None
         self._opened = ExitStack()
         self._grace_s = 10.0
+        self._complete = False
         self._workflows: Workflows | None = None
 
     @property
@@ -65,20 +66,28 @@ class Stack:
             CompozyError: something did not start; everything that did is stopped again.
         """
         try:
+            self._opened.callback(self._release)
             self.lifecycle.provision()
-            self._opened.callback(self.lifecycle.release)
             self._open_workflows()
             if serve:
                 self._serve()
         except BaseException:
             self.close(0)
             raise
+        self._complete = True
         return self
 
     def close(self, grace_s: float = 10.0) -> None:
-        """Refuse new requests, drain the workers, stop the components; `grace_s` 0 stops at once."""
+        """Refuse new requests, drain the workers, stop the components; `grace_s` 0 stops at once; idempotent."""
         self._grace_s = grace_s
         self._opened.close()
+
+    def _release(self) -> None:
+        if self.lifecycle.records.runtime is None:
+            return
+        if not self._complete:
+            self.runtime.abandon()  # nobody was told anything yet: a state directory made by this start goes as well
+        self.lifecycle.release(self._grace_s)
 
     def health(self) -> dict[str, Any]:
         """Return state, mode and each component's health: the answer to `compozy status`."""

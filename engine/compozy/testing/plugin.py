@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -65,14 +65,10 @@ def compozy_runtime(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Runtime]:
     """A provisioned runtime in the mode of the test, in a directory of its own."""
-    from compozy.errors import CompozyError
-
     directory = str(tmp_path_factory.mktemp("compozy"))
     with ExitStack() as stack:
-        try:
+        with _told():
             runtime = stack.enter_context(compozy_testbed.runtime(compozy_mode, directory, compozy_settings))
-        except CompozyError as error:
-            pytest.fail(str(error), pytrace=False)
         yield runtime
 
 
@@ -93,12 +89,8 @@ def database_for_mode(
 @pytest.fixture
 def compozy_database(database_for_mode: Callable[[str], Any], compozy_mode: str) -> Any:
     """The fresh, migrated peewee database of the mode of the test."""
-    from compozy.errors import CompozyError
-
-    try:
+    with _told():
         return database_for_mode(compozy_mode)
-    except CompozyError as error:
-        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture
@@ -106,6 +98,17 @@ def temporal_time_skipping(compozy_testbed: Testbed) -> Iterator[TimeSkipping]:
     """A Temporal whose clock jumps to the next timer: `client`, `environment` and `call(coroutine)`."""
     with compozy_testbed.time_skipping.environment() as skipping:
         yield skipping
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Let the test fail with the text of an error, without the way that it took."""
+    from compozy.errors import CompozyError
+
+    try:
+        yield
+    except CompozyError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 def _marked(request: pytest.FixtureRequest, name: str, position: int) -> Any:

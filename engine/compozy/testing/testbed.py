@@ -11,21 +11,22 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from compozy.lifecycle import Lifecycle
-    from compozy.plan import Plan
     from compozy.provision import Runtime
     from compozy.resolve import Resolved
     from compozy.testing.databases import Databases
     from compozy.testing.servers import RedisServer, TemporalServer
     from compozy.testing.time_skipping import TimeSkippingServer
 
+Running = TypeVar("Running")
+
 DB_URL = "DB_URL"
 _REDIS_DATABASES = 16
+_DEFAULTS: Mapping[str, Any] = {"temporal.standalone.enable_ui": False}
 
 
 class Testbed:
@@ -90,11 +91,7 @@ class Testbed:
             ConfigurationError: there is no such mode, or the settings are not valid.
             ProvisionError: a component could not be started.
         """
-        with ExitStack() as stack:
-            lifecycle = self._lifecycle(mode, directory, settings, stack)
-            runtime = stack.enter_context(lifecycle.provision())
-            if "database" in lifecycle.resolved.components:
-                self._fill(runtime.database)
+        with self._provisioned(mode, directory, settings or {}) as runtime:
             yield runtime
 
     @contextmanager
@@ -105,30 +102,36 @@ class Testbed:
             ConfigurationError: there is no such mode, or the settings are not valid.
             ProvisionError: the database could not be started.
         """
-        from compozy.provision import provision
-
-        with ExitStack() as stack:
-            lifecycle = self._lifecycle(mode, directory, settings, stack, only="database")
-            runtime = stack.enter_context(provision(_only(lifecycle.resolved, "database")))
-            self._fill(runtime.database)
+        with self._provisioned(mode, directory, settings or {}, only="database") as runtime:
             yield runtime.database
 
-    def _lifecycle(
-        self, mode: str, directory: str, settings: Mapping[str, Any] | None, stack: ExitStack, *, only: str = ""
-    ) -> Lifecycle:
-        """Return the validated lifecycle of a mode, with the addresses of the servers that it needs."""
-        import compozy
+    @contextmanager
+    def _provisioned(
+        self, mode: str, directory: str, settings: Mapping[str, Any], *, only: str = ""
+    ) -> Iterator[Runtime]:
+        from compozy.plan import make_plan
+        from compozy.provision import provision
 
-        given = {"mode": mode, **(settings or {})}
-        lifecycle = compozy.load(directory=directory, settings=given, environment={})
-        for part in lifecycle.resolve().components.values():
-            supply = self._supplies().get(part.driver)
-            if supply is not None and only in ("", part.name):
-                given = {**supply(stack), **given}
-        lifecycle = compozy.load(directory=directory, settings=given, environment={})
-        lifecycle.resolve()
-        lifecycle.validate()
-        return lifecycle
+        given = {**_DEFAULTS, "mode": mode, **settings}
+        with ExitStack() as stack:
+            resolved = self._supplied(given, directory, stack, only)
+            plan = make_plan(resolved)
+            steps = tuple(step for step in plan.steps if only in ("", step.component))
+            runtime = provision(replace(plan, steps=steps))
+            stack.callback(runtime.close, 0)  # nobody comes back to this data: stop at once
+            if "database" in resolved.components:
+                self._fill(runtime.database, given)
+            yield runtime
+
+    def _supplied(self, given: Mapping[str, Any], directory: str, stack: ExitStack, only: str) -> Resolved:
+        """Return the validated configuration, with the addresses of the servers that its drivers need."""
+        resolved = _resolved(given, directory)
+        supplies = self._supplies()
+        more: dict[str, Any] = {}
+        for part in resolved.components.values():
+            if part.driver in supplies and only in ("", part.name):
+                more |= supplies[part.driver](stack)
+        return _resolved({**more, **given}, directory) if more else resolved
 
     def _supplies(self) -> Mapping[str, Callable[[ExitStack], Mapping[str, Any]]]:
         """Return how each driver of something external gets it: settings, valid until the stack is closed."""
@@ -138,7 +141,7 @@ class Testbed:
             "redis-external": lambda stack: {"redis.url": self._empty_redis()},
         }
 
-    def _postgres_copy(self) -> Any:
+    def _postgres_copy(self) -> AbstractContextManager[str]:
         databases = self.databases
         return databases.database(databases.template(self._template_name, _migrate_postgres))
 
@@ -153,7 +156,7 @@ class Testbed:
             client.flushdb()
         return url
 
-    def _fill(self, database: Any) -> None:
+    def _fill(self, database: Any, given: Mapping[str, Any]) -> None:
         """Bring a database to the present schema; an empty SQLite becomes a copy, which is faster."""
         from peewee import SqliteDatabase
 
@@ -161,8 +164,9 @@ class Testbed:
 
         if isinstance(database, SqliteDatabase):
             with database.connection_context():
-                self._sqlite_template().backup(database.connection())
-        else:
+                raw: Any = database
+                self._sqlite_template().backup(raw.connection())
+        elif "database.url" in given:  # not a copy of our template
             Store(database).migrate()
 
     def _sqlite_template(self) -> sqlite3.Connection:
@@ -173,11 +177,12 @@ class Testbed:
             found: sqlite3.Connection = self._servers["sqlite"]
             return found
 
-    def _server(self, name: str, start: Callable[[], Any]) -> Any:
+    def _server(self, name: str, start: Callable[[], AbstractContextManager[Running]]) -> Running:
         with self._lock:
             if name not in self._servers:
                 self._servers[name] = self._opened.enter_context(start())
-            return self._servers[name]
+            found: Running = self._servers[name]
+            return found
 
 
 def _postgres() -> Databases:
@@ -204,16 +209,17 @@ def _migrated_sqlite() -> sqlite3.Connection:
 
     from compozy.store import Store
 
-    source, copy = SqliteDatabase(":memory:"), sqlite3.connect(":memory:", check_same_thread=False)
+    source: Any = SqliteDatabase(":memory:")
+    copy = sqlite3.connect(":memory:", check_same_thread=False)
     with source.connection_context():
         Store(source).migrate()
         source.connection().backup(copy)
     return copy
 
 
-def _only(resolved: Resolved, component: str) -> Plan:
-    from compozy.plan import make_plan
+def _resolved(given: Mapping[str, Any], directory: str) -> Resolved:
+    import compozy
 
-    plan = make_plan(resolved)
-    steps = tuple(step for step in plan.steps if step.component == component)
-    return replace(plan, steps=steps, state_dir=plan.state_dir)
+    lifecycle = compozy.load(directory=directory, settings=given, environment={})
+    lifecycle.resolve()
+    return lifecycle.validate().resolved
