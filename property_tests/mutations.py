@@ -18,6 +18,7 @@ from functools import cache
 from typing import Any
 
 from property_tests.choices import Choice, inputs_of, pool, resolved_of
+from property_tests.mutations_rows import ORACLE, SURVIVED, VERIFIED, row_mutants, row_verdict
 from property_tests.oracle import PROBLEMS, PROMISES, Facts, decisions_of, facts_of, findings_of, rows_of
 
 from compozy.document import Scalar
@@ -28,7 +29,7 @@ from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.table import ANY, Condition, Domain, Interval, Row, Table, is_number
 from compozy.tables.verify import verify
 
-VERIFIED, ORACLE, EQUIVALENT, SURVIVED = "verification", "oracle", "equivalent", "survived"
+EQUIVALENT = "equivalent"
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ class _Known:
 
 
 def run(word: str = "", say: Callable[[str], None] = lambda line: None) -> Counter[str]:
-    """Try every mutant of the tables whose name contains `word`; return counts by verdict."""
+    """Try every mutant of the tables and rows whose name contains `word`; return counts by verdict."""
     ruleset = load_rulebook().ruleset
     counts: Counter[str] = Counter()
     for table in ruleset.tables.values():
@@ -229,19 +230,33 @@ def run(word: str = "", say: Callable[[str], None] = lambda line: None) -> Count
             found = verdict(ruleset, mutant)
             counts[found] += 1
             if found in (EQUIVALENT, SURVIVED):
-                say(f"{found}: {mutant.name} {reason(ruleset, mutant)}")
+                say(f"{found}: {mutant.name} {reason(ruleset, mutant)}".rstrip())
+    return counts
+
+
+def run_rows(word: str = "", say: Callable[[str], None] = lambda line: None) -> Counter[str]:
+    """Try every mutant of the rows outside of tables whose name contains `word`; return counts by verdict."""
+    counts: Counter[str] = Counter()
+    for mutant in row_mutants():
+        if word in mutant.name:
+            found = row_verdict(mutant)
+            counts[found] += 1
+            if found == SURVIVED:
+                say(f"{found}: {mutant.name}")
     return counts
 
 
 def main() -> None:
     """Print the score."""
-    began = time.perf_counter()
-    counts = run(*sys.argv[1:2], say=_say)
-    _say(
-        f"{sum(counts.values())} mutants: {counts[VERIFIED]} caught by verification, {counts[ORACLE]} by the "
-        f"contract's oracle, {counts[EQUIVALENT]} equivalent, {counts[SURVIVED]} survived "
-        f"({time.perf_counter() - began:.1f} s)"
-    )
+    word = "".join(sys.argv[1:2])
+    for what, tried in (("table cells", run), ("other rows", run_rows)):
+        began = time.perf_counter()
+        counts = tried(word, _say)
+        _say(
+            f"{what}: {sum(counts.values())} mutants, {counts[VERIFIED]} caught by verification, {counts[ORACLE]} by "
+            f"the contract's oracle, {counts[EQUIVALENT]} equivalent, {counts[SURVIVED]} survived "
+            f"({time.perf_counter() - began:.1f} s)"
+        )
 
 
 def _say(line: str) -> None:

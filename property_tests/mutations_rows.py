@@ -6,10 +6,9 @@ longer be read, because they differ from what `oracle_rows` promises, or by veri
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import yaml
@@ -24,14 +23,15 @@ from property_tests.oracle_rows import (
     VECTOR_STORE,
 )
 
-from compozy.document import read_document
-from compozy.rulebook import Rulebook
+from compozy.document import Node, read_document
+from compozy.rulebook import check_rules
 from compozy.rulefiles import shipped_texts
-from compozy.rulerows import read_rows
+from compozy.rulerows import read_components, read_drivers
 from compozy.settings.faults import Faults
-from compozy.settings.registry import Registry, Setting, environment_name
-from compozy.states import STEPS, Graph
+from compozy.settings.registry import Registry, Setting, environment_name, read_registry
+from compozy.states import STEPS, read_graph
 
+VERIFIED, ORACLE, SURVIVED = "verification", "oracle", "survived"
 KEYS = ("settings", "machine", "components", "drivers", "states", "transitions")
 # Columns that say something to people and decide nothing.
 SAID_ONLY = {"help", "about", "because", "path", "id", "type"}
@@ -83,6 +83,66 @@ def _changed(key: str, row: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]
                     yield f"{column} changed to {value}", [{**row, column: value}]
 
 
-@cache
-def _shipped_rows() -> dict[str, Any]:
-    return {name: read_document(text, name) for name, text in shipped_texts().items()}
+def row_verdict(mutant: RowMutant) -> str:
+    """Return what notices a changed row: reading it, the oracle or verification; or that nothing does."""
+    text = yaml.safe_dump(mutant.content, sort_keys=False)
+    document = read_document(text, mutant.file)
+    faults = Faults()
+    agrees = all(part(document, faults) for part in _PARTS[mutant.file])
+    if faults.reports:
+        return VERIFIED
+    if not agrees:
+        return ORACLE
+    return SURVIVED if check_rules({**shipped_texts(), mutant.file: text}).valid else VERIFIED
+
+
+def settings_agree(document: Node, faults: Faults) -> bool:
+    """Tell whether settings, their spellings and machine facts are the promised ones."""
+    registry = read_registry([document], faults)
+    stores = registry.settings["knowledge.vector_dbs"].items if "knowledge.vector_dbs" in registry.settings else {}
+    return (
+        {path: (item.type, item.default, _marks(item)) for path, item in registry.settings.items()} == SETTINGS
+        and {path: (item.type, _marks(item)) for path, item in stores.items()} == VECTOR_STORE
+        and {name: (fact.values, fact.probe) for name, fact in registry.facts.items()} == FACTS
+        and all(registry.spelled.get(f"{alias}.{_first(registry, group)}") for alias, group in GROUP_ALIASES.items())
+    )
+
+
+def _first(registry: Registry, group: str) -> str:
+    return next((path for path in registry.settings if path.startswith(f"{group}.")), "").removeprefix(f"{group}.")
+
+
+def _marks(setting: Setting) -> dict[str, Any]:
+    """Return what a setting promises besides its type and its default."""
+    plain = Setting(setting.path, setting.type, setting.help, setting.place, env=environment_name(setting.path))
+    names = ("env", "flag", "secret", "secret_parts", "memory", "minimum", "same_as", "splits", "aliases", "values")
+    found = {name: getattr(setting, name) for name in (*names, "also", "checked")}
+    return {name: value for name, value in found.items() if value != getattr(plain, name)}
+
+
+def components_agree(document: Node, faults: Faults) -> bool:
+    """Tell whether the components are the promised ones."""
+    return {row.id: (row.mode, row.driver) for row in read_components([document], faults)} == COMPONENTS
+
+
+def drivers_agree(document: Node, faults: Faults) -> bool:
+    """Tell whether each driver is built as promised, after nothing else."""
+    found = read_drivers([document], faults)
+    return all(row.needs == () for row in found.values()) and {
+        key: (row.factory.removeprefix("compozy.drivers."), row.options) for key, row in found.items()
+    } == dict(DRIVERS)
+
+
+def lifecycle_agrees(document: Node, faults: Faults) -> bool:
+    """Tell whether states and transitions are the promised ones."""
+    graph = read_graph(document, faults)
+    rows = {(row.source, row.trigger): (row.target, row.step, row.stages) for row in graph.transitions}
+    return (graph.states, graph.initial, rows) == (STATES, STATES[0], TRANSITIONS)
+
+
+_PARTS: Mapping[str, Sequence[Callable[[Node, Faults], bool]]] = {
+    "rules/settings.yaml": [settings_agree],
+    "rules/lifecycle.yaml": [lifecycle_agrees],
+    "rules/provision/components.yaml": [components_agree],
+    "rules/provision/drivers.yaml": [drivers_agree],
+}

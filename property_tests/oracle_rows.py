@@ -11,7 +11,7 @@ from typing import Any
 MODES = ("memory", "persistent", "distributed")
 # path: (type, default, what else is promised)
 SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
-    "mode": ("choice", None, {"env": "COMPOZY_MODE", "flag": "--mode", "values": MODES, "checked": "rules"}),
+    "mode": ("choice", None, {"flag": "--mode", "values": MODES, "checked": "rules"}),
     "name": ("text", None, {}),
     "version": ("text", "0.1.0", {}),
     "description": ("text", "", {}),
@@ -130,7 +130,10 @@ DRIVERS: Mapping[tuple[str, str], tuple[str, Mapping[str, Any]]] = {
     ("temporal", "temporal-embedded"): (
         "temporal_embedded:TemporalEmbeddedDriver",
         {
-            **{name: f"{_SERVER}.{name}" for name in ("database_file", "bind_ip", "enable_ui", "require_ui", "log_level")},
+            **{
+                name: f"{_SERVER}.{name}"
+                for name in ("database_file", "bind_ip", "enable_ui", "require_ui", "log_level")
+            },
             "frontend_port": {"port": f"{_SERVER}.frontend_port"},
             "ui_port": {"port": f"{_SERVER}.ui_port"},
             "namespace": "temporal.namespace",
@@ -138,7 +141,10 @@ DRIVERS: Mapping[tuple[str, str], tuple[str, Mapping[str, Any]]] = {
     ),
     ("temporal", "temporal-remote"): (
         "temporal_remote:TemporalRemoteDriver",
-        {**{name: f"temporal.{name}" for name in ("host_port", "namespace", "api_key")}, "tls": {"group": "temporal.tls"}},
+        {
+            **{name: f"temporal.{name}" for name in ("host_port", "namespace", "api_key")},
+            "tls": {"group": "temporal.tls"},
+        },
     ),
     ("redis", "valkey"): (
         "redis_embedded:ValkeyDriver",

@@ -138,8 +138,8 @@ def read_rules(texts: Mapping[str, str], faults: Faults) -> Rulebook | None:
         return None
     rows = [document for document in documents if not _holds_tables(document)]
     registry = read_registry(rows, faults)
-    components = _components(rows, faults)
-    drivers = _drivers(rows, faults)
+    components = read_components(rows, faults)
+    drivers = read_drivers(rows, faults)
     lifecycle = _lifecycle(rows, faults)
     try:
         tables = read_tables((name, text) for name, text in texts.items() if _is_table_file(name, documents))
@@ -179,7 +179,8 @@ def _is_table_file(name: str, documents: Iterable[Node]) -> bool:
     return any(node.place.file == name and _holds_tables(node) for node in documents)
 
 
-def _components(documents: Iterable[Node], faults: Faults) -> tuple[ComponentRow, ...]:
+def read_components(documents: Iterable[Node], faults: Faults) -> tuple[ComponentRow, ...]:
+    """Read the rows of `components`; every fault is noted."""
     found: dict[str, ComponentRow] = {}
     for row in _rows(documents, "components", faults):
         plain = _COMPONENT.read(row, faults)
@@ -189,7 +190,8 @@ def _components(documents: Iterable[Node], faults: Faults) -> tuple[ComponentRow
     return tuple(found.values())
 
 
-def _drivers(documents: Iterable[Node], faults: Faults) -> dict[tuple[str, str], DriverRow]:
+def read_drivers(documents: Iterable[Node], faults: Faults) -> dict[tuple[str, str], DriverRow]:
+    """Read the rows of `drivers`, by component and driver; every fault is noted."""
     by_id: dict[str, DriverRow] = {}
     for row in _rows(documents, "drivers", faults):
         plain = _DRIVER.read(row, faults)

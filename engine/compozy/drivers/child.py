@@ -72,11 +72,13 @@ class Child:
         Raises:
             DriverError: the process ended, or the time is over; it carries the last lines of its log.
         """
-        while not ready():
+        while True:
             if not self.running():
                 raise DriverError(self._with_tail("ended while starting"))
             if context.left_s() <= 0:
                 raise DriverError(self._with_tail("was not ready in time"), hint="see its log, or raise the timeout")
+            if ready():
+                return
             time.sleep(POLL_S)
 
     def supervise(self) -> None:

@@ -17,7 +17,9 @@ from typing import Any, Protocol, TypeVar
 from compozy.errors import DriverError
 
 Result = TypeVar("Result")
-_CLOSE_S = 5.0
+_LET_END_S = 0.2
+_CLOSE_S = 2.0
+_JOIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,17 @@ class LoopThread:
             self.loop.close()
 
     def _end_tasks(self) -> None:
-        tasks = asyncio.all_tasks(self.loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            self.loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+        """Let what is about to end come to its end, and cancel the rest.
+
+        A call into a native library that is cancelled goes on there for a moment, which must not be the moment in
+        which the interpreter ends.
+        """
+        for patience_s in (_LET_END_S, _CLOSE_S):
+            tasks = asyncio.all_tasks(self.loop)
+            if tasks:
+                self.loop.run_until_complete(asyncio.wait(tasks, timeout=patience_s))
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
 
     def call(self, coroutine: Coroutine[Any, Any, Result], timeout_s: float) -> Result:
@@ -76,7 +84,7 @@ class LoopThread:
         """Cancel what runs on the loop, stop it and wait for its thread; idempotent."""
         if self._thread.is_alive() and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join(_CLOSE_S)
+            self._thread.join(_JOIN_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,21 +186,30 @@ class PostgresDriver:
         Raises:
             DriverError: the server did not answer within about a second.
         """
-        import psycopg2
-
         began = time.monotonic()
-        if self._probe is None:
-            raise DriverError(f"{self._where}: not started")
         if not self._asking.acquire(timeout=PING_S):
-            raise DriverError(f"{self._where}: no answer within {PING_S:g} s")
+            raise self._silent()
         try:
-            self._probe.ask(PING_S - (time.monotonic() - began))
-        except TimeoutError as error:
-            raise DriverError(f"{self._where}: no answer within {PING_S:g} s") from error
-        except psycopg2.Error as error:
-            raise diagnosed(_telling(str(error)), self._where, _SYMPTOMS) from error
+            if self._probe is None:
+                raise DriverError(f"{self._where}: not started")
+            self._ask(self._probe, PING_S - (time.monotonic() - began))
         finally:
             self._asking.release()
+
+    def _ask(self, probe: Probe, timeout_s: float) -> None:
+        import psycopg2
+
+        try:
+            probe.ask(timeout_s)
+        except TimeoutError as error:
+            raise self._silent() from error
+        except psycopg2.Error as error:
+            raise diagnosed(_telling(str(error)), self._where, _SYMPTOMS) from error
+
+    def _silent(self) -> DriverError:
+        return DriverError(
+            f"{self._where}: no answer within {PING_S:g} s", hint="see the load and the log of the server"
+        )
 
     def stop(self, grace_s: float) -> None:
         """Close every connection; idempotent."""
@@ -208,9 +217,10 @@ class PostgresDriver:
         if pool is not None:
             pool.close_all()
             pool.init(None)  # whoever kept it gets an error, not a new connection
-        probe, self._probe = self._probe, None
-        if probe is not None:
-            probe.close()
+        with self._asking:
+            probe, self._probe = self._probe, None
+            if probe is not None:
+                probe.close()
 
     def describe(self) -> Description:
         """Say which database it is."""

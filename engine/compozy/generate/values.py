@@ -1,0 +1,170 @@
+"""JSON Schema of single values: what a setting may be, and what a condition of a table wants it to be.
+
+What comes in: settings, and conditions with the view that they look through. What goes out: schemas, or None where
+no schema can say it. A text with `${VAR}` may become anything, so that no condition holds for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from compozy.settings.registry import Setting
+from compozy.settings.values import DURATION, MEMORY, SIZE
+from compozy.settings.views import VIEWS, Seen
+from compozy.tables.table import Condition, Interval, Scalar, is_number
+
+Schema: TypeAlias = dict[str, Any]
+
+VARIABLE: Schema = {"$ref": "#/$defs/variable"}
+NULL: Schema = {"type": "null"}
+DEFINITIONS: Mapping[str, Schema] = {
+    "variable": {
+        "description": "A text with a variable, expanded when the file is read.",
+        "type": "string",
+        "pattern": r"\$\{[A-Za-z_]",
+    },
+    "duration": {
+        "description": "A duration such as 500ms, 5m or 168h.",
+        "anyOf": [{"const": 0}, {"type": "string", "pattern": rf"^\s*(?:{DURATION}|-?0(?:\.0*)?)\s*$"}],
+    },
+    "size": {
+        "description": "A size such as 512KB, 64MiB or 1GB.",
+        "anyOf": [{"const": 0}, {"type": "string", "pattern": rf"^\s*(?:{SIZE}|-?0(?:\.0*)?)\s*$"}],
+    },
+}
+_TEXTS = ("text", "url", "path")
+_PLAIN: Mapping[str, Schema] = {
+    **dict.fromkeys(_TEXTS, {"type": ["string", "number", "boolean", "null"]}),
+    "integer": {"type": ["integer", "null"]},
+    "number": {"type": ["number", "null"]},
+    "boolean": {"type": ["boolean", "null"]},
+    "list": {"type": ["array", "null"]},
+    "map": {"type": ["object", "null"]},
+}
+_EMPTY: Schema = {"const": ""}
+_CONTROL: Schema = {"type": "string", "pattern": r"[\u0000-\u001f\u007f]"}
+_CLIMBING: Schema = {"type": "string", "pattern": r"(?:^|[/\\])\.\.(?:[/\\]|$)"}
+_ZERO_DURATION: Schema = {
+    "anyOf": [
+        {"const": 0},
+        {"type": "string", "pattern": r"^\s*(?:(?:0+(?:\.0+)?(?:ms|us|s|m|h|d))+|-?0(?:\.0*)?)\s*$"},
+    ]
+}
+
+
+def value_schema(setting: Setting) -> Schema:
+    """Return what may be written for a scalar setting, or the outside of a list or map."""
+    if setting.type == "choice":
+        return {"anyOf": [{"enum": [*setting.values, *setting.also, None]}, choice_text(setting), VARIABLE]}
+    if setting.type in ("duration", "size"):
+        return {"anyOf": [{"$ref": f"#/$defs/{setting.type}"}, NULL, VARIABLE]}
+    plain = dict(_PLAIN[setting.type])
+    if setting.minimum is not None:
+        plain["minimum"] = setting.minimum
+    return plain if setting.type in (*_TEXTS, "list", "map") else {"anyOf": [plain, VARIABLE]}
+
+
+def choice_text(setting: Setting, wanted: Iterable[Scalar] | None = None) -> Schema:
+    """Return the texts that mean one of `wanted` (all values when None): case and blanks around do not count."""
+    values = set(setting.values) if wanted is None else set(wanted)
+    words = [word for word in setting.values if word in values]
+    words += [word for word, value in setting.also.items() if value in values]
+    return {"type": "string", "pattern": rf"^\s*(?:{'|'.join(map(_any_case, words))})\s*$"}
+
+
+def _any_case(word: str) -> str:
+    return "".join(f"[{char.upper()}{char}]" if char.isalpha() else re.escape(char) for char in word)
+
+
+def none_of(*schemas: Schema) -> Schema:
+    """Return what is none of these."""
+    return {"not": any_of(schemas)}
+
+
+def any_of(schemas: Iterable[Schema]) -> Schema:
+    """Return what is one of these."""
+    found = list(schemas)
+    return found[0] if len(found) == 1 else {"anyOf": found}
+
+
+def all_of(schemas: Iterable[Schema]) -> Schema:
+    """Return what is all of these."""
+    found = list(schemas)
+    return found[0] if len(found) == 1 else {"allOf": found}
+
+
+def written(setting: Setting, view: str | None, condition: Condition) -> Schema | None:
+    """Return the values that somebody may write so that `condition` holds; None where no schema can say it."""
+    if view is None:
+        return _written_value(setting, condition)
+    classes = dict(_classes(setting, view))
+    wanted = [value for value in VIEWS[view].values if condition.matches(value)] if view in VIEWS else [None]
+    if any(value not in classes for value in wanted):
+        return None
+    return any_of([classes[value] for value in wanted]) if wanted else {"not": {}}
+
+
+def holds_unwritten(setting: Setting, view: str | None, condition: Condition) -> bool:
+    """Tell whether `condition` holds when nobody writes the setting, so that it has its default."""
+    if view is None:
+        return condition.matches(setting.default)
+    return condition.matches(VIEWS[view].look(Seen(setting, setting.default, "default", "/")))
+
+
+def _classes(setting: Setting, view: str) -> Iterator[tuple[Scalar, Schema]]:
+    """Yield each value of a view with what somebody writes to get it, as far as a schema can tell."""
+    if view == "given":
+        yield from ((True, none_of(NULL)), (False, {"not": {}}))
+    elif view == "presence":
+        yield from (("empty", _EMPTY), ("given", none_of(_EMPTY, NULL)))
+    elif view == "known":
+        yield from (("known", choice_text(setting)), ("unknown", none_of(choice_text(setting), VARIABLE, NULL)))
+    elif view == "in_memory":
+        yield from ((True, {"const": MEMORY}), (False, none_of({"enum": ["", MEMORY, None]}, VARIABLE)))
+    elif view == "path_kind":
+        yield from (("memory", {"const": MEMORY}), ("control", _CONTROL))
+        yield "climbing", all_of([_CLIMBING, none_of(_CONTROL)])
+
+
+def _written_value(setting: Setting, condition: Condition) -> Schema | None:
+    listed = _listed(setting, condition)
+    if listed is None:
+        return None
+    if not condition.negated:
+        return any_of(listed) if listed else {"not": {}}
+    return none_of(*listed, VARIABLE, NULL)
+
+
+def _listed(setting: Setting, condition: Condition) -> list[Schema] | None:
+    """Return the values and ranges that a condition lists, negation aside."""
+    if setting.type in ("duration", "size"):
+        return _listed_amounts(condition)
+    values = list(condition.values)
+    found: list[Schema] = [{"type": "number", **_bounds(interval)} for interval in condition.intervals]
+    if values and setting.type == "choice":
+        # A word that is no value of the choice, such as an old one, is still a word.
+        others = [value for value in values if value not in setting.values]
+        found += [choice_text(setting, values)] if len(others) < len(values) else []
+        found += [{"type": "string", "pattern": rf"^\s*{_any_case(str(word))}\s*$"} for word in others]
+    elif values:
+        found.append({"enum": values} if len(values) > 1 else {"const": values[0]})
+    return found
+
+
+def _listed_amounts(condition: Condition) -> list[Schema] | None:
+    """Zero is the only bound that a pattern can compare with."""
+    nothing = Interval(high=0)
+    if condition.values or any(interval != nothing for interval in condition.intervals):
+        return None
+    return [_ZERO_DURATION] if condition.intervals else []
+
+
+def _bounds(interval: Interval) -> Schema:
+    found: Schema = {}
+    if is_number(interval.low):
+        found["exclusiveMinimum" if interval.low_open else "minimum"] = interval.low
+    if is_number(interval.high):
+        found["exclusiveMaximum" if interval.high_open else "maximum"] = interval.high
+    return found

@@ -1,0 +1,250 @@
+"""What every driver promises, as one suite that each passes against the real thing.
+
+A driver joins with a row: a function that makes a `Subject` of a driver and its backend. A test module turns its
+rows into the fixture `subject` and inherits the suite:
+
+    subject = subjects(Row("valkey", valkey_subject), Row("fakeredis", fakeredis_subject))
+
+    class TestEmbeddedDrivers(DriverSuite): ...
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import pytest
+
+from compozy.drivers.driver import Driver, LoopThread
+from compozy.errors import DriverError
+
+from .starting import Starting, eventually, starting
+
+PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A driver under test.
+
+    `make` returns it, not started; `works` does with a started one what users do with its handle, and returns what
+    it read back, which must be `expected`. `failing` make drivers whose start must fail. `secrets` appear in no
+    output. For a driver of something external, `outage` ends and restarts the backend, and `freeze` lets it hang.
+    """
+
+    make: Callable[[], Driver]
+    works: Callable[[Any, LoopThread], object]
+    expected: object
+    failing: Sequence[Callable[[], Driver]] = ()
+    secrets: Sequence[str] = ()
+    outage: tuple[Callable[[], None], Callable[[], None]] | None = None
+    freeze: tuple[Callable[[], None], Callable[[], None]] | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A subject by name; `subject` gets pytest's request, for fixtures."""
+
+    id: str
+    subject: Callable[[pytest.FixtureRequest], Subject]
+
+
+def subjects(*rows: Row) -> Any:
+    """Return the fixture `subject` of a module: each row in turn."""
+
+    @pytest.fixture(params=[pytest.param(row.subject, id=row.id) for row in rows])
+    def subject(request: pytest.FixtureRequest) -> Subject:
+        made: Subject = request.param(request)
+        return made
+
+    return subject
+
+
+@pytest.fixture
+def started() -> Iterator[Starting]:
+    with starting() as begun:
+        yield begun
+
+
+def in_time(action: Callable[[], None]) -> BaseException | None:
+    """Return what an action raised; one that hangs fails the test."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(action).exception(PATIENCE_S)
+
+
+def answers(driver: Driver) -> bool:
+    try:
+        driver.ping()
+    except DriverError:
+        return False
+    return True
+
+
+def traces() -> tuple[set[int], int, set[str]]:
+    """Return the children, the open connections and the threads of this process."""
+    process = psutil.Process()
+    children = {child.pid for child in process.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE}
+    connections = [one for one in process.net_connections() if one.status != psutil.CONN_TIME_WAIT]
+    threads = {thread.name for thread in threading.enumerate() if thread.name.startswith("compozy")}
+    return children, len(connections), threads
+
+
+class DriverSuite:
+    """The promises of the protocol `Driver`."""
+
+    def test_it_starts_answers_and_works(self, subject: Subject, started: Starting) -> None:
+        """After `start` the ping is silent and the handle does what it is for."""
+        driver = subject.make()
+        try:
+            driver.start(started.context())
+            driver.ping()
+            assert subject.works(driver.handle, started.loop) == subject.expected
+        finally:
+            driver.stop(0)
+
+    def test_it_describes_itself(self, subject: Subject, started: Starting) -> None:
+        """A description says where the backend is, in values that JSON knows."""
+        driver = subject.make()
+        try:
+            driver.start(started.context())
+            about = driver.describe()
+            assert json.loads(json.dumps(dict(about.details))) == dict(about.details)
+            assert about.address or about.data or about.details
+        finally:
+            driver.stop(0)
+
+    def test_it_stops_twice(self, subject: Subject, started: Starting) -> None:
+        """Stopping is idempotent, also with time to spare."""
+        driver = subject.make()
+        driver.start(started.context())
+        driver.stop(5)
+        driver.stop(0)
+
+    def test_it_stops_without_a_start(self, subject: Subject) -> None:
+        """A driver that never started has nothing to stop."""
+        subject.make().stop(0)
+
+    def test_a_stopped_driver_does_not_answer(self, subject: Subject, started: Starting) -> None:
+        """After `stop` the ping says so, in the words of a driver."""
+        driver = subject.make()
+        driver.start(started.context())
+        driver.stop(0)
+        assert isinstance(in_time(driver.ping), DriverError)
+
+    def test_it_leaves_nothing_behind(self, subject: Subject, started: Starting) -> None:
+        """After `stop` no process, connection or thread of it is left."""
+        warm(subject, started)
+        before = traces()
+        driver = subject.make()
+        driver.start(started.context())
+        driver.ping()
+        driver.stop(0)
+        del driver
+        eventually(lambda: not beyond(before), "the end of everything that was started")
+
+    def test_a_start_that_fails_leaves_nothing_behind(self, subject: Subject, started: Starting) -> None:
+        """A driver undoes what it had begun before it failed."""
+        warm(subject, started)
+        before = traces()
+        for make in subject.failing:
+            with pytest.raises(DriverError):
+                make().start(started.context(5))
+        eventually(lambda: not beyond(before), "the end of everything that was started")
+
+    def test_a_start_that_fails_says_what_to_do(self, subject: Subject, started: Starting) -> None:
+        """Every failure comes with a fix."""
+        for make in subject.failing:
+            with pytest.raises(DriverError) as caught:
+                make().start(started.context(5))
+            assert caught.value.hint
+
+    def test_no_secret_shows(self, subject: Subject, started: Starting) -> None:
+        """Neither descriptions nor errors, with everything behind them, hold a secret."""
+        texts = []
+        for make in subject.failing:
+            driver = make()
+            error = in_time(lambda driver=driver: driver.start(started.context(5)))  # type: ignore[misc]
+            assert error is not None
+            texts += [repr(driver), repr(driver.describe()), *traceback.format_exception(error)]
+        driver = subject.make()
+        driver.start(started.context())
+        texts += [repr(driver), repr(driver.describe())]
+        driver.stop(0)
+        assert [secret for secret in subject.secrets if secret in "\n".join(texts)] == []
+
+
+class OutageSuite:
+    """What drivers of something external promise beside."""
+
+    def test_an_outage_is_told_and_ends_by_itself(self, subject: Subject, started: Starting) -> None:
+        """The ping fails while the backend is down; when it is back, the same driver and handle work."""
+        assert subject.outage is not None
+        down, up = subject.outage
+        driver = subject.make()
+        driver.start(started.context())
+        try:
+            down()
+            try:
+                assert isinstance(in_time(driver.ping), DriverError)
+            finally:
+                up()
+            eventually(lambda: answers(driver), "recovery")
+            assert subject.works(driver.handle, started.loop) == subject.expected
+        finally:
+            driver.stop(0)
+
+    def test_a_backend_that_hangs_is_told(self, subject: Subject, started: Starting) -> None:
+        """A backend that takes connections but does not answer cannot hold the ping."""
+        assert subject.freeze is not None
+        freeze, thaw = subject.freeze
+        driver = subject.make()
+        driver.start(started.context())
+        try:
+            freeze()
+            try:
+                assert isinstance(in_time(driver.ping), DriverError)
+            finally:
+                thaw()
+            eventually(lambda: answers(driver), "recovery")
+        finally:
+            driver.stop(0)
+
+    def test_a_backend_that_hangs_cannot_hold_the_start(self, subject: Subject, started: Starting) -> None:
+        """A start ends with its deadline."""
+        assert subject.freeze is not None
+        freeze, thaw = subject.freeze
+        driver = subject.make()
+        freeze()
+        try:
+            error = in_time(lambda: driver.start(started.context(1)))
+        finally:
+            thaw()
+            driver.stop(0)
+        assert isinstance(error, DriverError)
+
+
+def warm(subject: Subject, started: Starting) -> None:
+    """Start once before, because the first one loads libraries that keep threads and connections of their own."""
+    driver = subject.make()
+    driver.start(started.context())
+    driver.ping()
+    driver.stop(0)
+    deadline = time.monotonic() + 0.2
+    seen = traces()
+    while time.monotonic() < deadline:
+        now = traces()
+        if now != seen:
+            seen, deadline = now, time.monotonic() + 0.2
+        time.sleep(0.01)
+
+
+def beyond(before: tuple[set[int], int, set[str]]) -> bool:
+    children, connections, threads = traces()
+    return bool(children - before[0]) or connections > before[1] or bool(threads - before[2])
