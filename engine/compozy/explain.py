@@ -243,9 +243,8 @@ def _decided(resolved: Resolved) -> Iterator[Table]:
 
 def _readers(resolved: Resolved, kind: str, ref: str) -> Iterator[str]:
     for table in resolved.rulebook.ruleset.tables.values():
-        if kind == "each" and table.for_each == ref:
-            yield table.id
-        elif any(column.source.kind == kind and column.source.ref == ref for column in table.columns):
+        sources = (column.source for column in table.columns)
+        if (kind == "each" and table.for_each == ref) or any(one.kind == kind and one.ref == ref for one in sources):
             yield table.id
 
 

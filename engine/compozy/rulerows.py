@@ -142,7 +142,7 @@ def read_rules(texts: Mapping[str, str], faults: Faults) -> Rulebook | None:
     drivers = read_drivers(rows, faults)
     lifecycle = _lifecycle(rows, faults)
     try:
-        tables = read_tables((name, text) for name, text in texts.items() if _is_table_file(name, documents))
+        tables = read_tables((node.place.file, node) for node in documents if _holds_tables(node))
     except RuleTableError as error:
         faults.take("malformed", error)
         return None
@@ -173,10 +173,6 @@ def _document(name: str, text: str, faults: Faults) -> Node | None:
 
 def _holds_tables(node: Node) -> bool:
     return not _TABLE_KEYS.isdisjoint(node.value)
-
-
-def _is_table_file(name: str, documents: Iterable[Node]) -> bool:
-    return any(node.place.file == name and _holds_tables(node) for node in documents)
 
 
 def read_components(documents: Iterable[Node], faults: Faults) -> tuple[ComponentRow, ...]:

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psutil
@@ -87,13 +87,21 @@ def answers(driver: Driver) -> bool:
     return True
 
 
-def traces() -> tuple[set[int], int, set[str]]:
+def traces() -> set[object]:
     """Return the children, the open connections and the threads of this process."""
     process = psutil.Process()
-    children = {child.pid for child in process.children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE}
-    connections = [one for one in process.net_connections() if one.status != psutil.CONN_TIME_WAIT]
-    threads = {thread.name for thread in threading.enumerate() if thread.name.startswith("compozy")}
-    return children, len(connections), threads
+    children = {("process", child.pid) for child in process.children(recursive=True) if alive(child)}
+    open_ones = (one for one in process.net_connections() if one.status != psutil.CONN_TIME_WAIT)
+    connections = {("connection", one.laddr, one.raddr) for one in open_ones}
+    threads = {("thread", thread.name) for thread in threading.enumerate() if thread.name.startswith("compozy")}
+    return {*children, *connections, *threads}
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 class DriverSuite:
@@ -147,7 +155,7 @@ class DriverSuite:
         driver.ping()
         driver.stop(0)
         del driver
-        eventually(lambda: not beyond(before), "the end of everything that was started")
+        eventually(lambda: not traces() - before, "the end of everything that was started")
 
     def test_a_start_that_fails_leaves_nothing_behind(self, subject: Subject, started: Starting) -> None:
         """A driver undoes what it had begun before it failed."""
@@ -156,7 +164,7 @@ class DriverSuite:
         for make in subject.failing:
             with pytest.raises(DriverError):
                 make().start(started.context(5))
-        eventually(lambda: not beyond(before), "the end of everything that was started")
+        eventually(lambda: not traces() - before, "the end of everything that was started")
 
     def test_a_start_that_fails_says_what_to_do(self, subject: Subject, started: Starting) -> None:
         """Every failure comes with a fix."""
@@ -170,7 +178,7 @@ class DriverSuite:
         texts = []
         for make in subject.failing:
             driver = make()
-            error = in_time(lambda driver=driver: driver.start(started.context(5)))  # type: ignore[misc]
+            error = in_time(partial(driver.start, started.context(5)))
             assert error is not None
             texts += [repr(driver), repr(driver.describe()), *traceback.format_exception(error)]
         driver = subject.make()
@@ -231,20 +239,8 @@ class OutageSuite:
 
 
 def warm(subject: Subject, started: Starting) -> None:
-    """Start once before, because the first one loads libraries that keep threads and connections of their own."""
+    """Start once before, because the first start loads libraries that keep threads and connections of their own."""
     driver = subject.make()
     driver.start(started.context())
     driver.ping()
     driver.stop(0)
-    deadline = time.monotonic() + 0.2
-    seen = traces()
-    while time.monotonic() < deadline:
-        now = traces()
-        if now != seen:
-            seen, deadline = now, time.monotonic() + 0.2
-        time.sleep(0.01)
-
-
-def beyond(before: tuple[set[int], int, set[str]]) -> bool:
-    children, connections, threads = traces()
-    return bool(children - before[0]) or connections > before[1] or bool(threads - before[2])

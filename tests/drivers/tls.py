@@ -64,24 +64,32 @@ class TlsProxy:
 def tls_proxy(target: int, context: ssl.SSLContext, *, asks_first: bool = False) -> Iterator[TlsProxy]:
     """End TLS in front of a port of this machine; `asks_first` is PostgreSQL's way to begin it."""
     proxy = TlsProxy(0)
+    running: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError), contextlib.closing(writer):
             if asks_first:
                 await reader.readexactly(_SSL_REQUEST)
                 writer.write(b"S")
                 await writer.start_tls(context)
             inner, outer = await asyncio.open_connection(HOST, target)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_copy(reader, outer, proxy.seen))
-                group.create_task(_copy(inner, writer, bytearray()))
-        writer.close()
+            with contextlib.closing(outer):
+                both = {asyncio.create_task(_copy(reader, outer, proxy.seen))}
+                both.add(asyncio.create_task(_copy(inner, writer, bytearray())))
+                running.update(both)
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        running.add(asyncio.get_running_loop().create_task(serve(reader, writer)))
 
     async def listen() -> asyncio.Server:
-        return await asyncio.start_server(serve, HOST, 0, ssl=None if asks_first else context)
+        return await asyncio.start_server(accept, HOST, 0, ssl=None if asks_first else context)
 
     async def close(server: asyncio.Server) -> None:
         server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     loop = LoopThread()
     with contextlib.closing(loop):
@@ -92,12 +100,8 @@ def tls_proxy(target: int, context: ssl.SSLContext, *, asks_first: bool = False)
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter, seen: bytearray) -> None:
-    try:
+    with contextlib.suppress(OSError):
         while data := await source.read(65536):
             seen += data
             target.write(data)
             await target.drain()
-    except OSError:
-        pass
-    finally:
-        target.close()

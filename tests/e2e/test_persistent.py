@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
+import random
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from .conftest import COMPOZY, DEADLINE_S, Shell, environment, eventually
+from .conftest import COMPOZY, DEADLINE_S, Server, Shell, environment, eventually
 
 pytestmark = pytest.mark.e2e
 MODE = ("--mode", "persistent", "--set", "temporal.standalone.enable_ui=false")
 HELLO = str(Path(__file__).parent.parent.parent / "examples" / "hello-world.yaml")
-KEPT = {"compozy.db", "redis", "temporal.db"}
 
 REMEMBER = """
 id: remember
-input: {text: nothing, pause: 0s}
+input: {text: nothing}
 tasks:
   - {id: write, type: basic, tool: "notes:write", with: {text: "{{ workflow.input.text }}"}}
-  - {id: read, type: basic, sleep: "{{ workflow.input.pause }}", tool: "notes:read"}
+  - {id: read, type: basic, sleep: 1s, tool: "notes:read"}
 outputs: {remembered: "{{ tasks.read.output }}"}
 """
 NOTES = """
@@ -66,23 +64,157 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def redis_has(shell: Shell, text: str) -> bool:
+    """Tell whether Redis has written `text` to its append-only file."""
+    files = (state(shell) / "redis" / "appendonlydir").glob("*.aof")
+    return any(text.encode() in file.read_bytes() for file in files)
+
+
+def child_of(server: Server, component: str) -> psutil.Process:
+    return psutil.Process(server.ready["components"][component]["details"]["pid"])
+
+
 def test_everything_survives_kill_minus_nine(project: Shell) -> None:
     """A workflow killed in its sleep finishes, earlier executions are listed, the Redis keys are there."""
     server = project.start(*MODE)
-    first = project.json("workflow", "run", "remember", "--param", "text=first")
-    second = project.json("workflow", "run", "remember", "--detach", "--param", "text=second", "--param", "pause=2s")
-    key = f"/api/v0/executions/{second['execution_id']}"
-    eventually(lambda: has_written(project, server.ready["url"], key), "the first task")
+    first = project.json("workflow", "run", "remember", "--param", "text=first")["execution_id"]
+    second = project.json("workflow", "run", "remember", "--detach", "--param", "text=second")["execution_id"]
+    eventually(lambda: redis_has(project, "second"), "the first task")
     server.kill()
     eventually(server.gone, "the end of every child", 5)
-    assert {path.name for path in state(project).iterdir()} >= KEPT
+    assert {path.name for path in state(project).iterdir()} >= {"compozy.db", "redis", "temporal.db"}
 
     again = project.start(*MODE)
-    eventually(lambda: project.json("workflow", "show", second["execution_id"])["status"] == "completed", "its end")
-    rows = {row["id"]: row for row in project.json("workflow", "list")["executions"]}
-    assert {id_: row["status"] for id_, row in rows.items()} == {
-        first["execution_id"]: "completed", second["execution_id"]: "completed",
-    }  # fmt: skip
-    assert rows[second["execution_id"]]["output"] == {"remembered": ["first", "second"]}
+    eventually(lambda: finished(project, second), "its end")
+    rows = {row["id"]: (row["status"], row["output"]) for row in executions(project)}
+    assert rows == {
+        first: ("completed", {"remembered": ["first"]}),
+        second: ("completed", {"remembered": ["first", "second"]}),
+    }
+    assert (again.stop(), again.gone(), again.errors.read_text()) == (0, True, "")
+
+
+def finished(shell: Shell, execution: str) -> bool:
+    return bool(shell.json("workflow", "show", execution)["status"] == "completed")
+
+
+def executions(shell: Shell) -> list[dict[str, Any]]:
+    return list(shell.json("workflow", "list")["executions"])
+
+
+def test_what_is_kept_is_for_its_owner_alone(shell: Shell) -> None:
+    """Directories 0700, files 0600, and version control is told to leave them alone."""
+    server = shell.start(*MODE)
+    kept = [state(shell), *state(shell).rglob("*")]
+    assert {oct(path.stat().st_mode & 0o777) for path in kept if path.is_dir()} == {"0o700"}
+    assert {oct(path.stat().st_mode & 0o777) for path in kept if path.is_file()} == {"0o600"}
+    assert (state(shell) / ".gitignore").read_text() == "*\n"
+    assert server.stop() == 0
+    assert {path.name for path in shell.directory.iterdir()} == {".compozy"}
+
+
+def test_a_second_start_is_refused_and_disturbs_nothing(shell: Shell) -> None:
+    """The error names the owner's process id, with a fix; the first server goes on."""
+    server = shell.start(*MODE)
+    result = shell.run("start", *MODE, "--format", "json")
+    assert (result.returncode, json.loads(result.stdout)["error"]["id"]) == (4, "provision.failed")
+    assert f"is in use by process {server.pid}" in result.stderr
+    assert f"fix: stop process {server.pid}" in result.stderr
+    assert shell.json("status")["ready"] is True
+    assert server.stop() == 0
+
+
+def test_a_directory_of_a_newer_layout_is_refused_and_kept(shell: Shell) -> None:
+    """Not a byte of it changes."""
+    state(shell).mkdir()
+    (state(shell) / "version").write_text('{"layout": 99, "compozy": "99.0.0"}')
+    before = contents(shell.directory)
+    result = shell.run("start", *MODE)
+    assert (result.returncode, result.stdout) == (4, "")
+    assert "was written by a newer Compozy (layout 99" in result.stderr
+    assert contents(shell.directory) == before
+
+
+@pytest.mark.parametrize("name", ["compozy.db", "temporal.db", "version"])
+def test_a_damaged_file_is_reported_and_never_overwritten(shell: Shell, name: str) -> None:
+    """Exit code 4, the file by its name and what to do; put right again, everything is there."""
+    server = shell.start(*MODE)
+    assert shell.run("workflow", "run", HELLO).returncode == 0
+    assert server.stop() == 0
+    sound, damaged = (state(shell) / name).read_bytes(), b"\x00garbage" * 1000
+    (state(shell) / name).write_bytes(damaged)
+    result = shell.run("start", *MODE)
+    assert result.returncode == 4
+    assert str(state(shell) / name) in result.stderr
+    assert "restore a backup" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert (state(shell) / name).read_bytes() == damaged
+
+    (state(shell) / name).write_bytes(sound)
+    again = shell.start(*MODE)
+    assert [row["status"] for row in executions(shell)] == ["completed"]
     assert again.stop() == 0
-    assert (again.gone(), again.errors.read_text()) == (True, "")
+
+
+def test_a_first_start_that_fails_in_the_end_leaves_nothing(shell: Shell, busy: int) -> None:
+    """Everything was up but the HTTP interface; directory, lock and processes are gone again."""
+    result = shell.run("start", *MODE, "--port", str(busy))
+    assert result.returncode == 4
+    assert f"port {busy} (server.port) is already in use" in result.stderr
+    assert list(shell.directory.iterdir()) == []
+
+
+def test_a_later_start_that_fails_keeps_the_data(shell: Shell, busy: int) -> None:
+    """The directory of earlier stays, without a lock."""
+    assert shell.start(*MODE).stop() == 0
+    before = {path.name for path in state(shell).iterdir()}
+    assert shell.run("start", *MODE, "--port", str(busy)).returncode == 4
+    assert {path.name for path in state(shell).iterdir()} >= before - {"temporal.db-wal", "temporal.db-shm"}
+    assert not (state(shell) / "lock").exists()
+
+
+@pytest.mark.parametrize("round_", range(4))
+def test_a_start_killed_at_any_moment_is_no_obstacle(shell: Shell, round_: int) -> None:
+    """The next start takes the lock over and runs; no process of the first is left."""
+    process = subprocess.Popen(
+        [COMPOZY, "start", *MODE], cwd=shell.directory, env=environment(shell.runtime), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    eventually(lambda: (state(shell) / "lock").exists(), "the lock")
+    if round_:
+        moment = random.random()
+        eventually(lambda: len(list(state(shell).iterdir())) > 6 * moment, "some progress")
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait(DEADLINE_S)
+    eventually(lambda: not any(is_alive(child) for child in children), "the end of every child", 5)
+    server = shell.start(*MODE)
+    assert shell.json("workflow", "run", HELLO)["status"] == "completed"
+    assert server.stop() == 0
+
+
+def is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_crashed_child_comes_back_with_everything(project: Shell) -> None:
+    """Temporal and Redis killed alone: the workflow goes on, and the restarts are told and counted."""
+    server = project.start(*MODE)
+    execution = project.json("workflow", "run", "remember", "--detach", "--param", "text=kept")["execution_id"]
+    eventually(lambda: redis_has(project, "kept"), "the first task")
+    for component in ("temporal", "redis"):
+        child_of(server, component).kill()
+    eventually(lambda: finished_by_now(project, execution), "its end")
+    components = project.json("status")["components"]
+    assert {name: components[name]["details"]["restarts"] for name in ("temporal", "redis")} == {
+        "temporal": 1, "redis": 1,
+    }  # fmt: skip
+    for name in ("temporal", "valkey"):
+        assert f"{name} ended unexpectedly (exit code -9) and is started again" in server.errors.read_text()
+    assert (server.stop(), server.gone()) == (0, True)
+
+
+def finished_by_now(shell: Shell, execution: str) -> bool:
+    """Tell whether the execution has completed; while Temporal is away there is no answer."""
+    result = shell.run("workflow", "show", execution, "--format", "json")
+    return result.returncode == 0 and json.loads(result.stdout)["status"] == "completed"

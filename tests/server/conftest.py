@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.workflows.bench import Bench, bench, database, loop, skipping, store
 
+from compozy.errors import NotFoundError
 from compozy.plan import Port
 from compozy.server.app import build_app
 from compozy.server.http import HttpServer
@@ -56,6 +57,11 @@ class FakeState:
             raise self.bug
         ready = all(part["healthy"] for part in self.components.values())
         return {"state": "provisioned", "mode": "memory", "ready": ready, "components": self.components}
+
+    def explain(self, key: str) -> Mapping[str, Any]:
+        if key != "mode":
+            raise NotFoundError("setting", key)
+        return {"key": key, "value": "memory"}
 
     def config(self) -> Mapping[str, Any]:
         """Return a redacted configuration."""

@@ -60,20 +60,19 @@ class _Writer:
         known_ifs, known_thens = [one for one in ifs if one], [one for one in thens if one]
         if len(known_ifs) < len(ifs) or len(known_thens) < len(thens):
             return
-        refused = none_of(all_of(known_thens)) if known_thens else {"not": {}}
+        self._refuse(row, known_ifs, known_thens)
+
+    def _refuse(self, row: Row, ifs: list[Schema], thens: list[Schema]) -> None:
+        refused = none_of(all_of(thens)) if thens else {"not": {}}
         comment = {"$comment": f"{row.id}: {str(row.body['text']).splitlines()[0]}"}
-        self.found.whole.append(
-            {**comment, "if": all_of(known_ifs), "then": refused} if known_ifs else comment | refused
-        )
+        self.found.whole.append({**comment, "if": all_of(ifs), "then": refused} if ifs else {**comment, **refused})
         self.found.rows.add(row.id)
 
     def _single(self, path: str, columns: list[Column], row: Row) -> None:
         """Add what a row refuses that looks at one setting only; what a choice may be is in its `enum` already."""
         setting = self._registry.settings[path]
         if setting.type != "choice":
-            accepted = [
-                written(setting, column.source.view, row.condition(column.name).inverted()) for column in columns
-            ]
+            accepted = [_accepted(setting, column, row) for column in columns]
             known = [one for one in accepted if one]
             if len(known) < len(accepted):
                 return
@@ -152,6 +151,16 @@ def _before(table: Table, row: Row) -> Iterator[Row]:
     """Yield the rows that decide before this one."""
     if table.hit == "first":
         yield from table.rows[: table.rows.index(row)]
+
+
+def _accepted(setting: Setting, column: Column, row: Row) -> Schema | None:
+    """Return what may be written so that the cell of a row does not hold."""
+    condition = row.condition(column.name)
+    straight = written(setting, column.source.view, condition.inverted())
+    if straight is not None:
+        return straight
+    refused = written(setting, column.source.view, condition)
+    return none_of(refused) if refused else None
 
 
 def nested(path: str, schema: Schema) -> Schema:

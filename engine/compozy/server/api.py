@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 
 
 class ServerState(Protocol):
-    """What the server is told about its process; both calls may block."""
+    """What the server is told about its process; its calls may block."""
 
     def health(self) -> Mapping[str, Any]:
         """Return the JSON of `compozy status`: state, mode, ready, components."""
@@ -40,6 +40,10 @@ class ServerState(Protocol):
 
     def config(self) -> Mapping[str, Any]:
         """Return the JSON of `compozy config show`, secrets redacted."""
+        ...
+
+    def explain(self, key: str) -> Mapping[str, Any]:
+        """Return the JSON of `compozy config explain KEY`; raises NotFoundError for an unknown key."""
         ...
 
 
@@ -69,6 +73,10 @@ class Api:
     async def config_json(self) -> Mapping[str, Any]:
         """Return the redacted configuration."""
         return await self._in_thread(self._state.config)
+
+    async def explanation_json(self, key: str) -> Mapping[str, Any]:
+        """Return why the setting or decision `key` is what it is."""
+        return await self._in_thread(lambda: self._state.explain(key))
 
     async def ended(self, execution_id: str, wait_s: float | None) -> Execution:
         """Return the execution once it has ended, or as it is after `wait_s` or when the server stops."""
@@ -109,6 +117,11 @@ async def health(api: Api, _request: Request) -> Response:
 async def config(api: Api, _request: Request) -> Response:
     """Return the effective values with their origins, redacted."""
     return JSONResponse({**FORMAT, **await api.config_json()})
+
+
+async def explain(api: Api, request: Request) -> Response:
+    """Explain a setting or a decision: who decided it, over whom, and what nearly did."""
+    return JSONResponse({**FORMAT, **await api.explanation_json(request.path_params["key"])})
 
 
 async def list_workflows(api: Api, _request: Request) -> Response:

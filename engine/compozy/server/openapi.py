@@ -49,6 +49,7 @@ _SCHEMAS: Mapping[str, Any] = {
     "Ready": _object({"ready": _BOOLEAN, "waiting_for": _list(_TEXT)}, "ready"),
     "Health": _object({"state": _TEXT, "mode": _TEXT, "ready": _BOOLEAN, "components": _MAPPING}, "ready"),
     "Configuration": _object({"settings": _MAPPING}),
+    "Explanation": _object({"key": _TEXT}),
     "Workflow": _object({"id": _TEXT, "version": _TEXT, "definition": _MAPPING}, "id", "definition"),
     "WorkflowList": _object({"workflows": _list(_ref("Workflow"))}, "workflows"),
     "Imported": _object({"imported": _list(_TEXT)}, "imported"),

@@ -43,6 +43,7 @@ ROUTES: tuple[Endpoint, ...] = (
     Endpoint("GET", "/readyz", api.ready, "Ready", open=True),
     Endpoint("GET", f"{V0}/health", api.health, "Health"),
     Endpoint("GET", f"{V0}/config", api.config, "Configuration"),
+    Endpoint("GET", f"{V0}/config/{{key}}", api.explain, "Explanation"),
     Endpoint("GET", f"{V0}/workflows", api.list_workflows, "WorkflowList"),
     Endpoint("POST", f"{V0}/workflows", api.import_workflows, "Imported", 201, body="WorkflowList"),
     Endpoint("GET", f"{V0}/workflows/{{workflow_id}}", api.show_workflow, "Workflow"),

@@ -125,6 +125,16 @@ class Stack:
         shown = resolved_json(self.resolved, self.lifecycle.state, self.lifecycle.findings)
         return {"format_version": 1, **shown}
 
+    def explain(self, key: str) -> Mapping[str, Any]:
+        """Return why the setting or decision `key` is what it is, without secrets.
+
+        Raises:
+            NotFoundError: there is no such setting or decision.
+        """
+        from compozy.explain import explain
+
+        return explain(self.resolved, key).as_json()
+
     def _provision(self, resolved: Resolved) -> Runtime:
         from compozy.provision import provision
 

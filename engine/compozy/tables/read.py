@@ -23,8 +23,8 @@ _KINDS = ("setting", "machine", "item", "decision")
 _OUTPUT_WORDS = ("text", "number", "boolean")
 
 
-def read_tables(files: Iterable[tuple[str, str]]) -> tuple[Table, ...]:
-    """Read the tables of files given as (name, text), packs after what they extend or before.
+def read_tables(files: Iterable[tuple[str, str | Node]]) -> tuple[Table, ...]:
+    """Read the tables of files given as (name, text or document), packs after what they extend or before.
 
     Raises:
         RuleTableError: names every problem of every file as `file:line:column: reason`.
@@ -36,9 +36,9 @@ def read_tables(files: Iterable[tuple[str, str]]) -> tuple[Table, ...]:
     return tuple(tables)
 
 
-def _read_blocks(name: str, text: str, problems: Problems) -> list[Block]:
+def _read_blocks(name: str, content: str | Node, problems: Problems) -> list[Block]:
     try:
-        document = read_document(text, name)
+        document = content if isinstance(content, Node) else read_document(content, name)
     except SyntaxProblem as problem:
         problems.add(problem.place, problem.reason)
         return []
@@ -198,10 +198,9 @@ class _Reader:
         if not self._problems.require(isinstance(node.value, dict), node.place, "`sets` must map outputs to keys"):
             return {}
         for name in node.value:
-            known = did_you_mean(name, self._outputs)
-            self._problems.require(
-                name in self._outputs, node.keys[name], f'`sets` names "{name}", which is no output{known}'
-            )
+            if name not in self._outputs:
+                known = did_you_mean(name, self._outputs)
+                self._problems.add(node.keys[name], f'`sets` names "{name}", which is no output{known}')
         return {name: str(target.value) for name, target in node.value.items()}
 
     # rows
@@ -275,10 +274,11 @@ class _Reader:
         if not self._problems.require(isinstance(members.value, dict), members.place, f"`{key}` must be a mapping"):
             return {}
         names = list(known)
-        table = self._merged.block.name
         for name in members.value:
-            hint = f'table "{table}" has no {what} "{name}"{did_you_mean(name, names)}'
-            self._problems.require(name in names, members.keys[name], hint)
+            if name not in names:
+                hint = did_you_mean(name, names)
+                reason = f'table "{self._merged.block.name}" has no {what} "{name}"{hint}'
+                self._problems.add(members.keys[name], reason)
         return {name: value for name, value in members.value.items() if name in names}
 
     def _body(self, node: Node) -> Mapping[str, Any]:

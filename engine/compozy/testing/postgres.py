@@ -78,6 +78,11 @@ class PostgresServer(Databases):
         """The same as a libpq connection string."""
         return f"host={HOST} port={self.port} user={USER} password={self.password} dbname=postgres"
 
+    @property
+    def pid(self) -> int | None:
+        """The process id, or None when it does not run."""
+        return self._process.pid if self._process is not None and self.running() else None
+
     def running(self) -> bool:
         """Tell whether the server process is there."""
         return self._process is not None and self._process.running()

@@ -52,6 +52,11 @@ class Server(ABC):
         """Host and port."""
         return f"{HOST}:{self.port}"
 
+    @property
+    def pid(self) -> int | None:
+        """The process id, or None when it does not run."""
+        return self._process.pid if self._process is not None and self.running() else None
+
     def running(self) -> bool:
         """Tell whether the server process is there."""
         return self._process is not None and self._process.running()

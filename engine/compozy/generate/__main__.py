@@ -1,0 +1,64 @@
+"""Write what derives from the rules: `python -m compozy.generate [--check] [ROOT]`.
+
+What comes in: the root of the repository, the working directory without one. What goes out: files; with `--check`
+nothing is written, and the exit code is 1 when a file is not what it should be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from compozy.generate.pages import findings_page, settings_page
+from compozy.generate.samples import sample_file, sample_variables
+from compozy.generate.schema import compozy_schema, config_schema
+from compozy.rulebook import load_rulebook
+from compozy.rulerows import Rulebook
+
+
+def generated(rulebook: Rulebook) -> Mapping[str, str]:
+    """Return every generated text by its path from the root of the repository."""
+    return {
+        "schemas/compozy.json": _json(compozy_schema(rulebook)),
+        "schemas/config.json": _json(config_schema(rulebook)),
+        "docs/configuration/settings.md": settings_page(rulebook),
+        "docs/configuration/findings.md": findings_page(rulebook),
+        "docs/configuration/compozy.sample.yaml": sample_file(rulebook),
+        "docs/configuration/.env.example": sample_variables(rulebook),
+    }
+
+
+def _json(schema: object) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def drifted(root: Path, texts: Mapping[str, str]) -> list[str]:
+    """Return the files below `root` that are missing or differ from their generated text."""
+    return [name for name, text in texts.items() if _read(root / name) != text]
+
+
+def _read(file: Path) -> str | None:
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the files, or check them, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m compozy.generate", description=__doc__)
+    parser.add_argument("root", nargs="?", default=".", type=Path, help="root of the repository")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 when a file would change")
+    given = parser.parse_args(arguments)
+    texts = generated(load_rulebook())
+    changed = drifted(given.root, texts)
+    for name in changed:
+        if not given.check:
+            (given.root / name).parent.mkdir(parents=True, exist_ok=True)
+            (given.root / name).write_text(texts[name], encoding="utf-8")
+        sys.stdout.write(f"{name} {'differs' if given.check else 'written'}\n")
+    return int(given.check and bool(changed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
