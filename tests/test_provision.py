@@ -11,7 +11,7 @@ import pytest
 from compozy import provision as module
 from compozy.drivers.driver import StartContext
 from compozy.drivers.state_directory import LAYOUT
-from compozy.errors import DriverError, ProvisionError, RuleTableError
+from compozy.errors import DriverError, ProvisionError, ProvisionErrors, RuleTableError
 from compozy.plan import Step
 from compozy.provision import provision
 
@@ -110,8 +110,9 @@ def test_a_failure_stops_what_was_started_in_reverse(events: Events) -> None:
     a, b, c = Script(events, "a"), Script(events, "b"), Script(events, "c", on_start=fail("disk full"))
     with no_threads_left(), pytest.raises(ProvisionError) as caught:
         provision(plan(step(a), step(b, "a"), step(c, "b")))
-    assert (caught.value.component, caught.value.reason, caught.value.row) == ("c", "disk full", "row-c")
-    assert caught.value.hint == "mend disk full"
+    assert str(caught.value) == (
+        "c could not be provisioned (driver scripted, rule row row-c): disk full\nfix: mend disk full"
+    )
     assert stopped(events) == ["c", "b", "a"]
     assert a.graces == [0]
 
@@ -129,11 +130,18 @@ def test_a_stop_that_fails_does_not_stop_the_others(events: Events) -> None:
 
 
 def test_all_that_fail_are_named(events: Events) -> None:
-    """A half-configured setup is told in one go, not one part a start."""
+    """A half-configured setup is told in one go, each part with driver, row, reason and what to do."""
     a, b = Script(events, "a", on_start=fail("refused")), Script(events, "b", on_start=fail("unknown host"))
-    with pytest.raises(ProvisionError) as caught:
+    with pytest.raises(ProvisionErrors) as caught:
         provision(plan(step(a), step(b)))
-    assert all(text in str(caught.value) for text in ("row-a", "refused", "row-b", "unknown host"))
+    assert str(caught.value) == (
+        "2 components could not be provisioned\n"
+        "  a (driver scripted, rule row row-a): refused\n"
+        "    fix: mend refused\n"
+        "  b (driver scripted, rule row row-b): unknown host\n"
+        "    fix: mend unknown host"
+    )
+    assert ([failure.component for failure in caught.value.failures], caught.value.exit_code) == (["a", "b"], 4)
 
 
 def test_what_is_still_starting_after_a_failure_is_called_off(events: Events) -> None:
@@ -224,7 +232,7 @@ def test_a_failed_start_keeps_the_data_that_was_there(events: Events, tmp_path: 
     (state / "compozy.db").write_text("data")
     with pytest.raises(ProvisionError):
         provision(plan(step(Script(events, "b", on_start=fail("no"))), state_dir=str(state)))
-    assert sorted(path.name for path in state.iterdir()) == ["compozy.db", "version"]
+    assert sorted(path.name for path in state.iterdir()) == [".gitignore", "compozy.db", "version"]
 
 
 def test_a_newer_state_directory_is_refused_and_kept(events: Events, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import replace
 from importlib import import_module
@@ -80,22 +79,26 @@ def servers() -> list[str]:
     return [child.name() for child in children if child.name().startswith(("temporal", "valkey"))]
 
 
-def scratch_directories() -> set[str]:
-    return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("compozy-valkey-")}
+@pytest.fixture(autouse=True)
+def scratch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files of this test alone would be."""
+    folder = tmp_path_factory.mktemp("scratch")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
 @pytest.mark.parametrize("mode", ["memory", "persistent"])
-def test_a_fault_at_any_step_leaves_nothing(mode: str, component: str, tmp_path: Path) -> None:
+def test_a_fault_at_any_step_leaves_nothing(mode: str, component: str, tmp_path: Path, scratch: Path) -> None:
     """Whichever component fails last, the machine is as it was."""
-    port, scratch = free_port(HOST), scratch_directories()
+    port = free_port(HOST)
     plan = real_plan(mode, tmp_path, port)
     steps = tuple(faulty(step) if step.component == component else step for step in plan.steps)
     with no_threads_left(), pytest.raises(ProvisionError, match="the planted fault") as caught:
         provision(replace(plan, steps=steps))
     assert caught.value.component == component
-    assert (servers(), listening(HOST, port), list(tmp_path.iterdir())) == ([], False, [])
-    assert scratch_directories() <= scratch
+    assert (servers(), listening(HOST, port)) == ([], False)
+    assert [*tmp_path.iterdir(), *scratch.iterdir()] == []
 
 
 @pytest.mark.parametrize("mode", ["memory", "persistent"])
@@ -110,7 +113,7 @@ def test_real_components_start_answer_and_stop(mode: str, tmp_path: Path) -> Non
         runtime.database.close()
     assert (servers(), listening(HOST, port)) == ([], False)
     kept = {path.name for path in (tmp_path / ".compozy").glob("*")}
-    expected = {"compozy.db", "redis", "temporal.db", "temporal.db.version", "version"}
+    expected = {".gitignore", "compozy.db", "redis", "temporal.db", "temporal.db.version", "version"}
     assert {name for name in kept if not name.endswith(("-wal", "-shm"))} == (
         expected if mode == "persistent" else set()
     )

@@ -140,17 +140,44 @@ class RuleTableError(CompozyError):
 
 
 class ProvisionError(CompozyError):
-    """A component that could not be provisioned; `row` is the provision row that asked for it."""
+    """A component that could not be provisioned; `row` is the provision row that asked for its `driver`."""
 
     id = "provision.failed"
     exit_code = 4
 
-    def __init__(self, component: str, reason: str, *, row: str = "", hint: str | None = None) -> None:
-        behind = f" (rule row {row})" if row else ""
-        super().__init__(f"{component} could not be provisioned{behind}: {reason}", hint=hint)
+    def __init__(
+        self, component: str, reason: str, *, row: str = "", driver: str = "", hint: str | None = None
+    ) -> None:
+        super().__init__(f"{component} could not be provisioned{_behind(driver, row)}: {reason}", hint=hint)
         self.component = component
         self.reason = reason
         self.row = row
+        self.driver = driver
+
+
+class ProvisionErrors(ProvisionError):
+    """Several components that could not be provisioned; `failures` holds each one, in the order of the plan."""
+
+    def __init__(self, failures: Sequence[ProvisionError]) -> None:
+        CompozyError.__init__(
+            self, "\n".join([f"{len(failures)} components could not be provisioned", *map(_told, failures)])
+        )
+        self.failures = tuple(failures)
+        self.component, self.reason = failures[0].component, failures[0].reason
+        self.row, self.driver = failures[0].row, failures[0].driver
+
+
+def _told(failure: ProvisionError) -> str:
+    reason = failure.reason.replace("\n", "\n    ")
+    fix = f"\n    fix: {failure.hint}" if failure.hint else ""
+    return f"  {failure.component}{_behind(failure.driver, failure.row)}: {reason}{fix}"
+
+
+def _behind(driver: str, row: str) -> str:
+    """Return what asked for a component; a row is mostly named like its driver."""
+    named = [f"driver {driver}"] if driver else []
+    named += [f"rule row {row}"] if row else []
+    return f" ({', '.join(named)})" if named else ""
 
 
 class DriverError(CompozyError):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from compozy.drivers.driver import Driver, LoopThread, StartContext
 from compozy.drivers.state_directory import StateDirectory
-from compozy.errors import DriverError, ProvisionError, RuleTableError
+from compozy.errors import DriverError, ProvisionError, ProvisionErrors, RuleTableError
 from compozy.plan import Plan, Step, ordered
 from compozy.reference import load_reference
 from compozy.runtime import Health, Outcome, Runtime
@@ -77,7 +77,7 @@ def _locked(plan: Plan) -> Iterator[StateDirectory | None]:
     try:
         state.acquire()
     except DriverError as error:
-        raise _failed("state directory", "", error) from error
+        raise ProvisionError("state directory", error.reason, hint=error.hint) from error
     try:
         yield state
     except BaseException:
@@ -107,7 +107,7 @@ class _Start:
         self._threads: list[threading.Thread] = []
         self._done: set[str] = set()
         self._ended: queue.SimpleQueue[_Ended] = queue.SimpleQueue()
-        self._failures: list[_Ended] = []
+        self._failures: dict[str, ProvisionError] = {}
         self._patience = float("inf")
 
     def run(self) -> None:
@@ -123,7 +123,7 @@ class _Start:
                 if not self._failures:
                     self._launch()
             if self._failures:
-                raise self._failure()
+                raise _together([self._failures[name] for name in self._drivers if name in self._failures])
         except BaseException:
             self._call_off()
             raise
@@ -165,7 +165,7 @@ class _Start:
         if ended.error is None:
             self._done.add(ended.step.component)
         elif isinstance(ended.error, DriverError):
-            self._failures.append(ended)
+            self._failures[ended.step.component] = _failed(ended.step, ended.error)
             # The others get a moment to say that they fail too, so that all is told at once.
             self._patience = min(self._patience, time.monotonic() + SETTLE_S)
         else:
@@ -178,24 +178,16 @@ class _Start:
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
 
-    def _failure(self) -> ProvisionError:
-        first, *others = [
-            _failed(ended.step.component, ended.step.row, ended.error)
-            for ended in self._failures
-            if isinstance(ended.error, DriverError)
-        ]
-        if not others:
-            return first
-        reasons = "\n".join([first.reason, *(error.message for error in others)])
-        hints = "; ".join(dict.fromkeys(error.hint for error in (first, *others) if error.hint))
-        return ProvisionError(first.component, reasons, row=first.row, hint=hints or None)
-
 
 def _late(called_off: bool) -> str:
     return "it was not ready yet when the start was called off" if called_off else "it was not ready in time"
 
 
-def _failed(component: str, row: str, error: DriverError) -> ProvisionError:
-    failure = ProvisionError(component, error.reason, row=row, hint=error.hint)
+def _together(failures: list[ProvisionError]) -> ProvisionError:
+    return failures[0] if len(failures) == 1 else ProvisionErrors(failures)
+
+
+def _failed(step: Step, error: DriverError) -> ProvisionError:
+    failure = ProvisionError(step.component, error.reason, row=step.row, driver=step.driver, hint=error.hint)
     failure.__cause__ = error
     return failure

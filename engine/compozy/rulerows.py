@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from compozy.document import Node, Place, read_document
@@ -157,9 +158,15 @@ def digest_of(texts: Mapping[str, str]) -> str:
     return hashlib.sha256("\0".join(f"{name}\0{text}" for name, text in texts.items()).encode()).hexdigest()
 
 
+@lru_cache(maxsize=64)
+def _parsed(text: str, name: str) -> Node:
+    """Parse a file once a process: the shipped ones are read again with every other set of packs."""
+    return read_document(text, name)
+
+
 def _document(name: str, text: str, faults: Faults) -> Node | None:
     try:
-        node = read_document(text, name)
+        node = _parsed(text, name)
     except SyntaxProblem as error:
         faults.add("syntax", error.reason, error.place)
         return None

@@ -6,6 +6,7 @@ rows; secrets never reach them.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -174,8 +175,12 @@ class _Run:
     def named(self, name: str, names: Mapping[str, str]) -> str:
         if name in names:
             return names[name]
-        value = self.resolved.values.get(name)
-        return "" if value is None else str(self.resolved.shown(name, value.value))
+        value = self.resolved.get(name)
+        if value is None:
+            return ""
+        # As somebody wrote it, not as it was anchored.
+        anchored = self.resolved.directory + os.sep if self.settings[name].type == "path" else ""
+        return str(self.resolved.shown(name, value)).removeprefix(anchored)
 
     def origin(self, key: str) -> Origin:
         path = key.partition("[")[0]

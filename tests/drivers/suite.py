@@ -1,15 +1,14 @@
 """What every driver promises, as one suite that each passes against the real thing.
 
-A driver joins with a row: a function that makes a `Subject` of a driver and its backend. A test module turns its
-rows into the fixture `subject` and inherits the suite:
+A driver joins with a row: a function that makes a `Subject` of a driver and its backend.
 
-    subject = subjects(Row("valkey", valkey_subject), Row("fakeredis", fakeredis_subject))
-
-    class TestEmbeddedDrivers(DriverSuite): ...
+    class TestEmbeddedDrivers(DriverSuite):
+        rows = (Row("valkey", valkey_subject), Row("fakeredis", fakeredis_subject))
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import traceback
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import pytest
@@ -56,17 +55,6 @@ class Row:
     subject: Callable[[pytest.FixtureRequest], Subject]
 
 
-def subjects(*rows: Row) -> Any:
-    """Return the fixture `subject` of a module: each row in turn."""
-
-    @pytest.fixture(params=[pytest.param(row.subject, id=row.id) for row in rows])
-    def subject(request: pytest.FixtureRequest) -> Subject:
-        made: Subject = request.param(request)
-        return made
-
-    return subject
-
-
 @pytest.fixture
 def started() -> Iterator[Starting]:
     with starting() as begun:
@@ -89,6 +77,7 @@ def answers(driver: Driver) -> bool:
 
 def traces() -> set[object]:
     """Return the children, the open connections and the threads of this process."""
+    gc.collect()  # clients of Temporal hang up when they are collected
     process = psutil.Process()
     children = {("process", child.pid) for child in process.children(recursive=True) if alive(child)}
     open_ones = (one for one in process.net_connections() if one.status != psutil.CONN_TIME_WAIT)
@@ -104,7 +93,20 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
-class DriverSuite:
+class Suite:
+    """Runs its tests with each row."""
+
+    rows: ClassVar[Sequence[Row]]
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        metafunc.parametrize("row", [pytest.param(row, id=row.id) for row in self.rows])
+
+    @pytest.fixture
+    def subject(self, row: Row, request: pytest.FixtureRequest) -> Subject:
+        return row.subject(request)
+
+
+class DriverSuite(Suite):
     """The promises of the protocol `Driver`."""
 
     def test_it_starts_answers_and_works(self, subject: Subject, started: Starting) -> None:
@@ -188,7 +190,7 @@ class DriverSuite:
         assert [secret for secret in subject.secrets if secret in "\n".join(texts)] == []
 
 
-class OutageSuite:
+class OutageSuite(Suite):
     """What drivers of something external promise beside."""
 
     def test_an_outage_is_told_and_ends_by_itself(self, subject: Subject, started: Starting) -> None:
@@ -208,8 +210,12 @@ class OutageSuite:
         finally:
             driver.stop(0)
 
+
+class HangSuite(Suite):
+    """What they promise about a backend that takes connections but does not answer."""
+
     def test_a_backend_that_hangs_is_told(self, subject: Subject, started: Starting) -> None:
-        """A backend that takes connections but does not answer cannot hold the ping."""
+        """It cannot hold the ping, and when it answers again, so does the driver."""
         assert subject.freeze is not None
         freeze, thaw = subject.freeze
         driver = subject.make()
@@ -225,7 +231,7 @@ class OutageSuite:
             driver.stop(0)
 
     def test_a_backend_that_hangs_cannot_hold_the_start(self, subject: Subject, started: Starting) -> None:
-        """A start ends with its deadline."""
+        """The start ends with its deadline."""
         assert subject.freeze is not None
         freeze, thaw = subject.freeze
         driver = subject.make()

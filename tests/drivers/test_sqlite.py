@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -223,6 +225,24 @@ def test_a_file_keeps_its_rows(make: Make, started: Starting, tmp_path: Path) ->
     second = make(tmp_path / "compozy.db")
     second.start(started.context())
     assert rows(second) == 1
+
+
+KILLED_WRITER = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.executescript("PRAGMA cache_size = 1; CREATE TABLE notes (thread, text); BEGIN")
+connection.executemany("INSERT INTO notes VALUES (2, ?)", [("x" * 500,)] * 2000)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_writer_left_half_done_is_taken_back(make: Make, started: Starting, tmp_path: Path) -> None:
+    """A file that had no write-ahead log yet is made whole from its journal, not refused as read-only."""
+    subprocess.run([sys.executable, "-c", KILLED_WRITER, str(tmp_path / "compozy.db")], check=False)
+    assert (tmp_path / "compozy.db-journal").exists()
+    driver = make(tmp_path / "compozy.db")
+    driver.start(started.context())
+    assert rows(driver) == 0
 
 
 def damaged(path: Path, kind: str) -> bytes:

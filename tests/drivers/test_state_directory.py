@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,16 @@ import sys, time
 from compozy.drivers.state_directory import StateDirectory
 StateDirectory(sys.argv[1]).acquire()
 print("locked", flush=True)
+time.sleep(300)
+"""
+
+FORKED = """
+import os, sys, time
+from compozy.drivers.state_directory import StateDirectory
+StateDirectory(sys.argv[1]).acquire()
+fork = os.fork()
+if fork:
+    print(fork, flush=True)
 time.sleep(300)
 """
 
@@ -50,6 +62,7 @@ def test_it_is_created_for_us_alone(folder: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert (folder / "lock").read_text() == f"{os.getpid()}\n"
     assert json.loads((folder / "version").read_text()) == {"layout": LAYOUT, "compozy": __version__}
+    assert (folder / ".gitignore").read_text() == "*\n"
     state.release()
 
 
@@ -73,13 +86,38 @@ def test_the_lock_of_a_dead_owner_is_taken_over(folder: Path, owner: subprocess.
     state.release()
 
 
+def test_a_fork_of_a_dead_owner_does_not_keep_the_lock(folder: Path) -> None:
+    """A worker of a process pool may outlive the process that held the directory."""
+    with subprocess.Popen([sys.executable, "-c", FORKED, str(folder)], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        fork = int(owner.stdout.readline())
+        owner.kill()
+        owner.wait()
+        os.kill(fork, 0)
+        state = StateDirectory(str(folder))
+        state.acquire()
+        state.release()
+        os.kill(fork, signal.SIGKILL)
+
+
+def test_a_fork_does_not_let_go_of_the_lock(folder: Path, tmp_path: Path) -> None:
+    """The end of a worker is not the end of the owner."""
+    lock, other = FileLock(str(tmp_path / "lock")), FileLock(str(tmp_path / "lock"))
+    lock.acquire("it")
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+        assert pool.submit(os.getpid).result() != os.getpid()
+    with pytest.raises(StateDirectoryError, match=f"process {os.getpid()}"):
+        other.acquire("it")
+    lock.release()
+
+
 def test_releasing_removes_the_lock_and_keeps_the_rest(folder: Path) -> None:
     """Twice is no error, and it can be had again."""
     state = StateDirectory(str(folder))
     state.acquire()
     state.release()
     state.release()
-    assert [path.name for path in folder.iterdir()] == ["version"]
+    assert sorted(path.name for path in folder.iterdir()) == [".gitignore", "version"]
     state.acquire()
     state.release()
 
@@ -146,10 +184,11 @@ def test_a_lock_removed_under_our_hands_is_taken_anew(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_data_elsewhere_has_a_lock_beside_it(tmp_path: Path, folder: Path) -> None:
-    """What lies in the state directory is locked with that, and has none of its own."""
-    assert lock_beside(str(folder / "temporal.db"), str(folder)) is None
-    lock = lock_beside(str(tmp_path / "elsewhere" / "temporal.db"), str(folder))
-    assert lock is not None
-    assert (tmp_path / "elsewhere" / "temporal.db.lock").exists()
+def test_data_has_a_lock_beside_it(tmp_path: Path) -> None:
+    """Whoever gets at a file through another project's configuration is refused as well."""
+    file = tmp_path / "elsewhere" / "temporal.db"
+    lock = lock_beside(str(file))
+    with pytest.raises(StateDirectoryError, match=f"temporal.db is in use by process {os.getpid()}"):
+        lock_beside(str(file))
     lock.release()
+    assert list(file.parent.iterdir()) == []

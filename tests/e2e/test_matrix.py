@@ -125,7 +125,7 @@ def test_a_workflow_runs_and_the_rows_live_as_long_as_the_mode_says(project: Pro
     listed = request(again, "GET", "/api/v0/executions")[1]["executions"]
     expected = [answer["execution_id"]] if project.cell.keeps_rows else []
     assert [row["id"] for row in listed] == expected
-    assert again.stop() == 0
+    again.kill()
 
 
 def test_a_running_workflow_survives_kill_minus_nine_where_histories_are_kept(project: Project) -> None:
@@ -140,19 +140,19 @@ def test_a_running_workflow_survives_kill_minus_nine_where_histories_are_kept(pr
     if project.cell.keeps_rows:
         expected = ["completed"] if project.cell.keeps_histories else ["terminated", "failed"]
         assert (status, row["status"] in expected) == (200, True), row
-    assert again.stop() == 0
+    again.kill()
 
 
-@pytest.mark.parametrize("count", [10, 50])
-def test_concurrent_workflows_all_complete(project: Project, count: int) -> None:
-    """Every execution completes with its own output; none is doubled."""
+def test_10_and_50_concurrent_workflows_all_complete(project: Project) -> None:
+    """Every execution completes with its own output; none is doubled, none finds the database locked."""
     server = project.start()
-    with ThreadPoolExecutor(count) as pool:
-        answers = list(pool.map(lambda number: run(server, f"n{number}"), range(count)))
-    assert sorted(answer["output"]["greeting"] for answer in answers) == sorted(f"n{at}!" for at in range(count))
+    for count in (10, 50):
+        with ThreadPoolExecutor(count) as pool:
+            answers = list(pool.map(lambda number: run(server, f"n{number}"), range(count)))
+        assert sorted(answer["output"]["greeting"] for answer in answers) == sorted(f"n{at}!" for at in range(count))
     listed = request(server, "GET", "/api/v0/executions?limit=1000")[1]["executions"]
-    assert len(listed) == count
-    assert server.stop() == 0
+    assert (len(listed), {row["status"] for row in listed}) == (60, {"completed"})
+    server.kill()
     assert "database is locked" not in server.errors.read_text()
 
 

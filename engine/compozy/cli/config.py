@@ -21,6 +21,7 @@ from compozy.validate import errors, promoted, validate
 
 DIFFERENT = 1
 INVALID = 2
+WIDEST = 60
 
 
 @click.group(name="config")
@@ -59,11 +60,15 @@ def print_settings(resolved: Resolved, everything: bool) -> None:
     """Print settings with value and origin; those that are unset too when `everything` is asked for."""
     shown = Shown(resolved)
     rows = [
-        (path, shown.line(path, value.value), str(value.origin))
+        (path, _cut(shown.line(path, value.value)), str(value.origin))
         for path, value in sorted(resolved.values.items())
         if everything or value.value is not None
     ]
     print_table(rows, ("SETTING", "VALUE", "ORIGIN"))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDEST else text[: WIDEST - 3] + "..."
 
 
 @command.command(name="validate", epilog="Example: compozy config validate --config compozy.yaml --strict")

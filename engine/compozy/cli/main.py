@@ -96,11 +96,24 @@ def run(args: Sequence[str]) -> int:
         return report(error, as_json=wants_json(args))
     except click.exceptions.Abort:
         return 130
+    except click.exceptions.NoSuchOption as error:
+        return _run_with_pack_flags(args, error)
     except click.exceptions.ClickException as error:
         return report(_usage_error(error), as_json=wants_json(args))
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+
+
+def _run_with_pack_flags(args: Sequence[str], error: click.exceptions.NoSuchOption) -> int:
+    """Try again with the flags of settings that rule packs add."""
+    from compozy.cli.packflags import with_pack_flags
+
+    try:
+        written_out = with_pack_flags(args)
+    except CompozyError as problem:
+        return report(problem, as_json=wants_json(args))
+    return report(_usage_error(error), as_json=wants_json(args)) if written_out is None else run(written_out)
 
 
 def wants_json(args: Sequence[str]) -> bool:

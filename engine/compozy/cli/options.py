@@ -6,6 +6,7 @@ What comes in: click commands. What goes out: the same with flags, called with a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import click
@@ -52,6 +53,11 @@ def _parameter(path: str) -> str:
     return "setting_" + path.replace(".", "__")
 
 
+def _spelled(text: str) -> str:
+    """Return the path at the beginning of a text; what comes after it may be a secret."""
+    return "".join(takewhile(lambda char: char.isalnum() or char in "._-[]", text))
+
+
 def read_configuration(options: Mapping[str, Any], *, variables: str | None = None) -> Configuration:
     """Load the configuration that the parsed `options` describe; `variables` is a file that goes before `.env`.
 
@@ -63,7 +69,7 @@ def read_configuration(options: Mapping[str, Any], *, variables: str | None = No
         path, equals, value = text.partition("=")
         if not equals:
             raise UsageError(
-                f"--set {text} has no value", hint="write --set path=value, such as --set server.port=8081"
+                f"--set {_spelled(text)} has no value", hint="write --set path=value, such as --set server.port=8081"
             )
         flags[path.strip()] = value
         names[path.strip()] = f"--set {path.strip()}"

@@ -138,12 +138,10 @@ def table_json(table: Table) -> dict[str, Any]:
 @format_option()
 def check(format_: str, **where: Any) -> int:
     """Verify all tables, rows and packs as one; exit code 3 when something is wrong."""
-    texts = rule_texts(pack_folders(**where))
+    result = check_rules(rule_texts(pack_folders(**where)))
     began = time.perf_counter()
-    result = check_rules(texts)
-    verified = time.perf_counter()
     reports = [*result.reports, *_trial(result)]
-    times = {"verified_ms": (verified - began) * 1e3, "tried_ms": (time.perf_counter() - verified) * 1e3}
+    times = {"verified_ms": result.took_s * 1e3, "tried_ms": (time.perf_counter() - began) * 1e3}
     valid = all(severity(report) != "error" for report in reports)
     if format_ == "json":
         _print_check_json(result, reports, valid, times)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from compozy.errors import DriverError, StateDirectoryError
 
+_HELD: set[int] = set()
+
 
 class FileLock:
     """A lock on `path`; the file holds the owner's process id and goes away with the lock."""
@@ -42,6 +44,7 @@ class FileLock:
                 )
             if _same(descriptor, self.path):
                 self._descriptor = descriptor
+                _HELD.add(descriptor)
             else:  # its last owner removed it between our opening and locking it
                 os.close(descriptor)
         os.ftruncate(self._descriptor, 0)
@@ -57,9 +60,20 @@ class FileLock:
     def release(self) -> None:
         """Remove the file and let go; idempotent."""
         descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
+        if descriptor in _HELD:
+            _HELD.remove(descriptor)
             Path(self.path).unlink(missing_ok=True)
             os.close(descriptor)
+
+
+def _forget() -> None:
+    """Close, in a forked child, what its parent has locked; it stays the parent's."""
+    while _HELD:
+        os.close(_HELD.pop())
+
+
+# A child forked without exec (a process pool, say) would keep the locks after our death.
+os.register_at_fork(after_in_child=_forget)
 
 
 def _try(descriptor: int) -> bool:
@@ -81,15 +95,13 @@ def _same(descriptor: int, path: str) -> bool:
         return False
 
 
-def lock_beside(path: str, state_dir: str | None) -> FileLock | None:
-    """Lock the data at `path` by a file beside it; what lies in the state directory is locked with that.
+def lock_beside(path: str) -> FileLock:
+    """Lock the data at `path` by a file beside it, against whoever uses it through another project.
 
     Raises:
         StateDirectoryError: a running process uses the data.
         DriverError: the lock cannot be written.
     """
-    if state_dir is not None and path.startswith(state_dir + os.sep):
-        return None
     try:
         Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -77,7 +77,7 @@ class ValkeyDriver:
         if binary is None:
             raise DriverError("no valkey-server was found", hint=_MISSING)
         if self._data_dir is not None:
-            self._lock = lock_beside(self._data_dir, context.state_dir)
+            self._lock = lock_beside(self._data_dir)
         try:
             if self._data_dir is not None:
                 _prepare(self._data_dir, context, restore=self._restore)

@@ -126,8 +126,18 @@ def check_file(path: str) -> None:
         head = stream.read(len(_MAGIC))
     if head and head != _MAGIC:
         raise sqlite3.DatabaseError("file is not a database")
-    # Read-only, because closing a writer would move its log into a file that may be damaged.
-    with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode=ro", uri=True)) as connection:
+    try:
+        _look_through(path, "ro")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+            raise
+        # A writer was killed before the file had its write-ahead log: only a writer can take back what it left.
+        _look_through(path, "rw")
+
+
+def _look_through(path: str, mode: str) -> None:
+    # Read-only where possible, because closing a writer would move its log into a file that may be damaged.
+    with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode={mode}", uri=True)) as connection:
         if Path(path).stat().st_size <= CHECKED_BYTES:
             (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if answer != "ok":

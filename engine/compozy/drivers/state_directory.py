@@ -4,6 +4,7 @@ What comes in: its path. What goes out: a locked directory of mode 0700 whose la
 
     lock            process id of the owner, for as long as it runs
     version         {"layout": 1, "compozy": "0.1.0"}
+    .gitignore      *, so that nobody commits it
     compozy.db      the database
     temporal.db     the embedded Temporal
     redis/          the embedded Redis
@@ -77,13 +78,20 @@ class StateDirectory:
             )
 
     def _stamp(self, stamp: Path) -> None:
-        partial = stamp.with_suffix(".partial")
         try:
-            partial.write_text(json.dumps({"layout": LAYOUT, "compozy": __version__}) + "\n", encoding="utf-8")
-            partial.chmod(0o600)
-            partial.replace(stamp)
+            if not stamp.with_name(".gitignore").exists():
+                _write(stamp.with_name(".gitignore"), "*\n")
+            _write(stamp, json.dumps({"layout": LAYOUT, "compozy": __version__}) + "\n")
         except OSError as error:
             raise DriverError(f"{stamp} cannot be written: {error.strerror}", hint="check the permissions") from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Write all of a file or nothing, for its owner alone."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.chmod(0o600)
+    partial.replace(path)
 
 
 def _create(path: str) -> bool:

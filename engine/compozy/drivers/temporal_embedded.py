@@ -33,11 +33,12 @@ _STARTED = "Temporal Server:"  # what the server prints once it serves
 _PORT_TAKEN = "address already in use"
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _REFRESH_S = 0.1
+_ENOUGH_S = 0.3
 _LEVELS = {'"level":"DEBUG"': logging.DEBUG, '"level":"WARN"': logging.WARNING, '"level":"ERROR"': logging.ERROR}
 
 
 class TemporalEmbeddedDriver:
-    """An embedded Temporal; in memory it is killed at once, with a file it is asked to stop.
+    """An embedded Temporal; in memory it is killed at once, with a file it may end the requests in flight.
 
     `database_file` is `:memory:` or absolute. Without `require_ui` the server also starts when its web page cannot.
     """
@@ -78,7 +79,7 @@ class TemporalEmbeddedDriver:
             raise DriverError("no temporal binary was found", hint=_MISSING)
         try:
             if self._file is not None:
-                self._lock = lock_beside(self._file, context.state_dir)
+                self._lock = lock_beside(self._file)
                 check_database(self._file, binary, context.notice)
                 self._first = written_by(self._file) is None
             self._start(binary, context)
@@ -183,7 +184,8 @@ class TemporalEmbeddedDriver:
     def stop(self, grace_s: float) -> None:
         """Stop the server; idempotent."""
         if self._child is not None:
-            self._child.stop(signal.SIGTERM, grace_s if self._file else 0)
+            # The server sleeps a second before it ends, and its file is then as it is after `kill -9`: complete.
+            self._child.stop(signal.SIGTERM, min(grace_s, _ENOUGH_S) if self._file else 0)
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()

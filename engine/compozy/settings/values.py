@@ -83,18 +83,20 @@ def parse_size(text: str) -> int:
 
 
 def size_text(size: int) -> str:
-    """Return bytes as `parse_size` reads them, in the largest unit that is exact.
+    """Return bytes as `parse_size` reads them, in the exact unit that is shortest.
 
     >>> [size_text(size) for size in (512, 65536, 1500000, 0)]
     ['512B', '64KiB', '1500KB', '0B']
     """
+    found = [f"{size}B"]
     for step, tail in ((1024, "iB"), (1000, "B")):
-        power, left = 0, size
-        while left and left % step == 0 and power < len(_POWERS) - 1:
-            power, left = power + 1, left // step
-        if power:
-            return f"{left}{'KMGT'[power - 1]}{tail}"
-    return f"{size}B"
+        left = size
+        for prefix in "KMGT":
+            left, rest = divmod(left, step)
+            if rest or not left:
+                break
+            found.append(f"{left}{prefix}{tail}")
+    return min(found, key=len)
 
 
 def _integer(text: str) -> int:

@@ -92,14 +92,17 @@ class AxisBuilder:
 
     def _is_fed(self, group: Iterable[Column]) -> bool:
         """Tell whether a group reads decisions, all of them of tables that can be evaluated."""
-        fed = [column.source.ref for column in group if column.source.kind == "decision"]
-        return bool(fed) and all(self._ancestry_is_sound(ref) for ref in fed)
+        fed = [column.source for column in group if column.source.kind == "decision"]
+        return bool(fed) and all(self._is_sound(source) for source in fed)
 
-    def _ancestry_is_sound(self, table_id: str) -> bool:
-        if table_id not in self._ordered or self._ruleset.tables[table_id].hit == "collect":
+    def _is_sound(self, source: Source) -> bool:
+        """Tell whether a decision exists, and all that it depends on."""
+        if source.ref not in self._ordered:
             return False
-        table = self._ruleset.tables[table_id]
-        return all(self._ancestry_is_sound(ref) for ref in feeders(table))
+        table = self._ruleset.tables[source.ref]
+        if table.hit == "collect" or decision_output(source, table) not in table.outputs:
+            return False
+        return all(self._is_sound(column.source) for column in table.columns if column.source.kind == "decision")
 
     def _cone_of(self, column: Column) -> frozenset[Source]:
         if column.source.kind == "decision" and column.source.ref in self._ordered:

@@ -66,7 +66,8 @@ def _kept(binaries: Path) -> Path | None:
 
 def _copied(kept: Path, folder: Path) -> bool:
     try:
-        shutil.copytree(kept, folder, dirs_exist_ok=True)
+        shutil.copytree(kept / "data", folder / "data")
+        shutil.copy2(kept / "password", folder / "password")
     except (OSError, shutil.Error):
         for rest in ("data", "password"):
             shutil.rmtree(folder / rest, ignore_errors=True)

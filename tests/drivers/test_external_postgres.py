@@ -1,0 +1,187 @@
+"""PostgreSQL of somebody else: what is said of every way to fail, and connections that outlast a restart."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import peewee
+import pytest
+
+from compozy.drivers.ports import free_port
+from compozy.drivers.postgres import PostgresDriver
+from compozy.errors import DriverError
+from compozy.testing.postgres import PostgresServer
+
+from .starting import Starting
+from .tls import HOST, Authority, tls_proxy
+
+CLOSED = free_port()
+
+
+@pytest.fixture
+def driver(postgres_server: PostgresServer, started: Starting) -> Iterator[PostgresDriver]:
+    """A started driver with a pool of two."""
+    made = PostgresDriver(url=postgres_server.url, max_connections=2, connect_timeout_s=0.2)
+    made.start(started.context())
+    yield made
+    made.stop(0)
+
+
+def one(database: Any) -> int:
+    return int(database.execute_sql("SELECT 1").fetchone()[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "fix"),
+    [
+        pytest.param(
+            {"password": "wrong"}, 'the password for user "compozy" was refused', "database.password", id="password"
+        ),
+        pytest.param({"password": None}, "asks for a password", "set database.password", id="no-password"),
+        pytest.param({"name": "nowhere"}, 'no database "nowhere"', "createdb nowhere", id="database"),
+        pytest.param({"port": CLOSED}, "connection refused", "database.port", id="refused"),
+        pytest.param({"host": "nowhere.invalid"}, '"nowhere.invalid" is not known', "database.host", id="host"),
+        pytest.param({"ssl_mode": "require"}, "does not speak TLS", "database.ssl_mode", id="tls"),
+    ],
+)
+def test_each_failure_is_told_with_address_and_fix(
+    postgres_server: PostgresServer, started: Starting, changes: dict[str, Any], reason: str, fix: str
+) -> None:
+    """Host, port and database are named, and what to change."""
+    parts = {
+        "host": HOST,
+        "port": postgres_server.port,
+        "password": postgres_server.password,
+        "name": "postgres",
+        **changes,
+    }
+    with pytest.raises(DriverError) as caught:
+        PostgresDriver(**parts).start(started.context())
+    assert f"{parts['host']}:{parts['port']}/{parts['name']}" in caught.value.reason
+    assert reason in caught.value.reason
+    assert fix in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("mysql://compozy:hush@localhost/x", id="other-scheme"),
+        pytest.param("postgresql://compozy:hush@localhost:port/x", id="no-number"),
+        pytest.param("postgresql://compozy:hu@sh@localhost/x", id="at-in-password"),
+        pytest.param("postgresql://compozy:hu/sh@localhost/x", id="slash-in-password"),
+        pytest.param("postgresql://compozy:12/sh@localhost/x", id="number-and-slash-in-password"),
+        pytest.param("hush", id="no-url"),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_not_quoted(started: Starting, url: str) -> None:
+    """What stands in it may be a piece of the password."""
+    with pytest.raises(DriverError) as caught:
+        PostgresDriver(url=url).start(started.context())
+    assert caught.value.reason == "database.url is not the URL of a PostgreSQL"
+    assert caught.value.__cause__ is None
+
+
+def test_a_url_without_database_takes_the_name_of_the_settings(
+    postgres_server: PostgresServer, started: Starting
+) -> None:
+    """What the URL does not say comes from the parts."""
+    url = postgres_server.url.removesuffix("/postgres")
+    driver = PostgresDriver(url=url, name="postgres")
+    driver.start(started.context())
+    with closing(driver.handle):
+        assert driver.handle.execute_sql("SELECT current_database()").fetchone() == ("postgres",)
+    driver.stop(0)
+
+
+def test_a_thread_that_keeps_its_connection_goes_on_after_a_restart(
+    driver: PostgresDriver, postgres_server: PostgresServer
+) -> None:
+    """The first statement after the restart works already."""
+    assert one(driver.handle) == 1
+    assert not driver.handle.is_closed()
+    postgres_server.stop()
+    postgres_server.start()
+    assert one(driver.handle) == 1
+
+
+def test_a_transaction_begins_on_a_living_connection_after_a_restart(
+    driver: PostgresDriver, postgres_server: PostgresServer
+) -> None:
+    """A transaction replaces a dead connection before it begins."""
+    assert one(driver.handle) == 1
+    postgres_server.kill()
+    postgres_server.start()
+    with driver.handle.atomic():
+        assert one(driver.handle) == 1
+
+
+def test_pooled_connections_are_replaced_after_a_restart(
+    driver: PostgresDriver, postgres_server: PostgresServer
+) -> None:
+    """Connections that waited in the pool through the restart are not handed out."""
+    for _ in range(2):
+        with driver.handle.connection_context():
+            assert one(driver.handle) == 1
+    postgres_server.stop()
+    postgres_server.start()
+    with driver.handle.connection_context():
+        assert one(driver.handle) == 1
+
+
+def test_a_statement_in_an_outage_fails_as_a_database_error(
+    driver: PostgresDriver, postgres_server: PostgresServer
+) -> None:
+    """Who holds the handle gets peewee's error, and the next statement after the outage works."""
+    assert one(driver.handle) == 1
+    postgres_server.stop()
+    with pytest.raises(peewee.OperationalError):
+        one(driver.handle)
+    postgres_server.start()
+    assert one(driver.handle) == 1
+
+
+def test_a_pool_in_use_says_so_and_the_ping_works(driver: PostgresDriver) -> None:
+    """Two threads hold both connections: a third is told why it waits in vain, health is not concerned."""
+    ready, done = threading.Barrier(3, timeout=30), threading.Event()
+
+    def hold() -> None:
+        with driver.handle.connection_context():
+            ready.wait()
+            done.wait(30)
+
+    holders = [threading.Thread(target=hold) for _ in range(2)]
+    for holder in holders:
+        holder.start()
+    ready.wait()
+    try:
+        driver.ping()
+        with pytest.raises(peewee.OperationalError, match="all 2 connections are in use"):
+            driver.handle.connect()
+    finally:
+        done.set()
+        for holder in holders:
+            holder.join()
+
+
+def test_a_handle_kept_beyond_the_end_opens_no_connection(driver: PostgresDriver) -> None:
+    """After `stop` the handle is dead for good."""
+    kept = driver.handle
+    driver.stop(0)
+    with pytest.raises(peewee.InterfaceError):
+        kept.connect()
+
+
+@pytest.mark.parametrize("ssl_mode", ["require", "prefer"])
+def test_tls_is_used_as_the_mode_says(
+    postgres_server: PostgresServer, authority: Authority, started: Starting, ssl_mode: str
+) -> None:
+    """Where the server offers TLS, it is used, and the description says so."""
+    with tls_proxy(postgres_server.port, authority.server_context(), asks_first=True) as proxy:
+        parts = {"host": HOST, "port": proxy.port, "password": postgres_server.password, "name": "postgres"}
+        driver = PostgresDriver(**parts, ssl_mode=ssl_mode)
+        driver.start(started.context())
+        assert driver.describe().details["tls"] is True
+        driver.stop(0)

@@ -1,0 +1,126 @@
+"""A Redis of somebody else: every way to fail, and which of URL and parts wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from compozy.drivers.ports import free_port
+from compozy.drivers.redis_external import RedisExternalDriver
+from compozy.errors import DriverError
+from compozy.testing.servers import RedisServer
+
+from .starting import Starting
+from .tls import HOST, Authority, TlsProxy, tls_proxy
+
+CLOSED = free_port()
+
+
+@pytest.fixture
+def encrypted(redis_server: RedisServer, authority: Authority) -> Iterator[TlsProxy]:
+    with tls_proxy(redis_server.port, authority.server_context()) as proxy:
+        yield proxy
+
+
+def start(started: Starting, **options: Any) -> RedisExternalDriver:
+    driver = RedisExternalDriver(**options)
+    driver.start(started.context())
+    return driver
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "fix"),
+    [
+        pytest.param({"password": "wrong"}, "the password was refused", "redis.password", id="password"),
+        pytest.param({"password": None}, "asks for a password", "redis.password", id="no-password"),
+        pytest.param({"db": 99}, "no database of this number", "redis.db", id="database"),
+        pytest.param({"port": CLOSED}, "connection refused", "redis.port", id="refused"),
+        pytest.param({"host": "nowhere.invalid"}, '"nowhere.invalid" is not known', "redis.host", id="host"),
+        pytest.param({"tls": True}, "no answer", "redis.tls", id="tls"),
+    ],
+)
+def test_each_failure_is_told_with_address_and_fix(
+    redis_server: RedisServer, started: Starting, changes: dict[str, Any], reason: str, fix: str
+) -> None:
+    """Host, port and number are named, and what to change."""
+    parts = {"host": HOST, "port": redis_server.port, "password": redis_server.password, "db": 0, **changes}
+    with pytest.raises(DriverError) as caught:
+        start(started, **parts)
+    assert f"{parts['host']}:{parts['port']}/{parts['db']}" in caught.value.reason
+    assert reason in caught.value.reason
+    assert fix in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("http://:hush@localhost/0", id="other-scheme"),
+        pytest.param("redis://:hush@localhost:port/0", id="no-number"),
+        pytest.param("redis://:hu/sh@localhost/0", id="slash-in-password"),
+        pytest.param("redis://:12/sh@localhost/0", id="number-and-slash-in-password"),
+        pytest.param("redis://:12#sh@localhost/0", id="hash-in-password"),
+        pytest.param("redis://:hush@localhost/zero", id="database-is-no-number"),
+        pytest.param("redis://:hush@localhost/0?secret=hush", id="unknown-option"),
+        pytest.param("redis://:hush@localhost/0?socket_timeout=hush", id="bad-option"),
+    ],
+)
+def test_a_url_that_cannot_be_read_is_not_quoted(started: Starting, url: str) -> None:
+    """What stands in it may be a piece of the password."""
+    with pytest.raises(DriverError) as caught:
+        start(started, url=url)
+    assert caught.value.reason == "redis.url is not the URL of a Redis"
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "database"),
+    [
+        pytest.param("/2", {"db": 5}, 2, id="url-wins"),
+        pytest.param("", {"db": 5}, 5, id="setting-fills"),
+        pytest.param("/", {}, 0, id="default"),
+    ],
+)
+def test_the_url_wins_and_the_settings_fill_what_it_leaves_open(
+    redis_server: RedisServer, started: Starting, path: str, options: dict[str, int], database: int
+) -> None:
+    """Password and number may stand in either."""
+    url = f"redis://{redis_server.address}{path}"
+    driver = start(started, url=url, password=redis_server.password, **options)
+    assert driver.describe().details["database"] == database
+    assert driver.handle.client_info()["db"] == database
+    driver.stop(0)
+
+
+def test_the_handle_works_again_after_a_restart(redis_server: RedisServer, started: Starting) -> None:
+    """The first command after the restart finds the data that was acknowledged before."""
+    driver = start(started, url=redis_server.url)
+    driver.handle.set("kept", "yes")
+    redis_server.kill()
+    redis_server.start()
+    assert driver.handle.get("kept") == b"yes"
+    driver.stop(0)
+
+
+def test_the_tls_setting_makes_a_plain_url_encrypted(
+    redis_server: RedisServer, encrypted: TlsProxy, authority: Authority, started: Starting
+) -> None:
+    """`redis.tls: true` and `redis://` mean the same as `rediss://`."""
+    rest = f":{redis_server.password}@{HOST}:{encrypted.port}/0?ssl_ca_certs={authority.ca_file}"
+    for options in ({"url": f"redis://{rest}", "tls": True}, {"url": f"rediss://{rest}"}):
+        driver = start(started, **options)
+        assert driver.describe().details["tls"] is True
+        driver.stop(0)
+
+
+def test_a_certificate_of_a_stranger_is_refused(encrypted: TlsProxy, authority: Authority, started: Starting) -> None:
+    """Encryption without knowing to whom is none."""
+    with pytest.raises(DriverError, match="certificate could not be verified"):
+        start(started, url=f"rediss://{HOST}:{encrypted.port}/0?ssl_ca_certs={authority.stranger}")
+
+
+def test_a_certificate_file_that_cannot_be_read_is_named(redis_server: RedisServer, started: Starting) -> None:
+    """The file is what is wrong, not the server."""
+    with pytest.raises(DriverError, match=r"/nowhere\.pem \(ssl_ca_certs in redis\.url\) cannot be read"):
+        start(started, url=f"rediss://{redis_server.address}/0?ssl_ca_certs=/nowhere.pem")

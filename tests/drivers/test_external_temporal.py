@@ -1,0 +1,133 @@
+"""A Temporal of somebody else: namespace, certificates, API key, and when TLS is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compozy.drivers.ports import free_port
+from compozy.drivers.temporal_remote import TemporalRemoteDriver
+from compozy.errors import DriverError
+from compozy.testing.servers import TemporalServer
+
+from .starting import Starting
+from .tls import HOST, Authority, tls_proxy
+
+KEY = "0" * 64
+# In HPACK's Huffman code (RFC 7541, appendix B) the character 0 is five zero bits.
+KEY_ON_THE_WIRE = b"\0" * 30
+
+
+def failure(started: Starting, **options: Any) -> DriverError:
+    with pytest.raises(DriverError) as caught:
+        TemporalRemoteDriver(**options).start(started.context())
+    return caught.value
+
+
+def test_a_missing_namespace_is_named(temporal_server: TemporalServer, started: Starting) -> None:
+    """The error says how to create it."""
+    error = failure(started, host_port=temporal_server.address, namespace="orders")
+    assert error.reason == f'temporal at {temporal_server.address} has no namespace "orders"'
+    assert "temporal operator namespace create" in (error.hint or "")
+
+
+def test_a_server_that_is_not_there_is_named(started: Starting) -> None:
+    """The address is in the error, the setting in the hint."""
+    address = f"{HOST}:{free_port()}"
+    error = failure(started, host_port=address)
+    assert error.reason == f"temporal at {address}: connection refused"
+    assert "temporal.host_port" in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("tls", "api_key", "used"),
+    [
+        pytest.param({}, None, False, id="nothing-said"),
+        pytest.param({"enabled": None, "ca_file": None}, None, False, id="nothing-set"),
+        pytest.param({"enabled": True}, None, True, id="enabled"),
+        pytest.param({}, "key", True, id="api-key"),
+        pytest.param({"cert_file": "c", "key_file": "k"}, None, True, id="certificate"),
+        pytest.param({"ca_file": "a"}, None, True, id="authority"),
+        pytest.param({"enabled": False}, "key", False, id="switched-off-with-api-key"),
+        pytest.param({"enabled": False, "ca_file": "a"}, None, False, id="switched-off-with-authority"),
+    ],
+)
+def test_tls_is_on_when_asked_for_or_when_something_needs_it(
+    tls: Mapping[str, Any], api_key: str | None, used: bool
+) -> None:
+    """`temporal.tls.enabled` decides; unset, a certificate or an API key does."""
+    assert TemporalRemoteDriver(host_port="localhost:7233", api_key=api_key, tls=tls).uses_tls is used
+
+
+@pytest.mark.parametrize("name", ["ca_file", "cert_file", "key_file"])
+def test_a_certificate_file_that_cannot_be_read_is_named(
+    temporal_server: TemporalServer, authority: Authority, started: Starting, name: str
+) -> None:
+    """File and setting are named before anybody connects."""
+    files = {"ca_file": authority.ca_file, "cert_file": authority.cert_file, "key_file": authority.key_file}
+    error = failure(started, host_port=temporal_server.address, tls={**files, name: "/nowhere.pem"})
+    assert error.reason == f"/nowhere.pem (temporal.tls.{name}) cannot be read: no such file or directory"
+
+
+def test_a_file_that_is_no_certificate_is_named(
+    temporal_server: TemporalServer, started: Starting, tmp_path: Path
+) -> None:
+    """Its content is not shown: it could be a key in another form."""
+    file = tmp_path / "key.der"
+    file.write_bytes(b"canary")
+    error = failure(started, host_port=temporal_server.address, tls={"ca_file": str(file)})
+    assert error.reason == f"{file} (temporal.tls.ca_file) is not a PEM file"
+
+
+def test_a_certificate_needs_its_key(temporal_server: TemporalServer, authority: Authority, started: Starting) -> None:
+    """One of the pair alone is an error of configuration."""
+    error = failure(started, host_port=temporal_server.address, tls={"cert_file": authority.cert_file})
+    assert error.reason == "temporal.tls.cert_file is set alone"
+
+
+def test_a_client_certificate_opens_a_server_that_asks_for_one(
+    temporal_server: TemporalServer, authority: Authority, started: Starting
+) -> None:
+    """With it the start succeeds; without, the error says what is missing."""
+    pair = {"cert_file": authority.cert_file, "key_file": authority.key_file}
+    context = authority.server_context(client_certificate=True)
+    with tls_proxy(temporal_server.port, context) as proxy:
+        address = f"{HOST}:{proxy.port}"
+        driver = TemporalRemoteDriver(host_port=address, tls={"ca_file": authority.ca_file, **pair})
+        driver.start(started.context())
+        driver.stop(0)
+        error = failure(started, host_port=address, tls={"ca_file": authority.ca_file})
+    assert "temporal.tls.cert_file" in (error.hint or "")
+
+
+def test_the_server_name_is_what_the_certificate_must_name(
+    temporal_server: TemporalServer, authority: Authority, started: Starting
+) -> None:
+    """A name of the certificate is accepted, another is not."""
+    with tls_proxy(temporal_server.port, authority.server_context()) as proxy:
+        options = {"host_port": f"{HOST}:{proxy.port}"}
+        tls = {"ca_file": authority.ca_file, "server_name": "temporal.test"}
+        driver = TemporalRemoteDriver(**options, tls=tls)
+        driver.start(started.context())
+        driver.stop(0)
+        error = failure(started, **options, tls={**tls, "server_name": "other.test"})
+    assert "could not be verified" in error.reason
+
+
+@pytest.mark.parametrize(
+    ("api_key", "arrives"), [pytest.param(KEY, True, id="with"), pytest.param(None, False, id="without")]
+)
+def test_the_api_key_arrives_at_the_server(
+    temporal_server: TemporalServer, authority: Authority, started: Starting, api_key: str | None, arrives: bool
+) -> None:
+    """It is sent with the requests, inside TLS."""
+    with tls_proxy(temporal_server.port, authority.server_context()) as proxy:
+        driver = TemporalRemoteDriver(
+            host_port=f"{HOST}:{proxy.port}", api_key=api_key, tls={"ca_file": authority.ca_file}
+        )
+        driver.start(started.context())
+        driver.stop(0)
+        assert (KEY_ON_THE_WIRE in proxy.seen) is arrives

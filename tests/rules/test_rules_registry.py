@@ -1,0 +1,125 @@
+"""Rows of settings, facts, components and drivers: what they may say, and how packs add to them."""
+
+from __future__ import annotations
+
+import pytest
+
+from compozy.document import read_document
+from compozy.errors import RuleTableError
+from compozy.rulebook import build_rulebook
+from compozy.rulefiles import shipped_texts
+from compozy.settings.machine import probe_facts
+from compozy.settings.registry import Registry, read_registry
+
+BASE = """
+settings:
+  - {path: shop.kind, type: choice, values: [small, large], help: x}
+  - {path: shop.parts, type: list, default: [], help: x, items: [{path: id, type: text, help: x}]}
+  - {path: store.name, type: text, help: x}
+aliases: {market: shop}
+machine:
+  - {fact: shop.printer, values: ["yes", "no"], probe: "compozy.drivers.binaries:valkey_fact", help: x}
+"""
+
+
+def registry(*texts: str) -> Registry:
+    return read_registry(read_document(text, f"{at}.yaml") for at, text in enumerate((BASE, *texts)))
+
+
+def test_a_pack_adds_words_other_words_spellings_and_fields() -> None:
+    """`extends` widens a setting and leaves the rest of it."""
+    found = registry(
+        "settings:\n  - {extends: shop.kind, values: [huge], also: {big: large}, aliases: [shop.size]}\n"
+        "  - {extends: shop.parts, items: [{path: weight, type: number, help: x}]}\n"
+    )
+    kind = found.settings["shop.kind"]
+    assert (kind.values, kind.also, found.spelled["shop.size"]) == (
+        ("small", "large", "huge"),
+        {"big": "large"},
+        "shop.kind",
+    )
+    assert list(found.settings["shop.parts"].items) == ["id", "weight"]
+
+
+def test_a_pack_replaces_a_setting_only_by_naming_it() -> None:
+    """The row takes the place of the other."""
+    found = registry("settings:\n  - {replaces: store.name, path: store.name, type: text, default: here, help: x}\n")
+    assert found.settings["store.name"].default == "here"
+    assert list(found.settings) == ["shop.kind", "shop.parts", "store.name"]
+
+
+def test_a_setting_may_be_replaced_under_another_name() -> None:
+    """The old name is gone."""
+    found = registry("settings:\n  - {replaces: store.name, path: store.title, type: text, help: x}\n")
+    assert "store.name" not in found.settings
+    assert found.by_env["COMPOZY_STORE__TITLE"] == "store.title"
+
+
+def test_group_aliases_spell_every_setting_of_the_group() -> None:
+    """Also those that a pack adds."""
+    found = registry("settings:\n  - {path: shop.door, type: text, help: x}\n")
+    assert (found.spelled["market.kind"], found.spelled["market.door"]) == ("shop.kind", "shop.door")
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        pytest.param("{extends: shop.kind, values: [small]}", "has small already", id="word-twice"),
+        pytest.param("{extends: store.name, values: [small]}", "has no list of values to add to", id="no-words"),
+        pytest.param("{extends: shop.kind, default: small}", 'unknown column "default"', id="default"),
+        pytest.param("{path: shop, type: text, help: x}", "is a setting and a group", id="group"),
+        pytest.param("{path: Shop.Kind, type: text, help: x}", "lower-case words", id="capitals"),
+        pytest.param("{path: a, type: text, values: [x], help: x}", "a choice, and nothing else", id="text-with-words"),
+        pytest.param("{path: a, type: choice, help: x}", "a choice, and nothing else", id="choice-without-words"),
+        pytest.param("{path: a, type: choice, values: [x], also: {y: z}, help: x}", "leads to z", id="also"),
+        pytest.param("{path: a, type: text, env: my-var, help: x}", "no name for a variable", id="variable"),
+        pytest.param("{path: a, type: text, flag: -a, help: x}", "is no flag", id="flag"),
+        pytest.param(
+            "{path: a, type: text, items: [{path: b, type: text, help: x}], help: x}", "fields of a list", id="items"
+        ),
+        pytest.param("{path: a, type: choice, values: [x], checked: never, help: x}", "values or rules", id="checked"),
+        pytest.param(
+            "{path: a, type: list, help: x, items: [{path: b, type: text, help: x}, {path: b, type: text, help: x}]}",
+            "field b is listed twice",
+            id="field-twice",
+        ),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_refused(row: str, reason: str) -> None:
+    """With file, line and column."""
+    with pytest.raises(RuleTableError, match=reason) as caught:
+        registry(f"settings:\n  - {row}\n")
+    assert any(line.startswith(("0.yaml:", "1.yaml:2:")) for line in str(caught.value).splitlines())
+
+
+@pytest.mark.parametrize(
+    "text", ["aliases: 7", "aliases: {market: 7}", "aliases: {market: store}", "settings: {a: b}", "machine: [7]"]
+)
+def test_a_part_of_another_shape_is_refused(text: str) -> None:
+    """Not an exception of the reader."""
+    with pytest.raises(RuleTableError, match=r"1\.yaml:1:"):
+        registry(text)
+
+
+def test_every_fault_is_told_at_once() -> None:
+    """Three rows, three lines."""
+    with pytest.raises(RuleTableError) as caught:
+        registry("settings:\n  - {path: a}\n  - {path: shop.kind, type: text, help: x}\n  - 7\n")
+    assert len({problem.split(":")[1] for problem in caught.value.problems}) == 3
+
+
+def test_a_probe_that_answers_another_word_is_refused() -> None:
+    """The fact's row lists what may be answered."""
+    with pytest.raises(RuleTableError, match="machine fact shop.printer: its probe answered"):
+        probe_facts(registry())
+
+
+def test_a_driver_may_be_replaced_by_naming_its_row() -> None:
+    """One row fewer, one other factory."""
+    text = (
+        "drivers:\n  - {id: my-sqlite, replaces: sqlite, component: database, driver: sqlite,\n"
+        "     factory: './mine.py:Mine', options: {path: database.path}}\n"
+    )
+    drivers = build_rulebook({**shipped_texts(), "/pack/drivers.yaml": text}).drivers
+    assert drivers["database", "sqlite"].factory == "/pack/mine.py:Mine"
+    assert len(drivers) == len(build_rulebook(shipped_texts()).drivers)

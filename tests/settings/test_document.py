@@ -1,0 +1,109 @@
+"""A configuration file is taken apart: what is known becomes a value, all else a finding with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.settings.project import findings, given, resolved
+
+from compozy.configuration import load_configuration
+
+
+def told(folder: Path, text: str, **sources: Any) -> list[tuple[str, str, str]]:
+    found = findings(folder, text, **sources)
+    return [(one.id, one.key, str(one.where.place)) for one in found]
+
+
+def test_keys_of_the_user_are_free(tmp_path: Path) -> None:
+    """Keys that start with `x-` may hold anything, anywhere."""
+    text = (
+        "x-a: &a {b: [1]}\nserver: {x-note: [2], port: 8081}\nknowledge: {vector_dbs: [{provider: qdrant, x-q: 1}]}\n"
+    )
+    assert told(tmp_path, text) == []
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        pytest.param("{id: a, provider: qdrant, url: 'http://q', dimension: 3}", id="flat"),
+        pytest.param("{name: a, provider: qdrant, config: {url: 'http://q', dimension: 3}}", id="under-config"),
+        pytest.param("{id: a, provider: Qdrant, dsn: 'http://q', config: {dimension: 3}}", id="both"),
+    ],
+)
+@pytest.mark.parametrize("key", ["knowledge: {vector_dbs: [%s]}", "vector_dbs: [%s]"])
+def test_both_shapes_of_a_vector_store_are_one(key: str, element: str, tmp_path: Path) -> None:
+    """Flat or under `config:`, below `knowledge` or not."""
+    assert resolved(tmp_path, key % element).get("knowledge.vector_dbs") == [
+        {"id": "a", "provider": "qdrant", "url": "http://q", "dimension": 3}
+    ]
+
+
+def test_a_field_of_an_element_has_its_own_place(tmp_path: Path) -> None:
+    """Also when the list is spelled otherwise."""
+    text = "vector_dbs:\n  - id: a\n    provider: PGVector\n"
+    assert told(tmp_path, text) == [
+        ("knowledge.pgvector-on-sqlite", "knowledge.vector_dbs[0].provider", "compozy.yaml:3:15")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("modes: memory", ("key.unknown", "modes", "compozy.yaml:1:1"), id="key"),
+        pytest.param("server:\n  prot: 1", ("key.unknown", "server.prot", "compozy.yaml:2:3"), id="within-a-group"),
+        pytest.param("redis.host: a", ("key.unknown", "redis.host", "compozy.yaml:1:1"), id="dotted"),
+        pytest.param("server: 5", ("key.type", "server", "compozy.yaml:1:9"), id="no-group"),
+        pytest.param("[a]", ("key.type", "", "compozy.yaml:1:1"), id="no-mapping"),
+        pytest.param("models: {a: 1}", ("key.type", "models", "compozy.yaml:1:9"), id="no-list"),
+        pytest.param("name: [a]", ("key.type", "name", "compozy.yaml:1:7"), id="no-text"),
+        pytest.param("a: 1\na: 2", ("file.duplicate-key", "", "compozy.yaml:2:1"), id="twice"),
+        pytest.param("a: [", ("file.syntax", "", "compozy.yaml:2:1"), id="syntax"),
+        pytest.param("a: &x [*x]", ("file.syntax", "", "compozy.yaml:1:4"), id="circle"),
+        pytest.param("vector_dbs: [5]", ("key.type", "vector_dbs[0]", "compozy.yaml:1:14"), id="no-element"),
+        pytest.param(
+            "vector_dbs: [{provder: qdrant}]",
+            ("key.unknown", "vector_dbs[0].provder", "compozy.yaml:1:15"),
+            id="field",
+        ),
+    ],
+)
+def test_what_is_not_known_is_a_finding_with_its_place(
+    text: str, expected: tuple[str, str, str], tmp_path: Path
+) -> None:
+    """The key for an unknown key, the value for a wrong value."""
+    assert told(tmp_path, text) == [expected]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 50_000, "- " * 50_000, "a: " + "[" * 101 + "]" * 101])
+def test_deep_nesting_is_refused_before_it_exhausts_the_stack(text: str, tmp_path: Path) -> None:
+    """A file cannot end the process."""
+    assert [found[0] for found in told(tmp_path, text)] == ["file.syntax"]
+
+
+def test_a_file_that_is_no_text_is_a_finding(tmp_path: Path) -> None:
+    """Also `.env`."""
+    given(tmp_path)
+    (tmp_path / "compozy.yaml").write_bytes(b"name: \xff")
+    (tmp_path / ".env").write_bytes(b"\xff")
+    problems = load_configuration(directory=str(tmp_path), environment={}).problems
+    assert [(one.kind, one.facts["file"]) for one in problems] == [
+        ("unreadable", ".env"),
+        ("unreadable", "compozy.yaml"),
+    ]
+
+
+def test_a_byte_order_mark_is_no_key(tmp_path: Path) -> None:
+    """Editors on Windows write one."""
+    (tmp_path / "compozy.yaml").write_bytes(b"\xef\xbb\xbfname: shop\n")
+    configuration = load_configuration(directory=str(tmp_path), environment={})
+    assert configuration.candidates["name"][0].value == "shop"
+
+
+@pytest.mark.parametrize(
+    ("line", "place"), [("DB_DRIVER sqlite", ".env:3:1"), ("DB_DRIVER", ".env:3:1"), ("=sqlite", ".env:3:1")]
+)
+def test_a_malformed_line_of_a_dotenv_file_is_a_warning(line: str, place: str, tmp_path: Path) -> None:
+    """With its line, also after comments and blank lines."""
+    assert told(tmp_path, "", dotenv=f"# comment\n\n{line}\n") == [("file.dotenv-line", "", place)]

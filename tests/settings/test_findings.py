@@ -1,0 +1,208 @@
+"""Findings say what, where and what to do; their texts are fixed, and none holds a secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.settings.project import findings, resolved
+
+from compozy.cli.output import finding_lines
+from compozy.settings.origin import Finding
+from compozy.validate import errors, promoted, validate
+
+FAULTS = """\
+mode: persistant
+databse: {driver: sqlite}
+server:
+  prot: 8081
+  host: 0.0.0.0
+database:
+  path: ../shop.db
+  ssl_mode: requird
+  pasword: hunter2-in-a-wrong-key
+  port: 70000
+redis:
+  password: hunter2-of-redis
+  mode: persistentt
+  db: zero
+temporal:
+  standalone: {ui_port: 7233, start_timeout: 0s}
+vector_dbs:
+  - {id: a, provider: pgvektor, config: {api_key: hunter2-of-the-store}}
+"""
+PLANTED = [
+    ("mode.unknown", 1, 7, 'did you mean "persistent"?'),
+    ("key.unknown", 2, 1, 'did you mean "database"?'),
+    ("key.unknown", 4, 3, 'did you mean "server.port"?'),
+    ("server.host.open", 5, 9, "set server.api_key"),
+    ("database.path.climbs", 7, 9, "name a file below the configuration file"),
+    ("key.not-allowed", 8, 13, 'did you mean "require"?'),
+    ("key.unknown", 9, 3, 'did you mean "database.password"?'),
+    ("port.range.database", 10, 9, "PostgreSQL listens on 5432"),
+    ("redis.mode.unknown", 13, 9, 'did you mean "persistent"?'),
+    ("key.type", 14, 7, 'it says "zero"'),
+    ("port.equal.temporal-ui", 16, 25, "give one of them another port"),
+    ("timeout.zero.temporal", 16, 46, "the default is 30s"),
+    ("key.not-allowed", 18, 23, 'did you mean "pgvector"?'),
+]
+STANDALONE = """\
+invalid mode "standalone"
+Hint: The "standalone" mode has been replaced with:
+  - mode: memory (for ephemeral testing)
+  - mode: persistent (for file-based storage)
+See migration guide: docs/guides/mode-migration-guide.md"""
+PGVECTOR = """\
+pgvector provider is incompatible with SQLite driver.
+SQLite requires an external vector database.
+Configure one of: Qdrant, Redis, or Filesystem."""
+
+
+def located(finding: Finding) -> tuple[str, int, int]:
+    place = finding.where.place
+    return (finding.id, place.line, place.column) if place else (finding.id, 0, 0)
+
+
+def test_every_planted_fault_is_found_at_once(tmp_path: Path) -> None:
+    """Thirteen faults, thirteen errors, each with line, column and what to do."""
+    found = errors(findings(tmp_path, FAULTS))
+    assert [located(one) for one in found] == [fault[:3] for fault in PLANTED]
+    assert [(one.id, hint) for one, (*_, hint) in zip(found, PLANTED, strict=True) if hint not in one.hint] == []
+
+
+def test_planted_secrets_do_not_show(tmp_path: Path) -> None:
+    """Not in the texts, not in the source lines, not under a misspelled key."""
+    found = resolved(tmp_path, FAULTS)
+    texts = found.configuration.texts
+    lines = [line for one in validate(found) for line in finding_lines(one, texts)]
+    assert [line for line in lines if "hunter2" in line] == []
+
+
+def test_a_finding_shows_its_line_and_its_rule(tmp_path: Path) -> None:
+    """Two spans: what was written, and the row that minds."""
+    found = resolved(tmp_path, "name: shop\nmode: foo\n")
+    lines = finding_lines(validate(found)[0], found.configuration.texts)
+    assert lines[:6] == [
+        'error[mode.unknown]: invalid mode "foo". Valid modes: memory, persistent, distributed',
+        "  --> compozy.yaml:2:7",
+        "   |",
+        " 2 | mode: foo",
+        "   |       ^^^",
+        "  = hint: choose one of memory, persistent, distributed",
+    ]
+    assert lines[6].startswith("  ::: rules/validate/modes.yaml:")
+    assert "id: mode.unknown" in lines[8]
+    assert set(lines[9].partition("|")[2].strip()) == {"-"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("mode: foo", 'invalid mode "foo". Valid modes: memory, persistent, distributed', id="mode"),
+        pytest.param(
+            "temporal: {mode: foo}",
+            'invalid temporal mode "foo". Valid modes: memory, persistent, remote',
+            id="temporal",
+        ),
+        pytest.param(
+            "redis: {mode: foo}", 'invalid redis mode "foo". Valid modes: memory, persistent, distributed', id="redis"
+        ),
+        pytest.param("mode: standalone", STANDALONE, id="standalone"),
+        pytest.param("temporal: {mode: Standalone}", STANDALONE, id="temporal-standalone"),
+        pytest.param("redis: {mode: ' standalone '}", STANDALONE, id="redis-standalone"),
+        pytest.param(
+            "database: {driver: mysql}",
+            'unsupported database driver "mysql". Valid drivers: sqlite, postgres',
+            id="driver",
+        ),
+        pytest.param(
+            "worker: {max_concurrent_workflows: 50}",
+            "SQLite has concurrency limitations (max_concurrent_workflows=50, recommended_max=10)",
+            id="concurrency",
+        ),
+        pytest.param(
+            "worker: {max_concurrent_workflow_execution_size: 0}",
+            "SQLite has concurrency limitations (max_concurrent_workflows=0, recommended_max=10)",
+            id="unbounded",
+        ),
+        pytest.param(
+            "knowledge_bases: [{id: docs}]",
+            "SQLite mode without vector database - knowledge features will not work",
+            id="knowledge",
+        ),
+    ],
+)
+def test_the_texts_are_those_of_the_contract(text: str, message: str, tmp_path: Path) -> None:
+    """Other programs look for them."""
+    assert [one.message for one in findings(tmp_path, text)] == [message]
+
+
+@pytest.mark.parametrize("provider", ["pgvector", "PGVector", " PGVECTOR "])
+@pytest.mark.parametrize("list_", ["knowledge: {vector_dbs: [%s]}", "vector_dbs: [%s]"])
+@pytest.mark.parametrize("mode", ["memory", "persistent"])
+def test_pgvector_is_refused_on_sqlite_in_any_case(mode: str, list_: str, provider: str, tmp_path: Path) -> None:
+    """Wherever the vector store is declared; the docs page is named."""
+    text = f"mode: {mode}\n" + list_ % f"{{id: a, provider: '{provider}'}}"
+    found = findings(tmp_path, text)
+    assert [one.message.startswith(PGVECTOR) for one in found] == [True]
+    assert found[0].docs == "docs/guides/vector-stores.md"
+
+
+@pytest.mark.parametrize(
+    ("sources", "key", "suggestion"),
+    [
+        ({"environment": {"COMPOZY_SERVER_PORT": "1"}}, "COMPOZY_SERVER_PORT", "COMPOZY_SERVER__PORT"),
+        ({"environment": {"COMPOZY_SERVER__PROT": "1"}}, "COMPOZY_SERVER__PROT", "COMPOZY_SERVER__PORT"),
+        ({"environment": {"COMPOZY_DATABASE__URL": "x"}}, "COMPOZY_DATABASE__URL", "DB_URL"),
+        ({"environment": {"COMPOZY_TEMPORAL_MODE": "x"}}, "COMPOZY_TEMPORAL_MODE", "TEMPORAL_MODE"),
+        (
+            {"environment": {"COMPOZY_REDIS__EMBEDDED__ENGINE": "x"}},
+            "COMPOZY_REDIS__EMBEDDED__ENGINE",
+            "COMPOZY_REDIS__STANDALONE__ENGINE",
+        ),
+        ({"dotenv": "COMPOZY_MOD=memory\n"}, "COMPOZY_MOD", "COMPOZY_MODE"),
+        ({"flags": {"server.prot": "1"}}, "server.prot", "server.port"),
+        ({"text": "redis: {embeded: {engine: auto}}"}, "redis.embeded", "redis.embedded"),
+        ({"text": "redis.host: a"}, "redis.host", "redis: {host: ...}"),
+        ({"text": "database: {auto-migrate: true}"}, "database.auto-migrate", "database.auto_migrate"),
+    ],
+)
+def test_a_misspelled_name_gets_a_suggestion(
+    sources: dict[str, Any], key: str, suggestion: str, tmp_path: Path
+) -> None:
+    """Keys, variables (also `_` for `__`), and paths of flags."""
+    found = findings(tmp_path, **sources)
+    assert [one.key for one in found] == [key]
+    assert suggestion in found[0].hint
+
+
+def test_a_variable_of_the_tests_is_not_ours(tmp_path: Path) -> None:
+    """The testing kit has variables of its own."""
+    assert findings(tmp_path, environment={"COMPOZY_TEST_MODE": "memory"}) == ()
+
+
+def test_the_order_is_that_of_the_places(tmp_path: Path) -> None:
+    """Flags, environment, `.env`, file by line; the same every time."""
+    sources: dict[str, Any] = {
+        "text": "b: 1\na: 1\n",
+        "environment": {"COMPOZY_B": "1", "COMPOZY_A": "1"},
+        "dotenv": "COMPOZY_C=1\n",
+        "flags": {"zzz": "1"},
+    }
+    keys = [one.key for one in findings(tmp_path, **sources)]
+    assert keys == ["zzz", "COMPOZY_A", "COMPOZY_B", "COMPOZY_C", "b", "a"]
+
+
+def test_strict_makes_warnings_errors(tmp_path: Path) -> None:
+    """And nothing else."""
+    found = findings(tmp_path, "worker: {max_concurrent_workflows: 50}")
+    assert [one.severity for one in found] == ["warning"]
+    assert [one.severity for one in promoted(found)] == ["error"]
+    assert promoted(found, strict=False) == tuple(found)
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    """They are shown, not obeyed."""
+    found = findings(tmp_path, 'mode: persistent\ndatabase: {path: "a\\e[31m\\tb"}\n')
+    assert [one.message for one in found] == [r"database.path a\x1b[31m\tb has control characters"]

@@ -1,0 +1,292 @@
+"""A canary in every secret, through every source: it appears in nothing that anybody can read."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.settings.project import FACTS, configured, nested, resolved, write
+
+from compozy.cli.logs import LineFormatter
+from compozy.cli.main import run
+from compozy.compare import compare
+from compozy.configuration import secrets_of
+from compozy.diagnostics import diagnostics
+from compozy.errors import CompozyError, ConfigurationError
+from compozy.explain import explain
+from compozy.lifecycle import Lifecycle
+from compozy.plan import make_plan
+from compozy.resolve import Resolved
+from compozy.rulebook import load_rulebook
+from compozy.settings.redact import Redactor, masked_line, redact_url, secret_parts
+from compozy.settings.registry import Setting
+from compozy.show import resolved_json
+from compozy.validate import occasions, validate
+
+CANARY = "cAnAry-7f3a9c51"
+REGISTRY = load_rulebook().registry
+SECRETS = [setting for setting in REGISTRY.settings.values() if setting.secret or setting.secret_parts]
+FREE = {
+    "models": f"[{{id: a, api_key: {CANARY}}}]",
+    "runtime": f"{{env: {{SOME_TOKEN: {CANARY}, A: '${{MY_SECRET}}'}}}}",
+}
+STORES = (
+    f"[{{id: a, provider: qdrant, api_key: {CANARY}, config: {{password: {CANARY}, url: 'http://u:{CANARY}@h/'}}}}]"
+)
+SOURCES = ("flag", "env", "dotenv", "file", "variable")
+MODES = ("memory", "distributed")
+
+
+def secret(setting: Setting) -> str:
+    if setting.secret:
+        return CANARY
+    return f"redis://me:{CANARY}@host:1/0?x=1&token={CANARY}&api_key={CANARY}"
+
+
+def given_through(source: str, folder: Path) -> dict[str, Any]:
+    """Return the inputs that put the canary into every secret through one source."""
+    secrets = {setting.path: secret(setting) for setting in SECRETS}
+    lists = {**FREE, "knowledge.vector_dbs": STORES}
+    by_env = {REGISTRY.settings[path].env: text for path, text in (secrets | lists).items()}
+    if source == "flag":
+        return {"flags": secrets | lists}
+    if source == "env":
+        return {"environment": by_env}
+    if source == "dotenv":
+        return {"dotenv": "".join(f"{name}='{text.replace(chr(39), chr(34))}'\n" for name, text in by_env.items())}
+    if source == "file":
+        return {"text": as_file(secrets | lists), "environment": {"MY_SECRET": CANARY}}
+    names = {path: f"X_{path.upper().replace('.', '_')}" for path in secrets}
+    text = as_file({**{path: f"${{{name}}}" for path, name in names.items()}, **lists})
+    return {"text": text, "environment": {**{names[path]: text for path, text in secrets.items()}, "MY_SECRET": CANARY}}
+
+
+def as_file(values: Mapping[str, str]) -> str:
+    tree: dict[str, Any] = {}
+    for path, text in values.items():
+        *groups, key = path.split(".")
+        here = tree
+        for group in groups:
+            here = here.setdefault(group, {})
+        here[key] = text
+    return "\n".join(lines_of(tree, ""))
+
+
+def lines_of(tree: Mapping[str, Any], indent: str) -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield f"{indent}{key}:"
+            yield from lines_of(value, indent + "  ")
+        else:
+            yield f"{indent}{key}: {value}"
+
+
+def resolved_through(source: str, mode: str, folder: Path) -> Resolved:
+    inputs = given_through(source, folder)
+    inputs["environment"] = {"COMPOZY_MODE": mode, **inputs.get("environment", {})}
+    return resolved(folder, **inputs)
+
+
+@pytest.fixture(params=SOURCES)
+def source(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def leaks(*shown: object) -> list[str]:
+    return [text[:200] for text in map(str, shown) if CANARY in text]
+
+
+def test_the_canary_is_really_there(source: str, mode: str, tmp_path: Path) -> None:
+    """Every secret setting has it, or the other tests prove nothing."""
+    found = resolved_through(source, mode, tmp_path)
+    assert [setting.path for setting in SECRETS if CANARY not in str(found.get(setting.path))] == []
+    assert CANARY in str(found.get("knowledge.vector_dbs")) + str(found.get("models"))
+    assert CANARY in secrets_of(found.configuration)
+
+
+def test_no_record_shows_it_in_its_repr(source: str, mode: str, tmp_path: Path) -> None:
+    """Configuration, layers, values, decisions, plan, findings, lifecycle."""
+    found = resolved_through(source, mode, tmp_path)
+    lifecycle = Lifecycle(found.configuration, facts=FACTS)
+    lifecycle.resolve()
+    tables = found.rulebook.ruleset.tables.values()
+    records = [
+        found, found.configuration, found.values, lifecycle.records, lifecycle.journal, make_plan(found),
+        found.redactor(), found.configuration.texts, validate(found), dict(found.configuration.candidates),
+        [occasions(found, table) for table in tables if table.hit == "collect"],
+    ]  # fmt: skip
+    assert leaks(*map(repr, records)) == []
+
+
+def test_no_explanation_shows_it(source: str, mode: str, tmp_path: Path) -> None:
+    """Of any setting or decision, in any form."""
+    found = resolved_through(source, mode, tmp_path)
+    explained = [explain(found, key) for key in (*found.values, *found.decisions)]
+    assert leaks(*(json.dumps(one.as_json()) for one in explained), *map(repr, explained)) == []
+
+
+def test_no_answer_shows_it(source: str, mode: str, tmp_path: Path) -> None:
+    """Show, the HTTP interface, diagnostics, diff."""
+    found = resolved_through(source, mode, tmp_path)
+    (tmp_path / "other").mkdir()
+    other = resolved(tmp_path / "other")
+    shown = [
+        resolved_json(found, "resolved", validate(found)),
+        diagnostics(found, validate(found)),
+        [one.as_json() for one in compare(found, other)],
+        [step.addresses for step in make_plan(found).steps],
+    ]
+    assert leaks(*map(json.dumps, shown)) == []
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        pytest.param(["config", "show", "--all"], id="show"),
+        pytest.param(["config", "show", "--format", "json"], id="show-json"),
+        pytest.param(["config", "validate"], id="validate"),
+        pytest.param(["config", "validate", "--format", "json", "--strict"], id="validate-json"),
+        pytest.param(["config", "validate", "--format", "github"], id="validate-github"),
+        pytest.param(["config", "validate", "--format", "sarif"], id="validate-sarif"),
+        pytest.param(["config", "explain", "database.url"], id="explain"),
+        pytest.param(["config", "explain", "knowledge.vector_dbs", "--format", "json"], id="explain-json"),
+        pytest.param(["config", "explain", "--finding", "server.host.open"], id="explain-finding"),
+        pytest.param(["config", "diff", "memory", "distributed"], id="diff"),
+        pytest.param(["config", "diff", "persistent", "distributed", "--format", "json"], id="diff-json"),
+        pytest.param(["config", "diagnostics"], id="diagnostics"),
+        pytest.param(["config", "diagnostics", "--format", "json"], id="diagnostics-json"),
+        pytest.param(["plan", "--mode", "distributed"], id="plan"),
+        pytest.param(["plan", "--mode", "distributed", "--format", "json"], id="plan-json"),
+    ],
+)
+def test_no_command_prints_it(
+    args: list[str], source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In any form, on stdout or stderr, in a configuration with faults beside the secrets."""
+    inputs = given_through(source, tmp_path)
+    write(
+        tmp_path,
+        inputs.get("text", "") + f"\nserver_: {{host: 0.0.0.0, api_key: {CANARY}}}\n",
+        inputs.get("dotenv", ""),
+    )
+    for name, text in {**inputs.get("environment", {}), "COMPOZY_REDIS_PASSWORD": CANARY}.items():
+        monkeypatch.setenv(name, text)
+    flags = [word for path, text in inputs.get("flags", {}).items() for word in ("--set", f"{path}={text}")]
+    code = run([*args, "--cwd", str(tmp_path), *flags])
+    captured = capsys.readouterr()
+    assert code in (0, 1, 2)
+    assert captured.out + captured.err
+    assert leaks(captured.out, captured.err) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"pasword: {CANARY}", id="misspelled"),
+        pytest.param(f"redis: {{pasword: {CANARY}, prot: 1}}", id="misspelled-in-a-group"),
+        pytest.param(f"server: {{api-key: '{CANARY}, x', host: [}}", id="file-that-is-no-yaml"),
+        pytest.param(f"mode: foo # password: {CANARY}", id="comment"),
+        pytest.param(f"database: {{password: [{CANARY}]}}", id="list-for-a-secret"),
+        pytest.param(f"database: {{password: '${{{CANARY}', port: 0}}", id="broken-variable"),
+        pytest.param(f"database: {{url: 'postgres://u:{CANARY}@h', port: 0}}", id="url-beside-a-fault"),
+        pytest.param(f"name: 'http://u:{CANARY}@h?a=1\\n'\nmode: 'http://u:{CANARY}@h'", id="url-in-another-setting"),
+        pytest.param(f"server: {{port: 'x?token={CANARY}'}}", id="parameter-in-a-wrong-value"),
+        pytest.param(f"database:\n  password: |\n    {CANARY}\n    second\nmode: {CANARY}", id="several-lines"),
+        pytest.param(f"password: {CANARY}\npassword: {CANARY}\n", id="twice"),
+        pytest.param(f"database: {{url: 'host=h password={CANARY} x=1', port: 0}}", id="key-value-address"),
+        pytest.param(f"database: {{url: 'postgres://u:a/{CANARY}@h/x', port: 0}}", id="slash-in-a-password"),
+    ],
+)
+def test_faults_beside_secrets_do_not_show_them(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The source line is shown, the secret in it is not."""
+    write(tmp_path, text)
+    for form in ("text", "json", "github", "sarif"):
+        assert run(["config", "validate", "--format", form, "--cwd", str(tmp_path)]) == 2
+    run(["config", "show", "--cwd", str(tmp_path)])
+    captured = capsys.readouterr()
+    assert leaks(captured.out, captured.err) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [f"REDIS_PASSWORD {CANARY}", f"COMPOZY_ANYTHING={CANARY}", f"COMPOZY_SERVER_API_KEY={CANARY}", CANARY + "= ="],
+)
+def test_lines_of_a_dotenv_file_do_not_show_secrets(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line that nobody understands may hold anything."""
+    write(tmp_path, "", f"{line}\n")
+    run(["config", "validate", "--cwd", str(tmp_path)])
+    captured = capsys.readouterr()
+    assert leaks(captured.out.replace(f"{CANARY}= ", "")) == []
+
+
+def test_an_error_shows_it_neither_as_text_nor_in_its_repr(source: str, tmp_path: Path) -> None:
+    """Also the texts that it carries for the command line."""
+    inputs = given_through(source, tmp_path)
+    inputs.setdefault("flags", {})["mode"] = "foo"
+    lifecycle = Lifecycle(configured(tmp_path, **inputs), facts=FACTS)
+    lifecycle.resolve()
+    with pytest.raises(ConfigurationError) as caught:
+        lifecycle.validate()
+    error: CompozyError = caught.value
+    assert leaks(error, repr(error), error.args, vars(error), *caught.value.texts.values()) == []
+
+
+def test_a_log_line_does_not_show_it(source: str, tmp_path: Path) -> None:
+    """Neither in the message nor in a field nor in a traceback."""
+    found = resolved_through(source, "distributed", tmp_path)
+    formatter = LineFormatter(found.redactor())
+    record = logging.makeLogRecord({"msg": "connect %s", "args": (found.get("database.url"),), "password": CANARY})
+    record.exc_info = (ValueError, ValueError(f"cannot reach {found.get('redis.url')}"), None)
+    assert leaks(formatter.format(record)) == []
+
+
+def test_a_usage_error_does_not_repeat_a_value(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--set path:value` is a slip of the hand."""
+    assert run(["config", "show", "--set", f"redis.password:{CANARY}"]) == 2
+    assert leaks(capsys.readouterr().err) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("postgres://me:pw@db/x", "postgres://[REDACTED]@db/x"),
+        ("https://db/x?a=1&API_KEY=pw&b=2", "https://db/x?a=1&API_KEY=[REDACTED]&b=2"),
+        ("host=db password='p w' user=me", "host=db password=[REDACTED] user=me"),
+        ("https://db/x?max_tokens=5", "https://db/x?max_tokens=5"),
+        ("me@example.org", "me@example.org"),
+    ],
+)
+def test_addresses_lose_their_secrets_only(text: str, expected: str) -> None:
+    """What helps to find a fault stays."""
+    assert redact_url(text) == expected
+
+
+def test_a_secret_in_an_address_is_known_as_drivers_see_it() -> None:
+    """Percent-encoded and decoded."""
+    assert {"p%40ss", "p@ss"} <= set(secret_parts("postgres://me:p%40ss@db/x"))
+
+
+def test_a_masked_line_keeps_its_columns() -> None:
+    """So that the caret points to what it should."""
+    line = f"{{password: {CANARY}, prot: 1}}"
+    assert masked_line(line).index("prot") == line.index("prot")
+    assert leaks(masked_line(line), Redactor([CANARY]).masked(line)) == []
+
+
+def test_a_short_secret_does_not_blot_out_everything(tmp_path: Path) -> None:
+    """A password of two letters hides itself, not every text that has these letters."""
+    found = resolved(tmp_path, nested("redis.password", "db"))
+    shown = resolved_json(found, "resolved", ())
+    assert shown["settings"]["redis.password"]["value"] == "[REDACTED]"
+    assert shown["settings"]["database.path"]["value"] == ":memory:"

@@ -1,0 +1,112 @@
+"""Every setting means the same whoever gives it, and the sources win over each other in one order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.settings.project import findings, given, nested
+
+from compozy.configuration import Configuration
+from compozy.rulebook import load_rulebook
+from compozy.settings.registry import Setting
+
+REGISTRY = load_rulebook().registry
+SETTINGS = [pytest.param(setting, id=path) for path, setting in REGISTRY.settings.items()]
+SOURCES = ("flag", "env", "dotenv", "file")
+SAMPLES: Mapping[str, str] = {
+    "text": "abc", "number": "1.5", "boolean": "true", "duration": "90s", "size": "3KiB", "path": "data/x",
+    "url": "http://host:1/x", "map": "{a: 1, b: [x]}",
+}  # fmt: skip
+
+
+def sample(setting: Setting) -> str:
+    if setting.type == "choice":
+        return setting.values[-1]
+    if setting.type == "integer":
+        return str(max(setting.minimum or 0, 7))
+    if setting.type == "list":
+        return "[{id: a, provider: qdrant, config: {dimension: 3}}]" if setting.items else "[one, {two: 2}]"
+    return "host:7" if setting.splits else SAMPLES[setting.type]
+
+
+def source(kind: str, setting: Setting, text: str) -> dict[str, Any]:
+    return {
+        "flag": {"flags": {setting.path: text}},
+        "env": {"environment": {setting.env: text}},
+        "dotenv": {"dotenv": f"{setting.env}='{text}'\n"},
+        "file": {"text": nested(setting.path, text)},
+    }[kind]
+
+
+def first(configuration: Configuration, path: str) -> tuple[object, str]:
+    found = configuration.candidates[path][0]
+    return found.value, found.origin.kind
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_source_gives_the_same_value(setting: Setting, tmp_path: Path) -> None:
+    """Flag, environment, `.env` and file, whatever the type."""
+    text = sample(setting)
+    found = {kind: given(tmp_path, **source(kind, setting, text)) for kind in SOURCES}
+    (tmp_path / ".env").unlink()
+    values = {kind: first(configuration, setting.path)[0] for kind, configuration in found.items() if kind != "file"}
+    # `.env` was still there when the file was read.
+    alone = given(tmp_path, text=nested(setting.path, text))
+    values["file"] = first(alone, setting.path)[0]
+    assert values == dict.fromkeys(SOURCES, values["flag"])
+    assert [one.problems for one in (*found.values(), alone)] == [()] * 5
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_the_higher_source_wins(setting: Setting, tmp_path: Path) -> None:
+    """Flag over environment over `.env` over file, and the losers are kept in their order."""
+    text = sample(setting)
+    every: dict[str, Any] = {}
+    for kind in SOURCES:
+        every |= source(kind, setting, text)
+    found = given(tmp_path, **every).candidates[setting.path]
+    assert [one.origin.kind for one in found][:4] == list(SOURCES)
+
+
+@pytest.mark.parametrize("spelled", [spelled for spelled, path in REGISTRY.spelled.items() if spelled != path])
+def test_every_other_spelling_means_the_setting(spelled: str, tmp_path: Path) -> None:
+    """In the file and in `--set`."""
+    setting = REGISTRY.settings[REGISTRY.spelled[spelled]]
+    text = sample(setting)
+    expected = first(given(tmp_path, text=nested(setting.path, text)), setting.path)[0]
+    by_file = given(tmp_path, text=nested(spelled, text))
+    by_flag = given(tmp_path, flags={spelled: text})
+    assert [first(one, setting.path)[0] for one in (by_file, by_flag)] == [expected, expected]
+    assert (by_file.problems, by_flag.problems) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        pytest.param({"text": "redis: {host: a, distributed: {addr: 'b:1'}}"}, id="file"),
+        pytest.param({"environment": {"COMPOZY_REDIS__HOST": "a", "COMPOZY_REDIS__DISTRIBUTED__ADDR": "b"}}, id="env"),
+        pytest.param({"flags": {"redis.embedded.engine": "auto", "redis.standalone.engine": "valkey"}}, id="flags"),
+        pytest.param({"text": "database: {url: 'postgres://a', conn_string: 'postgres://b'}"}, id="alias"),
+        pytest.param({"text": "knowledge: {vector_dbs: [{id: a, name: b, provider: qdrant}]}"}, id="field"),
+    ],
+)
+def test_two_spellings_with_two_values_are_an_error(sources: dict[str, Any], tmp_path: Path) -> None:
+    """Nobody can tell which one was meant."""
+    assert "key.two-spellings" in [one.id for one in findings(tmp_path, **sources)]
+
+
+def test_a_lower_source_may_spell_it_otherwise(tmp_path: Path) -> None:
+    """The environment wins over the file, also through another spelling."""
+    found = given(tmp_path, text="redis: {host: a, port: 1}", environment={"COMPOZY_REDIS__DISTRIBUTED__ADDR": "b:2"})
+    assert (first(found, "redis.host"), first(found, "redis.port")) == (("b", "env"), (2, "env"))
+
+
+def test_a_repeated_line_of_a_dotenv_file_wins(tmp_path: Path) -> None:
+    """As in every other reader of such files."""
+    assert first(given(tmp_path, dotenv="DB_DRIVER=sqlite\nDB_DRIVER=postgres\n"), "database.driver") == (
+        "postgres",
+        "dotenv",
+    )
