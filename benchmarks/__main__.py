@@ -15,9 +15,7 @@ MODULES = ("start", "throughput", "configuration", "tables")
 def main() -> None:
     """Run what the arguments name, everything without them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", choices=[*MODULES, []], help="which benchmarks; all of them by default"
-    )
+    parser.add_argument("names", nargs="*", choices=[*MODULES, []], help="which benchmarks; all of them by default")
     parser.add_argument("--short", action="store_true", help="fewer rounds")
     arguments = parser.parse_args()
     for name in arguments.names or MODULES:

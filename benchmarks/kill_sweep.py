@@ -146,9 +146,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = sweep(arguments.rounds, Path(folder), seed=arguments.seed)
     print(f"{result.rounds} rounds in {time.perf_counter() - began:.0f} s, seed {arguments.seed}")
-    print(
-        "acknowledged: " + ", ".join(f"{count} {kind}" for kind, count in sorted(result.acknowledged.items()))
-    )
+    print("acknowledged: " + ", ".join(f"{count} {kind}" for kind, count in sorted(result.acknowledged.items())))
     print(f"lost {len(result.lost)}, stuck {len(result.stuck)}, orphans {len(result.orphans)}")
     for name in (*result.lost, *result.stuck, *result.orphans):
         print(f"  {name}")

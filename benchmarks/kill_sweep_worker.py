@@ -114,9 +114,7 @@ def verify(stack: Stack, written: list[tuple[str, str]]) -> None:
     lost = [f"row {name}" for name in named["row"] if name not in rows]
     lost += [f"key {name}" for name in named["key"] if not key_is_there(stack, name)]
     known = {row.id for row in stack.workflows.executions(limit=1000)}
-    lost += [
-        f"workflow {name}" for name in named["workflow"] if name not in known and not _listed(stack, name)
-    ]
+    lost += [f"workflow {name}" for name in named["workflow"] if name not in known and not _listed(stack, name)]
     stuck = [name for name in named["workflow"] if not finishes(stack, name)]
     say(event="verified", lost=lost, stuck=stuck)
 

@@ -30,7 +30,7 @@ from compozy.workflows.definition import parse_definition
 
 OURS = ("--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL")
 DEFINITION = parse_definition(
-    'id: step\ninput: {name: x}\ntasks:\n  - {id: a, type: aggregate, output: "{{ workflow.input.name }}"}\n', "step.yaml"
+    'id: step\ninput: {name: x}\ntasks: [{id: a, type: aggregate, output: "{{ workflow.input.name }}"}]\n', "step.yaml"
 )
 
 
@@ -66,8 +66,9 @@ async def raw(count: int, pragmas: Sequence[str]) -> float:
     """Return the workflows a second of a raw server and worker."""
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
-        command = [str(BIN / "temporal"), "server", "start-dev", "--headless", "--port", str(port), "--log-level", "never"]
-        server = subprocess.Popen([*command, "--db-filename", f"{folder}/t.db", *pragmas], stdout=subprocess.DEVNULL)
+        command = [str(BIN / "temporal"), "server", "start-dev", "--headless", "--port", str(port)]
+        command += ["--log-level", "never", "--db-filename", f"{folder}/t.db", *pragmas]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
             wait_for_port(port)
             return await _raw_rate(await _connected(port), count)
@@ -113,7 +114,8 @@ def ours(count: int) -> float:
             stack.workflows.run(DEFINITION, {"name": "warm"})
             began = time.perf_counter()
             with ThreadPoolExecutor(count) as pool:
-                rows = list(pool.map(lambda number: stack.workflows.run(DEFINITION, {"name": f"w{number}"}), range(count)))
+                inputs = [{"name": f"w{number}"} for number in range(count)]
+                rows = list(pool.map(lambda given: stack.workflows.run(DEFINITION, given), inputs))
             took = time.perf_counter() - began
         finally:
             stack.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from compozy import provision as module
+from compozy import runtime as runtime_module
 from compozy.drivers.driver import StartContext
 from compozy.drivers.state_directory import LAYOUT
 from compozy.errors import DriverError, ProvisionError, ProvisionErrors, RuleTableError
@@ -172,6 +173,28 @@ def test_a_driver_that_hangs_does_not_hang_the_start(events: Events) -> None:
     with pytest.raises(ProvisionError, match="it was not ready in time"):
         provision(plan(step(Script(events, "stuck", on_start=hang), timeout_s=0.05)))
     assert stopped(events) == ["stuck"]
+
+
+def test_a_driver_that_hangs_in_its_stop_too_does_not_hang_the_start(
+    events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One lock held by its start is enough for that; the others are stopped all the same."""
+    monkeypatch.setattr(runtime_module, "UNDO_S", 0.05)
+    held = threading.Lock()
+
+    def hang_with_the_lock(context: StartContext) -> None:
+        with held:
+            hang(context)
+
+    def stop_with_the_lock(grace_s: float) -> None:
+        with held:
+            pass
+
+    a = Script(events, "a")
+    b = Script(events, "b", on_start=hang_with_the_lock, on_stop=stop_with_the_lock)
+    with pytest.raises(ProvisionError, match="it was not ready in time"):
+        provision(plan(step(a), step(b, "a", timeout_s=0.05)))
+    assert stopped(events) == ["b", "a"]
 
 
 def test_a_bug_in_a_driver_is_shown_as_such(events: Events) -> None:

@@ -73,10 +73,10 @@ def real_plan(mode: str, directory: Path, port: int) -> Plan:
     return Plan(mode, steps, str(directory), str(state) if kept else None)
 
 
-def servers() -> list[str]:
-    """Return the names of the servers below this process."""
+def servers() -> set[int]:
+    """Return the process ids of the servers below this process; other tests may share some."""
     children = psutil.Process().children(recursive=True)
-    return [child.name() for child in children if child.name().startswith(("temporal", "valkey"))]
+    return {child.pid for child in children if child.name().startswith(("temporal", "valkey"))}
 
 
 @pytest.fixture(autouse=True)
@@ -91,27 +91,27 @@ def scratch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("mode", ["memory", "persistent"])
 def test_a_fault_at_any_step_leaves_nothing(mode: str, component: str, tmp_path: Path, scratch: Path) -> None:
     """Whichever component fails last, the machine is as it was."""
-    port = free_port(HOST)
+    port, before = free_port(HOST), servers()
     plan = real_plan(mode, tmp_path, port)
     steps = tuple(faulty(step) if step.component == component else step for step in plan.steps)
     with no_threads_left(), pytest.raises(ProvisionError, match="the planted fault") as caught:
         provision(replace(plan, steps=steps))
     assert caught.value.component == component
-    assert (servers(), listening(HOST, port)) == ([], False)
+    assert (servers() - before, listening(HOST, port)) == (set(), False)
     assert [*tmp_path.iterdir(), *scratch.iterdir()] == []
 
 
 @pytest.mark.parametrize("mode", ["memory", "persistent"])
 def test_real_components_start_answer_and_stop(mode: str, tmp_path: Path) -> None:
     """All three are healthy, and after closing only what is to be kept is there."""
-    port = free_port(HOST)
+    port, before = free_port(HOST), servers()
     with no_threads_left(), provision(real_plan(mode, tmp_path, port)) as runtime:
         assert {name: part.error for name, part in runtime.health().items()} == dict.fromkeys(COMPONENTS)
         assert runtime.database.execute_sql("SELECT 1").fetchone() == (1,)
         assert runtime.redis.ping()
         assert runtime.temporal.namespace == "default"
         runtime.database.close()
-    assert (servers(), listening(HOST, port)) == ([], False)
+    assert (servers() - before, listening(HOST, port)) == (set(), False)
     kept = {path.name for path in (tmp_path / ".compozy").glob("*")}
     expected = {".gitignore", "compozy.db", "redis", "temporal.db", "temporal.db.version", "version"}
     assert {name for name in kept if not name.endswith(("-wal", "-shm"))} == (

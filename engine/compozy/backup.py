@@ -32,6 +32,7 @@ from compozy.errors import CompozyError, UsageError
 from compozy.plan import STATE_DIRECTORY
 from compozy.resolve import Resolved
 
+EMBEDDED = ("sqlite", "temporal-embedded", "valkey")
 FORMAT = 1
 MANIFEST = "manifest.json"
 DATABASE, TEMPORAL, TEMPORAL_VERSION, REDIS = "compozy.db", "temporal.db", "temporal.db.version", "redis"
@@ -84,12 +85,9 @@ class Places:
 
 def places(resolved: Resolved) -> Places:
     """Return where the embedded components of `resolved` keep their data."""
-    kept = {
-        name: resolved.decision(f"{name}.kept").outputs["kept"] for name in ("database", "temporal", "redis")
-    }
+    kept = {name: resolved.decision(f"{name}.kept").outputs["kept"] for name in ("database", "temporal", "redis")}
     embedded = {
-        name: part.driver in ("sqlite", "temporal-embedded", "valkey")
-        for name, part in resolved.components.items()
+        name: part.driver in ("sqlite", "temporal-embedded", "valkey") for name, part in resolved.components.items()
     }
 
     def path(component: str, setting: str) -> Path | None:
@@ -125,9 +123,7 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
             manifest = _manifest(staging)
             _write_archive(staging, manifest, target)
         except (OSError, sqlite3.Error) as error:
-            raise BackupError(
-                f"the backup failed: {error}", hint="check disk space and permissions"
-            ) from error
+            raise BackupError(f"the backup failed: {error}", hint="check disk space and permissions") from error
     return manifest
 
 
@@ -190,8 +186,7 @@ def _redis_files(folder: Path) -> dict[str, None]:
     """Return the files of a data directory; a manifest comes before what it names, so that it is never too new."""
     names = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("temp-"))
     return dict.fromkeys(
-        str(path.relative_to(folder))
-        for path in sorted(names, key=lambda path: (path.suffix != ".manifest", path))
+        str(path.relative_to(folder)) for path in sorted(names, key=lambda path: (path.suffix != ".manifest", path))
     )
 
 
@@ -286,9 +281,7 @@ def _unpack(source: Path, folder: Path) -> Manifest:
         )
     broken = [name for name, digest in manifest.files.items() if not _intact(folder, name, digest)]
     if broken:
-        raise BackupError(
-            f"{source} is damaged: checksums differ for {', '.join(broken)}", hint="use another backup"
-        )
+        raise BackupError(f"{source} is damaged: checksums differ for {', '.join(broken)}", hint="use another backup")
     return manifest
 
 

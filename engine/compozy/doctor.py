@@ -229,5 +229,3 @@ CHECKS: Mapping[str, Examiner] = {
 def failed(checks: list[Check]) -> bool:
     """Tell whether a check failed."""
     return any(check.status == "fail" for check in checks)
-
-

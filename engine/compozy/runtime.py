@@ -20,6 +20,7 @@ from compozy.errors import CompozyError, DriverError
 from compozy.plan import Plan
 
 PING_S = 1.0
+UNDO_S = 12.0  # longer than it takes to kill a child that does not want to end
 log = logging.getLogger("compozy.provision")
 
 
@@ -117,27 +118,43 @@ class Runtime:
 
         What does not stop is logged, because the failure of the start is what matters.
         """
-        for name, error in self._close(0, discard=True):
+        for name, error in self._close(0, discard=True, patience_s=UNDO_S):
             log.error("rollback.failed", extra={"component": name, "reason": _reason(error)})
 
-    def _close(self, grace_s: float, *, discard: bool) -> list[tuple[str, BaseException]]:
+    def _close(
+        self, grace_s: float, *, discard: bool, patience_s: float | None = None
+    ) -> list[tuple[str, BaseException]]:
         with self._closing:
-            failures = self._stop_all(grace_s)
+            failures = self._stop_all(grace_s, patience_s)
             self.loop.close()
             if self._state is not None:
                 self._state.release(discard=discard)
         return failures
 
-    def _stop_all(self, grace_s: float) -> list[tuple[str, BaseException]]:
+    def _stop_all(self, grace_s: float, patience_s: float | None) -> list[tuple[str, BaseException]]:
         failures: list[tuple[str, BaseException]] = []
         for name, driver in reversed(self._drivers.items()):
-            outcome = Outcome()
-            with outcome:
-                driver.stop(grace_s)
-            if outcome.error is not None:
-                failures.append((name, outcome.error))
+            error = _stop(driver, grace_s) if patience_s is None else _stop_within(driver, grace_s, patience_s)
+            if error is not None:
+                failures.append((name, error))
         self._probes.clear()
         return failures
+
+
+def _stop(driver: Driver, grace_s: float) -> BaseException | None:
+    outcome = Outcome()
+    with outcome:
+        driver.stop(grace_s)
+    return outcome.error
+
+
+def _stop_within(driver: Driver, grace_s: float, patience_s: float) -> BaseException | None:
+    """Stop a driver that may hang, as one does whose start hangs as well."""
+    errors: list[BaseException | None] = []
+    thread = threading.Thread(target=lambda: errors.append(_stop(driver, grace_s)), name="compozy-undo", daemon=True)
+    thread.start()
+    thread.join(patience_s)
+    return errors[0] if errors else DriverError(f"no end within {patience_s:g} s")
 
 
 class _Probe:

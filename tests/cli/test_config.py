@@ -66,7 +66,7 @@ def test_show_names_every_shadowed_value(config: Run, tmp_path: Path) -> None:
 def test_show_prints_warnings_on_stderr(config: Run) -> None:
     """The table stays clean."""
     code, out, err = config("show", "--set", "worker.max_concurrent_workflows=50")
-    assert (code, "warning" in out) == (0, False)
+    assert (code, "warning[" in out) == (0, False)
     assert err.lstrip().startswith("warning[worker.concurrency.sqlite]: SQLite has concurrency limitations")
 
 
@@ -146,11 +146,8 @@ def sarif(found: dict[str, Any]) -> list[str]:
         for location in result["locations"]:
             region = location.get("physicalLocation", {}).get("region")
             uri = location.get("physicalLocation", {}).get("artifactLocation", {}).get("uri", "")
-            faults += (
-                ["region"]
-                if region and not (region["startLine"] >= 1 and region["endColumn"] > region["startColumn"])
-                else []
-            )
+            wide = not region or region["endColumn"] > region["startColumn"] >= 1 <= region["startLine"]
+            faults += [] if wide else ["region"]
             faults += ["uri"] if uri.startswith("/") or "\\" in uri else []
             faults += [] if region or location["logicalLocations"] else ["location"]
     return faults
@@ -212,13 +209,9 @@ def test_explain_prints_the_chain_of_rows(config: Run, tmp_path: Path) -> None:
     lines = out.splitlines()
     assert (code, lines[0]) == (0, f"temporal.standalone.database_file = {tmp_path}/.compozy/temporal.db")
     order = [
-        "temporal.database_file/file",
-        "temporal.mode/own-persistent",
-        "file compozy.yaml:3:9",
-        "mode/memory",
-        "near misses",
+        out.index(word) for word in ("database_file/file", "mode/own-persistent", "yaml:3:9", "mode/memory", "near")
     ]
-    assert [out.index(word) for word in order] == sorted(out.index(word) for word in order)
+    assert order == sorted(order)
 
 
 def test_explain_as_json_nests_the_decisions(config: Run) -> None:
@@ -234,14 +227,8 @@ def test_explain_a_finding(config: Run) -> None:
     """Whether it shows, why, and both examples."""
     code, out, _ = config("explain", "--finding", "mode.unknown", "--mode", "foo")
     assert code == 0
-    for part in (
-        "error[mode.unknown]",
-        "it shows when",
-        "in this configuration it shows",
-        "mode: foo",
-        "mode: persistent",
-    ):
-        assert part in out
+    parts = ("error[mode.unknown]", "it shows when", "in this configuration it shows", "mode: foo", "mode: persistent")
+    assert [part for part in parts if part not in out] == []
 
 
 def test_diff_of_two_modes(config: Run) -> None:

@@ -170,7 +170,7 @@ def test_a_file_keeps_executions_and_is_ours_alone(make: Make, started: Starting
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()}
     assert set(modes.values()) == {0o600}
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
-    assert set(json.loads((tmp_path / "state" / "temporal.db.version").read_text())) == {"server"}
+    assert set(json.loads((tmp_path / "state" / "temporal.db.version").read_text())) == {"server", "binary"}
     second = make(file)
     second.start(started.context())
     client = second.handle
@@ -270,6 +270,16 @@ def test_a_file_of_another_version_is_refused(
         make(tmp_path / "temporal.db").start(started.context())
     assert (tmp_path / "temporal.db").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["temporal.db", "temporal.db.version"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"server": "new"}'])
+def test_a_version_that_cannot_be_read_is_told(make: Make, started: Starting, tmp_path: Path, text: str) -> None:
+    """Nobody guesses which server wrote the file."""
+    sqlite3.connect(tmp_path / "temporal.db").close()
+    (tmp_path / "temporal.db.version").write_text(text)
+    with pytest.raises(DriverError, match="temporal.db.version cannot be read"):
+        make(tmp_path / "temporal.db").start(started.context())
+    assert (tmp_path / "temporal.db.version").read_text() == text
 
 
 def test_a_damaged_file_is_told_and_not_touched(make: Make, started: Starting, tmp_path: Path) -> None:

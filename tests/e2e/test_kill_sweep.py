@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from benchmarks.kill_sweep import Result, sweep
 
 pytestmark = pytest.mark.e2e

@@ -45,9 +45,7 @@ def test_start_run_and_stop_leave_nothing(shell: Shell) -> None:
     run = shell.json("workflow", "run", HELLO, "--param", "name=Ada")
     assert (run["status"], run["output"]) == ("completed", {"greeting": "Hello, Ada!"})
     listed = shell.json("workflow", "list")
-    assert [(row["id"], row["status"]) for row in listed["executions"]] == [
-        (run["execution_id"], "completed")
-    ]
+    assert [(row["id"], row["status"]) for row in listed["executions"]] == [(run["execution_id"], "completed")]
 
     ports = ports_of(server.ready)
     assert server.stop() == 0

@@ -55,7 +55,8 @@ def test_every_loser_is_named_with_its_origin(tmp_path: Path) -> None:
     """Highest first, down to the rule and the default."""
     found = explained(
         tmp_path, "server.port", "server: {port: 1000}\n",
-        environment={"COMPOZY_SERVER__PORT": "2000"}, dotenv="COMPOZY_SERVER__PORT=3000\n", flags={"server.port": "4000"},
+        environment={"COMPOZY_SERVER__PORT": "2000"}, dotenv="COMPOZY_SERVER__PORT=3000\n",
+        flags={"server.port": "4000"},
     )  # fmt: skip
     assert found.given is not None
     assert (found.given.value, found.given.origin.kind) == (4000, "flag")

@@ -19,6 +19,7 @@ from compozy.generate.conditions import constraints
 from compozy.generate.schema import compozy_schema, config_schema
 from compozy.resolve import resolve
 from compozy.rulebook import load_rulebook
+from compozy.ruletrial import headings
 from compozy.show import resolved_json
 from compozy.validate import validate
 
@@ -138,11 +139,8 @@ def test_the_sample_is_valid(text: str, tmp_path: Path) -> None:
 def test_the_sample_holds_every_setting() -> None:
     """Also those that nobody has set."""
     document = yaml.safe_load(uncommented(SAMPLE, r"^( *)# (?=[a-z_]+:( |$))"))
-    missing = [
-        setting.path
-        for setting in RULEBOOK.registry.settings.values()
-        if not setting.splits and not holds(document, setting.path)
-    ]
+    settings = [setting for setting in RULEBOOK.registry.settings.values() if not setting.splits]
+    missing = [setting.path for setting in settings if not holds(document, setting.path)]
     assert missing == []
 
 
@@ -161,7 +159,7 @@ def test_the_sample_of_variables_is_valid(tmp_path: Path) -> None:
     found = validate(resolve(configuration, FACTS))
     assert [one.message for one in found if one.severity == "error" or one.id.startswith("variable")] == []
     named = set(re.findall(r"^# ([A-Z_]+)=", VARIABLES, flags=re.MULTILINE))
-    assert named == set(RULEBOOK.registry.by_env)
+    assert named == {setting.env for setting in RULEBOOK.registry.settings.values() if not setting.splits}
 
 
 @pytest.mark.parametrize("page", ["settings", "findings"])
@@ -169,7 +167,7 @@ def test_a_page_names_everything(page: str) -> None:
     """Every setting with its variable, every finding with both examples."""
     text = (ROOT / f"docs/configuration/{page}.md").read_text(encoding="utf-8")
     if page == "settings":
-        wanted = [f"| `{setting.path}` |" for setting in RULEBOOK.registry.settings.values()]
+        wanted = [f"`{setting.env}`" for setting in RULEBOOK.registry.settings.values()]
     else:
         rows = [row for table in RULEBOOK.ruleset.tables.values() for row in table.rows if row.body]
         wanted = [f"\n## {row.id}\n" for row in rows]
@@ -178,8 +176,6 @@ def test_a_page_names_everything(page: str) -> None:
 
 def test_every_finding_points_to_an_existing_heading() -> None:
     """The page that a finding names has what it promises."""
-    from compozy.ruletrial import headings
-
     broken = []
     for table in RULEBOOK.ruleset.tables.values():
         for row in (row for row in table.rows if row.body):

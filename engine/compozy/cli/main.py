@@ -124,11 +124,7 @@ def wants_json(args: Sequence[str]) -> bool:
 
 def _usage_error(error: click.exceptions.ClickException) -> UsageError:
     context = getattr(error, "ctx", None)
-    hint = (
-        f"{context.command_path} --help shows how it is used"
-        if context
-        else "compozy --help shows the commands"
-    )
+    hint = f"{context.command_path} --help shows how it is used" if context else "compozy --help shows the commands"
     return UsageError(error.format_message(), hint=hint)
 
 

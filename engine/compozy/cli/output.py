@@ -91,7 +91,7 @@ def finding_lines(finding: Finding, texts: Mapping[str, str], *, err: bool = Tru
 def _where(finding: Finding, texts: Mapping[str, str]) -> Iterator[str]:
     place = finding.where.place
     named = f" ({finding.where.name})" if place and finding.where.name else ""
-    yield f"  --> {place or finding.where}{named}"
+    yield visible(f"  --> {place or finding.where}{named}")
     if place is not None:
         # The value of a variable that sets nothing may be anything, a secret too.
         only_name = finding.where.kind == "dotenv" and finding.key in ("", finding.where.name)

@@ -21,7 +21,7 @@ from compozy.settings.sources import make_inputs
 from compozy.settings.suggest import closest
 from compozy.tables.cells import condition_data
 from compozy.tables.report import Report
-from compozy.tables.table import Table
+from compozy.tables.table import Domain, Table
 
 if TYPE_CHECKING:
     from compozy.tables.graph import Graph
@@ -117,7 +117,7 @@ def table_json(table: Table) -> dict[str, Any]:
         **_summary(table),
         "for_each": table.for_each,
         "inputs": {column.name: str(column.source) for column in table.columns},
-        "outputs": {name: [*domain.values] or domain.kind for name, domain in table.outputs.items()},
+        "outputs": {name: _domain_json(domain) for name, domain in table.outputs.items()},
         "sets": dict(table.sets),
         "rows": [
             {
@@ -131,6 +131,10 @@ def table_json(table: Table) -> dict[str, Any]:
             for row in table.rows
         ],
     }
+
+
+def _domain_json(domain: Domain) -> Any:
+    return [*domain.values, *([None] if domain.optional else [])] if domain.values else domain.kind
 
 
 @command.command(epilog="Example: compozy rules check --rules ./my-pack")

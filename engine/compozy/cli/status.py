@@ -37,9 +37,7 @@ def command(format_: str, strict: bool, **options: Any) -> int:
     client, lifecycle = running_client(options)
     if client is None:
         where = lifecycle.resolved.directory
-        raise NotRunningError(
-            f"no server of the project in {where} is running", hint="start one with compozy start"
-        )
+        raise NotRunningError(f"no server of the project in {where} is running", hint="start one with compozy start")
     health = client.get("/api/v0/health")
     if format_ == "json":
         print_json(health)
@@ -51,9 +49,7 @@ def command(format_: str, strict: bool, **options: Any) -> int:
 def print_status(health: dict[str, Any]) -> None:
     """Print the server's answer for people."""
     word = styled("ready", "ok") if health["ready"] else styled("not ready", "error")
-    click.echo(
-        f"{word}, {health['state']}, mode {health['mode']}, process {health['pid']}, {health['url']}\n"
-    )
+    click.echo(f"{word}, {health['state']}, mode {health['mode']}, process {health['pid']}, {health['url']}\n")
     rows = [_row(name, part) for name, part in health["components"].items()]
     print_table(rows, ("COMPONENT", "MODE", "DRIVER", "HEALTH", "LATENCY", "ADDRESS", "DATA"))
 

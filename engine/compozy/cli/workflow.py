@@ -39,9 +39,7 @@ def command() -> None:
 @format_option()
 @click.option("--input", "input_", metavar="JSON|@FILE", help="Input as a JSON object, or from a file.")
 @click.option("--param", metavar="KEY=VALUE", multiple=True, help="One input value; may be repeated.")
-@click.option(
-    "--detach", is_flag=True, help="Print the execution's id and do not wait; needs a running server."
-)
+@click.option("--detach", is_flag=True, help="Print the execution's id and do not wait; needs a running server.")
 @click.option("--timeout", default="24h", metavar="DURATION", show_default=True, help="How long to wait.")
 def run(
     workflow: str, format_: str, input_: str | None, param: tuple[str, ...], detach: bool, timeout: str,
@@ -81,9 +79,7 @@ def _object(text: str) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--input {text} cannot be read: {error}") from error
     except (json.JSONDecodeError, RecursionError) as error:
-        raise UsageError(
-            f"--input is not JSON: {error}", hint="""write --input '{"name": "Ada"}'"""
-        ) from error
+        raise UsageError(f"--input is not JSON: {error}", hint="""write --input '{"name": "Ada"}'""") from error
     if not isinstance(found, dict):
         raise UsageError("--input is not a JSON object", hint="""write --input '{"name": "Ada"}'""")
     return found
@@ -94,9 +90,7 @@ def is_file(workflow: str) -> bool:
     return os.path.isfile(workflow) or workflow.endswith((".yaml", ".yml")) or os.sep in workflow
 
 
-def run_on_server(
-    client: Client, workflow: str, given: Mapping[str, Any], wait_s: float | None
-) -> dict[str, Any]:
+def run_on_server(client: Client, workflow: str, given: Mapping[str, Any], wait_s: float | None) -> dict[str, Any]:
     """Start an execution on the running server and wait at most `wait_s` seconds, None not at all."""
     body: dict[str, Any] = {"input": dict(given)}
     workflow_id = workflow
@@ -167,9 +161,7 @@ def print_result(result: dict[str, Any], format_: str) -> int:
         return 0
     error = WorkflowRunError(result["execution_id"], status, result.get("error") or "no reason was recorded")
     if format_ == "json":
-        print_json(
-            {**result, "error": {"id": error.id, "message": error.message, "exit_code": error.exit_code}}
-        )
+        print_json({**result, "error": {"id": error.id, "message": error.message, "exit_code": error.exit_code}})
     print_failure(error, as_json=False)
     return error.exit_code
 
@@ -190,9 +182,7 @@ def _shown(value: Any) -> str:
 @command.command(name="list", epilog="Example: compozy workflow list --format json > workflows.json")
 @configuration_options
 @format_option()
-@click.option(
-    "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Newest executions shown."
-)
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Newest executions shown.")
 def list_(format_: str, limit: int, strict: bool, **options: Any) -> None:
     """List the workflows of the project and their newest executions."""
     client, _ = running_client(options)
@@ -221,8 +211,7 @@ def listing_json(workflows: Any, limit: int) -> dict[str, Any]:
 def print_listing(found: Mapping[str, Any]) -> None:
     """Print workflows and executions for people."""
     workflows = [
-        (item["id"], item["version"], item["definition"].get("description") or "")
-        for item in found["workflows"]
+        (item["id"], item["version"], item["definition"].get("description") or "") for item in found["workflows"]
     ]
     if workflows:
         print_table(workflows, ("WORKFLOW", "VERSION", "DESCRIPTION"))
@@ -245,9 +234,7 @@ def required_client(options: dict[str, Any]) -> Client:
     """
     client, lifecycle = running_client(options)
     if client is None:
-        raise NotFoundError(
-            "running server of", lifecycle.resolved.directory, hint="start one with compozy start"
-        )
+        raise NotFoundError("running server of", lifecycle.resolved.directory, hint="start one with compozy start")
     return client
 
 
@@ -261,9 +248,7 @@ def show(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
     if format_ == "json":
         print_json(row)
         return
-    print_table(
-        [(key, _shown(value)) for key, value in row.items() if key != "format_version"], ("FIELD", "VALUE")
-    )
+    print_table([(key, _shown(value)) for key, value in row.items() if key != "format_version"], ("FIELD", "VALUE"))
 
 
 @command.command(epilog="Example: compozy workflow cancel hello-world-9314caed1562ba12")
@@ -287,9 +272,7 @@ def signal(execution_id: str, name: str, payload: str, format_: str, strict: boo
     try:
         content = json.loads(payload)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise UsageError(
-            f"--payload is not JSON: {error}", hint="""write --payload '{"by": "Ada"}'"""
-        ) from error
+        raise UsageError(f"--payload is not JSON: {error}", hint="""write --payload '{"by": "Ada"}'""") from error
     row = required_client(options).post(f"{_path(execution_id)}/signals/{quote(name, safe='')}", content)
     if format_ == "json":
         print_json(row or {"execution_id": execution_id, "signal": name})
@@ -335,9 +318,7 @@ def import_(file: Any, format_: str, strict: bool, **options: Any) -> None:
     else:
         with stack_for_one_run(options, strict) as stack:
             names = list(stack.workflows.import_workflows(content))
-    print_json({"imported": names}) if format_ == "json" else click.echo(
-        f"imported: {', '.join(names) or 'nothing'}"
-    )
+    print_json({"imported": names}) if format_ == "json" else click.echo(f"imported: {', '.join(names) or 'nothing'}")
 
 
 def _path(execution_id: str) -> str:

@@ -32,7 +32,7 @@ _CONNECT_S = 5.0  # long for a server that listens: a call given up could end wh
 _STARTED = "Temporal Server:"  # what the server prints once it serves
 _PORT_TAKEN = "address already in use"
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-_REFRESH_S = 0.1
+_REFRESH_S = 0.05
 _ENOUGH_S = 0.3
 _LEVELS = {'"level":"DEBUG"': logging.DEBUG, '"level":"WARN"': logging.WARNING, '"level":"ERROR"': logging.ERROR}
 
@@ -103,7 +103,7 @@ class TemporalEmbeddedDriver:
                     context.notice("the web page of Temporal cannot be served, starting without it")
                     self._ui = False
         if self._file is not None:
-            self._keep_history(self._file)
+            self._keep_history(self._file, binary)
         child.supervise()
 
     def _command(self, binary: str, context: StartContext) -> Command:
@@ -157,7 +157,7 @@ class TemporalEmbeddedDriver:
         ours = listens(child.pid or 0, self._port)
         return _STARTED in child.tail() if ours is None else ours
 
-    def _keep_history(self, file: str) -> None:
+    def _keep_history(self, file: str, binary: str) -> None:
         """Keep what has ended, and record which server wrote the file.
 
         The server reads a changed retention from a cache, and an execution that ends before the cache is read
@@ -168,8 +168,8 @@ class TemporalEmbeddedDriver:
             return
         if connection.ping() != RETENTION_S:
             connection.keep_for(RETENTION_S)
-            time.sleep(3 * _REFRESH_S if self._first else 0.0)
-        record_version(file, connection.version())
+            time.sleep(4 * _REFRESH_S if self._first else 0.0)
+        record_version(file, connection.version(), binary)
 
     def ping(self) -> None:
         """Read the namespace.

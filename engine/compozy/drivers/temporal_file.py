@@ -7,11 +7,13 @@ promised to be readable by other versions of the server, so the one that wrote i
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from compozy.drivers.process import environment
 from compozy.drivers.sqlite import check_file, create_directory, unusable
@@ -34,8 +36,12 @@ def check_database(path: str, binary: str, notice: Callable[[str], None]) -> Non
         check_file(path)
     except (sqlite3.Error, OSError) as error:
         raise unusable(path, "Temporal", error) from error
-    written, ours = written_by(path), _server_version(binary)
-    if written and ours:
+    written = written_by(path)
+    # Asking the server takes longer than anything else here, and one that wrote the file last need not be asked.
+    if written is None or _read(path).get("binary") == _identity(binary):
+        return
+    ours = _server_version(binary)
+    if ours:
         _compare(path, written, ours, notice)
 
 
@@ -59,18 +65,15 @@ def written_by(path: str) -> Version | None:
     Raises:
         DriverError: the record cannot be read.
     """
-    record = _record(path)
+    record = _read(path)
     try:
-        return _parse(str(json.loads(record.read_text(encoding="utf-8"))["server"]))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        hint = "remove it if you know that this server wrote the file"
-        raise DriverError(f"{record} cannot be read", hint=hint) from error
+        return _parse(str(record["server"])) if record else None
+    except (ValueError, KeyError) as error:
+        raise _unreadable(path) from error
 
 
-def record_version(path: str, server: str) -> None:
-    """Record the version of the server that has the file open.
+def record_version(path: str, server: str, binary: str) -> None:
+    """Record the version of the server, and which binary it is, that has the file open.
 
     Raises:
         DriverError: the record cannot be written.
@@ -78,11 +81,34 @@ def record_version(path: str, server: str) -> None:
     record = _record(path)
     partial = record.with_suffix(".partial")
     try:
-        partial.write_text(json.dumps({"server": server}) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps({"server": server, "binary": _identity(binary)}) + "\n", encoding="utf-8")
         partial.chmod(0o600)
         partial.replace(record)
     except OSError as error:
         raise DriverError(f"{record} cannot be written: {error.strerror}", hint="check the permissions") from error
+
+
+def _read(path: str) -> Mapping[str, Any]:
+    """Return the record beside the file, empty when there is none."""
+    try:
+        found = json.loads(_record(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise _unreadable(path) from error
+    if not isinstance(found, dict):
+        raise _unreadable(path)
+    return found
+
+
+def _unreadable(path: str) -> DriverError:
+    return DriverError(f"{_record(path)} cannot be read", hint="remove it if you know that this server wrote the file")
+
+
+def _identity(binary: str) -> str:
+    """Return what tells one binary from another without running it."""
+    about = os.stat(binary)
+    return f"{about.st_size}-{about.st_mtime_ns}"
 
 
 def _record(path: str) -> Path:

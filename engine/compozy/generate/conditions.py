@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from compozy.generate.values import NULL, VARIABLE, Schema, all_of, any_of, holds_unwritten, none_of, written
+from compozy.generate.values import NEVER, NULL, VARIABLE, Schema, all_of, any_of, holds_unwritten, none_of, written
 from compozy.rulerows import Rulebook
 from compozy.settings.registry import Setting
 from compozy.tables.table import Column, Condition, Row, Table
@@ -63,7 +63,7 @@ class _Writer:
         self._refuse(row, known_ifs, known_thens)
 
     def _refuse(self, row: Row, ifs: list[Schema], thens: list[Schema]) -> None:
-        refused = none_of(all_of(thens)) if thens else {"not": {}}
+        refused = none_of(all_of(thens)) if thens else NEVER
         comment = {"$comment": f"{row.id}: {str(row.body['text']).splitlines()[0]}"}
         self.found.whole.append({**comment, "if": all_of(ifs), "then": refused} if ifs else {**comment, **refused})
         self.found.rows.add(row.id)
@@ -126,21 +126,27 @@ class _Writer:
         """Return the documents for which a table decides a value of which `condition` holds."""
         name = output or next(iter(table.outputs))
         ways = [self._fires(table, row) for row in table.rows if condition.matches(row.then.get(name))]
-        known = [way for way in ways if way]
-        return any_of(known) if known and len(known) == len(ways) else None
+        known = [way for way in ways if way is not None]
+        return (any_of(known) if known else NEVER) if len(known) == len(ways) else None
 
     def _fires(self, table: Table, row: Row) -> Schema | None:
         """Return a reference to the documents for which a row decides."""
         name = f"{table.id}.{row.id}"
         if name not in self.found.definitions:
             cells = [self._holds(column, row.condition(column.name)) for column in _cells(table, row)]
-            before = [self._fires(table, other) for other in _before(table, row)]
-            if not all(cells) or not all(before):
+            cells += [self._fails(table, other) for other in _before(table, row)]
+            wanted = [cell for cell in cells if cell is not None]
+            if len(wanted) < len(cells):
                 return None
-            wanted = [*(cell for cell in cells if cell), *(none_of(other) for other in before if other)]
             about = {"$comment": f"row {row.id} of table {table.id} decides"}
             self.found.definitions[name] = about | (all_of(wanted) if wanted else {})
         return {"$ref": f"#/$defs/{name}"}
+
+    def _fails(self, table: Table, row: Row) -> Schema | None:
+        """Return the documents for which a row does not decide, whatever variables may still become."""
+        cells = [self._holds(column, row.condition(column.name).inverted()) for column in _cells(table, row)]
+        known = [cell for cell in cells if cell is not None]
+        return (any_of(known) if known else NEVER) if len(known) == len(cells) else None
 
 
 def _cells(table: Table, row: Row) -> Iterator[Column]:

@@ -39,9 +39,14 @@ def sample_file(rulebook: Rulebook) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _written(rulebook: Rulebook) -> list[Setting]:
+    """Return the settings without those that are another spelling of several."""
+    return [setting for setting in rulebook.registry.settings.values() if not setting.splits]
+
+
 def _ordered(rulebook: Rulebook) -> list[Setting]:
     """Return the settings so that those of a group stand together, a group's own before those below it."""
-    settings = [setting for setting in rulebook.registry.settings.values() if not setting.splits]
+    settings = _written(rulebook)
     order: dict[tuple[str, ...], int] = {}
     for setting in settings:
         keys = tuple(setting.path.split("."))
@@ -73,6 +78,8 @@ def _about(setting: Setting) -> str:
 def _value(rulebook: Rulebook, setting: Setting) -> str:
     if setting.default is not None:
         return literal(setting.default)
+    if setting.same_as:
+        return _value(rulebook, rulebook.registry.settings[setting.same_as])
     derived = derived_values(rulebook, setting.path)
     return literal(derived[1][0]) if derived and derived[1] else ""
 
@@ -80,7 +87,7 @@ def _value(rulebook: Rulebook, setting: Setting) -> str:
 def sample_variables(rulebook: Rulebook) -> str:
     """Return a `.env` with every variable as a comment."""
     lines = [_VARIABLES.rstrip()]
-    for setting in rulebook.registry.settings.values():
+    for setting in _written(rulebook):
         secret = " Secret." if setting.secret else ""
         lines += ["", f"# {_about(setting)}{secret}", f"# {setting.env}={_variable(rulebook, setting)}"]
     return "\n".join(lines) + "\n"

@@ -19,6 +19,7 @@ Schema: TypeAlias = dict[str, Any]
 
 VARIABLE: Schema = {"$ref": "#/$defs/variable"}
 NULL: Schema = {"type": "null"}
+NEVER: Schema = {"not": {}}
 DEFINITIONS: Mapping[str, Schema] = {
     "variable": {
         "description": "A text with a variable, expanded when the file is read.",
@@ -103,7 +104,7 @@ def written(setting: Setting, view: str | None, condition: Condition) -> Schema 
     wanted = [value for value in VIEWS[view].values if condition.matches(value)] if view in VIEWS else [None]
     if any(value not in classes for value in wanted):
         return None
-    return any_of([classes[value] for value in wanted]) if wanted else {"not": {}}
+    return any_of([classes[value] for value in wanted]) if wanted else NEVER
 
 
 def holds_unwritten(setting: Setting, view: str | None, condition: Condition) -> bool:
@@ -116,7 +117,7 @@ def holds_unwritten(setting: Setting, view: str | None, condition: Condition) ->
 def _classes(setting: Setting, view: str) -> Iterator[tuple[Scalar, Schema]]:
     """Yield each value of a view with what somebody writes to get it, as far as a schema can tell."""
     if view == "given":
-        yield from ((True, none_of(NULL)), (False, {"not": {}}))
+        yield from ((True, none_of(NULL)), (False, NEVER))
     elif view == "presence":
         yield from (("empty", _EMPTY), ("given", none_of(_EMPTY, NULL)))
     elif view == "known":
@@ -133,7 +134,7 @@ def _written_value(setting: Setting, condition: Condition) -> Schema | None:
     if listed is None:
         return None
     if not condition.negated:
-        return any_of(listed) if listed else {"not": {}}
+        return any_of(listed) if listed else NEVER
     return none_of(*listed, VARIABLE, NULL)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compozy.document import Place
+from compozy.settings.values import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Origin:
         if self.kind == "rule":
             return f"rule {self.table}/{self.row}"
         parts = [self.kind, self.name, str(self.place) if self.place else None]
-        return " ".join(part for part in parts if part)
+        return visible(" ".join(part for part in parts if part))
 
     def as_json(self) -> dict[str, Any]:
         """Return the origin in the form of the command line's JSON."""

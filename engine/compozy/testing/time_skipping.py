@@ -11,6 +11,7 @@ import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -51,6 +52,15 @@ class TimeSkipping:
             DriverError: it did not end in time.
         """
         return self.loop.call(coroutine, timeout_s)
+
+
+    def skip(self, duration: timedelta) -> None:
+        """Let the clock jump ahead by `duration`; timers that are due fire on the way.
+
+        Raises:
+            DriverError: the server did not answer in time.
+        """
+        self.call(self.environment.sleep(duration))
 
 
 class TimeSkippingServer(Server):
