@@ -37,5 +37,8 @@ bench-short: $(BENCH_STAMP)
 	$(BIN)/python -m compileall -q engine rules
 	$(BIN)/python -m benchmarks --short
 
+generate: $(STAMP)
+	$(BIN)/python -m compozy.generate
+
 clean:
 	rm -rf $(VENV) build dist engine/*.egg-info

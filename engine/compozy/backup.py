@@ -112,7 +112,7 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
     if not found.any():
         raise UsageError(
             f"mode {resolved.mode} keeps nothing on this machine that could be backed up",
-            hint="name the mode that the server runs in, such as --mode persistent; external services have their own tools",
+            hint="name the mode of the server, such as --mode persistent; external services have their own tools",
         )
     if target.exists():
         raise UsageError(f"{target} exists already", hint="name another file, or remove it")

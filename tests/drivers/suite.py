@@ -61,6 +61,28 @@ def started() -> Iterator[Starting]:
         yield begun
 
 
+def counted(database: Any, _: LoopThread) -> object:
+    """Write to a table of the database, and read it."""
+    with database.connection_context():
+        database.execute_sql("CREATE TEMPORARY TABLE seen (number int)")
+        database.execute_sql("INSERT INTO seen VALUES (41), (1)")
+        return database.execute_sql("SELECT sum(number) FROM seen").fetchone()[0]
+
+
+def remembered(client: Any, _: LoopThread) -> object:
+    """Write a key and read it."""
+    client.set("answer", 42)
+    return int(client.get("answer"))
+
+
+def described(client: Any, loop: LoopThread) -> object:
+    """Ask the server for its namespace."""
+    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+
+    request = DescribeNamespaceRequest(namespace=client.namespace)
+    return loop.call(client.workflow_service.describe_namespace(request), 10).namespace_info.name
+
+
 def in_time(action: Callable[[], None]) -> BaseException | None:
     """Return what an action raised; one that hangs fails the test."""
     with ThreadPoolExecutor(1) as pool:

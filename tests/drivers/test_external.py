@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 from urllib.parse import quote
 
 import psutil
 import pytest
 
-from compozy.drivers.driver import LoopThread
 from compozy.drivers.ports import free_port
 from compozy.drivers.postgres import PostgresDriver
 from compozy.drivers.redis_external import RedisExternalDriver
@@ -19,33 +17,11 @@ from compozy.drivers.temporal_remote import TemporalRemoteDriver
 from compozy.testing.postgres import PostgresServer
 from compozy.testing.servers import RedisServer, TemporalServer
 
-from .suite import DriverSuite, HangSuite, OutageSuite, Row, Subject
+from .suite import DriverSuite, HangSuite, OutageSuite, Row, Subject, counted, described, remembered
 from .tls import Authority, TlsProxy, tls_proxy
 
 HOST = "127.0.0.1"
 CANARY = "canary-5f3a/@:#%x"
-
-
-def counted(database: Any, _: LoopThread) -> object:
-    """Write to a table of the database, and read it."""
-    with database.connection_context():
-        database.execute_sql("CREATE TEMPORARY TABLE seen (number int)")
-        database.execute_sql("INSERT INTO seen VALUES (41), (1)")
-        return database.execute_sql("SELECT sum(number) FROM seen").fetchone()[0]
-
-
-def remembered(client: Any, _: LoopThread) -> object:
-    """Write a key and read it."""
-    client.set("answer", 42)
-    return int(client.get("answer"))
-
-
-def described(client: Any, loop: LoopThread) -> object:
-    """Ask the server for its namespace."""
-    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-
-    request = DescribeNamespaceRequest(namespace=client.namespace)
-    return loop.call(client.workflow_service.describe_namespace(request), 10).namespace_info.name
 
 
 def processes(pid: int | None) -> list[psutil.Process]:

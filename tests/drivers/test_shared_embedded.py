@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from compozy.drivers.driver import LoopThread
 from compozy.drivers.ports import free_port
 from compozy.drivers.redis_embedded import FakeRedisDriver, ValkeyDriver
 from compozy.drivers.sqlite import SqliteDriver
@@ -16,8 +15,7 @@ from compozy.drivers.temporal_embedded import TemporalEmbeddedDriver
 from compozy.plan import Port
 from compozy.testing.servers import RedisServer
 
-from .suite import DriverSuite, Row, Subject
-from .test_external import counted, described, remembered
+from .suite import DriverSuite, Row, Subject, counted, described, remembered
 
 HOST = "127.0.0.1"
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import socket
 import ssl
-from collections.abc import Iterator
+import threading
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import trustme
-
-from compozy.drivers.driver import LoopThread
 
 HOST = "127.0.0.1"
 PATIENCE_S = 30.0
@@ -63,45 +62,75 @@ class TlsProxy:
 @contextlib.contextmanager
 def tls_proxy(target: int, context: ssl.SSLContext, *, asks_first: bool = False) -> Iterator[TlsProxy]:
     """End TLS in front of a port of this machine; `asks_first` is PostgreSQL's way to begin it."""
-    proxy = TlsProxy(0)
-    running: set[asyncio.Task[None]] = set()
+    with socket.create_server((HOST, 0)) as listener, contextlib.ExitStack() as opened:
+        proxy = TlsProxy(listener.getsockname()[1])
+        lines: list[_Line] = []
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError), contextlib.closing(writer):
-            if asks_first:
-                await reader.readexactly(_SSL_REQUEST)
-                writer.write(b"S")
-                await writer.start_tls(context)
-            inner, outer = await asyncio.open_connection(HOST, target)
-            with contextlib.closing(outer):
-                both = {asyncio.create_task(_copy(reader, outer, proxy.seen))}
-                both.add(asyncio.create_task(_copy(inner, writer, bytearray())))
-                running.update(both)
-                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    lines.append(_Line(listener.accept()[0], target, context, proxy.seen, asks_first))
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        running.add(asyncio.get_running_loop().create_task(serve(reader, writer)))
-
-    async def listen() -> asyncio.Server:
-        return await asyncio.start_server(accept, HOST, 0, ssl=None if asks_first else context)
-
-    async def close(server: asyncio.Server) -> None:
-        server.close()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-
-    loop = LoopThread()
-    with contextlib.closing(loop):
-        server = loop.call(listen(), PATIENCE_S)
-        proxy.port = server.sockets[0].getsockname()[1]
+        accepting = threading.Thread(target=accept, name="tls-accept", daemon=True)
+        accepting.start()
+        opened.callback(lambda: [line.close() for line in lines])
+        opened.callback(accepting.join, PATIENCE_S)
+        opened.callback(_hang_up, listener)
         yield proxy
-        loop.call(close(server), PATIENCE_S)
 
 
-async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter, seen: bytearray) -> None:
+class _Line:
+    """One connection through the proxy; threads, because OpenSSL then tells a client why it is refused."""
+
+    def __init__(
+        self, client: socket.socket, target: int, context: ssl.SSLContext, seen: bytearray, asks_first: bool
+    ) -> None:
+        self._ends = [client]
+        self._target, self._context, self._seen, self._asks_first = target, context, seen, asks_first
+        self._thread = threading.Thread(target=self._serve, name="tls-line", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        (client,) = self._ends
+        with client, contextlib.suppress(OSError):
+            if self._asks_first:
+                client.recv(_SSL_REQUEST, socket.MSG_WAITALL)
+                client.sendall(b"S")
+            with self._encrypted(client) as outside, socket.create_connection((HOST, self._target)) as inside:
+                self._ends += [outside, inside]
+                back = threading.Thread(target=_copy, args=(inside, outside, bytearray()), daemon=True)
+                back.start()
+                _copy(outside, inside, self._seen)
+                back.join(PATIENCE_S)
+
+    def _encrypted(self, client: socket.socket) -> ssl.SSLSocket:
+        try:
+            return self._context.wrap_socket(client, server_side=True)
+        except ssl.SSLError:
+            # With what the client has sent unread, closing would take the reason away from it.
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(65536):
+                pass
+            raise
+
+    def close(self) -> None:
+        """Hang up on both sides and wait for the end."""
+        for end in self._ends:
+            _hang_up(end)
+        self._thread.join(PATIENCE_S)
+
+
+def _hang_up(end: socket.socket) -> None:
+    """Wake whoever waits for this socket, in whatever state it is."""
     with contextlib.suppress(OSError):
-        while data := await source.read(65536):
+        socket.socket.shutdown(end, socket.SHUT_RDWR)
+
+
+def _copy(source: socket.socket, target: socket.socket, seen: bytearray) -> None:
+    """Hand on what comes until one side ends, then end the other."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
             seen += data
-            target.write(data)
-            await target.drain()
+            target.sendall(data)
+    _hang_up(source)
+    _hang_up(target)

@@ -22,6 +22,8 @@ from compozy.settings.registry import Registry, Setting, environment_name
 from compozy.settings.suggest import closest
 from compozy.settings.values import from_text, from_yaml, it_says
 
+# An empty text is a value of these; an emptied number, such as a port, is a fault. Of other types it sets nothing.
+_MAY_BE_EMPTIED = ("text", "url", "path", "integer")
 CONFIG_NAME = "compozy.yaml"
 DOTENV_NAME = ".env"
 _OURS = "COMPOZY_"
@@ -253,7 +255,7 @@ def take_text(
     contents: Contents, registry: Registry, setting: Setting, text: str, origin: Origin, inputs: Inputs
 ) -> None:
     """Parse `text` for `setting` and note the candidate or the problem; lists and maps are YAML."""
-    if text == "" and setting.type not in ("text", "url", "path"):
+    if text == "" and setting.type not in _MAY_BE_EMPTIED:
         return
     try:
         if setting.type in ("list", "map"):
