@@ -60,11 +60,20 @@ Place = ast.Compare | ast.BoolOp | ast.If | ast.IfExp | ast.Constant | ast.Unary
 
 
 def _places(tree: ast.AST) -> Iterator[Place]:
+    decorations = {id(part) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for part in _parts(node)}
     for node in ast.walk(tree):
+        if id(node) in decorations:
+            continue
         negation = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
         switch = isinstance(node, ast.Constant) and isinstance(node.value, bool)
         if isinstance(node, ast.Compare | ast.BoolOp | ast.If | ast.IfExp) or negation or switch:
             yield node
+
+
+def _parts(node: ast.ClassDef) -> Iterator[ast.AST]:
+    """Yield what decorates a class: whether a record is frozen is not a matter of behaviour."""
+    for decorator in node.decorator_list:
+        yield from ast.walk(decorator)
 
 
 def _change(node: Place) -> str:

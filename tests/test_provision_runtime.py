@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from compozy import runtime as module
+from compozy.configuration import load_configuration
 from compozy.errors import DriverError
+from compozy.lifecycle import Lifecycle
+from compozy.plan import make_plan
 from compozy.provision import provision
 
 from .provisioning import PATIENCE_S, Events, Script, no_threads_left, plan, step
+
+FACTS = {"valkey.binary": "found"}
 
 
 @pytest.fixture
@@ -129,3 +135,19 @@ def test_after_closing_nothing_is_healthy(events: Events) -> None:
     runtime = provision(plan(step(Script(events, "a"))))
     runtime.close()
     assert runtime.health() == {}
+
+
+def test_what_was_abandoned_is_not_stopped_again(events: Events, tmp_path: Path) -> None:
+    """A stop that failed is logged; the failure of the start is what its caller tells, and the directory is gone."""
+    state = tmp_path / ".compozy"
+    runtime = provision(plan(step(Script(events, "a", on_stop=no)), state_dir=str(state)))
+    assert state.exists()
+    runtime.abandon()
+    runtime.close()
+    assert ([name for verb, name in events if verb == "stopped"], state.exists()) == (["a"], False)
+
+
+def test_the_components_of_the_product_stop_in_the_promised_order(tmp_path: Path) -> None:
+    """Temporal, then Redis, then the database; they are stopped in the reverse of the plan."""
+    resolved = Lifecycle(load_configuration(directory=str(tmp_path), environment={}), facts=FACTS).resolve()
+    assert [step.component for step in make_plan(resolved).steps] == ["database", "redis", "temporal"]

@@ -54,7 +54,15 @@ def secrets_of(configuration: Configuration) -> set[str]:
             found.update(secrets_in(settings[path], candidate.value))
         for origin in (origin for candidate in candidates for origin in (candidate.origin, *candidate.parts.values())):
             found.update(variables.get(name) or "" for name in origin.variables if is_secret_name(name))
-    return found - {""}
+    return found - {"", *vocabulary(configuration.rulebook)}
+
+
+def vocabulary(rulebook: Rulebook) -> set[str]:
+    """Return the words of the product: a password such as `postgres` is hidden in its place, not wherever it occurs."""
+    words = {row.id for row in rulebook.components}
+    for setting in rulebook.registry.settings.values():
+        words.update((*setting.values, *setting.also, str(setting.default)))
+    return words
 
 
 def load_configuration(

@@ -20,7 +20,7 @@ from compozy.resolve import Resolved, resolve
 from compozy.settings.machine import probe_facts
 from compozy.settings.origin import Finding
 from compozy.states import Graph, Transition
-from compozy.validate import Validated, errors, validate
+from compozy.validate import Validated, errors, promoted, validate
 
 if TYPE_CHECKING:
     from compozy.provision import Runtime
@@ -240,8 +240,8 @@ class Lifecycle:
 
     def _checked(self, row: Transition) -> tuple[Finding, ...]:
         """Return the findings of the tables that decide the transition, unless one of them stops it."""
-        findings = validate(self.resolved, row.stages)
-        stopping = errors(findings, strict=self.strict)
+        findings = promoted(validate(self.resolved, row.stages), strict=self.strict)
+        stopping = errors(findings)
         if stopping:
             raise ConfigurationError(findings, len(stopping), self.configuration.texts)
         return findings

@@ -145,11 +145,6 @@ def _check_kind(rulebook: Rulebook, table: Table, faults: Faults) -> None:
             f'table "{table.id}": the stage {table.stage} takes findings, so `collect`',
             table.place,
         )
-    for source in (column.source for column in table.columns if column.source.kind == "decision"):
-        feeder = rulebook.ruleset.tables.get(source.ref)
-        message = f'table "{table.id}" reads table "{source.ref}", which resolving does not evaluate'
-        resolved = feeder is None or feeder.stage in _resolving(rulebook)
-        faults.require(resolved, "wrong-stage", message, table.place)
 
 
 def _resolving(rulebook: Rulebook) -> set[str]:

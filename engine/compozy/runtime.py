@@ -56,6 +56,7 @@ class Runtime:
         self._drivers: dict[str, Driver] = {}
         self._probes: dict[str, _Probe] = {}
         self._closing = threading.Lock()
+        self._undone = False
 
     def __enter__(self) -> Runtime:
         return self
@@ -106,7 +107,7 @@ class Runtime:
         Raises:
             DriverError: components did not stop; it names all of them, and the others are stopped.
         """
-        failures = self._close(grace_s, discard=False)
+        failures = [] if self._undone else self._close(grace_s, discard=False)
         bugs = [error for _, error in failures if not isinstance(error, CompozyError)]
         if bugs:
             raise bugs[0]
@@ -116,8 +117,9 @@ class Runtime:
     def abandon(self) -> None:
         """Undo a start that has failed: stop everything at once and remove a state directory that it created.
 
-        What does not stop is logged, because the failure of the start is what matters.
+        What does not stop is logged, because the failure of the start is what matters. Closing it then does nothing.
         """
+        self._undone = True
         for name, error in self._close(0, discard=True, patience_s=UNDO_S):
             log.error("rollback.failed", extra={"component": name, "reason": _reason(error)})
 

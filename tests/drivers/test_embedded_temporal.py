@@ -272,6 +272,29 @@ def test_a_file_of_another_version_is_refused(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["temporal.db", "temporal.db.version"]
 
 
+@pytest.mark.parametrize("made", [(), ("namespaces",), ("namespaces", "executions")], ids=len)
+def test_a_file_that_a_killed_server_left_unfinished_is_made_anew(
+    make: Make, started: Starting, tmp_path: Path, made: tuple[str, ...]
+) -> None:
+    """Killed while it makes its tables, the server would never complete them, and never served anybody."""
+    with closing(sqlite3.connect(tmp_path / "temporal.db")) as database:
+        for name in made:
+            database.execute(f"CREATE TABLE {name} (id)")
+    driver = make(tmp_path / "temporal.db")
+    driver.start(started.context())
+    assert run_echo(started.loop, driver.handle, "anew") == "anew"
+
+
+def test_a_database_of_another_kind_is_told_and_not_touched(make: Make, started: Starting, tmp_path: Path) -> None:
+    """A path that was mistaken costs nobody his data."""
+    with closing(sqlite3.connect(tmp_path / "temporal.db")) as database:
+        database.execute("CREATE TABLE notes (text)")
+    before = (tmp_path / "temporal.db").read_bytes()
+    with pytest.raises(DriverError, match="is damaged or not a Temporal database: it has no table of namespaces"):
+        make(tmp_path / "temporal.db").start(started.context())
+    assert (tmp_path / "temporal.db").read_bytes() == before
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"server": "new"}'])
 def test_a_version_that_cannot_be_read_is_told(make: Make, started: Starting, tmp_path: Path, text: str) -> None:
     """Nobody guesses which server wrote the file."""

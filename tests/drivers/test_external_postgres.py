@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -12,10 +15,12 @@ import pytest
 
 from compozy.drivers.ports import free_port
 from compozy.drivers.postgres import PostgresDriver
+from compozy.drivers.postgres_pool import Pool
 from compozy.errors import DriverError
 from compozy.testing.postgres import PostgresServer
 
 from .starting import Starting
+from .suite import PATIENCE_S
 from .tls import HOST, Authority, tls_proxy
 
 CLOSED = free_port()
@@ -185,3 +190,24 @@ def test_tls_is_used_as_the_mode_says(
         driver.start(started.context())
         assert driver.describe().details["tls"] is True
         driver.stop(0)
+
+
+def test_threads_share_the_failure_of_a_server_that_does_not_answer(started: Starting) -> None:
+    """Who waited while an attempt failed does not wait for an attempt of its own."""
+    attempts = 0
+    with socket.create_server((HOST, 0), backlog=16) as listener:
+        pool = Pool("postgres", parameters(listener.getsockname()[1]), size=8, wait_s=30)
+        with ThreadPoolExecutor(4) as threads:
+            failures = [threads.submit(pool.connect) for _ in range(4)]
+            for failure in failures:
+                assert isinstance(failure.exception(PATIENCE_S), peewee.OperationalError)
+        listener.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                listener.accept()[0].close()
+                attempts += 1
+    assert attempts < 4
+
+
+def parameters(port: int) -> dict[str, Any]:
+    return {"host": HOST, "port": port, "user": "compozy", "password": "x", "connect_timeout": 2, "sslmode": "disable"}

@@ -36,7 +36,7 @@ def test_a_busy_default_moves_and_says_so(busy: int) -> None:
     said: list[str] = []
     moved = choose_port(Port(busy, SETTING, explicit=False), HOST, said.append)
     assert is_free(moved, HOST)
-    assert said == [f"port {busy} is busy ({owner_of(busy)}), using {moved} for {SETTING}"]
+    assert said == [f"port {busy} is busy, {owner_of(busy)} has it; using {moved} for {SETTING}"]
 
 
 def test_a_busy_chosen_port_is_an_error(busy: int) -> None:

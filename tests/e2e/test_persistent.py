@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -135,22 +134,20 @@ def test_a_directory_of_a_newer_layout_is_refused_and_kept(shell: Shell) -> None
     assert contents(shell.directory) == before
 
 
-@pytest.mark.parametrize("name", ["compozy.db", "temporal.db", "version"])
-def test_a_damaged_file_is_reported_and_never_overwritten(shell: Shell, name: str) -> None:
+def test_a_damaged_file_is_reported_and_never_overwritten(shell: Shell) -> None:
     """Exit code 4, the file by its name and what to do; put right again, everything is there."""
     server = shell.start(*MODE)
     assert shell.run("workflow", "run", HELLO).returncode == 0
     assert server.stop() == 0
-    sound, damaged = (state(shell) / name).read_bytes(), b"\x00garbage" * 1000
-    (state(shell) / name).write_bytes(damaged)
-    result = shell.run("start", *MODE)
-    assert result.returncode == 4
-    assert str(state(shell) / name) in result.stderr
-    assert "restore a backup" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert (state(shell) / name).read_bytes() == damaged
-
-    (state(shell) / name).write_bytes(sound)
+    for name in ("compozy.db", "temporal.db", "version"):
+        file, damaged = state(shell) / name, b"\x00garbage" * 1000
+        sound = file.read_bytes()
+        file.write_bytes(damaged)
+        result = shell.run("start", *MODE)
+        assert (result.returncode, str(file) in result.stderr, file.read_bytes()) == (4, True, damaged), result.stderr
+        assert "restore a backup" in result.stderr
+        assert "Traceback" not in result.stderr
+        file.write_bytes(sound)
     again = shell.start(*MODE)
     assert [row["status"] for row in executions(shell)] == ["completed"]
     assert again.stop() == 0
@@ -173,17 +170,31 @@ def test_a_later_start_that_fails_keeps_the_data(shell: Shell, busy: int) -> Non
     assert not (state(shell) / "lock").exists()
 
 
-@pytest.mark.parametrize("round_", range(4))
-def test_a_start_killed_at_any_moment_is_no_obstacle(shell: Shell, round_: int) -> None:
-    """The next start takes the lock over and runs; no process of the first is left."""
+def begin(shell: Shell) -> subprocess.Popen[bytes]:
+    """Begin to start a server; returns when it has the state directory."""
     process = subprocess.Popen(
         [COMPOZY, "start", *MODE], cwd=shell.directory, env=environment(shell.runtime), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     eventually(lambda: (state(shell) / "lock").exists(), "the lock")
-    if round_:
-        moment = random.random()
-        eventually(lambda: len(list(state(shell).iterdir())) > 6 * moment, "some progress")
+    return process
+
+
+def test_a_signal_while_starting_leaves_nothing(shell: Shell) -> None:
+    """SIGTERM before the server is ready removes what this first start has made."""
+    process = begin(shell)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    assert process.wait(DEADLINE_S) == 130
+    assert not any(is_alive(child) for child in children)
+    assert list(shell.directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("files", [0, 3, 5])
+def test_a_start_killed_at_any_moment_is_no_obstacle(shell: Shell, files: int) -> None:
+    """The next start takes the lock over and runs; no process of the first is left."""
+    process = begin(shell)
+    eventually(lambda: len(list(state(shell).iterdir())) > files, "some progress")
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait(DEADLINE_S)

@@ -284,6 +284,14 @@ def test_a_masked_line_keeps_its_columns() -> None:
     assert leaks(masked_line(line), Redactor([CANARY]).masked(line)) == []
 
 
+def test_a_word_of_the_product_as_password_hides_itself_only(tmp_path: Path) -> None:
+    """The driver is still called postgres."""
+    found = resolved(tmp_path, "database: {driver: postgres, user: postgres, password: postgres}\n")
+    shown = resolved_json(found, "resolved", ())["settings"]
+    values = {name: shown[f"database.{name}"]["value"] for name in ("driver", "user", "password")}
+    assert values == {"driver": "postgres", "user": "postgres", "password": "[REDACTED]"}
+
+
 def test_a_short_secret_does_not_blot_out_everything(tmp_path: Path) -> None:
     """A password of two letters hides itself, not every text that has these letters."""
     found = resolved(tmp_path, nested("redis.password", "db"))

@@ -97,12 +97,14 @@ def test_an_unknown_mode_is_an_error(testbed: Testbed, tmp_path: Path, mode: str
 def test_the_environment_does_not_change_what_a_test_gets(
     testbed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Settings of the developer's shell have no say."""
+    """Neither settings of the developer's shell nor the project around it have a say."""
+    (tmp_path / "compozy.yaml").write_text("mode: distributed\n")
+    (tmp_path / "test").mkdir()
     monkeypatch.setenv("COMPOZY_MODE", "distributed")
     monkeypatch.setenv("DB_PATH", str(tmp_path / "elsewhere.db"))
-    with testbed.database("memory", str(tmp_path)) as database:
+    with testbed.database("memory", str(tmp_path / "test")) as database:
         assert Store(database).pending() == ()
-    assert list(tmp_path.iterdir()) == []
+    assert {file.name for file in tmp_path.rglob("*")} == {"compozy.yaml", "test"}
 
 
 def test_a_postgres_may_be_given_by_its_url(

@@ -6,6 +6,8 @@ or usage, 3 rule table, 4 provisioning, 5 workflow run. Commands are imported wh
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -83,8 +85,13 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    args = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(run(args))
+    code = run(list(sys.argv[1:] if arguments is None else arguments))
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    # Everything is closed by now. Native threads of the Temporal client may still be in a call, and an
+    # interpreter that is taken apart beneath them can crash.
+    os._exit(code)
 
 
 def run(args: Sequence[str]) -> int:

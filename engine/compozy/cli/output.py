@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import click
@@ -25,6 +26,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "ok": "green", "dim": "bright_b
 _MASKED = re.compile(f"{MASK}+")
 _VALUE = re.compile(r"(?<=[=\s])\S.*$")
 _WIDEST = 100
+_LONGEST = 10_000
 
 
 def styled(text: str, style: str, *, err: bool = False) -> str:
@@ -109,13 +111,13 @@ def _rule(finding: Finding, texts: Mapping[str, str]) -> Iterator[str]:
 
 
 def excerpt(place: Place, text: str, *, mark: str = "^", only_name: bool = False) -> list[str]:
-    """Return the source line of `place` with marks under it; nothing when the file has no such line.
+    """Return the source line of `place` with marks under it; nothing when the file has no such line, or one too long to read.
 
     Masked characters, and values of keys that sound secret, print as `[REDACTED]`; `only_name` hides everything
     after the first `=` or blank.
     """
-    lines = text.splitlines()
-    if not 0 < place.line <= len(lines):
+    lines = _lines(text)
+    if not 0 < place.line <= len(lines) or len(lines[place.line - 1]) > _LONGEST:
         return []
     line = masked_line(lines[place.line - 1])
     if only_name:
@@ -129,6 +131,11 @@ def excerpt(place: Place, text: str, *, mark: str = "^", only_name: bool = False
     number, blank = str(place.line), " " * len(str(place.line))
     marks = mark * min(max(1, len(marked)), max(1, _WIDEST - len(before)))
     return [f" {blank} |", f" {number} | {shown}", f" {blank} | {' ' * len(before)}{marks}"]
+
+
+@lru_cache(maxsize=4)
+def _lines(text: str) -> list[str]:
+    return text.splitlines()
 
 
 def _readable(text: str) -> str:

@@ -30,8 +30,8 @@ def choose_port(port: Port, host: str, notice: Callable[[str], None]) -> int:
     if port.explicit:
         raise PortBusyError(port.number, port.setting, owner)
     found = free_port(host)
-    by = f" ({owner})" if owner else ""
-    notice(f"port {port.number} is busy{by}, using {found} for {port.setting}")
+    by = f", {owner} has it" if owner else ""
+    notice(f"port {port.number} is busy{by}; using {found} for {port.setting}")
     return found
 
 

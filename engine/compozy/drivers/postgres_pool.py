@@ -7,19 +7,51 @@ module imports peewee and psycopg2, so it is itself imported late.
 from __future__ import annotations
 
 import select
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import psycopg2
-from peewee import OperationalError
+from peewee import OperationalError, PostgresqlDatabase
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
 
 _EVENTS = {POLL_READ: select.POLLIN, POLL_WRITE: select.POLLOUT}
 
 
-class Pool(PooledPostgresqlDatabase):
+class Attempts(PostgresqlDatabase):
+    """Lets threads that waited while an attempt to connect failed share its failure.
+
+    Connecting is one at a time. To a server that does not even refuse, each attempt takes the whole timeout, and the
+    last of many threads would wait for the sum of them.
+    """
+
+    _failure: tuple[float, str] | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._asked = threading.local()
+        base: Any = super()
+        base.__init__(*arguments, **options)
+
+    def connect(self, reuse_if_open: bool = False) -> bool:
+        """Connect the calling thread; tell whether that was needed."""
+        self._asked.at = time.monotonic()
+        base: Any = super()
+        return bool(base.connect(reuse_if_open))
+
+    def _connect(self) -> Any:
+        if self._failure is not None and self._failure[0] > self._asked.at:
+            raise psycopg2.OperationalError(self._failure[1])
+        base: Any = super()
+        try:
+            return base._connect()
+        except psycopg2.OperationalError as error:
+            self._failure = (time.monotonic(), str(error))
+            raise
+
+
+class Pool(PooledPostgresqlDatabase, Attempts):
     """A pool that notices when connections have died, those that a thread keeps between statements too.
 
     Whoever finds all of its `size` connections in use waits for `wait_s` seconds.
@@ -31,6 +63,11 @@ class Pool(PooledPostgresqlDatabase):
         self.size = size
         base: Any = super()
         base.__init__(name, **parameters, max_connections=size, timeout=wait_s)
+
+    def init(self, *arguments: Any, **options: Any) -> None:
+        """Take other parameters; None in the place of the name ends the pool for good."""
+        base: Any = super()
+        base.init(*arguments, **options)
 
     def connect(self, reuse_if_open: bool = False) -> bool:
         """Take a connection for the calling thread; tell whether it is a new one to the thread.

@@ -105,6 +105,7 @@ class Process:
         self.command = command
         self.lasted_s = 0.0
         self._began = time.monotonic()
+        self._reaping = threading.Lock()
         self._reaped, self._gone = threading.Event(), threading.Event()
         self._line = line
         self._ended = ended
@@ -138,7 +139,7 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; a process that has ended is no error."""
         # Not through `Popen`, which would reap it first and so give its number away (see `_reap`).
-        with contextlib.suppress(ProcessLookupError):
+        with self._reaping, contextlib.suppress(ProcessLookupError):
             if self._popen.returncode is None:
                 os.kill(self.pid, number)
 
@@ -158,8 +159,9 @@ class Process:
         if sys.platform == "linux":
             # Not yet reaped, the server's number is still its own, and the group's.
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-            with contextlib.suppress(ProcessLookupError):
+            with self._reaping, contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
+                self._popen.wait()  # its number is given away here, so nobody may be about to signal it
         self._popen.wait()
         self._guard.release()
         self._reaped.set()

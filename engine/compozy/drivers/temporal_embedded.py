@@ -17,7 +17,7 @@ from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.ports import choose_port, free_port, listening, listens
 from compozy.drivers.process import Command
-from compozy.drivers.temporal_file import check_database, record_version, written_by
+from compozy.drivers.temporal_file import check_database, record_version
 from compozy.errors import DriverError
 from compozy.plan import Port
 
@@ -80,8 +80,7 @@ class TemporalEmbeddedDriver:
         try:
             if self._file is not None:
                 self._lock = lock_beside(self._file)
-                check_database(self._file, binary, context.notice)
-                self._first = written_by(self._file) is None
+                self._first = not check_database(self._file, binary, context.notice)
             self._start(binary, context)
         except BaseException:
             self.stop(0)

@@ -11,9 +11,10 @@ import os
 import re
 import sqlite3
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from compozy.drivers.process import environment
 from compozy.drivers.sqlite import check_file, create_directory, unusable
@@ -23,26 +24,54 @@ Version = tuple[int, ...]
 _SERVER = re.compile(r"Server (\d+(?:\.\d+)+)")
 
 
-def check_database(path: str, binary: str, notice: Callable[[str], None]) -> None:
-    """Make the file's directory, mode 0700, and see that the server may open the file.
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Which server has had the file open last; `binary` tells its binary from others without running it."""
+
+    server: Version
+    binary: str
+
+
+def check_database(path: str, binary: str, notice: Callable[[str], None]) -> bool:
+    """Make the file's directory, mode 0700, and see that the server may open the file; tell whether ours has before.
 
     Raises:
         DriverError: the file is damaged, or was written by another version that this one must not touch.
     """
     create_directory(path)
     if not Path(path).exists():
-        return
+        return False
+    record = read_record(path)
     try:
         check_file(path)
+        if record is None and _unfinished(path):
+            _remove(path)
     except (sqlite3.Error, OSError) as error:
         raise unusable(path, "Temporal", error) from error
-    written = written_by(path)
-    # Asking the server takes longer than anything else here, and one that wrote the file last need not be asked.
-    if written is None or _read(path).get("binary") == _identity(binary):
-        return
-    ours = _server_version(binary)
-    if ours:
-        _compare(path, written, ours, notice)
+    if record is not None and record.binary != _identity(binary):  # asking it takes longer than all the rest
+        ours = _server_version(binary)
+        if ours is not None:
+            _compare(path, record.server, ours, notice)
+    return record is not None
+
+
+def _unfinished(path: str) -> bool:
+    """Tell whether a server was killed while it made the file; it would never be completed.
+
+    Raises:
+        sqlite3.DatabaseError: it holds something else than Temporal's tables.
+    """
+    with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode=ro", uri=True)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if tables and "namespaces" not in tables:
+            raise sqlite3.DatabaseError("it has no table of namespaces")
+        # The row of its first namespace is written when all tables are there, and before anybody is served.
+        return not tables or connection.execute("SELECT count(*) FROM namespaces").fetchone() == (0,)
+
+
+def _remove(path: str) -> None:
+    for beside in ("", "-wal", "-shm", "-journal"):
+        Path(path + beside).unlink(missing_ok=True)
 
 
 def _compare(path: str, written: Version, ours: Version, notice: Callable[[str], None]) -> None:
@@ -59,17 +88,20 @@ def _text(version: Version) -> str:
     return ".".join(map(str, version))
 
 
-def written_by(path: str) -> Version | None:
-    """Return the version recorded beside the file, or None.
+def read_record(path: str) -> Record | None:
+    """Return what is recorded beside the file, or None.
 
     Raises:
         DriverError: the record cannot be read.
     """
-    record = _read(path)
     try:
-        return _parse(str(record["server"])) if record else None
-    except (ValueError, KeyError) as error:
-        raise _unreadable(path) from error
+        found = json.loads(_beside(path).read_text(encoding="utf-8"))
+        return Record(_parse(str(found["server"])), str(found.get("binary", "")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        hint = "remove it if you know that this server wrote the file"
+        raise DriverError(f"{_beside(path)} cannot be read", hint=hint) from error
 
 
 def record_version(path: str, server: str, binary: str) -> None:
@@ -78,7 +110,7 @@ def record_version(path: str, server: str, binary: str) -> None:
     Raises:
         DriverError: the record cannot be written.
     """
-    record = _record(path)
+    record = _beside(path)
     partial = record.with_suffix(".partial")
     try:
         partial.write_text(json.dumps({"server": server, "binary": _identity(binary)}) + "\n", encoding="utf-8")
@@ -88,30 +120,13 @@ def record_version(path: str, server: str, binary: str) -> None:
         raise DriverError(f"{record} cannot be written: {error.strerror}", hint="check the permissions") from error
 
 
-def _read(path: str) -> Mapping[str, Any]:
-    """Return the record beside the file, empty when there is none."""
-    try:
-        found = json.loads(_record(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise _unreadable(path) from error
-    if not isinstance(found, dict):
-        raise _unreadable(path)
-    return found
-
-
-def _unreadable(path: str) -> DriverError:
-    return DriverError(f"{_record(path)} cannot be read", hint="remove it if you know that this server wrote the file")
-
-
 def _identity(binary: str) -> str:
     """Return what tells one binary from another without running it."""
     about = os.stat(binary)
     return f"{about.st_size}-{about.st_mtime_ns}"
 
 
-def _record(path: str) -> Path:
+def _beside(path: str) -> Path:
     return Path(f"{path}.version")
 
 

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 PING_S = 1.0
 _SETTING = "temporal.host_port"
 _LOG = "see the log of the server, and temporal.host_port"
+_CERTIFICATE = "the server hung up: it may ask for a client certificate, or for another one"
+_SET_CERTIFICATE = "set temporal.tls.cert_file and temporal.tls.key_file to what it trusts"
+# A server may close the connection before its reason has arrived.
+_SYMPTOMS_OF_TLS = (Symptom("connection closed|connection reset|broken pipe", _CERTIFICATE, _SET_CERTIFICATE),)
 _SYMPTOMS = (
-    Symptom(
-        "CertificateRequired|certificate required|HandshakeFailure|close_notify",
-        "the server hung up: it may ask for a client certificate, or for another one",
-        "set temporal.tls.cert_file and temporal.tls.key_file to what it trusts",
-    ),
+    Symptom("CertificateRequired|certificate required|HandshakeFailure|close_notify", _CERTIFICATE, _SET_CERTIFICATE),
     Symptom(
         "UnknownIssuer|UnknownCA|NotValidForName|invalid peer certificate|certificate",
         "the server's certificate could not be verified",
@@ -111,7 +111,8 @@ class TemporalRemoteDriver:
     def _explained(self, error: DriverError) -> DriverError:
         """Return an error that says what to do, where the library's words tell it."""
         told = f"{error.reason} {error.__cause__}"
-        return diagnosis(told, f"temporal at {self._address}", _SYMPTOMS) or DriverError(error.reason, hint=_LOG)
+        symptoms = (*_SYMPTOMS_OF_TLS, *_SYMPTOMS) if self.uses_tls else _SYMPTOMS
+        return diagnosis(told, f"temporal at {self._address}", symptoms) or DriverError(error.reason, hint=_LOG)
 
     def _certificates(self) -> dict[str, bytes]:
         """Return the options of `TLSConfig` that come from files."""

@@ -6,7 +6,7 @@ place of each, and problems. Nothing here decides which source wins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ class Contents:
     problems: list[Problem] = field(default_factory=list)
 
 
+_SUGGESTED = 100
 Lookup = Callable[[str], str | None]
 
 
@@ -68,10 +69,14 @@ class DocumentReader:
 
     def _unknown(self, spelled: str, place: Place) -> None:
         if spelled in self.registry.spelled:  # a key with dots in it
-            suggestion: str | None = ": {".join(spelled.split(".")) + ": ..." + "}" * spelled.count(".")
+            suggestion = ": {".join(spelled.split(".")) + ": ..." + "}" * spelled.count(".")
         else:
-            suggestion = closest(spelled, self.registry.known_keys())
-        self._problem("unknown-key", spelled, place, suggestion=suggestion or "")
+            suggestion = self._meant(spelled, self.registry.known_keys())
+        self._problem("unknown-key", spelled, place, suggestion=suggestion)
+
+    def _meant(self, word: str, known: Iterable[str]) -> str:
+        """Return what somebody meant; a file that is wrong throughout gets no more suggestions after a while."""
+        return closest(word, known) or "" if len(self.contents.problems) < _SUGGESTED else ""
 
     def leaf(self, spelled: str, setting: Setting, node: Node) -> None:
         """Take what stands at one setting; null leaves it unset."""
@@ -184,7 +189,7 @@ class DocumentReader:
             elif isinstance(child.value, dict) and any(other.startswith(name + ".") for other in names):
                 self._fields(element, name + ".", child)
             else:
-                suggestion = closest(name, names) or ""
+                suggestion = self._meant(name, names)
                 self._problem("unknown-key", f"{element.spelled}.{name}", (node.keys or {})[key], suggestion=suggestion)
 
     def _field(self, spelled: str, element: _Element, item: Setting, node: Node) -> None:

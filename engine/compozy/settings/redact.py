@@ -108,9 +108,12 @@ class MaskedTexts(Mapping[str, str]):
     def __init__(self, texts: Mapping[str, str], redactor: Redactor) -> None:
         self._texts = texts
         self._redactor = redactor
+        self._masked: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> str:
-        return self._redactor.masked(self._texts[name])
+        if name not in self._masked:
+            self._masked[name] = self._redactor.masked(self._texts[name])
+        return self._masked[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._texts)

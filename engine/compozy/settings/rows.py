@@ -32,17 +32,12 @@ def _is_text(node: Node) -> bool:
     return isinstance(node.value, str) and node.value != ""
 
 
-def _is_scalar(node: Node) -> bool:
-    return not isinstance(node.value, dict | list)
-
-
 def _are(fits: Callable[[Node], bool]) -> Callable[[Node], bool]:
     return lambda node: isinstance(node.value, list) and all(fits(item) for item in node.value)
 
 
 SHAPES: Mapping[str, tuple[str, Callable[[Node], bool]]] = {
     "text": ("text", _is_text),
-    "scalar": ("a single value", _is_scalar),
     "boolean": ("true or false", lambda node: isinstance(node.value, bool)),
     "integer": ("a whole number", lambda node: type(node.value) is int),
     "texts": ("a list of texts", _are(_is_text)),

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 Running = TypeVar("Running")
 
 DB_URL = "DB_URL"
+_PROJECT = "# The project of one test.\n"
 _REDIS_DATABASES = 16
 _DEFAULTS: Mapping[str, Any] = {"temporal.standalone.enable_ui": False}
 
@@ -218,8 +220,13 @@ def _migrated_sqlite() -> sqlite3.Connection:
 
 
 def _resolved(given: Mapping[str, Any], directory: str) -> Resolved:
+    """Return the validated configuration of a project in `directory`, which gets a file of its own.
+
+    Without one, a file further up would count: that of the project under test, for one.
+    """
     import compozy
 
+    Path(directory, "compozy.yaml").write_text(_PROJECT, encoding="utf-8")
     lifecycle = compozy.load(directory=directory, settings=given, environment={})
     lifecycle.resolve()
     return lifecycle.validate().resolved

@@ -53,7 +53,6 @@ class TimeSkipping:
         """
         return self.loop.call(coroutine, timeout_s)
 
-
     def skip(self, duration: timedelta) -> None:
         """Let the clock jump ahead by `duration`; timers that are due fire on the way.
 
