@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +20,7 @@ from .starting import Starting
 from .tls import HOST, Authority, TlsProxy, tls_proxy
 
 CLOSED = free_port()
+CANARY = "-".join(("canary", "5f3a"))  # not in the source as it is, because traces show source lines
 
 
 @pytest.fixture
@@ -124,3 +129,37 @@ def test_a_certificate_file_that_cannot_be_read_is_named(redis_server: RedisServ
     """The file is what is wrong, not the server."""
     with pytest.raises(DriverError, match=r"/nowhere\.pem \(ssl_ca_certs in redis\.url\) cannot be read"):
         start(started, url=f"rediss://{redis_server.address}/0?ssl_ca_certs=/nowhere.pem")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param("-ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `{}`", id="old-server"),
+        pytest.param("HTTP/1.1 400 Bad Request: {}", id="no-redis"),
+        pytest.param("-ERR strange {}", id="anything"),
+    ],
+)
+def test_a_server_that_quotes_the_password_is_not_quoted(started: Starting, answer: str) -> None:
+    """Neither the error nor what led to it shows the password."""
+
+    def serve() -> None:
+        while True:
+            with contextlib.suppress(OSError), listener.accept()[0] as client:
+                while client.recv(4096):
+                    client.sendall(answer.format(CANARY).encode() + b"\r\n")
+            if listener.fileno() < 0:
+                return
+
+    with socket.create_server((HOST, 0)) as listener:
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            with pytest.raises(DriverError) as caught:
+                start(started, host=HOST, port=port, password=CANARY)
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+            thread.join()
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.hint

@@ -98,11 +98,18 @@ def test_null_is_not_set(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-def test_an_empty_variable_leaves_a_number_unset(tmp_path: Path) -> None:
-    """`PORT=` in an environment file means that nobody chose a port."""
-    found = resolved(tmp_path, environment={"COMPOZY_SERVER__PORT": "", "DB_DRIVER": ""})
-    assert found.values["server.port"].origin.kind == "default"
-    assert found.values["database.driver"].origin.kind == "rule"
+@pytest.mark.parametrize("variable", ["DB_DRIVER", "COMPOZY_REDIS__TLS", "COMPOZY_DATABASE__CONNECT_TIMEOUT"])
+def test_an_empty_variable_of_other_types_sets_nothing(variable: str, tmp_path: Path) -> None:
+    """`DB_DRIVER=` in an environment file means that nobody chose a driver."""
+    assert findings(tmp_path, environment={variable: ""}) == ()
+
+
+def test_an_emptied_number_is_a_fault(tmp_path: Path) -> None:
+    """An emptied port is noticed, not replaced."""
+    found = findings(tmp_path, environment={"COMPOZY_DATABASE__PORT": ""})
+    assert [(one.id, one.key, str(one.where)) for one in found] == [
+        ("key.type", "database.port", "env COMPOZY_DATABASE__PORT")
+    ]
 
 
 def test_an_empty_variable_empties_a_text(tmp_path: Path) -> None:

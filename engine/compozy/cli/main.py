@@ -107,9 +107,8 @@ def run(args: Sequence[str]) -> int:
         return _run_with_pack_flags(args, error)
     except click.exceptions.ClickException as error:
         return report(_usage_error(error), as_json=wants_json(args))
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except SystemExit:
+        return 0  # click's answer to a reader that went away, such as head
 
 
 def _run_with_pack_flags(args: Sequence[str], error: click.exceptions.NoSuchOption) -> int:

@@ -111,7 +111,7 @@ def _rule(finding: Finding, texts: Mapping[str, str]) -> Iterator[str]:
 
 
 def excerpt(place: Place, text: str, *, mark: str = "^", only_name: bool = False) -> list[str]:
-    """Return the source line of `place` with marks under it; nothing when the file has no such line, or one too long to read.
+    """Return the source line of `place` with marks under it; nothing when there is none, or one too long to read.
 
     Masked characters, and values of keys that sound secret, print as `[REDACTED]`; `only_name` hides everything
     after the first `=` or blank.

@@ -7,7 +7,7 @@ connects again after an outage. Nothing that is said of it holds the password.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from compozy.drivers.certificates import read_pem
@@ -47,6 +47,11 @@ _SYMPTOMS = (
         "give the authority with ?ssl_ca_certs=FILE in redis.url; the certificate must name the host",
     ),
     Symptom("SSL|TLS", "the server does not speak TLS", "set redis.tls to false, or write redis:// in redis.url"),
+    Symptom(
+        "unknown command|Protocol Error",
+        "what answers there is no Redis, or one older than version 6",
+        "correct redis.url, or redis.host and redis.port",
+    ),
     Symptom("loading the dataset|BUSYLOADING", "the server is loading its data", "wait until it is ready"),
     Symptom("max number of clients", "the server takes no more clients", "raise `maxclients` of the server"),
     Symptom(
@@ -160,12 +165,19 @@ class RedisExternalDriver:
         """
         from redis.exceptions import RedisError
 
-        if self._probe is None:
+        probe = self._probe
+        if probe is None:
             raise DriverError(f"{self._where}: not started")
         try:
-            self._probe.ping()
+            probe.ping()
         except (RedisError, OSError) as error:
-            raise diagnosed(str(error), self._where, _SYMPTOMS) from error
+            self._tell(str(error), probe.connection_pool.connection_kwargs.get("password"), error)
+
+    def _tell(self, text: str, password: str | None, cause: Exception) -> NoReturn:
+        """Raise what an error of the library means; one whose text quotes the password is left behind."""
+        if password and password in text:
+            raise diagnosed(text.replace(password, "[REDACTED]"), self._where, _SYMPTOMS) from None
+        raise diagnosed(text, self._where, _SYMPTOMS) from cause
 
     def stop(self, grace_s: float) -> None:
         """Close every connection; idempotent."""
