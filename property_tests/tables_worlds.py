@@ -21,7 +21,7 @@ from compozy.tables.read import read_tables
 from compozy.tables.table import Domain, Scalar, Source
 
 # How busy the machine is says nothing about the tables.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # Every setting with its domain, and values that reach each piece of it whatever the rows say.
 SETTINGS: dict[str, tuple[Domain, list[Scalar]]] = {
