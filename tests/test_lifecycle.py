@@ -77,6 +77,7 @@ def test_a_finding_that_stops_leaves_the_state_and_its_records(tmp_path: Path) -
 def test_warnings_stop_only_when_strict(tmp_path: Path) -> None:
     """`strict` makes of a warning a reason to stay."""
     walked = lifecycle(tmp_path, **{"database.path": "kept.db"})
+    assert not walked.strict
     walked.resolve()
     walked.strict = True
     with pytest.raises(ConfigurationError):
@@ -121,6 +122,23 @@ def test_what_was_started_is_stopped_when_the_transition_itself_fails(tmp_path: 
     with pytest.raises(KeyboardInterrupt):
         walked.provision()
     assert (started.closed, walked.records.runtime, walked.journal[-1].outcome) == ([0], None, "interrupted")
+
+
+def test_an_interrupted_release_leaves_the_state_and_its_records(tmp_path: Path) -> None:
+    """It may be tried again, because closing is idempotent."""
+    runtime = FakeRuntime()
+    walked = provisioned(tmp_path, runtime)
+
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    trigger, walked._model.trigger = walked._model.trigger, interrupted
+    with pytest.raises(KeyboardInterrupt):
+        walked.release()
+    assert (walked.state, walked.runtime) == ("provisioned", runtime)
+    walked._model.trigger = trigger
+    walked.release()
+    assert walked.state == "validated"
 
 
 def test_release_and_reset_close_with_the_grace_that_was_asked_for(tmp_path: Path) -> None:

@@ -101,6 +101,13 @@ def test_an_unknown_decision_suggests_one(tmp_path: Path) -> None:
         resolved(tmp_path).decision("redis.drivr")
 
 
+def test_the_text_of_a_value_does_not_hold_it(tmp_path: Path) -> None:
+    """It may be a secret that ends up in a log."""
+    found = resolved(tmp_path, **{"database.password": "canary-secret"})
+    assert found.get("database.password") == "canary-secret"
+    assert "canary-secret" not in repr(found.values["database.password"])
+
+
 def test_a_decision_holds_table_row_inputs_and_outputs(tmp_path: Path) -> None:
     """One record for everything that explains."""
     decision = resolved(tmp_path, facts=MISSING).decision("redis.driver")

@@ -72,6 +72,7 @@ def test_group_aliases_spell_every_setting_of_the_group() -> None:
         pytest.param("{path: a, type: text, values: [x], help: x}", "a choice, and nothing else", id="text-with-words"),
         pytest.param("{path: a, type: choice, help: x}", "a choice, and nothing else", id="choice-without-words"),
         pytest.param("{path: a, type: choice, values: [x], also: {y: z}, help: x}", "leads to z", id="also"),
+        pytest.param("{path: a, type: choice, values: [x], also: 7, help: x}", "a mapping of texts", id="also-number"),
         pytest.param("{path: a, type: text, env: my-var, help: x}", "no name for a variable", id="variable"),
         pytest.param("{path: a, type: text, flag: -a, help: x}", "is no flag", id="flag"),
         pytest.param(
