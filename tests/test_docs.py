@@ -111,6 +111,4 @@ def test_every_page_is_reachable_from_the_readme() -> None:
         reached.add(page)
         links = LINK.findall(page.read_text(encoding="utf-8"))
         border += [(page.parent / link).resolve() for link in links]
-    assert [
-        named(page) for page in PAGES if page.resolve() not in {found.resolve() for found in reached}
-    ] == []
+    assert [named(page) for page in PAGES if page.resolve() not in {found.resolve() for found in reached}] == []

@@ -68,9 +68,7 @@ def test_every_dependency_has_an_upper_bound() -> None:
     parser.read(ROOT / "setup.cfg")
     extras = "\n".join(parser["options.extras_require"].values())
     lines = (parser["options"]["install_requires"] + extras).split("\n")
-    unbounded = [
-        line for line in lines if line.strip() and "<" not in line and not line.startswith("compozy[")
-    ]
+    unbounded = [line for line in lines if line.strip() and "<" not in line and not line.startswith("compozy[")]
     assert unbounded == []
 
 

@@ -141,9 +141,7 @@ def _option(resolved: Resolved, source: Any) -> Any:
         return port(resolved, ref)
     if kind == "group":
         return {
-            path.removeprefix(ref + "."): resolved.get(path)
-            for path in resolved.values
-            if path.startswith(ref + ".")
+            path.removeprefix(ref + "."): resolved.get(path) for path in resolved.values if path.startswith(ref + ".")
         }
     return ref
 
