@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from compozy.lifecycle import Lifecycle
 
@@ -28,8 +28,8 @@ def load(
     """Read a configuration and return its lifecycle in the state `unresolved`.
 
     `file` is a configuration file, or None to look for `compozy.yaml` from `directory` (the process's when
-    None) upwards. `settings` maps setting paths to values and wins over every other source. `packs` are
-    directories of rule packs. `environment` is the process's when None. `strict` makes warnings stop.
+    None) upwards. `settings` maps setting paths, dotted or nested, to values and wins over every other source.
+    `packs` are directories of rule packs. `environment` is the process's when None. `strict` makes warnings stop.
 
     Raises:
         UsageError: the file or the directory does not exist.
@@ -38,12 +38,25 @@ def load(
     from compozy.configuration import load_configuration
     from compozy.lifecycle import Lifecycle
 
-    flags = {path: _text(value) for path, value in (settings or {}).items()}
+    flags = {path: _text(value) for path, value in _flat(settings or {}, "")}
     configuration = load_configuration(
         directory=directory, file=file, flags=flags, packs=packs, environment=environment,
         flag_names={path: f"settings[{path!r}]" for path in flags},
     )  # fmt: skip
     return Lifecycle(configuration, strict=strict)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield dotted paths; a nested mapping is a group of settings."""
+    from compozy.errors import UsageError
+
+    if not isinstance(settings, dict):
+        raise UsageError("settings is not a mapping", hint='write settings={"mode": "persistent"}')
+    for name, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _text(value: Any) -> str:

@@ -116,14 +116,13 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
         )
     if target.exists():
         raise UsageError(f"{target} exists already", hint="name another file, or remove it")
-    with tempfile.TemporaryDirectory(prefix="compozy-backup-", dir=target.absolute().parent) as folder:
-        staging = Path(folder)
-        try:
-            _copy_all(found, staging)
-            manifest = _manifest(staging)
-            _write_archive(staging, manifest, target)
-        except (OSError, sqlite3.Error) as error:
-            raise BackupError(f"the backup failed: {error}", hint="check disk space and permissions") from error
+    try:
+        with tempfile.TemporaryDirectory(prefix="compozy-backup-", dir=target.absolute().parent) as folder:
+            _copy_all(found, Path(folder))
+            manifest = _manifest(Path(folder))
+            _write_archive(Path(folder), manifest, target)
+    except (OSError, sqlite3.Error) as error:
+        raise BackupError(f"the backup failed: {error}", hint="check directory, disk space and permissions") from error
     return manifest
 
 

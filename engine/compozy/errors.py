@@ -87,6 +87,15 @@ class Reported(Protocol):
         """What is wrong; the first line is fixed."""
         ...
 
+    @property
+    def hint(self) -> str:
+        """What to do, or empty."""
+        ...
+
+
+def _advised(finding: Reported) -> str:
+    return f"{finding.message} ({finding.hint})" if finding.hint else finding.message
+
 
 class ConfigurationError(CompozyError):
     """A configuration with findings that stop; `findings` holds all of them, warnings included.
@@ -99,7 +108,9 @@ class ConfigurationError(CompozyError):
 
     def __init__(self, findings: Sequence[Reported], stopping: int, texts: Mapping[str, str]) -> None:
         count = "1 finding stops" if stopping == 1 else f"{stopping} findings stop"
-        super().__init__(f"the configuration is not valid: {count}\n" + "\n".join(f.message for f in findings))
+        super().__init__(
+            f"the configuration is not valid: {count}\n" + "\n".join(_advised(finding) for finding in findings)
+        )
         self.findings = tuple(findings)
         self.texts = texts
 

@@ -65,6 +65,10 @@ class Resolved:
     decisions: Mapping[str, Decision]
     facts: Mapping[str, str]
 
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{part.name}: {part.driver} ({part.mode})" for part in self.components.values())
+        return f"Resolved(mode={self.mode!r}, {parts})"
+
     @property
     def rulebook(self) -> Rulebook:
         """The rules that decided."""

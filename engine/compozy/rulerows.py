@@ -76,7 +76,7 @@ class DriverRow:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Rulebook:
     """All rules that are in force; `digest` changes with every byte of them, `files` are their texts."""
 
@@ -87,6 +87,9 @@ class Rulebook:
     lifecycle: Graph
     files: Mapping[str, str]
     digest: str
+
+    def __repr__(self) -> str:
+        return f"Rulebook({len(self.ruleset.tables)} tables, digest {self.digest[:12]})"
 
 
 class SettingsCatalogue:

@@ -178,3 +178,42 @@ def test_the_server_explains_its_configuration(shell: Shell) -> None:
     status, problem = request(server, "GET", "/api/v0/config/temporal.mood")
     assert (status, problem["id"]) == (404, "not-found")
     assert server.stop() == 0
+
+
+def test_a_command_of_another_mode_does_not_use_the_running_server(shell: Shell) -> None:
+    """Who asks for persistent is not served by a server that forgets."""
+    server = shell.start()
+    result = shell.run("workflow", "run", HELLO, "--mode", "persistent")
+    assert (result.returncode, f"process {server.pid}" in result.stderr) == (2, True)
+    assert not (shell.directory / ".compozy").exists()
+    assert server.stop() == 0
+
+
+def test_a_second_server_of_a_project_is_said_aloud(shell: Shell) -> None:
+    """Two servers may run, but nobody is to wonder which one answers."""
+    first = shell.start()
+    second = shell.start()
+    assert f"process {first.pid}, mode memory" in second.errors.read_text()
+    assert second.stop() == 0
+    assert shell.json("status")["pid"] == first.pid
+    assert first.stop() == 0
+
+
+def test_a_run_that_does_not_end_in_time_is_no_success(shell: Shell) -> None:
+    """Exit code 5, with and without a server."""
+    slow = str(Path(HELLO).with_name("sleep-between.yaml"))
+    result = shell.run("workflow", "run", slow, "--timeout", "300ms")
+    assert (result.returncode, "did not end within --timeout" in result.stderr) == (5, True)
+
+
+def test_an_import_that_would_be_forgotten_is_refused(shell: Shell) -> None:
+    """Memory mode without a server keeps nothing."""
+    (shell.directory / "w.json").write_text('{"workflows": []}')
+    result = shell.run("workflow", "import", "w.json")
+    assert (result.returncode, "--mode persistent" in result.stderr) == (2, True)
+
+
+def test_a_backup_into_nowhere_is_a_clear_error(shell: Shell) -> None:
+    """A directory that does not exist is named; exit code 4."""
+    result = shell.run("backup", "--mode", "persistent", "--output", str(shell.directory / "no" / "b.tar.gz"))
+    assert (result.returncode, "Traceback" in result.stderr) == (4, False)

@@ -61,6 +61,18 @@ def test_group_aliases_spell_every_setting_of_the_group() -> None:
     assert (found.spelled["market.kind"], found.spelled["market.door"]) == ("shop.kind", "shop.door")
 
 
+def test_a_row_that_says_nothing_of_it_is_no_secret() -> None:
+    """Columns that are left away are off."""
+    name = registry().settings["store.name"]
+    assert (name.secret, name.secret_parts, name.memory, name.flag, name.checked) == (
+        False,
+        False,
+        False,
+        None,
+        "values",
+    )
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

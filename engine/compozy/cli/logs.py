@@ -49,5 +49,7 @@ def log_to_stderr(level: str, redactor: Redactor) -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False
+    # The client library tells of failed tools with a traceback; ours tells the same in one line.
+    logging.getLogger("temporalio").setLevel(logging.CRITICAL if level != "debug" else logging.DEBUG)
     # The embedded servers warn about what a user cannot change; `--log-level info` shows it.
     logging.getLogger(CHILDREN).setLevel("ERROR" if level == "warning" else level.upper())

@@ -7,6 +7,7 @@ or usage, 3 rule table, 4 provisioning, 5 workflow run. Commands are imported wh
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from importlib import import_module
@@ -107,6 +108,10 @@ def run(args: Sequence[str]) -> int:
         return _run_with_pack_flags(args, error)
     except click.exceptions.ClickException as error:
         return report(_usage_error(error), as_json=wants_json(args))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        return report(UsageError(f"the output cannot be written: {error.strerror}"), as_json=False)
     except SystemExit:
         return 0  # click's answer to a reader that went away, such as head
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
+import socket
 import sys
-import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,10 +17,14 @@ from compozy.cli.logs import LEVELS, log_to_stderr
 from compozy.cli.options import configuration_options, format_option, read_configuration, texts_of
 from compozy.cli.output import print_findings, styled
 from compozy.lifecycle import Lifecycle
+from compozy.plan import STATE_DIRECTORY, make_plan
+from compozy.resolve import Resolved
+from compozy.server.presence import find_server
 from compozy.server.stack import Stack
 from compozy.settings.values import parse_duration
 
 GRACE_S = 10.0
+STUCK_S = 40.0  # longer than the grace of requests and tools together
 
 
 class Signals:
@@ -29,22 +35,27 @@ class Signals:
     """
 
     def __init__(self) -> None:
-        self.stop = threading.Event()
         self.starting = True
+        self._asked = False
+        # A signal may reach any thread. Only what is written here wakes the main thread up, whichever it was.
+        self._woken, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._received)
 
     def _received(self, number: int, _frame: object) -> None:
-        if self.stop.is_set():
+        # No lock may be taken here: the main thread may be about to release it.
+        if self._asked:
             os._exit(128 + number)
-        self.stop.set()
+        self._asked = True
         if self.starting:
             raise KeyboardInterrupt
 
     def wait(self) -> None:
         """Return when the process was asked to stop."""
-        while not self.stop.wait(3600):
-            pass
+        while not self._asked:
+            self._woken.recv(64)
 
 
 @click.command(name="start", epilog="Example: compozy start --mode persistent --port 9000")
@@ -59,6 +70,7 @@ def command(format_: str, timeout: str, log_level: str, strict: bool, **options:
     began = time.perf_counter()
     signals = Signals()
     lifecycle = prepared(options, strict, log_level)
+    tell_neighbours(lifecycle.resolved)
     stack = Stack(lifecycle, notice=say, timeout_s=seconds(timeout))
     try:
         stack.open(serve=True)
@@ -66,6 +78,8 @@ def command(format_: str, timeout: str, log_level: str, strict: bool, **options:
         took = time.perf_counter() - began
         print_ready(stack, took) if format_ == "json" else print_banner(stack, took)
         signals.wait()
+        say("stopping; a second signal ends at once")
+        faulthandler.dump_traceback_later(STUCK_S, exit=True)  # children end with us, however we end
         stack.close(GRACE_S)
     except KeyboardInterrupt:
         say("stopped while starting")
@@ -73,6 +87,22 @@ def command(format_: str, timeout: str, log_level: str, strict: bool, **options:
     finally:
         stack.close(0)
     return 0
+
+
+def tell_neighbours(resolved: Resolved) -> None:
+    """Say what else there is of this project: a server that runs, or data of another mode."""
+    other = find_server(resolved.directory)
+    if other is not None:
+        say(f"another server of this project runs already (process {other.pid}, mode {other.mode}, {other.url});")
+        say("commands in this directory will from now on use the one that started last")
+    tell_kept_data(resolved)
+
+
+def tell_kept_data(resolved: Resolved) -> None:
+    """Say that a state directory lies there when the mode leaves it alone."""
+    if make_plan(resolved).state_dir is None and Path(resolved.directory, STATE_DIRECTORY, "version").exists():
+        say(f"{STATE_DIRECTORY}/ holds data of an earlier run, which mode {resolved.mode} leaves alone")
+        say("--mode persistent uses it")
 
 
 def prepared(options: dict[str, Any], strict: bool, log_level: str = "warning") -> Lifecycle:

@@ -9,9 +9,10 @@ import click
 from compozy.cli.client import Client
 from compozy.cli.options import configuration_options, format_option, read_configuration
 from compozy.cli.output import print_json, print_table, styled
-from compozy.errors import CompozyError
+from compozy.errors import CompozyError, UsageError
 from compozy.lifecycle import Lifecycle
-from compozy.server.presence import find_server
+from compozy.resolve import Resolved
+from compozy.server.presence import Presence, find_server
 
 
 class NotRunningError(CompozyError):
@@ -26,7 +27,20 @@ def running_client(options: dict[str, Any]) -> tuple[Client | None, Lifecycle]:
     lifecycle = Lifecycle(read_configuration(options))
     resolved = lifecycle.resolve()
     presence = find_server(resolved.directory)
-    return (Client(presence, resolved.get("server.api_key")) if presence else None), lifecycle
+    if presence is None:
+        return None, lifecycle
+    _check_mode(resolved, presence)
+    return Client(presence, resolved.get("server.api_key")), lifecycle
+
+
+def _check_mode(resolved: Resolved, presence: Presence) -> None:
+    """Refuse to talk to a server of another mode than the one that was asked for."""
+    asked_for = resolved.values["mode"].origin.kind not in ("rule", "default")
+    if asked_for and resolved.mode != presence.mode:
+        raise UsageError(
+            f"the server of this project (process {presence.pid}) runs in mode {presence.mode}, not {resolved.mode}",
+            hint=f"leave the mode away to use it, or stop it and run compozy start --mode {resolved.mode}",
+        )
 
 
 @click.command(name="status", epilog="Example: compozy status --format json")

@@ -19,7 +19,7 @@ import click
 from compozy.cli.client import Client
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_failure, print_json, print_table
-from compozy.cli.start import prepared, say, seconds
+from compozy.cli.start import prepared, say, seconds, tell_kept_data
 from compozy.cli.status import running_client
 from compozy.document import resolve_scalar
 from compozy.errors import NotFoundError, UsageError, WorkflowRunError
@@ -54,7 +54,7 @@ def run(
         raise UsageError("--detach needs a running server", hint="start one with compozy start")
     else:
         result = run_alone(workflow, given, seconds(timeout), strict, options)
-    return print_result(result, format_)
+    return print_result(result, format_, detached=detach)
 
 
 def read_input(text: str | None, params: tuple[str, ...]) -> dict[str, Any]:
@@ -143,6 +143,7 @@ def stack_for_one_run(options: dict[str, Any], strict: bool = False) -> Iterator
     lifecycle = prepared(options, strict)
     mode = lifecycle.resolved.mode
     say(f"no server of this project is running; bringing up mode {mode} for this one command")
+    tell_kept_data(lifecycle.resolved)
     stack = Stack(lifecycle, notice=say).open(serve=False)
     try:
         yield stack
@@ -150,20 +151,24 @@ def stack_for_one_run(options: dict[str, Any], strict: bool = False) -> Iterator
         stack.close()
 
 
-def print_result(result: dict[str, Any], format_: str) -> int:
-    """Print how an execution ended and return the exit code."""
+def print_result(result: dict[str, Any], format_: str, *, detached: bool = False) -> int:
+    """Print how an execution ended and return the exit code; one that still runs is a failure unless `detached`."""
     status = result["status"]
-    if status == "completed" or (status == "running" and format_ == "json"):
+    if status == "completed":
         print_json(result) if format_ == "json" else print_output(result["output"])
         return 0
-    if status == "running":
-        click.echo(f"{result['execution_id']} is running")
+    if status == "running" and detached:
+        print_json(result) if format_ == "json" else click.echo(f"{result['execution_id']} is running")
         return 0
-    error = WorkflowRunError(result["execution_id"], status, result.get("error") or "no reason was recorded")
+    error = WorkflowRunError(result["execution_id"], status, result.get("error") or _no_reason(status))
     if format_ == "json":
         print_json({**result, "error": {"id": error.id, "message": error.message, "exit_code": error.exit_code}})
     print_failure(error, as_json=False)
     return error.exit_code
+
+
+def _no_reason(status: str) -> str:
+    return "it did not end within --timeout" if status == "running" else "no reason was recorded"
 
 
 def print_output(output: Any) -> None:
@@ -312,9 +317,14 @@ def import_(file: Any, format_: str, strict: bool, **options: Any) -> None:
         content = json.load(file)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{file.name} is not JSON: {error}") from error
-    client, _ = running_client(options)
+    client, lifecycle = running_client(options)
     if client is not None:
         names = client.post("/api/v0/workflows", content)["imported"]
+    elif not lifecycle.resolved.decision("database.kept").outputs["kept"]:
+        raise UsageError(
+            f"no server is running, and mode {lifecycle.resolved.mode} would forget the workflows at once",
+            hint="start one with compozy start, or import with --mode persistent",
+        )
     else:
         with stack_for_one_run(options, strict) as stack:
             names = list(stack.workflows.import_workflows(content))

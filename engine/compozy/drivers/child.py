@@ -111,7 +111,9 @@ class Child:
 
     def _line(self, text: str) -> None:
         # What goes wrong while starting is told by the error of the start, or was a port that another try replaced.
-        level = self._level(text) if self._supervised else min(self._level(text), logging.INFO)
+        # What it says while it is stopped by us tells of calls that were cut off.
+        telling = self._supervised and not self._stopping.is_set()
+        level = self._level(text) if telling else min(self._level(text), logging.INFO)
         log.log(level, "child.log %s: %s", self.command.name, text, extra={"child": self.command.name, "line": text})
 
     def _ended(self, process: Process) -> None:

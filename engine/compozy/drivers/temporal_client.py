@@ -27,6 +27,7 @@ from compozy.errors import DriverError
 
 _CALL_S = 1.0
 _MARGIN_S = 0.5
+PATIENT_S = 15.0  # a server that reads a long history while it starts may take its time
 _REASONS = {
     RPCStatusCode.UNAUTHENTICATED: "it does not accept the credentials",
     RPCStatusCode.PERMISSION_DENIED: "the credentials do not give access to the namespace",
@@ -63,7 +64,7 @@ class Connection:
         """
         config = NamespaceConfig(workflow_execution_retention_ttl=Duration(seconds=retention_s))
         request = UpdateNamespaceRequest(namespace=self.client.namespace, config=config)
-        self._call(self.client.workflow_service.update_namespace(request), _CALL_S)
+        self._call(self.client.workflow_service.update_namespace(request), PATIENT_S)
 
     def version(self) -> str:
         """Return the server's version.
@@ -71,7 +72,7 @@ class Connection:
         Raises:
             DriverError: the server does not answer.
         """
-        answer = self._call(self.client.workflow_service.get_system_info(GetSystemInfoRequest()), _CALL_S)
+        answer = self._call(self.client.workflow_service.get_system_info(GetSystemInfoRequest()), PATIENT_S)
         return str(answer.server_version)
 
     def _call(self, coroutine: Any, timeout_s: float) -> Any:

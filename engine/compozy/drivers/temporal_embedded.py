@@ -162,10 +162,12 @@ class TemporalEmbeddedDriver:
         The server reads a changed retention from a cache, and an execution that ends before the cache is read
         anew would be forgotten after a day: the first start on a file shortens that time and waits for it.
         """
+        from compozy.drivers.temporal_client import PATIENT_S
+
         connection = self._connection
         if connection is None:
             return
-        if connection.ping() != RETENTION_S:
+        if connection.ping(PATIENT_S) != RETENTION_S:
             connection.keep_for(RETENTION_S)
             time.sleep(4 * _REFRESH_S if self._first else 0.0)
         record_version(file, connection.version(), binary)

@@ -69,7 +69,7 @@ def find_file(start: str) -> str | None:
     directory = os.path.abspath(start)
     while True:
         candidate = os.path.join(directory, CONFIG_NAME)
-        if os.path.isfile(candidate):
+        if os.path.lexists(candidate):
             return candidate
         parent = os.path.dirname(directory)
         if parent == directory:
