@@ -26,7 +26,8 @@ MODULES = (
 )  # fmt: skip
 TESTS = (
     "tests/test_resolve.py", "tests/test_lifecycle.py", "tests/test_lifecycle_graph.py",
-    "tests/rules/test_rules_registry.py", "tests/rules/test_rules_faults.py", "tests/rules/test_rules_reference.py", "tests/rules/test_rules_verified.py",
+    "tests/rules/test_rules_faults.py",
+    "tests/rules/test_rules_registry.py", "tests/rules/test_rules_reference.py", "tests/rules/test_rules_verified.py",
     "tests/rules/test_rules_broken.py", "tests/rules/test_rules_check.py", "tests/rules/test_rules_pack.py",
     "property_tests/test_lifecycle.py", "property_tests/test_resolution.py",
 )  # fmt: skip
