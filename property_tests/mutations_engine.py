@@ -21,8 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MODULES = (
-    "resolve.py", "lifecycle.py", "states.py", "rulecheck.py", "rulerows.py", "rulefiles.py", "reference.py",
-    "verified.py", "settings/registry.py", "settings/rows.py", "settings/faults.py",
+    "resolve.py", "lifecycle.py", "rulebook/states.py", "rulebook/check.py", "rulebook/rows.py", "rulebook/files.py",
+    "settings/reference.py", "rulebook/verified.py", "settings/registry.py", "settings/rows.py", "settings/faults.py",
 )  # fmt: skip
 TESTS = (
     "tests/test_resolve.py", "tests/test_lifecycle.py", "tests/test_lifecycle_graph.py",

@@ -25,11 +25,11 @@ from property_tests.oracle_rows import (
 
 from compozy.document import Node, read_document
 from compozy.rulebook import check_rules
-from compozy.rulefiles import shipped_texts
-from compozy.rulerows import read_components, read_drivers
+from compozy.rulebook.files import shipped_texts
+from compozy.rulebook.rows import read_components, read_drivers
+from compozy.rulebook.states import STEPS, read_graph
 from compozy.settings.faults import Faults
 from compozy.settings.registry import Registry, Setting, environment_name, read_registry
-from compozy.states import STEPS, read_graph
 
 VERIFIED, ORACLE, SURVIVED = "verification", "oracle", "survived"
 KEYS = ("settings", "machine", "components", "drivers", "states", "transitions")

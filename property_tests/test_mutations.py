@@ -15,7 +15,7 @@ from property_tests.mutations_rows import (
 
 from compozy.document import read_document
 from compozy.rulebook import load_rulebook
-from compozy.rulefiles import shipped_texts
+from compozy.rulebook.files import shipped_texts
 from compozy.settings.faults import Faults
 
 

@@ -13,7 +13,7 @@ from property_tests.choices import Choice, resolved_of
 
 from compozy.errors import RuleTableError
 from compozy.rulebook import build_rulebook, check_rules
-from compozy.rulefiles import shipped_texts
+from compozy.rulebook.files import shipped_texts
 from compozy.validate import validate
 
 PACK = "/pack/rules.yaml"

@@ -6,8 +6,8 @@ import pytest
 
 from compozy.document import read_document
 from compozy.rulebook import load_rulebook
+from compozy.rulebook.states import Graph, read_graph
 from compozy.settings.faults import Faults
-from compozy.states import Graph, read_graph
 
 STATES = "states: [{id: a, initial: true}, {id: b}]\n"
 THERE = "{trigger: go, from: a, to: b, step: resolve, because: x}"

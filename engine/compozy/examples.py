@@ -16,8 +16,8 @@ import yaml
 from compozy.configuration import read_sources
 from compozy.document import Place
 from compozy.resolve import Resolved, resolve
-from compozy.rulecheck import EXAMPLE_INPUTS
-from compozy.rulerows import Rulebook
+from compozy.rulebook.check import EXAMPLE_INPUTS
+from compozy.rulebook.rows import Rulebook
 from compozy.settings.origin import Finding
 from compozy.settings.sources import CONFIG_NAME, Inputs
 from compozy.validate import validate

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from compozy.configuration import Configuration
 from compozy.errors import CompozyError, ConfigurationError, TransitionError
 from compozy.resolve import Resolved, resolve
+from compozy.rulebook.states import Graph, Transition
 from compozy.settings.machine import probe_facts
 from compozy.settings.origin import Finding
-from compozy.states import Graph, Transition
 from compozy.validate import Validated, errors, promoted, validate
 
 if TYPE_CHECKING:

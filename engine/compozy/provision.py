@@ -19,8 +19,8 @@ from compozy.drivers.driver import Driver, LoopThread, StartContext
 from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import DriverError, ProvisionError, ProvisionErrors, RuleTableError
 from compozy.plan import Plan, Step, ordered
-from compozy.reference import load_reference
 from compozy.runtime import Health, Outcome, Runtime
+from compozy.settings.reference import load_reference
 
 __all__ = ["Health", "Runtime", "build_driver", "provision"]
 

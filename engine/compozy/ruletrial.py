@@ -1,6 +1,6 @@
 """Try rules out: import what they name, run their examples, look for the pages they point to.
 
-What comes in: a `Rulebook` that `rulecheck` found in order. What goes out: reports. This is what
+What comes in: a `Rulebook` that `rulebook.check` found in order. What goes out: reports. This is what
 `compozy rules check` does beyond the verification at every start; it imports drivers, but starts none.
 """
 
@@ -16,9 +16,9 @@ from typing import Any
 from compozy.document import Place
 from compozy.errors import RuleTableError
 from compozy.examples import Example, examples_of, run_example
-from compozy.reference import load_reference
-from compozy.rulerows import DriverRow, Rulebook
+from compozy.rulebook.rows import DriverRow, Rulebook
 from compozy.settings.faults import Faults
+from compozy.settings.reference import load_reference
 from compozy.tables.problems import did_you_mean
 from compozy.tables.report import Report
 

@@ -13,8 +13,8 @@ import pytest
 
 from compozy.errors import RuleTableError
 from compozy.rulebook import check_rules, load_rulebook
-from compozy.rulecheck import KINDS
-from compozy.rulefiles import rule_texts
+from compozy.rulebook.check import KINDS
+from compozy.rulebook.files import rule_texts
 from compozy.ruletrial import trial_reports
 from compozy.tables.report import Report
 

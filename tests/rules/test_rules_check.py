@@ -12,7 +12,7 @@ import pytest
 
 from compozy.cli.main import run
 from compozy.rulebook import check_rules, load_rulebook
-from compozy.rulefiles import rule_texts, shipped_texts
+from compozy.rulebook.files import rule_texts, shipped_texts
 
 BROKEN = Path(__file__).parent / "broken"
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "rule-pack"

@@ -21,10 +21,10 @@ from compozy.drivers.driver import LoopThread, StartContext
 from compozy.errors import DriverError, NotFoundError, RuleTableError
 from compozy.lifecycle import Lifecycle
 from compozy.plan import make_plan
-from compozy.reference import load_reference
 from compozy.resolve import Resolved
 from compozy.rulebook import check_rules, load_rulebook
-from compozy.rulefiles import rule_texts, shipped_texts
+from compozy.rulebook.files import rule_texts, shipped_texts
+from compozy.settings.reference import load_reference
 from compozy.show import resolved_json
 from compozy.tools import component, offered
 from compozy.validate import validate

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from compozy.errors import RuleTableError
-from compozy.reference import anchored_reference, is_reference, load_reference
+from compozy.settings.reference import anchored_reference, is_reference, load_reference
 
 
 def test_a_module_s_object_is_loaded() -> None:

@@ -7,7 +7,7 @@ import pytest
 from compozy.document import read_document
 from compozy.errors import RuleTableError
 from compozy.rulebook import build_rulebook
-from compozy.rulefiles import shipped_texts
+from compozy.rulebook.files import shipped_texts
 from compozy.settings.machine import probe_facts
 from compozy.settings.registry import Registry, read_registry
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from compozy import rulebook, verified
-from compozy.rulebook import load_rulebook
-from compozy.rulefiles import shipped_texts
+from compozy import rulebook
+from compozy.rulebook import load_rulebook, verified
+from compozy.rulebook.files import shipped_texts
 
 PACK = "settings:\n  - {path: shop.name, type: text, help: x}\n"
 

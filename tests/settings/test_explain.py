@@ -12,7 +12,7 @@ from compozy.errors import NotFoundError
 from compozy.explain import Explanation, Step, explain
 from compozy.explain_finding import explain_finding
 from compozy.rulebook import load_rulebook
-from compozy.rulefiles import shipped_texts
+from compozy.rulebook.files import shipped_texts
 
 MIXED = "mode: memory\ntemporal:\n  mode: persistent\n"
 

@@ -15,7 +15,7 @@ from compozy.configuration import installed_packs, named_packs, read_sources
 from compozy.document import Place
 from compozy.errors import NotFoundError
 from compozy.rulebook import Rulebook, RuleCheck, check_rules, load_rulebook
-from compozy.rulefiles import rule_texts
+from compozy.rulebook.files import rule_texts
 from compozy.settings.faults import report_lines, severity
 from compozy.settings.sources import make_inputs
 from compozy.settings.suggest import closest

@@ -16,7 +16,7 @@ from compozy.generate.pages import findings_page, settings_page
 from compozy.generate.samples import sample_file, sample_variables
 from compozy.generate.schema import compozy_schema, config_schema
 from compozy.rulebook import load_rulebook
-from compozy.rulerows import Rulebook
+from compozy.rulebook.rows import Rulebook
 
 
 def generated(rulebook: Rulebook) -> Mapping[str, str]:

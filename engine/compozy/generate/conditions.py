@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from compozy.generate.values import NEVER, NULL, VARIABLE, Schema, all_of, any_of, holds_unwritten, none_of, written
-from compozy.rulerows import Rulebook
+from compozy.rulebook.rows import Rulebook
 from compozy.settings.registry import Setting
 from compozy.tables.table import Column, Condition, Row, Table
 

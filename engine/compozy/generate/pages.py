@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from compozy.examples import examples_of
 from compozy.explain_finding import conditions, example_text, finding_rows
-from compozy.rulerows import Rulebook
+from compozy.rulebook.rows import Rulebook
 from compozy.settings.registry import Registry, Setting
 from compozy.tables.table import Row, Table
 

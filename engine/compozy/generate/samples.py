@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from compozy.generate.pages import derived_values, kind_words, literal
-from compozy.rulerows import Rulebook
+from compozy.rulebook.rows import Rulebook
 from compozy.settings.registry import Setting
 
 _ACTIVE = "mode"

@@ -10,7 +10,7 @@ from typing import Any
 
 from compozy.generate.conditions import Constraints, constraints
 from compozy.generate.values import DEFINITIONS, NULL, Schema, value_schema
-from compozy.rulerows import Rulebook
+from compozy.rulebook.rows import Rulebook
 from compozy.settings.redact import REDACTED
 from compozy.settings.registry import Setting
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compozy.errors import RuleTableError
-from compozy.reference import load_reference
+from compozy.settings.reference import load_reference
 from compozy.settings.registry import Fact, Registry
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compozy.document import Node, Place
-from compozy.reference import anchored_reference, is_reference
 from compozy.settings.faults import Faults
+from compozy.settings.reference import anchored_reference, is_reference
 from compozy.settings.rows import Columns, listed_rows, put
 from compozy.tables.problems import did_you_mean
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from compozy.errors import RuleTableError
-from compozy.rulefiles import pack_directories, pack_files, rule_texts, shipped_files
-from compozy.rulerows import ComponentRow, DriverRow, Rulebook, SettingsCatalogue, digest_of, read_rules
+from compozy.rulebook.files import pack_directories, pack_files, rule_texts, shipped_files
+from compozy.rulebook.rows import ComponentRow, DriverRow, Rulebook, SettingsCatalogue, digest_of, read_rules
+from compozy.rulebook.verified import is_verified, remember_verified
 from compozy.settings.faults import Faults, refuse, severity
 from compozy.tables.report import Report
-from compozy.verified import is_verified, remember_verified
 
 __all__ = [
     "ComponentRow", "DriverRow", "RuleCheck", "Rulebook", "SettingsCatalogue", "build_rulebook",
@@ -120,7 +120,7 @@ def _usable(rulebook: Rulebook | None, reports: Iterable[Report]) -> Rulebook:
 def check_rules(texts: Mapping[str, str]) -> RuleCheck:
     """Verify rules from file names and texts and return everything that there is to say about them."""
     # Rules that were found valid before are used without loading what verifies.
-    from compozy.rulecheck import rule_reports
+    from compozy.rulebook.check import rule_reports
 
     faults = Faults()
     rulebook = read_rules(texts, faults)

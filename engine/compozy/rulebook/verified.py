@@ -59,8 +59,8 @@ def _mark(digest: str) -> str:
 @lru_cache(maxsize=1)
 def _verification() -> str:
     """Return what changes when the verification itself changes: the version, and the age and size of its files."""
-    here = Path(__file__).parent
-    files = sorted([*here.glob("rule*.py"), here / "states.py", *here.glob("settings/*.py"), *here.glob("tables/*.py")])
+    rooms = (Path(__file__).parent.parent / room for room in ("rulebook", "settings", "tables"))
+    files = sorted(file for room in rooms for file in room.glob("*.py"))
     found = [(file.name, *_stamp(file)) for file in files]
     return repr((__version__, found))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from compozy.document import Place, Scalar
-from compozy.rulerows import ComponentRow, DriverRow, Rulebook
+from compozy.rulebook.rows import ComponentRow, DriverRow, Rulebook
 from compozy.settings.faults import Faults
 from compozy.settings.origin import PROBLEMS
 from compozy.settings.registry import Setting

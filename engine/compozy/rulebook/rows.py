@@ -1,7 +1,7 @@
 """From the texts of rule files to records: registry, tables, components, drivers, lifecycle.
 
 What comes in: names and texts. What goes out: a `Rulebook`, and faults with their places. It reads and links;
-whether the rules are any good is for `rulecheck`.
+whether the rules are any good is for `check`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 from compozy.document import Node, Place, read_document
 from compozy.errors import RuleTableError, SyntaxProblem
-from compozy.reference import anchored_reference, is_reference
+from compozy.rulebook.states import Graph, read_graph
 from compozy.settings.faults import Faults
 from compozy.settings.origin import PROBLEM_KINDS, PROBLEMS
+from compozy.settings.reference import anchored_reference, is_reference
 from compozy.settings.registry import Registry, Setting, read_registry
 from compozy.settings.rows import Columns, listed_rows, put
 from compozy.settings.views import EQUALS, VIEWS
-from compozy.states import Graph, read_graph
 from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.problems import did_you_mean
 from compozy.tables.read import read_tables
