@@ -1,0 +1,110 @@
+"""Distributed mode under load while each of its services goes away and comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from compozy.testing.postgres import PostgresServer
+from compozy.testing.servers import RedisServer, TemporalServer
+
+from .conftest import Server, Shell, eventually
+from .test_matrix import TWO_STEPS, request
+
+pytestmark = pytest.mark.e2e
+OUTAGE_S = 1.5
+PATIENCE_S = 30
+
+
+@dataclass
+class Outside:
+    """The three services, each of which can be stopped and started again with its data."""
+
+    database: PostgresServer
+    redis: RedisServer
+    temporal: TemporalServer
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "COMPOZY_MODE": "distributed", "DB_URL": self.database.url, "REDIS_URL": self.redis.url,
+            "TEMPORAL_HOST_PORT": self.temporal.address,
+        }  # fmt: skip
+
+
+@pytest.fixture
+def outside() -> Iterator[Outside]:
+    with PostgresServer() as database, RedisServer() as redis, TemporalServer() as temporal:
+        yield Outside(database, redis, temporal)
+
+
+class Load:
+    """Starts executions one after the other, each with an id of its own that is tried until it is accepted."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.accepted: list[str] = []
+        self.refused: list[tuple[int, str]] = []
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._work)
+        self.thread.start()
+
+    def _work(self) -> None:
+        number = 0
+        while not self.over.is_set():
+            if self._started(f"load-{number}"):
+                self.accepted.append(f"load-{number}")
+                number += 1
+            time.sleep(0.02)
+
+    def _started(self, name: str) -> bool:
+        body = {"input": {"name": name}, "execution_id": name}
+        with contextlib.suppress(http.client.HTTPException, OSError):
+            status, answer = request(self.server, "POST", "/api/v0/workflows/two-steps/executions", body)
+            if status not in (200, 202):
+                self.refused.append((status, str(answer.get("id"))))
+            return status in (200, 202)
+        return False
+
+    def stop(self) -> None:
+        self.over.set()
+        self.thread.join()
+
+
+@pytest.mark.parametrize("component", ["database", "redis", "temporal"])
+def test_an_outage_is_said_and_survived(shell: Shell, outside: Outside, component: str) -> None:
+    """Health names the service, requests that need it get a 503, and no execution is lost or doubled."""
+    (shell.directory / "workflows").mkdir()
+    (shell.directory / "workflows" / "two-steps.yaml").write_text(TWO_STEPS.replace("SLEEP", "0s"))
+    server = shell.start(env=outside.settings())
+    service: PostgresServer | RedisServer | TemporalServer = getattr(outside, component)
+    load = Load(server)
+    try:
+        eventually(lambda: len(load.accepted) >= 5, "the first executions")
+        service.stop()
+        stopped = time.monotonic()
+        eventually(lambda: request(server, "GET", "/readyz")[0] == 503, "the news of the outage", 5)
+        health = request(server, "GET", "/api/v0/health")[1]["components"]
+        assert [name for name, part in health.items() if not part["healthy"]] == [component]
+        while time.monotonic() < stopped + OUTAGE_S:
+            time.sleep(0.05)
+        service.start()
+        eventually(lambda: request(server, "GET", "/readyz")[0] == 200, "the recovery", PATIENCE_S)
+        before = len(load.accepted)
+        eventually(lambda: len(load.accepted) >= before + 5, "executions after the outage", PATIENCE_S)
+    finally:
+        load.stop()
+    ended = [request(server, "GET", f"/api/v0/executions/{name}?wait={PATIENCE_S}s")[1] for name in load.accepted]
+    assert {(row["status"], row["output"]["greeting"]) for row in ended} == {
+        ("completed", f"{name}!") for name in load.accepted
+    }
+    listed = request(server, "GET", "/api/v0/executions?limit=1000")[1]["executions"]
+    assert len(listed) == len({row["id"] for row in listed})
+    assert {status for status, _ in load.refused} <= {503}
+    assert bool(load.refused) == (component != "redis")
+    assert server.stop() == 0
