@@ -26,6 +26,7 @@ __all__ = ["Health", "Runtime", "build_driver", "provision"]
 
 SETTLE_S = 1.5
 SLACK_S = 1.0  # a driver may take this long to notice that its time is over
+SLICE_S = 0.1  # a signal that comes just before a wait begins is seen when it ends
 
 _LATE_HINT = "see whether it can be reached; its timeout or --timeout may be raised"
 
@@ -150,10 +151,10 @@ class _Start:
         self._ended.put(_Ended(step, outcome.error))
 
     def _wait(self) -> None:
-        """Wait for the next step to end, or for the time of one to be over."""
+        """Wait for the next step to end, or for the time of one to be over, or a moment."""
         until = min(self._patience, *(deadline + SLACK_S for _, deadline in self._running.values()))
         try:
-            self._note(self._ended.get(timeout=max(0.0, until - time.monotonic())))
+            self._note(self._ended.get(timeout=min(SLICE_S, max(0.0, until - time.monotonic()))))
         except queue.Empty:
             now = time.monotonic()
             for step, deadline in list(self._running.values()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -29,16 +30,21 @@ def processes(pid: int | None) -> list[psutil.Process]:
     return [server, *server.children(recursive=True)]
 
 
+def _signal_all(server: PostgresServer | RedisServer | TemporalServer, tell: Callable[[psutil.Process], None]) -> None:
+    """Reach every process of a server; one that ends meanwhile, such as a connection's, is no failure."""
+    for process in processes(server.pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            tell(process)
+
+
 def freezing(server: PostgresServer | RedisServer | TemporalServer) -> tuple[Callable[[], None], Callable[[], None]]:
     """Return how to let a server hang, and go on."""
 
     def freeze() -> None:
-        for process in processes(server.pid):
-            process.suspend()
+        _signal_all(server, psutil.Process.suspend)
 
     def thaw() -> None:
-        for process in processes(server.pid):
-            process.resume()
+        _signal_all(server, psutil.Process.resume)
 
     return freeze, thaw
 
