@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -212,8 +213,13 @@ def test_a_bug_in_a_driver_is_shown_as_such(events: Events) -> None:
 def test_an_interrupted_start_is_rolled_back(events: Events) -> None:
     """Ctrl-C while starting stops what was started and what was about to be."""
     a, b = Script(events, "a"), Script(events, "b", on_start=press_ctrl_c)
-    with no_threads_left(), pytest.raises(KeyboardInterrupt):
-        provision(plan(step(a), step(b, "a")))
+    # A test run that was started in the background inherits an ignored SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with no_threads_left(), pytest.raises(KeyboardInterrupt):
+            provision(plan(step(a), step(b, "a")))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert stopped(events) == ["b", "a"]
 
 

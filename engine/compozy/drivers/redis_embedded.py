@@ -122,7 +122,8 @@ class ValkeyDriver:
             f'dir "{_quoted(self._data_dir)}"',
             f"save {self._snapshot_s} 1",
             "appendonly yes",
-            "appendfsync everysec",  # a reply is sent after the write reached the system: only a power cut can lose it
+            # Every second is not enough: a write may wait in the server while the one before is synced.
+            "appendfsync always",
             f"shutdown-on-sigterm {at_end}",
         ]
 
