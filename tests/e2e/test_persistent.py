@@ -217,9 +217,8 @@ def test_a_crashed_child_comes_back_with_everything(project: Shell) -> None:
         child_of(server, component).kill()
     eventually(lambda: finished_by_now(project, execution), "its end")
     components = project.json("status")["components"]
-    assert {name: components[name]["details"]["restarts"] for name in ("temporal", "redis")} == {
-        "temporal": 1, "redis": 1,
-    }  # fmt: skip
+    # A port that is not free again at once takes another try.
+    assert min(components[name]["details"]["restarts"] for name in ("temporal", "redis")) >= 1
     for name in ("temporal", "valkey"):
         assert f"{name} ended unexpectedly (exit code -9) and is started again" in server.errors.read_text()
     assert (server.stop(), server.gone()) == (0, True)
