@@ -31,9 +31,8 @@ FORKED = """
 import os, sys, time
 from compozy.drivers.state_directory import StateDirectory
 StateDirectory(sys.argv[1]).acquire()
-fork = os.fork()
-if fork:
-    print(fork, flush=True)
+if not os.fork():
+    print(os.getpid(), flush=True)
 time.sleep(300)
 """
 
@@ -93,11 +92,12 @@ def test_a_fork_of_a_dead_owner_does_not_keep_the_lock(folder: Path) -> None:
         fork = int(owner.stdout.readline())
         owner.kill()
         owner.wait()
-        os.kill(fork, 0)
         state = StateDirectory(str(folder))
-        state.acquire()
-        state.release()
-        os.kill(fork, signal.SIGKILL)
+        try:
+            state.acquire()
+            state.release()
+        finally:
+            os.kill(fork, signal.SIGKILL)
 
 
 def test_a_fork_does_not_let_go_of_the_lock(folder: Path, tmp_path: Path) -> None:

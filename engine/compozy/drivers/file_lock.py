@@ -44,7 +44,7 @@ class FileLock:
                 )
             if _same(descriptor, self.path):
                 self._descriptor = descriptor
-                _HELD.add(descriptor)
+                dies_with_us(descriptor)
             else:  # its last owner removed it between our opening and locking it
                 os.close(descriptor)
         os.ftruncate(self._descriptor, 0)
@@ -61,9 +61,20 @@ class FileLock:
         """Remove the file and let go; idempotent."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor in _HELD:
-            _HELD.remove(descriptor)
             Path(self.path).unlink(missing_ok=True)
-            os.close(descriptor)
+            let_go(descriptor)
+
+
+def dies_with_us(descriptor: int) -> None:
+    """Let what is locked through `descriptor` be ours alone: a child forked later closes it; see `let_go`."""
+    _HELD.add(descriptor)
+
+
+def let_go(descriptor: int) -> None:
+    """Close `descriptor` and with it end its lock; idempotent, and nothing where a parent has it."""
+    if descriptor in _HELD:
+        _HELD.remove(descriptor)
+        os.close(descriptor)
 
 
 def _forget() -> None:

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from compozy.drivers.file_lock import dies_with_us, let_go
 from compozy.errors import DriverError
 
 
@@ -61,16 +62,26 @@ def announced(presence: Presence) -> Iterator[None]:
         DriverError: the record cannot be written.
     """
     path = runtime_directory() / f"{_prefix(presence.directory)}-{presence.pid}.json"
+    record = _locked_record(path, presence)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        let_go(record)
+
+
+def _locked_record(path: Path, presence: Presence) -> int:
     partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        stream.write(json.dumps(asdict(presence)))
-        stream.flush()
+    try:
+        record = os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+        dies_with_us(record)
+        fcntl.flock(record, fcntl.LOCK_EX)
+        os.write(record, json.dumps(asdict(presence)).encode())
         partial.rename(path)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DriverError(f"{path} cannot be written: {error.strerror}", hint="set XDG_RUNTIME_DIR") from error
+    return record
 
 
 def find_server(directory: str) -> Presence | None:

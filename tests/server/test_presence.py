@@ -1,0 +1,82 @@
+"""The record of a running server: found while it lives, and never after."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from compozy.errors import DriverError
+from compozy.server.presence import Presence, announced, find_server, runtime_directory
+
+FORKED = """
+import os, sys, time
+from compozy.server.presence import Presence, announced
+with announced(Presence(os.getpid(), "http://127.0.0.1:1", "memory", sys.argv[1], 1.0)):
+    if not os.fork():
+        print(os.getpid(), flush=True)
+    time.sleep(300)
+"""
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A runtime directory that no other server uses."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    return tmp_path / "runtime"
+
+
+def presence(directory: Path, started_at: float = 1.0, pid: int = 1) -> Presence:
+    return Presence(pid, "http://127.0.0.1:1", "memory", str(directory), started_at)
+
+
+def record(directory: Path) -> Path:
+    """Return where the record of a server of `directory` lies."""
+    with announced(presence(directory)):
+        return next(runtime_directory().iterdir())
+
+
+def test_a_server_is_found_by_its_project_alone_and_only_while_it_runs(tmp_path: Path) -> None:
+    """Another directory has no server; afterwards nothing is left."""
+    with announced(presence(tmp_path / "ours")):
+        assert find_server(str(tmp_path / "ours")) == presence(tmp_path / "ours")
+        assert find_server(str(tmp_path / "other")) is None
+    assert find_server(str(tmp_path / "ours")) is None
+    assert list(runtime_directory().iterdir()) == []
+
+
+def test_the_server_that_started_last_answers(tmp_path: Path) -> None:
+    """Two servers of one project, announced in the other order."""
+    with announced(presence(tmp_path, 2.0, pid=2)), announced(presence(tmp_path, 1.0, pid=1)):
+        assert find_server(str(tmp_path)) == presence(tmp_path, 2.0, pid=2)
+
+
+def test_a_fork_of_a_dead_server_is_no_server(tmp_path: Path) -> None:
+    """A worker of a process pool may outlive it; the record goes with the next look."""
+    with subprocess.Popen([sys.executable, "-c", FORKED, str(tmp_path)], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        fork = int(server.stdout.readline())
+        try:
+            found = find_server(str(tmp_path))
+            assert found is not None
+            assert found.pid == server.pid
+            server.kill()
+            server.wait()
+            assert find_server(str(tmp_path)) is None
+        finally:
+            os.kill(fork, signal.SIGKILL)
+    assert list(runtime_directory().iterdir()) == []
+
+
+def test_a_record_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+    """Path and fix; a directory stands where the record would go."""
+    path = record(tmp_path)
+    path.mkdir()
+    (path / "kept").touch()
+    with pytest.raises(DriverError, match="cannot be written"), announced(presence(tmp_path)):
+        pass
+    assert [entry.name for entry in runtime_directory().iterdir()] == [path.name]
