@@ -17,6 +17,11 @@ from typing import Any
 import psutil
 import pytest
 
+from compozy.testing.postgres import PostgresServer
+from compozy.testing.servers import RedisServer, TemporalServer
+
+from .services import Services
+
 COMPOZY = str(Path(sys.executable).parent / "compozy")
 DEADLINE_S = 45.0
 
@@ -130,3 +135,9 @@ def shell(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     running = Shell(tmp_path, tmp_path_factory.mktemp("runtime"))
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session")
+def services(postgres_server: PostgresServer, temporal_server: TemporalServer, redis_server: RedisServer) -> Services:
+    """PostgreSQL, Temporal and Valkey, once for each test process."""
+    return Services(postgres_server, temporal_server, redis_server)

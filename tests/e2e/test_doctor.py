@@ -8,9 +8,7 @@ import pytest
 
 from .conftest import Shell
 from .services import Services
-from .test_matrix import services
 
-__all__ = ["services"]
 pytestmark = pytest.mark.e2e
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from .conftest import Server, Shell
-from .services import Services, running_services
 
 pytestmark = pytest.mark.e2e
 
@@ -51,13 +50,6 @@ CELLS = [
     Cell("distributed-with-embedded-redis", {"COMPOZY_MODE": "distributed", "REDIS_MODE": "memory"}, True, True, True),
     Cell("memory-with-postgres", {"COMPOZY_MODE": "memory", "DB_DRIVER": "postgres"}, True, True, False),
 ]
-
-
-@pytest.fixture(scope="session")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """PostgreSQL, Temporal and Valkey, once for each test process."""
-    with running_services(tmp_path_factory.mktemp("services")) as started:
-        yield started
 
 
 @dataclass

@@ -7,14 +7,15 @@ import http.client
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
 from compozy.testing.postgres import PostgresServer
+from compozy.testing.server import Server as Service
 from compozy.testing.servers import RedisServer, TemporalServer
 
 from .conftest import Server, Shell, eventually
+from .services import Services
 from .test_matrix import TWO_STEPS, request
 
 pytestmark = pytest.mark.e2e
@@ -22,25 +23,11 @@ OUTAGE_S = 1.5
 PATIENCE_S = 30
 
 
-@dataclass
-class Outside:
-    """The three services, each of which can be stopped and started again with its data."""
-
-    database: PostgresServer
-    redis: RedisServer
-    temporal: TemporalServer
-
-    def settings(self) -> dict[str, str]:
-        return {
-            "COMPOZY_MODE": "distributed", "DB_URL": self.database.url, "REDIS_URL": self.redis.url,
-            "TEMPORAL_HOST_PORT": self.temporal.address,
-        }  # fmt: skip
-
-
 @pytest.fixture
-def outside() -> Iterator[Outside]:
-    with PostgresServer() as database, RedisServer() as redis, TemporalServer() as temporal:
-        yield Outside(database, redis, temporal)
+def own_services() -> Iterator[Services]:
+    """Services that a test may stop."""
+    with PostgresServer() as postgres, TemporalServer() as temporal, RedisServer() as redis:
+        yield Services(postgres, temporal, redis)
 
 
 class Load:
@@ -76,24 +63,26 @@ class Load:
         self.thread.join()
 
 
-@pytest.mark.parametrize("component", ["database", "redis", "temporal"])
-def test_an_outage_is_said_and_survived(shell: Shell, outside: Outside, component: str) -> None:
+@pytest.mark.parametrize(
+    ("component", "service"), [("database", "postgres"), ("redis", "redis"), ("temporal", "temporal")]
+)
+def test_an_outage_is_said_and_survived(shell: Shell, own_services: Services, component: str, service: str) -> None:
     """Health names the service, requests that need it get a 503, and no execution is lost or doubled."""
     (shell.directory / "workflows").mkdir()
     (shell.directory / "workflows" / "two-steps.yaml").write_text(TWO_STEPS.replace("SLEEP", "0s"))
-    server = shell.start(env=outside.settings())
-    service: PostgresServer | RedisServer | TemporalServer = getattr(outside, component)
+    server = shell.start("--mode", "distributed", env=own_services.settings())
+    away: Service = getattr(own_services, service)
     load = Load(server)
     try:
         eventually(lambda: len(load.accepted) >= 5, "the first executions")
-        service.stop()
+        away.stop()
         stopped = time.monotonic()
         eventually(lambda: request(server, "GET", "/readyz")[0] == 503, "the news of the outage", 5)
         health = request(server, "GET", "/api/v0/health")[1]["components"]
         assert [name for name, part in health.items() if not part["healthy"]] == [component]
         while time.monotonic() < stopped + OUTAGE_S:
             time.sleep(0.05)
-        service.start()
+        away.start()
         eventually(lambda: request(server, "GET", "/readyz")[0] == 200, "the recovery", PATIENCE_S)
         before = len(load.accepted)
         eventually(lambda: len(load.accepted) >= before + 5, "executions after the outage", PATIENCE_S)

@@ -61,64 +61,64 @@ def folder_of(server: PostgresServer) -> Path:
     return Path(query(server.url, "SHOW data_directory")[0]).parent
 
 
-def test_a_fresh_database_is_empty_and_dropped_afterwards(postgres: PostgresServer) -> None:
+def test_a_fresh_database_is_empty_and_dropped_afterwards(postgres_server: PostgresServer) -> None:
     """The URL works for the length of the block."""
-    with postgres.database() as url:
+    with postgres_server.database() as url:
         assert query(url, "SELECT count(*) FROM pg_stat_user_tables") == (0,)
     with pytest.raises(psycopg2.OperationalError, match="does not exist"):
         query(url, "SELECT 1")
 
 
-def test_a_database_is_dropped_under_whoever_is_connected(postgres: PostgresServer) -> None:
+def test_a_database_is_dropped_under_whoever_is_connected(postgres_server: PostgresServer) -> None:
     """A connection that a test forgot does not keep it."""
-    with postgres.database() as url:
+    with postgres_server.database() as url:
         forgotten = psycopg2.connect(url)
     with closing(forgotten), pytest.raises(psycopg2.OperationalError):
         forgotten.cursor().execute("SELECT 1")
 
 
-def test_copies_of_a_template_do_not_see_each_other(postgres: PostgresServer) -> None:
+def test_copies_of_a_template_do_not_see_each_other(postgres_server: PostgresServer) -> None:
     """Each copy has what the template has, and its own changes."""
-    template = postgres.template("three_numbers", numbers)
-    with postgres.database(template) as first, postgres.database(template) as second:
+    template = postgres_server.template("three_numbers", numbers)
+    with postgres_server.database(template) as first, postgres_server.database(template) as second:
         query(first, "DELETE FROM numbers")
         assert query(first, "SELECT count(*) FROM numbers") == (0,)
         assert query(second, "SELECT count(*) FROM numbers") == (3,)
 
 
-def test_a_template_is_filled_once(postgres: PostgresServer) -> None:
+def test_a_template_is_filled_once(postgres_server: PostgresServer) -> None:
     """The second call finds it done."""
     calls: list[str] = []
-    assert postgres.template("filled_once", calls.append) == "filled_once"
-    assert postgres.template("filled_once", calls.append) == "filled_once"
-    assert calls == [postgres.url_of("filled_once")]
+    assert postgres_server.template("filled_once", calls.append) == "filled_once"
+    assert postgres_server.template("filled_once", calls.append) == "filled_once"
+    assert calls == [postgres_server.url_of("filled_once")]
 
 
-def test_a_template_that_could_not_be_filled_is_forgotten(postgres: PostgresServer) -> None:
+def test_a_template_that_could_not_be_filled_is_forgotten(postgres_server: PostgresServer) -> None:
     """The next call tries again."""
 
     def fail(url: str) -> None:
         raise KeyError(url)
 
     with pytest.raises(KeyError):
-        postgres.template("filled_later", fail)
-    with postgres.database(postgres.template("filled_later", numbers)) as url:
+        postgres_server.template("filled_later", fail)
+    with postgres_server.database(postgres_server.template("filled_later", numbers)) as url:
         assert query(url, "SELECT count(*) FROM numbers") == (3,)
 
 
 @pytest.mark.parametrize("name", ['with"quote', "with space", "with/slash", "with%percent"])
-def test_any_name_is_a_name(postgres: PostgresServer, name: str) -> None:
+def test_any_name_is_a_name(postgres_server: PostgresServer, name: str) -> None:
     """Names are quoted in statements and in URLs."""
-    postgres.create_database(name)
-    assert query(postgres.url_of(name), "SELECT current_database()") == (name,)
-    postgres.drop_database(name)
+    postgres_server.create_database(name)
+    assert query(postgres_server.url_of(name), "SELECT current_database()") == (name,)
+    postgres_server.drop_database(name)
 
 
-def test_the_password_is_asked_for(postgres: PostgresServer) -> None:
+def test_the_password_is_asked_for(postgres_server: PostgresServer) -> None:
     """Nobody else on this machine gets in without it."""
     with pytest.raises(psycopg2.OperationalError, match="no password supplied"):
-        psycopg2.connect(postgres.url.replace(f":{postgres.password}@", "@"))
-    assert query(postgres.dsn, "SELECT current_database()") == ("postgres",)
+        psycopg2.connect(postgres_server.url.replace(f":{postgres_server.password}@", "@"))
+    assert query(postgres_server.dsn, "SELECT current_database()") == ("postgres",)
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
@@ -169,17 +169,17 @@ def running(pid: int) -> bool:
         return False
 
 
-def test_two_servers_do_not_touch_each_other(postgres: PostgresServer, server: PostgresServer) -> None:
+def test_two_servers_do_not_touch_each_other(postgres_server: PostgresServer, server: PostgresServer) -> None:
     """Ports, files and databases are their own."""
-    assert postgres.port != server.port
+    assert postgres_server.port != server.port
     server.create_database("only_here")
     with pytest.raises(psycopg2.OperationalError, match="does not exist"):
-        query(postgres.url_of("only_here"), "SELECT 1")
+        query(postgres_server.url_of("only_here"), "SELECT 1")
 
 
-def test_the_data_is_for_its_owner_alone(postgres: PostgresServer) -> None:
+def test_the_data_is_for_its_owner_alone(postgres_server: PostgresServer) -> None:
     """No other user of this machine can read it."""
-    assert stat.S_IMODE(folder_of(postgres).stat().st_mode) == 0o700
+    assert stat.S_IMODE(folder_of(postgres_server).stat().st_mode) == 0o700
 
 
 def test_a_cluster_that_is_made_anew_works_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,20 +229,20 @@ def test_copied_binaries_work(tmp_path: Path) -> None:
     assert told.stdout.startswith("postgres (PostgreSQL)")
 
 
-def test_servers_never_run_as_root(postgres: PostgresServer) -> None:
+def test_servers_never_run_as_root(postgres_server: PostgresServer) -> None:
     """PostgreSQL refuses to, so root's servers run as another user; everybody else's as themselves."""
     account = server_account()
     assert account.uid != 0
-    assert psutil.Process(postgres.pid).uids().effective == account.uid
+    assert psutil.Process(postgres_server.pid).uids().effective == account.uid
 
 
-def test_a_server_of_somebody_else_gets_our_databases_and_keeps_none(postgres: PostgresServer) -> None:
+def test_a_server_of_somebody_else_gets_our_databases_and_keeps_none(postgres_server: PostgresServer) -> None:
     """Templates and copies are dropped at the end."""
-    with Databases(postgres.url) as databases:
+    with Databases(postgres_server.url) as databases:
         template = databases.template("of_a_guest", numbers)
         with databases.database(template) as url:
             assert query(url, "SELECT count(*) FROM numbers") == (3,)
-    assert query(postgres.url, "SELECT count(*) FROM pg_database WHERE datname LIKE 'of_a_guest'") == (0,)
+    assert query(postgres_server.url, "SELECT count(*) FROM pg_database WHERE datname LIKE 'of_a_guest'") == (0,)
 
 
 def test_a_server_that_cannot_be_reached_is_an_error() -> None:

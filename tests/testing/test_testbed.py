@@ -77,10 +77,10 @@ def test_components_may_have_modes_of_their_own(testbed: Testbed, tmp_path: Path
 
 
 def test_settings_win_over_the_servers_of_the_session(
-    testbed: Testbed, postgres: PostgresServer, tmp_path: Path
+    testbed: Testbed, postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     """A database that a test chose is migrated and not dropped."""
-    with postgres.database() as url:
+    with postgres_server.database() as url:
         with testbed.database("distributed", str(tmp_path), {"database.url": url}) as database:
             Store(database).record_started(RECORD)
         with testbed.database("distributed", str(tmp_path), {"database.url": url}) as database:
@@ -108,15 +108,15 @@ def test_the_environment_does_not_change_what_a_test_gets(
 
 
 def test_a_postgres_may_be_given_by_its_url(
-    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With `DB_URL` databases are made on that server, and none is left there."""
-    before = databases_of(postgres)
-    monkeypatch.setenv(DB_URL, postgres.url)
+    before = databases_of(postgres_server)
+    monkeypatch.setenv(DB_URL, postgres_server.url)
     with Testbed() as guest, guest.database("distributed", str(tmp_path)) as database:
         assert database.database.startswith("compozy_")
-        assert len(databases_of(postgres)) == len(before) + 2
-    assert databases_of(postgres) == before
+        assert len(databases_of(postgres_server)) == len(before) + 2
+    assert databases_of(postgres_server) == before
 
 
 def databases_of(server: PostgresServer) -> set[str]:

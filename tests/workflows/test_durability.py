@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ from typing import Any
 import peewee
 import pytest
 from playhouse.pool import PooledPostgresqlDatabase
-from tests.workflows.dev_server import connect, dev_server, free_port
+from temporalio.client import Client
 from tests.workflows.polling import until
 
 from compozy.drivers.driver import LoopThread
 from compozy.store import UnavailableError
 from compozy.testing.postgres import PostgresServer
+from compozy.testing.servers import TemporalServer
 from compozy.workflows.definition import Definition, definition_from_json, load_definition
 from compozy.workflows.facade import Workflows, WorkflowSettings
 
@@ -29,12 +29,15 @@ def flow(*tasks: dict[str, object]) -> Definition:
     return definition_from_json({"id": "flow", "tasks": list(tasks)}, "flow")
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    """Run one development server; each test has a task queue of its own."""
-    number = free_port()
-    with dev_server(number):
-        yield number
+def connect(loop: LoopThread, server: TemporalServer) -> Client:
+    """Return a client of the server."""
+    return loop.call(Client.connect(server.address, identity="test"), 30)
+
+
+@pytest.fixture
+def client(loop: LoopThread, temporal_server: TemporalServer) -> Client:
+    """A client of the server that the tests share; each test has a task queue of its own."""
+    return connect(loop, temporal_server)
 
 
 def settings(directory: Path, grace_s: float = 5.0) -> WorkflowSettings:
@@ -43,7 +46,7 @@ def settings(directory: Path, grace_s: float = 5.0) -> WorkflowSettings:
 
 
 def test_an_execution_outlives_its_worker(
-    loop: LoopThread, port: int, database: peewee.SqliteDatabase, tmp_path: Path
+    loop: LoopThread, client: Client, database: peewee.SqliteDatabase, tmp_path: Path
 ) -> None:
     """A worker that comes later continues where the earlier one stopped, tools are not called again."""
     (tmp_path / "mod_count.py").write_text(
@@ -54,7 +57,6 @@ def test_an_execution_outlives_its_worker(
         {"id": "call", "type": "basic", "tool": "mod_count:once"},
         {"id": "after", "type": "aggregate", "sleep": "1s", "output": "{{ tasks.call.output }}"},
     )
-    client = connect(loop, port)
     with Workflows(client, database, loop, settings(tmp_path)) as first:
         name = first.start(slow)
         until(lambda: loop.call(first.service.state(name), 10)["task"] == "after")
@@ -67,14 +69,13 @@ def test_an_execution_outlives_its_worker(
 
 
 def test_stopping_lets_a_running_tool_end(
-    loop: LoopThread, port: int, database: peewee.SqliteDatabase, tmp_path: Path
+    loop: LoopThread, client: Client, database: peewee.SqliteDatabase, tmp_path: Path
 ) -> None:
     """Within the grace a tool finishes, and its result is kept."""
     (tmp_path / "mod_slow.py").write_text(
         "import pathlib, time\ndef work():\n    here = pathlib.Path(__file__)\n"
         "    here.with_suffix('.began').touch()\n    time.sleep(0.3)\n    return 'done'\n"
     )
-    client = connect(loop, port)
     with Workflows(client, database, loop, settings(tmp_path)) as first:
         name = first.start(flow({"id": "work", "type": "basic", "tool": "mod_slow:work"}))
         until((tmp_path / "mod_slow.began").exists)
@@ -85,14 +86,14 @@ def test_stopping_lets_a_running_tool_end(
 
 
 def test_stopping_at_once_does_not_wait_for_a_tool(
-    loop: LoopThread, port: int, database: peewee.SqliteDatabase, tmp_path: Path
+    loop: LoopThread, client: Client, database: peewee.SqliteDatabase, tmp_path: Path
 ) -> None:
     """Without grace nothing waits, not even for a tool that never ends."""
     (tmp_path / "mod_hangs.py").write_text(
         "import pathlib, threading\ndef work():\n"
         "    pathlib.Path(__file__).with_suffix('.began').touch()\n    threading.Event().wait(3600)\n"
     )
-    workflows = Workflows(connect(loop, port), database, loop, settings(tmp_path, grace_s=3600.0)).open()
+    workflows = Workflows(client, database, loop, settings(tmp_path, grace_s=3600.0)).open()
     workflows.start(flow({"id": "work", "type": "basic", "tool": "mod_hangs:work"}))
     until((tmp_path / "mod_hangs.began").exists)
 
@@ -104,31 +105,29 @@ def test_an_outage_of_temporal_is_told_and_survived(
     loop: LoopThread, database: peewee.SqliteDatabase, tmp_path: Path
 ) -> None:
     """While the server is away nothing is started; when it is back, the same worker goes on."""
-    number, kept = free_port(), tmp_path / "temporal.db"
     hello = load_definition(EXAMPLES / "hello-world.yaml")
     nap = flow({"id": "nap", "type": "aggregate", "sleep": "1s", "output": 1})
-    with dev_server(number, kept):
-        client = connect(loop, number)
-        workflows = Workflows(client, database, loop, settings(tmp_path)).open()
+    with TemporalServer() as server:
+        workflows = Workflows(connect(loop, server), database, loop, settings(tmp_path)).open()
         name = workflows.start(nap)
         assert workflows.run(hello).status == "completed"
 
-    with pytest.raises(UnavailableError, match="temporal is not available"):
-        workflows.start(hello, execution_id="refused")
+        server.stop()
+        with pytest.raises(UnavailableError, match="temporal is not available"):
+            workflows.start(hello, execution_id="refused")
 
-    with dev_server(number, kept):
-        connect(loop, number)
+        server.start()
         assert workflows.wait(name, 30).status == "completed"
         assert workflows.run(hello, execution_id="refused", timeout_s=30).status == "completed"
         workflows.close()
 
 
 def test_executions_without_a_row_are_shown(
-    loop: LoopThread, port: int, database: peewee.SqliteDatabase, tmp_path: Path
+    loop: LoopThread, client: Client, database: peewee.SqliteDatabase, tmp_path: Path
 ) -> None:
     """A database that was lost is filled again with what runs in Temporal."""
     nap = flow({"id": "nap", "type": "aggregate", "sleep": "1h", "output": "{{ workflow.input.n }}"})
-    with Workflows(connect(loop, port), database, loop, settings(tmp_path)) as workflows:
+    with Workflows(client, database, loop, settings(tmp_path)) as workflows:
         name = workflows.start(nap, {"n": 1}, execution_id="kept")
         row = workflows.execution(name)
         with database.connection_context():
@@ -139,12 +138,12 @@ def test_executions_without_a_row_are_shown(
         assert replace(workflows.execution(name), started_at=row.started_at) == row
 
 
-def test_an_outage_of_the_database_loses_and_doubles_nothing(loop: LoopThread, port: int, tmp_path: Path) -> None:
+def test_an_outage_of_the_database_loses_and_doubles_nothing(loop: LoopThread, client: Client, tmp_path: Path) -> None:
     """Executions go on while PostgreSQL is away and are recorded when it is back; new ones are refused meanwhile."""
     nap = flow({"id": "nap", "type": "aggregate", "sleep": "1s", "output": 1})
     with PostgresServer() as server, server.database() as url:
         pool = POOL(url, max_connections=20, timeout=5)
-        with Workflows(connect(loop, port), pool, loop, settings(tmp_path)) as workflows:
+        with Workflows(client, pool, loop, settings(tmp_path)) as workflows:
             names = {workflows.start(nap) for _ in range(10)}
             server.stop()
             with pytest.raises(UnavailableError, match="database is not available"):

@@ -26,7 +26,7 @@ class Databases:
     """
 
     def __init__(self, url: str = "") -> None:
-        self.server_url = url
+        self._url = url
         self._connection: Any = None
         self._templates: set[str] = set()
         self._lock = threading.RLock()
@@ -37,9 +37,14 @@ class Databases:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def url(self) -> str:
+        """The URL of a database of the server; it holds the password."""
+        return self._url
+
     def url_of(self, database: str) -> str:
         """Return the URL of a database; it holds the password."""
-        return urlsplit(self.server_url)._replace(path=f"/{quote(database, safe='')}").geturl()
+        return urlsplit(self.url)._replace(path=f"/{quote(database, safe='')}").geturl()
 
     def create_database(self, name: str | None = None, *, template: str = "template1") -> str:
         """Create a database and return its name; None makes one up.
@@ -125,7 +130,7 @@ class Databases:
         import psycopg2
 
         try:
-            return psycopg2.connect(self.server_url, connect_timeout=_CONNECT_S)
+            return psycopg2.connect(self.url, connect_timeout=_CONNECT_S)
         except psycopg2.OperationalError as error:
             raise DriverError(f"the PostgreSQL for tests cannot be reached: {str(error).strip()}") from error
 

@@ -1,128 +1,21 @@
 """A Temporal and a Redis of our own that play the external ones in tests.
 
-What comes in: nothing. What goes out: servers on free loopback ports that keep their data over `stop` and `start`, so
-that an outage can be tested. They cannot outlive this process, `kill -9` included, and leave no file behind.
+What comes in: nothing. What goes out: servers that can be stopped, killed and started again with their data.
 """
 
 from __future__ import annotations
 
 import secrets
-import signal
 import socket
-import time
-from abc import ABC, abstractmethod
 from contextlib import closing
 from pathlib import Path
-from typing import Self
 
 from compozy.drivers.binaries import find_temporal, find_valkey
 from compozy.drivers.driver import LoopThread
-from compozy.drivers.ports import free_port, listening
-from compozy.drivers.process import Command, Process
+from compozy.drivers.ports import free_port
+from compozy.drivers.process import Command
 from compozy.errors import DriverError
-from compozy.testing.scratch import Scratch, ignore
-
-HOST = "127.0.0.1"
-START_S = 30.0
-_STOP_S = 10.0
-_POLL_S = 0.003
-_ATTEMPTS = 3
-_PORT_TAKEN = "ddress already in use"
-
-
-class Server(ABC):
-    """A server process with a directory of its own; a context manager that removes both."""
-
-    name: str
-
-    def __init__(self) -> None:
-        self.port = 0
-        self._scratch: Scratch | None = None
-        self._process: Process | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def address(self) -> str:
-        """Host and port."""
-        return f"{HOST}:{self.port}"
-
-    @property
-    def pid(self) -> int | None:
-        """The process id, or None when it does not run."""
-        return self._process.pid if self._process is not None and self.running() else None
-
-    def running(self) -> bool:
-        """Tell whether the server process is there."""
-        return self._process is not None and self._process.running()
-
-    def start(self) -> None:
-        """Start the server and return when it answers; no effect on one that runs.
-
-        Raises:
-            DriverError: there is no binary, or the server did not answer in time.
-        """
-        if self.running():
-            return
-        try:
-            if self._scratch is None:
-                self._scratch = Scratch(self.name)
-            self._launch(self._scratch.path)
-        except BaseException:
-            self.close()
-            raise
-
-    def stop(self) -> None:
-        """Shut down as an administrator does; data stays; idempotent."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Kill the server with `kill -9`; data stays."""
-        self._end(None)
-
-    def close(self) -> None:
-        """Kill the server and remove its data; idempotent."""
-        self._end(None)
-        scratch, self._scratch = self._scratch, None
-        if scratch is not None:
-            scratch.remove()
-
-    @abstractmethod
-    def _command(self, folder: Path) -> Command:
-        """Return what to run on `port` with data in `folder`."""
-
-    @abstractmethod
-    def _answers(self) -> bool:
-        """Tell whether the server does what it is for."""
-
-    def _launch(self, folder: Path) -> None:
-        """Try again when somebody took the port between our look and the server's; a restart keeps its port."""
-        chosen = self.port
-        for left in reversed(range(_ATTEMPTS)):
-            self.port = chosen or free_port(HOST)
-            process = self._process = Process(self._command(folder), ignore, ignore)
-            deadline = time.monotonic() + START_S
-            while process.running() and time.monotonic() < deadline:
-                if listening(HOST, self.port) and self._answers():
-                    return
-                time.sleep(_POLL_S)
-            process.kill()
-            if chosen or not left or _PORT_TAKEN not in process.tail():
-                raise DriverError(f"{self.name} did not start:\n{process.tail()}")
-
-    def _end(self, number: signal.Signals | None) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if number is not None:
-            process.signal(number)
-            process.wait(_STOP_S)
-        process.kill()
+from compozy.testing.server import HOST, Server
 
 
 class RedisServer(Server):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from compozy.drivers.driver import LoopThread
 from compozy.drivers.process import Command
 from compozy.errors import DriverError
-from compozy.testing.servers import Server
+from compozy.testing.server import Server
 
 if TYPE_CHECKING:
     from temporalio.client import Client

@@ -1,0 +1,36 @@
+"""The real servers that tests run against; each is started when a test of the process first asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from compozy.testing.postgres import PostgresServer
+from compozy.testing.servers import RedisServer, TemporalServer
+from compozy.testing.testbed import DB_URL, Testbed
+
+
+@pytest.fixture(scope="session")
+def testbed() -> Iterator[Testbed]:
+    """Servers of our own, whatever the environment says: they are stopped and killed by tests."""
+    with pytest.MonkeyPatch.context() as environment, Testbed() as servers:
+        environment.delenv(DB_URL, raising=False)
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def postgres_server(testbed: Testbed) -> PostgresServer:
+    server = testbed.databases
+    assert isinstance(server, PostgresServer)
+    return server
+
+
+@pytest.fixture(scope="session")
+def redis_server(testbed: Testbed) -> RedisServer:
+    return testbed.redis
+
+
+@pytest.fixture(scope="session")
+def temporal_server(testbed: Testbed) -> TemporalServer:
+    return testbed.temporal
