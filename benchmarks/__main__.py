@@ -9,15 +9,18 @@ from collections.abc import Sequence
 
 from benchmarks.measurement import Measurement
 
-MODULES = ("start", "throughput", "configuration", "tables")
+MODULES = ("start", "throughput", "configuration", "tables", "testing")
 
 
 def main() -> None:
     """Run what the arguments name, everything without them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*MODULES, []], help="which benchmarks; all of them by default")
+    known = ", ".join(MODULES)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {known}; all of them by default")
     parser.add_argument("--short", action="store_true", help="fewer rounds")
     arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(MODULES):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {known}")
     for name in arguments.names or MODULES:
         module = importlib.import_module(f"benchmarks.{name}")
         print(f"\n## {name}\n")
