@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.measurement import Measurement
 
-SUITE = '''
+SUITE = """
 import pytest
 from compozy.store import Execution, Store
 
@@ -26,7 +26,7 @@ def test_a_row_is_read_back(compozy_database, number):
     store = Store(compozy_database)
     store.record_started(row)
     assert list(store.executions()) == [row]
-'''
+"""
 MODES = ("memory", "persistent", "distributed")
 
 

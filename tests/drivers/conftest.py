@@ -1,13 +1,19 @@
-"""The certificates that drivers are tested with."""
+"""What drivers are started with, and the certificates that they are tested with."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from .suite import started
+from .starting import Starting, starting
 from .tls import Authority, make_authority
 
-__all__ = ["started"]
+
+@pytest.fixture
+def started() -> Iterator[Starting]:
+    with starting() as begun:
+        yield begun
 
 
 @pytest.fixture(scope="session")

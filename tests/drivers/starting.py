@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 import psutil
-import pytest
 
 from compozy.drivers.driver import LoopThread, StartContext
 
@@ -33,15 +32,6 @@ def starting() -> Iterator[Starting]:
     loop = LoopThread()
     with closing(loop):
         yield Starting(loop)
-
-
-def eventually(condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
-    """Return when `condition` holds; fail after the deadline."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what} did not happen within {timeout_s:g} s")
-        time.sleep(0.005)
 
 
 def marked(marker: str) -> list[psutil.Process]:

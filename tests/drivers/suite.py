@@ -12,7 +12,7 @@ import gc
 import json
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,11 +20,12 @@ from typing import Any, ClassVar
 
 import psutil
 import pytest
+from tests.polling import eventually
 
 from compozy.drivers.driver import Driver, LoopThread
 from compozy.errors import DriverError
 
-from .starting import Starting, eventually, starting
+from .starting import Starting
 
 PATIENCE_S = 30.0
 
@@ -53,12 +54,6 @@ class Row:
 
     id: str
     subject: Callable[[pytest.FixtureRequest], Subject]
-
-
-@pytest.fixture
-def started() -> Iterator[Starting]:
-    with starting() as begun:
-        yield begun
 
 
 def counted(database: Any, _: LoopThread) -> object:

@@ -10,20 +10,23 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from tests.polling import eventually
 
 from compozy.drivers import child as supervision
 from compozy.drivers.child import Child
 from compozy.drivers.process import Command
 from compozy.errors import DriverError
 
-from .starting import Starting, eventually, marked, starting
+from .starting import Starting, marked
 
 ORPHAN_S = 5.0
+Launch = Callable[..., Child]
 
 # A parent of the kind that is killed: it starts children and says so, line by line.
 PARENT = """
@@ -43,12 +46,6 @@ time.sleep(300)
 
 
 @pytest.fixture
-def started() -> Iterator[Starting]:
-    with starting() as begun:
-        yield begun
-
-
-@pytest.fixture
 def marker() -> Iterator[str]:
     name = f"marker-{uuid.uuid4().hex}"
     yield name
@@ -57,10 +54,18 @@ def marker() -> Iterator[str]:
 
 
 @pytest.fixture
-def children(marker: str) -> Iterator[list[Child]]:  # ended before what is marked is killed
-    kept: list[Child] = []
-    yield kept
-    for child in kept:
+def launch(started: Starting, marker: str) -> Iterator[Launch]:  # ended before what is marked is killed
+    """Start a child that is ended after the test."""
+    launched: list[Child] = []
+
+    def start(command: Command, **options: Any) -> Child:
+        child = Child(command, started.notices.append, **options)
+        launched.append(child)
+        child.start()
+        return child
+
+    yield start
+    for child in launched:
         child.stop(signal.SIGTERM, 0)
 
 
@@ -87,82 +92,64 @@ def servers(child: Child, marker: str) -> list[psutil.Process]:
 
 
 def test_what_it_writes_is_logged_under_its_name(
-    started: Starting, children: list[Child], caplog: pytest.LogCaptureFixture
+    started: Starting, launch: Launch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Standard output and errors both become log records of ours."""
     caplog.set_level(logging.INFO, "compozy.child")
-    child = Child(Command("teller", ("/bin/sh", "-c", "echo out; echo err >&2; sleep 300")), started.notices.append)
-    children.append(child)
-    child.start()
+    child = launch(Command("teller", ("/bin/sh", "-c", "echo out; echo err >&2; sleep 300")))
     child.wait_until(lambda: "err" in child.tail(), started.context())
     assert [record.getMessage() for record in caplog.records] == ["child.log teller: out", "child.log teller: err"]
 
 
-def test_its_configuration_arrives_on_standard_input(started: Starting, children: list[Child]) -> None:
+def test_its_configuration_arrives_on_standard_input(started: Starting, launch: Launch) -> None:
     """What must not be seen in the list of processes is passed through a pipe."""
-    child = Child(Command("reader", ("/bin/sh", "-c", "cat; sleep 300"), "secret\n"), started.notices.append)
-    children.append(child)
-    child.start()
+    child = launch(Command("reader", ("/bin/sh", "-c", "cat; sleep 300"), "secret\n"))
     child.wait_until(lambda: child.tail() == "secret", started.context())
     assert "secret" not in str(psutil.Process(child.pid).cmdline())
     assert "secret" not in repr(child.command)
 
 
-def test_it_does_not_inherit_settings(
-    started: Starting, children: list[Child], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_does_not_inherit_settings(started: Starting, launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables of ours cannot configure a server behind our back."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", "elsewhere")
-    child = Child(Command("env", ("/bin/sh", "-c", "env; echo end; sleep 300")), started.notices.append)
-    children.append(child)
-    child.start()
+    child = launch(Command("env", ("/bin/sh", "-c", "env; echo end; sleep 300")))
     child.wait_until(lambda: child.tail().endswith("end"), started.context())
     assert "TEMPORAL_ADDRESS" not in child.tail()
 
 
-def test_a_death_while_starting_carries_the_end_of_the_log(started: Starting, children: list[Child]) -> None:
+def test_a_death_while_starting_carries_the_end_of_the_log(started: Starting, launch: Launch) -> None:
     """The error says what the process said last."""
-    child = Child(Command("broken", ("/bin/sh", "-c", "echo no such port; exit 3")), started.notices.append)
-    children.append(child)
-    child.start()
+    child = launch(Command("broken", ("/bin/sh", "-c", "echo no such port; exit 3")))
     with pytest.raises(DriverError, match="broken ended while starting:\nno such port"):
         child.wait_until(lambda: False, started.context())
 
 
-def test_a_start_is_given_up_at_its_deadline(started: Starting, children: list[Child], marker: str) -> None:
+def test_a_start_is_given_up_at_its_deadline(started: Starting, launch: Launch, marker: str) -> None:
     """A process that is never ready is an error, not a hang."""
-    child = Child(sleeper(marker), started.notices.append)
-    children.append(child)
-    child.start()
+    child = launch(sleeper(marker))
     with pytest.raises(DriverError, match="was not ready in time"):
         child.wait_until(lambda: False, started.context(timeout_s=0.05))
 
 
-def test_a_start_is_given_up_when_called_off(started: Starting, children: list[Child], marker: str) -> None:
+def test_a_start_is_given_up_when_called_off(started: Starting, launch: Launch, marker: str) -> None:
     """The failure of another component ends the waiting."""
-    child = Child(sleeper(marker), started.notices.append)
-    children.append(child)
-    child.start()
+    child = launch(sleeper(marker))
     context = started.context()
     context.cancelled.set()
     with pytest.raises(DriverError, match="was not ready in time"):
         child.wait_until(lambda: False, context)
 
 
-def test_a_missing_program_is_a_failed_start(started: Starting, children: list[Child]) -> None:
+def test_a_missing_program_is_a_failed_start(started: Starting, launch: Launch) -> None:
     """The shell's complaint is in the error."""
-    child = Child(Command("ghost", ("/does/not/exist",)), started.notices.append)
-    children.append(child)
-    child.start()
+    child = launch(Command("ghost", ("/does/not/exist",)))
     with pytest.raises(DriverError, match="ghost ended while starting"):
         child.wait_until(lambda: False, started.context())
 
 
-def test_stopping_leaves_no_process(started: Starting, children: list[Child], marker: str) -> None:
+def test_stopping_leaves_no_process(started: Starting, launch: Launch, marker: str) -> None:
     """Guardian, server and what the server started are gone; a second stop does nothing."""
-    child = Child(sleeper(marker), started.notices.append)
-    children.append(child)
-    child.start()
+    child = launch(sleeper(marker))
     group = psutil.Process(running(child, marker).pid).children(recursive=True)
     child.stop(signal.SIGTERM, 5.0)
     child.stop(signal.SIGTERM, 0)
@@ -170,25 +157,21 @@ def test_stopping_leaves_no_process(started: Starting, children: list[Child], ma
     assert [process for process in group if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_one_that_ignores_the_signal_is_killed(started: Starting, children: list[Child], marker: str) -> None:
+def test_one_that_ignores_the_signal_is_killed(started: Starting, launch: Launch, marker: str) -> None:
     """After the grace period nothing is asked any more."""
     script = f"trap '' TERM; echo deaf; while :; do sleep 1; done; : {marker}"
-    child = Child(Command("deaf", ("/bin/sh", "-c", script)), started.notices.append)
-    children.append(child)
-    child.start()
+    child = launch(Command("deaf", ("/bin/sh", "-c", script)))
     child.wait_until(lambda: child.tail() == "deaf", started.context())
     child.stop(signal.SIGTERM, 0.05)
     assert marked(marker) == []
 
 
 def test_a_crashed_one_comes_back_and_says_so(
-    started: Starting, children: list[Child], marker: str, monkeypatch: pytest.MonkeyPatch
+    started: Starting, launch: Launch, marker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same command runs again, counted and told, each time with a longer pause."""
     monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.001)
-    child = Child(sleeper(marker), started.notices.append, after_crash="; all is lost")
-    children.append(child)
-    child.start()
+    child = launch(sleeper(marker), after_crash="; all is lost")
     command = running(child, marker).cmdline()
     child.supervise()
     for count in (1, 2):
@@ -202,27 +185,21 @@ def test_a_crashed_one_comes_back_and_says_so(
 
 
 def test_a_crash_before_the_supervision_is_not_missed(
-    started: Starting, children: list[Child], marker: str, monkeypatch: pytest.MonkeyPatch
+    launch: Launch, marker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that dies between being ready and being supervised comes back all the same."""
     monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.001)
-    child = Child(sleeper(marker), started.notices.append)
-    children.append(child)
-    child.start()
+    child = launch(sleeper(marker))
     running(child, marker).kill()
     eventually(lambda: not child.running(), "the end")
     child.supervise()
     wait_for_restart(child, 1)
 
 
-def test_stopping_ends_the_pause_before_a_restart(
-    started: Starting, children: list[Child], marker: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopping_ends_the_pause_before_a_restart(launch: Launch, marker: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stopped child does not come back."""
     monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 60.0)
-    child = Child(sleeper(marker), started.notices.append)
-    children.append(child)
-    child.start()
+    child = launch(sleeper(marker))
     process = running(child, marker)
     child.supervise()
     process.kill()
@@ -232,13 +209,11 @@ def test_stopping_ends_the_pause_before_a_restart(
 
 
 def test_without_its_guardian_a_server_is_replaced(
-    started: Starting, children: list[Child], marker: str, monkeypatch: pytest.MonkeyPatch
+    started: Starting, launch: Launch, marker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing runs unguarded: when the guardian is killed, server and guardian are started anew."""
     monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.001)
-    child = Child(sleeper(marker), started.notices.append)
-    children.append(child)
-    child.start()
+    child = launch(sleeper(marker))
     server = running(child, marker)
     child.supervise()
     (guardian,) = [process for process in server.children() if "kill -9 0" in str(process.cmdline())]

@@ -11,19 +11,14 @@ from typing import Any
 import psutil
 import pytest
 import redis
+from tests.polling import eventually
 
 from compozy.drivers.redis_embedded import FakeRedisDriver, ValkeyDriver
 from compozy.errors import DriverError, StateDirectoryError
 
-from .starting import Starting, eventually, starting
+from .starting import Starting
 
 Make = Callable[..., ValkeyDriver]
-
-
-@pytest.fixture
-def started() -> Iterator[Starting]:
-    with starting() as begun:
-        yield begun
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ import pytest
 from temporalio import workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from tests.polling import eventually
 
 from compozy.drivers.driver import LoopThread
 from compozy.drivers.ports import free_port
@@ -28,7 +29,7 @@ from compozy.drivers.temporal_embedded import MEMORY, RETENTION_S, TemporalEmbed
 from compozy.errors import DriverError, PortBusyError, StateDirectoryError
 from compozy.plan import Port
 
-from .starting import Starting, eventually, starting
+from .starting import Starting
 
 HOST = "127.0.0.1"
 FRONTEND, PAGE = "temporal.standalone.frontend_port", "temporal.standalone.ui_port"
@@ -43,12 +44,6 @@ class Echo:
     async def run(self, text: str, seconds: float) -> str:
         await workflow.sleep(timedelta(seconds=seconds))
         return text
-
-
-@pytest.fixture
-def started() -> Iterator[Starting]:
-    with starting() as begun:
-        yield begun
 
 
 @pytest.fixture

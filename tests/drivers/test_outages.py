@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from tests.polling import eventually
 
 import compozy
 from compozy.drivers.ports import free_port
@@ -17,7 +18,6 @@ from compozy.store import Execution, Store, UnavailableError
 from compozy.testing.postgres import PostgresServer
 from compozy.testing.testbed import Testbed
 
-from .starting import eventually
 from .suite import PATIENCE_S, traces
 
 HOST = "127.0.0.1"

@@ -13,21 +13,16 @@ from typing import Any
 
 import peewee
 import pytest
+from tests.polling import eventually
 
 from compozy.drivers.sqlite import MEMORY, SqliteDriver
 from compozy.drivers.sqlite_turns import Turns
 from compozy.errors import DriverError
 
-from .starting import DEADLINE_S, Starting, eventually, starting
+from .starting import DEADLINE_S, Starting
 
 THREADS, WRITES = 50, 20
 Make = Callable[..., SqliteDriver]
-
-
-@pytest.fixture
-def started() -> Iterator[Starting]:
-    with starting() as begun:
-        yield begun
 
 
 @pytest.fixture

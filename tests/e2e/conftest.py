@@ -8,14 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from tests.polling import DEADLINE_S
 
 from compozy.testing.postgres import PostgresServer
 from compozy.testing.servers import RedisServer, TemporalServer
@@ -23,22 +23,12 @@ from compozy.testing.servers import RedisServer, TemporalServer
 from .services import Services
 
 COMPOZY = str(Path(sys.executable).parent / "compozy")
-DEADLINE_S = 45.0
 
 
 def environment(runtime: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the process's environment without settings, with a runtime directory of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("COMPOZY_")}
     return {**kept, "XDG_RUNTIME_DIR": str(runtime), **(more or {})}
-
-
-def eventually(condition: Callable[[], bool], what: str, timeout_s: float = DEADLINE_S) -> None:
-    """Return when `condition` holds; fail after the deadline."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what} did not happen within {timeout_s:g} s")
-        time.sleep(0.02)
 
 
 @dataclass

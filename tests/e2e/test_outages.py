@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from tests.polling import eventually
 
 from compozy.testing.postgres import PostgresServer
 from compozy.testing.server import Server as Service
 from compozy.testing.servers import RedisServer, TemporalServer
 
-from .conftest import Server, Shell, eventually
+from .conftest import Server, Shell
 from .services import Services
 from .test_matrix import TWO_STEPS, request
 

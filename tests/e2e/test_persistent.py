@@ -11,8 +11,9 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.polling import DEADLINE_S, eventually
 
-from .conftest import COMPOZY, DEADLINE_S, Server, Shell, environment, eventually
+from .conftest import COMPOZY, Server, Shell, environment
 
 pytestmark = pytest.mark.e2e
 MODE = ("--mode", "persistent", "--set", "temporal.standalone.enable_ui=false")

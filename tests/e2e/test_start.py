@@ -11,10 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.polling import DEADLINE_S, eventually
 
 from compozy.drivers.ports import free_port, listening
 
-from .conftest import DEADLINE_S, Server, Shell, eventually
+from .conftest import Server, Shell
 
 HELLO = str(Path(__file__).parent.parent.parent / "examples" / "hello-world.yaml")
 UNKNOWN_MODE = 'invalid mode "invalid". Valid modes: memory, persistent, distributed'

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from tests.polling import eventually
 from tests.server.conftest import GREET, Site
-from tests.workflows.polling import until
 
 RUN = "/api/v0/workflows/greet/executions"
 NAP = {"id": "nap", "tasks": [{"id": "nap", "type": "aggregate", "sleep": "1000h", "output": 1}]}
@@ -149,7 +149,7 @@ def test_stopping_answers_who_waits(site: Site) -> None:
     path = "/api/v0/workflows/nap/executions?wait=10m"
     asking = threading.Thread(target=lambda: answers.append(site.post(path, {"definition": NAP})))
     asking.start()
-    until(lambda: len(site.workflows.executions()) == 1)
+    eventually(lambda: len(site.workflows.executions()) == 1)
 
     site.server.stop(10)
     site.server.stop(10)

@@ -6,9 +6,9 @@ from typing import Any
 
 import peewee
 import pytest
+from tests.polling import eventually
 from tests.server.conftest import Site, serve
 from tests.workflows.bench import Bench
-from tests.workflows.polling import until
 
 from compozy.store import Store
 
@@ -116,7 +116,7 @@ def test_a_bug_does_not_show_itself(site: Site, caplog: pytest.LogCaptureFixture
 
     assert (answer.status, answer.json["id"]) == (500, "internal")
     assert "secret" not in answer.text
-    until(lambda: "secret text" in caplog.text)
+    eventually(lambda: "secret text" in caplog.text)
     assert 'compozy_http_requests_total{status="500"} 1' in healed(site).get("/metrics").text
 
 

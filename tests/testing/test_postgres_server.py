@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import psycopg2
 import pytest
-from tests.drivers.starting import eventually
+from tests.polling import eventually
 
 from compozy.errors import DriverError
 from compozy.testing.binaries import VARIABLE, Account, copy_postgres, find_postgres, server_account

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import peewee
 import pytest
 from playhouse.pool import PooledPostgresqlDatabase
 from temporalio.client import Client
-from tests.workflows.polling import until
+from tests.polling import eventually
 
 from compozy.drivers.driver import LoopThread
 from compozy.store import UnavailableError
@@ -34,10 +35,17 @@ def connect(loop: LoopThread, server: TemporalServer) -> Client:
     return loop.call(Client.connect(server.address, identity="test"), 30)
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[TemporalServer]:
+    """A server of this module's own: workers that were left alone here keep asking it."""
+    with TemporalServer() as running:
+        yield running
+
+
 @pytest.fixture
-def client(loop: LoopThread, temporal_server: TemporalServer) -> Client:
-    """A client of the server that the tests share; each test has a task queue of its own."""
-    return connect(loop, temporal_server)
+def client(loop: LoopThread, server: TemporalServer) -> Client:
+    """A client; each test has a task queue of its own."""
+    return connect(loop, server)
 
 
 def settings(directory: Path, grace_s: float = 5.0) -> WorkflowSettings:
@@ -59,7 +67,7 @@ def test_an_execution_outlives_its_worker(
     )
     with Workflows(client, database, loop, settings(tmp_path)) as first:
         name = first.start(slow)
-        until(lambda: loop.call(first.service.state(name), 10)["task"] == "after")
+        eventually(lambda: loop.call(first.service.state(name), 10)["task"] == "after")
 
     with Workflows(client, database, loop, settings(tmp_path)) as second:
         ended = second.wait(name, 20)
@@ -78,7 +86,7 @@ def test_stopping_lets_a_running_tool_end(
     )
     with Workflows(client, database, loop, settings(tmp_path)) as first:
         name = first.start(flow({"id": "work", "type": "basic", "tool": "mod_slow:work"}))
-        until((tmp_path / "mod_slow.began").exists)
+        eventually((tmp_path / "mod_slow.began").exists)
         (tmp_path / "mod_slow.py").unlink()
 
     with Workflows(client, database, loop, settings(tmp_path)) as second:
@@ -95,7 +103,7 @@ def test_stopping_at_once_does_not_wait_for_a_tool(
     )
     workflows = Workflows(client, database, loop, settings(tmp_path, grace_s=3600.0)).open()
     workflows.start(flow({"id": "work", "type": "basic", "tool": "mod_hangs:work"}))
-    until((tmp_path / "mod_hangs.began").exists)
+    eventually((tmp_path / "mod_hangs.began").exists)
 
     workflows.close(0)
     workflows.close(0)
@@ -107,16 +115,16 @@ def test_an_outage_of_temporal_is_told_and_survived(
     """While the server is away nothing is started; when it is back, the same worker goes on."""
     hello = load_definition(EXAMPLES / "hello-world.yaml")
     nap = flow({"id": "nap", "type": "aggregate", "sleep": "1s", "output": 1})
-    with TemporalServer() as server:
-        workflows = Workflows(connect(loop, server), database, loop, settings(tmp_path)).open()
+    with TemporalServer() as own:
+        workflows = Workflows(connect(loop, own), database, loop, settings(tmp_path)).open()
         name = workflows.start(nap)
         assert workflows.run(hello).status == "completed"
 
-        server.stop()
+        own.stop()
         with pytest.raises(UnavailableError, match="temporal is not available"):
             workflows.start(hello, execution_id="refused")
 
-        server.start()
+        own.start()
         assert workflows.wait(name, 30).status == "completed"
         assert workflows.run(hello, execution_id="refused", timeout_s=30).status == "completed"
         workflows.close()
@@ -133,7 +141,7 @@ def test_executions_without_a_row_are_shown(
         with database.connection_context():
             peewee.Table("executions").delete().execute(database)
 
-        until(lambda: bool(loop.call(workflows.service.adopt(), 10) or workflows.executions()))
+        eventually(lambda: bool(loop.call(workflows.service.adopt(), 10) or workflows.executions()))
 
         assert replace(workflows.execution(name), started_at=row.started_at) == row
 

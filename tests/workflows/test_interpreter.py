@@ -6,8 +6,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from tests.polling import eventually
 from tests.workflows.bench import Bench
-from tests.workflows.polling import until
 
 from compozy.errors import NotFoundError
 from compozy.store import Execution
@@ -252,12 +252,12 @@ async def work(mark):
         """)
     workflows = bench.open()
     name = workflows.start(flow)
-    until(mark.with_suffix(".began").exists)
+    eventually(mark.with_suffix(".began").exists)
 
     workflows.cancel(name)
 
     assert workflows.wait(name, 20).status == "canceled"
-    until(mark.exists)
+    eventually(mark.exists)
 
 
 def test_signals_are_kept_and_the_state_can_be_asked(bench: Bench) -> None:
@@ -275,7 +275,7 @@ def test_signals_are_kept_and_the_state_can_be_asked(bench: Bench) -> None:
     workflows.signal(name, "stop")
 
     signals = [{"name": "go", "payload": {"n": 1}}, {"name": "stop", "payload": None}]
-    until(lambda: bench.call(workflows.service.state(name))["signals"] == signals)
+    eventually(lambda: bench.call(workflows.service.state(name))["signals"] == signals)
     assert bench.call(workflows.service.state(name)) == {"task": "nap", "done": ["first"], "signals": signals}
     workflows.cancel(name)
 

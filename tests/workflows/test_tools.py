@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.workflows.polling import until
+from tests.polling import eventually
 
 from compozy.workflows.tools import ToolFailure, Tools
 
@@ -167,5 +167,5 @@ def test_cancelling_a_call_cancels_an_async_tool(tmp_path: Path) -> None:
             await calling
 
     asyncio.run(cancel_it())
-    until(ended.exists)
+    eventually(ended.exists)
     tools.close()
