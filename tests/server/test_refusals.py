@@ -30,6 +30,8 @@ KEY = "k3y-of-the-test"
         pytest.param("GET", "/api/v0/executions?limit=1001", None, 400, "http.parameter", id="limit-high"),
         pytest.param("GET", "/api/v0/executions?limit=x", None, 400, "http.parameter", id="limit-text"),
         pytest.param("GET", "/api/v0/executions?status=done", None, 400, "usage", id="status"),
+        pytest.param("GET", "/api/v0/executions?state=failed", None, 400, "http.parameter", id="unknown-parameter"),
+        pytest.param("POST", f"{RUN}?wiat=1s", {}, 400, "http.parameter", id="misspelled-parameter"),
         pytest.param("POST", f"{RUN}?wait=soon", {}, 400, "http.parameter", id="wait-text"),
         pytest.param("POST", f"{RUN}?wait=2h", {}, 400, "http.parameter", id="wait-long"),
         pytest.param("POST", RUN, [], 400, "http.body", id="list"),
@@ -54,6 +56,14 @@ def test_bad_requests(site: Site, method: str, path: str, body: Any, status: int
     assert answer.json["status"] == status
     assert answer.json["type"] == f"urn:compozy:error:{problem}"
     assert answer.json["detail"]
+
+
+def test_a_misspelled_parameter_is_not_overlooked(site: Site) -> None:
+    """Who asked to wait is told that nobody understood it, and nothing was started."""
+    answer = site.post(f"{RUN}?wiat=1s", {})
+
+    assert answer.json["detail"] == 'unknown parameter "wiat"; did you mean "wait"?'
+    assert site.ask("GET", "/api/v0/executions").json["executions"] == []
 
 
 def test_a_path_and_its_definition_must_agree(site: Site) -> None:

@@ -34,7 +34,7 @@ def command() -> None:
 @format_option()
 @click.option("--all", "everything", is_flag=True, help="Also show settings that are unset.")
 def show(format_: str, everything: bool, strict: bool, **options: Any) -> None:
-    """Show every setting with its effective value and where it comes from."""
+    """Show every setting with its value and where it comes from."""
     lifecycle = Lifecycle(read_configuration(options), strict=strict)
     resolved = lifecycle.resolve()
     findings = promoted(validate(resolved), strict=strict)
@@ -75,7 +75,7 @@ def _cut(text: str) -> str:
 @configuration_options
 @format_option("github", "sarif")
 def validate_(format_: str, strict: bool, **options: Any) -> int:
-    """Check the configuration and print every finding; exit code 2 when one of them stops."""
+    """Check the configuration and print every finding. The exit code is 2 when one of them stops."""
     configuration = read_configuration(options)
     findings = promoted(validate(Lifecycle(configuration).resolve()), strict=strict)
     stopping = len(errors(findings))
@@ -116,7 +116,7 @@ def _counted(count: int, word: str) -> str:
 @click.option("--finding", metavar="ID", help="Explain a finding instead of a key.")
 @click.argument("key", required=False)
 def explain(format_: str, key: str | None, finding: str | None, strict: bool, **options: Any) -> None:
-    """Explain KEY, a setting or a decision: who decided, over what, and what almost decided."""
+    """Explain a setting or a decision. It says who decided, over what, and what almost decided."""
     if (key is None) == (finding is None):
         raise UsageError("name a key, or a finding with --finding", hint="such as: compozy config explain redis.mode")
     resolved = Lifecycle(read_configuration(options), strict=strict).resolve()
@@ -151,7 +151,7 @@ def explain_finding_(resolved: Resolved, finding: str, format_: str) -> None:
 @click.argument("left", metavar="A")
 @click.argument("right", metavar="B")
 def diff(format_: str, left: str, right: str, strict: bool, **options: Any) -> int:
-    """Compare A with B: a configuration file, its directory, a mode, or a file of variables (*.env).
+    """Compare two configurations. Each is a file, its directory, a mode, or a file of variables (*.env).
 
     A mode or a file of variables stands for the present configuration with it. Exit code 0: the same, 1:
     different, 2: one of them cannot be read.
@@ -223,7 +223,7 @@ def readable(resolved: Resolved) -> Resolved:
 @configuration_options
 @format_option()
 def diagnostics(format_: str, strict: bool, **options: Any) -> None:
-    """Show everything that a report of a problem needs, without secrets."""
+    """Show what a report of a problem needs, without secrets."""
     from compozy.cli.explained import diagnostics_lines
     from compozy.diagnostics import diagnostics as everything
 

@@ -50,6 +50,11 @@ def print_json(payload: Mapping[str, Any], *, indent: int | None = 2) -> None:
     )
 
 
+def shown(value: Any) -> str:
+    """Return a value for people: texts as they are, the rest as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def print_table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
     """Print rows under a header, columns aligned by two blanks."""
     widths = [max(len(row[at]) for row in (header, *rows)) for at in range(len(header))]

@@ -141,7 +141,7 @@ def _domain_json(domain: Domain) -> Any:
 @rules_options
 @format_option()
 def check(format_: str, **where: Any) -> int:
-    """Verify all tables, rows and packs as one; exit code 3 when something is wrong."""
+    """Verify all tables, rows and packs as one. The exit code is 3 when something is wrong."""
     result = check_rules(rule_texts(pack_folders(**where)))
     began = time.perf_counter()
     reports = [*result.reports, *_trial(result)]

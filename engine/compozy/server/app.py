@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from compozy.errors import CompozyError
@@ -27,6 +27,7 @@ from compozy.server.problems import (
     on_http_exception,
     on_request_problem,
 )
+from compozy.server.requests import check_parameters
 from compozy.server.routes import ROUTES, Endpoint
 from compozy.workflows.service import Service
 
@@ -64,6 +65,8 @@ def build_app(
 
 def _route(api: Api, endpoint: Endpoint) -> Route:
     async def answer(request: Request) -> Response:
+        if not endpoint.open:
+            check_parameters(request, endpoint.query)
         return await endpoint.handler(api, request)
 
     return Route(endpoint.path, answer, methods=[endpoint.method], name=endpoint.handler.__name__)
@@ -74,6 +77,7 @@ def _descriptions(*, secured: bool) -> list[Route]:
     page = docs_page(ROUTES)
     return [
         Route("/openapi.json", _always(lambda: JSONResponse(document)), methods=["GET"]),
+        Route("/", _always(lambda: RedirectResponse("/docs")), methods=["GET"]),
         Route("/docs", _always(lambda: HTMLResponse(page)), methods=["GET"]),
     ]
 

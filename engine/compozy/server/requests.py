@@ -55,10 +55,26 @@ async def read_object(request: Request, allowed: Sequence[str]) -> dict[str, Any
         raise bad_request("http.body", f"the body must be an object with: {', '.join(allowed)}")
     for key in body:
         if key not in allowed:
-            meant = closest(key, allowed)
-            advice = f'did you mean "{meant}"?' if meant else f"known keys: {', '.join(allowed)}"
-            raise bad_request("http.body", f'unknown key "{key}"; {advice}')
+            raise bad_request("http.body", f'unknown key "{key}"; {_advice(key, allowed)}')
     return body
+
+
+def check_parameters(request: Request, allowed: Sequence[str]) -> None:
+    """Refuse parameters that would be overlooked.
+
+    Raises:
+        RequestProblem: the query has another parameter than the `allowed` ones.
+    """
+    for key in request.query_params:
+        if key not in allowed:
+            raise bad_request("http.parameter", f'unknown parameter "{key}"; {_advice(key, allowed)}')
+
+
+def _advice(key: str, allowed: Sequence[str]) -> str:
+    if not allowed:
+        return "there are none here"
+    meant = closest(key, allowed)
+    return f'did you mean "{meant}"?' if meant else f"there are: {', '.join(allowed)}"
 
 
 def read_wait(request: Request) -> float | None:

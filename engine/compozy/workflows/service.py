@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -25,6 +24,7 @@ from compozy.store.records import RUNNING, STATUSES, timestamp
 from compozy.workflows import wire
 from compozy.workflows.catalogue import Catalogue, Listing
 from compozy.workflows.definition import Definition
+from compozy.workflows.execution_id import checked_execution_id, new_execution_id
 from compozy.workflows.inputs import complete_input
 from compozy.workflows.plain import why_not_plain
 from compozy.workflows.reconcile import Reconciler
@@ -34,7 +34,6 @@ from compozy.workflows.temporal import ask
 TASK_TIMEOUT = timedelta(seconds=3)
 READERS = 4
 WAIT_PATIENCE_S = 5.0
-EXECUTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}\Z")
 SIGNAL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
 
 log = logging.getLogger("compozy.workflows")
@@ -83,7 +82,7 @@ class Service:
         """
         definition = await self.definition(workflow) if isinstance(workflow, str) else workflow
         run = wire.Run(definition, complete_input(definition, given or {}))
-        name = _execution_id(definition, execution_id)
+        name = new_execution_id(definition.id) if execution_id is None else checked_execution_id(execution_id)
         row = Execution(name, definition.id, definition.version, RUNNING, run.input, timestamp())
         await self._in_thread(self._store.ping)
         try:
@@ -286,11 +285,3 @@ class Service:
             await ask(self._client, ending, execution_id, WAIT_PATIENCE_S)
         except (WorkflowFailureError, NotFoundError):
             return
-
-
-def _execution_id(definition: Definition, wanted: str | None) -> str:
-    if wanted is None:
-        return f"{definition.id}-{secrets.token_hex(8)}"
-    if not EXECUTION_ID.match(wanted):
-        raise UsageError(f'execution id "{wanted}" must be letters, digits, ., _, : and - (at most 200)')
-    return wanted

@@ -1,0 +1,186 @@
+"""`compozy workflow run`: run one workflow, wait, print its outputs.
+
+With a running server its HTTP interface is used; without one the stack is brought up for the one run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from compozy.cli.client import Client, ServerGoneError
+from compozy.cli.options import configuration_options, format_option
+from compozy.cli.output import print_failure, print_json, shown
+from compozy.cli.start import prepared, say, seconds, tell_kept_data
+from compozy.cli.status import running_client
+from compozy.document import resolve_scalar
+from compozy.errors import UsageError, WorkflowRunError
+
+WAIT_S = 30.0
+RUNNING = "running"
+
+
+@click.command(name="run", epilog="Example: compozy workflow run examples/hello-world.yaml --param name=Ada")
+@click.argument("workflow", metavar="FILE_OR_ID")
+@configuration_options
+@format_option()
+@click.option("--input", "input_", metavar="JSON|@FILE", help="Input as a JSON object, or from a file.")
+@click.option("--param", metavar="KEY=VALUE", multiple=True, help="One input value; may be repeated.")
+@click.option("--detach", is_flag=True, help="Print the execution's id and do not wait; needs a running server.")
+@click.option("--timeout", default="24h", metavar="DURATION", show_default=True, help="How long to wait.")
+def run(
+    workflow: str, format_: str, input_: str | None, param: tuple[str, ...], detach: bool, timeout: str,
+    strict: bool, **options: Any,
+) -> int:  # fmt: skip
+    """Run a workflow, wait for it and print its outputs. The exit code is 5 when it fails."""
+    given = read_input(input_, param)
+    client, _ = running_client(options)
+    if client is not None:
+        result = run_on_server(client, workflow, given, None if detach else seconds(timeout))
+    elif detach:
+        raise UsageError("--detach needs a running server", hint="start one with compozy start")
+    else:
+        result = run_alone(workflow, given, seconds(timeout), strict, options)
+    return print_result(result, format_, detached=detach)
+
+
+def read_input(text: str | None, params: tuple[str, ...]) -> dict[str, Any]:
+    """Return the input of `--input` with the values of `--param` over it; a value is JSON-like or text.
+
+    Raises:
+        UsageError: the input is not a JSON object, its file does not exist, or a parameter has no value.
+    """
+    given = _object(text) if text else {}
+    for param in params:
+        key, equals, value = param.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--param {param} has no value", hint="write --param key=value")
+        given[key] = resolve_scalar(value) if value else ""
+    return given
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        content = Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
+        found = json.loads(content)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--input {text} cannot be read: {error}") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UsageError(f"--input is not JSON: {error}", hint="""write --input '{"name": "Ada"}'""") from error
+    if not isinstance(found, dict):
+        raise UsageError("--input is not a JSON object", hint="""write --input '{"name": "Ada"}'""")
+    return found
+
+
+def is_file(workflow: str) -> bool:
+    """Tell whether the argument names a file; an id has neither a slash nor an ending."""
+    return os.path.isfile(workflow) or workflow.endswith((".yaml", ".yml")) or os.sep in workflow
+
+
+def run_on_server(client: Client, workflow: str, given: Mapping[str, Any], wait_s: float | None) -> dict[str, Any]:
+    """Start an execution on the running server and wait at most `wait_s` seconds, None not at all."""
+    from compozy.workflows.execution_id import new_execution_id
+
+    body: dict[str, Any] = {"input": dict(given)}
+    workflow_id = workflow
+    if is_file(workflow):
+        from compozy.workflows.definition import load_definition
+
+        workflow_id = load_definition(workflow).id
+        body |= {"source": Path(workflow).read_text(encoding="utf-8"), "file": workflow}
+    path = f"/api/v0/workflows/{quote(workflow_id, safe='')}/executions"
+    name = body["execution_id"] = new_execution_id(workflow_id)
+    try:
+        started: dict[str, Any] = client.post(path, body)
+        return started if wait_s is None else wait_on_server(client, started, wait_s)
+    except ServerGoneError as error:
+        error.hint = f"start it again, then compozy workflow show {name}"
+        raise
+    except KeyboardInterrupt:
+        say(f"{name} goes on without us; compozy workflow cancel {name} would end it")
+        raise
+
+
+def wait_on_server(client: Client, started: dict[str, Any], wait_s: float) -> dict[str, Any]:
+    """Ask until the execution has ended, or `wait_s` seconds are over."""
+    result = started
+    while result["status"] == RUNNING and wait_s > 0:
+        poll = min(WAIT_S, wait_s)
+        path = f"/api/v0/executions/{quote(result['execution_id'], safe='')}?wait={poll:g}s"
+        result = {**result, **client.request("GET", path, timeout_s=poll + WAIT_S)}
+        wait_s -= poll
+    return result
+
+
+def run_alone(
+    workflow: str, given: Mapping[str, Any], wait_s: float, strict: bool, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Bring the stack up, run one workflow, and stop everything."""
+    from compozy.workflows.definition import load_definition
+    from compozy.workflows.inputs import complete_input
+
+    definition = load_definition(workflow) if is_file(workflow) else None
+    if definition is not None:
+        complete_input(definition, given)
+    # What a tool prints must not be taken for the result.
+    with redirect_stdout(sys.stderr), stack_for_one_run(options, strict) as stack:
+        execution = stack.workflows.run(definition or workflow, given, timeout_s=wait_s)
+    return execution_json(execution.to_json())
+
+
+def execution_json(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an execution in the form of `workflow run`."""
+    return {"execution_id": row["id"], **{key: value for key, value in row.items() if key != "id"}}
+
+
+@contextmanager
+def stack_for_one_run(options: dict[str, Any], strict: bool = False) -> Iterator[Any]:
+    """Yield a stack without HTTP interface, and say so."""
+    from compozy.server.stack import Stack
+
+    lifecycle = prepared(options, strict)
+    mode = lifecycle.resolved.mode
+    say(f"no server of this project is running; bringing up mode {mode} for this one command")
+    tell_kept_data(lifecycle.resolved)
+    stack = Stack(lifecycle, notice=say).open(serve=False)
+    try:
+        yield stack
+    finally:
+        stack.close()
+
+
+def print_result(result: dict[str, Any], format_: str, *, detached: bool = False) -> int:
+    """Print how an execution ended and return the exit code; one that still runs is a failure unless `detached`."""
+    status = result["status"]
+    if status == "completed":
+        print_json(result) if format_ == "json" else print_output(result["output"])
+        return 0
+    if status == RUNNING and detached:
+        print_json(result) if format_ == "json" else click.echo(f"{result['execution_id']} is running")
+        return 0
+    error = WorkflowRunError(result["execution_id"], status, result.get("error") or _no_reason(status))
+    if format_ == "json":
+        print_json({**result, "error": {"id": error.id, "message": error.message, "exit_code": error.exit_code}})
+    print_failure(error, as_json=False)
+    return error.exit_code
+
+
+def _no_reason(status: str) -> str:
+    return "it did not end within --timeout" if status == RUNNING else "no reason was recorded"
+
+
+def print_output(output: Any) -> None:
+    """Print outputs for people: one line a name, texts as they are."""
+    if not isinstance(output, dict):
+        click.echo(shown(output))
+        return
+    for name, value in output.items():
+        click.echo(f"{name}: {shown(value)}")
