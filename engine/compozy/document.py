@@ -88,7 +88,7 @@ def read_document(text: str, file: str) -> Node:
         root = yaml.compose(text, Loader=_LOADER)
         return _Walk(file).node(root) if root is not None else Node({}, Place(file, 1, 1), {})
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _syntax_problem(error, file) from error
+        raise _syntax_problem(error, text, file) from error
 
 
 def _check_depth(text: str, file: str) -> None:
@@ -105,9 +105,12 @@ def _check_depth(text: str, file: str) -> None:
             raise SyntaxProblem(_TOO_DEEP, _mark_place(event.start_mark, file))
 
 
-def _syntax_problem(error: Exception, file: str) -> SyntaxProblem:
+def _syntax_problem(error: Exception, text: str, file: str) -> SyntaxProblem:
     place = _mark_place(getattr(error, "problem_mark", None), file)
     reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error) or "not readable"
+    line = next(iter(text.splitlines()[place.line - 1 : place.line]), "")
+    if line[place.column - 1 : place.column] == "\t":
+        reason = "a tab where YAML wants blanks"
     return SyntaxProblem(f"not valid YAML: {reason}", place, hint="check indentation, quotes and colons there")
 
 

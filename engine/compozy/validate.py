@@ -26,6 +26,7 @@ from compozy.tables.table import Column, Decision, Row, Table
 STAGE = "validate"
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([\w.\[\]-]+)\}")
 _NOWHERE = Place("", 0, 0)
+_NOBODY = ("default", "rule")
 _SOURCE_ORDER = {"flag": 0, "env": 1, "dotenv": 2, "file": 3, "rule": 4, "default": 5, "machine": 6}
 
 
@@ -111,7 +112,7 @@ class _Run:
         effective = {
             path: Candidate(value.value, value.origin, value.parts or {})
             for path, value in self.resolved.values.items()
-            if value.value is not None and value.origin.kind not in ("default", "rule")
+            if value.value is not None and value.origin.kind not in _NOBODY
         }
         yield from check(self.resolved.rulebook.registry, effective)
 
@@ -128,7 +129,21 @@ class _Run:
     def findings(self, table: Table) -> Iterator[Finding]:
         for occasion in self.occasions(table):
             for row in occasion.decision.rows:
-                yield self.finding(table, row, occasion)
+                if not (self.unread and self.doubtful(table, row)):
+                    yield self.finding(table, row, occasion)
+
+    @cached_property
+    def unread(self) -> frozenset[str]:
+        """Settings that somebody wrote and no source could take; the problem with them is a finding of its own."""
+        written = {problem.key for problem in self.resolved.configuration.problems}
+        return frozenset(
+            path for path, value in self.resolved.values.items() if path in written and value.origin.kind in _NOBODY
+        )
+
+    def doubtful(self, table: Table, row: Row) -> bool:
+        """Tell whether a row holds because a setting seems to be unset that somebody wrote."""
+        asked = (column.source for column in table.columns if column.name in row.when)
+        return any(source.kind == "setting" and source.ref in self.unread for source in asked)
 
     def finding(self, table: Table, row: Row, occasion: Occasion) -> Finding:
         key = str(row.body.get("key") or occasion.at)

@@ -12,6 +12,7 @@ from compozy.cli.output import finding_lines
 from compozy.settings.origin import Finding
 from compozy.validate import errors, promoted, validate
 
+OPEN = "server: {host: 0.0.0.0, api_key: KEY}"
 FAULTS = """\
 mode: persistant
 databse: {driver: sqlite}
@@ -206,3 +207,17 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
     """They are shown, not obeyed."""
     found = findings(tmp_path, 'mode: persistent\ndatabase: {path: "a\\e[31m\\tb"}\n')
     assert [one.message for one in found] == [r"database.path a\x1b[31m\tb has control characters"]
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        pytest.param("{a: 1}", ["key.type"], id="wrong"),
+        pytest.param("'${COMPOZY_NO_SUCH_KEY}'", ["variable.unset"], id="unset-variable"),
+        pytest.param("null", ["server.host.open"], id="not-set"),
+        pytest.param("a-long-secret", [], id="set"),
+    ],
+)
+def test_one_mistake_is_one_finding(tmp_path: Path, key: str, expected: list[str]) -> None:
+    """A value that could not be read is not called missing as well."""
+    assert [one.id for one in findings(tmp_path, OPEN.replace("KEY", key))] == expected

@@ -93,6 +93,7 @@ def test_null_makes_an_output_of_text_or_number_optional(outputs: str, value: st
     ("text", "expected"),
     [
         pytest.param("a: [", "a.yaml:2:1: not valid YAML", id="syntax"),
+        pytest.param("a:\n\tb: 1", "a.yaml:2:1: not valid YAML: a tab where YAML wants blanks", id="tab"),
         pytest.param("hit: a\nhit: b", 'a.yaml:2:1: key "hit" is written twice', id="duplicate-key"),
         pytest.param("- 1", "a.yaml:1:1: a rule file must be a mapping", id="list-file"),
         pytest.param("tables: {}", "a.yaml:1:9: `tables` must be a list", id="tables-mapping"),
