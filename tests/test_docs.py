@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,32 @@ def test_every_page_is_reachable_from_the_readme() -> None:
         links = LINK.findall(page.read_text(encoding="utf-8"))
         border += [(page.parent / link).resolve() for link in links]
     assert [named(page) for page in PAGES if page.resolve() not in {found.resolve() for found in reached}] == []
+
+
+def shown_after(command: str) -> str:
+    """Return what the README shows below a command."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.split(r"^(?:\$ .*|```)$", text.partition(f"$ {command}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def without_numbers(text: str) -> str:
+    """Return a text in which times, ports and the width of columns are alike."""
+    return re.sub(r" +", " ", re.sub(r"\d+(?:\.\d+)?", "0", text)).strip()
+
+
+@pytest.mark.e2e
+def test_the_readme_shows_what_a_newcomer_sees(tmp_path: Path) -> None:
+    """The banner of `make start`, which calls `compozy start`, but for times and ports; and both greetings."""
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    start = subprocess.Popen([COMPOZY, "start"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert start.stdout is not None
+        banner = "".join(takewhile(lambda line: not line.startswith("Run a workflow"), start.stdout))
+        assert without_numbers(banner) == without_numbers(shown_after("make start").partition("Run a workflow")[0])
+        for words in ("run examples/hello-world.yaml", "run examples/hello-world.yaml --param name=Ada"):
+            args = ["workflow", *words.replace("examples", str(ROOT / "examples")).split()]
+            printed = subprocess.check_output([COMPOZY, *args], cwd=tmp_path, env=environment, text=True)
+            assert printed == shown_after(f".venv/bin/compozy workflow {words}")
+    finally:
+        start.terminate()
+        start.communicate(timeout=60)

@@ -103,6 +103,8 @@ def test_the_server_starts_with_the_components_of_its_mode(project: Project) -> 
     health = request(server, "GET", "/api/v0/health")[1]
     assert {part["healthy"] for part in health["components"].values()} == {True}
     assert health["components"].keys() == server.ready["components"].keys()
+    kept = {name: part["kept"] for name, part in health["components"].items()}
+    assert (kept["database"], kept["temporal"]) == (project.cell.keeps_rows, project.cell.keeps_histories)
     assert server.stop() == 0
     assert server.gone()
 

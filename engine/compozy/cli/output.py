@@ -55,12 +55,12 @@ def shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def print_table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> None:
+def print_table(rows: Sequence[Sequence[str]], header: Sequence[str], indent: str = "") -> None:
     """Print rows under a header, columns aligned by two blanks."""
     widths = [max(len(row[at]) for row in (header, *rows)) for at in range(len(header))]
-    print_line(styled(_line(header, widths), "dim"))
+    print_line(indent + styled(_line(header, widths), "dim"))
     for row in rows:
-        print_line(_line(row, widths))
+        print_line(indent + _line(row, widths))
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -15,7 +15,8 @@ import click
 
 from compozy.cli.logs import LEVELS, log_to_stderr
 from compozy.cli.options import configuration_options, format_option, read_configuration, texts_of
-from compozy.cli.output import print_findings, styled
+from compozy.cli.output import print_findings, print_table, styled
+from compozy.cli.status import whereabouts
 from compozy.lifecycle import Lifecycle
 from compozy.plan import STATE_DIRECTORY, make_plan
 from compozy.resolve import Resolved
@@ -164,11 +165,9 @@ def print_banner(stack: Stack, took_s: float) -> None:
     """Print what runs where, and how to go on."""
     health = stack.health()
     click.echo(f"{styled('Compozy', 'bold')} is ready in {took_s:.2f} s, mode {styled(health['mode'], 'bold')}\n")
-    width = max(len(part["driver"]) for part in health["components"].values())
-    for name, part in health["components"].items():
-        kept = f"data in {part['data']}" if part["data"] else "nothing is kept"
-        address = part["address"] or "inside this process"
-        click.echo(f"  {name:<9} {part['mode']:<11} {part['driver']:<{width}}  {address:<24} {kept}")
+    parts = health["components"].items()
+    rows = [(name, part["mode"], part["driver"], *whereabouts(part)) for name, part in parts]
+    print_table(rows, ("COMPONENT", "MODE", "DRIVER", "ADDRESS", "DATA"), "  ")
     click.echo(f"\n  HTTP      {stack.url}  (interface described at {stack.url}/docs)")
     ui = health["components"].get("temporal", {}).get("details", {}).get("ui")
     if ui:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -71,4 +72,11 @@ def print_status(health: dict[str, Any]) -> None:
 def _row(name: str, part: dict[str, Any]) -> tuple[str, ...]:
     latency = "-" if part["latency_ms"] is None else f"{part['latency_ms']:.1f} ms"
     health = "ok" if part["healthy"] else f"down: {part.get('error') or 'no answer'}"
-    return (name, part["mode"], part["driver"], health, latency, part["address"] or "-", part["data"] or "-")
+    return (name, part["mode"], part["driver"], health, latency, *whereabouts(part))
+
+
+def whereabouts(part: Mapping[str, Any]) -> tuple[str, str]:
+    """Return where a component is reached and where its data lies, for people."""
+    address, data, kept = part["address"], part["data"], part["kept"]
+    place = {True: "kept by its server", False: "nothing is kept", None: "-"}[kept]
+    return (address if address and address != data else "in this process", data or place)
