@@ -53,9 +53,10 @@ def faulty(step: Step) -> Step:
     return replace(step, factory="tests.test_provision_rollback:FaultyDriver", options=options)
 
 
-def real_plan(mode: str, directory: Path, port: int) -> Plan:
+def real_plan(mode: str, directory: Path, port: int, data: str = ".compozy") -> Plan:
+    """Return a plan of a project in `directory`, whose components keep what they keep below `data`."""
     kept = mode == "persistent"
-    state = directory / ".compozy"
+    state = directory / data
     sqlite = {"path": str(state / "compozy.db") if kept else ":memory:"}
     valkey = {"persistence": kept, "data_dir": str(state / "redis") if kept else None}
     temporal = {
@@ -70,7 +71,7 @@ def real_plan(mode: str, directory: Path, port: int) -> Plan:
         Step("temporal", "temporal-embedded", "temporal-embedded",
              "compozy.drivers.temporal_embedded:TemporalEmbeddedDriver", temporal, (), 30.0),
     )  # fmt: skip
-    return Plan(mode, steps, str(directory), str(state) if kept else None)
+    return Plan(mode, steps, str(directory), str(directory / ".compozy") if kept else None)
 
 
 def servers() -> set[int]:
@@ -99,6 +100,32 @@ def test_a_fault_at_any_step_leaves_nothing(mode: str, component: str, tmp_path:
     assert caught.value.component == component
     assert (servers() - before, listening(HOST, port)) == (set(), False)
     assert [*tmp_path.iterdir(), *scratch.iterdir()] == []
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_files_elsewhere_go_as_well_and_nobody_elses(component: str, tmp_path: Path) -> None:
+    """Data may lie outside the state directory; what a failed start made there goes, what was there stays."""
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "notes.txt").write_text("mine")
+    plan = real_plan("persistent", tmp_path, free_port(HOST), "kept/new/deep")
+    steps = tuple(faulty(step) if step.component == component else step for step in plan.steps)
+    with pytest.raises(ProvisionError, match="the planted fault"):
+        provision(replace(plan, steps=steps))
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["kept", "kept/notes.txt"]
+
+
+def test_a_failed_start_leaves_earlier_data_alone(tmp_path: Path) -> None:
+    """The second start fails when everything is up; a third one finds what the first one wrote."""
+    plan = real_plan("persistent", tmp_path, free_port(HOST), "data")
+    with provision(plan) as runtime:
+        runtime.redis.set("kept", "yes")
+        with runtime.database.connection_context():
+            runtime.database.execute_sql("CREATE TABLE kept (n)")
+    steps = tuple(faulty(step) if step.component == "temporal" else step for step in plan.steps)
+    with pytest.raises(ProvisionError, match="the planted fault"):
+        provision(replace(plan, steps=steps))
+    with provision(plan) as runtime:
+        assert (runtime.redis.get("kept"), runtime.database.get_tables()) == (b"yes", ["kept"])
 
 
 @pytest.mark.parametrize("mode", ["memory", "persistent"])

@@ -44,7 +44,7 @@ def provision(plan: Plan, *, timeout_s: float = 60.0, notice: Notice = lambda li
     drivers = {step.component: build_driver(step) for step in steps}
     with _locked(plan) as state:
         runtime = Runtime(plan, LoopThread(), state)
-        context = StartContext(runtime.loop, notice, time.monotonic() + timeout_s, plan.state_dir)
+        context = StartContext(runtime.loop, notice, time.monotonic() + timeout_s, plan.state_dir, made=runtime.made)
         try:
             _Start(steps, drivers, runtime, context).run()
         except BaseException:

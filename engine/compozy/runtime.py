@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from compozy.drivers.driver import Driver, LoopThread
+from compozy.drivers.made import Made
 from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import CompozyError, DriverError
 from compozy.plan import Plan
@@ -55,6 +56,7 @@ class Runtime:
         self._state = state
         self._drivers: dict[str, Driver] = {}
         self._probes: dict[str, _Probe] = {}
+        self.made = Made()
         self._closing = threading.Lock()
         self._undone = False
 
@@ -115,7 +117,7 @@ class Runtime:
             raise DriverError("; ".join(f"{name} did not stop: {error}" for name, error in failures))
 
     def abandon(self) -> None:
-        """Undo a start that has failed: stop everything at once and remove a state directory that it created.
+        """Undo a start that has failed: stop everything at once and remove the files that it created.
 
         What does not stop is logged, because the failure of the start is what matters. Closing it then does nothing.
         """
@@ -129,6 +131,8 @@ class Runtime:
         with self._closing:
             failures = self._stop_all(grace_s, patience_s)
             self.loop.close()
+            if discard:
+                self.made.take_back()
             if self._state is not None:
                 self._state.release(discard=discard)
         return failures

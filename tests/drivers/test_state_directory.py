@@ -16,6 +16,7 @@ import pytest
 
 from compozy import __version__
 from compozy.drivers.file_lock import FileLock, lock_beside
+from compozy.drivers.made import Made
 from compozy.drivers.state_directory import LAYOUT, StateDirectory
 from compozy.errors import DriverError, StateDirectoryError
 
@@ -187,8 +188,8 @@ def test_a_lock_removed_under_our_hands_is_taken_anew(tmp_path: Path) -> None:
 def test_data_has_a_lock_beside_it(tmp_path: Path) -> None:
     """Whoever gets at a file through another project's configuration is refused as well."""
     file = tmp_path / "elsewhere" / "temporal.db"
-    lock = lock_beside(str(file))
+    lock = lock_beside(str(file), Made())
     with pytest.raises(StateDirectoryError, match=f"temporal.db is in use by process {os.getpid()}"):
-        lock_beside(str(file))
+        lock_beside(str(file), Made())
     lock.release()
     assert list(file.parent.iterdir()) == []

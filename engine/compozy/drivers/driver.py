@@ -14,6 +14,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from compozy.drivers.made import Made
 from compozy.errors import DriverError
 
 Result = TypeVar("Result")
@@ -93,7 +94,7 @@ class StartContext:
 
     `notice` takes one line for the user; `deadline` is on the clock of `time.monotonic`; `state_dir` is the
     project's state directory, or None when nothing is kept there. `cancelled` is set when another component has
-    failed and nobody waits for this one any more.
+    failed and nobody waits for this one any more. What is noted in `made` is taken back when the whole start fails.
     """
 
     loop: LoopThread
@@ -101,6 +102,7 @@ class StartContext:
     deadline: float
     state_dir: str | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
+    made: Made = field(default_factory=Made)
 
     def left_s(self) -> float:
         """Return the seconds until the deadline, zero when it is over or the start was cancelled."""

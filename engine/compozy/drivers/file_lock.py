@@ -10,6 +10,7 @@ import fcntl
 import os
 from pathlib import Path
 
+from compozy.drivers.made import Made
 from compozy.errors import DriverError, StateDirectoryError
 
 _HELD: set[int] = set()
@@ -106,15 +107,17 @@ def _same(descriptor: int, path: str) -> bool:
         return False
 
 
-def lock_beside(path: str) -> FileLock:
+def lock_beside(path: str, made: Made) -> FileLock:
     """Lock the data at `path` by a file beside it, against whoever uses it through another project.
+
+    Missing directories above it are created, and noted in `made`.
 
     Raises:
         StateDirectoryError: a running process uses the data.
         DriverError: the lock cannot be written.
     """
     try:
-        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made.directory(Path(path).parent)
     except OSError as error:
         raise DriverError(f"{path} cannot be used: {error.strerror}", hint="check the permissions") from error
     lock = FileLock(f"{path}.lock")

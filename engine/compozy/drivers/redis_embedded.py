@@ -77,7 +77,7 @@ class ValkeyDriver:
         if binary is None:
             raise DriverError("no valkey-server was found", hint=_MISSING)
         if self._data_dir is not None:
-            self._lock = lock_beside(self._data_dir)
+            self._lock = lock_beside(self._data_dir, context.made)
         try:
             if self._data_dir is not None:
                 _prepare(self._data_dir, context, restore=self._restore)
@@ -175,8 +175,11 @@ def _prepare(folder: str, context: StartContext, *, restore: bool) -> None:
         if not restore and _holds_data(folder):
             aside = f"{folder}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
             Path(folder).rename(aside)
+            context.made.moved(folder, aside)
             context.notice(f"the earlier Redis data was set aside in {aside}")
-        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not Path(folder).exists():
+            context.made.data(folder)
+        context.made.directory(folder)
     except OSError as error:
         raise DriverError(f"{folder} cannot be used: {error.strerror}", hint="check its permissions") from error
     if Path(folder, _RDB).exists() and not Path(folder, _AOF).exists():

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from compozy.drivers.driver import Description, StartContext
+from compozy.drivers.made import Made
 from compozy.drivers.sqlite_turns import Connection, Turns, factory
 from compozy.errors import DriverError
 
 MEMORY = ":memory:"
+BESIDE = ("-wal", "-shm", "-journal")  # what SQLite may put beside a file
 CHECKED_BYTES = 64 * 1024 * 1024  # a larger file is not read through at each start
 _MAGIC = b"SQLite format 3\0"
 
@@ -46,7 +48,7 @@ class SqliteDriver:
         Raises:
             DriverError: the file cannot be opened, is damaged, or is no database.
         """
-        created = not self._memory and _create(self._path)
+        created = not self._memory and _create(self._path, context.made)
         try:
             self._open()
         except (sqlite3.Error, OSError) as error:
@@ -156,25 +158,14 @@ def unusable(path: str, kind: str, error: sqlite3.Error | OSError) -> DriverErro
     )
 
 
-def create_directory(path: str) -> None:
-    """Create the directory of the file `path` with mode 0700 where it is missing.
-
-    Raises:
-        DriverError: it cannot be created.
-    """
-    try:
-        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise DriverError(f"{path} cannot be created: {error.strerror}", hint="check the permissions") from error
-
-
-def _create(path: str) -> bool:
+def _create(path: str, made: Made) -> bool:
     """Create the file and its directory where they are missing; tell whether the file was."""
-    create_directory(path)
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
+    if Path(path).exists():
         return False
+    try:
+        made.directory(Path(path).parent)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as error:
         raise DriverError(f"{path} cannot be created: {error.strerror}", hint="check the permissions") from error
+    made.data(path, *(path + suffix for suffix in BESIDE))
     return True

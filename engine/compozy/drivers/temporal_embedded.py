@@ -7,6 +7,7 @@ library is imported, because both take a fifth of a second.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,8 @@ from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.ports import choose_port, free_port, listening, listens
 from compozy.drivers.process import Command
-from compozy.drivers.temporal_file import check_database, record_version
+from compozy.drivers.sqlite import BESIDE
+from compozy.drivers.temporal_file import check_database, record_file, record_version
 from compozy.errors import DriverError
 from compozy.plan import Port
 
@@ -79,8 +81,10 @@ class TemporalEmbeddedDriver:
             raise DriverError("no temporal binary was found", hint=_MISSING)
         try:
             if self._file is not None:
-                self._lock = lock_beside(self._file)
+                self._lock = lock_beside(self._file, context.made)
                 self._first = not check_database(self._file, binary, context.notice)
+                if not os.path.exists(self._file):
+                    context.made.data(self._file, record_file(self._file), *(self._file + end for end in BESIDE))
             self._start(binary, context)
         except BaseException:
             self.stop(0)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compozy.drivers.process import environment
-from compozy.drivers.sqlite import check_file, create_directory, unusable
+from compozy.drivers.sqlite import BESIDE, check_file, unusable
 from compozy.errors import DriverError
 
 Version = tuple[int, ...]
@@ -33,12 +33,11 @@ class Record:
 
 
 def check_database(path: str, binary: str, notice: Callable[[str], None]) -> bool:
-    """Make the file's directory, mode 0700, and see that the server may open the file; tell whether ours has before.
+    """See that the server may open the file; tell whether ours has before.
 
     Raises:
         DriverError: the file is damaged, or was written by another version that this one must not touch.
     """
-    create_directory(path)
     if not Path(path).exists():
         return False
     record = read_record(path)
@@ -70,7 +69,7 @@ def _unfinished(path: str) -> bool:
 
 
 def _remove(path: str) -> None:
-    for beside in ("", "-wal", "-shm", "-journal"):
+    for beside in ("", *BESIDE):
         Path(path + beside).unlink(missing_ok=True)
 
 
@@ -95,13 +94,13 @@ def read_record(path: str) -> Record | None:
         DriverError: the record cannot be read.
     """
     try:
-        found = json.loads(_beside(path).read_text(encoding="utf-8"))
+        found = json.loads(record_file(path).read_text(encoding="utf-8"))
         return Record(_parse(str(found["server"])), str(found.get("binary", "")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         hint = "remove it if you know that this server wrote the file"
-        raise DriverError(f"{_beside(path)} cannot be read", hint=hint) from error
+        raise DriverError(f"{record_file(path)} cannot be read", hint=hint) from error
 
 
 def record_version(path: str, server: str, binary: str) -> None:
@@ -110,7 +109,7 @@ def record_version(path: str, server: str, binary: str) -> None:
     Raises:
         DriverError: the record cannot be written.
     """
-    record = _beside(path)
+    record = record_file(path)
     partial = record.with_suffix(".partial")
     try:
         partial.write_text(json.dumps({"server": server, "binary": _identity(binary)}) + "\n", encoding="utf-8")
@@ -126,7 +125,8 @@ def _identity(binary: str) -> str:
     return f"{about.st_size}-{about.st_mtime_ns}"
 
 
-def _beside(path: str) -> Path:
+def record_file(path: str) -> Path:
+    """Return where the version of the server that wrote a file is recorded."""
     return Path(f"{path}.version")
 
 

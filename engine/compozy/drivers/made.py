@@ -1,0 +1,53 @@
+"""What a start puts on the disk, so that one that fails can take it back.
+
+What comes in: paths, as drivers make them. What goes out: the disk as it was before, except for what others put there.
+Only what did not exist before is ever removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+
+class Made:
+    """Remembers what one start made; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._directories: list[Path] = []
+        self._data: list[Path] = []
+        self._moved: list[tuple[Path, Path]] = []
+
+    def directory(self, path: str | Path) -> None:
+        """Create a directory with mode 0700, and those above it, where they are missing.
+
+        Raises:
+            OSError: it cannot be created.
+        """
+        wanted = Path(path)
+        missing = [part for part in (wanted, *wanted.parents) if not part.exists()]
+        wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directories += reversed(missing)
+
+    def data(self, *paths: str | Path) -> None:
+        """Note files, or directories with all that will be in them, that this start is about to make."""
+        self._data += map(Path, paths)
+
+    def moved(self, source: str | Path, target: str | Path) -> None:
+        """Note that what was at `source` is at `target` now."""
+        self._moved.append((Path(source), Path(target)))
+
+    def take_back(self) -> None:
+        """Remove what was made, and move back what was moved; idempotent, and silent about what cannot be."""
+        while self._data:
+            path = self._data.pop()
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        while self._moved:
+            source, target = self._moved.pop()
+            with contextlib.suppress(OSError):
+                target.rename(source)
+        while self._directories:
+            with contextlib.suppress(OSError):  # somebody else put something into it
+                self._directories.pop().rmdir()
