@@ -160,12 +160,12 @@ def unusable(path: str, kind: str, error: sqlite3.Error | OSError) -> DriverErro
 
 def _create(path: str, made: Made) -> bool:
     """Create the file and its directory where they are missing; tell whether the file was."""
-    if Path(path).exists():
-        return False
     try:
         made.directory(Path(path).parent)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as error:
+        if Path(path).exists():
+            return False
         raise DriverError(f"{path} cannot be created: {error.strerror}", hint="check the permissions") from error
     made.data(path, *(path + suffix for suffix in BESIDE))
     return True
