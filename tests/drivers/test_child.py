@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.polling import eventually
+from tests.polling import DEADLINE_S, eventually
 
 from compozy.drivers import child as supervision
 from compozy.drivers.child import Child
@@ -51,6 +51,15 @@ def marker() -> Iterator[str]:
     yield name
     for process in marked(name):
         process.kill()
+
+
+UNREAPED = """
+import threading
+from compozy.drivers.process import Command, Process
+gone = threading.Event()
+process = Process(Command("short", ("/bin/sh", "-c", "exit 3")), lambda line: None, lambda process: gone.set())
+print("gone" if gone.wait(20) and not process.running() else "running")
+"""
 
 
 @pytest.fixture
@@ -182,6 +191,28 @@ def test_a_crashed_one_comes_back_and_says_so(
         "sleeper ended unexpectedly (exit code -9) and is started again, restart 1; all is lost",
         "sleeper ended unexpectedly (exit code -9) and is started again, restart 2; all is lost",
     ]
+
+
+def test_a_crash_loop_of_days_does_not_end_the_supervision(
+    launch: Launch, marker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pause stays the longest one, however often it was doubled."""
+    monkeypatch.setattr(supervision, "LONGEST_PAUSE_S", 0.001)
+    monkeypatch.setattr(supervision, "STABLE_S", 3600.0)
+    child = launch(sleeper(marker))
+    child._pauses = 10_000
+    child.supervise()
+    running(child, marker).kill()
+    wait_for_restart(child, 1)
+
+
+def test_the_end_is_noticed_where_children_are_not_waited_for() -> None:
+    """Whoever started us may have ignored SIGCHLD, which is inherited."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNREAPED], capture_output=True, text=True, timeout=DEADLINE_S, check=True,
+        preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("gone\n", "")
 
 
 def test_a_crash_before_the_supervision_is_not_missed(

@@ -20,6 +20,7 @@ log = logging.getLogger("compozy.child")
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
+_DOUBLINGS = 16  # more than it takes from the first pause to the longest one
 STABLE_S = 30.0  # a life as long as this starts the pauses anew
 SHOWN_LINES = 12
 POLL_S = 0.003
@@ -128,7 +129,7 @@ class Child:
         if process.lasted_s > STABLE_S:
             self._pauses = 0
         while not self._stopping.is_set():
-            pause_s = min(FIRST_PAUSE_S * 2**self._pauses, LONGEST_PAUSE_S)
+            pause_s = min(FIRST_PAUSE_S * 2 ** min(self._pauses, _DOUBLINGS), LONGEST_PAUSE_S)
             self._pauses += 1
             log.warning("child.ended", extra={"child": self.command.name, "code": process.code(), "pause_s": pause_s})
             if self._stopping.wait(pause_s) or self._revived(process):

@@ -48,6 +48,7 @@ exec "$@" 3<&-
 _PASSED_ON = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
 _TAIL = 400
 _KILL_S = 5.0
+_OPEN: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,7 @@ class Guard:
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
-        # A child forked without exec (a process pool, say) would hold the socket open after our death.
-        reference = weakref.ref(end)
-        os.register_at_fork(after_in_child=lambda: _close(reference()))
+        _OPEN.add(end)
 
     def release(self) -> None:
         """Let the guardian kill; idempotent."""
@@ -88,9 +87,13 @@ class Guard:
         self.end.close()
 
 
-def _close(end: socket.socket | None) -> None:
-    if end is not None:
+def _forget() -> None:
+    for end in list(_OPEN):
         end.close()
+
+
+# A child forked without exec (a process pool, say) would hold the sockets open after our death.
+os.register_at_fork(after_in_child=_forget)
 
 
 class Process:
@@ -157,11 +160,13 @@ class Process:
     def _reap(self) -> None:
         """When the server ends, end what it started: as long as that lives, its log does not end."""
         if sys.platform == "linux":
-            # Not yet reaped, the server's number is still its own, and the group's.
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-            with self._reaping, contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-                self._popen.wait()  # its number is given away here, so nobody may be about to signal it
+            # Not yet reaped, the server's number is still its own, and the group's. Where nobody has to reap, because
+            # SIGCHLD was ignored when we were started, it is given away already.
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+                with self._reaping, contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.pid, signal.SIGKILL)
+                    self._popen.wait()  # its number is given away here, so nobody may be about to signal it
         self._popen.wait()
         self._guard.release()
         self._reaped.set()
