@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from tests.polling import eventually
 
 from compozy.drivers.sqlite import MEMORY, SqliteDriver
 from compozy.drivers.sqlite_turns import Turns
-from compozy.errors import DriverError
+from compozy.errors import DriverError, StateDirectoryError
 
 from .starting import DEADLINE_S, Starting
 
@@ -267,7 +268,7 @@ def test_a_damaged_file_is_told_and_not_touched(make: Make, started: Starting, t
 def test_a_path_that_cannot_be_created_is_told(make: Make, started: Starting, tmp_path: Path) -> None:
     """Its parent is a file."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(DriverError, match="cannot be created"):
+    with pytest.raises(DriverError, match="cannot be used: File exists"):
         make(tmp_path / "file" / "compozy.db").start(started.context())
 
 
@@ -275,3 +276,13 @@ def test_a_directory_is_no_database(make: Make, started: Starting, tmp_path: Pat
     """The error is ours, not a traceback."""
     with pytest.raises(DriverError, match="cannot be opened"):
         make(tmp_path).start(started.context())
+
+
+def test_a_file_has_one_owner(make: Make, started: Starting, tmp_path: Path) -> None:
+    """Another project that names the same file is refused with the owner's process id, until it is let go."""
+    first, second = make(tmp_path / "shared.db"), make(tmp_path / "shared.db")
+    first.start(started.context())
+    with pytest.raises(StateDirectoryError, match=f"shared.db is in use by process {os.getpid()}"):
+        second.start(started.context())
+    first.stop(0)
+    second.start(started.context())

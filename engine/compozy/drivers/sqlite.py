@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from compozy.drivers.driver import Description, StartContext
+from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.made import Made
 from compozy.drivers.sqlite_turns import Connection, Turns, factory
 from compozy.errors import DriverError
@@ -35,6 +36,7 @@ class SqliteDriver:
         self._memory = path == MEMORY
         self._turns = Turns(busy_timeout_s, readers_wait=self._memory)
         self._anchor: sqlite3.Connection | None = None
+        self._lock: FileLock | None = None
         self._database: Any = None
 
     @property
@@ -46,16 +48,21 @@ class SqliteDriver:
         """Open the database; a file is created with mode 0600 in a directory of mode 0700.
 
         Raises:
-            DriverError: the file cannot be opened, is damaged, or is no database.
+            DriverError: the file is in use, cannot be opened, is damaged, or is no database.
         """
-        created = not self._memory and _create(self._path, context.made)
+        if not self._memory:
+            self._lock = lock_beside(self._path, context.made)
         try:
-            self._open()
-        except (sqlite3.Error, OSError) as error:
-            self._close_anchor()
-            if created:
-                Path(self._path).unlink(missing_ok=True)
-            raise unusable(self._path, "SQLite", error) from error
+            created = not self._memory and _create(self._path, context.made)
+            try:
+                self._open()
+            except (sqlite3.Error, OSError) as error:
+                if created:
+                    Path(self._path).unlink(missing_ok=True)
+                raise unusable(self._path, "SQLite", error) from error
+        except BaseException:
+            self.stop(0)
+            raise
 
     def _open(self) -> None:
         if not self._memory:
@@ -97,6 +104,9 @@ class SqliteDriver:
         if self._database is not None and not self._database.is_closed():
             self._database.close()
         self._close_anchor()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
 
     def _close_anchor(self) -> None:
         anchor, self._anchor = self._anchor, None
@@ -159,13 +169,12 @@ def unusable(path: str, kind: str, error: sqlite3.Error | OSError) -> DriverErro
 
 
 def _create(path: str, made: Made) -> bool:
-    """Create the file and its directory where they are missing; tell whether the file was."""
+    """Create the file, whose lock we have, where it is missing; tell whether it was."""
+    if os.path.exists(path):
+        return False
     try:
-        made.directory(Path(path).parent)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as error:
-        if Path(path).exists():
-            return False
         raise DriverError(f"{path} cannot be created: {error.strerror}", hint="check the permissions") from error
     made.data(path, *(path + suffix for suffix in BESIDE))
     return True
