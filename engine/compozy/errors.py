@@ -39,6 +39,13 @@ class UsageError(CompozyError):
     exit_code = 2
 
 
+class BackupError(CompozyError):
+    """A backup that could not be taken, or does not fit where it should be restored."""
+
+    id = "backup.failed"
+    exit_code = 4
+
+
 class NotFoundError(CompozyError):
     """Something was asked for by name and does not exist."""
 

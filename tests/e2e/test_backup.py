@@ -66,7 +66,7 @@ def test_a_backup_under_load_restores_what_was_acknowledged_before_it(shell: She
     over.set()
     writer.join()
     assert running
-    assert {"compozy.db", "temporal.db"} <= set(taken["files"])
+    assert {"database.path", "temporal.standalone.database_file"} <= set(taken["files"])
     assert server.stop() == 0
 
     elsewhere = Shell(shell.directory / "elsewhere", shell.runtime)
@@ -88,18 +88,21 @@ def test_restore_refuses_to_overwrite_unless_told(shell: Shell, archive: Path) -
     assert (refused.returncode, "--force" in refused.stderr) == (2, True)
     forced = shell.run("restore", str(archive), *MODE, "--force")
     assert forced.returncode == 0, forced.stderr
-    aside = [path.name for path in (shell.directory / ".compozy").iterdir() if ".before-restore-" in path.name]
-    assert any(name.startswith("compozy.db.before-restore-") for name in aside)
+    aside = [path for path in (shell.directory / ".compozy").iterdir() if ".before-restore-" in path.name]
+    assert any(path.name.startswith("compozy.db.before-restore-") for path in aside)
+    assert {line for line in forced.stdout.splitlines() if line.startswith("moved aside: ")} == {
+        f"moved aside: {path}" for path in aside
+    }
 
 
 def test_restore_refuses_a_damaged_archive_and_touches_nothing(shell: Shell, archive: Path) -> None:
     """A changed byte is found by its checksum before anything is moved."""
     held = members(archive)
-    held["compozy.db"] = held["compozy.db"][:-1] + b"X"
+    held["database.path"] = held["database.path"][:-1] + b"X"
     write_archive(archive, held)
     before = sorted(path.name for path in (shell.directory / ".compozy").rglob("*"))
     result = shell.run("restore", str(archive), *MODE, "--force")
-    assert (result.returncode, "checksums differ for compozy.db" in result.stderr) == (4, True)
+    assert (result.returncode, "checksums differ for database.path" in result.stderr) == (4, True)
     assert sorted(path.name for path in (shell.directory / ".compozy").rglob("*")) == before
 
 

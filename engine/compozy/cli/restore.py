@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from compozy.cli.options import configuration_options, format_option
-from compozy.cli.output import print_json
-from compozy.cli.start import prepared
+from compozy.cli.output import print_json, print_line
+from compozy.cli.start import prepared, say
 
 
 @click.command(name="restore", epilog="Example: compozy restore monday.tar.gz --mode persistent")
@@ -19,11 +19,17 @@ from compozy.cli.start import prepared
 @click.option("--force", is_flag=True, help="Move data that is there aside first; nothing is deleted.")
 def command(file: Path, format_: str, force: bool, strict: bool, **options: Any) -> None:
     """Check a backup and put it where the components keep their data; the server must be stopped."""
-    from compozy.backup import restore
+    from compozy.restore import restore
 
     resolved = prepared(options, strict).resolved
-    manifest = restore(resolved, file, force=force)
+    restored = restore(resolved, file, force=force)
+    manifest, aside = restored.manifest, [str(path) for path in restored.aside]
+    for name in restored.left_out:
+        say(f"{name} is in the backup, and nothing keeps it in mode {resolved.mode}; it was left out")
     if format_ == "json":
-        print_json({"file": str(file), "files": dict(manifest.files), "created_at": manifest.created_at})
-    else:
-        click.echo(f"{len(manifest.files)} files of {manifest.created_at} restored; checksums agree")
+        about = {"created_at": manifest.created_at, "aside": aside, "left_out": list(restored.left_out)}
+        print_json({"file": str(file), "files": dict(manifest.files), **about})
+        return
+    for path in aside:
+        print_line(f"moved aside: {path}")
+    print_line(f"{len(manifest.files)} files of {manifest.created_at} restored; checksums agree")

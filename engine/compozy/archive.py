@@ -1,0 +1,111 @@
+"""The file that a backup is: a compressed archive whose manifest names every file with its checksum.
+
+What comes in: a folder of copies, or an archive. What goes out: an archive, or a folder whose content is proven to be
+what was put in. Nothing here knows what the files are for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from compozy import __version__
+from compozy.drivers.state_directory import LAYOUT
+from compozy.errors import BackupError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an archive holds: `files` maps a name to its SHA-256, `sizes` to its bytes."""
+
+    format: int
+    compozy: str
+    layout: int
+    created_at: str
+    files: Mapping[str, str]
+    sizes: Mapping[str, int]
+
+
+def write_archive(folder: Path, target: Path) -> Manifest:
+    """Write every file below `folder` to `target`, for its owner alone; all of it or nothing.
+
+    Raises:
+        OSError: something cannot be read or written.
+    """
+    manifest = _manifest(folder)
+    partial = target.with_name(target.name + ".partial")
+    descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    try:
+        with (
+            os.fdopen(descriptor, "wb") as stream,
+            tarfile.open(fileobj=stream, mode="w:gz", compresslevel=3) as archive,
+        ):
+            _add(archive, MANIFEST, json.dumps(asdict(manifest), indent=2).encode())
+            for name in manifest.files:
+                archive.add(folder / name, name)
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return manifest
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    head = tarfile.TarInfo(name)
+    head.size = len(content)
+    archive.addfile(head, io.BytesIO(content))
+
+
+def _manifest(folder: Path) -> Manifest:
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return Manifest(
+        format=FORMAT,
+        compozy=__version__,
+        layout=LAYOUT,
+        created_at=datetime.now(UTC).isoformat(),
+        files={name: _digest(folder / name) for name in files},
+        sizes={name: (folder / name).stat().st_size for name in files},
+    )
+
+
+def read_archive(source: Path, folder: Path) -> Manifest:
+    """Unpack `source` into an empty `folder` and prove every file.
+
+    Raises:
+        BackupError: it is no backup, is damaged, or was made by a newer version.
+    """
+    try:
+        with tarfile.open(source) as archive:
+            archive.extractall(folder, filter="data")
+        manifest = Manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        newer = manifest.format > FORMAT or manifest.layout > LAYOUT
+        broken = [name for name, digest in manifest.files.items() if not _intact(folder, name, digest)]
+    except (OSError, tarfile.TarError, EOFError, ValueError, TypeError, AttributeError) as error:
+        raise BackupError(f"{source} is not a backup of Compozy, or is damaged: {error}") from error
+    if newer:
+        raise BackupError(
+            f"{source} was made by version {manifest.compozy}, which is newer than {__version__}",
+            hint=f"restore it with Compozy {manifest.compozy} or newer",
+        )
+    if broken:
+        raise BackupError(f"{source} is damaged: checksums differ for {', '.join(broken)}", hint="use another backup")
+    return manifest
+
+
+def _intact(folder: Path, name: str, digest: str) -> bool:
+    path = folder / name
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve()) and _digest(path) == digest
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,151 @@
+"""Backup and restore without a server: odd paths, foreign files, and a restore that fails half way."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import compozy
+from compozy.backup import back_up
+from compozy.drivers.file_lock import lock_beside
+from compozy.drivers.made import Made
+from compozy.errors import BackupError, StateDirectoryError, UsageError
+from compozy.resolve import Resolved
+from compozy.restore import restore
+
+DATABASE, TEMPORAL, REDIS = (
+    "database.path", "temporal.standalone.database_file", "redis.standalone.persistence.data_dir",
+)  # fmt: skip
+
+
+def project(directory: Path, settings: Mapping[str, str] | None = None) -> Resolved:
+    directory.mkdir(exist_ok=True)
+    given = {"mode": "persistent", **(settings or {})}
+    return compozy.load(directory=str(directory), settings=given, environment={}).resolve()
+
+
+def place(resolved: Resolved, name: str) -> Path:
+    return Path(str(resolved.get(name)))
+
+
+def write_rows(file: Path, *names: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute("CREATE TABLE rows (name)")
+        connection.executemany("INSERT INTO rows VALUES (?)", [(name,) for name in names])
+        connection.commit()
+
+
+def read_rows(file: Path) -> list[str]:
+    with closing(sqlite3.connect(file)) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM rows")]
+
+
+def fill(resolved: Resolved, name: str) -> None:
+    """Let every component keep something that says `name`."""
+    write_rows(place(resolved, DATABASE), name)
+    write_rows(place(resolved, TEMPORAL), name)
+    Path(f"{place(resolved, TEMPORAL)}.version").write_text(name)
+    (place(resolved, REDIS) / "appendonlydir").mkdir(parents=True)
+    (place(resolved, REDIS) / "appendonlydir" / "a.aof").write_text(name)
+
+
+def told(resolved: Resolved) -> list[str]:
+    """Return what every component says."""
+    return [
+        *read_rows(place(resolved, DATABASE)),
+        *read_rows(place(resolved, TEMPORAL)),
+        Path(f"{place(resolved, TEMPORAL)}.version").read_text(),
+        (place(resolved, REDIS) / "appendonlydir" / "a.aof").read_text(),
+    ]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """A backup of a project in which everything says "saved"."""
+    resolved = project(tmp_path / "source")
+    fill(resolved, "saved")
+    back_up(resolved, tmp_path / "backup.tar.gz")
+    return tmp_path / "backup.tar.gz"
+
+
+@pytest.mark.parametrize("name", ["plain", "a#b", "a?b=c", "a%20b", "with blank", "späße"])
+def test_a_project_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """The copy is of that file and no other, and nothing is made beside it."""
+    resolved = project(tmp_path / name)
+    fill(resolved, "mine")
+    before = names(tmp_path)
+    back_up(resolved, tmp_path / "backup.tar.gz")
+    assert set(names(tmp_path)) - set(before) - {"backup.tar.gz"} <= {
+        f"{name}/.compozy/{file}{end}" for file in ("compozy.db", "temporal.db") for end in ("-wal", "-shm")
+    }
+    elsewhere = project(tmp_path / "elsewhere")
+    restore(elsewhere, tmp_path / "backup.tar.gz", force=False)
+    assert told(elsewhere) == ["mine"] * 4
+
+
+def test_data_may_lie_anywhere(tmp_path: Path, archive: Path) -> None:
+    """Every place of the target counts, not those of the source; no state directory is made for nothing."""
+    settings = {DATABASE: str(tmp_path / "x/c.db"), TEMPORAL: str(tmp_path / "y/t.db"), REDIS: str(tmp_path / "z/r")}
+    resolved = project(tmp_path / "target", settings)
+    restored = restore(resolved, archive, force=False)
+    assert (told(resolved), restored.aside, restored.left_out) == (["saved"] * 4, (), ())
+    assert names(tmp_path / "target") == []
+
+
+def test_data_in_use_is_not_touched(tmp_path: Path, archive: Path) -> None:
+    """The lock beside the data counts, wherever it lies and whatever the project is."""
+    resolved = project(tmp_path / "target", {DATABASE: str(tmp_path / "x" / "c.db")})
+    fill(resolved, "old")
+    lock = lock_beside(str(tmp_path / "x" / "c.db"), Made())
+    with pytest.raises(StateDirectoryError, match="c.db is in use by process"):
+        restore(resolved, archive, force=True)
+    lock.release()
+    assert told(resolved) == ["old"] * 4
+
+
+def test_a_restore_that_fails_half_way_changes_nothing(tmp_path: Path, archive: Path) -> None:
+    """The last directory has a name so long that it cannot be moved aside: what was moved before it comes back."""
+    resolved = project(tmp_path / "target", {REDIS: str(tmp_path / "target" / ("r" * 240))})
+    fill(resolved, "old")
+    before = set(names(tmp_path / "target"))
+    with pytest.raises(BackupError, match="the restore failed: .*File name too long"):
+        restore(resolved, archive, force=True)
+    assert told(resolved) == ["old"] * 4
+    assert set(names(tmp_path / "target")) - before == {".compozy/.gitignore", ".compozy/version"}
+
+
+def test_a_log_without_its_database_is_not_replayed_over_the_restored_one(tmp_path: Path, archive: Path) -> None:
+    """What a crash left of an older database counts as data, and is moved aside with it."""
+    resolved = project(tmp_path / "target")
+    log = Path(f"{place(resolved, DATABASE)}-wal")
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"an old log")
+    with pytest.raises(UsageError, match="data is there already: .*compozy.db-wal"):
+        restore(resolved, archive, force=False)
+    restored = restore(resolved, archive, force=True)
+    assert [path.name.partition(".before")[0] for path in restored.aside] == ["compozy.db-wal"]
+    assert told(resolved) == ["saved"] * 4
+
+
+def test_what_nobody_keeps_is_named(tmp_path: Path, archive: Path) -> None:
+    """A mixture that forgets Redis cannot take Redis' part of the backup."""
+    resolved = project(tmp_path / "target", {"redis.mode": "memory"})
+    assert restore(resolved, archive, force=False).left_out == (REDIS,)
+
+
+def test_nothing_is_made_for_an_archive_that_is_none(tmp_path: Path) -> None:
+    """Not even a state directory."""
+    (tmp_path / "x.tar.gz").write_bytes(b"no archive")
+    with pytest.raises(BackupError, match="is not a backup of Compozy"):
+        restore(project(tmp_path / "target"), tmp_path / "x.tar.gz", force=False)
+    assert names(tmp_path / "target") == []
