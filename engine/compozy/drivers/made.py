@@ -31,8 +31,15 @@ class Made:
         self._directories += reversed(missing)
 
     def data(self, *paths: str | Path) -> None:
-        """Note files, or directories with all that will be in them, that this start is about to make."""
-        self._data += map(Path, paths)
+        """Note files, or directories with all that will be in them, that were not there before this start.
+
+        Raises:
+            ValueError: a path is not absolute, so that nobody can say what would be removed.
+        """
+        for path in map(Path, paths):
+            if not path.is_absolute():
+                raise ValueError(f'"{path}" is not absolute')
+            self._data.append(path)
 
     def moved(self, source: str | Path, target: str | Path) -> None:
         """Note that what was at `source` is at `target` now."""
