@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import compozy
 from compozy import runtime as module
 from compozy.configuration import load_configuration
 from compozy.errors import DriverError
@@ -151,3 +152,17 @@ def test_the_components_of_the_product_stop_in_the_promised_order(tmp_path: Path
     """Temporal, then Redis, then the database; they are stopped in the reverse of the plan."""
     resolved = Lifecycle(load_configuration(directory=str(tmp_path), environment={}), facts=FACTS).resolve()
     assert [step.component for step in make_plan(resolved).steps] == ["database", "redis", "temporal"]
+
+
+def test_the_end_of_the_block_is_a_transition(tmp_path: Path) -> None:
+    """Whoever provisioned it knows that nothing runs any more, and may provision again."""
+    settings = {"mode": "memory", "temporal.standalone.enable_ui": False}
+    lifecycle = compozy.load(directory=str(tmp_path), settings=settings, environment={})
+    lifecycle.resolve()
+    lifecycle.validate()
+    for _ in range(2):
+        with lifecycle.provision() as runtime:
+            assert (lifecycle.state, runtime.redis.ping()) == ("provisioned", True)
+        assert (lifecycle.state, lifecycle.journal[-1].trigger) == ("validated", "release")
+    runtime.close()
+    assert [entry.trigger for entry in lifecycle.journal].count("release") == 2

@@ -164,15 +164,26 @@ class Lifecycle:
 
         Raises:
             TransitionError: nothing is provisioned.
-            ProvisionError: a component did not stop; the others did, and `release` may be tried again.
+            DriverError: a component did not stop; the others did, and `release` may be tried again.
         """
-        self._grace_s = grace_s
-        self.fire("release")
+        self._fire_within("release", grace_s)
 
     def reset(self, grace_s: float = GRACE_S) -> None:
-        """Forget everything, back to `unresolved`; what runs is released first."""
-        self._grace_s = grace_s
-        self.fire("reset")
+        """Forget everything, back to `unresolved`; what runs is released first.
+
+        Raises:
+            TransitionError: the state is `unresolved` already.
+            DriverError: a component did not stop; the others did, and `reset` may be tried again.
+        """
+        self._fire_within("reset", grace_s)
+
+    def _fire_within(self, trigger: str, grace_s: float) -> None:
+        with self._turn:
+            self._grace_s = grace_s
+            try:
+                self.fire(trigger)
+            finally:
+                self._grace_s = GRACE_S
 
     def allowed(self) -> tuple[str, ...]:
         """Return the triggers that the present state allows."""
@@ -224,6 +235,7 @@ class Lifecycle:
         except BaseException:
             self.records = before
             if records.runtime is not None and records.runtime is not before.runtime:
+                records.runtime.owner = None
                 records.runtime.close(0)
             raise
 
@@ -236,7 +248,9 @@ class Lifecycle:
 
     def _provision(self, row: Transition) -> Records:
         self._checked(row)
-        return replace(self.records, runtime=self.provisioner(self.resolved))
+        runtime = self.provisioner(self.resolved)
+        runtime.owner = self.release  # who closes the runtime itself, as a `with` block does, releases it here
+        return replace(self.records, runtime=runtime)
 
     def _checked(self, row: Transition) -> tuple[Finding, ...]:
         """Return the findings of the tables that decide the transition, unless one of them stops it."""
@@ -247,12 +261,22 @@ class Lifecycle:
         return findings
 
     def _release(self, row: Transition) -> Records:
-        self.runtime.close(self._grace_s)
+        self._stop()
         return replace(self.records, runtime=None)
 
     def _release_and_forget(self, row: Transition) -> Records:
-        self.runtime.close(self._grace_s)
+        self._stop()
         return Records()
+
+    def _stop(self) -> None:
+        """Stop the components; a runtime that did not stop is still ours."""
+        runtime = self.runtime
+        runtime.owner = None
+        try:
+            runtime.close(self._grace_s)
+        except BaseException:
+            runtime.owner = self.release
+            raise
 
     def _forget(self, row: Transition) -> Records:
         return Records()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -57,6 +57,7 @@ class Runtime:
         self._drivers: dict[str, Driver] = {}
         self._probes: dict[str, _Probe] = {}
         self.made = Made()
+        self.owner: Callable[[float], None] | None = None
         self._closing = threading.Lock()
         self._undone = False
 
@@ -106,9 +107,14 @@ class Runtime:
     def close(self, grace_s: float = 10.0) -> None:
         """Stop every component in reverse, each within `grace_s` seconds; idempotent.
 
+        A lifecycle that provisioned it goes back to the state `validated`.
+
         Raises:
             DriverError: components did not stop; it names all of them, and the others are stopped.
         """
+        if self.owner is not None:
+            self.owner(grace_s)
+            return
         failures = [] if self._undone else self._close(grace_s, discard=False)
         bugs = [error for _, error in failures if not isinstance(error, CompozyError)]
         if bugs:
