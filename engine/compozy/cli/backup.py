@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from compozy.cli.options import configuration_options, format_option
-from compozy.cli.output import print_json
-from compozy.cli.start import prepared
+from compozy.cli.output import print_json, print_line
+from compozy.cli.prepare import prepared
 
 
 @click.command(name="backup", epilog="Example: compozy backup --mode persistent --output monday.tar.gz")
@@ -36,5 +36,5 @@ def command(format_: str, output: str | None, strict: bool, **options: Any) -> N
             }
         )
         return
-    click.echo(f"{target}: {len(manifest.files)} files, {size} bytes")
-    click.echo(f"restore it with: compozy restore {target} --mode {resolved.mode}")
+    print_line(f"{target}: {len(manifest.files)} files, {size} bytes")
+    print_line(f"restore it with: compozy restore {target} --mode {resolved.mode}")

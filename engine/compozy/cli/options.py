@@ -17,8 +17,6 @@ from compozy.rulebook import load_rulebook
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_GENERAL = {"config", "cwd", "set_", "rules", "strict"}
-
 
 def configuration_options(command: Command) -> Command:
     """Add `--config`, `--cwd`, `--set`, `--rules`, `--strict` and the flags of the registry."""
@@ -81,8 +79,3 @@ def read_configuration(options: Mapping[str, Any], *, variables: str | None = No
         directory=options.get("cwd"), file=options.get("config"), flags=flags, flag_names=names,
         packs=options.get("rules") or (), variables=variables,
     )  # fmt: skip
-
-
-def texts_of(configuration: Configuration) -> Mapping[str, str]:
-    """Return every file that a finding may point into, secrets masked."""
-    return configuration.texts

@@ -9,7 +9,7 @@ import click
 
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_json, print_line
-from compozy.cli.start import prepared, say
+from compozy.cli.prepare import prepared, say
 
 
 @click.command(name="restore", epilog="Example: compozy restore monday.tar.gz --mode persistent")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from compozy.cli.options import format_option
-from compozy.cli.output import print_json, print_table, styled
+from compozy.cli.output import print_json, print_line, print_table, styled
 from compozy.configuration import installed_packs, named_packs, read_sources
 from compozy.document import Place
 from compozy.errors import NotFoundError
@@ -94,7 +94,7 @@ def show(table: str, format_: str, **where: Any) -> None:
         return
     from compozy.tables.draw import table_text
 
-    click.echo(table_text(found))
+    print_line(table_text(found))
 
 
 def find_table(rulebook: Rulebook, name: str) -> Table:
@@ -203,12 +203,12 @@ def _relative(text: str) -> str:
 def _print_check(result: RuleCheck, reports: Sequence[Report], valid: bool, times: Mapping[str, float]) -> None:
     for report in reports:
         place_and_kind, *rest = (_relative(line) for line in report_lines(report))
-        click.echo("\n".join([styled(place_and_kind, severity(report)), *rest]) + "\n")
+        print_line("\n".join([styled(place_and_kind, severity(report)), *rest]) + "\n")
     count = "1 finding" if len(reports) == 1 else f"{len(reports)} findings"
     verdict = styled("valid", "ok") if valid else styled("not valid", "error") + f": {count} in"
     counts = f"{result.tables} tables, {result.rows} rows"
     took = f"verified in {times['verified_ms']:.1f} ms, tried out in {times['tried_ms']:.0f} ms"
-    click.echo(f"{verdict}{':' if valid else ''} {counts} ({took})")
+    print_line(f"{verdict}{':' if valid else ''} {counts} ({took})")
 
 
 @command.command(epilog="Example: compozy rules graph --what tables --format svg > tables.svg")
@@ -233,7 +233,7 @@ def graph(format_: str, what: str, inputs: bool, **where: Any) -> None:
         print_json(_graph_json(drawn))
         return
     draw = {"mermaid": graph_mermaid, "dot": graph_dot, "svg": graph_svg}[format_]
-    click.echo(draw(drawn).rstrip())
+    print_line(draw(drawn).rstrip())
 
 
 def lifecycle_graph(rulebook: Rulebook) -> Graph:

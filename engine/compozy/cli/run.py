@@ -18,8 +18,8 @@ import click
 
 from compozy.cli.client import Client, ServerGoneError
 from compozy.cli.options import configuration_options, format_option
-from compozy.cli.output import print_failure, print_json, shown
-from compozy.cli.start import prepared, say, seconds, tell_kept_data
+from compozy.cli.output import print_failure, print_json, print_line, shown
+from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.status import running_client
 from compozy.document import resolve_scalar
 from compozy.errors import UsageError, WorkflowRunError
@@ -164,7 +164,7 @@ def print_result(result: dict[str, Any], format_: str, *, detached: bool = False
         print_json(result) if format_ == "json" else print_output(result["output"])
         return 0
     if status == RUNNING and detached:
-        print_json(result) if format_ == "json" else click.echo(f"{result['execution_id']} is running")
+        print_json(result) if format_ == "json" else print_line(f"{result['execution_id']} is running")
         return 0
     error = WorkflowRunError(result["execution_id"], status, result.get("error") or _no_reason(status))
     if format_ == "json":
@@ -180,7 +180,7 @@ def _no_reason(status: str) -> str:
 def print_output(output: Any) -> None:
     """Print outputs for people: one line a name, texts as they are."""
     if not isinstance(output, dict):
-        click.echo(shown(output))
+        print_line(shown(output))
         return
     for name, value in output.items():
-        click.echo(f"{name}: {shown(value)}")
+        print_line(f"{name}: {shown(value)}")

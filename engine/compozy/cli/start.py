@@ -8,21 +8,18 @@ import signal
 import socket
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import click
 
-from compozy.cli.logs import LEVELS, log_to_stderr
-from compozy.cli.options import configuration_options, format_option, read_configuration, texts_of
-from compozy.cli.output import print_findings, print_table, styled
+from compozy.cli.logs import LEVELS
+from compozy.cli.options import configuration_options, format_option
+from compozy.cli.output import print_line, print_table, styled
+from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.status import whereabouts
-from compozy.lifecycle import Lifecycle
-from compozy.plan import STATE_DIRECTORY, make_plan
 from compozy.resolve import Resolved
 from compozy.server.presence import find_server
 from compozy.server.stack import Stack
-from compozy.settings.values import parse_duration
 
 GRACE_S = 10.0
 STUCK_S = 40.0  # longer than the grace of requests and tools together
@@ -99,50 +96,6 @@ def tell_neighbours(resolved: Resolved) -> None:
     tell_kept_data(resolved)
 
 
-def tell_kept_data(resolved: Resolved) -> None:
-    """Say that a state directory lies there when the mode leaves it alone."""
-    if make_plan(resolved).state_dir is None and Path(resolved.directory, STATE_DIRECTORY, "version").exists():
-        say(f"{STATE_DIRECTORY}/ holds data of an earlier run, which mode {resolved.mode} leaves alone")
-        say("--mode persistent uses it")
-
-
-def prepared(options: dict[str, Any], strict: bool, log_level: str = "warning") -> Lifecycle:
-    """Return the lifecycle in the state `validated`; warnings and log lines go to stderr.
-
-    Raises:
-        ConfigurationError: a finding stops.
-    """
-    configuration = read_configuration(options)
-    lifecycle = Lifecycle(configuration, strict=strict)
-    lifecycle.resolve()
-    lifecycle.validate()
-    log_to_stderr(log_level, lifecycle.resolved.redactor())
-    print_findings(lifecycle.findings, texts_of(configuration))
-    return lifecycle
-
-
-def seconds(text: str) -> float:
-    """Return the seconds of a duration on the command line.
-
-    Raises:
-        UsageError: the text is not a duration.
-    """
-    from compozy.errors import UsageError
-
-    try:
-        found = parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"--timeout {text}: {error}", hint="write a number with a unit, such as 30s") from error
-    if found <= 0:
-        raise UsageError(f"--timeout {text}: must be longer than zero", hint="write a number with a unit, such as 30s")
-    return found
-
-
-def say(line: str) -> None:
-    """Tell the user one thing, on stderr."""
-    click.echo(f"{styled('note', 'dim', err=True)}: {line}", err=True)
-
-
 def print_ready(stack: Stack, took_s: float) -> None:
     """Print the ready line for programs."""
     import json
@@ -157,20 +110,20 @@ def print_ready(stack: Stack, took_s: float) -> None:
         "elapsed_s": round(took_s, 3),
         "components": health["components"],
     }
-    click.echo(json.dumps(ready))
+    print_line(json.dumps(ready))
     sys.stdout.flush()
 
 
 def print_banner(stack: Stack, took_s: float) -> None:
     """Print what runs where, and how to go on."""
     health = stack.health()
-    click.echo(f"{styled('Compozy', 'bold')} is ready in {took_s:.2f} s, mode {styled(health['mode'], 'bold')}\n")
+    print_line(f"{styled('Compozy', 'bold')} is ready in {took_s:.2f} s, mode {styled(health['mode'], 'bold')}\n")
     parts = health["components"].items()
     rows = [(name, part["mode"], part["driver"], *whereabouts(part)) for name, part in parts]
     print_table(rows, ("COMPONENT", "MODE", "DRIVER", "ADDRESS", "DATA"), "  ")
-    click.echo(f"\n  HTTP      {stack.url}  (interface described at {stack.url}/docs)")
+    print_line(f"\n  HTTP      {stack.url}  (interface described at {stack.url}/docs)")
     ui = health["components"].get("temporal", {}).get("details", {}).get("ui")
     if ui:
-        click.echo(f"  Temporal  {ui}")
-    click.echo("\nRun a workflow: compozy workflow run FILE     Stop: Ctrl-C")
+        print_line(f"  Temporal  {ui}")
+    print_line("\nRun a workflow: compozy workflow run FILE     Stop: Ctrl-C")
     sys.stdout.flush()

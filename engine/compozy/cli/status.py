@@ -9,7 +9,7 @@ import click
 
 from compozy.cli.client import Client
 from compozy.cli.options import configuration_options, format_option, read_configuration
-from compozy.cli.output import print_json, print_table, styled
+from compozy.cli.output import print_json, print_line, print_table, styled
 from compozy.errors import CompozyError, UsageError
 from compozy.lifecycle import Lifecycle
 from compozy.resolve import Resolved
@@ -64,7 +64,7 @@ def command(format_: str, strict: bool, **options: Any) -> int:
 def print_status(health: dict[str, Any]) -> None:
     """Print the server's answer for people."""
     word = styled("ready", "ok") if health["ready"] else styled("not ready", "error")
-    click.echo(f"{word}, {health['state']}, mode {health['mode']}, process {health['pid']}, {health['url']}\n")
+    print_line(f"{word}, {health['state']}, mode {health['mode']}, process {health['pid']}, {health['url']}\n")
     rows = [_row(name, part) for name, part in health["components"].items()]
     print_table(rows, ("COMPONENT", "MODE", "DRIVER", "HEALTH", "LATENCY", "ADDRESS", "DATA"))
 

@@ -15,7 +15,7 @@ import click
 
 from compozy.cli.client import Client
 from compozy.cli.options import configuration_options, format_option
-from compozy.cli.output import print_failure, print_json, print_table, shown
+from compozy.cli.output import print_failure, print_json, print_line, print_table, shown
 from compozy.cli.run import RUNNING, run, stack_for_one_run
 from compozy.cli.status import running_client
 from compozy.errors import NotFoundError, UsageError
@@ -66,14 +66,14 @@ def print_listing(found: Mapping[str, Any]) -> None:
     if workflows:
         print_table(workflows, ("WORKFLOW", "VERSION", "DESCRIPTION"))
     else:
-        click.echo("no workflows: put files into workflows/, or name them under workflows: in compozy.yaml")
-    click.echo()
+        print_line("no workflows: put files into workflows/, or name them under workflows: in compozy.yaml")
+    print_line()
     keys = ("id", "workflow", "status", "started_at")
     executions = [tuple(str(row[key]) for key in keys) for row in found["executions"]]
     if executions:
         print_table(executions, ("EXECUTION", "WORKFLOW", "STATUS", "STARTED"))
     else:
-        click.echo("no executions yet")
+        print_line("no executions yet")
 
 
 def required_client(options: dict[str, Any]) -> Client:
@@ -109,7 +109,7 @@ def cancel(execution_id: str, format_: str, strict: bool, **options: Any) -> Non
     """Ask an execution to end; its running task may clean up."""
     row = required_client(options).post(_path(execution_id) + "/cancel")
     asked = "was asked to end" if row["status"] == RUNNING else f"had already ended: {row['status']}"
-    print_json(row) if format_ == "json" else click.echo(f"{execution_id} {asked}")
+    print_json(row) if format_ == "json" else print_line(f"{execution_id} {asked}")
 
 
 @command.command(epilog="""Example: compozy workflow signal EXECUTION approved --payload '{"by": "Ada"}'""")
@@ -128,7 +128,7 @@ def signal(execution_id: str, name: str, payload: str, format_: str, strict: boo
     if format_ == "json":
         print_json(row or {"execution_id": execution_id, "signal": name})
     else:
-        click.echo(f"{execution_id} got the signal {name}")
+        print_line(f"{execution_id} got the signal {name}")
 
 
 @command.command(epilog="Example: compozy workflow export --output workflows.json")
@@ -151,7 +151,7 @@ def export(output: str | None, strict: bool, **options: Any) -> None:
     except OSError as error:
         raise UsageError(f"{output} cannot be written: {error.strerror}") from error
     count = "1 workflow" if len(workflows) == 1 else f"{len(workflows)} workflows"
-    click.echo(f"{count} written to {output}", err=True)
+    print_line(f"{count} written to {output}", err=True)
 
 
 @command.command(name="import", epilog="Example: compozy workflow import workflows.json")
@@ -175,7 +175,7 @@ def import_(file: Any, format_: str, strict: bool, **options: Any) -> None:
     else:
         with stack_for_one_run(options, strict) as stack:
             names = list(stack.workflows.import_workflows(content))
-    print_json({"imported": names}) if format_ == "json" else click.echo(f"imported: {', '.join(names) or 'nothing'}")
+    print_json({"imported": names}) if format_ == "json" else print_line(f"imported: {', '.join(names) or 'nothing'}")
 
 
 def _path(execution_id: str) -> str:

@@ -1,0 +1,60 @@
+"""What commands do before they start anything: read, resolve, validate, and say what the user should know.
+
+What comes in: the parsed options. What goes out: a lifecycle in the state `validated`, or the error that stops.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from compozy.cli.logs import log_to_stderr
+from compozy.cli.options import read_configuration
+from compozy.cli.output import print_findings, print_line, styled
+from compozy.errors import UsageError
+from compozy.lifecycle import Lifecycle
+from compozy.plan import STATE_DIRECTORY, make_plan
+from compozy.resolve import Resolved
+from compozy.settings.values import parse_duration
+
+
+def prepared(options: dict[str, Any], strict: bool, log_level: str = "warning") -> Lifecycle:
+    """Return the lifecycle in the state `validated`; warnings and log lines go to stderr.
+
+    Raises:
+        ConfigurationError: a finding stops.
+    """
+    configuration = read_configuration(options)
+    lifecycle = Lifecycle(configuration, strict=strict)
+    lifecycle.resolve()
+    lifecycle.validate()
+    log_to_stderr(log_level, lifecycle.resolved.redactor())
+    print_findings(lifecycle.findings, configuration.texts)
+    return lifecycle
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of a duration on the command line.
+
+    Raises:
+        UsageError: the text is not a duration.
+    """
+    try:
+        found = parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--timeout {text}: {error}", hint="write a number with a unit, such as 30s") from error
+    if found <= 0:
+        raise UsageError(f"--timeout {text}: must be longer than zero", hint="write a number with a unit, such as 30s")
+    return found
+
+
+def say(line: str) -> None:
+    """Tell the user one thing, on stderr."""
+    print_line(f"{styled('note', 'dim', err=True)}: {line}", err=True)
+
+
+def tell_kept_data(resolved: Resolved) -> None:
+    """Say that a state directory lies there when the mode leaves it alone."""
+    if make_plan(resolved).state_dir is None and Path(resolved.directory, STATE_DIRECTORY, "version").exists():
+        say(f"{STATE_DIRECTORY}/ holds data of an earlier run, which mode {resolved.mode} leaves alone")
+        say("--mode persistent uses it")
