@@ -8,7 +8,7 @@ import click
 
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_json, print_table, styled
-from compozy.cli.start import prepared
+from compozy.cli.prepare import prepared
 from compozy.plan import Step, make_plan, paths
 
 
