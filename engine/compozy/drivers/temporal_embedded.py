@@ -81,6 +81,7 @@ class TemporalEmbeddedDriver:
             raise DriverError("no temporal binary was found", hint=_MISSING)
         try:
             if self._file is not None:
+                _check_name(self._file)
                 self._lock = lock_beside(self._file, context.made)
                 self._first = not check_database(self._file, binary, context.notice)
                 if not os.path.exists(self._file):
@@ -116,11 +117,13 @@ class TemporalEmbeddedDriver:
         argv += ["--log-level", self._log_level, "--log-format", "json"]
         argv += ["--disable-config-file", "--disable-config-env", *self._page(context)]
         if self._file is not None:
-            argv += ["--db-filename", self._file]
+            # The server takes what it is given for a path and for a URI: only a bare name is the same as both.
+            argv += ["--db-filename", os.path.basename(self._file)]
             argv += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]
         if self._first:
             argv += ["--dynamic-config-value", f'system.namespaceCacheRefreshInterval="{_REFRESH_S:g}s"']
-        return Command("temporal", tuple(argv), level=_level)
+        directory = os.path.dirname(self._file) if self._file is not None else "/"
+        return Command("temporal", tuple(argv), level=_level, directory=directory)
 
     def _page(self, context: StartContext) -> list[str]:
         if not self._ui:
@@ -203,6 +206,17 @@ class TemporalEmbeddedDriver:
         if self._child is not None:
             details |= {"pid": self._child.pid, "restarts": self._child.restarts}
         return Description(_address(self._reached_at(), self._port), self._file, details)
+
+
+def _check_name(path: str) -> None:
+    """Refuse a file that Temporal's server would not open by its name.
+
+    Raises:
+        DriverError: the name holds a character that stands for something else in a URI.
+    """
+    name = os.path.basename(path)
+    if set(name) & set("#?%"):
+        raise DriverError(f'Temporal cannot use a file called "{name}"', hint="choose a name without #, ? and %")
 
 
 def _address(host: str, port: int) -> str:
