@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sqlite3
-from collections.abc import Mapping
+import tarfile
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,3 +153,68 @@ def test_nothing_is_made_for_an_archive_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(BackupError, match="is not a backup of Compozy"):
         restore(project(tmp_path / "target"), tmp_path / "x.tar.gz", force=False)
     assert names(tmp_path / "target") == []
+
+
+def rewritten(archive: Path, change: Callable[[dict[str, Any], dict[str, bytes]], None]) -> Path:
+    """Return an archive with another manifest or other files."""
+    with tarfile.open(archive) as held:
+        files = {info.name: content.read() for info in held if (content := held.extractfile(info))}
+    manifest = json.loads(files.pop("manifest.json"))
+    change(manifest, files)
+    with tarfile.open(archive, "w:gz") as held:
+        for name, content in {"manifest.json": json.dumps(manifest).encode(), **files}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            held.addfile(info, io.BytesIO(content))
+    return archive
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        pytest.param(lambda manifest, files: manifest.update(files={}), "no checksum for database.path", id="unlisted"),
+        pytest.param(lambda manifest, files: files.update(more=b"x"), "no checksum for more", id="more"),
+        pytest.param(lambda manifest, files: files.pop(DATABASE), f"checksums differ for {DATABASE}", id="less"),
+        pytest.param(lambda manifest, files: files.update({DATABASE: b"x"}), "checksums differ", id="changed"),
+        pytest.param(lambda manifest, files: manifest.update(files=None), "another shape", id="no-list"),
+        pytest.param(lambda manifest, files: manifest.update(format="x"), "another shape", id="no-number"),
+        pytest.param(lambda manifest, files: manifest.pop("sizes"), "another shape", id="no-sizes"),
+        pytest.param(lambda manifest, files: manifest.update(format=2), "is newer than", id="newer"),
+    ],
+)
+def test_nothing_unproven_is_restored(
+    tmp_path: Path, archive: Path, change: Callable[[dict[str, Any], dict[str, bytes]], None], reason: str
+) -> None:
+    """Every file has a checksum and every checksum a file; the data that is there stays."""
+    resolved = project(tmp_path / "target")
+    fill(resolved, "old")
+    with pytest.raises(BackupError, match=reason):
+        restore(resolved, rewritten(archive, change), force=True)
+    assert told(resolved) == ["old"] * 4
+
+
+def test_what_the_backup_does_not_have_is_left_as_it_is(tmp_path: Path) -> None:
+    """A backup of a mixture that forgets Redis does not clear the Redis of another project."""
+    source, target = project(tmp_path / "source", {"redis.mode": "memory"}), project(tmp_path / "target")
+    write_rows(place(source, DATABASE), "saved")
+    fill(target, "old")
+    back_up(source, tmp_path / "backup.tar.gz")
+    assert set(restore(target, tmp_path / "backup.tar.gz", force=True).missing) == {TEMPORAL, REDIS}
+    assert told(target) == ["saved", "old", "old", "old"]
+
+
+def test_nothing_to_back_up_is_no_backup(tmp_path: Path) -> None:
+    """A directory without data is most likely the wrong one."""
+    with pytest.raises(UsageError, match="there is nothing yet: .*compozy.db"):
+        back_up(project(tmp_path / "empty"), tmp_path / "backup.tar.gz")
+    assert not (tmp_path / "backup.tar.gz").exists()
+
+
+def test_what_a_killed_restore_left_goes_with_the_next_one(tmp_path: Path, archive: Path) -> None:
+    """It could fill the disk."""
+    resolved = project(tmp_path / "target")
+    left = tmp_path / "target" / ".compozy" / ".compozy-restore-killed"
+    left.mkdir(parents=True)
+    (left / "half").touch()
+    restore(resolved, archive, force=False)
+    assert not left.exists()

@@ -11,9 +11,11 @@ import io
 import json
 import os
 import tarfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from gzip import BadGzipFile
 from pathlib import Path
 
 from compozy import __version__
@@ -78,27 +80,48 @@ def _manifest(folder: Path) -> Manifest:
 
 
 def read_archive(source: Path, folder: Path) -> Manifest:
-    """Unpack `source` into an empty `folder` and prove every file.
+    """Unpack `source` into an empty `folder` and prove every file: all that the manifest names, and no other.
 
     Raises:
         BackupError: it is no backup, is damaged, or was made by a newer version.
+        OSError: it cannot be read, or there is no room for it.
     """
     try:
         with tarfile.open(source) as archive:
             archive.extractall(folder, filter="data")
-        manifest = Manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-        newer = manifest.format > FORMAT or manifest.layout > LAYOUT
-        broken = [name for name, digest in manifest.files.items() if not _intact(folder, name, digest)]
-    except (OSError, tarfile.TarError, EOFError, ValueError, TypeError, AttributeError) as error:
+        manifest = _read_manifest((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (tarfile.TarError, BadGzipFile, zlib.error, EOFError, FileNotFoundError, ValueError) as error:
         raise BackupError(f"{source} is not a backup of Compozy, or is damaged: {error}") from error
-    if newer:
+    if manifest.format > FORMAT or manifest.layout > LAYOUT:
         raise BackupError(
             f"{source} was made by version {manifest.compozy}, which is newer than {__version__}",
             hint=f"restore it with Compozy {manifest.compozy} or newer",
         )
+    broken = [name for name, digest in manifest.files.items() if not _intact(folder, name, digest)]
     if broken:
         raise BackupError(f"{source} is damaged: checksums differ for {', '.join(broken)}", hint="use another backup")
+    strange = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    strange -= {MANIFEST, *manifest.files}
+    if strange:
+        raise BackupError(
+            f"{source} is damaged: no checksum for {', '.join(sorted(strange))}", hint="use another backup"
+        )
     return manifest
+
+
+def _read_manifest(text: str) -> Manifest:
+    """Return the manifest of an archive.
+
+    Raises:
+        ValueError: it has another shape.
+    """
+    found = json.loads(text)
+    types = {"format": int, "compozy": str, "layout": int, "created_at": str, "files": dict, "sizes": dict}
+    if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != types:
+        raise ValueError("its manifest has another shape")
+    if not all(isinstance(digest, str) for digest in found["files"].values()):
+        raise ValueError("its manifest has another shape")
+    return Manifest(**found)
 
 
 def _intact(folder: Path, name: str, digest: str) -> bool:

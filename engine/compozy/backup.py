@@ -78,6 +78,9 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
     if target.exists():
         raise UsageError(f"{target} exists already", hint="name another file, or remove it")
     there = [kept for kept in found if kept.path.exists()]
+    if not there:
+        places = ", ".join(str(kept.path) for kept in found)
+        raise UsageError(f"there is nothing yet: {places}", hint="start once, or name the directory with --cwd")
     try:
         with tempfile.TemporaryDirectory(prefix="compozy-backup-", dir=target.absolute().parent) as folder:
             _copy_all(there, Path(folder))

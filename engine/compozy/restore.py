@@ -24,14 +24,20 @@ from compozy.errors import BackupError, UsageError
 from compozy.plan import make_plan
 from compozy.resolve import Resolved
 
+_ROOM = ".compozy-restore-"
+
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was done: data that was there is now at the places of `aside`; nobody keeps what is `left_out`."""
+    """What was done: data that was there is now at the places of `aside`.
+
+    Nobody keeps what is `left_out` of the archive here; what is `missing` in it was left as it is.
+    """
 
     manifest: Manifest
     aside: tuple[Path, ...]
     left_out: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 def restore(resolved: Resolved, source: Path, *, force: bool) -> Restored:
@@ -51,15 +57,17 @@ def restore(resolved: Resolved, source: Path, *, force: bool) -> Restored:
         )
     with _taken_back() as new, _locked(resolved, found, new) as room, _taken_back() as made:
         manifest = read_archive(source, room)
-        there = [part for kept in found for part in _parts(kept)]
+        held = {name.partition("/")[0].removesuffix(BESIDE) for name in manifest.files}
+        restored = [kept for kept in found if kept.name in held]
+        there = [part for kept in restored for part in _parts(kept)]
         if there and not force:
             names = ", ".join(str(path) for path in there)
             raise UsageError(f"data is there already: {names}", hint="--force moves it aside before restoring")
         aside = _move_aside(there, made)
-        for kept in found:
+        for kept in restored:
             _put_back(room, kept, made)
-        tops = {name.partition("/")[0].removesuffix(BESIDE) for name in manifest.files}
-        return Restored(manifest, aside, tuple(sorted(tops - {kept.name for kept in found})))
+        missing = tuple(kept.name for kept in found if kept.name not in held)
+        return Restored(manifest, aside, tuple(sorted(held - {kept.name for kept in found})), missing)
 
 
 @contextmanager
@@ -90,7 +98,9 @@ def _locked(resolved: Resolved, found: Sequence[Kept], new: Made) -> Iterator[Pa
             held.push(lambda failed, *_: state.release(discard=failed is not None))
         for kept in found:
             held.callback(lock_beside(str(kept.path), new).release)
-        yield Path(held.enter_context(tempfile.TemporaryDirectory(prefix="restore-", dir=found[0].path.parent)))
+        for left in found[0].path.parent.glob(f"{_ROOM}*"):  # of a restore that was killed; we have its locks
+            shutil.rmtree(left, ignore_errors=True)
+        yield Path(held.enter_context(tempfile.TemporaryDirectory(prefix=_ROOM, dir=found[0].path.parent)))
 
 
 def _parts(kept: Kept) -> Iterator[Path]:

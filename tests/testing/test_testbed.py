@@ -119,6 +119,14 @@ def test_a_postgres_may_be_given_by_its_url(
     assert databases_of(postgres_server) == before
 
 
+def test_a_server_that_a_test_killed_is_there_for_the_next_one(testbed: Testbed, tmp_path: Path) -> None:
+    """Whoever asks for it gets one that runs."""
+    testbed.redis.kill()
+    testbed.temporal.stop()
+    with testbed.runtime("distributed", str(tmp_path)) as runtime:
+        assert {health.error for health in runtime.health().values()} == {None}
+
+
 def databases_of(server: PostgresServer) -> set[str]:
     import psycopg2
 

@@ -26,9 +26,12 @@ def command(file: Path, format_: str, force: bool, strict: bool, **options: Any)
     manifest, aside = restored.manifest, [str(path) for path in restored.aside]
     for name in restored.left_out:
         say(f"{name} is in the backup, and nothing keeps it in mode {resolved.mode}; it was left out")
+    for name in restored.missing:
+        say(f"{name} is not in the backup; what is there was left as it is")
     if format_ == "json":
-        about = {"created_at": manifest.created_at, "aside": aside, "left_out": list(restored.left_out)}
-        print_json({"file": str(file), "files": dict(manifest.files), **about})
+        about = {"created_at": manifest.created_at, "aside": aside}
+        lists = {"left_out": list(restored.left_out), "missing": list(restored.missing)}
+        print_json({"file": str(file), "files": dict(manifest.files), **about, **lists})
         return
     for path in aside:
         print_line(f"moved aside: {path}")

@@ -180,10 +180,14 @@ class Testbed:
             return found
 
     def _server(self, name: str, start: Callable[[], AbstractContextManager[Running]]) -> Running:
+        from compozy.testing.server import Server
+
         with self._lock:
             if name not in self._servers:
                 self._servers[name] = self._opened.enter_context(start())
             found: Running = self._servers[name]
+            if isinstance(found, Server):
+                found.start()  # a test may have stopped or killed it
             return found
 
 
