@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.workflows.bench import Bench
 from compozy.server.openapi import docs_page, openapi_document
 from compozy.server.routes import ROUTES
 
+PAGE = Path(__file__).parents[2] / "docs" / "http.md"
 DOCUMENT = openapi_document(ROUTES, secured=True)
 
 
@@ -55,6 +57,16 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
 
     assert re.findall(r"(?:src|<link|@import)", page) == []
     assert all(f"{endpoint.method} {endpoint.path}" in page for endpoint in ROUTES)
+
+
+def test_the_page_for_people_names_every_route() -> None:
+    """The table of docs/http.md has one row an entry of the table of routes, in its order, with every parameter."""
+    rows = re.findall(r"^\| `([A-Z]+) (\S+)` \| (.*) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert [(method, path) for method, path, _ in rows] == [(endpoint.method, endpoint.path) for endpoint in ROUTES]
+    told = {(method, path): text for method, path, text in rows}
+    untold = [(end.path, name) for end in ROUTES for name in end.query if name not in told[end.method, end.path]]
+    assert untold == []
 
 
 @pytest.mark.parametrize("key", [None, "k"])
