@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 from tests.workflows.bench import Bench
 
 from compozy.errors import DefinitionError, NotFoundError, UsageError
-from compozy.store import LOST, Execution, Store, UnavailableError
+from compozy.store import LOST, Execution, Store, StoredWorkflow, UnavailableError
 from compozy.store.records import timestamp
 from compozy.workflows.catalogue import definition_json
 from compozy.workflows.definition import definition_from_json
@@ -57,6 +57,36 @@ def test_a_broken_file_hides_only_itself(bench: Bench) -> None:
     ]
     with pytest.raises(DefinitionError, match="bad.yaml"):
         workflows.workflow("bad")
+
+
+def test_an_imported_workflow_that_is_none_any_more_hides_only_itself(bench: Bench, store: Store) -> None:
+    """What an earlier version took and this one refuses is told beside the others, and when it is asked for."""
+    store.save_workflow(StoredWorkflow("old", "1", {"id": "old", "gone": True}, timestamp()))
+    good = {"id": "good", "tasks": [{"id": "t", "type": "aggregate", "output": 1}]}
+    store.save_workflow(StoredWorkflow("good", "1", good, timestamp()))
+    bench.write("workflows/a.yaml", GREET.format(id="in-a-file"))
+    workflows = bench.open(worker=False)
+
+    listing = workflows.workflows()
+
+    assert [found.id for found in listing.definitions] == ["good", "in-a-file"]
+    assert [problem.id for problem in listing.problems] == ["workflow.definition"]
+    assert [workflows.workflow(name).id for name in ("good", "in-a-file")] == ["good", "in-a-file"]
+    with pytest.raises(DefinitionError, match="imported workflow old"):
+        workflows.workflow("old")
+    with pytest.raises(NotFoundError, match='did you mean "good"'):
+        workflows.workflow("goood")
+
+
+def test_a_file_hides_the_imported_workflow_of_its_id(bench: Bench, store: Store) -> None:
+    """Nobody is told of a stored workflow that a file has taken the place of."""
+    store.save_workflow(StoredWorkflow("same", "1", {"id": "same", "gone": True}, timestamp()))
+    bench.write("workflows/a.yaml", GREET.format(id="same"))
+    workflows = bench.open(worker=False)
+
+    assert [found.id for found in workflows.workflows().definitions] == ["same"]
+    assert workflows.workflows().problems == ()
+    assert workflows.workflow("same").inputs is not None
 
 
 def test_a_changed_file_is_read_again(bench: Bench) -> None:

@@ -1,7 +1,7 @@
 """Know the workflows of a project: its files and what was imported into the store.
 
 What comes in: the project's directory, the files that its configuration names, a store. What goes out:
-definitions. A broken file hides only itself: it is reported beside the others.
+definitions. A broken file or imported workflow hides only itself: it is reported beside the others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The workflows that can be run, ordered by id, and the files that cannot."""
+    """The workflows that can be run, ordered by id, and what is wrong with the others."""
 
     definitions: tuple[Definition, ...]
     problems: tuple[CompozyError, ...]
@@ -44,20 +44,14 @@ class Catalogue:
         Raises:
             UnavailableError: the database does not answer.
         """
-        found: dict[str, Definition] = {}
-        problems: list[CompozyError] = []
-        for path in self._paths():
-            try:
-                definition = self._load(path)
-            except (DefinitionError, SyntaxProblem, NotFoundError) as problem:
-                problems.append(problem)
-                continue
-            if definition.id in found:
-                both = f'id "{definition.id}" is also the one of {found[definition.id].file}'
-                problems.append(DefinitionError(str(path), [f"{path}: {both}"]))
-            found.setdefault(definition.id, definition)
+        found, problems = self._in_files()
         for stored in self._store.workflows():
-            found.setdefault(stored.id, definition_from_json(stored.definition, f"workflow {stored.id}"))
+            if stored.id in found:
+                continue
+            try:
+                found[stored.id] = _imported(stored)
+            except DefinitionError as problem:
+                problems.append(problem)
         return Listing(tuple(found[name] for name in sorted(found)), tuple(problems))
 
     def definition(self, workflow_id: str) -> Definition:
@@ -65,17 +59,19 @@ class Catalogue:
 
         Raises:
             NotFoundError: there is none of that id.
-            DefinitionError: its file is broken.
+            DefinitionError: its file is broken, or the imported one is no workflow any more.
             UnavailableError: the database does not answer.
         """
-        listing = self.listing()
-        for definition in listing.definitions:
-            if definition.id == workflow_id:
-                return definition
-        for problem in listing.problems:
+        found, problems = self._in_files()
+        if workflow_id in found:
+            return found[workflow_id]
+        stored = self._store.workflow(workflow_id)
+        if stored is not None:
+            return _imported(stored)
+        for problem in problems:
             if isinstance(problem, DefinitionError) and Path(problem.file).stem == workflow_id:
                 raise problem
-        names = [definition.id for definition in listing.definitions]
+        names = sorted({*found, *(stored.id for stored in self._store.workflows())})
         meant = closest(workflow_id, names)
         advice = f'did you mean "{meant}"?' if meant else f"known workflows: {', '.join(names) or 'none'}"
         raise NotFoundError("workflow", workflow_id, hint=advice)
@@ -93,6 +89,21 @@ class Catalogue:
             plain = dict(definition.plain)
             self._store.save_workflow(StoredWorkflow(definition.id, definition.version, plain, now))
         return tuple(definition.id for definition in definitions)
+
+    def _in_files(self) -> tuple[dict[str, Definition], list[CompozyError]]:
+        found: dict[str, Definition] = {}
+        problems: list[CompozyError] = []
+        for path in self._paths():
+            try:
+                definition = self._load(path)
+            except (DefinitionError, SyntaxProblem, NotFoundError) as problem:
+                problems.append(problem)
+                continue
+            if definition.id in found:
+                both = f'id "{definition.id}" is also the one of {found[definition.id].file}'
+                problems.append(DefinitionError(str(path), [f"{path}: {both}"]))
+            found.setdefault(definition.id, definition)
+        return found, problems
 
     def _paths(self) -> Iterator[Path]:
         seen: set[Path] = set()
@@ -118,6 +129,10 @@ class Catalogue:
         if known is None or known[0] != stamp:
             known = self._read[path] = (stamp, load_definition(path))
         return known[1]
+
+
+def _imported(stored: StoredWorkflow) -> Definition:
+    return definition_from_json(stored.definition, f"imported workflow {stored.id}")
 
 
 def _exported(exported: Any) -> Iterator[Definition]:
