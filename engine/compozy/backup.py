@@ -66,7 +66,7 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
     """Write an archive of everything that is kept to `target`, which must not exist.
 
     Raises:
-        UsageError: nothing is kept on this machine, or `target` exists.
+        UsageError: nothing is kept on this machine, or `target` exists, or cannot.
         BackupError: a file could not be read.
     """
     found = kept_files(resolved)
@@ -75,6 +75,8 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
             f"mode {resolved.mode} keeps nothing on this machine that could be backed up",
             hint="name the mode of the server, such as --mode persistent; external services have their own tools",
         )
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"{target} cannot be written: its directory does not exist", hint="make it, or name another")
     if target.exists():
         raise UsageError(f"{target} exists already", hint="name another file, or remove it")
     there = [kept for kept in found if kept.path.exists()]

@@ -6,7 +6,9 @@ import contextlib
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 from tests.polling import DEADLINE_S, eventually
 
@@ -14,6 +16,7 @@ from .conftest import COMPOZY, Server, Shell, environment
 from .test_matrix import request
 
 pytestmark = pytest.mark.e2e
+HELLO = Path(__file__).parents[2] / "examples" / "hello-world.yaml"
 NAP = "id: nap\ntasks:\n  - {id: a, type: aggregate, sleep: 1h, output: 1}\n"
 
 
@@ -59,3 +62,91 @@ def test_the_end_of_the_server_names_the_execution(shell: Shell, server: Server)
         server.kill()
         _, errors = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, f"compozy workflow show {name}" in errors) == (4, True), errors
+
+
+def test_a_server_does_not_excuse_a_wrong_configuration(shell: Shell, server: Server) -> None:
+    """Flags and files are checked by commands that only ask a server, too."""
+    unknown = shell.run("status", "--set", "server.prot=1")
+    assert (unknown.returncode, 'did you mean "server.port"?' in unknown.stderr) == (2, True)
+    (shell.directory / "compozy.yaml").write_text("mode: [memory")
+    broken = shell.run("workflow", "list")
+    assert (broken.returncode, "compozy.yaml:" in broken.stderr) == (2, True)
+
+
+def test_a_port_chooses_among_the_servers_of_a_project(shell: Shell, server: Server) -> None:
+    """The one that started last answers, unless another one is named."""
+    second = shell.start()
+    ports = [str(one.ready["url"]).rpartition(":")[2] for one in (server, second)]
+    assert [shell.json("status", "--port", port)["pid"] for port in ports] == [server.pid, second.pid]
+    assert shell.run("status", "--port", "1").returncode == 4
+    assert (second.stop(), server.stop()) == (0, 0)
+
+
+def test_files_that_hold_no_workflow_are_told(shell: Shell) -> None:
+    """By the start, and by each list, also as JSON; the others can be run."""
+    (shell.directory / "workflows").mkdir()
+    (shell.directory / "workflows" / "nap.yaml").write_text(NAP)
+    (shell.directory / "workflows" / "broken.yaml").write_text("id: broken\ntasks: [\n")
+    server = shell.start()
+    listed = shell.run("workflow", "list")
+    assert (listed.returncode, "nap" in listed.stdout, "broken.yaml" in listed.stderr) == (0, True, True)
+    assert ["broken.yaml" in problem["message"] for problem in shell.json("workflow", "list")["problems"]] == [True]
+    assert server.stop() == 0
+    assert "broken.yaml" in server.errors.read_text()
+
+
+def test_a_wrong_key_is_told_as_at_a_command_line(shell: Shell) -> None:
+    """The setting is named, not the header that a program would send."""
+    server = shell.start("--set", "server.api_key=right")
+    result = shell.run("workflow", "list", "--set", "server.api_key=wrong")
+    assert (result.returncode, "COMPOZY_SERVER__API_KEY" in result.stderr) == (2, True)
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_of_its_own_ends_at_once(shell: Shell, number: signal.Signals) -> None:
+    """Nobody waits for a tool whose result nobody will see; nothing is left, and the end is told."""
+    (shell.directory / "slow.py").write_text("import time, pathlib\ndef work():\n    pathlib.Path('began').touch()\n"
+                                             "    time.sleep(60)\n")  # fmt: skip
+    (shell.directory / "slow.yaml").write_text("id: slow\ntasks:\n  - {id: a, type: basic, tool: 'slow:work'}\n")
+    process = subprocess.Popen(
+        [COMPOZY, "workflow", "run", "slow.yaml"], cwd=shell.directory, env=environment(shell.runtime),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    eventually((shell.directory / "began").exists, "the start of the tool")
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=8)
+    assert (process.returncode, "has ended with this command" in errors, "Traceback" in errors) == (130, True, False)
+    eventually(lambda: not any(child.is_running() for child in children), "the end of every child")
+
+
+def test_a_closed_output_and_a_lost_directory_are_no_bugs(shell: Shell) -> None:
+    """Exit code 2 and one line, or the work as usual."""
+    command = f"exec {COMPOZY} config show >&-"
+    closed = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=shell.directory, capture_output=True, text=True, check=False
+    )
+    assert (closed.returncode, closed.stderr) == (0, "")
+    script = f"mkdir gone && cd gone && rmdir ../gone && exec {COMPOZY} config show"
+    lost = subprocess.run(["/bin/sh", "-c", script], cwd=shell.directory, capture_output=True, text=True, check=False)
+    assert (lost.returncode, "does not exist any more" in lost.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        pytest.param(["--param", "name=a", "--param", "name=b"], "--param name is given twice", id="parameter"),
+        pytest.param(["--input", '{"name": "a", "name": "b"}'], '--input names "name" twice', id="key"),
+    ],
+)
+def test_an_input_that_is_given_twice_is_refused(shell: Shell, args: list[str], expected: str) -> None:
+    """Neither of the two is meant for sure."""
+    result = shell.run("workflow", "run", str(HELLO), *args)
+    assert (result.returncode, expected in result.stderr) == (2, True)
+
+
+def test_an_input_may_come_from_stdin(shell: Shell) -> None:
+    """As with other tools, - is the standard input."""
+    result = shell.run("workflow", "run", str(HELLO), "--input", "@-", stdin='{"name": "Ada"}')
+    assert result.stdout == "greeting: Hello, Ada!\n"

@@ -237,6 +237,6 @@ def test_an_import_that_would_be_forgotten_is_refused(shell: Shell) -> None:
 
 
 def test_a_backup_into_nowhere_is_a_clear_error(shell: Shell) -> None:
-    """A directory that does not exist is named; exit code 4."""
+    """A directory that does not exist is named; exit code 2."""
     result = shell.run("backup", "--mode", "persistent", "--output", str(shell.directory / "no" / "b.tar.gz"))
-    assert (result.returncode, "Traceback" in result.stderr) == (4, False)
+    assert (result.returncode, "its directory does not exist" in result.stderr) == (2, True)

@@ -16,12 +16,13 @@ from compozy.errors import CompozyError
 from compozy.server.presence import Presence
 
 TIMEOUT_S = 30.0
-_EXIT_CODES = {
-    "usage": 2,
-    "not-found": 2,
-    "workflow.definition": 2,
-    "workflow.input": 2,
-    "workflow.failed": 5,
+_EXIT_CODES = {"http.unauthorized": 2, "internal": 1}  # of problems that carry none
+# What the server tells a program is told otherwise to somebody at the command line.
+_TEXTS = {
+    "http.unauthorized": (
+        "the server of this project wants another server.api_key",
+        "set it in compozy.yaml, .env, COMPOZY_SERVER__API_KEY or with --set server.api_key=KEY",
+    )
 }
 
 
@@ -29,8 +30,9 @@ class ServerError(CompozyError):
     """What the running server answered in the place of a result; `id` and exit code are the server's."""
 
     def __init__(self, problem: Mapping[str, Any]) -> None:
-        super().__init__(str(problem.get("detail") or problem.get("title")), hint=problem.get("hint"))
         self.id = str(problem.get("id", "server.error"))  # type: ignore[misc]
+        text, hint = _TEXTS.get(self.id, (str(problem.get("detail") or problem.get("title")), problem.get("hint")))
+        super().__init__(text, hint=hint)
         self.exit_code = int(problem.get("exit_code") or _EXIT_CODES.get(self.id, 4))  # type: ignore[misc]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from compozy.cli.completion import FILE, keys
 from compozy.cli.options import configuration_options, format_option, read_configuration
 from compozy.cli.output import print_findings, print_json, print_line, print_table, styled
 from compozy.configuration import Configuration
@@ -114,7 +115,7 @@ def _counted(count: int, word: str) -> str:
 @configuration_options
 @format_option()
 @click.option("--finding", metavar="ID", help="Explain a finding instead of a key.")
-@click.argument("key", required=False)
+@click.argument("key", required=False, shell_complete=keys)
 def explain(format_: str, key: str | None, finding: str | None, strict: bool, **options: Any) -> None:
     """Explain a setting or a decision. It says who decided, over what, and what almost decided."""
     if (key is None) == (finding is None):
@@ -148,8 +149,8 @@ def explain_finding_(resolved: Resolved, finding: str, format_: str) -> None:
 @command.command(epilog="Example: compozy config diff memory persistent")
 @configuration_options
 @format_option()
-@click.argument("left", metavar="A")
-@click.argument("right", metavar="B")
+@click.argument("left", metavar="A", type=FILE)
+@click.argument("right", metavar="B", type=FILE)
 def diff(format_: str, left: str, right: str, strict: bool, **options: Any) -> int:
     """Compare two configurations. Each is a file, its directory, a mode, or a file of variables (*.env).
 

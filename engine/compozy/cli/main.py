@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import io
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -87,6 +89,8 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    _complete_streams()
+    signal.signal(signal.SIGTERM, _interrupted)  # an end like Ctrl-C: what was begun is undone or closed
     # Nearly all that a start makes lives to the end; at the default the collector walks it again and again.
     gc.set_threshold(50_000, 20, 20)
     code = run(list(sys.argv[1:] if arguments is None else arguments))
@@ -98,9 +102,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os._exit(code)
 
 
+def _complete_streams() -> None:
+    """Print into the void where the caller closed stdout or stderr."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, io.StringIO())
+
+
+def _interrupted(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def run(args: Sequence[str]) -> int:
     """Run one command and return its exit code; a traceback passes only when there is a bug."""
     try:
+        _check_directory()
         code: Any = cli.main(args=list(args), prog_name="compozy", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except CompozyError as error:
@@ -117,6 +133,13 @@ def run(args: Sequence[str]) -> int:
         return report(UsageError(f"the output cannot be written: {error.strerror}"), as_json=False)
     except SystemExit:
         return 0  # click's answer to a reader that went away, such as head
+
+
+def _check_directory() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UsageError("the working directory does not exist any more", hint="change to another one") from error
 
 
 def _run_with_pack_flags(args: Sequence[str], error: click.exceptions.NoSuchOption) -> int:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from compozy.cli.completion import DIRECTORY, FILE, among, settings
 from compozy.configuration import Configuration, load_configuration
 from compozy.errors import UsageError
 from compozy.rulebook import load_rulebook
@@ -20,9 +21,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def configuration_options(command: Command) -> Command:
     """Add `--config`, `--cwd`, `--set`, `--rules`, `--strict` and the flags of the registry."""
-    settings = [setting for setting in load_rulebook().registry.settings.values() if setting.flag]
-    for setting in reversed(settings):
-        flag = click.option(str(setting.flag), _parameter(setting.path), metavar="VALUE", help=setting.help)
+    flagged = [setting for setting in load_rulebook().registry.settings.values() if setting.flag]
+    for setting in reversed(flagged):
+        offered = among(setting.values or ())
+        flag = click.option(
+            str(setting.flag), _parameter(setting.path), metavar="VALUE", help=setting.help, shell_complete=offered
+        )
         command = flag(command)
     for option in reversed(_general_options()):
         command = option(command)
@@ -31,10 +35,23 @@ def configuration_options(command: Command) -> Command:
 
 def _general_options() -> list[Callable[[Any], Any]]:
     return [
-        click.option("--config", metavar="FILE", help="Configuration file; else compozy.yaml is looked for upwards."),
-        click.option("--cwd", metavar="DIR", help="Directory to work in; relative paths are seen from it."),
-        click.option("--set", "set_", metavar="PATH=VALUE", multiple=True, help="Set any setting; may be repeated."),
-        click.option("--rules", metavar="DIR", multiple=True, help="Directory of a rule pack; may be repeated."),
+        click.option(
+            "--config", metavar="FILE", type=FILE, help="Configuration file; else compozy.yaml is looked for upwards."
+        ),
+        click.option(
+            "--cwd", metavar="DIR", type=DIRECTORY, help="Directory to work in; relative paths are seen from it."
+        ),
+        click.option(
+            "--set",
+            "set_",
+            metavar="PATH=VALUE",
+            multiple=True,
+            shell_complete=settings,
+            help="Set any setting; may be repeated.",
+        ),
+        click.option(
+            "--rules", metavar="DIR", type=DIRECTORY, multiple=True, help="Directory of a rule pack; may be repeated."
+        ),
         click.option("--strict", is_flag=True, help="Make warnings stop."),
     ]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from compozy.cli.completion import tables
 from compozy.cli.options import format_option
 from compozy.cli.output import print_json, print_line, print_table, styled
 from compozy.configuration import installed_packs, named_packs, read_sources
@@ -85,7 +86,7 @@ def _summary(table: Table) -> dict[str, Any]:
 @command.command(epilog="Example: compozy rules show redis.driver")
 @rules_options
 @format_option()
-@click.argument("table")
+@click.argument("table", shell_complete=tables)
 def show(table: str, format_: str, **where: Any) -> None:
     """Show TABLE: its inputs, rows and reasons."""
     found = find_table(load_rulebook(pack_folders(**where)), table)

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import click
 
 from compozy.cli.client import Client, ServerGoneError
+from compozy.cli.completion import FILE
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_failure, print_json, print_line, shown
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
@@ -29,10 +30,10 @@ RUNNING = "running"
 
 
 @click.command(name="run", epilog="Example: compozy workflow run examples/hello-world.yaml --param name=Ada")
-@click.argument("workflow", metavar="FILE_OR_ID")
+@click.argument("workflow", metavar="FILE_OR_ID", type=FILE)
 @configuration_options
 @format_option()
-@click.option("--input", "input_", metavar="JSON|@FILE", help="Input as a JSON object, or from a file.")
+@click.option("--input", "input_", metavar="JSON|@FILE", help="Input as a JSON object, or from a file, - for stdin.")
 @click.option("--param", metavar="KEY=VALUE", multiple=True, help="One input value; may be repeated.")
 @click.option("--detach", is_flag=True, help="Print the execution's id and do not wait; needs a running server.")
 @click.option("--timeout", default="24h", metavar="DURATION", show_default=True, help="How long to wait.")
@@ -42,7 +43,7 @@ def run(
 ) -> int:  # fmt: skip
     """Run a workflow, wait for it and print its outputs. The exit code is 5 when it fails."""
     given = read_input(input_, param)
-    client, _ = running_client(options)
+    client, _ = running_client(options, strict)
     if client is not None:
         result = run_on_server(client, workflow, given, None if detach else seconds(timeout))
     elif detach:
@@ -59,18 +60,37 @@ def read_input(text: str | None, params: tuple[str, ...]) -> dict[str, Any]:
         UsageError: the input is not a JSON object, its file does not exist, or a parameter has no value.
     """
     given = _object(text) if text else {}
+    seen = set[str]()
     for param in params:
         key, equals, value = param.partition("=")
         if not equals or not key:
             raise UsageError(f"--param {param} has no value", hint="write --param key=value")
+        if key in seen:
+            raise UsageError(f"--param {key} is given twice", hint="a list goes through --input")
+        seen.add(key)
         given[key] = resolve_scalar(value) if value else ""
     return given
 
 
+def _content(text: str) -> str:
+    """Return the text itself, or with `@` that of a file, or with `@-` what comes from stdin."""
+    if text == "@-":
+        return sys.stdin.read()
+    return Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f'--input names "{twice}" twice', hint="leave one of them away")
+    return found
+
+
 def _object(text: str) -> dict[str, Any]:
     try:
-        content = Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
-        found = json.loads(content)
+        found = json.loads(_content(text), object_pairs_hook=_once)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--input {text} cannot be read: {error}") from error
     except (json.JSONDecodeError, RecursionError) as error:
@@ -132,7 +152,13 @@ def run_alone(
         complete_input(definition, given)
     # What a tool prints must not be taken for the result.
     with redirect_stdout(sys.stderr), stack_for_one_run(options, strict) as stack:
-        execution = stack.workflows.run(definition or workflow, given, timeout_s=wait_s)
+        name = stack.workflows.start(definition or workflow, given)
+        try:
+            execution = stack.workflows.wait(name, wait_s)
+        except KeyboardInterrupt:
+            kept = stack.resolved.decision("temporal.kept").outputs["kept"]
+            say(f"{name} " + ("goes on when the server runs" if kept else "has ended with this command"))
+            raise
     return execution_json(execution.to_json())
 
 
@@ -153,6 +179,9 @@ def stack_for_one_run(options: dict[str, Any], strict: bool = False) -> Iterator
     stack = Stack(lifecycle, notice=say).open(serve=False)
     try:
         yield stack
+    except KeyboardInterrupt:
+        stack.close(0)  # nobody waits for what still runs
+        raise
     finally:
         stack.close()
 

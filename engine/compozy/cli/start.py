@@ -14,11 +14,10 @@ import click
 
 from compozy.cli.logs import LEVELS
 from compozy.cli.options import configuration_options, format_option
-from compozy.cli.output import print_line, print_table, styled
+from compozy.cli.output import print_failure, print_line, print_table, styled
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.status import whereabouts
-from compozy.resolve import Resolved
-from compozy.server.presence import find_server
+from compozy.server.presence import Presence, find_server
 from compozy.server.stack import Stack
 
 GRACE_S = 10.0
@@ -68,13 +67,17 @@ def command(format_: str, timeout: str, log_level: str, strict: bool, **options:
     began = time.perf_counter()
     signals = Signals()
     lifecycle = prepared(options, strict, log_level)
-    tell_neighbours(lifecycle.resolved)
+    tell_kept_data(lifecycle.resolved)
+    other = find_server(lifecycle.resolved.directory)
     stack = Stack(lifecycle, notice=say, timeout_s=seconds(timeout))
     try:
         stack.open(serve=True)
         signals.starting = False  # who reads the ready line may stop us before the next line runs
         took = time.perf_counter() - began
         print_ready(stack, took) if format_ == "json" else print_banner(stack, took)
+        tell_neighbour(other)
+        for problem in stack.workflows.workflows().problems:
+            print_failure(problem, as_json=False)
         signals.wait()
         say("stopping; a second signal ends at once")
         faulthandler.dump_traceback_later(STUCK_S, exit=True)  # children end with us, however we end
@@ -87,13 +90,11 @@ def command(format_: str, timeout: str, log_level: str, strict: bool, **options:
     return 0
 
 
-def tell_neighbours(resolved: Resolved) -> None:
-    """Say what else there is of this project: a server that runs, or data of another mode."""
-    other = find_server(resolved.directory)
+def tell_neighbour(other: Presence | None) -> None:
+    """Say that another server of this project was there before."""
     if other is not None:
         say(f"another server of this project runs already (process {other.pid}, mode {other.mode}, {other.url});")
-        say("commands in this directory will from now on use the one that started last")
-    tell_kept_data(resolved)
+        say("commands in this directory use the one that started last, unless --port names the other")
 
 
 def print_ready(stack: Stack, took_s: float) -> None:

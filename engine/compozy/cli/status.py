@@ -23,11 +23,18 @@ class NotRunningError(CompozyError):
     exit_code = 4
 
 
-def running_client(options: dict[str, Any]) -> tuple[Client | None, Lifecycle]:
-    """Return a client of the project's server, None when no server runs, and the resolved configuration."""
-    lifecycle = Lifecycle(read_configuration(options))
+def running_client(options: dict[str, Any], strict: bool = False) -> tuple[Client | None, Lifecycle]:
+    """Return a client of the project's server, None when no server runs, and the validated configuration.
+
+    Raises:
+        ConfigurationError: a finding stops.
+        UsageError: the server that runs is not the one that was asked for.
+    """
+    lifecycle = Lifecycle(read_configuration(options), strict=strict)
     resolved = lifecycle.resolve()
-    presence = find_server(resolved.directory)
+    lifecycle.validate()
+    named = resolved.values["server.port"]
+    presence = find_server(resolved.directory, int(named.value) if named.origin.kind == "flag" else None)
     if presence is None:
         return None, lifecycle
     _check_mode(resolved, presence)
@@ -49,7 +56,7 @@ def _check_mode(resolved: Resolved, presence: Presence) -> None:
 @format_option()
 def command(format_: str, strict: bool, **options: Any) -> int:
     """Show state, mode, health and latency of each component; exit code 4 when it is not ready."""
-    client, lifecycle = running_client(options)
+    client, lifecycle = running_client(options, strict)
     if client is None:
         where = lifecycle.resolved.directory
         raise NotRunningError(f"no server of the project in {where} is running", hint="start one with compozy start")

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import click
 
-from compozy.cli.client import Client
+from compozy.cli.client import Client, ServerError
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_failure, print_json, print_line, print_table, shown
 from compozy.cli.run import RUNNING, run, stack_for_one_run
@@ -35,16 +35,24 @@ command.add_command(run)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Newest executions shown.")
 def list_(format_: str, limit: int, strict: bool, **options: Any) -> None:
     """List the workflows of the project and their newest executions."""
-    client, _ = running_client(options)
+    client, _ = running_client(options, strict)
     if client is not None:
         found = client.get("/api/v0/workflows") | client.get(f"/api/v0/executions?limit={limit}")
     else:
         with stack_for_one_run(options, strict) as stack:
             found = listing_json(stack.workflows, limit)
+    print_problems(found)
     if format_ == "json":
-        print_json({"workflows": found["workflows"], "executions": found["executions"]})
+        problems = found.get("problems") or []
+        print_json({"workflows": found["workflows"], "executions": found["executions"], "problems": problems})
         return
     print_listing(found)
+
+
+def print_problems(found: Mapping[str, Any]) -> None:
+    """Say which files hold no workflow that can be run, on stderr."""
+    for problem in found.get("problems") or []:
+        print_failure(ServerError({**problem, "detail": problem["message"]}), as_json=False)
 
 
 def listing_json(workflows: Any, limit: int) -> dict[str, Any]:
@@ -52,10 +60,11 @@ def listing_json(workflows: Any, limit: int) -> dict[str, Any]:
     from compozy.workflows.catalogue import definition_json
 
     listing = workflows.workflows()
-    for problem in listing.problems:
-        print_failure(problem, as_json=False)
-    rows = [execution.to_json() for execution in workflows.executions(limit=limit)]
-    return {"workflows": [definition_json(item) for item in listing.definitions], "executions": rows}
+    return {
+        "workflows": [definition_json(item) for item in listing.definitions],
+        "executions": [execution.to_json() for execution in workflows.executions(limit=limit)],
+        "problems": [{"id": problem.id, "message": problem.message} for problem in listing.problems],
+    }
 
 
 def print_listing(found: Mapping[str, Any]) -> None:
@@ -76,13 +85,13 @@ def print_listing(found: Mapping[str, Any]) -> None:
         print_line("no executions yet")
 
 
-def required_client(options: dict[str, Any]) -> Client:
+def required_client(options: dict[str, Any], strict: bool) -> Client:
     """Return a client of the running server.
 
     Raises:
         NotFoundError: no server runs.
     """
-    client, lifecycle = running_client(options)
+    client, lifecycle = running_client(options, strict)
     if client is None:
         raise NotFoundError("running server of", lifecycle.resolved.directory, hint="start one with compozy start")
     return client
@@ -94,7 +103,7 @@ def required_client(options: dict[str, Any]) -> Client:
 @format_option()
 def show(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
     """Show one execution: status, input, output, times."""
-    row = required_client(options).get(_path(execution_id))
+    row = required_client(options, strict).get(_path(execution_id))
     if format_ == "json":
         print_json(row)
         return
@@ -107,7 +116,7 @@ def show(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
 @format_option()
 def cancel(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
     """Ask an execution to end; its running task may clean up."""
-    row = required_client(options).post(_path(execution_id) + "/cancel")
+    row = required_client(options, strict).post(_path(execution_id) + "/cancel")
     asked = "was asked to end" if row["status"] == RUNNING else f"had already ended: {row['status']}"
     print_json(row) if format_ == "json" else print_line(f"{execution_id} {asked}")
 
@@ -124,7 +133,7 @@ def signal(execution_id: str, name: str, payload: str, format_: str, strict: boo
         content = json.loads(payload)
     except (json.JSONDecodeError, RecursionError) as error:
         raise UsageError(f"--payload is not JSON: {error}", hint="""write --payload '{"by": "Ada"}'""") from error
-    row = required_client(options).post(f"{_path(execution_id)}/signals/{quote(name, safe='')}", content)
+    row = required_client(options, strict).post(f"{_path(execution_id)}/signals/{quote(name, safe='')}", content)
     if format_ == "json":
         print_json(row or {"execution_id": execution_id, "signal": name})
     else:
@@ -136,12 +145,14 @@ def signal(execution_id: str, name: str, payload: str, format_: str, strict: boo
 @configuration_options
 def export(output: str | None, strict: bool, **options: Any) -> None:
     """Write the workflows of the project as JSON. `compozy workflow import` reads it."""
-    client, _ = running_client(options)
+    client, _ = running_client(options, strict)
     if client is not None:
-        workflows = client.get("/api/v0/workflows")["workflows"]
+        found = client.get("/api/v0/workflows")
     else:
         with stack_for_one_run(options, strict) as stack:
-            workflows = listing_json(stack.workflows, 1)["workflows"]
+            found = listing_json(stack.workflows, 1)
+    print_problems(found)
+    workflows = found["workflows"]
     if output is None:
         print_json({"workflows": workflows})
         return
@@ -164,7 +175,7 @@ def import_(file: Any, format_: str, strict: bool, **options: Any) -> None:
         content = json.load(file)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{file.name} is not JSON: {error}") from error
-    client, lifecycle = running_client(options)
+    client, lifecycle = running_client(options, strict)
     if client is not None:
         names = client.post("/api/v0/workflows", content)["imported"]
     elif not lifecycle.resolved.decision("database.kept").outputs["kept"]:

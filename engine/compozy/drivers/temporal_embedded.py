@@ -38,6 +38,8 @@ _REFRESH_S = 0.05
 _ENOUGH_S = 0.3
 _LEVELS = {'"level":"DEBUG"': logging.DEBUG, '"level":"WARN"': logging.WARNING, '"level":"ERROR"': logging.ERROR}
 
+_CUT_OFF = "context canceled"  # a caller hung up, as ours do when they are done; the server calls it an error
+
 
 class TemporalEmbeddedDriver:
     """An embedded Temporal; in memory it is killed at once, with a file it may end the requests in flight.
@@ -224,4 +226,6 @@ def _address(host: str, port: int) -> str:
 
 
 def _level(line: str) -> int:
+    if _CUT_OFF in line:
+        return logging.INFO
     return next((level for mark, level in _LEVELS.items() if mark in line), logging.INFO)

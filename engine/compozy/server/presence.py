@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from compozy.drivers.file_lock import dies_with_us, let_go
 from compozy.errors import DriverError
@@ -84,10 +85,13 @@ def _locked_record(path: Path, presence: Presence) -> int:
     return record
 
 
-def find_server(directory: str) -> Presence | None:
-    """Return the server of the project in `directory` that started last, or None; stale records are removed."""
+def find_server(directory: str, port: int | None = None) -> Presence | None:
+    """Return the server of the project in `directory` that started last, or None; stale records are removed.
+
+    With `port` only a server at that port counts.
+    """
     found = [_living(path) for path in runtime_directory().glob(f"{_prefix(directory)}-*.json")]
-    living = [presence for presence in found if presence is not None]
+    living = [presence for presence in found if presence is not None and port in (None, urlsplit(presence.url).port)]
     return max(living, key=lambda presence: presence.started_at, default=None)
 
 
