@@ -6,29 +6,25 @@ upkeep that keeps rows in step with Temporal; closing it ends all three and noth
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import peewee
 from temporalio.client import Client
 
-from compozy.store import Execution, Store, UnavailableError
+from compozy.store import Execution, Store
 from compozy.tools import Lookup, no_components
 from compozy.workflows.catalogue import Listing
 from compozy.workflows.definition import Definition
 from compozy.workflows.service import Service
+from compozy.workflows.upkeep import Upkeep
 from compozy.workflows.worker import WorkerHost
 
-UPKEEP_INTERVAL_S = 15.0
-ADOPTION_DELAY_S = 1.0
 CALL_TIMEOUT_S = 30.0
 WAIT_MARGIN_S = 10.0
 DAY_S = 86400.0
 
-log = logging.getLogger("compozy.workflows")
 Result = TypeVar("Result")
 
 
@@ -80,7 +76,7 @@ class Workflows:
             files=settings.files,
         )
         self.worker = _worker(client, self.store, database, settings, components) if settings.worker else None
-        self._upkeep: asyncio.Task[None] | None = None
+        self._upkeep = Upkeep(self.service)
 
     def open(self) -> Workflows:
         """Migrate the database, start the worker and the upkeep of rows.
@@ -171,31 +167,12 @@ class Workflows:
     async def _open(self) -> None:
         if self.worker is not None:
             await self.worker.start()
-        self._upkeep = asyncio.create_task(self._keep_rows(), name="compozy upkeep")
+        self._upkeep.start()
 
     async def _close(self, grace_s: float) -> None:
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            await asyncio.wait([self._upkeep])
+        await self._upkeep.stop()
         if self.worker is not None:
             await self.worker.stop(grace_s)
-
-    async def _keep_rows(self) -> None:
-        await self._try(self.service.reconcile)
-        await asyncio.sleep(ADOPTION_DELAY_S)
-        await self._try(self.service.adopt)
-        while True:
-            await asyncio.sleep(UPKEEP_INTERVAL_S)
-            await self._try(self.service.reconcile)
-
-    async def _try(self, upkeep: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
-        try:
-            corrected = await upkeep()
-        except UnavailableError as error:
-            log.warning("rows.not_reconciled", extra={"reason": error.message})
-        else:
-            if corrected:
-                log.info("rows.reconciled", extra={"executions": corrected})
 
 
 def _worker(

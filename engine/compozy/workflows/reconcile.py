@@ -7,11 +7,13 @@ and to run in several processes.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC
-from typing import Any
+from typing import Any, TypeVar
 
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import (
@@ -22,9 +24,10 @@ from temporalio.client import (
 )
 from temporalio.exceptions import ApplicationError, FailureError
 
-from compozy.errors import NotFoundError
-from compozy.store import Execution, Store
+from compozy.errors import CompozyError, NotFoundError
+from compozy.store import Execution, Store, UnavailableError
 from compozy.store.records import LOST, RUNNING, timestamp
+from compozy.store.store import MAX_LIMIT
 from compozy.workflows import wire
 from compozy.workflows.plain import clean_reason
 from compozy.workflows.temporal import ask
@@ -39,7 +42,21 @@ _STATUSES = {
 }
 _OPEN = f'WorkflowType = "{wire.WORKFLOW_TYPE}" AND ExecutionStatus = "Running" AND TaskQueue = '
 
+_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
+
 InThread = Callable[..., Awaitable[Any]]
+Result = TypeVar("Result")
+log = logging.getLogger("compozy.workflows")
+
+
+class ForeignExecutionError(CompozyError):
+    """An execution on the task queue that no version of Compozy started."""
+
+    id = "execution.foreign"
+    exit_code = 5
+
+    def __init__(self, execution: str) -> None:
+        super().__init__(f"execution {execution} was not started by Compozy: its argument cannot be read")
 
 
 class Reconciler:
@@ -52,16 +69,21 @@ class Reconciler:
         self._in_thread = in_thread
 
     async def reconcile(self) -> tuple[str, ...]:
-        """Correct every row that says running while Temporal says otherwise; return their ids.
+        """Correct the rows that say running while Temporal says otherwise; return their ids.
+
+        While more than `MAX_LIMIT` executions do run, rows older than those are not looked at.
 
         Raises:
             UnavailableError: the database or Temporal does not answer.
         """
-        rows: tuple[Execution, ...] = await self._in_thread(self._running_rows)
-        # A few are asked one by one; for many, one listing tells most of them apart.
-        still_open = await self._open_ids() if len(rows) > FEW else set()
-        stale = [row for row in rows if row.id not in still_open]
-        return tuple([row.id for row in stale if (await self.update(row)).finished])
+        corrected: list[str] = []
+        while True:
+            rows: tuple[Execution, ...] = await self._in_thread(self._running_rows)
+            ended = await self._corrected(rows)
+            corrected += ended
+            # What was corrected makes room in the next look for rows that are older.
+            if len(rows) < MAX_LIMIT or not ended:
+                return tuple(corrected)
 
     async def adopt(self) -> tuple[str, ...]:
         """Show the executions that run without a row, or whose row was taken for lost; return their ids.
@@ -70,9 +92,7 @@ class Reconciler:
             UnavailableError: the database or Temporal does not answer.
         """
         unseen = await self._in_thread(self._unseen, await self._open_ids())
-        for name in unseen:
-            await self._in_thread(self._store.record_started, await self._begun(name))
-        return tuple(unseen)
+        return tuple([name for name in unseen if await _apart(name, self._show(name))])
 
     async def update(self, row: Execution) -> Execution:
         """Return `row` as Temporal knows it, and write it when it has ended.
@@ -92,8 +112,15 @@ class Reconciler:
         written: Execution | None = await self._in_thread(self._store.execution, row.id)
         return written or ended
 
+    async def _corrected(self, rows: Sequence[Execution]) -> list[str]:
+        # A few are asked one by one; for many, one listing tells most of them apart.
+        still_open = await self._open_ids() if len(rows) > FEW else set()
+        stale = [row for row in rows if row.id not in still_open]
+        known = [(row.id, await _apart(row.id, self.update(row))) for row in stale]
+        return [name for name, row in known if row is not None and row.finished]
+
     def _running_rows(self) -> tuple[Execution, ...]:
-        return self._store.executions(status=RUNNING, limit=1000)
+        return self._store.executions(status=RUNNING, limit=MAX_LIMIT)
 
     async def _open_ids(self) -> set[str]:
         async def listed() -> set[str]:
@@ -105,13 +132,20 @@ class Reconciler:
         rows = ((name, self._store.execution(name)) for name in sorted(names))
         return [name for name, row in rows if row is None or row.error == LOST]
 
+    async def _show(self, name: str) -> bool:
+        await self._in_thread(self._store.record_started, await self._begun(name))
+        return True
+
     async def _begun(self, name: str) -> Execution:
         """Read from its history how an execution began."""
         events = self._client.get_workflow_handle(name).fetch_history_events(page_size=1)
         event = await ask(self._client, _first(events), name)
         begun = event.workflow_execution_started_event_attributes
-        (payload,) = await self._client.data_converter.decode(begun.input.payloads)
-        run = wire.decode_run(payload)
+        try:
+            (payload,) = await self._client.data_converter.decode(begun.input.payloads)
+            run = wire.decode_run(payload)
+        except _UNREADABLE as error:
+            raise ForeignExecutionError(name) from error
         started_at = timestamp(event.event_time.ToDatetime(UTC))
         return Execution(name, run.definition.id, run.definition.version, RUNNING, run.input, started_at)
 
@@ -129,6 +163,25 @@ class Reconciler:
             error=error,
             finished_at=timestamp(description.close_time),
         )
+
+
+async def _apart(name: str, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """Return the result for one execution, or log why there is none, so that the others do not suffer from it.
+
+    Raises:
+        UnavailableError: the database or Temporal does not answer, which concerns all of them.
+    """
+    outcomes: tuple[Result | BaseException] = await asyncio.gather(work, return_exceptions=True)
+    outcome = outcomes[0]
+    if isinstance(outcome, UnavailableError):
+        raise outcome
+    if isinstance(outcome, CompozyError):
+        log.warning("row.not_reconciled", extra={"execution": name, "reason": outcome.message})
+    elif isinstance(outcome, BaseException):
+        log.error("row.not_reconciled", extra={"execution": name}, exc_info=outcome)
+    else:
+        return outcome
+    return None
 
 
 async def _first(events: AsyncIterator[HistoryEvent]) -> HistoryEvent:

@@ -1,0 +1,89 @@
+"""Keep rows in step with Temporal for as long as workflows are open.
+
+What comes in: who corrects rows. What goes out: corrections, now and then, and log lines. What cannot be done now is
+logged and tried again; a bug is logged with its traceback and ends one round, never the upkeep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from compozy.errors import CompozyError
+
+INTERVAL_S = 15.0
+ADOPTION_DELAY_S = 1.0
+
+log = logging.getLogger("compozy.workflows")
+
+
+class Rows(Protocol):
+    """Who corrects rows; both return the ids of the executions that they corrected."""
+
+    async def reconcile(self) -> tuple[str, ...]:
+        """Correct the rows that say running while Temporal says otherwise."""
+        ...
+
+    async def adopt(self) -> tuple[str, ...]:
+        """Show the executions that run in Temporal without being listed."""
+        ...
+
+
+class Upkeep:
+    """The upkeep of rows; lives on one event loop."""
+
+    def __init__(
+        self, rows: Rows, *, interval_s: float = INTERVAL_S, adoption_delay_s: float = ADOPTION_DELAY_S
+    ) -> None:
+        """Prepare to reconcile at once and each `interval_s`, and to adopt `adoption_delay_s` later until it worked."""
+        self._rows = rows
+        self._interval_s = interval_s
+        self._adoption_delay_s = adoption_delay_s
+        self._adopted = False
+        self._stopped = False
+        self._round: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin with the first round."""
+        self._begin()
+
+    async def stop(self) -> None:
+        """End what is under way; idempotent."""
+        self._stopped = True
+        if self._later is not None:
+            self._later.cancel()
+        if self._round is not None:
+            self._round.cancel()
+            await asyncio.wait([self._round])
+
+    def _begin(self) -> None:
+        self._round = asyncio.create_task(self._correct(), name="compozy upkeep")
+        self._round.add_done_callback(self._ended)
+
+    def _ended(self, done: asyncio.Task[None]) -> None:
+        """Say what went wrong, and come again."""
+        if self._stopped or done.cancelled():
+            return
+        bug = done.exception()
+        if bug is not None:
+            log.error("upkeep.failed", exc_info=bug)
+        self._later = asyncio.get_running_loop().call_later(self._interval_s, self._begin)
+
+    async def _correct(self) -> None:
+        await self._try(self._rows.reconcile)
+        if not self._adopted:
+            await asyncio.sleep(self._adoption_delay_s)
+            self._adopted = await self._try(self._rows.adopt)
+
+    async def _try(self, correct: Callable[[], Awaitable[tuple[str, ...]]]) -> bool:
+        try:
+            corrected = await correct()
+        except CompozyError as error:
+            log.warning("rows.not_reconciled", extra={"reason": error.message})
+            return False
+        if corrected:
+            log.info("rows.reconciled", extra={"executions": corrected})
+        return True
