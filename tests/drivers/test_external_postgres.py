@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
 import peewee
+import psutil
 import pytest
+from tests.polling import eventually
 
 from compozy.drivers.ports import free_port
 from compozy.drivers.postgres import PostgresDriver
@@ -211,3 +214,50 @@ def test_threads_share_the_failure_of_a_server_that_does_not_answer(started: Sta
 
 def parameters(port: int) -> dict[str, Any]:
     return {"host": HOST, "port": port, "user": "compozy", "password": "x", "connect_timeout": 2, "sslmode": "disable"}
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["statement", "examination"])
+def test_a_server_that_hangs_does_not_keep_us_from_stopping(
+    own_server: PostgresServer, started: Starting, kept: bool
+) -> None:
+    """Whether a thread asks on its connection, or the pool examines an idle one: it is cut off, and gets an error."""
+    driver = PostgresDriver(url=own_server.url, max_connections=2, connect_timeout_s=2)
+    driver.start(started.context())
+    pool, hung = driver.handle, threading.Event()
+
+    def ask() -> int:
+        if kept:
+            pool.connect()
+        hung.wait(PATIENCE_S)
+        return one(pool)
+
+    with ThreadPoolExecutor(1) as threads:
+        asking = threads.submit(ask)
+        eventually(lambda: not kept or pool._in_use)
+        with frozen(own_server):
+            hung.set()
+            eventually(lambda: pool._examined is not None or pool._in_use)
+            began = time.monotonic()
+            driver.stop(10)
+            assert isinstance(asking.exception(PATIENCE_S), peewee.DatabaseError | peewee.InterfaceError)
+            assert time.monotonic() - began < PATIENCE_S / 2
+
+
+@pytest.fixture
+def own_server() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def frozen(server: PostgresServer) -> Iterator[None]:
+    """Stop every process of the server for the length of the block."""
+    parts = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+    for part in parts:
+        part.suspend()
+    try:
+        yield
+    finally:
+        for part in parts:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                part.resume()

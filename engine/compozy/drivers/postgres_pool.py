@@ -6,7 +6,10 @@ module imports peewee and psycopg2, so it is itself imported late.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import select
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -17,6 +20,7 @@ from peewee import OperationalError, PostgresqlDatabase
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
 
+_CUTS, _CUT_S = 20, 0.25
 _EVENTS = {POLL_READ: select.POLLIN, POLL_WRITE: select.POLLOUT}
 
 
@@ -58,6 +62,7 @@ class Pool(PooledPostgresqlDatabase, Attempts):
     """
 
     _state: Any
+    _examined: Any = None
 
     def __init__(self, name: str, parameters: Mapping[str, Any], *, size: int, wait_s: float) -> None:
         self.size = size
@@ -89,6 +94,24 @@ class Pool(PooledPostgresqlDatabase, Attempts):
         self._renew()
         return base.cursor(named_cursor)
 
+    def end(self, timeout_s: float) -> None:
+        """Close every connection for good; after `timeout_s` those whose statements get no answer are cut off.
+
+        Whoever waits for an answer, in whatever thread, then gets an error at once, as does whoever asks later.
+        """
+        state: Any = self
+        busy = [kept.connection for kept in list(state._in_use.values())]
+        closing = threading.Thread(target=state.close_all, name="compozy-postgres-end", daemon=True)
+        closing.start()
+        closing.join(timeout_s)
+        for _ in range(_CUTS):
+            if not closing.is_alive():
+                break
+            for connection in filter(None, (*busy, self._examined)):
+                _hang_up(connection)
+            closing.join(_CUT_S)
+        self.init(None)
+
     def _renew(self) -> None:
         """Give a dead connection back, unless a transaction has begun on it."""
         if not self.is_closed() and not self.in_transaction() and self._dead(self._state.conn):
@@ -102,7 +125,11 @@ class Pool(PooledPostgresqlDatabase, Attempts):
 
     def _is_closed(self, connection: Any) -> bool:
         base: Any = super()
-        dead = bool(base._is_closed(connection))
+        self._examined = connection
+        try:
+            dead = bool(base._is_closed(connection))
+        finally:
+            self._examined = None
         if dead:
             # The others lived through the same: asking each could take the timeout as often.
             self.close_idle()
@@ -169,3 +196,8 @@ def _ready(connection: Any, event: int, timeout_s: float) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), event)
     return bool(poll.poll(max(0.0, timeout_s) * 1000))
+
+
+def _hang_up(connection: Any) -> None:
+    with contextlib.suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(connection.fileno())) as end:
+        end.shutdown(socket.SHUT_RDWR)
