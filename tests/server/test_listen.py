@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
+from starlette.applications import Starlette
 
+from compozy.drivers.driver import LoopThread
 from compozy.errors import DriverError, PortBusyError
 from compozy.plan import Port
+from compozy.server.http import HttpServer
 from compozy.server.listen import listen
 
 
@@ -44,6 +49,23 @@ def test_a_busy_chosen_port_is_an_error(taken: int) -> None:
     """A port that somebody chose does not move."""
     with pytest.raises(PortBusyError, match=rf"port {taken} \(server.port\) is already in use"):
         listen("127.0.0.1", Port(taken, "server.port", True), lambda text: None)
+
+
+def test_an_application_that_does_not_start_leaves_nothing_listening(loop: LoopThread) -> None:
+    """The failure is an error of ours, the port is free again, and the loop lives on."""
+
+    @asynccontextmanager
+    async def broken(_app: Starlette) -> AsyncIterator[None]:
+        raise RuntimeError("no")
+        yield
+
+    server = HttpServer(Starlette(lifespan=broken), loop, host="127.0.0.1", port=Port(0, "server.port", True))
+    with pytest.raises(DriverError, match="did not start"):
+        server.start()
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", server.port))
+    assert loop.call(asyncio.sleep(0, "alive"), 10) == "alive"
 
 
 def test_a_foreign_address_is_an_error() -> None:

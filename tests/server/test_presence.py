@@ -80,3 +80,16 @@ def test_a_record_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
     with pytest.raises(DriverError, match="cannot be written"), announced(presence(tmp_path)):
         pass
     assert [entry.name for entry in runtime_directory().iterdir()] == [path.name]
+
+
+def test_a_record_that_cannot_be_written_leaves_nothing_open(tmp_path: Path) -> None:
+    """Neither a descriptor nor its lock outlives the failure."""
+    path = record(tmp_path)
+    path.mkdir()
+    (path / "kept").touch()
+
+    with pytest.raises(DriverError), announced(presence(tmp_path)):
+        pass
+
+    opened = [os.path.realpath(f"/dev/fd/{number}") for number in os.listdir("/dev/fd")]
+    assert [name for name in opened if name.startswith(str(tmp_path))] == []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from pathlib import Path
 
 import peewee
 import pytest
+from temporalio.client import Client
 from temporalio.service import RPCError
 from tests.workflows.bench import Bench
 
@@ -15,6 +18,7 @@ from compozy.store import LOST, Execution, Store, StoredWorkflow, UnavailableErr
 from compozy.store.records import timestamp
 from compozy.workflows.catalogue import definition_json
 from compozy.workflows.definition import definition_from_json
+from compozy.workflows.facade import Workflows, WorkflowSettings
 from compozy.workflows.inputs import InputError
 from compozy.workflows.service import ConflictError, Service
 
@@ -242,6 +246,23 @@ def test_signal_names_are_checked(bench: Bench) -> None:
     """A signal's name stays usable in paths."""
     with pytest.raises(UsageError, match='signal name "a/b"'):
         bench.open(worker=False).signal("any", "a/b")
+
+
+@pytest.mark.parametrize("migrated", [False, True])
+def test_workflows_that_do_not_open_leave_nothing(bench: Bench, tmp_path: Path, migrated: bool) -> None:
+    """When the database or Temporal is away, the import path is as before, and nothing goes on."""
+    away = peewee.SqliteDatabase(str(tmp_path / "no" / "such" / "folder.db"))
+    nowhere = bench.call(Client.connect("127.0.0.1:1", lazy=True))
+    client, database = (nowhere, bench.database) if migrated else (bench.client, away)
+    settings = WorkflowSettings(directory=str(tmp_path), task_queue=bench.task_queue)
+    path, tasks = list(sys.path), asyncio.all_tasks(bench.loop.loop)
+
+    with pytest.raises(UnavailableError, match="is not available"):
+        Workflows(client, database, bench.loop, settings).open()
+
+    assert sys.path == path
+    left = {task.get_name() for task in asyncio.all_tasks(bench.loop.loop) - tasks}
+    assert [name for name in left if name.startswith("compozy")] == []
 
 
 def test_nothing_is_started_while_the_database_is_away(bench: Bench, store: Store, tmp_path: Path) -> None:

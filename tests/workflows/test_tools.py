@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.polling import eventually
 
-from compozy.workflows.tools import ToolFailure, Tools
+from compozy.workflows.tools import ToolFailure, Tools, _Call
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def tools(tmp_path: Path) -> Iterator[Tools]:
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "inner.py").write_text("from mod_package import __name__ as n\ndef name():\n    return n\n")
-    made = Tools(str(tmp_path))
+    made = Tools(str(tmp_path)).open()
     yield made
     made.close()
 
@@ -110,7 +110,7 @@ def test_closing_forgets_the_project(tmp_path: Path) -> None:
     """After closing, neither the import path nor the loaded modules know the project."""
     (tmp_path / "mod_leaves.py").write_text("def f():\n    return 1\n")
     path, modules = list(sys.path), set(sys.modules)
-    tools = Tools(str(tmp_path))
+    tools = Tools(str(tmp_path)).open()
     call(tools, "mod_leaves:f")
 
     tools.close()
@@ -126,7 +126,7 @@ def test_two_projects_one_after_the_other_may_use_the_same_names(tmp_path: Path)
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "mod_same.py").write_text(f"def f():\n    return {name!r}\n")
-        tools = Tools(str(tmp_path / name))
+        tools = Tools(str(tmp_path / name)).open()
         found.append(call(tools, "mod_same:f"))
         tools.close()
 
@@ -137,7 +137,7 @@ def test_two_runtimes_of_one_project_do_not_disturb_each_other(tmp_path: Path) -
     """What one closes stays there for the other."""
     (tmp_path / "mod_shared.py").write_text("def f():\n    import mod_late\n    return mod_late.N\n")
     (tmp_path / "mod_late.py").write_text("N = 7\n")
-    one, two = Tools(str(tmp_path)), Tools(str(tmp_path))
+    one, two = Tools(str(tmp_path)).open(), Tools(str(tmp_path)).open()
 
     one.close()
     one.close()
@@ -156,7 +156,7 @@ def test_cancelling_a_call_cancels_an_async_tool(tmp_path: Path) -> None:
         "    try:\n        await asyncio.sleep(60)\n"
         f"    finally:\n        pathlib.Path({str(ended)!r}).touch()\n"
     )
-    tools = Tools(str(tmp_path))
+    tools = Tools(str(tmp_path)).open()
 
     async def cancel_it() -> None:
         calling = asyncio.create_task(tools.call("mod_waits:wait", {}))
@@ -169,3 +169,14 @@ def test_cancelling_a_call_cancels_an_async_tool(tmp_path: Path) -> None:
     asyncio.run(cancel_it())
     eventually(ended.exists)
     tools.close()
+
+
+def test_a_cancellation_that_comes_too_late_stays_one() -> None:
+    """The loop of the tool may be gone by the time that its call is cancelled."""
+
+    with asyncio.Runner() as tool, asyncio.Runner() as caller:
+        call = _Call(caller.get_loop(), lambda: print, {})
+        call._inner = (tool.get_loop(), tool.get_loop().create_task(asyncio.sleep(0)))
+        tool.close()
+
+        call.cancel()

@@ -65,11 +65,15 @@ class HttpServer:
 
         Raises:
             PortBusyError: the chosen port is taken.
-            DriverError: the address cannot be listened on.
+            DriverError: the address cannot be listened on, or the application does not start; nothing listens.
         """
         self._socket = listen(self._host, self._wanted, self._notice)
         self.port = self._socket.getsockname()[1]
-        self._loop.call(self._start(self._socket), START_TIMEOUT_S)
+        try:
+            self._loop.call(self._start(self._socket), START_TIMEOUT_S)
+        except BaseException:
+            self.stop(0)
+            raise
 
     def stop(self, grace_s: float) -> None:
         """Refuse new requests and let those in flight end within `grace_s` (0: at once); idempotent."""
@@ -92,9 +96,10 @@ class HttpServer:
         config.load()
         server = uvicorn.Server(config)
         server.lifespan = config.lifespan_class(config)
-        await server.startup(sockets=[listening])
-        if not server.started:
-            raise DriverError("the HTTP interface did not start")
+        try:
+            await server.startup(sockets=[listening])
+        except SystemExit as error:  # what uvicorn raises when the application does not start
+            raise DriverError("the HTTP interface did not start") from error
         self._server = server
         self._ticking = asyncio.create_task(server.main_loop(), name="compozy http")
 

@@ -75,14 +75,22 @@ def _locked_record(path: Path, presence: Presence) -> int:
     partial = path.with_suffix(".partial")
     try:
         record = os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
-        dies_with_us(record)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    dies_with_us(record)
+    try:
         fcntl.flock(record, fcntl.LOCK_EX)
         os.write(record, json.dumps(asdict(presence)).encode())
         partial.rename(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise DriverError(f"{path} cannot be written: {error.strerror}", hint="set XDG_RUNTIME_DIR") from error
+        let_go(record)
+        raise _unwritable(path, error) from error
     return record
+
+
+def _unwritable(path: Path, error: OSError) -> DriverError:
+    return DriverError(f"{path} cannot be written: {error.strerror}", hint="set XDG_RUNTIME_DIR")
 
 
 def find_server(directory: str, port: int | None = None) -> Presence | None:

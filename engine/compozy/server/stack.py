@@ -158,9 +158,9 @@ class Stack:
             auto_migrate=get("database.auto_migrate"),
         )
         runtime = self.runtime
-        opened = Workflows(runtime.temporal, runtime.database, runtime.loop, settings, self._handle).open()
-        self._opened.callback(lambda: opened.close(self._grace_s))
-        self._workflows = opened
+        workflows = Workflows(runtime.temporal, runtime.database, runtime.loop, settings, self._handle)
+        self._opened.callback(lambda: workflows.close(self._grace_s))
+        self._workflows = workflows.open()
 
     def _handle(self, component: str) -> Any:
         return self.runtime.component(component).handle
@@ -173,8 +173,8 @@ class Stack:
         listening = port(self.resolved, "server.port")
         app = build_app(self.workflows.service, self, api_key=key, host=host)
         server = HttpServer(app, self.runtime.loop, host=host, port=listening, notice=self.notice)
-        server.start()
         self._opened.callback(lambda: server.stop(self._grace_s))
+        server.start()
         self.url = server.url
         presence = Presence(os.getpid(), server.url, self.resolved.mode, self.resolved.directory, time.time())
         self._opened.enter_context(announced(presence))

@@ -84,9 +84,13 @@ class Workflows:
         Raises:
             UnavailableError: the database or Temporal does not answer; nothing is left running.
         """
-        if self._settings.auto_migrate:
-            self.store.migrate()
-        self._loop.call(self._open(), CALL_TIMEOUT_S)
+        try:
+            if self._settings.auto_migrate:
+                self.store.migrate()
+            self._loop.call(self._open(), CALL_TIMEOUT_S)
+        except BaseException:
+            self.close(0)
+            raise
         return self
 
     def close(self, grace_s: float | None = None) -> None:

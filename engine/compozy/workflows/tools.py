@@ -38,7 +38,7 @@ class ToolFailure(Exception):
 
 
 class Tools:
-    """The tools of the project in `directory` (absolute), importable from construction to `close`.
+    """The tools of the project in `directory` (absolute), importable from `open` to `close`.
 
     `components` gives them the handle of a component by its name, and raises KeyError when there is none.
     """
@@ -46,16 +46,25 @@ class Tools:
     def __init__(self, directory: str, components: Lookup = no_components) -> None:
         self._directory = directory
         self._components = components
-        self._before = frozenset(sys.modules)
-        self._open = True
-        # One entry for each that is open, so that the first one to close takes nothing from the others.
-        sys.path.append(directory)
+        self._before: frozenset[str] = frozenset()
+        self._open = False
+
+    def open(self) -> Tools:
+        """Put the directory on the import path, behind everything that is there; idempotent."""
+        if not self._open:
+            self._open = True
+            self._before = frozenset(sys.modules)
+            # One entry for each that is open, so that the first one to close takes nothing from the others.
+            sys.path.append(self._directory)
+        return self
 
     def close(self) -> None:
         """Take the directory off the import path and forget the project's modules; idempotent."""
-        if self._open and self._directory in sys.path:
-            sys.path.remove(self._directory)
+        if not self._open:
+            return
         self._open = False
+        if self._directory in sys.path:
+            sys.path.remove(self._directory)
         if self._directory in sys.path:
             return
         for name in set(sys.modules) - self._before:
@@ -172,9 +181,12 @@ class _Call:
 
     def cancel(self) -> None:
         """Cancel an async tool; a synchronous one runs to its end unheard."""
-        if self._inner is not None:
-            loop, task = self._inner
-            loop.call_soon_threadsafe(task.cancel)
+        inner = self._inner
+        if inner is not None:
+            loop, task = inner
+            # The tool may have ended just now, and its loop with it.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(task.cancel)
 
     async def _awaited(self, result: Awaitable[Any]) -> Any:
         task = asyncio.current_task()

@@ -78,6 +78,7 @@ class WorkerHost:
         Raises:
             UnavailableError: Temporal refused or does not answer.
         """
+        self._tools.open()
         self._running = asyncio.create_task(self._keep_running(), name="compozy worker")
         deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
         while not self.healthy:
