@@ -34,6 +34,7 @@ from compozy.workflows.temporal import ask
 TASK_TIMEOUT = timedelta(seconds=3)
 READERS = 4
 WAIT_PATIENCE_S = 5.0
+DATABASE_PATIENCE_S = 10.0  # longer than a writer waits for its turn
 SIGNAL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
 
 log = logging.getLogger("compozy.workflows")
@@ -50,11 +51,14 @@ class Service:
     """The workflows of one project on one Temporal namespace; every coroutine runs on the client's loop."""
 
     def __init__(
-        self, client: Client, store: Store, *, task_queue: str, directory: str, files: Sequence[str] = ()
-    ) -> None:
+        self, client: Client, store: Store, *, task_queue: str, directory: str, files: Sequence[str] = (),
+        patience_s: float = DATABASE_PATIENCE_S,
+    ) -> None:  # fmt: skip
         self._client = client
         self._store = store
         self._task_queue = task_queue
+        self._patience_s = patience_s
+        self._late: dict[str, Execution] = {}  # accepted by Temporal while the database could not be written
         self._catalogue = Catalogue(store, directory, files)
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="compozy-store")
         self._reconciler = Reconciler(client, store, task_queue, self._in_thread)
@@ -130,9 +134,12 @@ class Service:
             UnavailableError: the database does not answer.
         """
         found = await self._in_thread(self._store.execution, execution_id)
-        if found is None:
-            raise NotFoundError("execution", execution_id)
-        return found
+        if found is not None:
+            self._late.pop(execution_id, None)
+            return found
+        if execution_id in self._late:
+            return self._late[execution_id]
+        raise NotFoundError("execution", execution_id)
 
     async def executions(
         self, *, limit: int = 100, workflow: str | None = None, status: str | None = None
@@ -250,7 +257,12 @@ class Service:
         return await self._reconciler.adopt()
 
     async def _in_thread(self, call: Callable[..., Result], *arguments: Any) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+        """Ask the database; one that takes the question and stays silent is not available."""
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+        except TimeoutError as error:
+            raise UnavailableError("database", f"no answer within {self._patience_s:g} s") from error
 
     async def _start_workflow(self, name: str, run: wire.Run) -> None:
         starting = self._client.start_workflow(
@@ -270,6 +282,7 @@ class Service:
         try:
             await self._in_thread(self._store.record_started, row)
         except UnavailableError as error:
+            self._late[row.id] = row
             log.warning("execution.row_late", extra={"execution": row.id, "reason": error.detail})
 
     async def _same(self, row: Execution, error: WorkflowAlreadyStartedError) -> str:

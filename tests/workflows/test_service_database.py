@@ -1,0 +1,80 @@
+"""A database that cannot be written, or takes questions and stays silent, while Temporal goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.workflows.bench import Bench
+
+from compozy.errors import NotFoundError
+from compozy.store import Execution, Store, UnavailableError
+from compozy.workflows.definition import Definition, definition_from_json
+from compozy.workflows.service import Service
+
+
+class FullStore(Store):
+    """A store on a full disk: it can be read, not written."""
+
+    full = True
+
+    def record_started(self, execution: Execution) -> None:
+        """Write, unless there is no room."""
+        if self.full:
+            raise UnavailableError("database", "database or disk is full")
+        super().record_started(execution)
+
+
+class SilentStore(Store):
+    """A store whose server takes a question and does not answer until it is let go."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self.answers = threading.Event()
+
+    def executions(self, **_: object) -> tuple[Execution, ...]:
+        """Wait."""
+        self.answers.wait(30)
+        return ()
+
+
+@pytest.fixture
+def nap() -> Definition:
+    return definition_from_json(
+        {"id": "nap", "tasks": [{"id": "a", "type": "aggregate", "sleep": "1h", "output": 1}]}, "nap"
+    )
+
+
+@pytest.fixture
+def silent(bench: Bench, tmp_path: Path) -> Iterator[tuple[Service, SilentStore]]:
+    bench.open()
+    store = SilentStore(bench.database)
+    made = Service(bench.client, store, task_queue=bench.task_queue, directory=str(tmp_path), patience_s=0.2)
+    yield made, store
+    store.answers.set()
+    made.close()
+
+
+def test_an_accepted_execution_is_known_without_its_row(bench: Bench, tmp_path: Path, nap: Definition) -> None:
+    """Who started it is not told that it does not exist; when there is room again, the row counts."""
+    bench.open()
+    store = FullStore(bench.database)
+    service = Service(bench.client, store, task_queue=bench.task_queue, directory=str(tmp_path))
+    name = bench.call(service.start(nap, execution_id="accepted"))
+    assert bench.call(service.execution(name)).status == "running"
+    with pytest.raises(NotFoundError):
+        bench.call(service.execution("never-started"))
+    store.full = False
+    assert bench.call(service.wait(name, 20)).status == "completed"
+    service.close()
+
+
+def test_a_silent_database_is_not_available(bench: Bench, silent: tuple[Service, SilentStore]) -> None:
+    """The answer comes in time, and as soon as the database answers again, so does the service."""
+    service, store = silent
+    with pytest.raises(UnavailableError, match="database is not available: no answer within 0.2 s"):
+        bench.call(service.executions())
+    store.answers.set()
+    assert bench.call(service.executions()) == ()
