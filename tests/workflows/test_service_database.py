@@ -63,7 +63,7 @@ def test_an_accepted_execution_is_known_without_its_row(bench: Bench, tmp_path: 
     store = FullStore(bench.database)
     service = Service(bench.client, store, task_queue=bench.task_queue, directory=str(tmp_path))
     name = bench.call(service.start(nap, execution_id="accepted"))
-    assert bench.call(service.execution(name)).status == "running"
+    assert bench.call(service.execution(name)).status in ("running", "completed")
     with pytest.raises(NotFoundError):
         bench.call(service.execution("never-started"))
     store.full = False
