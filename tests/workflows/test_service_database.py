@@ -42,9 +42,7 @@ class SilentStore(Store):
 
 @pytest.fixture
 def nap() -> Definition:
-    return definition_from_json(
-        {"id": "nap", "tasks": [{"id": "a", "type": "aggregate", "sleep": "1h", "output": 1}]}, "nap"
-    )
+    return definition_from_json({"id": "nap", "tasks": [{"id": "a", "type": "aggregate", "output": 1}]}, "nap")
 
 
 @pytest.fixture
