@@ -286,3 +286,15 @@ def test_a_file_has_one_owner(make: Make, started: Starting, tmp_path: Path) -> 
         second.start(started.context())
     first.stop(0)
     second.start(started.context())
+
+
+def test_a_disk_without_room_is_not_healthy(
+    make: Make, started: Starting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Reading goes on; who asks for the health learns that writing does not."""
+    driver = make(tmp_path / "compozy.db")
+    driver.start(started.context())
+    driver.ping()
+    monkeypatch.setattr("compozy.drivers.sqlite._LEAST_BYTES", 1 << 60)
+    with pytest.raises(DriverError, match="cannot grow: the disk is full"):
+        driver.ping()

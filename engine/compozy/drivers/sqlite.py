@@ -7,6 +7,7 @@ A damaged file is reported and never written to.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import uuid
 from contextlib import closing
@@ -21,6 +22,7 @@ from compozy.errors import DriverError
 
 MEMORY = ":memory:"
 BESIDE = ("-wal", "-shm", "-journal")  # what SQLite may put beside a file
+_LEAST_BYTES = 1024 * 1024
 CHECKED_BYTES = 64 * 1024 * 1024  # a larger file is not read through at each start
 _MAGIC = b"SQLite format 3\0"
 
@@ -79,10 +81,10 @@ class SqliteDriver:
         self._database = _database(name, timeout_s, connection, uri=self._memory)
 
     def ping(self) -> None:
-        """Read from the database.
+        """Read from the database, and see that it could be written.
 
         Raises:
-            DriverError: it does not answer.
+            DriverError: it does not answer, may not be written, or the disk is full.
         """
         if self._database is None:
             raise DriverError("the database was not started")
@@ -97,6 +99,8 @@ class SqliteDriver:
         finally:
             if opened:
                 self._database.close()
+        if not self._memory:
+            check_writable(self._path)
 
     def stop(self, grace_s: float) -> None:
         """Close the database for every thread; an in-memory one is gone; idempotent."""
@@ -155,6 +159,18 @@ def _look_through(path: str, mode: str) -> None:
             if answer != "ok":
                 raise sqlite3.DatabaseError(answer)
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+
+
+def check_writable(path: str) -> None:
+    """See that a database file can be written and its log can grow.
+
+    Raises:
+        DriverError: it cannot.
+    """
+    if not os.access(path, os.W_OK):
+        raise DriverError(f"{path} may not be written", hint="check its permissions")
+    if shutil.disk_usage(os.path.dirname(path)).free < _LEAST_BYTES:
+        raise DriverError(f"{path} cannot grow: the disk is full", hint="make room on the disk")
 
 
 def unusable(path: str, kind: str, error: sqlite3.Error | OSError) -> DriverError:
