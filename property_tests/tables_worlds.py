@@ -7,7 +7,7 @@ the engine but the reader.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from compozy.tables.decide import RuleSet, compile_tables
 from compozy.tables.read import read_tables
+from compozy.tables.sight import Sight
 from compozy.tables.table import Domain, Scalar, Source
 
 # How busy the machine is says nothing about the tables.
@@ -36,11 +37,41 @@ TEXTS = ["x", "y", "unset"]
 BOUNDS = [0, 1, 2, 3]
 
 
+# Ways to look at a setting: what one may show, and what it shows of a value.
+VIEWS: dict[str, tuple[Domain, Callable[[Scalar], Scalar]]] = {
+    "filled": (Domain.boolean(), bool),
+    "sort": (Domain.finite(["str", "bool", "int", "never", None]), lambda value: _sort(value)),
+    "odd": (Domain.finite(["odd", "even", None]), lambda value: {"a": "odd", "x": "odd", 1: "odd"}.get(value)),
+}
+
+
+def _sort(value: Scalar) -> Scalar:
+    if value is None or (isinstance(value, float) and not value.is_integer()):
+        return None
+    return "int" if isinstance(value, float) else type(value).__name__
+
+
 class Catalogue:
     """Knows `SETTINGS`."""
 
     def domain(self, source: Source) -> Domain | None:
+        if source.view is not None:
+            return VIEWS[source.view][0]
         return SETTINGS[source.ref][0] if source.ref in SETTINGS else None
+
+
+class Viewer:
+    """Knows what `VIEWS` show together."""
+
+    fingerprint = "worlds"
+
+    def base(self, source: Source, *, collects: bool) -> Source:
+        return Source(source.kind, source.ref)
+
+    def sights(self, base: Source, views: Sequence[str | None], values: Sequence[Scalar]) -> Iterator[Sight]:
+        for value in (*SETTINGS[base.ref][1], *values):
+            seen = tuple(value if view is None else VIEWS[view][1](value) for view in views)
+            yield Sight(seen, ((base, value),))
 
 
 def values_for(setting: str) -> st.SearchStrategy[Any]:
@@ -102,7 +133,9 @@ def same(first: Any, second: Any) -> bool:
 def conditions(draw: st.DrawFn, inputs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     when = {}
     for name, source in inputs.items():
-        if "setting" in source:
+        if "view" in source:
+            cell = cells(st.sampled_from(VIEWS[source["view"]][0].values), numbers=False)
+        elif "setting" in source:
             numbers = SETTINGS[source["setting"]][0].kind == "number"
             cell = cells(values_for(source["setting"]), numbers=numbers)
         else:
@@ -121,8 +154,9 @@ def tables(
     for number, feeder in enumerate(draw(st.permutations(feeders))):
         if number == 0 or draw(st.booleans()):
             inputs[f"from-{feeder}"] = {"decision": feeder}
-    settings = draw(st.lists(st.sampled_from(pool), unique=True, max_size=3 - len(inputs)))
-    inputs |= {f"in-{setting}": {"setting": setting} for setting in settings}
+    looks = st.tuples(st.sampled_from(pool), st.sampled_from([None, None, *VIEWS]))
+    for setting, view in draw(st.lists(looks, unique=True, max_size=3 - len(inputs))):
+        inputs[f"in-{setting}-{view}"] = {"setting": setting, **({"view": view} if view else {})}
     outputs = st.sampled_from(["p", "q", "r"])
     rows = [
         {
@@ -164,7 +198,7 @@ class World:
 
     def ruleset(self, *more: str) -> RuleSet:
         files = [("world.yaml", self.text), *((f"more-{n}.yaml", text) for n, text in enumerate(more))]
-        return compile_tables(read_tables(files), Catalogue())
+        return compile_tables(read_tables(files), Catalogue(), Viewer())
 
     def configurations(self) -> Iterator[dict[str, Scalar]]:
         """Every combination of the settings that some table reads."""
@@ -205,9 +239,14 @@ def column_values(
     table: Mapping[str, Any], configuration: Mapping[str, Scalar], decided: Mapping[str, Scalar]
 ) -> dict[str, Scalar]:
     return {
-        name: configuration[source["setting"]] if "setting" in source else decided[source["decision"]]
+        name: decided[source["decision"]] if "decision" in source else looked(source, configuration)
         for name, source in table["inputs"].items()
     }
+
+
+def looked(source: Mapping[str, str], configuration: Mapping[str, Scalar]) -> Scalar:
+    value = configuration[source["setting"]]
+    return VIEWS[source["view"]][1](value) if "view" in source else value
 
 
 def matching(table: Mapping[str, Any], inputs: Mapping[str, Scalar]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from compozy.document import Node, Place, read_document
 from compozy.errors import RuleTableError, SyntaxProblem
+from compozy.rulebook.sights import SettingViewer
 from compozy.rulebook.states import Graph, read_graph
 from compozy.settings.faults import Faults
 from compozy.settings.origin import PROBLEM_KINDS, PROBLEMS
@@ -152,7 +153,7 @@ def read_rules(texts: Mapping[str, str], faults: Faults) -> Rulebook | None:
         return None
     if faults.reports:
         return None
-    ruleset = compile_leniently(tables, SettingsCatalogue(registry))
+    ruleset = compile_leniently(tables, SettingsCatalogue(registry), SettingViewer(registry, tables))
     return Rulebook(registry, ruleset, components, drivers, lifecycle, texts, digest_of(texts))
 
 

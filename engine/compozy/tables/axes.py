@@ -1,15 +1,16 @@
 """The axes along which one table is verified: its columns, as far as their values can really occur.
 
-What comes in: a rule set. What goes out: for one table, independent axes of points. A column that
+What comes in: a rule set. What goes out: for one table, independent axes of points. A column that alone
 reads a setting is an axis of its own. Columns that depend on common settings, through whatever tables
-feed them, make one axis together, whose points are exactly the combinations that some settings bring
-about. Where these are too many, each column falls back to the values that its feeder produces.
+feed them or views they look through, make one axis together, whose points are exactly the combinations
+that some settings bring about. Where these are too many, each column falls back to the values that its
+feeder produces, and the axis says that it is not exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter, getitem
 from typing import TypeAlias
@@ -17,13 +18,15 @@ from typing import TypeAlias
 from compozy.tables.atoms import Atom, atoms_of
 from compozy.tables.decide import RuleSet
 from compozy.tables.link import decision_output, feeders
-from compozy.tables.relation import Assignment, Relation, Step, Variable, combine, variables_of
-from compozy.tables.table import Column, Domain, Scalar, Source, Table
+from compozy.tables.relation import Family, Relation, Step, Variable, combine, plain_family, seen_family, variables_of
+from compozy.tables.sight import Assignment
+from compozy.tables.table import Column, Domain, Identity, Scalar, Source, Table, identity
 
 MOST_COMBINATIONS = 20_000
 
 Combinations: TypeAlias = tuple[Relation | None, list[Variable]]
 Choices: TypeAlias = tuple[tuple[Atom, ...], ...]
+Shown: TypeAlias = Mapping[Identity, Assignment]
 Produced: TypeAlias = Mapping[tuple[str, str], Sequence[Scalar]]
 
 
@@ -43,13 +46,15 @@ class Point:
 class Axis:
     """Columns, all their atoms, and cells: a cell is all points at which the same rows match.
 
-    `free` tells that the points are all that a column may be, with no table in between.
+    `free` tells that the points are all that a column may be, with no table in between; `exact` is false
+    where nothing may lead to some of the points.
     """
 
     columns: tuple[str, ...]
     atoms: tuple[tuple[Atom, ...], ...]
     cells: tuple[tuple[Point, ...], ...]
     free: bool
+    exact: bool = True
 
     def rows_at(self) -> list[int]:
         """Return for each cell the rows that match there."""
@@ -63,6 +68,8 @@ class AxisBuilder:
         self._ruleset = ruleset
         self._most = most
         self._ordered = set(ruleset.order)
+        self._sources: dict[tuple[bool, Source], Source] = {}
+        self._bases: dict[Source, Source] = {}
         self._cones: dict[str, frozenset[Source]] = {}
         self._known: dict[tuple[Source, ...], Combinations] = {}
 
@@ -70,16 +77,23 @@ class AxisBuilder:
         """Build the axes of a table; `produced` are the values that the tables before it can decide."""
         axes: list[Axis] = []
         for group in self._groups(table):
-            joint = self._joint_axis(table, group) if self._is_fed(group) else None
-            axes += [joint] if joint else [self._single_axis(table, column, produced) for column in group]
+            axes += self._axes_of(table, group, produced)
         return axes
+
+    def _axes_of(self, table: Table, group: Sequence[Column], produced: Produced) -> list[Axis]:
+        fed = [column.source for column in group if column.source.kind == "decision"]
+        sound = all(self._is_sound(source) for source in fed)
+        if not sound or (len(group) == 1 and not fed):
+            return [self._single_axis(table, column, produced) for column in group]
+        joint = self._joint_axis(table, group)
+        return [joint] if joint else [self._single_axis(table, column, produced, exact=False) for column in group]
 
     # which columns depend on common settings
 
     def _groups(self, table: Table) -> list[list[Column]]:
         groups: list[tuple[set[Source], list[Column]]] = []
         for column in table.columns:
-            sources, members = set(self._cone_of(column)), [column]
+            sources, members = set(self._cone_of(table, column)), [column]
             apart = []
             for other, columns in groups:
                 if sources.isdisjoint(other):
@@ -90,11 +104,6 @@ class AxisBuilder:
             groups = [*apart, (sources, members)]
         return [members for _, members in groups]
 
-    def _is_fed(self, group: Iterable[Column]) -> bool:
-        """Tell whether a group reads decisions, all of them of tables that can be evaluated."""
-        fed = [column.source for column in group if column.source.kind == "decision"]
-        return bool(fed) and all(self._is_sound(source) for source in fed)
-
     def _is_sound(self, source: Source) -> bool:
         """Tell whether a decision exists, and all that it depends on."""
         if source.ref not in self._ordered:
@@ -104,35 +113,68 @@ class AxisBuilder:
             return False
         return all(self._is_sound(column.source) for column in table.columns if column.source.kind == "decision")
 
-    def _cone_of(self, column: Column) -> frozenset[Source]:
+    def _cone_of(self, table: Table, column: Column) -> frozenset[Source]:
         if column.source.kind == "decision" and column.source.ref in self._ordered:
             return self._cone(column.source.ref)
-        return frozenset([column.source])
+        return frozenset([self._bases[self._resolved(table, column)]])
 
     def _cone(self, table_id: str) -> frozenset[Source]:
         known = self._cones.get(table_id)
         if known is None:
-            columns = self._ruleset.tables[table_id].columns
-            known = frozenset().union(*(self._cone_of(column) for column in columns))
+            table = self._ruleset.tables[table_id]
+            known = frozenset().union(*(self._cone_of(table, column) for column in table.columns))
             self._cones[table_id] = known
         return known
 
+    def _resolved(self, table: Table, column: Column) -> Source:
+        """Return where a column reads; sources that look at the same value differ in their view only."""
+        key = (table.hit == "collect", column.source)
+        known = self._sources.get(key)
+        if known is None:
+            known, base = self._named(*key)
+            self._sources[key] = known
+            self._bases[known] = base
+        return known
+
+    def _named(self, collects: bool, source: Source) -> tuple[Source, Source]:
+        """Return a source with nothing left implicit, and the underlying value that it looks at."""
+        if source.kind == "decision":
+            feeder = self._ruleset.tables.get(source.ref)
+            if feeder is not None:
+                source = Source("decision", source.ref, None, decision_output(source, feeder))
+            return source, source
+        if self._ruleset.viewer is None:
+            return source, source
+        base = self._ruleset.viewer.base(source, collects=collects)
+        return (source if base == source else replace(base, view=source.view)), base
+
     # one column alone
 
-    def _single_axis(self, table: Table, column: Column, produced: Produced) -> Axis:
+    def _single_axis(self, table: Table, column: Column, produced: Produced, *, exact: bool = True) -> Axis:
         domain = self._ruleset.domains[table.id][column.name]
-        source = self._resolved(column.source)
+        source = self._resolved(table, column)
         if source.kind == "decision" and (source.ref, source.output) in produced:
             domain = Domain.finite(produced[source.ref, source.output or ""])
         atoms = atoms_of(domain, (row.condition(column.name) for row in table.rows))
+        shown = self._shown(source, len(atoms))
+        if shown is not None:
+            atoms = tuple(atom for atom in atoms if identity(atom.sample) in shown)
         index = self._ruleset.compiled[table.id].index(column.name)
-        points = (Point(index.rows_at(a.sample), ((a,),), ((source, a.sample),)) for a in atoms)
+        points = (Point(index.rows_at(a.sample), ((a,),), _said(source, a.sample, shown)) for a in atoms)
         cells = _cells(points, ordered=domain.kind == "number")
-        return Axis((column.name,), (atoms,), cells, free=source.kind != "decision")
+        return Axis((column.name,), (atoms,), cells, source.kind != "decision", exact)
 
-    def _resolved(self, source: Source) -> Source:
-        feeder = self._ruleset.tables.get(source.ref) if source.kind == "decision" else None
-        return source if feeder is None else Source("decision", source.ref, None, decision_output(source, feeder))
+    def _shown(self, source: Source, most: int) -> Shown | None:
+        """Return what a view by itself can show, with what brings it about; `None` where there is no view."""
+        base, viewer = self._bases[source], self._ruleset.viewer
+        if viewer is None or base == source:
+            return None
+        shown: dict[Identity, Assignment] = {}
+        for sight in viewer.sights(base, [source.view], ()):
+            shown.setdefault(identity(sight.seen[0]), sight.said)
+            if len(shown) == most:
+                break
+        return shown
 
     # columns that depend on each other
 
@@ -155,7 +197,8 @@ class AxisBuilder:
             return known
         steps = [*self._ancestors(group), last]
         variables = variables_of(self._ruleset, steps)
-        relation = combine(self._ruleset, steps, variables, self._most)
+        families = self._families(variables)
+        relation = combine(self._ruleset, steps, variables, families, self._most)
         combinations = (relation, [variables[source] for source in last.sources])
         if all(source.kind == "decision" for source in last.sources):
             self._known[last.sources] = combinations
@@ -177,7 +220,28 @@ class AxisBuilder:
             visited[table_id] = None
 
     def _step(self, table: Table, columns: Sequence[Column]) -> Step:
-        return Step(table, tuple(columns), tuple(self._resolved(column.source) for column in columns))
+        return Step(table, tuple(columns), tuple(self._resolved(table, column) for column in columns))
+
+    def _families(self, variables: Mapping[Source, Variable]) -> dict[Source, Family]:
+        """Group the sources that look at the same underlying value."""
+        related: dict[Source, list[Source]] = {}
+        for source in variables:
+            if source.kind != "decision":
+                related.setdefault(self._bases[source], []).append(source)
+        families = (self._family(base, sources, variables) for base, sources in related.items())
+        return {source: family for family in families for source in family.sources}
+
+    def _family(self, base: Source, sources: Sequence[Source], variables: Mapping[Source, Variable]) -> Family:
+        if self._ruleset.viewer is None or list(sources) == [base]:
+            return plain_family(base, variables[base])
+        choices = variables[base].choices if base in variables else ()
+        values = [atom.sample for choice in choices for atom in choice if not atom.other]
+        sights = self._ruleset.viewer.sights(base, [source.view for source in sources], values)
+        return seen_family(sources, variables, sights)
+
+
+def _said(source: Source, value: Scalar, shown: Shown | None) -> Assignment:
+    return ((source, value),) if shown is None else shown[identity(value)]
 
 
 def _reached_atoms(relation: Relation, column: int, choices: Choices) -> tuple[Atom, ...]:

@@ -15,6 +15,7 @@ from compozy.tables.cells import condition_data, scalar_words
 from compozy.tables.index import ColumnIndex, build_index
 from compozy.tables.link import Fault, fault_lines, link_tables
 from compozy.tables.problems import did_you_mean
+from compozy.tables.sight import Viewer
 from compozy.tables.table import Catalogue, Decision, Domain, NearMiss, Row, Scalar, Table
 
 
@@ -43,7 +44,8 @@ class CompiledTable:
 class RuleSet:
     """Tables ready to decide; `order` is an order in which every table comes after what it reads.
 
-    `faults` is empty unless the set was linked leniently; then only verification may use it.
+    `faults` is empty unless the set was linked leniently; then only verification may use it. `viewer` is
+    for verification; without it, columns that look at one setting through views count as independent.
     """
 
     tables: Mapping[str, Table]
@@ -51,6 +53,7 @@ class RuleSet:
     domains: Mapping[str, Mapping[str, Domain]]
     compiled: Mapping[str, CompiledTable]
     faults: tuple[Fault, ...] = ()
+    viewer: Viewer | None = None
 
     def decide(self, table_id: str, inputs: Mapping[str, Scalar]) -> Decision:
         """Decide one table for the values of its columns; `None` is unset, other keys are ignored.
@@ -79,24 +82,24 @@ class RuleSet:
         return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
-def compile_tables(tables: Iterable[Table], catalogue: Catalogue) -> RuleSet:
+def compile_tables(tables: Iterable[Table], catalogue: Catalogue, viewer: Viewer | None = None) -> RuleSet:
     """Link and compile tables so that they can decide.
 
     Raises:
         RuleTableError: names every unknown setting, decision and value, and every circle of tables.
     """
-    ruleset = compile_leniently(tables, catalogue)
+    ruleset = compile_leniently(tables, catalogue, viewer)
     if ruleset.faults:
         raise RuleTableError(fault_lines(ruleset.faults))
     return ruleset
 
 
-def compile_leniently(tables: Iterable[Table], catalogue: Catalogue) -> RuleSet:
+def compile_leniently(tables: Iterable[Table], catalogue: Catalogue, viewer: Viewer | None = None) -> RuleSet:
     """Link and compile tables even when they are faulty, so that verification can report everything."""
     by_id = {table.id: table for table in tables}
     links = link_tables(by_id, catalogue)
     compiled = {name: _compile(table) for name, table in by_id.items()}
-    return RuleSet(by_id, links.order, links.domains, compiled, links.faults)
+    return RuleSet(by_id, links.order, links.domains, compiled, links.faults, viewer)
 
 
 def _compile(table: Table) -> CompiledTable:

@@ -14,7 +14,7 @@ from compozy.tables.atoms import condition_of
 from compozy.tables.axes import Axis, Point
 from compozy.tables.cells import condition_words
 from compozy.tables.cover import Box
-from compozy.tables.relation import Assignment
+from compozy.tables.sight import Assignment
 from compozy.tables.table import ANY, Condition, Table
 
 

@@ -1,24 +1,30 @@
 """Which combinations of decisions some settings can bring about, table after table.
 
 What comes in: tables in the order of evaluation, the last of which only reads. What goes out: the
-combinations of values that its columns can have together, each with settings that lead there. Values
-are forgotten as soon as no later table reads them, so a long chain stays small.
+combinations of values that its columns can have together, each with settings that lead there.
+
+Settings are chosen one after the other. Of what was chosen only the rows that still can decide are
+kept, a bit set for each table; choices that leave the same rows are one. So what grows is the number of
+ways in which the tables can still go on, not that of the configurations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from functools import reduce
+from operator import and_
 from typing import TypeAlias
 
+from compozy.tables.alive import Undecided
 from compozy.tables.atoms import Atom, atoms_of
 from compozy.tables.decide import RuleSet
 from compozy.tables.index import ColumnIndex
+from compozy.tables.sight import Assignment, Sight
 from compozy.tables.table import Column, Condition, Scalar, Source, Table, identity
 
-Assignment: TypeAlias = tuple[tuple[Source, Scalar], ...]
 Relation: TypeAlias = dict[tuple[int, ...], Assignment]
+Move: TypeAlias = tuple[int, int, Callable[[int], int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,48 @@ class Variable:
     def rows_at(self, index: ColumnIndex) -> list[int]:
         """Return for each choice the rows of a column that hold there."""
         return [index.rows_at(choice[0].sample) for choice in self.choices]
+
+    def choice_of(self, value: Scalar) -> int | None:
+        """Return the choice that holds a value; `None` when it is outside the domain."""
+        key, other = identity(value), None
+        for number, choice in enumerate(self.choices):
+            for atom in choice:
+                if atom.other and isinstance(value, str):
+                    other = number
+                elif identity(atom.sample) == key or _inside(atom, value):
+                    return number
+        return other
+
+
+def _inside(atom: Atom, value: Scalar) -> bool:
+    if atom.interval is None or not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return atom.interval.contains(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Sources that look at one underlying value; a member is a choice of each of them, seen together."""
+
+    sources: tuple[Source, ...]
+    members: tuple[tuple[tuple[int, ...], Assignment], ...]
+
+
+def plain_family(source: Source, variable: Variable) -> Family:
+    """Return the family of a source that nothing else looks at: each choice by itself."""
+    samples = (choice[0].sample for choice in variable.choices)
+    return Family((source,), tuple(((number,), ((source, sample),)) for number, sample in enumerate(samples)))
+
+
+def seen_family(sources: Sequence[Source], variables: Mapping[Source, Variable], sights: Iterable[Sight]) -> Family:
+    """Return what sources show together, the first sight of each combination counts."""
+    members: dict[tuple[int, ...], Assignment] = {}
+    for sight in sights:
+        choices = [variables[source].choice_of(seen) for source, seen in zip(sources, sight.seen, strict=True)]
+        # What lies outside a domain is reported where it is written, and no row can ask for it.
+        if None not in choices:
+            members.setdefault(tuple(choice for choice in choices if choice is not None), sight.said)
+    return Family(tuple(sources), tuple(members.items()))
 
 
 def variables_of(ruleset: RuleSet, steps: Sequence[Step]) -> dict[Source, Variable]:
@@ -64,89 +112,135 @@ def _variable(ruleset: RuleSet, source: Source, readers: Sequence[tuple[Table, C
 
 
 def combine(
-    ruleset: RuleSet, steps: Sequence[Step], variables: Mapping[Source, Variable], most: int
+    ruleset: RuleSet,
+    steps: Sequence[Step],
+    variables: Mapping[Source, Variable],
+    families: Mapping[Source, Family],
+    most: int,
 ) -> Relation | None:
     """Return the combinations of choices of the last step's columns, by position in its columns.
 
     A combination for which a table has no row is dropped: that gap is the feeding table's own. Returns
     `None` when more than `most` combinations would have to be looked at together.
     """
-    last_read = {source: number for number, step in enumerate(steps) for source in step.sources}
-    live: list[Source] = []
-    relation: Relation | None = {(): ()}
+    walk = _Walk(ruleset, steps, variables, most)
     for number, step in enumerate(steps):
         for source in step.sources:
-            if source not in live and relation is not None:
-                relation = _crossed(relation, source, variables[source], most)
-                live.append(source)
-        if relation is None:
-            return None
+            if source not in walk.chosen and not walk.choose(families[source]):
+                return None
         if number < len(steps) - 1:
-            kept = [source for source in live if last_read[source] > number]
-            relation, live = _decided(ruleset, step, variables, relation, live, kept)
-    return _projected(relation or {}, [live.index(source) for source in steps[-1].sources])
+            walk.decide(number)
+    return walk.relation_of(steps[-1].sources)
 
 
-def _crossed(relation: Relation, source: Source, variable: Variable, most: int) -> Relation | None:
-    if len(relation) * len(variable.choices) > most:
-        return None
-    return {
-        (*values, number): (*witness, (source, choice[0].sample))
-        for values, witness in relation.items()
-        for number, choice in enumerate(variable.choices)
-    }
+class _Walk:
+    """The ways in which tables can still go on: for each table what is left of it, for each kept source its choice.
+
+    A kept source counts as a table with a row for each choice, so that both are narrowed alike.
+    """
+
+    def __init__(self, ruleset: RuleSet, steps: Sequence[Step], variables: Mapping[Source, Variable], most: int):
+        self.most = most
+        self.chosen: set[Source] = set()
+        self.outcomes = [_outcomes(step.table, variables) for step in steps[:-1]]
+        self.slots: list[Undecided[Source]] = [
+            Undecided.of(_held(ruleset, step, variables), outcomes.decided)
+            for step, outcomes in zip(steps, self.outcomes, strict=False)
+        ]
+        self.kept = {source: len(self.slots) + number for number, source in enumerate(dict.fromkeys(steps[-1].sources))}
+        for source in self.kept:
+            rows = range(len(variables[source].choices))
+            self.slots.append(Undecided.of({source: [1 << row for row in rows]}, rows))
+        self.readers: dict[Source, list[int]] = {}
+        for position, slot in enumerate(self.slots):
+            for source in slot.held:
+                self.readers.setdefault(source, []).append(position)
+        self.relation: Relation = {tuple(slot.start for slot in self.slots): ()}
+
+    def choose(self, family: Family) -> bool:
+        """Let a setting be anything, with all that looks at it; tell whether that is not too much."""
+        if len(self.relation) * len(family.members) > self.most:
+            return False
+        self.chosen.update(family.sources)
+        moves = self._moves(family.sources, [choices for choices, _ in family.members])
+        options = [(moved, said) for moved, (_, said) in zip(moves, family.members, strict=True)]
+        after: Relation = {}
+        for state, witness in self.relation.items():
+            for moved, said in options:
+                _advance(after, list(state), moved, witness, said)
+        self.relation = after
+        return True
+
+    def decide(self, number: int) -> None:
+        """Let a table decide; its outputs are chosen by that."""
+        outcomes, table = self.outcomes[number], self.slots[number]
+        self.chosen.update(outcomes.sources)
+        moves = self._moves(outcomes.sources, outcomes.choices)
+        after: Relation = {}
+        for state, witness in self.relation.items():
+            decision = table.decision(state[number])
+            if decision is not None:
+                _advance(after, [*state[:number], 0, *state[number + 1 :]], moves[decision], witness, ())
+        self.relation = after
+
+    def _moves(self, sources: Sequence[Source], members: Iterable[Sequence[int]]) -> list[list[Move]]:
+        """Return what each member leaves of every slot that reads one of the sources."""
+        reading: dict[int, list[tuple[int, Sequence[int]]]] = {}
+        for number, source in enumerate(sources):
+            for position in self.readers[source]:
+                reading.setdefault(position, []).append((number, self.slots[position].held[source]))
+        narrowing = [(at, self.slots[at].narrowing(self.chosen), reads) for at, reads in reading.items()]
+        return [
+            [(at, reduce(and_, [held[choices[n]] for n, held in reads]), narrow) for at, narrow, reads in narrowing]
+            for choices in members
+        ]
+
+    def relation_of(self, sources: Sequence[Source]) -> Relation:
+        """Return the choices of sources that were kept, with settings that lead there."""
+        reads = [(self.kept[source], self.slots[self.kept[source]]) for source in sources]
+        found: Relation = {}
+        for state, witness in self.relation.items():
+            found.setdefault(tuple([slot.decision(state[at]) or 0 for at, slot in reads]), witness)
+        return found
 
 
-def _decided(
-    ruleset: RuleSet,
-    step: Step,
-    variables: Mapping[Source, Variable],
-    relation: Relation,
-    live: Sequence[Source],
-    kept: Sequence[Source],
-) -> tuple[Relation, list[Source]]:
-    """Let a table decide every combination; its outputs join the values that are kept."""
+def _advance(after: Relation, state: list[int], moves: Sequence[Move], witness: Assignment, said: Assignment) -> None:
+    for position, mask, narrow in moves:
+        left = narrow(state[position] & mask)
+        if not left:
+            return
+        state[position] = left
+    key = tuple(state)
+    if key not in after:
+        after[key] = witness + said
+
+
+def _held(ruleset: RuleSet, step: Step, variables: Mapping[Source, Variable]) -> dict[Source, list[int]]:
+    """Return the rows that hold at each choice of each source that a table reads."""
     compiled = ruleset.compiled[step.table.id]
-    readers = [
-        (live.index(source), variables[source].rows_at(compiled.index(column.name)))
-        for column, source in zip(step.columns, step.sources, strict=True)
+    held: dict[Source, list[int]] = {}
+    for column, source in zip(step.columns, step.sources, strict=True):
+        rows = variables[source].rows_at(compiled.index(column.name))
+        before = held.get(source)
+        held[source] = rows if before is None else [a & b for a, b in zip(before, rows, strict=True)]
+    return held
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcomes:
+    """What a table decides: a choice for each of `sources`, `decided` the number of it for each row."""
+
+    sources: tuple[Source, ...]
+    choices: tuple[tuple[int, ...], ...]
+    decided: tuple[int, ...]
+
+
+def _outcomes(table: Table, variables: Mapping[Source, Variable]) -> _Outcomes:
+    """Tell apart what later tables read, and nothing else."""
+    sources = tuple(source for source in variables if source.kind == "decision" and source.ref == table.id)
+    found: dict[tuple[int, ...], int] = {}
+    decided = [
+        found.setdefault(tuple(variables[s].choice_of(row.then[s.output or ""]) or 0 for s in sources), len(found))
+        for row in table.rows
     ]
-    outputs = [source for source in variables if source.kind == "decision" and source.ref == step.table.id]
-    decided = _decisions(step.table, outputs, variables)
-    kept_of = _picker([live.index(source) for source in kept])
-    after: Relation = {}
-    for values, witness in relation.items():
-        rows = compiled.everything
-        for position, held in readers:
-            rows &= held[values[position]]
-        if rows:
-            row = (rows & -rows).bit_length() - 1
-            after.setdefault(kept_of(values) + decided[row], witness)
-    return after, [*kept, *outputs]
-
-
-def _decisions(table: Table, outputs: Sequence[Source], variables: Mapping[Source, Variable]) -> list[tuple[int, ...]]:
-    """Return for each row the choices that it decides, one an output."""
-    numbers = [
-        {identity(choice[0].sample): number for number, choice in enumerate(variables[source].choices)}
-        for source in outputs
-    ]
-    names = [source.output or "" for source in outputs]
-    return [
-        tuple(known[identity(row.then[name])] for known, name in zip(numbers, names, strict=True)) for row in table.rows
-    ]
-
-
-def _projected(relation: Relation, positions: Sequence[int]) -> Relation:
-    pick = _picker(positions)
-    projected: Relation = {}
-    for values, witness in relation.items():
-        projected.setdefault(pick(values), witness)
-    return projected
-
-
-def _picker(positions: Sequence[int]) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
-    # The loops above run for every combination: an itemgetter takes half the time of a comprehension.
-    if len(positions) > 1:
-        return itemgetter(*positions)
-    return lambda values: tuple(values[position] for position in positions)
+    return _Outcomes(sources, tuple(found), tuple(decided))

@@ -21,7 +21,7 @@ KINDS = {
     "subsumed": "a row that lies within another one that decides the same",
     "masked": "a row that never decides, because rows before it take all it matches",
     "contradiction": "a row with a cell that no value satisfies",
-    "unreachable": "a row that no settings reach, because of the tables that feed it",
+    "unreachable": "a row that no settings reach, because of the tables or the views between",
     "unproduced": "an output value that no row produces",
     "incomplete-finding": "a finding without text, severity, good or bad example",
 }

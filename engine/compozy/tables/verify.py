@@ -49,7 +49,8 @@ def verify(
 def _content_key(ruleset: RuleSet, limit: int, most: int) -> str:
     # Reports name places, so these belong to the content as well.
     places = [(str(t.place), [str(row.place) for row in t.rows]) for t in ruleset.tables.values()]
-    content = (ruleset.fingerprint, places, [str(fault) for fault in ruleset.faults], limit, most)
+    seen = ruleset.viewer.fingerprint if ruleset.viewer else ""
+    content = (ruleset.fingerprint, seen, places, [str(fault) for fault in ruleset.faults], limit, most)
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
@@ -95,20 +96,21 @@ def _dead_report(subject: Subject, number: int) -> Report:
             place = row.cells.get(name, row.place)
             return Report("contradiction", f'table "{subject.table.id}": {message}', subject.table.id, (place,))
     names = _unreached_inputs(subject, number)
-    message = f'no settings reach row "{row.id}": the tables that feed it never give {names}'
-    return subject.report("unreachable", message, [row])
+    fed = any(column.source.kind == "decision" for column in subject.table.columns if column.name in names)
+    why = "the tables that feed it never give" if fed else "no value shows"
+    inputs = ", ".join(f"{name}: {condition_words(row.condition(name))}" for name in names)
+    return subject.report("unreachable", f'no settings reach row "{row.id}": {why} {inputs}', [row])
 
 
-def _unreached_inputs(subject: Subject, number: int) -> str:
+def _unreached_inputs(subject: Subject, number: int) -> list[str]:
     row = subject.table.rows[number]
-    inputs = [
-        f"{name}: {condition_words(row.condition(name))}"
+    return [
+        name
         for axis, cells in zip(subject.axes, subject.box(number), strict=True)
         if not cells
         for name in axis.columns
         if name in row.when
     ]
-    return ", ".join(inputs)
 
 
 def _produced_values(table: Table, firing: Iterable[Row]) -> Mapping[tuple[str, str], Sequence[Scalar]]:

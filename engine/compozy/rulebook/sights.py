@@ -1,0 +1,159 @@
+"""What columns see of one setting together: its value, and each view of it.
+
+What comes in: the registry, and what tables derive. What goes out: for a setting, every combination that some
+configuration can show, and no other as far as it is known without one. It must not look at the machine: what
+depends on files is taken to be either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+from compozy.document import Scalar
+from compozy.settings.registry import Registry, Setting
+from compozy.settings.values import MEMORY, from_text, from_yaml
+from compozy.settings.views import EQUALS, VIEWS, Seen
+from compozy.tables.sight import Assignment, Sight
+from compozy.tables.table import Source, Table
+
+# The kind of a source whose value tables or other settings may have filled in before findings look at it.
+RESOLVED = "resolved"
+# Texts that some view tells from the rest; `{}` is filled so that no row lists the text.
+_TEXTS = ("", "{}", "localhost", MEMORY, "{}/", "../{}", "{}\x01")
+_PATHS = ("", "/{}", "/{}/", "/../{}", "/{}\x01")
+_NUMBERS = (0, 1)
+_WRITTEN, _DEFAULT, _RULE = "file", "default", "rule"
+# Whoever gives no name has that of the directory.
+_NAMED_BY_THE_DIRECTORY = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class _Underlying:
+    """A value with the kind of its origin; `plain` are the values that a column without view may see of it."""
+
+    value: Any
+    kind: str
+    plain: tuple[Scalar, ...]
+
+
+class SettingViewer:
+    """Tells the table engine what the views of a setting show together."""
+
+    def __init__(self, registry: Registry, tables: Iterable[Table]) -> None:
+        self.settings = registry.settings
+        self.derived: dict[str, list[Scalar]] = {}
+        for table in tables:
+            for output, path in table.sets.items():
+                self.derived.setdefault(path, []).extend(row.then.get(output) for row in table.rows)
+
+    def base(self, source: Source, *, collects: bool) -> Source:
+        """Return the setting that a column looks at, as it was said or, for findings, as it was resolved."""
+        setting = self.settings.get(source.ref) if source.kind == "setting" else None
+        known = source.view is None or source.view in VIEWS or source.view.startswith(EQUALS)
+        if setting is None or not known:
+            return source
+        changes = collects and (source.ref in self.derived or setting.same_as is not None)
+        return Source(RESOLVED if changes else "setting", source.ref)
+
+    def sights(self, base: Source, views: Sequence[str | None], values: Sequence[Scalar]) -> Iterator[Sight]:
+        """Yield what the views of a setting can show together; the least to write down comes first."""
+        setting = self.settings[base.ref]
+        for underlying in self._underlying(setting, values, resolved=base.kind == RESOLVED):
+            said = _said(setting, underlying)
+            shown = [underlying.plain if view is None else _shown(setting, underlying, view) for view in views]
+            yield from (Sight(seen, said) for seen in product(*shown))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A text that changes with every setting and with what is derived."""
+        settings = [
+            (s.path, s.type, s.default, s.values, s.checked, s.memory, s.same_as) for s in self.settings.values()
+        ]
+        return repr((settings, self.derived))
+
+    def _underlying(self, setting: Setting, values: Sequence[Scalar], *, resolved: bool) -> Iterator[_Underlying]:
+        free = list(_values(setting, values))
+        default = _default(setting)
+        if setting.type == "path" and default or setting.path == _NAMED_BY_THE_DIRECTORY:
+            # Seen from a directory that is not known yet.
+            yield from (_Underlying(value, _DEFAULT, (value,)) for value in free)
+        else:
+            yield _Underlying(default, _DEFAULT, (default,))
+        for value in free:
+            yield _Underlying(value, _WRITTEN, _plain(setting, value))
+        if resolved:
+            yield from self._filled_in(setting, free)
+
+    def _filled_in(self, setting: Setting, free: Sequence[Any]) -> Iterator[_Underlying]:
+        """Yield what a value may be that nobody wrote and that is no default."""
+        if setting.same_as is not None:
+            yield from (_Underlying(value, _DEFAULT, (value,)) for value in free)
+        derived = (value for value in self.derived.get(setting.path, ()) if value is not None)
+        for value in free if setting.type == "path" else dict.fromkeys(derived):
+            taken = _taken(setting, value)
+            yield _Underlying(taken, _RULE, (taken,))
+
+
+def _values(setting: Setting, values: Sequence[Scalar]) -> Iterator[Any]:
+    """Yield what somebody may write: the values that rows list, and one for each thing that a view may say."""
+    listed = [value for value in values if value is not None]
+    if setting.type in ("list", "map"):
+        yield from (((), ("x",)))
+    elif setting.type == "boolean":
+        yield from (False, True)
+    elif setting.type in ("integer", "number", "duration", "size"):
+        yield from dict.fromkeys([*listed, *_NUMBERS])
+    else:
+        patterns = _PATHS if setting.type == "path" else _TEXTS
+        known = [*setting.values, *listed, *([MEMORY] if setting.memory else [])]
+        yield from dict.fromkeys([*known, *(_unlisted(pattern, known) for pattern in patterns)])
+
+
+def _unlisted(pattern: str, known: Sequence[Scalar]) -> str:
+    name, number = "other", 1
+    while "{}" in pattern and pattern.format(name) in known:
+        number += 1
+        name = f"other-{number}"
+    return pattern.format(name)
+
+
+def _plain(setting: Setting, value: Any) -> tuple[Scalar, ...]:
+    if not setting.allowed or value in setting.allowed:
+        return (value,)
+    # A word that is not allowed counts as not said: whatever stands below it is seen instead.
+    return (*((setting.default,) if setting.default is None else ()), *setting.allowed)
+
+
+def _default(setting: Setting) -> Any:
+    return None if setting.default is None else _taken(setting, setting.default)
+
+
+def _taken(setting: Setting, value: Any) -> Any:
+    """Return a value of the rules as the setting takes it; one that it refuses is reported elsewhere."""
+    if setting.type in ("list", "map"):
+        return tuple(value) if isinstance(value, list | dict) else value
+    try:
+        return from_text(setting, value, "/") if isinstance(value, str) else from_yaml(setting, value, str(value), "/")
+    except ValueError:
+        return value
+
+
+def _shown(setting: Setting, underlying: _Underlying, view: str) -> tuple[Scalar, ...]:
+    """Return what a view may show of a value on some machine, and beside some other settings."""
+    if view.startswith(EQUALS):
+        return (False,) if underlying.value is None else (False, True)
+    found = VIEWS[view].look(Seen(setting, underlying.value, underlying.kind, "/"))
+    depends_on_files = view == "path_kind" and found in ("file", "directory")
+    return ("file", "directory") if depends_on_files and not str(underlying.value).endswith("/") else (found,)
+
+
+def _said(setting: Setting, underlying: _Underlying) -> Assignment:
+    if underlying.kind == _WRITTEN and not isinstance(underlying.value, tuple):
+        return ((Source("setting", setting.path), underlying.value),)
+    if underlying.kind == _RULE:
+        return ((Source("derived", setting.path), underlying.value),)
+    return ((Source("setting", setting.path), None),)

@@ -1,0 +1,49 @@
+"""What several columns see of one underlying value, so that only what can be seen together counts.
+
+What comes in: nothing but constructor arguments. What goes out: the records and the protocol by which
+whoever owns the settings says what a value looks like. It must not know any view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from compozy.tables.table import Scalar, Source
+
+Assignment: TypeAlias = tuple[tuple[Source, Scalar], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One underlying value: `seen` through each way of looking at it, `said` are settings that bring it about."""
+
+    seen: tuple[Scalar, ...]
+    said: Assignment
+
+
+class Viewer(Protocol):
+    """Knows which columns look at the same underlying value, and what they see of it together."""
+
+    def base(self, source: Source, *, collects: bool) -> Source:
+        """Return the underlying value that a column looks at: equal for columns that look at the same one.
+
+        `collects` tells that the column belongs to a table of findings. A source of which nothing is known
+        is its own base.
+        """
+        ...
+
+    def sights(self, base: Source, views: Sequence[str | None], values: Sequence[Scalar]) -> Iterable[Sight]:
+        """Return what can be seen through the `views` together, `None` among them being the plain value.
+
+        `values` are those plain values that some row tells from the rest; further ones are for the viewer to
+        choose, so that every combination that any value shows is among the sights. What is least to write
+        down comes first.
+        """
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that changes with everything that the sights depend on."""
+        ...

@@ -1,0 +1,150 @@
+"""Columns that look at one setting, plainly or through views, are verified together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+
+from compozy.document import read_document
+from compozy.rulebook import check_rules
+from compozy.rulebook.files import shipped_texts
+from compozy.rulebook.sights import SettingViewer
+from compozy.settings.registry import Registry, Setting, read_registry
+from compozy.settings.values import from_text
+from compozy.settings.views import VIEWS, Seen
+from compozy.tables.report import Report
+from compozy.tables.table import Source
+
+SETTINGS = """
+settings:
+  - {path: zed.p, type: path, memory: true, help: p}
+  - {path: zed.q, type: path, default: here, help: q}
+  - {path: zed.kind, type: choice, values: [small, large], help: k}
+  - {path: zed.size, type: choice, values: [small, large], default: small, help: k}
+  - {path: zed.word, type: choice, values: [small, large], checked: rules, help: w}
+  - {path: zed.text, type: text, help: t}
+  - {path: zed.same, type: text, same_as: zed.text, help: t}
+  - {path: zed.count, type: integer, default: 3, help: c}
+  - {path: zed.on, type: boolean, help: o}
+  - {path: zed.listed, type: list, default: [], help: l}
+"""
+TABLE = """
+table: zed.kept
+stage: {stage}
+hit: {hit}
+inputs: {{{inputs}}}
+outputs: {{out: [true, false]}}
+rows:
+{rows}
+"""
+WRITTEN = [
+    "",
+    ":memory:",
+    "small",
+    "huge",
+    "other",
+    "x/",
+    "../x",
+    "a\x01",
+    "localhost",
+    "127.0.0.1",
+    "0",
+    "1",
+    "7",
+    "no",
+]
+
+
+def reports(inputs: str, *rows: str, hit: str = "unique") -> list[Report]:
+    """Verify the shipped rules with a table of rows `when -> out`."""
+    lines = "\n".join(
+        f"  - {{id: r{number}, when: {{{row.split(' -> ')[0]}}}, then: {{out: {row.split(' -> ')[1]}}}, because: x}}"
+        for number, row in enumerate(rows)
+    )
+    table = TABLE.format(inputs=inputs, rows=lines, hit=hit, stage="resolve")
+    checked = check_rules({**shipped_texts(), "zed.yaml": SETTINGS, "table.yaml": table})
+    return [report for report in checked.reports if report.table == "zed.kept"]
+
+
+BOTH = "mem: {setting: zed.p, view: in_memory}, given: {setting: zed.p, view: given}"
+
+
+def test_what_no_value_shows_is_no_gap_and_no_conflict() -> None:
+    """A path that is in memory, or is not, was written by somebody."""
+    rows = ("mem: true -> true", "mem: [unset, false], given: true -> false", "mem: unset, given: false -> true")
+    assert reports(BOTH, *rows) == []
+    assert reports(BOTH, "mem: true -> true", "given: false -> false", "mem: [unset, false], given: true -> true") == []
+
+
+def test_a_gap_behind_views_is_witnessed_by_the_setting() -> None:
+    """The witness is what somebody writes, not what a view says of it."""
+    (gap,) = reports(BOTH, "mem: true -> true", "mem: unset -> false")
+    assert (gap.kind, gap.message) == ("gap", 'table "zed.kept" has no row for mem: false')
+    assert gap.witness == "zed:\n  p: /other"
+
+
+def test_a_real_conflict_behind_views_is_found() -> None:
+    """Somebody may write that a path is in memory."""
+    found = reports(BOTH, "mem: true -> true", "given: true -> false", "given: false -> true")
+    assert [(report.kind, report.witness) for report in found] == [("conflict", "zed:\n  p: ':memory:'")]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "row"),
+    [
+        pytest.param("a: {setting: mode}, b: {setting: mode, view: known}", "a: memory, b: unknown", id="known"),
+        pytest.param("a: {setting: zed.q, view: in_memory}", "a: true", id="no-memory"),
+        pytest.param("a: {setting: zed.q, view: presence}", "a: unset", id="default"),
+        pytest.param("a: {setting: zed.on}, b: {setting: zed.on, view: filled}", "a: false, b: true", id="filled"),
+        pytest.param("a: {setting: zed.p, view: path_kind}, b: {setting: zed.p, view: in_memory}",
+                     "a: directory, b: true", id="two-views"),
+        pytest.param("a: {setting: zed.text, view: presence}, b: {setting: zed.text, view: equals zed.same}",
+                     "a: unset, b: true", id="equals"),
+    ],
+)  # fmt: skip
+def test_a_row_that_no_value_reaches_is_named(inputs: str, row: str) -> None:
+    """A row that asks one setting for what it cannot show."""
+    found = reports(inputs, f"{row} -> true", " -> false", hit="first")
+    assert [report.kind for report in found] == ["unreachable", "unproduced"]
+    assert found[0].message.startswith('table "zed.kept": no settings reach row "r0": no value shows a: ')
+
+
+@pytest.mark.parametrize(
+    ("inputs", "row"),
+    [
+        pytest.param("a: {setting: zed.kind}, b: {setting: zed.kind, view: known}", "a: small, b: unknown", id="bad"),
+        pytest.param("a: {setting: name}, b: {setting: name, view: given}", "a: set, b: false", id="directory"),
+        pytest.param("a: {setting: zed.q}, b: {setting: zed.q, view: given}", "a: set, b: false", id="default"),
+        pytest.param("a: {setting: zed.count}, b: {setting: zed.count, view: filled}",
+                     "a: {below: 5}, b: false", id="zero"),
+    ],
+)  # fmt: skip
+def test_a_row_that_some_value_reaches_is_left_alone(inputs: str, row: str) -> None:
+    """What cannot be seen at first sight, but happens."""
+    assert reports(inputs, f"{row} -> true", " -> false", hit="first") == []
+
+
+def registry() -> Registry:
+    return read_registry([read_document(SETTINGS, "zed.yaml")])
+
+
+def taken() -> Iterator[tuple[Setting, object, str]]:
+    """Yield each setting with what a text makes of it, and the kind of its origin."""
+    for setting in registry().settings.values():
+        yield setting, setting.default, "default"
+        for text in WRITTEN:
+            try:
+                yield setting, from_text(setting, text, "/"), "file"
+            except ValueError:
+                continue
+
+
+@pytest.mark.parametrize("first", sorted(VIEWS))
+def test_what_happens_is_among_what_is_known(first: str) -> None:
+    """Whatever two views show of a value together, verification counts on it."""
+    viewer = SettingViewer(registry(), ())
+    for (setting, value, kind), second in product(taken(), sorted(VIEWS)):
+        shown = tuple(VIEWS[view].look(Seen(setting, value, kind, "/")) for view in (first, second))
+        assert shown in {sight.seen for sight in viewer.sights(Source("setting", setting.path), (first, second), ())}
