@@ -6,7 +6,8 @@ import pytest
 import yaml
 from tests.tables.fakes import FakeCatalogue, named, reports, row, rows, table, verified
 
-from compozy.tables.decide import compile_leniently
+from compozy.settings.faults import severity
+from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.read import read_tables
 from compozy.tables.verify import KINDS, VerificationCache, verify
 
@@ -281,3 +282,37 @@ def test_the_same_content_is_verified_once() -> None:
     )
     assert first is again
     assert first is not changed
+
+
+# many combinations
+
+CHOICES = "{a: {setting: mode}, b: {setting: redis.mode}, c: {setting: provider}, d: {setting: load}}"
+READER = table(rows(row("p", "x: p, y: p"), row("q", "x: q, y: q", "b")), "x: {decision: one}, y: {decision: two}")
+
+
+def chain(*lines: str) -> tuple[str, str, str]:
+    """Two tables that decide the same, and one that reads both."""
+    listed = "".join(f"  - {line}\n" for line in lines)
+    one = f"table: one\nhit: first\ninputs: {CHOICES}\noutputs: {{out: [p, q]}}\nrows:\n{listed}"
+    return one, one.replace("table: one", "table: two"), READER
+
+
+def test_choices_that_leave_the_same_rows_are_counted_once() -> None:
+    """Four settings of twenty values each: as many configurations as nobody could look at."""
+    lines = [row(f"r{n}", f"a: v{n}, b: w{n}, c: x{n}, d: {n}", "p") for n in range(20)]
+    assert verified(*chain(*lines, row("rest", "", "q"))).reports == ()
+
+
+def test_what_could_not_be_proven_says_so_and_keeps_nothing_from_being_used() -> None:
+    """Rows that leave something else for every combination of values."""
+    texts = chain(row("r", "a: v", "p"), row("rest", "", "q"))
+    gaps = [report for report in verify(ruleset_of(*texts), most=1).reports if report.kind == "gap"]
+    assert [report.proven for report in gaps] == [False, False]
+    assert [report.message.partition("; ")[2] for report in gaps] == [
+        "it may be unreachable: too many combinations to prove"
+    ] * 2
+    assert {severity(report) for report in gaps} == {"warning"}
+
+
+def ruleset_of(*texts: str) -> RuleSet:
+    return compile_leniently(read_tables(named(*texts)), FakeCatalogue())

@@ -57,7 +57,7 @@ def _report(kind: str, problem: str) -> Report:
 
 def severity(report: Report) -> str:
     """Return `error`, or `warning` for what does not keep rules from being used."""
-    return "warning" if report.kind in WARNINGS else "error"
+    return "warning" if report.kind in WARNINGS or not report.proven else "error"
 
 
 def refuse(reports: Iterable[Report]) -> None:

@@ -11,7 +11,7 @@ from itertools import islice
 
 from compozy.tables.cover import Box, joined_boxes
 from compozy.tables.regions import Region, regions_of
-from compozy.tables.report import Report
+from compozy.tables.report import UNPROVEN, Report
 from compozy.tables.subject import Subject
 from compozy.tables.table import Domain, Row, Scalar
 from compozy.tables.witness import row_yaml, witness_yaml
@@ -33,7 +33,7 @@ def gap_reports(subject: Subject) -> list[Report]:
     return [
         Report(
             kind="gap",
-            message=f'table "{subject.table.id}" has no row for {region}',
+            message=f'table "{subject.table.id}" has no row for {region}' + ("" if subject.proven else UNPROVEN),
             table=subject.table.id,
             places=(subject.table.place,),
             witness=witness_yaml(region.witness),
@@ -41,6 +41,7 @@ def gap_reports(subject: Subject) -> list[Report]:
             shown=len(listed),
             total=len(listed) + left,
             exact=exact,
+            proven=subject.proven,
         )
         for box, region in listed
     ]

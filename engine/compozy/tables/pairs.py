@@ -78,7 +78,9 @@ def _pair_report(subject: Subject, kind: str, first: int, second: int, total: in
     }[kind]
     rows = (subject.table.rows[first], subject.table.rows[second])
     shown = min(total, subject.limit)
-    return subject.report(kind, message, rows, box=box, shown=shown, total=total)
+    # What one row repeats of another, it repeats wherever it is reached.
+    proven = subject.proven or kind in ("duplicate", "subsumed")
+    return subject.report(kind, message, rows, box=box, shown=shown, total=total, proven=proven)
 
 
 def masked_rows(subject: Subject) -> list[int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from compozy.tables.table import Place
 
+UNPROVEN = "; it may be unreachable: too many combinations to prove"
 KINDS = {
     "cycle": "tables that decide each other in a circle",
     "unknown-input": "a setting, machine fact, item or view that does not exist",
@@ -34,7 +35,7 @@ class Report:
     `kind` is one of `KINDS`. `places` are those of the rows concerned, or of the table. `witness` is a
     YAML snippet that shows the fault when pasted as a configuration, `proposal` a row that would mend
     it. `shown` of `total` reports of this kind and table are listed; `exact` is false where the search
-    stopped at `total`.
+    stopped at `total`. `proven` is false where perhaps no settings lead to it.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class Report:
     shown: int = 1
     total: int = 1
     exact: bool = True
+    proven: bool = True
 
     @property
     def extent(self) -> str:

@@ -13,7 +13,7 @@ from compozy.tables.axes import Axis
 from compozy.tables.cover import Box, CellIndex, Space
 from compozy.tables.decide import RuleSet
 from compozy.tables.regions import witness_of
-from compozy.tables.report import Report
+from compozy.tables.report import UNPROVEN, Report
 from compozy.tables.table import Domain, Row, Table
 from compozy.tables.witness import witness_yaml
 
@@ -34,6 +34,11 @@ class Subject:
         rows = len(table.rows)
         space = Space([CellIndex(axis.rows_at(), rows) for axis in axes], rows)
         return cls(table, dict(ruleset.domains[table.id]), tuple(axes), space, limit)
+
+    @property
+    def proven(self) -> bool:
+        """Whether some settings lead to every point of the space."""
+        return all(axis.exact for axis in self.axes)
 
     def box(self, number: int) -> Box:
         """Return the box of a row."""
@@ -64,9 +69,10 @@ class Subject:
         box: Box | None = None,
         shown: int = 1,
         total: int = 1,
+        proven: bool = True,
     ) -> Report:
         """Build a report on rows of the table, or on the table itself."""
         places = tuple(row.place for row in rows) or (self.table.place,)
-        text = f'table "{self.table.id}": {message}'
+        text = f'table "{self.table.id}": {message}' + ("" if proven else UNPROVEN)
         witness = self.witness(box) if box is not None else None
-        return Report(kind, text, self.table.id, places, witness, None, shown, total)
+        return Report(kind, text, self.table.id, places, witness, None, shown, total, proven=proven)

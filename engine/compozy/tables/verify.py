@@ -34,8 +34,9 @@ def verify(
     """Verify a rule set; with a cache the same content is verified once, wherever it was read from.
 
     `limit` bounds how many reports of one kind are listed a table. Columns that depend on common
-    settings are looked at together while these have at most `most` combinations; beyond that, each
-    column counts with all values that its feeder can give, and a gap may be one nobody reaches.
+    settings are looked at together while at most `most` combinations have to be told apart; beyond that,
+    each column counts with all values that its feeder can give, and a report that nobody may ever reach
+    says so.
     """
     if cache is None:
         return _verify(ruleset, limit, most)
