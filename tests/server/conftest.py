@@ -49,14 +49,16 @@ class FakeState:
     components: dict[str, dict[str, Any]] = field(
         default_factory=lambda: {"redis": {"mode": "memory", "driver": "valkey", "healthy": True, "latency_ms": 0.5}}
     )
+    worker: dict[str, Any] = field(default_factory=lambda: {"healthy": True, "error": None})
     bug: Exception | None = None
 
     def health(self) -> Mapping[str, Any]:
         """Return what `compozy status` would."""
         if self.bug is not None:
             raise self.bug
-        ready = all(part["healthy"] for part in self.components.values())
-        return {"state": "provisioned", "mode": "memory", "ready": ready, "components": self.components}
+        ready = all(part["healthy"] for part in (*self.components.values(), self.worker))
+        parts = {"components": self.components, "worker": self.worker}
+        return {"state": "provisioned", "mode": "memory", "ready": ready, **parts}
 
     def explain(self, key: str) -> Mapping[str, Any]:
         if key != "mode":

@@ -30,6 +30,17 @@ def test_ready_waits_for_every_component(site: Site) -> None:
     assert site.get("/healthz").status == 200
 
 
+def test_ready_waits_for_the_worker(site: Site) -> None:
+    """Without a worker executions hang, though every component answers."""
+    site.state.worker.update(healthy=False, error="namespace gone")
+
+    answer = site.get("/readyz")
+
+    assert (answer.status, answer.json["waiting_for"]) == (503, ["worker"])
+    assert site.get("/api/v0/health").json["worker"] == {"healthy": False, "error": "namespace gone"}
+    assert "compozy_worker_up 0" in site.get("/metrics").text.splitlines()
+
+
 def test_health_and_configuration_are_shown(site: Site) -> None:
     """Both carry the format version of the command line's JSON."""
     health = site.get("/api/v0/health").json
@@ -133,6 +144,7 @@ def test_metrics_are_text_for_prometheus(site: Site) -> None:
     lines = site.get("/metrics").text.splitlines()
 
     assert "compozy_ready 0" in lines
+    assert "compozy_worker_up 1" in lines
     assert 'compozy_component_up{component="redis",driver="valkey",mode="memory"} 1' in lines
     assert 'compozy_component_up{component="database",driver="x",mode="a\\"b"} 0' in lines
     assert 'compozy_component_latency_seconds{component="redis"} 0.000500' in lines

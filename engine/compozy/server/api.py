@@ -35,7 +35,7 @@ class ServerState(Protocol):
     """What the server is told about its process; its calls may block."""
 
     def health(self) -> Mapping[str, Any]:
-        """Return the JSON of `compozy status`: state, mode, ready, components."""
+        """Return the JSON of `compozy status`: state, mode, ready, components, worker."""
         ...
 
     def config(self) -> Mapping[str, Any]:
@@ -101,16 +101,17 @@ async def alive(_api: Api, _request: Request) -> Response:
 
 
 async def ready(api: Api, _request: Request) -> Response:
-    """Say whether every enabled component is healthy."""
+    """Say whether every enabled component is healthy and the worker takes work."""
     health = await api.health_json()
-    waiting = [name for name, part in health["components"].items() if not part.get("healthy")]
+    parts = (*health["components"].items(), ("worker", health["worker"]))
+    waiting = [name for name, part in parts if not part.get("healthy")]
     is_ready = bool(health["ready"])
     body = {"ready": is_ready, "state": health.get("state"), "waiting_for": waiting}
     return JSONResponse(body, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 async def health(api: Api, _request: Request) -> Response:
-    """Return mode, state and each component."""
+    """Return mode, state, each component and the worker."""
     return JSONResponse({**FORMAT, **await api.health_json()})
 
 

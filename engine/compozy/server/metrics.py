@@ -21,13 +21,15 @@ def metrics_text(
 
 
 def _component_lines(health: Mapping[str, Any]) -> Iterator[str]:
-    yield from _head("compozy_ready", "gauge", "1 when every enabled component is healthy.")
+    yield from _head("compozy_ready", "gauge", "1 when every enabled component is healthy and the worker takes work.")
     yield f"compozy_ready {int(bool(health.get('ready')))}"
     components: Mapping[str, Mapping[str, Any]] = health.get("components", {})
     yield from _head("compozy_component_up", "gauge", "1 when the component answered its last check.")
     for name, part in components.items():
         labels = _labels(component=name, driver=str(part.get("driver", "")), mode=str(part.get("mode", "")))
         yield f"compozy_component_up{labels} {int(bool(part.get('healthy')))}"
+    yield from _head("compozy_worker_up", "gauge", "1 when the worker takes work.")
+    yield f"compozy_worker_up {int(bool(health.get('worker', {}).get('healthy')))}"
     yield from _head("compozy_component_latency_seconds", "gauge", "How long the last check took.")
     for name, part in components.items():
         latency = part.get("latency_ms")

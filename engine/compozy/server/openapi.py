@@ -47,7 +47,9 @@ def _ref(name: str) -> dict[str, str]:
 _SCHEMAS: Mapping[str, Any] = {
     "Alive": _object({"status": {"const": "alive"}}, "status"),
     "Ready": _object({"ready": _BOOLEAN, "waiting_for": _list(_TEXT)}, "ready"),
-    "Health": _object({"state": _TEXT, "mode": _TEXT, "ready": _BOOLEAN, "components": _MAPPING}, "ready"),
+    "Health": _object(
+        {"state": _TEXT, "mode": _TEXT, "ready": _BOOLEAN, "components": _MAPPING, "worker": _MAPPING}, "ready",
+    ),
     "Configuration": _object({"settings": _MAPPING}),
     "Explanation": _object({"key": _TEXT}),
     "Workflow": _object({"id": _TEXT, "version": _TEXT, "definition": _MAPPING}, "id", "definition"),

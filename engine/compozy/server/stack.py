@@ -90,17 +90,23 @@ class Stack:
         self.lifecycle.release(self._grace_s)
 
     def health(self) -> dict[str, Any]:
-        """Return state, mode and each component's health: the answer to `compozy status`."""
-        components = self._components()
+        """Return state, mode, each component's health and the worker's: the answer to `compozy status`."""
+        components, worker = self._components(), self._worker()
         return {
             "format_version": 1,
             "state": self.lifecycle.state,
             "mode": self.resolved.mode,
-            "ready": all(part["healthy"] for part in components.values()),
+            "ready": all(part["healthy"] for part in (*components.values(), worker)),
             "pid": os.getpid(),
             "url": self.url,
             "components": components,
+            "worker": worker,
         }
+
+    def _worker(self) -> dict[str, Any]:
+        health = self.workflows.worker_health()
+        error = health.error
+        return {"healthy": health.healthy, "error": None if error is None else self.resolved.redactor().text(error)}
 
     def _components(self) -> dict[str, dict[str, Any]]:
         health = self.runtime.health()

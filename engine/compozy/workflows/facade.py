@@ -17,6 +17,7 @@ from compozy.store import Execution, Store
 from compozy.tools import Lookup, no_components
 from compozy.workflows.catalogue import Listing
 from compozy.workflows.definition import Definition
+from compozy.workflows.restart import Health
 from compozy.workflows.service import Service
 from compozy.workflows.upkeep import Upkeep
 from compozy.workflows.worker import WorkerHost
@@ -98,6 +99,10 @@ class Workflows:
         grace = self._settings.grace_s if grace_s is None else grace_s
         self._loop.call(self._close(grace), grace + WAIT_MARGIN_S)
         self.service.close()
+
+    def worker_health(self) -> Health:
+        """Tell whether the worker takes work; where none is wanted, nothing is wrong."""
+        return Health(True) if self.worker is None else self.worker.health
 
     def __enter__(self) -> Workflows:
         return self.open()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -22,6 +21,7 @@ from compozy.store import Store, UnavailableError
 from compozy.tools import Lookup, no_components
 from compozy.workflows.activities import HEARTBEAT_S, Activities
 from compozy.workflows.interpreter import Interpreter
+from compozy.workflows.restart import USUAL, Health, Pace, Restarted
 from compozy.workflows.tools import Tools
 
 UNBOUNDED = 1000
@@ -29,10 +29,7 @@ UNBOUNDED = 1000
 STICKY_TIMEOUT = timedelta(seconds=2)
 START_TIMEOUT_S = 20.0
 _POLL_S = 0.005
-_RESTART_S = 1.0
 _FATAL = (RuntimeError, ValueError, RPCError, OSError)
-
-log = logging.getLogger("compozy.worker")
 
 
 class WorkerHost:
@@ -49,12 +46,13 @@ class WorkerHost:
         grace_s: float = 10.0,
         writers: int = 1,
         components: Lookup = no_components,
+        pace: Pace = USUAL,
     ) -> None:
         """Prepare a worker.
 
         `max_concurrent_workflows` bounds the workflow tasks at work at once, 0 is unbounded; `grace_s` is
         how long running tools may go on after `stop`; `writers` threads write rows; `components` gives tools the
-        handles of components.
+        handles of components; `pace` is how patient to be with a worker that fails.
         """
         self._client = client
         self._task_queue = task_queue
@@ -65,12 +63,12 @@ class WorkerHost:
         self._activities = Activities(store, self._tools, self._writers)
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
-        self.error: str | None = None
+        self._restarted = Restarted(self._work, self._takes_work, _FATAL, pace)
 
     @property
-    def healthy(self) -> bool:
-        """Tell whether the worker takes work."""
-        return self._worker is not None and self._worker.is_running
+    def health(self) -> Health:
+        """Tell whether the worker takes work; one that is restarted is given a moment. From any thread."""
+        return Health(False, "it does not run") if self._running is None else self._restarted.health
 
     async def start(self) -> None:
         """Begin to take work; returns when the worker polls.
@@ -79,11 +77,12 @@ class WorkerHost:
             UnavailableError: Temporal refused or does not answer.
         """
         self._tools.open()
-        self._running = asyncio.create_task(self._keep_running(), name="compozy worker")
+        self._running = asyncio.create_task(self._restarted.run(), name="compozy worker")
         deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
-        while not self.healthy:
-            if self.error is not None or asyncio.get_running_loop().time() > deadline:
-                reason = self.error or f"the worker did not start within {START_TIMEOUT_S:g} s"
+        while not self._takes_work():
+            error = self._restarted.error
+            if error is not None or asyncio.get_running_loop().time() > deadline:
+                reason = error or f"the worker did not start within {START_TIMEOUT_S:g} s"
                 await self.stop(0)
                 raise UnavailableError("temporal", reason)
             await asyncio.sleep(_POLL_S)
@@ -97,6 +96,7 @@ class WorkerHost:
         self._tools.close()
 
     async def _drain(self, running: asyncio.Task[None], grace_s: float) -> None:
+        self._restarted.end()
         worker, self._worker = self._worker, None
         if worker is not None and worker.is_running:
             with contextlib.suppress(TimeoutError):
@@ -104,17 +104,12 @@ class WorkerHost:
         running.cancel()
         await asyncio.wait([running], timeout=1.0 if grace_s else 0.1)
 
-    async def _keep_running(self) -> None:
-        while True:
-            try:
-                self._worker = self._build()
-                await self._worker.run()
-                return
-            except _FATAL as error:
-                self.error = _short(error)
-                log.error("worker.failed", extra={"reason": self.error})
-            await asyncio.sleep(_RESTART_S)
-            self.error = None
+    def _takes_work(self) -> bool:
+        return self._worker is not None and self._worker.is_running
+
+    async def _work(self) -> None:
+        self._worker = self._build()
+        await self._worker.run()
 
     def _build(self) -> Worker:
         options: dict[str, Any] = {
@@ -131,8 +126,3 @@ class WorkerHost:
             "max_heartbeat_throttle_interval": timedelta(seconds=HEARTBEAT_S),
         }
         return Worker(self._client, **options)
-
-
-def _short(error: Exception) -> str:
-    """Return the message without the backtrace that Temporal's core appends, on one line."""
-    return " ".join(str(error).partition("Stack backtrace")[0].split()) or type(error).__name__

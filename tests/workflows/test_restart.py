@@ -1,0 +1,134 @@
+"""A worker that fails is started again, and is told of when that does not help."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from tests.polling import eventually
+from tests.workflows.bench import Bench
+
+from compozy.drivers.driver import LoopThread
+from compozy.store import Store
+from compozy.workflows.restart import USUAL, Health, Pace, Restarted
+from compozy.workflows.worker import WorkerHost
+
+QUICK = Pace(restart_s=0.001, steady_s=0.0, patience_s=0.0)
+
+
+class Engine:
+    """Something that fails as often as it is told to."""
+
+    def __init__(self, failures: int, failure: Exception | None) -> None:
+        self.failures = failures
+        self.failure = failure
+        self.attempts = 0
+        self.runs = False
+
+    async def attempt(self) -> None:
+        self.attempts += 1
+        if self.attempts > self.failures:
+            self.runs = True
+            await asyncio.Event().wait()
+        if self.failure is not None:
+            raise self.failure
+
+
+@contextmanager
+def running(loop: LoopThread, engine: Engine, pace: Pace) -> Iterator[Restarted]:
+    """Run the engine for the length of a block."""
+    restarted = Restarted(engine.attempt, lambda: engine.runs, (ValueError,), pace)
+
+    async def begin() -> asyncio.Task[None]:
+        return asyncio.create_task(restarted.run())
+
+    task = loop.call(begin(), 10)
+    try:
+        yield restarted
+    finally:
+        loop.loop.call_soon_threadsafe(task.cancel)
+        eventually(task.done)
+
+
+@pytest.mark.parametrize(
+    ("failure", "error", "traceback"),
+    [
+        pytest.param(ValueError("no\nport"), "no port", False, id="expected"),
+        pytest.param(KeyError("x"), "'x'", True, id="bug"),
+        pytest.param(None, "it ended by itself", False, id="ended"),
+    ],
+)
+def test_whatever_ends_is_told_and_begun_again(
+    loop: LoopThread, caplog: pytest.LogCaptureFixture, failure: Exception | None, error: str, traceback: bool
+) -> None:
+    """The reason is in the health and in the log, a bug with its traceback."""
+    engine = Engine(10**9, failure)
+    with running(loop, engine, QUICK) as restarted:
+        eventually(lambda: engine.attempts > 2)
+        assert restarted.health == Health(False, error)
+    assert {record.getMessage() for record in caplog.records} == {"worker.failed"}
+    assert {record.exc_info is not None for record in caplog.records} == {traceback}
+
+
+def test_what_works_again_is_healthy_again(loop: LoopThread) -> None:
+    """Nothing but time heals: nobody has to say so."""
+    engine = Engine(10**9, ValueError("no"))
+    with running(loop, engine, QUICK) as restarted:
+        eventually(lambda: not restarted.health.healthy)
+        engine.failures = 0
+        eventually(lambda: restarted.health == Health(True))
+        assert restarted.error is None
+
+
+def test_a_moment_is_no_news(loop: LoopThread) -> None:
+    """What fails is given the time for more attempts before it is told."""
+    engine = Engine(3, ValueError("no"))
+    with running(loop, engine, replace(QUICK, patience_s=60.0, steady_s=60.0)) as restarted:
+        eventually(lambda: engine.runs)
+        assert (restarted.health, restarted.error) == (Health(True), "no")
+
+
+def test_what_runs_for_a_moment_only_is_not_healthy(loop: LoopThread) -> None:
+    """Failures are forgotten only when it has worked for a while."""
+    engine = Engine(3, ValueError("no"))
+    with running(loop, engine, replace(QUICK, steady_s=60.0)) as restarted:
+        eventually(lambda: engine.runs)
+        assert restarted.health == Health(False, "no")
+
+
+def test_the_usual_patience_is_enough_for_two_attempts() -> None:
+    """A worker that fails twice, as it may when Temporal comes back, is steady before it is told of."""
+    assert 2 * USUAL.restart_s + USUAL.steady_s < USUAL.patience_s
+
+
+def test_a_worker_that_cannot_go_on_is_told_and_recovers(
+    bench: Bench, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its place is taken by another worker, for as long as that runs."""
+    caplog.set_level(logging.CRITICAL, "temporalio")
+
+    def host() -> WorkerHost:
+        directory = str(bench.directory)
+        return WorkerHost(bench.client, store, task_queue=bench.task_queue, directory=directory, pace=pace)
+
+    pace = replace(QUICK, restart_s=0.2)
+    one, other = host(), host()
+    assert one.health == Health(False, "it does not run")
+    bench.call(one.start())
+    assert one.health == Health(True)
+
+    async def take_its_place() -> None:
+        assert one._worker is not None
+        await one._worker.shutdown()
+        await other.start()
+
+    bench.call(take_its_place())
+    eventually(lambda: "multiple workers" in (one.health.error or ""))
+    bench.call(other.stop(0))
+    eventually(lambda: one.health.healthy)
+    bench.call(one.stop(0))
+    assert not one.health.healthy
