@@ -31,10 +31,11 @@ NOTES = """
 from compozy.tools import component
 
 def write(text):
-    component("redis").rpush("notes", text)
+    # A server that is killed before the end of a tool is recorded calls it again.
+    component("redis").sadd("notes", text)
 
 def read():
-    return [text.decode() for text in component("redis").lrange("notes", 0, -1)]
+    return sorted(text.decode() for text in component("redis").smembers("notes"))
 """
 
 
