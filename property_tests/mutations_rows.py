@@ -16,6 +16,7 @@ from property_tests.oracle_rows import (
     COMPONENTS,
     DRIVERS,
     FACTS,
+    FILES,
     GROUP_ALIASES,
     SETTINGS,
     STATES,
@@ -25,8 +26,9 @@ from property_tests.oracle_rows import (
 
 from compozy.document import Node, read_document
 from compozy.rulebook import check_rules
+from compozy.rulebook.drivers import DriverRow, read_drivers
 from compozy.rulebook.files import shipped_texts
-from compozy.rulebook.rows import read_components, read_drivers
+from compozy.rulebook.rows import read_components
 from compozy.rulebook.states import STEPS, read_graph
 from compozy.settings.faults import Faults
 from compozy.settings.registry import Registry, Setting, environment_name, read_registry
@@ -126,11 +128,21 @@ def components_agree(document: Node, faults: Faults) -> bool:
 
 
 def drivers_agree(document: Node, faults: Faults) -> bool:
-    """Tell whether each driver is built as promised, after nothing else."""
+    """Tell whether each driver is built as promised, after nothing else, and keeps data where it should."""
     found = read_drivers([document], faults)
-    return all(row.needs == () for row in found.values()) and {
-        key: (row.factory.removeprefix("compozy.drivers."), row.options) for key, row in found.items()
-    } == dict(DRIVERS)
+    built = {key: (row.factory.removeprefix("compozy.drivers."), row.options) for key, row in found.items()}
+    return (
+        all(row.needs == () for row in found.values())
+        and built == dict(DRIVERS)
+        and {key: _files(row) for key, row in found.items() if row.files} == dict(FILES)
+    )
+
+
+def _files(row: DriverRow) -> dict[str, str | None]:
+    """Return the settings that name files, each with the switch that must be on for it."""
+    return {
+        file.setting: next((path for path, value in file.when.items() if value is True), None) for file in row.files
+    }
 
 
 def lifecycle_agrees(document: Node, faults: Faults) -> bool:

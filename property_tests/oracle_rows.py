@@ -161,6 +161,13 @@ DRIVERS: Mapping[tuple[str, str], tuple[str, Mapping[str, Any]]] = {
     ),
 }
 
+# (component, driver): the settings that say where it keeps data, each with the setting that must be on for it
+FILES: Mapping[tuple[str, str], Mapping[str, str | None]] = {
+    ("database", "sqlite"): {"database.path": None},
+    ("temporal", "temporal-embedded"): {f"{_SERVER}.database_file": None},
+    ("redis", "valkey"): {f"{_KEPT}.data_dir": f"{_KEPT}.enabled"},
+}
+
 STATES = ("unresolved", "resolved", "validated", "provisioned")
 # (state, trigger): (state afterwards, step, stages of the tables that decide)
 TRANSITIONS: Mapping[tuple[str, str], tuple[str, str, tuple[str, ...]]] = {

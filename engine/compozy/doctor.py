@@ -22,9 +22,10 @@ from compozy.drivers.ports import is_free, owner_of
 from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import ConfigurationError, DriverError
 from compozy.lifecycle import Lifecycle
-from compozy.plan import Step, make_plan, port
+from compozy.plan import Step, make_plan, port, value_of
 from compozy.provision import build_driver
 from compozy.resolve import Resolved
+from compozy.rulebook.drivers import VECTOR_STORES, CheckRow
 from compozy.settings.values import MEMORY
 
 LOW_DISK_BYTES = 100 * 1024 * 1024
@@ -86,8 +87,10 @@ def _clock() -> Iterator[Check]:
 
 
 def _state_directory(path: str) -> Check:
-    if not os.path.isdir(path):
+    if not os.path.lexists(path):
         return Check("state-directory", "pass", f"{path} does not exist yet and will be created")
+    if not os.path.isdir(path):
+        return Check("state-directory", "fail", _no_directory(path), f"move {path} away; a directory takes its place")
     state = StateDirectory(path)
     try:
         state.acquire()
@@ -97,13 +100,18 @@ def _state_directory(path: str) -> Check:
     return Check("state-directory", "pass", f"{path} is free, and of this version")
 
 
+def _no_directory(path: str) -> str:
+    what = "is a link to what does not exist" if not os.path.exists(path) else "is not a directory"
+    return f"{path} {what}"
+
+
 def _step(resolved: Resolved, step: Step, context: StartContext) -> Iterator[Check]:
     for check in step.checks:
-        name, argument = next(iter(check.items()))
-        yield from CHECKS[name](resolved, step, argument, context)
+        yield from CHECKS[check.kind](resolved, step, check, context)
 
 
-def _binary(resolved: Resolved, step: Step, name: str, context: StartContext) -> Iterator[Check]:
+def _binary(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
+    name = check.argument
     find, fix = _BINARIES[name]
     found = find()
     if found is None:
@@ -121,8 +129,8 @@ def _version(binary: str) -> str:
     return lines[0] if lines else "no version"
 
 
-def _port_of(resolved: Resolved, step: Step, path: str, context: StartContext) -> Iterator[Check]:
-    yield _port(resolved, step.component, path, resolved.get("temporal.standalone.bind_ip"))
+def _port_of(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
+    yield _port(resolved, step.component, check.argument, value_of(resolved, check.host))
 
 
 def _port(resolved: Resolved, component: str, path: str, host: str) -> Check:
@@ -139,37 +147,39 @@ def _port(resolved: Resolved, component: str, path: str, host: str) -> Check:
     return Check(name, "warn", message, f"nothing, or choose {path} yourself")
 
 
-def _writable(resolved: Resolved, step: Step, path: str, context: StartContext) -> Iterator[Check]:
-    place = resolved.get(path)
+def _writable(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
+    place, name = resolved.get(check.argument), f"{step.component}.files"
     if not place or place == MEMORY:
-        yield Check(f"{step.component}.files", "skip", "nothing is kept on disk")
+        yield Check(name, "skip", "nothing is kept on disk")
         return
-    wrong = [part for part in (place, _existing(place)) if os.path.exists(part) and not os.access(part, os.W_OK)]
-    if wrong:
-        fix = f"change its owner or mode, or {path}"
-        yield Check(f"{step.component}.files", "fail", f"{wrong[0]} is not writable", fix)
+    above = _above(place)
+    wrong = [part for part in (place, above) if os.path.exists(part) and not os.access(part, os.W_OK)]
+    if not os.path.isdir(above):
+        yield Check(name, "fail", _no_directory(above), f"move it away, or choose another {check.argument}")
+    elif wrong:
+        yield Check(name, "fail", f"{wrong[0]} is not writable", f"change its owner or mode, or {check.argument}")
     else:
-        yield Check(f"{step.component}.files", "pass", f"{place} can be written")
+        yield Check(name, "pass", f"{place} can be written")
 
 
-def _disk(resolved: Resolved, step: Step, path: str, context: StartContext) -> Iterator[Check]:
-    place = resolved.get(path)
-    if not place or place == MEMORY:
+def _disk(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
+    place = resolved.get(check.argument)
+    if not place or place == MEMORY or not os.path.isdir(_above(place)):
         return
-    free = shutil.disk_usage(_existing(place)).free
+    free = shutil.disk_usage(_above(place)).free
     status, fix = ("pass", "") if free >= LOW_DISK_BYTES else ("warn", "free some space, or choose another disk")
     yield Check(f"{step.component}.disk", status, f"{free / 1e9:.1f} GB free", fix)
 
 
-def _existing(path: str) -> str:
-    """Return the nearest directory above `path` that exists."""
-    folder = os.path.dirname(path)
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    return folder
+def _above(path: str) -> str:
+    """Return the nearest entry above `path`, in which the rest of it would be created if it is a directory."""
+    above = os.path.dirname(path)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    return above
 
 
-def _reach(resolved: Resolved, step: Step, argument: object, context: StartContext) -> Iterator[Check]:
+def _reach(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
     driver = build_driver(step)
     name, where = f"{step.component}.reach", ", ".join(step.addresses)
     redactor = resolved.redactor()
@@ -188,9 +198,9 @@ def _reach(resolved: Resolved, step: Step, argument: object, context: StartConte
     yield Check(name, "pass", f"{where} answers in {took_ms:.1f} ms{version}")
 
 
-def _extension(resolved: Resolved, step: Step, extension: str, context: StartContext) -> Iterator[Check]:
-    name = f"{step.component}.pgvector"
-    wanted = any(store.get("provider") == "pgvector" for store in resolved.get("knowledge.vector_dbs") or ())
+def _extension(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
+    extension, said = check.argument, check.provider or check.argument
+    name = f"{step.component}.{said}"
     driver = build_driver(step)
     try:
         driver.start(StartContext(context.loop, context.notice, time.monotonic() + min(REACH_S, step.timeout_s)))
@@ -202,11 +212,17 @@ def _extension(resolved: Resolved, step: Step, extension: str, context: StartCon
     finally:
         driver.stop(0)
     if row is None:
-        fix = "install pgvector on the database server"
-        yield Check(name, "fail" if wanted else "warn", "the extension vector is not available", fix)
+        status, fix = "fail" if _wanted(resolved, check) else "warn", f"install {said} on the database server"
+        yield Check(name, status, f"the extension {extension} is not available", fix)
         return
-    yield Check(name, "pass", f"pgvector {row[0]} is available")
+    yield Check(name, "pass", f"{said} {row[0]} is available")
     yield _skew(step, float(row[1]))
+
+
+def _wanted(resolved: Resolved, check: CheckRow) -> bool:
+    """Tell whether a vector store needs the extension; one that is for no kind of vector store is always needed."""
+    stores = resolved.get(VECTOR_STORES) or ()
+    return check.provider is None or any(store.get("provider") == check.provider for store in stores)
 
 
 def _skew(step: Step, theirs: float) -> Check:
@@ -215,7 +231,7 @@ def _skew(step: Step, theirs: float) -> Check:
     return Check(f"{step.component}.clock", status, f"its clock differs by {skew:.1f} s", fix)
 
 
-Examiner = Callable[[Resolved, Step, Any, StartContext], Iterator[Check]]
+Examiner = Callable[[Resolved, Step, CheckRow, StartContext], Iterator[Check]]
 CHECKS: Mapping[str, Examiner] = {
     "binary": _binary,
     "port": _port_of,

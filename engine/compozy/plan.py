@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from typing import Any
 
 from compozy.errors import RuleTableError
 from compozy.resolve import Component, Resolved
 from compozy.rulebook import DriverRow
+from compozy.rulebook.drivers import CheckRow, Condition
 from compozy.settings.values import MEMORY, parse_duration
 
 STATE_DIRECTORY = ".compozy"
-_PLACEHOLDER = re.compile(r"\{([\w.]+)\}")
+_PLACEHOLDER = re.compile(r"\{([\w.]+)\}(:?)")
 _GIVEN = ("flag", "env", "dotenv", "file")
 
 
@@ -38,7 +40,8 @@ class Step:
     """One driver to start: `factory` is `module:Class`, called with `options`, after the components in `needs`.
 
     `row` is the provision row behind it. `options` may hold secrets and do not show in `repr`. `addresses` are where
-    it will be, without secrets; a default port may still move. `checks` are what `compozy doctor` asks of it.
+    it will be, without secrets; a default port may still move. `files` are the absolute paths of what it keeps,
+    `checks` what `compozy doctor` asks of it.
     """
 
     component: str
@@ -49,7 +52,8 @@ class Step:
     needs: tuple[str, ...]
     timeout_s: float
     addresses: tuple[str, ...] = ()
-    checks: tuple[Mapping[str, Any], ...] = ()
+    files: tuple[str, ...] = ()
+    checks: tuple[CheckRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +77,8 @@ def make_plan(resolved: Resolved) -> Plan:
     """
     steps = ordered([_step(resolved, part) for part in resolved.components.values()])
     state_dir = os.path.join(resolved.directory, STATE_DIRECTORY)
-    kept = any(path.startswith(state_dir + os.sep) for step in steps for path in paths(step))
+    kept = any(path.startswith(state_dir + os.sep) for step in steps for path in step.files)
     return Plan(resolved.mode, tuple(steps), resolved.directory, state_dir if kept else None)
-
-
-def paths(step: Step) -> Iterator[str]:
-    """Yield the files and directories in which a step keeps data."""
-    for value in step.options.values():
-        if isinstance(value, str) and value != MEMORY and os.path.isabs(value):
-            yield value
 
 
 def ordered(steps: list[Step]) -> list[Step]:
@@ -108,32 +105,68 @@ def _step(resolved: Resolved, part: Component) -> Step:
             [f"no provision row for component {part.name} with driver {part.driver}"],
             hint="add one to drivers: in a file of rules/provision",
         )
-    options = {name: _option(resolved, source) for name, source in row.options.items()}
-    addresses = tuple(_addresses(resolved, row.addresses))
+    options = {name: value_of(resolved, source) for name, source in row.options.items()}
     return Step(
-        part.name, part.driver, row.id, row.factory, options, row.needs, _timeout(resolved, row), addresses, row.checks
+        part.name,
+        part.driver,
+        row.id,
+        row.factory,
+        options,
+        row.needs,
+        _timeout(resolved, row),
+        addresses=tuple(_addresses(resolved, row)),
+        files=tuple(_files(resolved, row)),
+        checks=tuple(check for check in row.checks if _holds(resolved, check.when)),
     )
 
 
-def _addresses(resolved: Resolved, templates: Iterable[Any]) -> Iterator[str]:
-    """Yield the address templates whose settings are set; a list stands for the first complete one in it."""
-    for template in templates:
-        choices = template if isinstance(template, list) else [template]
-        filled = (_filled(resolved, choice) for choice in choices)
+def _holds(resolved: Resolved, when: Condition) -> bool:
+    return all(resolved.get(path) == value for path, value in when.items())
+
+
+def _files(resolved: Resolved, row: DriverRow) -> Iterator[str]:
+    """Yield the files and directories in which the driver keeps data."""
+    for file in row.files:
+        path = resolved.get(file.setting)
+        if path and path != MEMORY and _holds(resolved, file.when):
+            yield path
+
+
+def _addresses(resolved: Resolved, row: DriverRow) -> Iterator[str]:
+    """Yield, of each address whose condition holds, the first text whose settings are all set."""
+    for address in row.addresses:
+        filled = (_filled(resolved, text) for text in address.texts if _holds(resolved, address.when))
         found = next((text for text in filled if text is not None), None)
         if found is not None:
             yield found
 
 
 def _filled(resolved: Resolved, template: str) -> str | None:
-    paths = _PLACEHOLDER.findall(template)
-    if any(resolved.get(path) in (None, "") for path in paths):
+    found = _PLACEHOLDER.findall(template)
+    if any(resolved.get(path) in (None, "") for path, _ in found):
         return None
-    return _PLACEHOLDER.sub(lambda found: str(resolved.shown(found[1], resolved.get(found[1]))), template)
+
+    def shown(match: re.Match[str]) -> str:
+        text = str(resolved.shown(match[1], resolved.get(match[1])))
+        return f"{bracketed(text)}:" if match[2] else text
+
+    return _PLACEHOLDER.sub(shown, template)
 
 
-def _option(resolved: Resolved, source: Any) -> Any:
-    """Return the value of an option: a setting, or one of `port`, `group`, `value`."""
+def bracketed(host: str) -> str:
+    """Return a host as it is written before a port: an IPv6 address in brackets (RFC 3986, section 3.2.2).
+
+    >>> [bracketed(host) for host in ("::1", "fe80::1%lo", "localhost", "127.0.0.1")]
+    ['[::1]', '[fe80::1%lo]', 'localhost', '127.0.0.1']
+    """
+    try:
+        return f"[{IPv6Address(host)}]"
+    except ValueError:
+        return host
+
+
+def value_of(resolved: Resolved, source: Any) -> Any:
+    """Return what a driver row means by `source`: a setting's value, or one of `port`, `group`, `value`."""
     if isinstance(source, str):
         return resolved.get(source)
     kind, ref = next(iter(source.items()))

@@ -9,7 +9,7 @@ import click
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_json, print_table, styled
 from compozy.cli.prepare import prepared
-from compozy.plan import Step, make_plan, paths
+from compozy.plan import Step, bracketed, make_plan
 
 
 @click.command(name="plan", epilog="Example: compozy plan --mode persistent")
@@ -20,7 +20,7 @@ def command(format_: str, strict: bool, **options: Any) -> None:
     lifecycle = prepared(options, strict)
     plan = make_plan(lifecycle.resolved)
     get = lifecycle.resolved.get
-    server = f"http://{get('server.host')}:{get('server.port')}"
+    server = f"http://{bracketed(get('server.host'))}:{get('server.port')}"
     if format_ == "json":
         steps = [step_json(step) for step in plan.steps]
         print_json({"mode": plan.mode, "state_dir": plan.state_dir, "server": server, "steps": steps})
@@ -41,18 +41,17 @@ def step_json(step: Step) -> dict[str, Any]:
         "row": step.row,
         "needs": list(step.needs),
         "addresses": list(step.addresses),
-        "files": list(paths(step)),
+        "files": list(step.files),
         "timeout_s": step.timeout_s,
     }
 
 
 def _row(number: int, step: Step) -> tuple[str, ...]:
-    files = ", ".join(paths(step)) or "-"
     return (
         str(number),
         step.component,
         step.driver,
         ", ".join(step.needs) or "-",
         ", ".join(step.addresses) or "-",
-        files,
+        ", ".join(step.files) or "-",
     )

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from compozy.document import Place, Scalar
+from compozy.rulebook.driver_faults import driver_faults
 from compozy.rulebook.rows import ComponentRow, DriverRow, Rulebook
 from compozy.settings.faults import Faults
 from compozy.settings.origin import PROBLEMS
 from compozy.settings.registry import Setting
-from compozy.settings.values import from_text, from_yaml, parse_duration
+from compozy.settings.values import from_text, from_yaml
 from compozy.tables.problems import did_you_mean
 from compozy.tables.report import KINDS as TABLE_KINDS
 from compozy.tables.report import Report
@@ -36,7 +37,7 @@ KINDS: Mapping[str, str] = {
     "wrong-stage": "a table in a stage that no transition evaluates, or that has no use for its hit policy",
     "no-driver": "a driver that a table may decide and no provision row builds",
     "unused-driver": "a provision row for a driver that no table decides",
-    "bad-driver": "a provision row with an option or a timeout that cannot be read",
+    "bad-driver": "a provision row with an option, timeout, address, file or check that makes no sense",
     "circular-needs": "components that need each other in a circle",
     "no-lifecycle": "no states and transitions at all",
     "no-initial-state": "no state, or more than one, is the initial one",
@@ -303,50 +304,8 @@ def _check_driver(rulebook: Rulebook, row: DriverRow, faults: Faults) -> None:
     if row.component in components and row.driver not in _drivers_of(rulebook, components[row.component]):
         message = f"driver {row.id}: no table ever decides the driver {row.driver} for component {row.component}"
         faults.add("unused-driver", message, row.place)
-    for reason in _driver_faults(rulebook, row):
+    for reason in driver_faults(rulebook, row):
         faults.add("bad-driver", f"driver {row.id}: {reason}", row.place)
-
-
-def _driver_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
-    yield from _option_faults(rulebook, row)
-    yield from _timeout_faults(rulebook, row)
-    settings = rulebook.registry.settings
-    for text in (text for item in row.addresses for text in (item if isinstance(item, list) else [item])):
-        for name in _PLACEHOLDER.findall(text):
-            if name and name not in settings:
-                yield f"address {text}: there is no setting {name}{did_you_mean(name, settings)}"
-
-
-def _option_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
-    settings = rulebook.registry.settings
-    for name, source in row.options.items():
-        if isinstance(source, str):
-            kind, ref = "setting", source
-        elif isinstance(source, dict) and len(source) == 1 and set(source) <= {"port", "group", "value"}:
-            kind, ref = next(iter(source.items()))
-        else:
-            yield f"option {name} must be a setting, or one of {{port: ..}}, {{group: ..}}, {{value: ..}}"
-            continue
-        if kind == "setting" and ref not in settings:
-            yield f"option {name}: there is no setting {ref}{did_you_mean(ref, settings)}"
-        if kind == "port" and (ref not in settings or settings[ref].type != "integer"):
-            yield f"option {name}: {ref} is no setting of a whole number"
-        if kind == "group" and ref not in rulebook.registry.groups:
-            yield f"option {name}: there is no group of settings {ref}{did_you_mean(ref, rulebook.registry.groups)}"
-
-
-def _timeout_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
-    timeout = row.timeout
-    if isinstance(timeout, dict):
-        path = timeout.get("setting")
-        setting = rulebook.registry.settings.get(path) if isinstance(path, str) else None
-        if list(timeout) != ["setting"] or setting is None or setting.type != "duration":
-            yield "`timeout` must be a duration, or {setting: ..} of a setting that is one"
-    elif timeout is not None:
-        try:
-            parse_duration(str(timeout))
-        except ValueError as error:
-            yield f"`timeout`: {error}"
 
 
 def _check_needs(rulebook: Rulebook, faults: Faults) -> None:

@@ -10,15 +10,15 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from compozy.document import Node, Place, read_document
 from compozy.errors import RuleTableError, SyntaxProblem
+from compozy.rulebook.drivers import DriverRow as DriverRow
+from compozy.rulebook.drivers import read_drivers
 from compozy.rulebook.sights import SettingViewer
 from compozy.rulebook.states import Graph, read_graph
 from compozy.settings.faults import Faults
 from compozy.settings.origin import PROBLEM_KINDS, PROBLEMS
-from compozy.settings.reference import anchored_reference, is_reference
 from compozy.settings.registry import Registry, Setting, read_registry
 from compozy.settings.rows import Columns, listed_rows, put
 from compozy.settings.views import EQUALS, VIEWS
@@ -32,18 +32,6 @@ _KEYS = ("settings", "aliases", "machine", "components", "drivers", "states", "t
 _COMPONENT = Columns(
     "a component", {"id": "text", "mode": "text", "driver": "text", "about": "text"}, {"replaces": "text"}
 )
-_DRIVER = Columns(
-    "a driver",
-    {"id": "text", "component": "text", "driver": "text", "factory": "text"},
-    {
-        "needs": "texts",
-        "timeout": "any",
-        "addresses": "addresses",
-        "checks": "rows",
-        "options": "mapping",
-        "replaces": "text",
-    },
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +42,6 @@ class ComponentRow:
     mode: str
     driver: str
     about: str
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class DriverRow:
-    """How a driver is built: `factory` is a reference, `options` maps its arguments to settings.
-
-    `addresses` are texts with settings in braces, or lists of such texts: the first complete one counts.
-    `checks` are what `compozy doctor` asks of it: the name of a check with its arguments.
-    """
-
-    id: str
-    component: str
-    driver: str
-    factory: str
-    needs: tuple[str, ...]
-    timeout: Any
-    options: Mapping[str, Any]
-    addresses: tuple[Any, ...]
-    checks: tuple[Mapping[str, Any], ...]
     place: Place
 
 
@@ -195,39 +163,6 @@ def read_components(documents: Iterable[Node], faults: Faults) -> tuple[Componen
             replaced = plain.pop("replaces", None)
             put(found, plain["id"], ComponentRow(**plain, place=row.place), replaced, "component", faults)
     return tuple(found.values())
-
-
-def read_drivers(documents: Iterable[Node], faults: Faults) -> dict[tuple[str, str], DriverRow]:
-    """Read the rows of `drivers`, by component and driver; every fault is noted."""
-    by_id: dict[str, DriverRow] = {}
-    for row in _rows(documents, "drivers", faults):
-        plain = _DRIVER.read(row, faults)
-        if plain is not None:
-            put(by_id, plain["id"], _driver(plain, row.place, faults), plain.get("replaces"), "driver", faults)
-    found: dict[tuple[str, str], DriverRow] = {}
-    for driver in by_id.values():
-        first = found.setdefault((driver.component, driver.driver), driver)
-        message = f"component {driver.component} has a row for driver {driver.driver} already at {first.place}"
-        faults.require(first is driver, "collision", message, driver.place, first.place)
-    return found
-
-
-def _driver(plain: Mapping[str, Any], place: Place, faults: Faults) -> DriverRow:
-    factory = anchored_reference(plain["factory"], place.file)
-    message = "`factory` must be module:Class, or ./file.py:Class of the rule pack"
-    faults.require(is_reference(factory), "malformed", message, place)
-    return DriverRow(
-        id=plain["id"],
-        component=plain["component"],
-        driver=plain["driver"],
-        factory=factory,
-        needs=tuple(plain.get("needs") or ()),
-        timeout=plain.get("timeout"),
-        options=plain.get("options") or {},
-        addresses=tuple(plain.get("addresses") or ()),
-        checks=tuple(plain.get("checks") or ()),
-        place=place,
-    )
 
 
 def _rows(documents: Iterable[Node], key: str, faults: Faults) -> Iterable[Node]:

@@ -1,0 +1,163 @@
+"""Verify what a driver row names: settings of the right type, groups, binaries, conditions that may hold.
+
+What comes in: a `Rulebook` and one of its driver rows. What goes out: reasons why the row cannot be used. It looks at
+data only; whether the factory can be imported is for `ruletrial`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from compozy.document import Scalar
+from compozy.rulebook.drivers import BINARIES, VECTOR_STORES, AddressRow, CheckRow, Condition, DriverRow, FileRow
+from compozy.rulebook.rows import Rulebook
+from compozy.settings.registry import Setting
+from compozy.settings.values import from_text, from_yaml, parse_duration
+from compozy.tables.problems import did_you_mean
+
+_PLACEHOLDER = re.compile(r"\{([\w.]+)\}")
+_ONLY_FOR = {"host": "port", "provider": "extension"}
+
+
+def driver_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
+    """Yield what keeps a driver row from being used."""
+    settings = rulebook.registry.settings
+    yield from _option_faults(rulebook, row)
+    yield from _timeout_faults(settings, row)
+    for address in row.addresses:
+        yield from _address_faults(settings, address)
+    for file in row.files:
+        yield from _file_faults(settings, file)
+    for check in row.checks:
+        yield from (f"check {check.kind}: {reason}" for reason in _check_faults(settings, check))
+
+
+def _option_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
+    settings = rulebook.registry.settings
+    for name, source in row.options.items():
+        if isinstance(source, str):
+            kind, ref = "setting", source
+        elif isinstance(source, dict) and len(source) == 1 and set(source) <= {"port", "group", "value"}:
+            kind, ref = next(iter(source.items()))
+        else:
+            yield f"option {name} must be a setting, or one of {{port: ..}}, {{group: ..}}, {{value: ..}}"
+            continue
+        if kind == "setting" and ref not in settings:
+            yield f"option {name}: there is no setting {ref}{did_you_mean(ref, settings)}"
+        if kind == "port" and (ref not in settings or settings[ref].type != "integer"):
+            yield f"option {name}: {ref} is no setting of a whole number"
+        if kind == "group" and ref not in rulebook.registry.groups:
+            yield f"option {name}: there is no group of settings {ref}{did_you_mean(ref, rulebook.registry.groups)}"
+
+
+def _timeout_faults(settings: Mapping[str, Setting], row: DriverRow) -> Iterator[str]:
+    timeout = row.timeout
+    if isinstance(timeout, dict):
+        path = timeout.get("setting")
+        setting = settings.get(path) if isinstance(path, str) else None
+        if list(timeout) != ["setting"] or setting is None or setting.type != "duration":
+            yield "`timeout` must be a duration, or {setting: ..} of a setting that is one"
+    elif timeout is not None:
+        try:
+            parse_duration(str(timeout))
+        except ValueError as error:
+            yield f"`timeout`: {error}"
+
+
+def _address_faults(settings: Mapping[str, Setting], row: AddressRow) -> Iterator[str]:
+    for text in row.texts:
+        for name in _PLACEHOLDER.findall(text):
+            if name not in settings:
+                yield f"address {text}: there is no setting {name}{did_you_mean(name, settings)}"
+    yield from (f"address {row.texts[0]}: {reason}" for reason in _condition_faults(settings, row.when))
+
+
+def _file_faults(settings: Mapping[str, Setting], row: FileRow) -> Iterator[str]:
+    reasons = [*_type_faults(settings, row.setting, "path"), *_condition_faults(settings, row.when)]
+    setting = settings.get(row.setting)
+    if setting is not None and setting.secret:
+        reasons.append(f"{row.setting} is a secret, and the names of files are shown")
+    yield from (f"file {row.setting}: {reason}" for reason in reasons)
+
+
+def _check_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
+    yield from _ARGUMENTS[check.kind](settings, check)
+    yield from _condition_faults(settings, check.when)
+    for name, kind in _ONLY_FOR.items():
+        if getattr(check, name) is not None and check.kind != kind:
+            yield f"`{name}` belongs to the check {kind}"
+
+
+def _port_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
+    yield from _type_faults(settings, check.argument, "integer")
+    host = check.host
+    if isinstance(host, dict) and list(host) == ["value"] and isinstance(host["value"], str):
+        return
+    if not isinstance(host, str):
+        yield "needs `host`, the setting of the address to listen on, or {value: ..}"
+        return
+    yield from _type_faults(settings, host, "text")
+
+
+def _path_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
+    yield from _type_faults(settings, check.argument, "path")
+
+
+def _binary_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
+    if check.argument not in BINARIES:
+        yield f"there is no binary {check.argument}, only {', '.join(BINARIES)}"
+
+
+def _reach_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
+    if check.argument is not True:
+        yield "must be true, or left away"
+
+
+def _extension_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
+    stores = settings.get(VECTOR_STORES)
+    known = stores.items["provider"].values if stores is not None and "provider" in stores.items else ()
+    if check.provider is not None and check.provider not in known:
+        yield f"no vector store has the provider {check.provider}{did_you_mean(check.provider, known)}"
+
+
+_ARGUMENTS: Mapping[str, Callable[[Mapping[str, Setting], CheckRow], Iterator[str]]] = {
+    "binary": _binary_faults,
+    "port": _port_faults,
+    "writable": _path_faults,
+    "disk": _path_faults,
+    "reach": _reach_faults,
+    "extension": _extension_faults,
+}
+_SAID = {"integer": "a whole number", "path": "a path", "text": "text"}
+
+
+def _type_faults(settings: Mapping[str, Setting], path: str, kind: str) -> Iterator[str]:
+    if path not in settings:
+        yield f"there is no setting {path}{did_you_mean(path, settings)}"
+    elif settings[path].type != kind:
+        yield f"{path} is no setting of {_SAID[kind]}"
+
+
+def _condition_faults(settings: Mapping[str, Setting], when: Condition) -> Iterator[str]:
+    for path, value in when.items():
+        if path not in settings:
+            yield f"there is no setting {path}{did_you_mean(path, settings)}"
+        elif not _may_be(settings[path], value):
+            yield f"{path} is never {_written(value)}"
+
+
+def _may_be(setting: Setting, value: Any) -> bool:
+    """Tell whether a setting may have exactly this value, which is compared as it is written here."""
+    if setting.type in ("list", "map") or (setting.values and value not in setting.values):
+        return False
+    try:
+        taken = from_text(setting, value, "/") if isinstance(value, str) else from_yaml(setting, value, str(value), "/")
+    except ValueError:
+        return False
+    return bool(taken == value)
+
+
+def _written(value: Scalar) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

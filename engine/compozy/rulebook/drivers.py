@@ -1,0 +1,168 @@
+"""The rows of `drivers`: how a component is built, where it will be, what it keeps and what is asked before a start.
+
+What comes in: the documents of rule files. What goes out: a `DriverRow` for each (component, driver), and faults
+with their places. Whether what a row names exists is for `driver_faults`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from compozy.document import Node, Place, Scalar
+from compozy.settings.faults import Faults
+from compozy.settings.reference import anchored_reference, is_reference
+from compozy.settings.rows import Columns, listed_rows, put
+
+CHECKS = ("binary", "port", "writable", "disk", "reach", "extension")
+BINARIES = ("temporal", "valkey")
+VECTOR_STORES = "knowledge.vector_dbs"
+Condition: TypeAlias = Mapping[str, Scalar]
+_DRIVER = Columns(
+    "a driver",
+    {"id": "text", "component": "text", "driver": "text", "factory": "text"},
+    {
+        "needs": "texts",
+        "timeout": "any",
+        "addresses": "any",
+        "files": "any",
+        "checks": "rows",
+        "options": "mapping",
+        "replaces": "text",
+    },
+)
+_ADDRESS = Columns("an address", {"address": "any"}, {"when": "mapping"})
+_FILE = Columns("a file", {"file": "text"}, {"when": "mapping"})
+_CHECK = Columns(
+    "a check",
+    {},
+    {**dict.fromkeys(CHECKS, "text"), "reach": "boolean", "host": "any", "provider": "text", "when": "mapping"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRow:
+    """Texts with settings in braces, of which the first complete one counts, while `when` holds."""
+
+    texts: tuple[str, ...]
+    when: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A setting that names a file or directory in which data is kept, while `when` holds."""
+
+    setting: str
+    when: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRow:
+    """What `compozy doctor` asks, while `when` holds: `kind` is one of `CHECKS`, `argument` what it is about.
+
+    `host` is where a port is listened on: a setting, or `{value: ..}`. `provider` is the kind of vector store that
+    needs an extension; without one it is always needed.
+    """
+
+    kind: str
+    argument: Any
+    host: Any
+    provider: str | None
+    when: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class DriverRow:
+    """How a driver is built: `factory` is a reference, `options` maps its arguments to settings.
+
+    `addresses` are where it will be, `files` where it keeps data, `checks` what is asked before a start. The
+    settings of a condition must all have the values that it gives.
+    """
+
+    id: str
+    component: str
+    driver: str
+    factory: str
+    needs: tuple[str, ...]
+    timeout: Any
+    options: Mapping[str, Any]
+    addresses: tuple[AddressRow, ...]
+    files: tuple[FileRow, ...]
+    checks: tuple[CheckRow, ...]
+    place: Place
+
+
+def read_drivers(documents: Iterable[Node], faults: Faults) -> dict[tuple[str, str], DriverRow]:
+    """Read the rows of `drivers`, by component and driver; every fault is noted."""
+    by_id: dict[str, DriverRow] = {}
+    for row in [row for document in documents for row in listed_rows(document, "drivers", faults)]:
+        plain = _DRIVER.read(row, faults)
+        if plain is not None:
+            put(by_id, plain["id"], _driver(plain, row, faults), plain.get("replaces"), "driver", faults)
+    found: dict[tuple[str, str], DriverRow] = {}
+    for driver in by_id.values():
+        first = found.setdefault((driver.component, driver.driver), driver)
+        message = f"component {driver.component} has a row for driver {driver.driver} already at {first.place}"
+        faults.require(first is driver, "collision", message, driver.place, first.place)
+    return found
+
+
+def _driver(plain: Mapping[str, Any], row: Node, faults: Faults) -> DriverRow:
+    factory = anchored_reference(plain["factory"], row.place.file)
+    message = "`factory` must be module:Class, or ./file.py:Class of the rule pack"
+    faults.require(is_reference(factory), "malformed", message, row.place)
+    return DriverRow(
+        id=plain["id"],
+        component=plain["component"],
+        driver=plain["driver"],
+        factory=factory,
+        needs=tuple(plain.get("needs") or ()),
+        timeout=plain.get("timeout"),
+        options=plain.get("options") or {},
+        addresses=tuple(filter(None, (_address(node, faults) for node in _entries(row, "addresses", faults)))),
+        files=tuple(filter(None, (_file(node, faults) for node in _entries(row, "files", faults)))),
+        checks=tuple(filter(None, (_check(node, faults) for node in listed_rows(row, "checks", faults)))),
+        place=row.place,
+    )
+
+
+def _entries(row: Node, column: str, faults: Faults) -> list[Node]:
+    node = row.value.get(column)
+    if node is None:
+        return []
+    listed = isinstance(node.value, list)
+    faults.require(listed, "malformed", f"`{column}` of a driver must be a list", node.place)
+    return list(node.value) if listed else []
+
+
+def _spelled_out(node: Node, name: str) -> Node:
+    """Return an entry as a mapping; one without a condition may be written as its value alone."""
+    return node if isinstance(node.value, dict) else Node({name: node}, node.place, {name: node.place})
+
+
+def _address(node: Node, faults: Faults) -> AddressRow | None:
+    plain = _ADDRESS.read(_spelled_out(node, "address"), faults)
+    if plain is None:
+        return None
+    given = plain["address"]
+    texts = given if isinstance(given, list) else [given]
+    fits = texts and all(isinstance(text, str) and text for text in texts)
+    faults.require(fits, "malformed", "an address must be text, or a list of texts", node.place)
+    return AddressRow(tuple(texts), plain.get("when") or {}) if fits else None
+
+
+def _file(node: Node, faults: Faults) -> FileRow | None:
+    plain = _FILE.read(_spelled_out(node, "file"), faults)
+    return FileRow(plain["file"], plain.get("when") or {}) if plain is not None else None
+
+
+def _check(node: Node, faults: Faults) -> CheckRow | None:
+    plain = _CHECK.read(node, faults)
+    if plain is None:
+        return None
+    kinds = [name for name in CHECKS if name in plain]
+    message = f"a check names exactly one of {', '.join(CHECKS)}"
+    if not faults.require(len(kinds) == 1, "malformed", message, node.place):
+        return None
+    return CheckRow(kinds[0], plain[kinds[0]], plain.get("host"), plain.get("provider"), plain.get("when") or {})

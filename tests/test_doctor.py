@@ -1,0 +1,181 @@
+"""What doctor says is what start would do, for the shipped drivers and for those of a pack."""
+
+from __future__ import annotations
+
+import socket
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from compozy.configuration import load_configuration
+from compozy.doctor import _BINARIES, CHECKS, Check, examine
+from compozy.lifecycle import Lifecycle
+from compozy.rulebook.drivers import BINARIES
+from compozy.rulebook.drivers import CHECKS as NAMED
+
+FACTS = {"valkey.binary": "found"}
+PACK = """
+settings:
+  - {path: shop.host, type: text, default: 127.0.0.2, help: x}
+  - {path: shop.port, type: integer, help: x}
+  - {path: shop.open, type: boolean, default: true, help: x}
+components:
+  - {id: shop, mode: shop.mode, driver: shop.driver, about: x}
+drivers:
+  - {id: shop, component: shop, driver: shop, factory: "./shop.py:Shop", checks: [CHECKS]}
+"""
+TABLES = """
+tables:
+  - table: shop.mode
+    stage: resolve
+    hit: unique
+    inputs: {mode: {decision: mode}}
+    outputs: {mode: [memory]}
+    rows: [{id: all, then: {mode: memory}, because: x}]
+  - table: shop.driver
+    stage: resolve
+    hit: unique
+    inputs: {mode: {decision: shop.mode}}
+    outputs: {driver: [shop]}
+    rows: [{id: all, then: {driver: shop}, because: x}]
+"""
+# A database that knows the extension `known` and no other.
+SHOP = """
+import time
+from compozy.drivers.driver import Description
+
+
+class Answer:
+    def __init__(self, row):
+        self.fetchone = lambda: row
+
+
+class Shop:
+    handle = property(lambda self: self)
+
+    def start(self, context): ...
+    def ping(self): ...
+    def stop(self, grace_s): ...
+    def describe(self): return Description()
+
+    def execute_sql(self, query, names):
+        return Answer(("1.0", time.time()) if names == ("known",) else None)
+"""
+
+
+def checked(directory: Path, *packs: str, **flags: str) -> dict[str, Check]:
+    configuration = load_configuration(directory=str(directory), packs=packs, flags=flags, environment={})
+    return {check.id: check for check in examine(Lifecycle(configuration, facts=FACTS))}
+
+
+def shop_checks(directory: Path, checks: str, **flags: str) -> dict[str, Check]:
+    """Return the answers to the checks of a driver that a pack adds."""
+    pack = directory / "pack"
+    pack.mkdir()
+    (pack / "shop.yaml").write_text(PACK.replace("CHECKS", checks))
+    (pack / "tables.yaml").write_text(TABLES)
+    (pack / "shop.py").write_text(textwrap.dedent(SHOP))
+    found = checked(directory, str(pack), **flags)
+    return {name: check for name, check in found.items() if name.startswith("shop.")}
+
+
+@contextmanager
+def busy(host: str) -> Iterator[str]:
+    """Give a port on which somebody listens."""
+    with socket.socket() as taken:
+        taken.bind((host, 0))
+        taken.listen()
+        yield str(taken.getsockname()[1])
+
+
+def test_every_check_that_a_row_may_name_is_built() -> None:
+    """And every binary."""
+    assert (set(CHECKS), set(_BINARIES)) == (set(NAMED), set(BINARIES))
+
+
+@pytest.mark.parametrize(
+    ("enabled", "status"), [pytest.param("true", "fail", id="on"), pytest.param("false", None, id="off")]
+)
+def test_the_port_of_the_web_page_matters_while_it_is_served(enabled: str, status: str | None, tmp_path: Path) -> None:
+    """A headless server does not listen on it."""
+    with busy("127.0.0.1") as port:
+        flags = {"temporal.standalone.enable_ui": enabled, "temporal.standalone.ui_port": port}
+        found = checked(tmp_path, **flags).get("temporal.ui_port")
+    assert (found.status if found else None) == status
+
+
+@pytest.mark.parametrize("dangling", [pytest.param(True, id="dangling"), pytest.param(False, id="file")])
+def test_a_state_directory_that_is_none_fails(dangling: bool, tmp_path: Path) -> None:
+    """It cannot be created where something else has its name; the components' files have no place either."""
+    state = tmp_path / ".compozy"
+    if dangling:
+        state.symlink_to(tmp_path / "gone")
+    else:
+        state.write_text("")
+    found = checked(tmp_path, mode="persistent")
+    names = ("state-directory", "database.files", "redis.files", "temporal.files")
+    assert {name: found[name].status for name in names} == dict.fromkeys(names, "fail")
+    assert all(str(state) in found[name].message and found[name].fix for name in names)
+    assert "database.disk" not in found
+
+
+def test_a_linked_state_directory_passes(tmp_path: Path) -> None:
+    """On another disk, for instance."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".compozy").symlink_to(tmp_path / "elsewhere")
+    found = checked(tmp_path, mode="persistent")
+    assert [check for check in found.values() if check.status == "fail"] == []
+
+
+def test_a_state_directory_that_is_missing_passes(tmp_path: Path) -> None:
+    """Nothing is written for it."""
+    assert checked(tmp_path, mode="persistent")["state-directory"].status == "pass"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        pytest.param("shop.host", "fail", id="setting"),
+        pytest.param("{value: 127.0.0.2}", "fail", id="constant"),
+        pytest.param("{value: 127.0.0.1}", "pass", id="other"),
+    ],
+)
+def test_a_port_is_asked_for_on_the_address_of_its_check(host: str, status: str, tmp_path: Path) -> None:
+    """Whatever address the embedded Temporal listens on."""
+    with busy("127.0.0.2") as port:
+        found = shop_checks(tmp_path, f"{{port: shop.port, host: {host}}}", **{"shop.port": port})
+    assert found["shop.port"].status == status
+
+
+@pytest.mark.parametrize(("value", "ids"), [("true", {"shop.binary"}), ("false", set[str]())])
+def test_a_check_is_asked_while_its_condition_holds(value: str, ids: set[str], tmp_path: Path) -> None:
+    """Any check may have one."""
+    found = shop_checks(tmp_path, "{binary: temporal, when: {shop.open: true}}", **{"shop.open": value})
+    assert set(found) == ids
+
+
+STORES = "[{id: a, provider: qdrant}]"
+
+
+@pytest.mark.parametrize(
+    ("check", "stores", "name", "status", "message"),
+    [
+        pytest.param("{extension: postgis}", "[]", "shop.postgis", "fail",
+                     "the extension postgis is not available", id="missing"),
+        pytest.param("{extension: known}", "[]", "shop.known", "pass", "known 1.0 is available", id="there"),
+        pytest.param("{extension: postgis, provider: qdrant}", "[]", "shop.qdrant", "warn",
+                     "the extension postgis is not available", id="not-needed"),
+        pytest.param("{extension: postgis, provider: qdrant}", STORES, "shop.qdrant", "fail",
+                     "the extension postgis is not available", id="needed"),
+    ],
+)  # fmt: skip
+def test_an_extension_is_named_and_needed_as_its_row_says(
+    check: str, stores: str, name: str, status: str, message: str, tmp_path: Path
+) -> None:
+    """One for vector stores is needed when one of them is declared, any other always."""
+    found = shop_checks(tmp_path, check, **{"knowledge.vector_dbs": stores})[name]
+    assert (found.status, found.message) == (status, message)
