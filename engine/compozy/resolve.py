@@ -162,12 +162,20 @@ class _Run:
         values |= {path: self.effective(path, derived) for path, derived in self.derived.items()}
         for path, setting in self.settings.items():
             if setting.same_as and values[path].value is None:
-                values[path] = Value(values[setting.same_as].value, DEFAULT)
+                values[path] = Value(self.followed(setting, values), DEFAULT)
         components = {
             row.id: self.component(row.id, row.mode, row.driver) for row in self.configuration.rulebook.components
         }
         mode = str(next(iter(self.decisions["mode"].outputs.values())))
         return Resolved(self.configuration, mode, components, values, self.decisions, self.facts)
+
+    def followed(self, setting: Setting, values: Mapping[str, Value]) -> Any:
+        """Return the first value along a chain of `same_as`, in whatever order its settings are declared."""
+        found = None
+        while found is None and setting.same_as:
+            found = values[setting.same_as].value
+            setting = self.settings[setting.same_as]
+        return found
 
     def effective(self, path: str, derived: Candidate) -> Value:
         """Put what a table derived between what somebody wrote and the default."""

@@ -13,10 +13,10 @@ from typing import Any
 from compozy.document import Place, Scalar
 from compozy.rulebook.driver_faults import driver_faults
 from compozy.rulebook.rows import ComponentRow, DriverRow, Rulebook
+from compozy.rulebook.setting_checks import check_settings, refusal
 from compozy.settings.faults import Faults
 from compozy.settings.origin import PROBLEMS
 from compozy.settings.registry import Setting
-from compozy.settings.values import from_text, from_yaml
 from compozy.tables.problems import did_you_mean
 from compozy.tables.report import KINDS as TABLE_KINDS
 from compozy.tables.report import Report
@@ -32,6 +32,7 @@ KINDS: Mapping[str, str] = {
     "unknown-setting": "a setting that a row names and nobody has declared",
     "unknown-component": "a component that a row names and nobody has declared",
     "bad-default": "a default that its own setting does not accept",
+    "bad-reference": "a setting that takes its value from another one, or gives it to others, which cannot be",
     "bad-output": "a derived value that the setting does not accept",
     "bad-finding": "a finding with an unknown key, severity, placeholder or setting",
     "wrong-stage": "a table in a stage that no transition evaluates, or that has no use for its hit policy",
@@ -70,7 +71,7 @@ def _is_texts(given: Any) -> bool:
 def rule_reports(rulebook: Rulebook) -> list[Report]:
     """Return everything that is wrong with the rules; an empty list when they are in order."""
     faults = Faults(list(verify(rulebook.ruleset).reports))
-    _check_settings(rulebook, faults)
+    check_settings(rulebook.registry, faults)
     _check_stages(rulebook, faults)
     _check_derived(rulebook, faults)
     _check_findings(rulebook, faults)
@@ -79,41 +80,6 @@ def rule_reports(rulebook: Rulebook) -> list[Report]:
         _check_driver(rulebook, driver, faults)
     _check_needs(rulebook, faults)
     return faults.reports
-
-
-# settings
-
-
-def _check_settings(rulebook: Rulebook, faults: Faults) -> None:
-    settings = rulebook.registry.settings
-    for setting in settings.values():
-        for other in (*setting.splits, *filter(None, [setting.same_as])):
-            known = did_you_mean(other, settings)
-            message = f"setting {setting.path} names the setting {other}, which does not exist{known}"
-            faults.require(other in settings, "unknown-setting", message, setting.place)
-        _check_default(setting, faults)
-
-
-def _check_default(setting: Setting, faults: Faults) -> None:
-    default = setting.default
-    if default is None:
-        return
-    if setting.type in ("list", "map"):
-        fits = isinstance(default, list if setting.type == "list" else dict)
-        faults.require(fits, "bad-default", f"the default of {setting.path} is no {setting.type}", setting.place)
-        return
-    try:
-        value = from_yaml(setting, default, str(default), "/")
-    except ValueError as error:
-        faults.add("bad-default", f"the default of {setting.path}: {error}", setting.place)
-        return
-    if setting.values and value not in setting.values:
-        hint = did_you_mean(value, setting.values)
-        faults.add(
-            "bad-default",
-            f"the default of {setting.path} is {value}, which is not one of its values{hint}",
-            setting.place,
-        )
 
 
 # stages
@@ -171,17 +137,9 @@ def _check_derived(rulebook: Rulebook, faults: Faults) -> None:
 def _check_outputs(table: Table, output: str, setting: Setting, faults: Faults) -> None:
     for row in table.rows:
         value = row.then.get(output)
-        reason = _refusal(setting, value) if value is not None else ""
+        reason = refusal(setting, value) if value is not None else ""
         message = f'row "{row.id}" of table "{table.id}" derives {setting.path}: {value}: {reason}'
         faults.require(not reason, "bad-output", message, row.place)
-
-
-def _refusal(setting: Setting, value: Scalar) -> str:
-    try:
-        taken = from_text(setting, value, "/") if isinstance(value, str) else from_yaml(setting, value, str(value), "/")
-    except ValueError as error:
-        return str(error)
-    return f"not one of {', '.join(setting.values)}" if setting.values and taken not in setting.values else ""
 
 
 # findings

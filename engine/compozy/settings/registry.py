@@ -7,7 +7,7 @@ from which environment names, flags, the cerberus schema, the JSON Schema and th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,8 @@ from compozy.settings.rows import Columns, listed_rows, put
 from compozy.tables.problems import did_you_mean
 
 TYPES = ("text", "choice", "integer", "number", "boolean", "duration", "size", "path", "url", "list", "map")
+CONTAINERS = ("list", "map")
+_NUMBERS = ("integer", "number", "duration", "size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +211,26 @@ class _Reader:
             )
         if values and not setting.values:
             self.faults.add("malformed", f"setting {setting.path} has no list of values to add to", row.place)
+        also = plain.get("also", {})
+        self.words(row, setting, values, also)
         self.settings[setting.path] = replace(
             setting,
             values=setting.values + values,
-            also={**setting.also, **plain.get("also", {})},
+            also={**setting.also, **also},
             aliases=setting.aliases + tuple(plain.get("aliases", ())),
             items={**setting.items, **fields},
         )
+
+    def words(self, row: Node, setting: Setting, values: tuple[str, ...], also: Mapping[str, str]) -> None:
+        """Note what is wrong with the words that a row adds to a choice."""
+        taken = sorted({*also} & {*setting.values, *setting.also} | {*values} & {*setting.also})
+        if taken:
+            message = (
+                f"setting {setting.path} gives {', '.join(taken)} a meaning already; to change it, replace its row"
+            )
+            self.faults.add("collision", message, row.place, setting.place)
+        for fault in _word_faults((*setting.values, *values), also, values):
+            self.faults.add("malformed", f"setting {setting.path}: {fault}", row.place)
 
     def fields(self, row: Node) -> dict[str, Setting]:
         found = dict[str, Setting]()
@@ -242,11 +257,9 @@ class _Reader:
         spelled = self.spellings()
         groups = frozenset(name[:at] for name in spelled for at, char in enumerate(name) if char == ".")
         for name in sorted(groups & set(spelled)):
-            self.faults.add(
-                "collision",
-                f"{name} is a setting and a group of settings",
-                self.settings[spelled[name]].place,
-            )
+            inner = next(other for other in spelled if other.startswith(f"{name}."))
+            places = self.settings[spelled[name]].place, self.settings[spelled[inner]].place
+            self.faults.add("collision", f"{name} is a setting and a group of settings, because of {inner}", *places)
         by_env = self.unique("variable", {path: (item.env,) for path, item in self.settings.items()})
         self.unique("flag", {path: (item.flag,) for path, item in self.settings.items() if item.flag})
         return Registry(self.settings, self.facts, spelled, groups, by_env)
@@ -285,8 +298,20 @@ def _setting_faults(plain: Mapping[str, Any]) -> Iterator[str]:
     flag = plain.get("flag", "--x")
     if not _FLAG.match(flag) or flag in _TAKEN_FLAGS:
         yield f"{flag} is taken" if flag in _TAKEN_FLAGS else f"{flag} is no flag: -- and lower-case words"
-    strange = sorted(set(plain.get("also", {}).values()) - set(plain.get("values", ())))
-    if strange:
-        yield f"`also` leads to {', '.join(strange)}, which `values` does not list"
+    yield from _word_faults(plain.get("values", ()), plain.get("also", {}), plain.get("values", ()))
+    if plain.get("minimum") is not None and kind not in _NUMBERS:
+        yield f"`minimum` is for numbers, and this is a {kind}"
     if plain.get("items") and kind != "list":
         yield "`items` are the fields of a list"
+
+
+def _word_faults(values: Sequence[str], also: Mapping[str, str], new: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with the words of a choice; `new` are those that the row at hand adds."""
+    strange = sorted(set(also.values()) - set(values))
+    if strange:
+        yield f"`also` leads to {', '.join(strange)}, which `values` does not list"
+    for word in (*new, *also):
+        if word != word.strip().casefold():
+            yield f"{word} can never be chosen, because what is written is read as {word.strip().casefold()}"
+    for word in sorted({*also} & {*new}):
+        yield f"`also` gives {word}, one of its values, another meaning"

@@ -1,0 +1,115 @@
+"""Check what settings say of each other and of their own values.
+
+What comes in: a registry that was read. What goes out: faults with the place of the row. It must not look at
+tables; what tables derive is asked here, and judged where the tables are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from compozy.settings.faults import Faults
+from compozy.settings.registry import CONTAINERS, Registry, Setting
+from compozy.settings.values import from_text, from_yaml
+from compozy.tables.problems import did_you_mean
+
+_TEXTS = ("text", "choice", "path", "url")
+
+
+def check_settings(registry: Registry, faults: Faults) -> None:
+    """Note every default that does not fit, and every setting that names another one in vain."""
+    for setting in registry.settings.values():
+        _check_named(setting, registry.settings, faults)
+        _check_default(setting, faults)
+
+
+def _check_named(setting: Setting, settings: Mapping[str, Setting], faults: Faults) -> None:
+    named = [*setting.splits, *filter(None, [setting.same_as])]
+    for other in named:
+        known = did_you_mean(other, settings)
+        message = f"setting {setting.path} names the setting {other}, which does not exist{known}"
+        faults.require(other in settings, "unknown-setting", message, setting.place)
+    if all(other in settings for other in named):
+        for reason in (*_split_faults(setting, settings), *_same_faults(setting, settings)):
+            faults.add("bad-reference", f"setting {setting.path}: {reason}", setting.place)
+
+
+def _split_faults(setting: Setting, settings: Mapping[str, Setting]) -> Iterator[str]:
+    if not setting.splits:
+        return
+    if len(set(setting.splits)) != 2 or len(setting.splits) != 2:
+        yield f"`splits` names the settings of a host and of a port, and not {', '.join(setting.splits)}"
+    if setting.type != "text":
+        yield f"`splits` takes a text apart, and this is a {setting.type}"
+    for path in setting.splits:
+        if settings[path].splits:
+            yield f"`splits` names {path}, which is taken apart itself"
+        elif settings[path].type in CONTAINERS:
+            yield f"`splits` names {path}, a {settings[path].type}, which no part of a text can be"
+
+
+def _same_faults(setting: Setting, settings: Mapping[str, Setting]) -> Iterator[str]:
+    if setting.same_as is None:
+        return
+    other = settings[setting.same_as]
+    circle = _circle(setting, settings)
+    if circle:
+        yield f"`same_as` leads in a circle: {' -> '.join(circle)}"
+    if other.type != setting.type:
+        yield f"it is a {setting.type}, and {other.path}, whose value it takes, is a {other.type}"
+    foreign = sorted(set(other.values) - set(setting.values)) if setting.type == other.type else []
+    if foreign:
+        yield f"it does not list {', '.join(foreign)}, which {other.path} may be, whose value it takes"
+
+
+def _circle(setting: Setting, settings: Mapping[str, Setting]) -> list[str]:
+    """Return the settings from one back to itself; empty when its chain ends, or never comes back to it."""
+    chain = [setting.path]
+    while (following := settings[chain[-1]].same_as) is not None and following in settings:
+        if following == setting.path:
+            return [*chain, following]
+        if following in chain:
+            return []
+        chain.append(following)
+    return []
+
+
+def _check_default(setting: Setting, faults: Faults) -> None:
+    default = setting.default
+    if default is None:
+        return
+    if setting.type in CONTAINERS:
+        fits = isinstance(default, list if setting.type == "list" else dict)
+        faults.require(fits, "bad-default", f"the default of {setting.path} is no {setting.type}", setting.place)
+        return
+    try:
+        value = from_yaml(setting, default, str(default), "/")
+    except ValueError as error:
+        faults.add("bad-default", f"the default of {setting.path}: {error}", setting.place)
+        return
+    reason = _outside(setting, value)
+    message = f"the default of {setting.path} is {default}, which is {reason}"
+    faults.require(not reason, "bad-default", message, setting.place)
+
+
+def refusal(setting: Setting, value: Any) -> str:
+    """Return why a setting does not accept a value that a table derives; empty when it does.
+
+    A text is read as somebody would write it, everything else is taken as it is.
+    """
+    try:
+        taken = from_text(setting, value, "/") if isinstance(value, str) else from_yaml(setting, value, str(value), "/")
+    except ValueError as error:
+        return str(error)
+    if setting.type in _TEXTS and not isinstance(value, str):
+        return "expected a text"
+    return _outside(setting, taken)
+
+
+def _outside(setting: Setting, value: Any) -> str:
+    if setting.values and value not in setting.values:
+        return f"not one of {', '.join(setting.values)}{did_you_mean(value, setting.values)}"
+    if setting.minimum is not None and value < setting.minimum:
+        return f"less than {setting.minimum}, its minimum"
+    return ""

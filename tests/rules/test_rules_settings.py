@@ -1,0 +1,58 @@
+"""What settings of rule packs say of each other: refused with both places, or followed to the end."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from compozy.configuration import load_configuration
+from compozy.lifecycle import Lifecycle
+from compozy.rulebook import check_rules
+from compozy.rulebook.files import rule_texts
+
+CHAIN = (
+    "{path: shop.first, type: text, same_as: shop.second, help: x}",
+    "{path: shop.second, type: text, same_as: shop.third, help: x}",
+    "{path: shop.third, type: text, help: x}",
+)
+
+
+def pack(folder: Path, *rows: str) -> str:
+    """Write a rule pack of settings; return its directory."""
+    folder.mkdir()
+    (folder / "settings.yaml").write_text("settings:\n" + "".join(f"  - {row}\n" for row in rows), encoding="utf-8")
+    return str(folder)
+
+
+@pytest.mark.parametrize("rows", list(permutations(CHAIN)))
+def test_a_chain_of_settings_is_followed_in_any_order(tmp_path: Path, rows: tuple[str, ...]) -> None:
+    """Each takes the value of the next one, whichever is declared first."""
+    packs = [pack(tmp_path / "pack", *rows)]
+    configuration = load_configuration(
+        directory=str(tmp_path), packs=packs, flags={"shop.third": "here"}, environment={}
+    )
+    resolved = Lifecycle(configuration, facts={"valkey.binary": "found"}).resolve()
+    assert [resolved.get(f"shop.{name}") for name in ("first", "second", "third")] == ["here"] * 3
+
+
+def test_a_setting_and_a_group_of_two_packs_name_both_files(tmp_path: Path) -> None:
+    """One pack has a setting where the other one has a group."""
+    one = pack(tmp_path / "one", "{path: shop.size, type: text, help: x}")
+    two = pack(tmp_path / "two", "{path: shop.size.wide, type: text, help: x}")
+    for packs in ((one, two), (two, one)):
+        (report,) = check_rules(rule_texts(packs)).reports
+        assert report.message == "shop.size is a setting and a group of settings, because of shop.size.wide"
+        assert [str(Path(place.file).parent) for place in report.places] == [one, two]
+        assert [place.line for place in report.places] == [2, 2]
+
+
+def test_a_word_of_another_pack_keeps_its_meaning(tmp_path: Path) -> None:
+    """Neither a value nor another word for one may be given a second meaning."""
+    one = pack(tmp_path / "one", "{extends: database.driver, also: {pg: postgres}}")
+    two = pack(tmp_path / "two", "{extends: database.driver, also: {pg: sqlite}}")
+    (report,) = check_rules(rule_texts((one, two))).reports
+    assert report.kind == "collision"
+    assert report.message.startswith("setting database.driver gives pg a meaning already")
+    assert Path(report.places[0].file).parent == Path(two)
