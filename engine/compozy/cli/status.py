@@ -74,6 +74,8 @@ def print_status(health: dict[str, Any]) -> None:
     print_line(f"{word}, {health['state']}, mode {health['mode']}, process {health['pid']}, {health['url']}\n")
     rows = [_row(name, part) for name, part in health["components"].items()]
     print_table(rows, ("COMPONENT", "MODE", "DRIVER", "HEALTH", "LATENCY", "ADDRESS", "DATA"))
+    if not health["worker"]["healthy"]:
+        print_line(f"\n{styled('the worker takes no work', 'error')}: {health['worker']['error']}")
 
 
 def _row(name: str, part: dict[str, Any]) -> tuple[str, ...]:
