@@ -84,7 +84,7 @@ def test_the_first_line_of_a_finding_has_severity_and_id(config: Run) -> None:
         'error[mode.unknown]: invalid mode "foo". Valid modes: memory, persistent, distributed',
         "  --> flag --mode",
     ]
-    assert lines[-1] == "not valid: 1 finding, 1 of them stop"
+    assert lines[-1] == "not valid: 1 finding, which stops"
 
 
 def test_validate_as_json(config: Run, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from compozy.cli.main import cli
+from compozy.cli.main import cli, run
 
 WIDTH = 80
 
@@ -46,3 +46,12 @@ def test_nothing_is_cut_at_80_columns(command: click.Command) -> None:
 def test_every_command_has_an_example(command: click.Command) -> None:
     """It begins with the command as it is typed."""
     assert "Example: compozy " in help_of(command).replace("\n  ", " ")
+
+
+@pytest.mark.parametrize("args", [[], ["workflow"], ["config"], ["rules"]], ids=lambda args: " ".join(args) or "alone")
+def test_who_names_no_command_sees_which_there_are(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The same as with --help, and no error."""
+    assert run(args) == 0
+    alone = capsys.readouterr()
+    assert run([*args, "--help"]) == 0
+    assert (alone.out, alone.err) == (capsys.readouterr().out, "")

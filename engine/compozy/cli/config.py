@@ -103,8 +103,14 @@ def print_report(format_: str, findings: Sequence[Finding], configuration: Confi
 
 def _verdict(stopping: int, findings: int) -> str:
     if stopping:
-        return styled("not valid", "error") + f": {_counted(findings, 'finding')}, {stopping} of them stop"
+        return styled("not valid", "error") + f": {_counted(findings, 'finding')}, {_stopping(stopping, len(findings))}"
     return styled("valid", "ok") + (f" with {_counted(findings, 'warning')}" if findings else "")
+
+
+def _stopping(stopping: int, count: int) -> str:
+    if stopping == count:
+        return "which stops" if count == 1 else "all of which stop"
+    return f"{stopping} of which {'stops' if stopping == 1 else 'stop'}"
 
 
 def _counted(count: int, word: str) -> str:

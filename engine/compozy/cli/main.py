@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from importlib import import_module
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -123,6 +124,9 @@ def run(args: Sequence[str]) -> int:
         return report(error, as_json=wants_json(args))
     except click.exceptions.Abort:
         return 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())  # who names no command wants to know which there are
+        return 0
     except click.exceptions.NoSuchOption as error:
         return _run_with_pack_flags(args, error)
     except click.exceptions.ClickException as error:
@@ -155,8 +159,7 @@ def _run_with_pack_flags(args: Sequence[str], error: click.exceptions.NoSuchOpti
 
 def wants_json(args: Sequence[str]) -> bool:
     """Tell whether the arguments ask for JSON, also when they could not be parsed."""
-    pairs = zip(args, [*args[1:], ""], strict=True)
-    return any(arg == "--format=json" or (arg == "--format" and value == "json") for arg, value in pairs)
+    return "--format=json" in args or ("--format", "json") in pairwise(args)
 
 
 def _usage_error(error: click.exceptions.ClickException) -> UsageError:
