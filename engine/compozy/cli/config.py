@@ -103,7 +103,7 @@ def print_report(format_: str, findings: Sequence[Finding], configuration: Confi
 
 def _verdict(stopping: int, findings: int) -> str:
     if stopping:
-        return styled("not valid", "error") + f": {_counted(findings, 'finding')}, {_stopping(stopping, len(findings))}"
+        return styled("not valid", "error") + f": {_counted(findings, 'finding')}, {_stopping(stopping, findings)}"
     return styled("valid", "ok") + (f" with {_counted(findings, 'warning')}" if findings else "")
 
 
