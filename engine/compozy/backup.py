@@ -22,8 +22,8 @@ from pathlib import Path
 
 from compozy.archive import Manifest, write_archive
 from compozy.errors import BackupError, UsageError
-from compozy.resolve import Component, Resolved
-from compozy.settings.values import MEMORY
+from compozy.plan import kept_files
+from compozy.resolve import Resolved
 
 BESIDE = ".version"  # what a driver may record beside a file, and what belongs to it
 _DATABASE = "database"  # the component whose writers wait for the copies
@@ -41,25 +41,10 @@ class Kept:
     path: Path
 
 
-def kept_files(resolved: Resolved) -> tuple[Kept, ...]:
+def kept_data(resolved: Resolved) -> tuple[Kept, ...]:
     """Return what the components of `resolved` keep on this machine, whether it is there already or not."""
-    return tuple(
-        kept for part in resolved.components.values() if _keeps(resolved, part) for kept in _of(resolved, part)
-    )
-
-
-def _keeps(resolved: Resolved, part: Component) -> bool:
-    decision = resolved.decisions.get(f"{part.name}.kept")
-    return decision is None or bool(decision.outputs["kept"])
-
-
-def _of(resolved: Resolved, part: Component) -> Iterator[Kept]:
-    row = resolved.rulebook.drivers[part.name, part.driver]
-    settings = resolved.rulebook.registry.settings
-    for name in [s for s in row.options.values() if isinstance(s, str) and settings[s].type == "path"]:
-        value = resolved.get(name)
-        if value and value != MEMORY:
-            yield Kept(part.name, name, Path(value))
+    rows = [resolved.rulebook.drivers[part.name, part.driver] for part in resolved.components.values()]
+    return tuple(Kept(row.component, name, Path(path)) for row in rows for name, path in kept_files(resolved, row))
 
 
 def back_up(resolved: Resolved, target: Path) -> Manifest:
@@ -69,7 +54,7 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
         UsageError: nothing is kept on this machine, or `target` exists, or cannot.
         BackupError: a file could not be read.
     """
-    found = kept_files(resolved)
+    found = kept_data(resolved)
     if not found:
         raise UsageError(
             f"mode {resolved.mode} keeps nothing on this machine that could be backed up",

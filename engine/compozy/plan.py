@@ -115,7 +115,7 @@ def _step(resolved: Resolved, part: Component) -> Step:
         row.needs,
         _timeout(resolved, row),
         addresses=tuple(_addresses(resolved, row)),
-        files=tuple(_files(resolved, row)),
+        files=tuple(path for _, path in kept_files(resolved, row)),
         checks=tuple(check for check in row.checks if _holds(resolved, check.when)),
     )
 
@@ -124,12 +124,12 @@ def _holds(resolved: Resolved, when: Condition) -> bool:
     return all(resolved.get(path) == value for path, value in when.items())
 
 
-def _files(resolved: Resolved, row: DriverRow) -> Iterator[str]:
-    """Yield the files and directories in which the driver keeps data."""
+def kept_files(resolved: Resolved, row: DriverRow) -> Iterator[tuple[str, str]]:
+    """Yield the files and directories in which a driver keeps data, each after the setting that places it."""
     for file in row.files:
         path = resolved.get(file.setting)
         if path and path != MEMORY and _holds(resolved, file.when):
-            yield path
+            yield file.setting, path
 
 
 def _addresses(resolved: Resolved, row: DriverRow) -> Iterator[str]:

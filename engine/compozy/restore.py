@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from compozy.archive import Manifest, read_archive
-from compozy.backup import BESIDE, Kept, kept_files
+from compozy.backup import BESIDE, Kept, kept_data
 from compozy.drivers.file_lock import lock_beside
 from compozy.drivers.made import Made
 from compozy.drivers.sqlite import BESIDE as LOGS
@@ -50,7 +50,7 @@ def restore(resolved: Resolved, source: Path, *, force: bool) -> Restored:
         BackupError: the archive is damaged or newer than this version, or a file cannot be written.
         StateDirectoryError: a running process uses the data.
     """
-    found = kept_files(resolved)
+    found = kept_data(resolved)
     if not found:
         raise UsageError(
             f"mode {resolved.mode} keeps nothing on this machine", hint="name a mode, such as --mode persistent"
