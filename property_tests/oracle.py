@@ -35,6 +35,7 @@ class Facts:
     driver: str
     redis_driver: str
     redis_persistent: bool
+    redis_needs_server: bool
     kept: Mapping[str, bool]
 
     def text(self, path: str, default: str = "") -> str:
@@ -80,13 +81,15 @@ def facts_of(choice: Choice, inherited: Mapping[str, tuple[str, str, str]] = INH
     temporal = str(own) if own in ("memory", "persistent", "remote") else temporal
     redis = str(said("redis.mode")) if said("redis.mode") in ("memory", "persistent", "distributed") else redis
     persistent = redis != "distributed" and _switched(choice, "redis.standalone.persistence.enabled", redis)
+    redis_driver = _redis_driver(choice, redis, persistent)
     kept = {
         "database": database == "distributed" or _file_kept(choice, "database.path", database),
         "temporal": temporal == "remote" or _file_kept(choice, "temporal.standalone.database_file", temporal),
-        "redis": redis == "distributed" or persistent,
+        "redis": redis == "distributed" or (persistent and redis_driver == "valkey"),
     }
     driver = "postgres" if database == "distributed" else "sqlite"
-    return Facts(choice, mode, database, temporal, redis, driver, _redis_driver(choice, redis), persistent, kept)
+    needs_server = redis == "persistent" or persistent
+    return Facts(choice, mode, database, temporal, redis, driver, redis_driver, persistent, needs_server, kept)
 
 
 def _switched(choice: Choice, path: str, mode: str) -> bool:
@@ -97,11 +100,12 @@ def _file_kept(choice: Choice, path: str, mode: str) -> bool:
     return choice.settings[path] != MEMORY if path in choice.settings else mode == "persistent"
 
 
-def _redis_driver(choice: Choice, mode: str) -> str:
+def _redis_driver(choice: Choice, mode: str, persistent: bool) -> str:
     if mode == "distributed":
         return "redis-external"
     engine = choice.settings.get("redis.standalone.engine", "auto")
-    imitated = engine == "fakeredis" or (engine == "auto" and choice.facts.get("valkey.binary") == "missing")
+    without = choice.facts.get("valkey.binary") == "missing" and not persistent
+    imitated = engine == "fakeredis" or (engine == "auto" and without)
     return "fakeredis" if imitated and mode == "memory" else "valkey"
 
 
@@ -122,6 +126,7 @@ def decisions_of(facts: Facts) -> dict[str, dict[str, Any]]:
         "redis.persistence": {
             "enabled": facts.redis_persistent,
             "data_dir": "./.compozy/redis" if facts.redis_persistent else None,
+            "needs_server": facts.redis_needs_server,
         },
         "worker.concurrency": {"limit": 10 if facts.driver == "sqlite" else 200},
         "database.kept": {"kept": facts.kept["database"]},
@@ -248,7 +253,7 @@ PROMISES: Mapping[str, Promise] = {
     "redis.engine.cannot-keep": Promise(
         "error",
         "redis.standalone.engine",
-        lambda facts: facts.redis == "persistent" and facts.text("redis.standalone.engine") == "fakeredis",
+        lambda facts: facts.redis_needs_server and facts.text("redis.standalone.engine") == "fakeredis",
     ),
     "redis.engine.missing": Promise(
         "error",

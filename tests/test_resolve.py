@@ -112,7 +112,7 @@ def test_a_decision_holds_table_row_inputs_and_outputs(tmp_path: Path) -> None:
     """One record for everything that explains."""
     decision = resolved(tmp_path, facts=MISSING).decision("redis.driver")
     assert decision.rows[0].id == "memory-imitation"
-    assert decision.inputs == {"mode": "memory", "engine": "auto", "binary": "missing"}
+    assert decision.inputs == {"mode": "memory", "engine": "auto", "persistence": None, "binary": "missing"}
     assert decision.outputs == {"driver": "fakeredis"}
 
 
