@@ -14,7 +14,7 @@ from itertools import product
 from typing import Any
 
 from compozy.document import Scalar
-from compozy.settings.registry import Registry, Setting
+from compozy.settings.registry import CONTAINERS, NUMBERS, Registry, Setting
 from compozy.settings.values import MEMORY, from_text, from_yaml
 from compozy.settings.views import EQUALS, VIEWS, Seen
 from compozy.tables.sight import Assignment, Sight
@@ -25,7 +25,7 @@ RESOLVED = "resolved"
 # Texts that some view tells from the rest; `{}` is filled so that no row lists the text.
 _TEXTS = ("", "{}", "localhost", MEMORY, "{}/", "../{}", "{}\x01")
 _PATHS = ("", "/{}", "/{}/", "/../{}", "/{}\x01")
-_NUMBERS = (0, 1)
+_AMOUNTS = (0, 1)
 _WRITTEN, _DEFAULT, _RULE = "file", "default", "rule"
 # Whoever gives no name has that of the directory.
 _NAMED_BY_THE_DIRECTORY = "name"
@@ -76,41 +76,45 @@ class SettingViewer:
         return repr((settings, self.derived))
 
     def _underlying(self, setting: Setting, values: Sequence[Scalar], *, resolved: bool) -> Iterator[_Underlying]:
-        free = list(_values(setting, values))
+        # One after the other, because whoever asks for one view has mostly seen everything after two or three.
         default = _default(setting)
         if setting.type == "path" and default or setting.path == _NAMED_BY_THE_DIRECTORY:
             # Seen from a directory that is not known yet.
-            yield from (_Underlying(value, _DEFAULT, (value,)) for value in free)
+            yield from (_Underlying(value, _DEFAULT, (value,)) for value in _values(setting, values))
         else:
             yield _Underlying(default, _DEFAULT, (default,))
-        for value in free:
+        for value in _values(setting, values):
             yield _Underlying(value, _WRITTEN, _plain(setting, value))
         if resolved:
-            yield from self._filled_in(setting, free)
+            yield from self._filled_in(setting, values)
 
-    def _filled_in(self, setting: Setting, free: Sequence[Any]) -> Iterator[_Underlying]:
+    def _filled_in(self, setting: Setting, values: Sequence[Scalar]) -> Iterator[_Underlying]:
         """Yield what a value may be that nobody wrote and that is no default."""
         if setting.same_as is not None:
-            yield from (_Underlying(value, _DEFAULT, (value,)) for value in free)
+            yield from (_Underlying(value, _DEFAULT, (value,)) for value in _values(setting, values))
         derived = (value for value in self.derived.get(setting.path, ()) if value is not None)
-        for value in free if setting.type == "path" else dict.fromkeys(derived):
+        for value in _values(setting, values) if setting.type == "path" else dict.fromkeys(derived):
             taken = _taken(setting, value)
             yield _Underlying(taken, _RULE, (taken,))
 
 
 def _values(setting: Setting, values: Sequence[Scalar]) -> Iterator[Any]:
     """Yield what somebody may write: the values that rows list, and one for each thing that a view may say."""
-    listed = [value for value in values if value is not None]
-    if setting.type in ("list", "map"):
-        yield from (((), ("x",)))
+    if setting.type in CONTAINERS:
+        yield from ((), ("x",))
     elif setting.type == "boolean":
         yield from (False, True)
-    elif setting.type in ("integer", "number", "duration", "size"):
-        yield from dict.fromkeys([*listed, *_NUMBERS])
     else:
-        patterns = _PATHS if setting.type == "path" else _TEXTS
-        known = [*setting.values, *listed, *([MEMORY] if setting.memory else [])]
-        yield from dict.fromkeys([*known, *(_unlisted(pattern, known) for pattern in patterns)])
+        listed = [value for value in values if value is not None]
+        yield from listed
+        yield from _AMOUNTS if setting.type in NUMBERS else _texts(setting, listed)
+
+
+def _texts(setting: Setting, listed: Sequence[Scalar]) -> Iterator[str]:
+    known = [*setting.values, *([MEMORY] if setting.memory else [])]
+    yield from known
+    for pattern in _PATHS if setting.type == "path" else _TEXTS:
+        yield _unlisted(pattern, [*known, *listed])
 
 
 def _unlisted(pattern: str, known: Sequence[Scalar]) -> str:
@@ -134,7 +138,7 @@ def _default(setting: Setting) -> Any:
 
 def _taken(setting: Setting, value: Any) -> Any:
     """Return a value of the rules as the setting takes it; one that it refuses is reported elsewhere."""
-    if setting.type in ("list", "map"):
+    if setting.type in CONTAINERS:
         return tuple(value) if isinstance(value, list | dict) else value
     try:
         return from_text(setting, value, "/") if isinstance(value, str) else from_yaml(setting, value, str(value), "/")

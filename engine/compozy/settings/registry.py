@@ -19,7 +19,7 @@ from compozy.tables.problems import did_you_mean
 
 TYPES = ("text", "choice", "integer", "number", "boolean", "duration", "size", "path", "url", "list", "map")
 CONTAINERS = ("list", "map")
-_NUMBERS = ("integer", "number", "duration", "size")
+NUMBERS = ("integer", "number", "duration", "size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +299,7 @@ def _setting_faults(plain: Mapping[str, Any]) -> Iterator[str]:
     if not _FLAG.match(flag) or flag in _TAKEN_FLAGS:
         yield f"{flag} is taken" if flag in _TAKEN_FLAGS else f"{flag} is no flag: -- and lower-case words"
     yield from _word_faults(plain.get("values", ()), plain.get("also", {}), plain.get("values", ()))
-    if plain.get("minimum") is not None and kind not in _NUMBERS:
+    if plain.get("minimum") is not None and kind not in NUMBERS:
         yield f"`minimum` is for numbers, and this is a {kind}"
     if plain.get("items") and kind != "list":
         yield "`items` are the fields of a list"

@@ -7,13 +7,42 @@ not know where choices come from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
+
+
+class Narrowing(dict[int, int]):
+    """What is left by what was left; a dictionary that fills itself, because it is asked for every combination.
+
+    `rows` counts the rows, `rows_of` are those of each decision, `certain` those that will match in any case.
+    """
+
+    def __init__(self, rows: int, rows_of: Sequence[int], certain: int) -> None:
+        super().__init__()
+        self._rows = rows
+        self._rows_of = rows_of
+        self._certain = certain
+
+    def __missing__(self, left: int) -> int:
+        found = self[left] = self._narrowed(left)
+        return found
+
+    def _narrowed(self, left: int) -> int:
+        sure = left & self._certain
+        if left >> self._rows or not sure:
+            return left
+        # A row that will match for certain is the last one that can decide.
+        first = sure & -sure
+        left &= first | (first - 1)
+        for number, rows in enumerate(self._rows_of):
+            if not left & ~rows:
+                return 1 << (self._rows + number)
+        return left
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,38 +72,15 @@ class Undecided(Generic[Key]):
         """What is left before anything is chosen: every row."""
         return (1 << self.rows) - 1
 
-    def narrowing(self, chosen: Collection[Key]) -> Callable[[int], int]:
-        """Return a function that strikes what can no longer decide, once the inputs `chosen` are known."""
+    def narrowing(self, chosen: Collection[Key]) -> Narrowing:
+        """Return what is left once what can no longer decide is struck, after the inputs `chosen` are known."""
         waiting = [reduce(and_, held) for key, held in self.held.items() if key not in chosen and held]
-        certain = reduce(and_, waiting, self.start)
-        known: dict[int, int] = {}
-
-        def narrow(left: int) -> int:
-            found = known.get(left)
-            if found is None:
-                found = known[left] = self._narrowed(left, certain)
-            return found
-
-        return narrow
-
-    def _narrowed(self, left: int, certain: int) -> int:
-        if left >> self.rows:
-            return left
-        sure = left & certain
-        if not sure:
-            return left
-        # A row that will match for certain is the last one that can decide.
-        first = sure & -sure
-        left &= first | (first - 1)
-        for number, rows in enumerate(self.rows_of):
-            if not left & ~rows:
-                return 1 << (self.rows + number)
-        return left
+        return Narrowing(self.rows, self.rows_of, reduce(and_, waiting, self.start))
 
     def decision(self, left: int) -> int | None:
         """Return the decision, once all inputs are chosen; `None` where no row matches."""
         made = left >> self.rows
         if not made and not self.held:
             # Without any input, nothing was narrowed on the way.
-            made = self._narrowed(left, left) >> self.rows
+            made = Narrowing(self.rows, self.rows_of, left)[left] >> self.rows
         return made.bit_length() - 1 if made else None

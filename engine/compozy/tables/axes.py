@@ -18,7 +18,7 @@ from typing import TypeAlias
 from compozy.tables.atoms import Atom, atoms_of
 from compozy.tables.decide import RuleSet
 from compozy.tables.link import decision_output, feeders
-from compozy.tables.relation import Family, Relation, Step, Variable, combine, plain_family, seen_family, variables_of
+from compozy.tables.relation import Cutter, Family, Opened, Relation, Step, Variable, combine, plain_family, seen_family
 from compozy.tables.sight import Assignment
 from compozy.tables.table import Column, Domain, Identity, Scalar, Source, Table, identity
 
@@ -67,8 +67,12 @@ class AxisBuilder:
     def __init__(self, ruleset: RuleSet, most: int = MOST_COMBINATIONS) -> None:
         self._ruleset = ruleset
         self._most = most
+        self._cutter = Cutter(ruleset)
+        self._opened = Opened(ruleset)
+        self._related: dict[tuple[Variable, ...], Family] = {}
         self._ordered = set(ruleset.order)
-        self._sources: dict[tuple[bool, Source], Source] = {}
+        self._sources: dict[tuple[str, str], Source] = {}
+        self._steps: dict[str, Step] = {}
         self._bases: dict[Source, Source] = {}
         self._cones: dict[str, frozenset[Source]] = {}
         self._known: dict[tuple[Source, ...], Combinations] = {}
@@ -128,15 +132,16 @@ class AxisBuilder:
 
     def _resolved(self, table: Table, column: Column) -> Source:
         """Return where a column reads; sources that look at the same value differ in their view only."""
-        key = (table.hit == "collect", column.source)
+        # By names, because hashing a source takes longer than all the rest.
+        key = (table.id, column.name)
         known = self._sources.get(key)
         if known is None:
-            known, base = self._named(*key)
+            known, base = self._named(column.source, collects=table.hit == "collect")
             self._sources[key] = known
             self._bases[known] = base
         return known
 
-    def _named(self, collects: bool, source: Source) -> tuple[Source, Source]:
+    def _named(self, source: Source, *, collects: bool) -> tuple[Source, Source]:
         """Return a source with nothing left implicit, and the underlying value that it looks at."""
         if source.kind == "decision":
             feeder = self._ruleset.tables.get(source.ref)
@@ -196,9 +201,9 @@ class AxisBuilder:
         if known is not None:
             return known
         steps = [*self._ancestors(group), last]
-        variables = variables_of(self._ruleset, steps)
+        variables = self._cutter.variables(steps)
         families = self._families(variables)
-        relation = combine(self._ruleset, steps, variables, families, self._most)
+        relation = combine(self._opened, steps, variables, families, self._most)
         combinations = (relation, [variables[source] for source in last.sources])
         if all(source.kind == "decision" for source in last.sources):
             self._known[last.sources] = combinations
@@ -210,14 +215,20 @@ class AxisBuilder:
         for column in group:
             if column.source.kind == "decision":
                 self._visit(column.source.ref, visited)
-        tables = [self._ruleset.tables[name] for name in visited]
-        return [self._step(table, table.columns) for table in tables]
+        return [self._whole_step(table_id) for table_id in visited]
 
     def _visit(self, table_id: str, visited: dict[str, None]) -> None:
         if table_id not in visited:
             for feeder in feeders(self._ruleset.tables[table_id]):
                 self._visit(feeder, visited)
             visited[table_id] = None
+
+    def _whole_step(self, table_id: str) -> Step:
+        known = self._steps.get(table_id)
+        if known is None:
+            table = self._ruleset.tables[table_id]
+            known = self._steps[table_id] = self._step(table, table.columns)
+        return known
 
     def _step(self, table: Table, columns: Sequence[Column]) -> Step:
         return Step(table, tuple(columns), tuple(self._resolved(table, column) for column in columns))
@@ -232,6 +243,13 @@ class AxisBuilder:
         return {source: family for family in families for source in family.sources}
 
     def _family(self, base: Source, sources: Sequence[Source], variables: Mapping[Source, Variable]) -> Family:
+        key = tuple(variables[source] for source in sources)
+        known = self._related.get(key)
+        if known is None:
+            known = self._related[key] = self._made_family(base, sources, variables)
+        return known
+
+    def _made_family(self, base: Source, sources: Sequence[Source], variables: Mapping[Source, Variable]) -> Family:
         if self._ruleset.viewer is None or list(sources) == [base]:
             return plain_family(base, variables[base])
         choices = variables[base].choices if base in variables else ()

@@ -10,13 +10,13 @@ ways in which the tables can still go on, not that of the configurations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_
 from typing import TypeAlias
 
-from compozy.tables.alive import Undecided
+from compozy.tables.alive import Narrowing, Undecided
 from compozy.tables.atoms import Atom, atoms_of
 from compozy.tables.decide import RuleSet
 from compozy.tables.index import ColumnIndex
@@ -24,7 +24,7 @@ from compozy.tables.sight import Assignment, Sight
 from compozy.tables.table import Column, Condition, Scalar, Source, Table, identity
 
 Relation: TypeAlias = dict[tuple[int, ...], Assignment]
-Move: TypeAlias = tuple[int, int, Callable[[int], int]]
+Move: TypeAlias = tuple[int, int, Narrowing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Step:
     sources: tuple[Source, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Variable:
-    """A source's values: atoms that no reader can tell apart are one choice."""
+    """A source's values: atoms that no reader can tell apart are one choice; equal to itself only."""
 
     choices: tuple[tuple[Atom, ...], ...]
 
@@ -89,30 +89,45 @@ def seen_family(sources: Sequence[Source], variables: Mapping[Source, Variable],
     return Family(tuple(sources), tuple(members.items()))
 
 
-def variables_of(ruleset: RuleSet, steps: Sequence[Step]) -> dict[Source, Variable]:
-    """Cut every source that the steps read, so finely that no reader distinguishes more."""
-    readers: dict[Source, list[tuple[Table, Column]]] = {}
-    for step in steps:
-        for column, source in zip(step.columns, step.sources, strict=True):
-            readers.setdefault(source, []).append((step.table, column))
-    return {source: _variable(ruleset, source, reading) for source, reading in readers.items()}
+class Cutter:
+    """Cuts sources into variables, once for the same readers."""
 
+    def __init__(self, ruleset: RuleSet) -> None:
+        self._ruleset = ruleset
+        self._known: dict[tuple[tuple[str, str], ...], Variable] = {}
 
-def _variable(ruleset: RuleSet, source: Source, readers: Sequence[tuple[Table, Column]]) -> Variable:
-    table, column = readers[0]
-    domain = ruleset.domains[table.id][column.name]
-    if source.kind == "decision":
-        return Variable(tuple((atom,) for atom in atoms_of(domain, ())))
-    conditions: list[Condition] = [row.condition(c.name) for t, c in readers for row in t.rows]
-    indexes = [ruleset.compiled[t.id].index(c.name) for t, c in readers]
-    alike: dict[tuple[int, ...], list[Atom]] = {}
-    for atom in atoms_of(domain, conditions):
-        alike.setdefault(tuple(index.rows_at(atom.sample) for index in indexes), []).append(atom)
-    return Variable(tuple(tuple(atoms) for atoms in alike.values()))
+    def variables(self, steps: Sequence[Step]) -> dict[Source, Variable]:
+        """Cut every source that the steps read, so finely that no reader distinguishes more."""
+        readers: dict[Source, list[tuple[str, str]]] = {}
+        for step in steps:
+            for column, source in zip(step.columns, step.sources, strict=True):
+                readers.setdefault(source, []).append((step.table.id, column.name))
+        return {source: self._variable(source, reading) for source, reading in readers.items()}
+
+    def _variable(self, source: Source, readers: Sequence[tuple[str, str]]) -> Variable:
+        # What a table decides is cut the same way for every reader.
+        key = tuple(readers[:1] if source.kind == "decision" else readers)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._cut(source, key)
+        return known
+
+    def _cut(self, source: Source, readers: Sequence[tuple[str, str]]) -> Variable:
+        table_id, column = readers[0]
+        domain = self._ruleset.domains[table_id][column]
+        if source.kind == "decision":
+            return Variable(tuple((atom,) for atom in atoms_of(domain, ())))
+        tables = self._ruleset.tables
+        conditions: list[Condition] = [row.condition(name) for t, name in readers for row in tables[t].rows]
+        indexes = [self._ruleset.compiled[t].index(name) for t, name in readers]
+        alike: dict[tuple[int, ...], list[Atom]] = {}
+        for atom in atoms_of(domain, conditions):
+            alike.setdefault(tuple(index.rows_at(atom.sample) for index in indexes), []).append(atom)
+        return Variable(tuple(tuple(atoms) for atoms in alike.values()))
 
 
 def combine(
-    ruleset: RuleSet,
+    opened: Opened,
     steps: Sequence[Step],
     variables: Mapping[Source, Variable],
     families: Mapping[Source, Family],
@@ -123,7 +138,7 @@ def combine(
     A combination for which a table has no row is dropped: that gap is the feeding table's own. Returns
     `None` when more than `most` combinations would have to be looked at together.
     """
-    walk = _Walk(ruleset, steps, variables, most)
+    walk = _Walk(opened, steps, variables, most)
     for number, step in enumerate(steps):
         for source in step.sources:
             if source not in walk.chosen and not walk.choose(families[source]):
@@ -139,14 +154,12 @@ class _Walk:
     A kept source counts as a table with a row for each choice, so that both are narrowed alike.
     """
 
-    def __init__(self, ruleset: RuleSet, steps: Sequence[Step], variables: Mapping[Source, Variable], most: int):
+    def __init__(self, opened: Opened, steps: Sequence[Step], variables: Mapping[Source, Variable], most: int):
         self.most = most
         self.chosen: set[Source] = set()
-        self.outcomes = [_outcomes(step.table, variables) for step in steps[:-1]]
-        self.slots: list[Undecided[Source]] = [
-            Undecided.of(_held(ruleset, step, variables), outcomes.decided)
-            for step, outcomes in zip(steps, self.outcomes, strict=False)
-        ]
+        pairs = [opened.table(step, variables) for step in steps[:-1]]
+        self.outcomes = [outcomes for outcomes, _ in pairs]
+        self.slots = [undecided for _, undecided in pairs]
         self.kept = {source: len(self.slots) + number for number, source in enumerate(dict.fromkeys(steps[-1].sources))}
         for source in self.kept:
             rows = range(len(variables[source].choices))
@@ -205,25 +218,14 @@ class _Walk:
 
 
 def _advance(after: Relation, state: list[int], moves: Sequence[Move], witness: Assignment, said: Assignment) -> None:
-    for position, mask, narrow in moves:
-        left = narrow(state[position] & mask)
+    for position, mask, narrowed in moves:
+        left = narrowed[state[position] & mask]
         if not left:
             return
         state[position] = left
     key = tuple(state)
     if key not in after:
         after[key] = witness + said
-
-
-def _held(ruleset: RuleSet, step: Step, variables: Mapping[Source, Variable]) -> dict[Source, list[int]]:
-    """Return the rows that hold at each choice of each source that a table reads."""
-    compiled = ruleset.compiled[step.table.id]
-    held: dict[Source, list[int]] = {}
-    for column, source in zip(step.columns, step.sources, strict=True):
-        rows = variables[source].rows_at(compiled.index(column.name))
-        before = held.get(source)
-        held[source] = rows if before is None else [a & b for a, b in zip(before, rows, strict=True)]
-    return held
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +237,36 @@ class _Outcomes:
     decided: tuple[int, ...]
 
 
-def _outcomes(table: Table, variables: Mapping[Source, Variable]) -> _Outcomes:
+class Opened:
+    """Tables before anything is chosen, made once for the same variables."""
+
+    def __init__(self, ruleset: RuleSet) -> None:
+        self._ruleset = ruleset
+        self._known: dict[object, tuple[_Outcomes, Undecided[Source]]] = {}
+
+    def table(self, step: Step, variables: Mapping[Source, Variable]) -> tuple[_Outcomes, Undecided[Source]]:
+        """Return what a table can decide of what later tables read, and what is left of it: everything."""
+        read = tuple(source for source in variables if source.kind == "decision" and source.ref == step.table.id)
+        key = (step.table.id, read, *(variables[source] for source in step.sources))
+        known = self._known.get(key)
+        if known is None:
+            outcomes = _outcomes(step.table, read, variables)
+            known = self._known[key] = (outcomes, Undecided.of(self._held(step, variables), outcomes.decided))
+        return known
+
+    def _held(self, step: Step, variables: Mapping[Source, Variable]) -> dict[Source, list[int]]:
+        """Return the rows that hold at each choice of each source that a table reads."""
+        compiled = self._ruleset.compiled[step.table.id]
+        held: dict[Source, list[int]] = {}
+        for column, source in zip(step.columns, step.sources, strict=True):
+            rows = variables[source].rows_at(compiled.index(column.name))
+            before = held.get(source)
+            held[source] = rows if before is None else [a & b for a, b in zip(before, rows, strict=True)]
+        return held
+
+
+def _outcomes(table: Table, sources: tuple[Source, ...], variables: Mapping[Source, Variable]) -> _Outcomes:
     """Tell apart what later tables read, and nothing else."""
-    sources = tuple(source for source in variables if source.kind == "decision" and source.ref == table.id)
     found: dict[tuple[int, ...], int] = {}
     decided = [
         found.setdefault(tuple(variables[s].choice_of(row.then[s.output or ""]) or 0 for s in sources), len(found))
