@@ -171,6 +171,23 @@ def _disk(resolved: Resolved, step: Step, check: CheckRow, context: StartContext
     yield Check(f"{step.component}.disk", status, f"{free / 1e9:.1f} GB free", fix)
 
 
+def _intact(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
+    """Let the driver look at its files as its start does."""
+    place, name = resolved.get(check.argument), f"{step.component}.intact"
+    if not place or place == MEMORY or not os.path.exists(place):
+        return
+    examine = getattr(build_driver(step), "examine", None)
+    if examine is None:
+        yield Check(name, "skip", f"{step.driver} does not look into its files", f"remove the check of {step.row}")
+        return
+    try:
+        examine(context)
+    except DriverError as error:
+        yield Check(name, "fail", error.message, error.hint or "restore a backup, or move it away")
+    else:
+        yield Check(name, "pass", f"{place} is what it should be")
+
+
 def _above(path: str) -> str:
     """Return the nearest entry above `path`, in which the rest of it would be created if it is a directory."""
     above = os.path.dirname(path)
@@ -237,6 +254,7 @@ CHECKS: Mapping[str, Examiner] = {
     "port": _port_of,
     "writable": _writable,
     "disk": _disk,
+    "intact": _intact,
     "reach": _reach,
     "extension": _extension,
 }

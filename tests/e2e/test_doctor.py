@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +15,7 @@ from .conftest import Shell
 from .services import Services
 
 pytestmark = pytest.mark.e2e
+HELLO = Path(__file__).parents[2] / "examples" / "hello-world.yaml"
 
 
 def test_memory_mode_would_start(shell: Shell) -> None:
@@ -82,3 +88,85 @@ def test_plan_shows_what_would_start_and_starts_nothing(shell: Shell, mode: str,
     assert {step["driver"] for step in plan["steps"]} == drivers
     assert (plan["state_dir"] is not None) == (mode == "persistent")
     assert list(shell.directory.iterdir()) == []
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "database-garbage": lambda state: (state / "compozy.db").write_bytes(b"garbage" * 1000),
+    "database-cut": lambda state: (state / "compozy.db").write_bytes((state / "compozy.db").read_bytes()[:5000]),
+    "temporal-garbage": lambda state: (state / "temporal.db").write_bytes(b"garbage" * 1000),
+    "temporal-empty": lambda state: (state / "temporal.db").write_bytes(b""),
+    "temporal-of-another-kind": lambda state: foreign(state / "temporal.db"),
+    "temporal-newer": lambda state: (state / "temporal.db.version").write_text('{"server": "99.0.0", "binary": "x"}'),
+    "temporal-record": lambda state: (state / "temporal.db.version").write_text("garbage"),
+    "redis-manifest": lambda state: manifest(state).write_text("garbage"),
+    "redis-no-manifest": lambda state: manifest(state).unlink(),
+    "redis-part": lambda state: next((state / "redis" / "appendonlydir").glob("*.incr.aof")).unlink(),
+    "redis-file": lambda state: (shutil.rmtree(state / "redis"), (state / "redis").touch()),
+    "version": lambda state: (state / "version").write_text('{"layout": 99}'),
+    "no-directory": lambda state: (shutil.rmtree(state), state.touch()),
+}  # fmt: skip
+
+
+OWNED = {"database": "compozy.db", "temporal": "temporal.db", "redis": "redis", "version": "version"}
+
+
+def foreign(file: Path) -> None:
+    """Put a database of something else in the place of a file."""
+    for path in file.parent.glob(f"{file.name}*"):
+        if not path.name.endswith(".version"):
+            path.unlink()
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE recipes (name)")
+
+
+def manifest(state: Path) -> Path:
+    return next((state / "redis" / "appendonlydir").glob("*.manifest"))
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory that a server has used."""
+    directory = tmp_path_factory.mktemp("used")
+    used = Shell(directory, tmp_path_factory.mktemp("runtime"))
+    server = used.start("--mode", "persistent")
+    address = server.ready["components"]["redis"]["address"]
+    assert address
+    used.run("workflow", "run", str(HELLO))
+    assert server.stop() == 0
+    used.close()
+    log = directory / ".compozy" / "redis" / "appendonlydir"
+    next(log.glob("*.incr.aof")).write_bytes(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$300\r\n" + b"v" * 300 + b"\r\n")
+    return directory / ".compozy"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_doctor_knows_what_start_refuses(shell: Shell, used: Path, damage: str) -> None:
+    """Each is named with a fix by both, and nothing is written over."""
+    state = shell.directory / ".compozy"
+    shutil.copytree(used, state)
+    DAMAGES[damage](state)
+    before = contents(state)
+    doctor = shell.run("doctor", "--mode", "persistent")
+    assert (doctor.returncode, "fail  " in doctor.stdout, "fix:" in doctor.stdout) == (4, True, True)
+    assert contents(state) == before
+    start = shell.run("start", "--mode", "persistent")
+    assert (start.returncode, "fix:" in start.stderr, "Traceback" in start.stderr) == (4, True, False), start.stderr
+    damaged = OWNED.get(damage.partition("-")[0], "")  # the others came up until they were called off
+    assert [
+        name for name, content in contents(state).items() if name.startswith(damaged) and before[name] != content
+    ] == []
+
+
+def test_doctor_finds_nothing_wrong_with_what_a_server_left(shell: Shell, used: Path) -> None:
+    """After a stop, all of it is what it should be."""
+    shutil.copytree(used, shell.directory / ".compozy")
+    checks = {check["id"]: check["status"] for check in shell.json("doctor", "--mode", "persistent")["checks"]}
+    assert [checks[f"{name}.intact"] for name in ("database", "temporal", "redis")] == ["pass"] * 3
+
+
+def contents(state: Path) -> dict[str, bytes]:
+    """Return every file in the state directory with its content, but for what reading a database puts beside it."""
+    if state.is_file():
+        return {"": state.read_bytes()}
+    files = (path for path in state.rglob("*") if path.is_file() and not path.name.endswith(("-wal", "-shm")))
+    return {str(path.relative_to(state)): path.read_bytes() for path in files}

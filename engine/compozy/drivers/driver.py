@@ -110,7 +110,11 @@ class StartContext:
 
 
 class Driver(Protocol):
-    """One backend of one component."""
+    """One backend of one component.
+
+    A driver whose row has the check `intact` also has `examine(context)`: it looks at its files as `start` does,
+    changes nothing, and raises DriverError where `start` would.
+    """
 
     @property
     def handle(self) -> Any:

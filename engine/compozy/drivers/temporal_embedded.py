@@ -19,7 +19,7 @@ from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.ports import choose_port, free_port, listening, listens
 from compozy.drivers.process import Command
 from compozy.drivers.sqlite import BESIDE
-from compozy.drivers.temporal_file import check_database, record_file, record_version
+from compozy.drivers.temporal_file import check_database, examine_database, record_file, record_version
 from compozy.errors import DriverError
 from compozy.plan import Port
 
@@ -92,6 +92,17 @@ class TemporalEmbeddedDriver:
         except BaseException:
             self.stop(0)
             raise
+
+    def examine(self, context: StartContext) -> None:
+        """See whether the file can be used, and change nothing; one that is not there yet can.
+
+        Raises:
+            DriverError: it is damaged, is of another kind or version, or its name cannot be used.
+        """
+        binary = find_temporal()
+        if self._file is not None and binary is not None:
+            _check_name(self._file)
+            examine_database(self._file, binary, context.notice)
 
     def _start(self, binary: str, context: StartContext) -> None:
         """Try again with other ports when somebody took one between our look and the server's."""

@@ -33,25 +33,38 @@ class Record:
 
 
 def check_database(path: str, binary: str, notice: Callable[[str], None]) -> bool:
-    """See that the server may open the file; tell whether ours has before.
+    """See that the server may open the file, and remove what was never finished; tell whether ours has used it before.
+
+    Raises:
+        DriverError: see `examine_database`.
+    """
+    begun = examine_database(path, binary, notice)
+    if begun:
+        _remove(path)
+    return not begun and Path(path).exists() and read_record(path) is not None
+
+
+def examine_database(path: str, binary: str, notice: Callable[[str], None]) -> bool:
+    """See that the server may open the file, and change nothing; tell whether a killed server left it unfinished.
 
     Raises:
         DriverError: the file is damaged, or was written by another version that this one must not touch.
     """
-    if not Path(path).exists():
+    if not os.path.lexists(path):
         return False
     record = read_record(path)
-    try:
-        check_file(path)
-        if record is None and _unfinished(path):
-            _remove(path)
-    except (sqlite3.Error, OSError) as error:
-        raise unusable(path, "Temporal", error) from error
     if record is not None and record.binary != _identity(binary):  # asking it takes longer than all the rest
         ours = _server_version(binary)
         if ours is not None:
             _compare(path, record.server, ours, notice)
-    return record is not None
+    try:
+        check_file(path)
+        unfinished = _unfinished(path)
+        if unfinished and record is not None:
+            raise sqlite3.DatabaseError("a server has used it, and it is empty")
+    except (sqlite3.Error, OSError) as error:
+        raise unusable(path, "Temporal", error) from error
+    return unfinished
 
 
 def _unfinished(path: str) -> bool:

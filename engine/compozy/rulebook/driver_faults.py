@@ -127,6 +127,7 @@ _ARGUMENTS: Mapping[str, Callable[[Mapping[str, Setting], CheckRow], Iterator[st
     "port": _port_faults,
     "writable": _path_faults,
     "disk": _path_faults,
+    "intact": _path_faults,
     "reach": _reach_faults,
     "extension": _extension_faults,
 }
