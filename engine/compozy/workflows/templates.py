@@ -26,7 +26,7 @@ WORKFLOW = ("id", "version", "execution_id", "input")
 _DASHED_TASK = re.compile(r"\btasks\s*\.\s*([a-z0-9_]+(?:-[a-z0-9_]+)+)(?=\s*\.\s*output\b)")
 _FAILURES = (
     TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError,
-    NameError, RecursionError, MemoryError, SyntaxError,
+    NameError, RuntimeError, MemoryError, SyntaxError, AssertionError,
 )  # fmt: skip
 
 
