@@ -76,6 +76,21 @@ class Node:
         return self.value
 
 
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A key that its mapping names already, at `first`; `above` are the keys that lead to the mapping."""
+
+    key: str = field(repr=False)
+    above: tuple[str, ...]
+    place: Place
+    first: Place
+
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+        return f"the first one is on line {self.first.line}; keep one"
+
+
 def read_document(text: str, file: str) -> Node:
     """Compose `text` into nodes; an empty document is an empty mapping.
 
@@ -83,10 +98,26 @@ def read_document(text: str, file: str) -> Node:
         SyntaxProblem: the text is not YAML, or uses what a configuration does not need.
         DuplicateKeyProblem: a mapping names a key twice.
     """
+    root, duplicates = read_leniently(text, file)
+    for found in duplicates:
+        raise DuplicateKeyProblem(f'key "{found.key}" is written twice', found.place, hint=found.hint)
+    return root
+
+
+def read_leniently(text: str, file: str) -> tuple[Node, tuple[Duplicate, ...]]:
+    """Compose `text` into nodes, and return the keys that are written twice beside them.
+
+    The first value of such a key counts; of two mappings, what either holds.
+
+    Raises:
+        SyntaxProblem: the text is not YAML, or uses what a configuration does not need.
+    """
+    walk = _Walk(file)
     try:
         _check_depth(text, file)
         root = yaml.compose(text, Loader=_LOADER)
-        return _Walk(file).node(root) if root is not None else Node({}, Place(file, 1, 1), {})
+        node = walk.node(root) if root is not None else Node({}, Place(file, 1, 1), {})
+        return node, tuple(walk.duplicates)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _syntax_problem(error, text, file) from error
 
@@ -128,6 +159,8 @@ class _Walk:
         self.file = file
         self.left = self.LIMIT
         self.open: set[int] = set()
+        self.above: list[str] = []
+        self.duplicates: list[Duplicate] = []
 
     def node(self, node: Any) -> Node:
         place = self.place(node)
@@ -159,16 +192,25 @@ class _Walk:
                 raise SyntaxProblem("a key must be a plain word", at)
             key = key_node.value
             if key in values:
-                hint = f"the first one is on line {keys[key].line}; keep one"
-                raise DuplicateKeyProblem(f'key "{key}" is written twice', at, hint=hint)
-            values[key] = self.node(value_node)
-            keys[key] = at
+                self.duplicates.append(Duplicate(key, tuple(self.above), at, keys[key]))
+            self.above.append(key)
+            child = self.node(value_node)
+            self.above.pop()
+            keys.setdefault(key, at)
+            _join(values.setdefault(key, child), child)
         return Node(values, place, keys)
 
     def place(self, node: Any) -> Place:
         start, end = node.start_mark, node.end_mark
         length = end.column - start.column if start.line == end.line else 1
         return Place(self.file, start.line + 1, start.column + 1, length if length > 0 else 1)
+
+
+def _join(first: Node, second: Node) -> None:
+    """Add what the second of two mappings holds to the first, so that nothing in it goes unread."""
+    if first is not second and isinstance(first.value, dict) and isinstance(second.value, dict):
+        first.value = {**first.value, **{key: node for key, node in second.value.items() if key not in first.value}}
+        first.keys = {**(second.keys or {}), **(first.keys or {})}
 
 
 def resolve_scalar(text: str) -> Scalar:

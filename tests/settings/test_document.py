@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.settings.project import findings, given, resolved
 
+from compozy.cli.output import finding_lines
 from compozy.configuration import load_configuration
+from compozy.show import resolved_json
+from compozy.validate import validate
+
+PATIENCE_S = 10
 
 
 def told(folder: Path, text: str, **sources: Any) -> list[tuple[str, str, str]]:
@@ -58,7 +64,7 @@ def test_a_field_of_an_element_has_its_own_place(tmp_path: Path) -> None:
         pytest.param("[a]", ("key.type", "", "compozy.yaml:1:1"), id="no-mapping"),
         pytest.param("models: {a: 1}", ("key.type", "models", "compozy.yaml:1:9"), id="no-list"),
         pytest.param("name: [a]", ("key.type", "name", "compozy.yaml:1:7"), id="no-text"),
-        pytest.param("a: 1\na: 2", ("file.duplicate-key", "", "compozy.yaml:2:1"), id="twice"),
+        pytest.param("x-a: 1\nx-a: 2", ("file.duplicate-key", "", "compozy.yaml:2:1"), id="twice"),
         pytest.param("a: [", ("file.syntax", "", "compozy.yaml:2:1"), id="syntax"),
         pytest.param("a: &x [*x]", ("file.syntax", "", "compozy.yaml:1:4"), id="circle"),
         pytest.param("vector_dbs: [5]", ("key.type", "vector_dbs[0]", "compozy.yaml:1:14"), id="no-element"),
@@ -86,6 +92,64 @@ def test_a_file_that_is_wrong_throughout_is_still_read_at_once(tmp_path: Path) -
     """Every key gets its finding; the first hundred get a suggestion."""
     found = findings(tmp_path, "".join(f"modes{number}: 1\n" for number in range(2000)))
     assert (len(found), sum("did you mean" in one.hint for one in found)) == (2000, 100)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("database: {url: '" + "://" * 100_000 + "'}", id="schemes"),
+        pytest.param("database: {url: '" + "a://b@" * 20_000 + "'}", id="user-information"),
+        pytest.param("redis: {host: '" + "a:b,c=d\t" * 20_000 + "'}", id="words"),
+        pytest.param("server: {port: '" + "token=a&" * 20_000 + "'}", id="parameters"),
+        pytest.param("server: {port: " + "a" * 100_000 + "}", id="one-word"),
+        pytest.param("vector_dbs:\n" + "  - {id: a, provider: pgvektor}\n" * 3000, id="elements"),
+        pytest.param("[" * 100_000, id="brackets"),
+        pytest.param("vector_dbs:\n" + "  - {api_key: [a], prot: 1}\n" * 1000, id="secrets"),
+        pytest.param("server: {" + ", ".join(f"token{at}: a" for at in range(5000)) + "}", id="secrets-in-a-line"),
+    ],
+)
+def test_a_long_file_is_read_in_time(text: str, tmp_path: Path) -> None:
+    """What takes time in the square of the length would take minutes."""
+    began = time.monotonic()
+    found = resolved(tmp_path, text)
+    for one in validate(found)[:20]:
+        finding_lines(one, found.configuration.texts)
+    resolved_json(found, "resolved", ())
+    assert time.monotonic() - began < PATIENCE_S
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("name: a\nmode: memory\nname: b\n", [("file.duplicate-key", 3)], id="one"),
+        pytest.param("x-a: 1\nx-a: 2\nx-a: 3\n", [("file.duplicate-key", 2), ("file.duplicate-key", 3)], id="two"),
+        pytest.param(
+            "server: {prot: 1}\nmode: foo\nserver: {hots: 1, port: 0}\n",
+            [
+                ("key.unknown", 1), ("mode.unknown", 2), ("file.duplicate-key", 3),
+                ("key.unknown", 3), ("port.range.server", 3),
+            ],
+            id="with-other-faults",
+        ),
+        pytest.param(
+            "x-a: {b: 1, b: 2}\nmodels: [{a: 1, a: 2}]\n",
+            [("file.duplicate-key", 1), ("file.duplicate-key", 2)],
+            id="deep",
+        ),
+    ],
+)  # fmt: skip
+def test_a_key_that_is_written_twice_hides_nothing(text: str, expected: list[tuple[str, int]], tmp_path: Path) -> None:
+    """Each is a finding beside all others."""
+    found = [(one.id, one.where.place.line) for one in findings(tmp_path, text) if one.where.place]
+    assert found == expected
+
+
+def test_a_key_that_is_written_twice_in_a_variable_is_a_finding(tmp_path: Path) -> None:
+    """YAML is YAML wherever it stands."""
+    found = findings(tmp_path, environment={"COMPOZY_RUNTIME": "{a: 1, a: 2}"})
+    assert [(one.id, one.message, str(one.where)) for one in found] == [
+        ("file.duplicate-key", 'key "a" is written twice', "env COMPOZY_RUNTIME")
+    ]
 
 
 def test_a_file_that_is_no_text_is_a_finding(tmp_path: Path) -> None:

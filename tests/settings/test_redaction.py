@@ -22,7 +22,8 @@ from compozy.lifecycle import Lifecycle
 from compozy.plan import make_plan
 from compozy.resolve import Resolved
 from compozy.rulebook import load_rulebook
-from compozy.settings.redact import Redactor, masked_line, redact_url, secret_parts
+from compozy.settings.mask import masked_lines
+from compozy.settings.redact import Redactor, redact_url, secret_parts
 from compozy.settings.registry import Setting
 from compozy.show import resolved_json
 from compozy.validate import occasions, validate
@@ -204,6 +205,42 @@ def test_no_command_prints_it(
         pytest.param(f"password: {CANARY}\npassword: {CANARY}\n", id="twice"),
         pytest.param(f"database: {{url: 'host=h password={CANARY} x=1', port: 0}}", id="key-value-address"),
         pytest.param(f"database: {{url: 'postgres://u:a/{CANARY}@h/x', port: 0}}", id="slash-in-a-password"),
+        pytest.param(f"server:\n  api_key:\n    - {CANARY}\n", id="list-below-a-secret"),
+        pytest.param(f"server:\n  api_key:\n  - {CANARY}\n", id="list-beside-a-secret"),
+        pytest.param(f"server:\n  api_key:\n    a:\n      b: {CANARY}\n", id="mapping-below-a-secret"),
+        pytest.param(f"server: {{api_key: [a, {CANARY}], prot: 1}}\n", id="flow-below-a-secret"),
+        pytest.param(f"server: {{prot: 1, api_key:\n  {{a: 1,\n b: {CANARY}}}}}\n", id="flow-of-several-lines"),
+        pytest.param(
+            f"vector_dbs:\n  - id: a\n    provider: qdrant\n    api_key:\n      - {CANARY}\n",
+            id="below-a-store-s-secret",
+        ),
+        pytest.param(f"redis:\n  password: |\n    {CANARY}\n\t{CANARY}\n", id="no-yaml-in-a-block"),
+        pytest.param(f"redis:\n  password: |\n   {CANARY}\n  {CANARY}\nmode: x", id="no-yaml-beside-a-block"),
+        pytest.param(f"server: {{api_key: [a,\n {CANARY}\n", id="flow-that-is-no-yaml"),
+        pytest.param(f"redis:\n  password:\n    {CANARY}: 1\n    {CANARY}: 2\n", id="twice-below-a-secret"),
+        pytest.param(f"server: api_key={CANARY}", id="text-for-a-group"),
+        pytest.param(f"server: 'api_key: {CANARY}'", id="quoted-text-for-a-group"),
+        pytest.param(f"models: 'api_key={CANARY}'", id="text-for-a-list"),
+        pytest.param(f"api_key={CANARY}", id="text-for-everything"),
+        pytest.param(f"server: {{port: 'http://{'u' * 60}:{CANARY}@h'}}", id="longer-than-what-is-repeated"),
+        pytest.param(f"redis: {{url: 'user:{CANARY}@h:1', port: 0}}", id="address-without-scheme"),
+        pytest.param(
+            f"redis: {{distributed: {{addr: ':{CANARY}@h'}}}}\nserver: {{port: 0}}", id="address-without-user"
+        ),
+        pytest.param(f"redis: {{host: ':{CANARY}@h:1', port: 0}}", id="password-in-a-host"),
+        pytest.param(f"database: {{host: 'u:{CANARY}@h', port: 0}}", id="password-in-a-database-host"),
+        pytest.param(
+            f"mode: distributed\ntemporal: {{host_port: 'u:{CANARY}@h:1'}}\nserver: {{port: 0}}", id="host-port"
+        ),
+        pytest.param(f"server: {{host: 'u:{CANARY}@h'}}", id="password-in-the-server-s-host"),
+        pytest.param(f"database: {{url: 'postgres://h/x?sslkey_pass={CANARY}', port: 0}}", id="parameter-sslkey-pass"),
+        pytest.param(f"database: {{url: 'postgres://h/x?pw={CANARY}', port: 0}}", id="parameter-pw"),
+        pytest.param(f"redis: {{url: 'redis://h/0?a=1&credentials={CANARY}', port: 0}}", id="parameter-credentials"),
+        pytest.param(f"redis: {{url: 'redis://h/0#token={CANARY}', port: 0}}", id="parameter-in-a-fragment"),
+        *(
+            pytest.param(f"runtime: {{env: {{{name}: {CANARY}}}}}\nmodels: [{{{name}: {CANARY}}}]\nmode: x", id=name)
+            for name in ("db_pwd", "DB_PASS", "dbPass", "auth", "bearer", "key", "jwt", "pw")
+        ),
     ],
 )
 def test_faults_beside_secrets_do_not_show_them(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,6 +288,28 @@ def test_a_log_line_does_not_show_it(source: str, tmp_path: Path) -> None:
     assert leaks(formatter.format(record)) == []
 
 
+@pytest.mark.parametrize("variable", ["MY_TOKEN", "DB_PWD", "X_PASS"])
+def test_a_secret_is_known_as_a_choice_spells_it(
+    variable: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trimmed and case-folded."""
+    write(tmp_path, f"mode: ${{{variable}}}\n")
+    monkeypatch.setenv(variable, f" {CANARY} ")
+    assert run(["config", "validate", "--cwd", str(tmp_path)]) == 2
+    run(["config", "show", "--cwd", str(tmp_path), "--format", "json"])
+    captured = capsys.readouterr()
+    assert "[REDACTED]" in captured.out
+    assert CANARY.casefold() not in (captured.out + captured.err).casefold()
+
+
+def test_a_switch_is_no_secret(tmp_path: Path) -> None:
+    """Whatever it is called."""
+    found = resolved(tmp_path, "runtime: {auth: true}\n")
+    shown = resolved_json(found, "resolved", ())["settings"]
+    assert shown["runtime"]["value"] == {"auth": True}
+    assert "True" not in secrets_of(found.configuration)
+
+
 def test_a_usage_error_does_not_repeat_a_value(capsys: pytest.CaptureFixture[str]) -> None:
     """`--set path:value` is a slip of the hand."""
     assert run(["config", "show", "--set", f"redis.password:{CANARY}"]) == 2
@@ -280,8 +339,8 @@ def test_a_secret_in_an_address_is_known_as_drivers_see_it() -> None:
 def test_a_masked_line_keeps_its_columns() -> None:
     """So that the caret points to what it should."""
     line = f"{{password: {CANARY}, prot: 1}}"
-    assert masked_line(line).index("prot") == line.index("prot")
-    assert leaks(masked_line(line), Redactor([CANARY]).masked(line)) == []
+    assert masked_lines(line)[0].index("prot") == line.index("prot")
+    assert leaks(*masked_lines(line), Redactor([CANARY]).masked(line)) == []
 
 
 def test_a_word_of_the_product_as_password_hides_itself_only(tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ import click
 
 from compozy.document import Place
 from compozy.errors import CompozyError, ConfigurationError
+from compozy.settings.mask import masked_lines
 from compozy.settings.origin import Finding
-from compozy.settings.redact import MASK, REDACTED, masked_line
+from compozy.settings.redact import MASK, readable
 from compozy.settings.values import visible
 
 FORMAT_VERSION = 1
 _COLOURS = {"error": "red", "warning": "yellow", "ok": "green", "dim": "bright_black", "bold": None}
-_MASKED = re.compile(f"{MASK}+")
 _VALUE = re.compile(r"(?<=[=\s])\S.*$")
 _WIDEST = 100
 _LONGEST = 10_000
@@ -102,7 +102,7 @@ def _where(finding: Finding, texts: Mapping[str, str]) -> Iterator[str]:
     if place is not None:
         # The value of a variable that sets nothing may be anything, a secret too.
         only_name = finding.where.kind == "dotenv" and finding.key in ("", finding.where.name)
-        yield from excerpt(place, texts.get(place.file, ""), only_name=only_name)
+        yield from excerpt(place, masked_lines(texts.get(place.file, "")), only_name=only_name)
     if finding.hint:
         yield f"  = hint: {finding.hint}"
 
@@ -110,21 +110,19 @@ def _where(finding: Finding, texts: Mapping[str, str]) -> Iterator[str]:
 def _rule(finding: Finding, texts: Mapping[str, str]) -> Iterator[str]:
     if finding.rule is not None:
         yield f"  ::: {finding.rule} (rule {finding.row})"
-        yield from excerpt(finding.rule, texts.get(finding.rule.file, ""), mark="-")
+        yield from excerpt(finding.rule, _lines(texts.get(finding.rule.file, "")), mark="-")
     if finding.docs:
         yield f"  = see:  {finding.docs}"
 
 
-def excerpt(place: Place, text: str, *, mark: str = "^", only_name: bool = False) -> list[str]:
+def excerpt(place: Place, lines: Sequence[str], *, mark: str = "^", only_name: bool = False) -> list[str]:
     """Return the source line of `place` with marks under it; nothing when there is none, or one too long to read.
 
-    Masked characters, and values of keys that sound secret, print as `[REDACTED]`; `only_name` hides everything
-    after the first `=` or blank.
+    Masked characters print as `[REDACTED]`; `only_name` hides everything after the first `=` or blank.
     """
-    lines = _lines(text)
     if not 0 < place.line <= len(lines) or len(lines[place.line - 1]) > _LONGEST:
         return []
-    line = masked_line(lines[place.line - 1])
+    line = lines[place.line - 1]
     if only_name:
         line = _VALUE.sub(MASK, line)
     before, marked = line[: place.column - 1], line[place.column - 1 :][: max(1, place.length)]
@@ -139,9 +137,9 @@ def excerpt(place: Place, text: str, *, mark: str = "^", only_name: bool = False
 
 
 @lru_cache(maxsize=4)
-def _lines(text: str) -> list[str]:
-    return text.splitlines()
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(text.splitlines())
 
 
 def _readable(text: str) -> str:
-    return visible(_MASKED.sub(REDACTED, text.replace("\t", " ")))
+    return visible(readable(text.replace("\t", " ")))

@@ -12,10 +12,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from compozy.settings.identity import ById
+from compozy.settings.mask import told
 from compozy.settings.origin import Candidate, Origin, Problem
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.suggest import closest
-from compozy.settings.values import it_says
 
 if TYPE_CHECKING:
     from cerberus import Validator
@@ -37,27 +37,40 @@ def _rules(setting: Setting) -> dict[str, Any]:
         rules["allowed"] = list(setting.allowed)
     if setting.minimum is not None:
         rules["min"] = setting.minimum
-    if setting.items:
-        rules["schema"] = {"type": "dict", "schema": {name: _rules(item) for name, item in setting.items.items()}}
     return rules
 
 
 class _Checker:
-    """The validator of one registry, made once; one thread at a time may use it."""
+    """The validators of one registry, made once; one thread at a time may use them.
+
+    The elements of a list are looked at one by one: cerberus compares every two errors that it finds at once.
+    """
 
     def __init__(self, registry: Registry) -> None:
         from cerberus import Validator
 
         self.validator: Validator = Validator(cerberus_schema(registry))
+        self.elements: dict[str, Validator] = {
+            path: Validator({name: _rules(item) for name, item in setting.items.items()})
+            for path, setting in registry.settings.items()
+            if setting.items
+        }
         self.turn = Lock()
 
-    def errors(self, document: Mapping[str, Any]) -> list[tuple[tuple[Any, ...], Any]]:
-        """Return path and cerberus error of everything that breaks the schema."""
+    def errors(self, document: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        """Yield path and cerberus error of everything that breaks the schema."""
         with self.turn:
-            if self.validator.validate(document, normalize=False):
-                return []
-            # cerberus shows rule and value of an error only here
-            return list(_flat(self.validator._errors))
+            yield from _errors(self.validator, document)
+            for path, validator in self.elements.items():
+                for at, element in enumerate(document.get(path) or ()):
+                    for keys, error in _errors(validator, element):
+                        yield (path, at, *keys), error
+
+
+def _errors(validator: Validator, document: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    if not validator.validate(document, normalize=False):
+        # cerberus shows rule and value of an error only here
+        yield from _flat(validator._errors)
 
 
 def _is_constrained(setting: Setting) -> bool:
@@ -75,7 +88,7 @@ def check(registry: Registry, candidates: Mapping[str, Candidate]) -> list[Probl
     document = {path: one.value for path, one in candidates.items() if _is_constrained(settings[path])}
     if not document:
         return []  # cerberus takes 15 ms to import
-    found = _checker(ById(registry)).errors(document)
+    found = list(_checker(ById(registry)).errors(document))
     return [_problem(registry, candidates, keys, error) for keys, error in found]
 
 
@@ -95,7 +108,7 @@ def _problem(registry: Registry, candidates: Mapping[str, Candidate], keys: tupl
     candidate = candidates[keys[0]]
     origin: Origin = candidate.parts.get(key, candidate.origin)
     shown = isinstance(error.value, str | int | float) and not setting.secret
-    says = it_says(error.value) if shown else ""
+    says = told(error.value) if shown else ""
     if error.rule == "allowed":
         suggestion = closest(str(error.value), setting.values) or ""
         value = says.removeprefix("it says ") or "this"

@@ -12,10 +12,11 @@ from typing import Any
 
 from compozy.document import Node, Place
 from compozy.settings.interpolate import UnsetVariable, expand
+from compozy.settings.mask import told, without_secrets
 from compozy.settings.origin import Candidate, Origin, Problem
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.suggest import closest
-from compozy.settings.values import from_text, from_yaml, it_says
+from compozy.settings.values import from_text, from_yaml
 
 
 @dataclass(slots=True)
@@ -72,7 +73,7 @@ class DocumentReader:
             suggestion = ": {".join(spelled.split(".")) + ": ..." + "}" * spelled.count(".")
         else:
             suggestion = self._meant(spelled, self.registry.known_keys())
-        self._problem("unknown-key", spelled, place, suggestion=suggestion)
+        self._problem("unknown-key", without_secrets(spelled), place, suggestion=suggestion)
 
     def _meant(self, word: str, known: Iterable[str]) -> str:
         """Return what somebody meant; a file that is wrong throughout gets no more suggestions after a while."""
@@ -112,7 +113,7 @@ class DocumentReader:
             try:
                 value = from_text(target, text, self.directory)
             except ValueError as error:
-                self._problem("type", spelled, candidate.origin.place, expected=str(error), says=it_says(text))
+                self._problem("type", spelled, candidate.origin.place, expected=str(error), says=told(text))
             else:
                 self._entry(spelled, target, Candidate(value, candidate.origin))
 
@@ -190,7 +191,8 @@ class DocumentReader:
                 self._fields(element, name + ".", child)
             else:
                 suggestion = self._meant(name, names)
-                self._problem("unknown-key", f"{element.spelled}.{name}", (node.keys or {})[key], suggestion=suggestion)
+                spelled = without_secrets(f"{element.spelled}.{name}")
+                self._problem("unknown-key", spelled, (node.keys or {})[key], suggestion=suggestion)
 
     def _field(self, spelled: str, element: _Element, item: Setting, node: Node) -> None:
         if node.value is None:
@@ -249,4 +251,4 @@ def split_address(text: str) -> tuple[str | None, str | None]:
 def _says(node: Node) -> str:
     if isinstance(node.value, dict):
         return "it is a mapping"
-    return "it is a list" if isinstance(node.value, list) else it_says(node.text)
+    return "it is a list" if isinstance(node.value, list) else told(node.text)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,30 +18,30 @@ from compozy.settings.registry import Setting
 REDACTED = "[REDACTED]"
 # Stands for one hidden character, where columns must stay what they are.
 MASK = "\ue000"
+_MASKED = re.compile(f"{MASK}+")
 _SHORTEST = 4
-_WORDS = ("password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "credential")
+_BREAKS = "\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 _NAMES = (
-    r"password|passwd|passphrase|\bpwd\b|secret|token(?!s)|api[_-]?key|access[_-]?key|private[_-]?key|"
-    r"credential|authorization|signature"
+    r"passwords?|passwd|passphrase|passcode|secrets?|token(?!s)|credentials?|authorization|signature|jwt|"
+    r"(?:api|access|private|encryption|signing|master|shared)[_-]?key"
 )
-_SECRET_NAME = re.compile(rf"(?i)(?:{_NAMES})")
+# Short ones, and words that other names begin with, count only as the last word of a name.
+_LAST = r"pwd|pw|pass|auth|bearer"
+_SECRET_NAME = re.compile(rf"(?i)(?:{_NAMES})|(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[A-Z])))(?:{_LAST})\d*\Z|\Akey\Z")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
-# A password with an unescaped slash still ends at the last @ that a host follows.
-_LOOSE_USERINFO = re.compile(r"(?<=://)\S*@(?=[^/?#\s@]*(?:[/?#]|\Z))")
+_BARE_USERINFO = re.compile(r"(?:(?<=\s)|(?<=[\"'])|\A)[^\s/@:\"'=]*:[^\s/@\"'=]+@(?=[\w\[])")
 _PARAMETER = re.compile(
-    rf"(?i)((?:(?:^|[?&;\s])[\w.-]*(?:{_NAMES})|[?&](?:key|auth|sig|pass))\s?=\s?)"
-    r"('(?:[^'\\]|\\.)*'|[^&;#\s]*)"
+    rf"(?i)((?:(?:^|[?&;#\s\"'(])(?:[\w.-]*(?:{_NAMES})|[\w.-]*[_.-](?:{_LAST}))|[?&;#](?:key|sig|{_LAST}))\s?=\s?)"
+    r"('(?:[^'\\]|\\.)*(?:'|\Z)|[^&;#\s]*)"
 )
-_KEY = re.compile(r"([A-Za-z_][\w.-]*)[\"']?\s*[:=]\s*")
-_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"?|'(?:[^']|'')*'?")
-_IN_FLOW = re.compile(r"[^,}\]]*")
+_WORD = re.compile(r"\S+")
 
 
 def is_secret_name(name: str) -> bool:
     """Tell whether a key or a variable of this name holds a secret.
 
-    >>> [is_secret_name(name) for name in ("OPENAI_API_KEY", "max_tokens", "Authorization")]
-    [True, False, True]
+    >>> [is_secret_name(name) for name in ("OPENAI_API_KEY", "max_tokens", "DB_PWD", "auth", "auth_url")]
+    [True, False, True, True, False]
     """
     return _SECRET_NAME.search(name) is not None
 
@@ -70,21 +69,42 @@ def redact_value(setting: Setting, value: Any) -> Any:
         return {key: _redact_field(setting, key, item) for key, item in value.items()}
     if not isinstance(value, str):
         return value
-    return redact_url(_LOOSE_USERINFO.sub(f"{REDACTED}@", value) if setting.secret_parts else value)
+    return redact_url(_without_userinfo(value) if setting.secret_parts else value)
+
+
+def _without_userinfo(address: str) -> str:
+    found = _userinfo(address)
+    return address if found is None else f"{address[: found[0]]}{REDACTED}{address[found[1] :]}"
+
+
+def _userinfo(address: str) -> tuple[int, int] | None:
+    """Return where the user information of an address is, also without a scheme, or with an unescaped slash in it."""
+    end = address.rfind("@")
+    scheme = address.find("://", 0, max(end, 0))
+    return None if end < 0 else (scheme + 3 if scheme >= 0 else 0, end)
 
 
 def _redact_field(setting: Setting, key: str, value: Any) -> Any:
     item = setting.items.get(key)
     if item is not None:
         return redact_value(item, value)
-    return REDACTED if value is not None and is_secret_name(key) else redact_value(setting, value)
+    return REDACTED if _is_secret_field(key, value) else redact_value(setting, value)
+
+
+def _is_secret_field(key: str, value: Any) -> bool:
+    """Tell whether a field that no row describes holds a secret; a switch never does."""
+    return value is not None and not isinstance(value, bool) and is_secret_name(key)
 
 
 class Redactor:
-    """Replaces every known secret in any text; secrets shorter than four characters only as whole values."""
+    """Replaces every known secret in any text; secrets shorter than four characters only as whole values.
+
+    A secret is also known as a choice would spell it: trimmed and case-folded.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
         lines = {line.strip() for secret in secrets for line in (secret, *secret.splitlines())}
+        lines |= {line.casefold() for line in lines}
         longest_first = sorted((line for line in lines if len(line) >= _SHORTEST), key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
@@ -99,7 +119,8 @@ class Redactor:
         """Return `text` with every character of a secret masked, so that columns stay what they are."""
         if self._pattern is not None:
             text = self._pattern.sub(_mask, text)
-        return _USERINFO.sub(_mask, _PARAMETER.sub(lambda found: found[1] + _mask_text(found[2]), text))
+        text = _PARAMETER.sub(lambda found: found[1] + mask_text(found[2]), text)
+        return _BARE_USERINFO.sub(_mask, _USERINFO.sub(_mask, text))
 
 
 class MaskedTexts(Mapping[str, str]):
@@ -123,53 +144,36 @@ class MaskedTexts(Mapping[str, str]):
 
 
 def _mask(found: re.Match[str]) -> str:
-    return _mask_text(found[0])
+    return mask_text(found[0])
 
 
-def _mask_text(text: str) -> str:
-    return "".join(char if char in "\r\n" else MASK for char in text)
+def mask_text(text: str) -> str:
+    """Return as many masks as `text` has characters; its line breaks stay."""
+    return "".join(char if char in _BREAKS else MASK for char in text)
 
 
-def masked_line(line: str) -> str:
-    """Return a line of a file with the values of keys that sound secret masked, misspelled ones too.
-
-    It knows no settings, so it also serves where the file could not be read.
-
-    >>> masked_line("{host: db, pasword: hunter2, port: 1}").replace(MASK, "*")
-    '{host: db, pasword: *******, port: 1}'
-    """
-    at = 0
-    while (found := _KEY.search(line, at)) is not None:
-        at = found.end()
-        if _sounds_secret(found[1]):
-            end = _value_end(line, at)
-            line = line[:at] + _mask_text(line[at:end]) + line[end:]
-            at = end
-    return line
-
-
-def _sounds_secret(key: str) -> bool:
-    leaf = re.split(r"\.|__", key.casefold())[-1]
-    return is_secret_name(leaf) or bool(get_close_matches(leaf, _WORDS, 1, 0.8))
-
-
-def _value_end(line: str, at: int) -> int:
-    quoted = _QUOTED.match(line, at)
-    if quoted is not None:
-        return quoted.end()
-    flow = _IN_FLOW.match(line, at)
-    inside = line.count("{", 0, at) > line.count("}", 0, at)
-    return flow.end() if flow is not None and inside else len(line)
+def readable(text: str) -> str:
+    """Return masked text as people read it: `[REDACTED]` in the place of masks."""
+    return _MASKED.sub(REDACTED, text)
 
 
 def secret_parts(text: str) -> Iterator[str]:
     """Yield the secrets inside a URL: the password of its user information and its secret parameters."""
-    for pattern in (_USERINFO, _LOOSE_USERINFO):
-        for userinfo in pattern.findall(text):
-            _, _, password = userinfo[:-1].partition(":")
-            yield from _spellings(password or userinfo[:-1])
+    loose = [word[0] for word in _WORD.finditer(text) if "://" in word[0]] if "@" in text else []
+    yield from (part for userinfo in _USERINFO.findall(text) for part in _passwords(userinfo[:-1]))
+    yield from (part for address in loose for part in _passwords_of(address))
     for found in _PARAMETER.finditer(text):
         yield from _spellings(found[2].strip("'"))
+
+
+def _passwords_of(address: str) -> Iterator[str]:
+    found = _userinfo(address)
+    yield from _passwords(address[slice(*found)]) if found else ()
+
+
+def _passwords(userinfo: str) -> Iterator[str]:
+    _, _, password = userinfo.partition(":")
+    yield from _spellings(password or userinfo)
 
 
 def _spellings(secret: str) -> Iterator[str]:
@@ -195,10 +199,11 @@ def secrets_in(setting: Setting, value: Any) -> Iterator[str]:
     elif setting.secret and value is not None:
         yield str(value)
     elif isinstance(value, str):
+        yield from _passwords_of(value) if setting.secret_parts else ()
         yield from secret_parts(value)
 
 
 def _secrets_in_field(setting: Setting, key: str, value: Any) -> Iterator[str]:
     item = setting.items.get(key)
-    hidden = item is None and not setting.secret and is_secret_name(key)
+    hidden = item is None and not setting.secret and _is_secret_field(key, value)
     yield from secrets_in(replace(setting, secret=True) if hidden else item or setting, value)

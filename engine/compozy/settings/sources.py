@@ -13,14 +13,15 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Protocol
 
-from compozy.document import Place, read_document
-from compozy.errors import DuplicateKeyProblem, SyntaxProblem, UsageError
+from compozy.document import Duplicate, Place, read_leniently
+from compozy.errors import SyntaxProblem, UsageError
 from compozy.settings.document import Contents, DocumentReader, split_address
 from compozy.settings.identity import ById
+from compozy.settings.mask import sounds_secret, told, without_secrets
 from compozy.settings.origin import DEFAULT, Candidate, Origin, Problem
 from compozy.settings.registry import Registry, Setting, environment_name
 from compozy.settings.suggest import closest
-from compozy.settings.values import from_text, from_yaml, it_says
+from compozy.settings.values import from_text, from_yaml
 
 # An empty text is a value of these; an emptied number, such as a port, is a fault. Of other types it sets nothing.
 _MAY_BE_EMPTIED = ("text", "url", "path", "integer")
@@ -147,11 +148,13 @@ class FileSource:
             problem = Problem("unreadable", "", Origin("file", Place(shown, 1, 1)), {"file": shown})
             return Layer("file", {}, (problem,))
         try:
-            root = read_document(text, shown)
+            root, duplicates = read_leniently(text, shown)
         except SyntaxProblem as error:
-            return Layer("file", {}, (_syntax_problem(error),), {shown: text})
+            facts = {"reason": error.reason, "fix": error.hint or ""}
+            return Layer("file", {}, (Problem("syntax", "", Origin("file", error.place), facts),), {shown: text})
         variables = Variables(inputs)
         contents = DocumentReader(registry, variables.get, inputs.directory).read(root)
+        contents.problems += [_twice(one, Origin("file", one.place)) for one in duplicates]
         return Layer("file", contents.entries, tuple(contents.problems), {shown: text})
 
 
@@ -184,10 +187,10 @@ def _default(setting: Setting, directory: str) -> object:
     return from_yaml(setting, setting.default, str(setting.default), directory)
 
 
-def _syntax_problem(error: SyntaxProblem) -> Problem:
-    kind = "duplicate-key" if isinstance(error, DuplicateKeyProblem) else "syntax"
-    facts = {"reason": error.reason, "fix": error.hint or ""}
-    return Problem(kind, "", Origin("file", error.place), facts)
+def _twice(found: Duplicate, origin: Origin) -> Problem:
+    """Return the problem with a key that is written twice; below a secret, even the key may be one."""
+    key = "a key" if any(map(sounds_secret, found.above)) else f'key "{without_secrets(found.key)}"'
+    return Problem("duplicate-key", "", origin, {"reason": f"{key} is written twice", "fix": found.hint})
 
 
 class Variables:
@@ -263,7 +266,7 @@ def take_text(
         else:
             candidate = Candidate(from_text(setting, text, inputs.directory), origin)
     except ValueError as error:
-        says = "" if setting.secret or setting.type in ("list", "map") else it_says(text)
+        says = "" if setting.secret or setting.type in ("list", "map") else told(text)
         contents.problems.append(Problem("type", setting.path, origin, {"expected": str(error), "says": says}))
         return
     if candidate is None:
@@ -282,12 +285,13 @@ def _structured(
     contents: Contents, registry: Registry, setting: Setting, text: str, origin: Origin, inputs: Inputs
 ) -> Candidate | None:
     try:
-        node = read_document(text, origin.name or origin.kind)
+        node, duplicates = read_leniently(text, origin.name or origin.kind)
     except SyntaxProblem as error:
         raise ValueError(f"expected a {setting.type} in YAML ({error.reason})") from error
     reader = DocumentReader(registry, None, inputs.directory)
     reader.leaf(setting.path, setting, node)
     contents.problems += [Problem(item.kind, item.key, origin, item.facts) for item in reader.contents.problems]
+    contents.problems += [_twice(one, origin) for one in duplicates]
     found = reader.contents.entries.get(setting.path)
     return Candidate(found.value, origin) if found else None
 
