@@ -87,6 +87,7 @@ def test_the_newest_come_first(store: Store) -> None:
 
     assert [row.id for row in store.executions()] == ["e5", "e4", "e3", "e2", "e1", "e0"]
     assert [row.id for row in store.executions(limit=2)] == ["e5", "e4"]
+    assert [row.id for row in store.executions(limit=2, before=rows[3])] == ["e2", "e1"]
     assert [row.id for row in store.executions(workflow="a")] == ["e4", "e2", "e0"]
     assert [row.id for row in store.executions(workflow="a", status="running")] == ["e4", "e2"]
     assert store.count_by_status() == {"running": 5, "failed": 1}

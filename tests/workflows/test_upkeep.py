@@ -151,13 +151,20 @@ def test_a_row_that_cannot_be_asked_for_spoils_no_other(
     assert [vars(record)["execution"] for record in caplog.records] == [""]
 
 
-def test_every_row_is_corrected(loop: LoopThread, service: Service, store: Store, database: peewee.Database) -> None:
-    """More rows than one query gives, all of them lost."""
+def test_every_row_is_corrected(
+    loop: LoopThread, client: Client, service: Service, store: Store, database: peewee.Database
+) -> None:
+    """A lost row that is older than as many running executions as one query gives."""
     row = Execution("e", "w", "1", RUNNING, {}, "2025-01-01T00:00:00.000000Z").to_json() | {"input": "{}"}
-    rows = [{**row, "id": f"e{number}"} for number in range(MAX_LIMIT + FEW)]
+    rows = [{**row, "id": f"e{number:04}"} for number in range(MAX_LIMIT + FEW)]
     with database.connection_context():
         peewee.Table("executions", tuple(row)).insert(rows).execute(database)
 
-    assert len(loop.call(service.reconcile(), 60)) == MAX_LIMIT + FEW
+    async def start_all_but_the_oldest() -> None:
+        for row in rows[FEW:]:
+            await service.start(NAP, execution_id=row["id"])
 
-    assert store.count_by_status() == {"terminated": MAX_LIMIT + FEW}
+    loop.call(start_all_but_the_oldest(), 60)
+    eventually(lambda: len(loop.call(service.reconcile(), 60)) == FEW)
+
+    assert store.count_by_status() == {"running": MAX_LIMIT, "terminated": FEW}

@@ -96,9 +96,10 @@ class Store:
         return None if found is None else _execution(found)
 
     def executions(
-        self, *, limit: int = 100, workflow: str | None = None, status: str | None = None
-    ) -> tuple[Execution, ...]:
-        """Return the newest executions first, at most `limit` (1 to 1000).
+        self, *, limit: int = 100, workflow: str | None = None, status: str | None = None,
+        before: Execution | None = None,
+    ) -> tuple[Execution, ...]:  # fmt: skip
+        """Return the newest executions first, at most `limit` (1 to 1000); with `before` only those that come after it.
 
         Raises:
             UnavailableError: the database does not answer.
@@ -111,6 +112,9 @@ class Store:
             query = query.where(rows.workflow == workflow)
         if status is not None:
             query = query.where(rows.status == status)
+        if before is not None:
+            same = (rows.started_at == before.started_at) & (rows.id < before.id)
+            query = query.where((rows.started_at < before.started_at) | same)
         return self._run(lambda: tuple(_execution(row) for row in query.dicts()))
 
     def count_by_status(self) -> Mapping[str, int]:

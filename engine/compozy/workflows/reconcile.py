@@ -71,19 +71,17 @@ class Reconciler:
     async def reconcile(self) -> tuple[str, ...]:
         """Correct the rows that say running while Temporal says otherwise; return their ids.
 
-        While more than `MAX_LIMIT` executions do run, rows older than those are not looked at.
-
         Raises:
             UnavailableError: the database or Temporal does not answer.
         """
         corrected: list[str] = []
+        last: Execution | None = None
         while True:
-            rows: tuple[Execution, ...] = await self._in_thread(self._running_rows)
-            ended = await self._corrected(rows)
-            corrected += ended
-            # What was corrected makes room in the next look for rows that are older.
-            if len(rows) < MAX_LIMIT or not ended:
+            rows: tuple[Execution, ...] = await self._in_thread(self._running_rows, last)
+            corrected += await self._corrected(rows)
+            if len(rows) < MAX_LIMIT:
                 return tuple(corrected)
+            last = rows[-1]
 
     async def adopt(self) -> tuple[str, ...]:
         """Show the executions that run without a row, or whose row was taken for lost; return their ids.
@@ -119,8 +117,8 @@ class Reconciler:
         known = [(row.id, await _apart(row.id, self.update(row))) for row in stale]
         return [name for name, row in known if row is not None and row.finished]
 
-    def _running_rows(self) -> tuple[Execution, ...]:
-        return self._store.executions(status=RUNNING, limit=MAX_LIMIT)
+    def _running_rows(self, before: Execution | None) -> tuple[Execution, ...]:
+        return self._store.executions(status=RUNNING, limit=MAX_LIMIT, before=before)
 
     async def _open_ids(self) -> set[str]:
         async def listed() -> set[str]:
