@@ -16,7 +16,6 @@ from compozy.drivers.driver import LoopThread
 from compozy.errors import NotFoundError, UsageError
 from compozy.store import LOST, Execution, Store, UnavailableError
 from compozy.store.records import RUNNING
-from compozy.store.store import MAX_LIMIT
 from compozy.testing.servers import TemporalServer
 from compozy.workflows import wire
 from compozy.workflows.definition import definition_from_json
@@ -24,6 +23,7 @@ from compozy.workflows.reconcile import FEW
 from compozy.workflows.service import Service
 from compozy.workflows.upkeep import Upkeep
 
+PAGE = FEW + 10
 NAP = definition_from_json(
     {"id": "nap", "tasks": [{"id": "nap", "type": "aggregate", "sleep": "1000h", "output": 1}]}, "nap"
 )
@@ -152,11 +152,12 @@ def test_a_row_that_cannot_be_asked_for_spoils_no_other(
 
 
 def test_every_row_is_corrected(
-    loop: LoopThread, client: Client, service: Service, store: Store, database: peewee.Database
+    loop: LoopThread, service: Service, store: Store, database: peewee.Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lost row that is older than as many running executions as one query gives."""
+    monkeypatch.setattr("compozy.workflows.reconcile.MAX_LIMIT", PAGE)
     row = Execution("e", "w", "1", RUNNING, {}, "2025-01-01T00:00:00.000000Z").to_json() | {"input": "{}"}
-    rows = [{**row, "id": f"e{number:04}"} for number in range(MAX_LIMIT + FEW)]
+    rows = [{**row, "id": f"e{number:04}"} for number in range(PAGE + FEW)]
     with database.connection_context():
         peewee.Table("executions", tuple(row)).insert(rows).execute(database)
 
@@ -167,4 +168,4 @@ def test_every_row_is_corrected(
     loop.call(start_all_but_the_oldest(), 60)
     eventually(lambda: len(loop.call(service.reconcile(), 60)) == FEW)
 
-    assert store.count_by_status() == {"running": MAX_LIMIT, "terminated": FEW}
+    assert store.count_by_status() == {"running": PAGE, "terminated": FEW}
