@@ -31,6 +31,11 @@ def environment(runtime: Path, more: Mapping[str, str] | None = None) -> dict[st
     return {**kept, "XDG_RUNTIME_DIR": str(runtime), **(more or {})}
 
 
+def interruptible() -> None:
+    """Let Ctrl-C reach a command that is about to start, also below a shell's background job, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass
 class Server:
     """A running `compozy start`; `ready` is its ready line."""

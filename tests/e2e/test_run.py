@@ -12,10 +12,11 @@ import psutil
 import pytest
 from tests.polling import DEADLINE_S, eventually
 
-from .conftest import COMPOZY, Server, Shell, environment
+from .conftest import COMPOZY, Server, Shell, environment, interruptible
 from .test_matrix import request
 
 pytestmark = pytest.mark.e2e
+IMPATIENT_S = 9.0  # less than a running tool is given when a server stops
 HELLO = Path(__file__).parents[2] / "examples" / "hello-world.yaml"
 NAP = "id: nap\ntasks:\n  - {id: a, type: aggregate, sleep: 1h, output: 1}\n"
 
@@ -31,7 +32,7 @@ def waiting(shell: Shell, server: Server) -> Iterator[tuple[subprocess.Popen[str
     """Run a command that waits for a long execution; give it, and the id of the execution."""
     process = subprocess.Popen(
         [COMPOZY, "workflow", "run", "nap.yaml"], cwd=shell.directory, env=environment(shell.runtime),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible,
     )  # fmt: skip
     try:
         eventually(lambda: executions(server), "the start of the execution")
@@ -111,12 +112,16 @@ def test_a_run_of_its_own_ends_at_once(shell: Shell, number: signal.Signals) -> 
     (shell.directory / "slow.yaml").write_text("id: slow\ntasks:\n  - {id: a, type: basic, tool: 'slow:work'}\n")
     process = subprocess.Popen(
         [COMPOZY, "workflow", "run", "slow.yaml"], cwd=shell.directory, env=environment(shell.runtime),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible,
     )  # fmt: skip
     eventually((shell.directory / "began").exists, "the start of the tool")
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=8)
+    try:
+        _, errors = process.communicate(timeout=IMPATIENT_S)
+    finally:
+        process.kill()
+        process.communicate()
     assert (process.returncode, "has ended with this command" in errors, "Traceback" in errors) == (130, True, False)
     eventually(lambda: not any(child.is_running() for child in children), "the end of every child")
 

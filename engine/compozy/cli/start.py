@@ -74,8 +74,8 @@ def command(format_: str, timeout: str, log_level: str, strict: bool, **options:
         stack.open(serve=True)
         signals.starting = False  # who reads the ready line may stop us before the next line runs
         took = time.perf_counter() - began
-        print_ready(stack, took) if format_ == "json" else print_banner(stack, took)
         tell_neighbour(other)
+        print_ready(stack, took) if format_ == "json" else print_banner(stack, took)
         for problem in stack.workflows.workflows().problems:
             print_failure(problem, as_json=False)
         signals.wait()
