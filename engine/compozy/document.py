@@ -7,6 +7,7 @@ duplicate keys and never constructs Python objects from tags.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ def _composer() -> Any:
 _LOADER = _composer()
 _NUMBER = re.compile(r"[-+]?(?:0x[0-9a-fA-F]+|0o[0-7]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\Z")
 _DEEP = 1000
+_LONGEST = 400
 _TOO_DEEP = "values are nested more than 100 deep"
 _WORDS: Mapping[str, Scalar] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
@@ -227,7 +229,11 @@ def resolve_scalar(text: str) -> Scalar:
 
 
 def _number(text: str) -> Scalar:
+    """Return a number; one too long to be written in decimals, or too large to be one, stays text."""
+    if len(text) > _LONGEST:
+        return text
     try:
         return int(text, 0) if "x" in text or "o" in text else int(text)
     except ValueError:
-        return float(text)
+        number = float(text)
+        return number if math.isfinite(number) else text
