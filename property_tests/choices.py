@@ -24,7 +24,7 @@ from compozy.tables.table import Column, Source, Table
 DIRECTORY = "/project"
 UNKNOWN = "unheard-of"
 FILE, HOST, URL = "data/kept.db", "elsewhere", "http://elsewhere/x"
-PATHS = (":memory:", FILE, "/", "../out.db", "with\ttab.db")
+PATHS = (":memory:", FILE, "/", "../out.db", "in/../in.db", "with\ttab.db", "with\x85break.db", "")
 HOSTS = ("127.0.0.1", "localhost", "::1", "0.0.0.0", "")
 
 Text = str | None

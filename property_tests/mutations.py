@@ -184,7 +184,21 @@ def reason(ruleset: RuleSet, mutant: Mutant) -> str:
         return "an earlier row takes the values" if taken else ""
     if added == [None] and table.stage != "resolve" and _always_set(ruleset, table, mutant.column):
         return "a table always derives the setting, so it is never unset"
+    if added == [None] and table.stage != "resolve" and _set_beside(ruleset, mutant):
+        return "a table derives the setting wherever the other cells hold"
     return ""
+
+
+def _set_beside(ruleset: RuleSet, mutant: Mutant) -> bool:
+    """Tell whether a derived setting has a value in every question for which the other cells of the row hold."""
+    table = ruleset.tables[mutant.table.id]
+    path = next(found.source.ref for found in table.columns if found.name == mutant.column)
+    derived = {target for other in ruleset.tables.values() for target in other.sets.values()}
+    others = {name: cell for name, cell in table.rows[mutant.at].when.items() if name != mutant.column}
+    asked = [
+        inputs for inputs, _ in questions(table.id) if all(cell.matches(inputs[name]) for name, cell in others.items())
+    ]
+    return path in derived and bool(others and asked) and all(inputs[mutant.column] is not None for inputs in asked)
 
 
 def _always_set(ruleset: RuleSet, table: Table, column: str) -> bool:

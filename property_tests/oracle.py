@@ -97,7 +97,8 @@ def _switched(choice: Choice, path: str, mode: str) -> bool:
 
 
 def _file_kept(choice: Choice, path: str, mode: str) -> bool:
-    return choice.settings[path] != MEMORY if path in choice.settings else mode == "persistent"
+    text = choice.settings.get(path)
+    return text != MEMORY if text else mode == "persistent"
 
 
 def _redis_driver(choice: Choice, mode: str, persistent: bool) -> str:
@@ -185,6 +186,19 @@ def _path(path: str, kind: Callable[[str], bool]) -> Callable[[Facts], bool]:
     return lambda facts: facts.said(path) and kind(facts.text(path))
 
 
+def _climbs(path: str) -> bool:
+    depth = 0
+    for part in path.split("/"):
+        depth += {"..": -1, ".": 0}.get(part, 1)
+        if depth < 0:
+            return True
+    return False
+
+
+def _unprintable(path: str) -> bool:
+    return "\t" in path or "\x85" in path
+
+
 def _against_mode(component: str, mode: str) -> Callable[[Facts], bool]:
     kept = mode == "memory"
     return lambda facts: getattr(facts, component) == mode and facts.kept[component] == kept
@@ -204,6 +218,7 @@ def _zero(path: str) -> Callable[[Facts], bool]:
 
 FRONTEND, UI = "temporal.standalone.frontend_port", "temporal.standalone.ui_port"
 TEMPORAL_FILE, REDIS_KEPT = "temporal.standalone.database_file", "redis.standalone.persistence.enabled"
+REDIS_DIRECTORY = "redis.standalone.persistence.data_dir"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 PROMISES: Mapping[str, Promise] = {
@@ -281,11 +296,20 @@ PROMISES: Mapping[str, Promise] = {
     "port.equal.server-temporal": Promise("error", "server.port", _same_port("server.port", FRONTEND, ui=False)),
     "port.equal.server-ui": Promise("error", "server.port", _same_port("server.port", UI, ui=True)),
     "database.path.directory": Promise("error", "database.path", _path("database.path", lambda path: path == "/")),
-    "database.path.climbs": Promise("error", "database.path", _path("database.path", lambda path: ".." in path)),
-    "database.path.control": Promise("error", "database.path", _path("database.path", lambda path: "\t" in path)),
+    "database.path.climbs": Promise("error", "database.path", _path("database.path", _climbs)),
+    "database.path.control": Promise("error", "database.path", _path("database.path", _unprintable)),
     "temporal.database_file.directory": Promise("error", TEMPORAL_FILE, _path(TEMPORAL_FILE, lambda path: path == "/")),
-    "temporal.database_file.climbs": Promise("error", TEMPORAL_FILE, _path(TEMPORAL_FILE, lambda path: ".." in path)),
-    "temporal.database_file.control": Promise("error", TEMPORAL_FILE, _path(TEMPORAL_FILE, lambda path: "\t" in path)),
+    "temporal.database_file.climbs": Promise("error", TEMPORAL_FILE, _path(TEMPORAL_FILE, _climbs)),
+    "temporal.database_file.control": Promise("error", TEMPORAL_FILE, _path(TEMPORAL_FILE, _unprintable)),
+    "database.path.empty": Promise(
+        "error", "database.path", lambda facts: facts.driver == "sqlite" and facts.emptied("database.path")
+    ),
+    "temporal.database_file.empty": Promise(
+        "error", TEMPORAL_FILE, lambda facts: facts.temporal in EMBEDDED and facts.emptied(TEMPORAL_FILE)
+    ),
+    "redis.data_dir.empty": Promise(
+        "error", REDIS_DIRECTORY, lambda facts: facts.redis_persistent and facts.emptied(REDIS_DIRECTORY)
+    ),
     "database.kept-in-memory-mode": Promise("warning", "database.path", _against_mode("database", "memory")),
     "database.lost-in-persistent-mode": Promise("warning", "database.path", _against_mode("database", "persistent")),
     "temporal.kept-in-memory-mode": Promise("warning", TEMPORAL_FILE, _against_mode("temporal", "memory")),

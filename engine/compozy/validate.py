@@ -135,7 +135,14 @@ class _Run:
     @cached_property
     def unread(self) -> frozenset[str]:
         """Settings that somebody wrote and no source could take; the problem with them is a finding of its own."""
-        written = {problem.key for problem in self.resolved.configuration.problems}
+        keys = {problem.key.partition("[")[0] for problem in self.resolved.configuration.problems}
+        registry = self.resolved.rulebook.registry
+        groups = tuple(f"{key}." for key in keys & registry.groups)
+        written = (
+            {path for spelled, path in registry.spelled.items() if spelled in keys or spelled.startswith(groups)}
+            if keys
+            else set()
+        )
         return frozenset(
             path for path, value in self.resolved.values.items() if path in written and value.origin.kind in _NOBODY
         )

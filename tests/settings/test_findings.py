@@ -221,3 +221,86 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
 def test_one_mistake_is_one_finding(tmp_path: Path, key: str, expected: list[str]) -> None:
     """A value that could not be read is not called missing as well."""
     assert [one.id for one in findings(tmp_path, OPEN.replace("KEY", key))] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("vector_dbs: foo\nknowledge_bases: [{id: a}]", ["key.type"], id="alias"),
+        pytest.param("knowledge: foo\nknowledge_bases: [{id: a}]", ["key.type"], id="group"),
+        pytest.param("redis: foo\nmode: distributed", ["key.type"], id="group-with-defaults"),
+    ],
+)
+def test_one_mistake_is_one_finding_however_it_is_spelled(text: str, expected: list[str], tmp_path: Path) -> None:
+    """Another spelling of a setting, or the group that it is in."""
+    assert [one.id for one in findings(tmp_path, text)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(
+            "redis: {embedded: {engine: valkey}, standalone: {engine: fakeredis}}",
+            '"redis.standalone.engine" is another spelling of redis.embedded.engine',
+            id="group",
+        ),
+        pytest.param(
+            "redis: {host: a, distributed: {addr: b}}",
+            '"redis.distributed.addr" is another spelling of redis.host',
+            id="address",
+        ),
+        pytest.param(
+            "vector_dbs: [{id: a, provider: redis, name: b}]",
+            '"vector_dbs[0].name" is another spelling of vector_dbs[0].id',
+            id="field",
+        ),
+    ],
+)
+def test_two_spellings_are_both_named(text: str, message: str, tmp_path: Path) -> None:
+    """The one that is wrong, and the one that was there first."""
+    found = [one.message for one in findings(tmp_path, text) if one.id == "key.two-spellings"]
+    assert [one.partition(",")[0] for one in found] == [message]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        pytest.param("database: {path: ''}", "database.path", id="database"),
+        pytest.param("temporal: {standalone: {database_file: ''}}", "temporal.standalone.database_file", id="temporal"),
+        pytest.param(
+            "redis: {mode: persistent, standalone: {persistence: {data_dir: ''}}}",
+            "redis.standalone.persistence.data_dir",
+            id="redis",
+        ),
+    ],
+)
+def test_an_emptied_path_is_named(text: str, key: str, tmp_path: Path) -> None:
+    """A start would fail on it."""
+    assert [one.key for one in errors(findings(tmp_path, text))] == [key]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        pytest.param("data/../x.db", [], id="back-inside"),
+        pytest.param("./data/./../x.db", [], id="dots"),
+        pytest.param("data/../../x.db", ["database.path.climbs"], id="in-and-out"),
+        pytest.param("../x.db", ["database.path.climbs"], id="out"),
+        pytest.param("./../x.db", ["database.path.climbs"], id="out-with-a-dot"),
+        pytest.param("..\\\\x.db", ["database.path.climbs"], id="out-with-a-backslash"),
+        pytest.param("/var/lib/../x.db", [], id="absolute"),
+        pytest.param("a\\x85b.db", ["database.path.control"], id="next-line"),
+        pytest.param("a\\x7fb.db", ["database.path.control"], id="delete"),
+        pytest.param("a..b/..c.db", [], id="dots-in-names"),
+    ],
+)
+def test_a_path_climbs_out_when_it_ends_outside(path: str, expected: list[str], tmp_path: Path) -> None:
+    """And has control characters when Unicode calls them so."""
+    text = f'mode: persistent\ndatabase: {{path: "{path}"}}\n'
+    assert [one.id for one in findings(tmp_path, text)] == expected
+
+
+@pytest.mark.parametrize("host", ["LocalHost", "LOCALHOST", "127.0.0.1", "::1"])
+def test_this_machine_is_not_open_to_others(host: str, tmp_path: Path) -> None:
+    """Names of hosts have no case."""
+    assert findings(tmp_path, f"server: {{host: '{host}'}}") == ()

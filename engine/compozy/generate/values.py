@@ -45,8 +45,9 @@ _PLAIN: Mapping[str, Schema] = {
     "map": {"type": ["object", "null"]},
 }
 _EMPTY: Schema = {"const": ""}
-_CONTROL: Schema = {"type": "string", "pattern": r"[\u0000-\u001f\u007f]"}
-_CLIMBING: Schema = {"type": "string", "pattern": r"(?:^|[/\\])\.\.(?:[/\\]|$)"}
+_CONTROL: Schema = {"type": "string", "pattern": r"[\u0000-\u001f\u007f-\u009f]"}
+# What climbs out later on, such as a/../../b, a pattern cannot tell.
+_CLIMBING: Schema = {"type": "string", "pattern": r"^(?:\.[/\\]+)*\.\.(?:[/\\]|$)"}
 _ZERO_DURATION: Schema = {
     "anyOf": [
         {"const": 0},

@@ -21,9 +21,10 @@ from compozy.settings.values import from_text, from_yaml
 
 @dataclass(slots=True)
 class Contents:
-    """What one source holds: `entries` by path, in the order written, and `problems`."""
+    """What one source holds: `entries` by path, in the order written, how each is `spelled`, and `problems`."""
 
     entries: dict[str, Candidate] = field(default_factory=dict)
+    spelled: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -100,9 +101,10 @@ class DocumentReader:
         before = self.contents.entries.get(setting.path)
         if before is not None and before.value != candidate.value:
             place = candidate.origin.place
-            other = str(before.origin.place)
-            self._problem("two-spellings", spelled, place, path=setting.path, other=other)
+            first = self.contents.spelled[setting.path]
+            self._problem("two-spellings", spelled, place, path=first, other=str(before.origin.place))
         self.contents.entries[setting.path] = candidate
+        self.contents.spelled[setting.path] = spelled
 
     def _split(self, spelled: str, setting: Setting, candidate: Candidate) -> None:
         self.contents.entries[setting.path] = candidate
@@ -174,7 +176,7 @@ class DocumentReader:
         if not isinstance(node.value, dict):
             self._problem("type", spelled, node.place, expected="expected a mapping", says="")
             return {}
-        element = _Element(spelled, path, setting.items, {}, parts)
+        element = _Element(spelled, path, setting.items, {}, parts, {})
         self._fields(element, "", node)
         return element.fields
 
@@ -206,7 +208,9 @@ class DocumentReader:
             return
         path = f"{element.path}.{item.path}"
         if element.fields.get(item.path, value) != value:
-            self._problem("two-spellings", spelled, node.place, path=path, other=str(element.parts[path].place))
+            other = str(element.parts[path].place)
+            self._problem("two-spellings", spelled, node.place, path=element.written[item.path], other=other)
+        element.written[item.path] = spelled
         element.fields[item.path] = value
         element.parts[path] = self._origin(node.place)
 
@@ -219,13 +223,17 @@ class DocumentReader:
 
 @dataclass(frozen=True, slots=True)
 class _Element:
-    """An element of a list while it is read: as it was spelled, where the registry has it, and its fields so far."""
+    """An element of a list while it is read: as it was spelled, where the registry has it, and its fields so far.
+
+    `written` is how each of these was spelled.
+    """
 
     spelled: str
     path: str
     items: Mapping[str, Setting]
     fields: dict[str, Any]
     parts: dict[str, Origin]
+    written: dict[str, str]
 
     @property
     def names(self) -> dict[str, str]:

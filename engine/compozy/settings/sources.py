@@ -273,7 +273,7 @@ def take_text(
         return
     before = contents.entries.get(setting.path)
     if before is not None and before.value != candidate.value and before.origin.name != origin.name:
-        facts = {"path": setting.path, "other": str(before.origin)}
+        facts = {"path": before.origin.name or setting.path, "other": str(before.origin)}
         contents.problems.append(Problem("two-spellings", origin.name or setting.path, origin, facts))
     contents.entries[setting.path] = candidate
     for path, part in zip(setting.splits, split_address(text), strict=False):

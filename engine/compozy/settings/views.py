@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
+from unicodedata import category
 
 from compozy.document import Scalar
 from compozy.settings.registry import Setting
@@ -65,15 +66,22 @@ def _path_kind(seen: Seen) -> Scalar:
     path = str(seen.value)
     if path == MEMORY:
         return "memory"
-    if any(ord(char) < 32 or ord(char) == 127 for char in path):
+    if any(category(char) == "Cc" for char in path):
         return "control"
-    if ".." in path.replace("\\", "/").split("/"):
+    if _climbs(path, seen.directory):
         return "climbing"
     return "directory" if path.endswith("/") or os.path.isdir(path) else "file"
 
 
+def _climbs(path: str, directory: str) -> bool:
+    """Tell whether a path below `directory` leads out of it; `data/../x.db` stays inside."""
+    anchor = directory.rstrip("/") + "/"
+    below = path.removeprefix(anchor).replace("\\", "/").lstrip("/")
+    return path.startswith(anchor) and os.path.normpath(below).split("/")[0] == ".."
+
+
 def _host_kind(seen: Seen) -> Scalar:
-    host = str(seen.value or "").strip("[]")
+    host = str(seen.value or "").strip("[]").casefold()
     if host in ("localhost", ""):
         return "loopback" if host else "other"
     try:
