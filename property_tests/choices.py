@@ -213,7 +213,7 @@ def configuration_of(rulebook: Rulebook, choice: Choice) -> Configuration:
     for path, text in choice.settings.items():
         read = _flag(rulebook, path, text)
         for target, given in read.candidates.items():
-            if given[0].origin.kind == "flag":
+            if given[0].origin.kind == "flag" and (target == path or target not in choice.settings):
                 candidates[target] = (given[0], *candidates.get(target, ()))
         problems += read.problems
     return Configuration(defaults.inputs, defaults.layers, candidates, tuple(problems), rulebook)

@@ -257,7 +257,8 @@ PROMISES: Mapping[str, Promise] = {
         lambda facts: (
             facts.temporal in EMBEDDED
             and facts.said("temporal.standalone.namespace")
-            and facts.text("temporal.standalone.namespace") != facts.text("temporal.namespace", "default")
+            and facts.said("temporal.namespace")
+            and facts.text("temporal.standalone.namespace") != facts.text("temporal.namespace")
         ),
     ),
     "redis.address.empty": Promise(

@@ -58,7 +58,7 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
     "temporal.standalone.database_file": ("path", None, {"memory": True}),
     "temporal.standalone.frontend_port": ("integer", 7233, {}),
     "temporal.standalone.bind_ip": ("text", "127.0.0.1", {}),
-    "temporal.standalone.namespace": ("text", None, {"same_as": "temporal.namespace"}),
+    "temporal.standalone.namespace": ("text", None, {"same_as": "temporal.namespace", "shares": True}),
     "temporal.standalone.enable_ui": ("boolean", True, {}),
     "temporal.standalone.ui_port": ("integer", 8233, {}),
     "temporal.standalone.require_ui": ("boolean", False, {}),

@@ -78,9 +78,16 @@ def test_near_misses_name_the_cell_that_failed(tmp_path: Path) -> None:
 
 def test_a_setting_that_takes_anothers_value_says_so(tmp_path: Path) -> None:
     """The namespace of the embedded server is that of the client."""
+    found = explained(tmp_path, "temporal.standalone.namespace", "")
+    assert found.given is not None
+    assert found.given.because == "the same as temporal.namespace (default)"
+
+
+def test_a_setting_that_shares_a_value_names_the_place_of_it(tmp_path: Path) -> None:
+    """Wherever of the two places it was written."""
     found = explained(tmp_path, "temporal.standalone.namespace", nested("temporal.namespace", "shop"))
     assert found.given is not None
-    assert found.given.because == "the same as temporal.namespace (file compozy.yaml:2:14)"
+    assert str(found.given.origin) == "file compozy.yaml:2:14"
 
 
 @pytest.mark.parametrize("key", ["redis.embedded.engine", "COMPOZY_REDIS__STANDALONE__ENGINE"])

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.settings.project import findings, given, nested
+from tests.settings.project import findings, given, nested, resolved
 
 from compozy.configuration import Configuration
 from compozy.rulebook import load_rulebook
 from compozy.settings.registry import Setting
+from compozy.validate import validate
 
 REGISTRY = load_rulebook().registry
 SETTINGS = [pytest.param(setting, id=path) for path, setting in REGISTRY.settings.items()]
@@ -110,3 +111,30 @@ def test_a_repeated_line_of_a_dotenv_file_wins(tmp_path: Path) -> None:
         "postgres",
         "dotenv",
     )
+
+
+@pytest.mark.parametrize("path", ["temporal.namespace", "temporal.standalone.namespace", "temporal.embedded.namespace"])
+@pytest.mark.parametrize("source", ["flag", "env", "file"])
+def test_one_value_may_be_written_in_either_place(source: str, path: str, tmp_path: Path) -> None:
+    """The namespace is that of both, and both know where it was written."""
+    name = "COMPOZY_" + path.replace("embedded", "standalone").upper().replace(".", "__")
+    inputs: dict[str, dict[str, Any]] = {
+        "flag": {"flags": {path: "shop"}},
+        "env": {"environment": {name: "shop"}},
+        "file": {"text": nested(path, "shop")},
+    }
+    found = resolved(tmp_path, **inputs[source])
+    both = [found.values[key] for key in ("temporal.namespace", "temporal.standalone.namespace")]
+    assert [(one.value, one.origin.kind) for one in both] == [("shop", source), ("shop", source)]
+    assert validate(found) == ()
+
+
+def test_the_higher_source_has_the_one_value(tmp_path: Path) -> None:
+    """And what it shadows is known; two values in one source are an error."""
+    low, high = "temporal: {standalone: {namespace: low}}", {"COMPOZY_TEMPORAL__NAMESPACE": "high"}
+    found = resolved(tmp_path, low, environment=high)
+    both = [found.values[key] for key in ("temporal.namespace", "temporal.standalone.namespace")]
+    assert [(one.value, one.shadowed[0].value) for one in both] == [("high", "low"), ("high", "low")]
+    assert validate(found) == ()
+    two = findings(tmp_path, "temporal: {namespace: a, standalone: {namespace: b}}")
+    assert [one.id for one in two] == ["temporal.namespace.two-values"]

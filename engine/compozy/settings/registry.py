@@ -44,6 +44,7 @@ class Setting:
     memory: bool = False
     minimum: int | None = None
     same_as: str | None = None
+    shares: bool = False
     splits: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     items: Mapping[str, Setting] = field(default_factory=dict)
@@ -112,7 +113,7 @@ def read_registry(documents: Iterable[Node], faults: Faults | None = None) -> Re
 _COLUMNS = {
     "default": "any", "values": "texts", "also": "words", "checked": "text", "env": "text", "flag": "text",
     "secret": "boolean", "secret_parts": "boolean", "memory": "boolean", "minimum": "integer",
-    "same_as": "text", "splits": "texts", "aliases": "texts", "items": "rows",
+    "same_as": "text", "shares": "boolean", "splits": "texts", "aliases": "texts", "items": "rows",
 }  # fmt: skip
 _NEEDED = {"path": "text", "type": "text", "help": "text"}
 _SETTING = Columns("a setting", _NEEDED, {**_COLUMNS, "replaces": "text"})
@@ -301,6 +302,8 @@ def _setting_faults(plain: Mapping[str, Any]) -> Iterator[str]:
     yield from _word_faults(plain.get("values", ()), plain.get("also", {}), plain.get("values", ()))
     if plain.get("minimum") is not None and kind not in NUMBERS:
         yield f"`minimum` is for numbers, and this is a {kind}"
+    if plain.get("shares") and not plain.get("same_as"):
+        yield "`shares` says with which setting in `same_as`"
     if plain.get("items") and kind != "list":
         yield "`items` are the fields of a list"
 

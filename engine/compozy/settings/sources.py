@@ -94,7 +94,7 @@ class FlagSource:
                 )
             else:
                 take_text(contents, registry, registry.settings[path], text, Origin("flag", name=name), inputs)
-        return Layer("flag", contents.entries, tuple(contents.problems))
+        return Layer("flag", _shared(contents, registry), tuple(contents.problems))
 
 
 class EnvironmentSource:
@@ -105,7 +105,7 @@ class EnvironmentSource:
         contents = Contents()
         for name, text in inputs.environment.items():
             take_variable(contents, registry, name, text, Origin("env", name=name), inputs)
-        return Layer("env", contents.entries, tuple(contents.problems))
+        return Layer("env", _shared(contents, registry), tuple(contents.problems))
 
 
 class DotenvSource:
@@ -123,7 +123,7 @@ class DotenvSource:
             elif os.path.lexists(file) and not os.path.isdir(file):
                 place = Place(name, 1, 1)
                 contents.problems.append(Problem("unreadable", "", Origin("dotenv", place), {"file": name}))
-        return Layer("dotenv", contents.entries, tuple(contents.problems), texts)
+        return Layer("dotenv", _shared(contents, registry), tuple(contents.problems), texts)
 
     def take(self, contents: Contents, registry: Registry, file: str, inputs: Inputs, text: str) -> None:
         """Take one file's lines."""
@@ -155,7 +155,7 @@ class FileSource:
         variables = Variables(inputs)
         contents = DocumentReader(registry, variables.get, inputs.directory).read(root)
         contents.problems += [_twice(one, Origin("file", one.place)) for one in duplicates]
-        return Layer("file", contents.entries, tuple(contents.problems), {shown: text})
+        return Layer("file", _shared(contents, registry), tuple(contents.problems), {shown: text})
 
 
 class DefaultSource:
@@ -185,6 +185,22 @@ def _default(setting: Setting, directory: str) -> object:
     if setting.type in ("list", "map"):
         return setting.default
     return from_yaml(setting, setting.default, str(setting.default), directory)
+
+
+def _shared(contents: Contents, registry: Registry) -> Mapping[str, Candidate]:
+    """Return the entries of a source; what it says of one of two settings that share a value, it says of both."""
+    entries = contents.entries
+    for path, other in _sharing(ById(registry)):
+        given = entries.get(path) or entries.get(other)
+        if given is not None:
+            entries = {path: given, other: given, **entries}
+    return entries
+
+
+@lru_cache(maxsize=8)
+def _sharing(key: ById[Registry]) -> tuple[tuple[str, str], ...]:
+    settings = key.record.settings.values()
+    return tuple((setting.path, setting.same_as) for setting in settings if setting.shares and setting.same_as)
 
 
 def _twice(found: Duplicate, origin: Origin) -> Problem:
