@@ -125,7 +125,13 @@ def _values(setting: Setting, read: Sequence[tuple[Table, Column]], *, brief: bo
     if setting.type == "path":
         yield from (FILE,) if brief else PATHS
     if setting.type in ("text", "url"):
-        yield from HOSTS if "host_kind" in views else (URL if setting.type == "url" else HOST, "")
+        yield from HOSTS if "host_kind" in views else (_address(setting), "")
+
+
+def _address(setting: Setting) -> str:
+    if setting.host_port:
+        return f"{HOST}:1"
+    return URL.replace("http", setting.schemes[0] if setting.schemes else "http") if setting.type == "url" else HOST
 
 
 def _listed(read: Iterable[tuple[Table, Column]]) -> Iterator[Any]:

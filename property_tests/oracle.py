@@ -373,6 +373,8 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "key.type": ("type", "error"),
     "key.not-allowed": ("not-allowed", "error"),
     "key.too-small": ("too-small", "error"),
+    "key.doubled": ("doubled", "error"),
+    "key.unidentified": ("unidentified", "error"),
     "variable.unset": ("unset-variable", "error"),
     "variable.unknown": ("unknown-variable", "warning"),
 }

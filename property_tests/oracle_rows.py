@@ -21,7 +21,16 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
         {"env": "DB_DRIVER", "flag": "--db-driver", "values": ("sqlite", "postgres"), "checked": "rules"},
     ),
     "database.path": ("path", None, {"env": "DB_PATH", "flag": "--db-path", "memory": True}),
-    "database.url": ("url", None, {"env": "DB_URL", "secret_parts": True, "aliases": ("database.conn_string",)}),
+    "database.url": (
+        "url",
+        None,
+        {
+            "env": "DB_URL",
+            "schemes": ("postgresql", "postgres", "="),
+            "secret_parts": True,
+            "aliases": ("database.conn_string",),
+        },
+    ),
     "database.host": ("text", "localhost", {"secret_parts": True}),
     "database.port": ("integer", 5432, {}),
     "database.user": ("text", "compozy", {}),
@@ -46,7 +55,11 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
             "checked": "rules",
         },
     ),
-    "temporal.host_port": ("text", "localhost:7233", {"env": "TEMPORAL_HOST_PORT", "secret_parts": True}),
+    "temporal.host_port": (
+        "text",
+        "localhost:7233",
+        {"env": "TEMPORAL_HOST_PORT", "host_port": True, "secret_parts": True},
+    ),
     "temporal.namespace": ("text", "default", {}),
     "temporal.task_queue": ("text", "compozy", {}),
     "temporal.api_key": ("text", None, {"secret": True}),
@@ -69,7 +82,7 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
         None,
         {"env": "REDIS_MODE", "flag": "--redis-mode", "values": MODES, "checked": "rules"},
     ),
-    "redis.url": ("url", None, {"env": "REDIS_URL", "secret_parts": True}),
+    "redis.url": ("url", None, {"env": "REDIS_URL", "schemes": ("redis", "rediss", "unix"), "secret_parts": True}),
     "redis.host": ("text", "localhost", {"secret_parts": True}),
     "redis.port": ("integer", 6379, {}),
     "redis.password": ("text", None, {"secret": True, "aliases": ("redis.distributed.password",)}),
@@ -101,8 +114,8 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
 GROUP_ALIASES = {"temporal.embedded": "temporal.standalone", "redis.embedded": "redis.standalone"}
 # The fields of a vector store, as one writes them flat or under `config:`.
 VECTOR_STORE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "id": ("text", {"aliases": ("name",)}),
-    "provider": ("choice", {"values": ("pgvector", "qdrant", "redis", "filesystem")}),
+    "id": ("text", {"unique": True, "identifies": True, "aliases": ("name",)}),
+    "provider": ("choice", {"identifies": True, "values": ("pgvector", "qdrant", "redis", "filesystem")}),
     "url": ("url", {"secret_parts": True, "aliases": ("dsn", "config.url", "config.dsn")}),
     "api_key": ("text", {"secret": True, "aliases": ("config.api_key",)}),
     "password": ("text", {"secret": True, "aliases": ("config.password",)}),

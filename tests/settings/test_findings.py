@@ -304,3 +304,47 @@ def test_a_path_climbs_out_when_it_ends_outside(path: str, expected: list[str], 
 def test_this_machine_is_not_open_to_others(host: str, tmp_path: Path) -> None:
     """Names of hosts have no case."""
     assert findings(tmp_path, f"server: {{host: '{host}'}}") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        pytest.param("temporal: {host_port: 'h:99999'}", "temporal.host_port", id="temporal-port"),
+        pytest.param("temporal: {host_port: nocolon}", "temporal.host_port", id="temporal-without-port"),
+        pytest.param("temporal: {host_port: 'u:p@h:1'}", "temporal.host_port", id="temporal-with-user"),
+        pytest.param("redis: {url: 'redis://h:99999'}", "redis.url", id="redis-port"),
+        pytest.param("redis: {url: nonsense}", "redis.url", id="redis-no-url"),
+        pytest.param("redis: {url: 'http://h'}", "redis.url", id="redis-scheme"),
+        pytest.param("database: {url: 'mysql://h/x'}", "database.url", id="database-scheme"),
+        pytest.param("database: {url: 'postgres://h:0/x'}", "database.url", id="database-port"),
+        pytest.param("database: {url: 'postgres://h:1,i:x/x'}", "database.url", id="database-second-port"),
+        pytest.param(
+            "vector_dbs: [{id: a, provider: redis}, {name: a, provider: qdrant}]",
+            "knowledge.vector_dbs[1].id",
+            id="store-twice",
+        ),
+        pytest.param("vector_dbs: [{url: 'http://q'}]", "vector_dbs[0]", id="store-without-anything"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["memory", "distributed"])
+def test_an_address_that_leads_nowhere_is_named(mode: str, text: str, key: str, tmp_path: Path) -> None:
+    """Its form, the port in it, the scheme that a component speaks; and stores that nobody can name."""
+    assert [one.key for one in errors(findings(tmp_path, f"mode: {mode}\n{text}\n"))] == [key]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("temporal: {host_port: ' temporal.example.org:7233 '}", id="host-and-port"),
+        pytest.param("temporal: {host_port: '[::1]:7233'}", id="ipv6"),
+        pytest.param("redis: {url: 'rediss://:pa:ss@h:6380/0?ssl_cert_reqs=none'}", id="redis"),
+        pytest.param("redis: {url: 'unix:///run/redis.sock?db=1'}", id="socket"),
+        pytest.param("redis: {url: 'REDIS://h'}", id="capitals"),
+        pytest.param("database: {url: 'postgresql://u:p@a:5432,[::1]:5433/shop?sslmode=require'}", id="several-hosts"),
+        pytest.param("database: {url: 'postgres:///shop?host=/run/postgresql'}", id="no-host"),
+        pytest.param("database: {url: 'host=db user=me dbname=shop'}", id="keywords"),
+    ],
+)
+def test_an_address_that_a_component_understands_is_accepted(text: str, tmp_path: Path) -> None:
+    """In every form that it has."""
+    assert findings(tmp_path, f"mode: distributed\n{text}\n") == ()

@@ -77,7 +77,9 @@ def test_the_schema_knows_every_spelling_and_describes_it(path: str) -> None:
         pytest.param({"database": {"connect_timeout": "5m"}}, True, id="duration"),
         pytest.param({"database": {"connect_timeout": 5}}, False, id="number-for-a-duration"),
         pytest.param({"mode": "distributed", "database": {"host": ""}}, False, id="no-host"),
-        pytest.param({"mode": "distributed", "database": {"host": "", "url": "x"}}, True, id="url-for-a-host"),
+        pytest.param(
+            {"mode": "distributed", "database": {"host": "", "url": "postgres://x"}}, True, id="url-for-a-host"
+        ),
         pytest.param({"mode": "memory", "database": {"host": ""}}, True, id="no-host-in-memory"),
         pytest.param({"vector_dbs": [{"provider": "PGVector"}]}, False, id="pgvector-by-default"),
         pytest.param({"mode": "distributed", "vector_dbs": [{"provider": "pgvector"}]}, True, id="pgvector"),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from compozy.settings.registry import Setting
-from compozy.settings.values import DURATION, MEMORY, SIZE
+from compozy.settings.values import DURATION, MEMORY, SIZE, form
 from compozy.settings.views import VIEWS, Seen
 from compozy.tables.table import Condition, Interval, Scalar, is_number
 
@@ -62,6 +62,9 @@ def value_schema(setting: Setting) -> Schema:
         return {"anyOf": [{"enum": [*setting.values, *setting.also, None]}, choice_text(setting), VARIABLE]}
     if setting.type in ("duration", "size"):
         return {"anyOf": [{"$ref": f"#/$defs/{setting.type}"}, NULL, VARIABLE]}
+    pattern = form(setting)
+    if pattern is not None:
+        return {"anyOf": [_EMPTY, {"type": "string", "pattern": rf"^\s*(?:{pattern})\s*$"}, NULL, VARIABLE]}
     plain = dict(_PLAIN[setting.type])
     if setting.minimum is not None:
         plain["minimum"] = setting.minimum

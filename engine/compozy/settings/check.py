@@ -6,6 +6,7 @@ so that a value has the type of its setting; here cerberus speaks of the rest: a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from threading import Lock
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from compozy.settings.identity import ById
 from compozy.settings.mask import told
 from compozy.settings.origin import Candidate, Origin, Problem
+from compozy.settings.redact import redact_value
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.suggest import closest
+from compozy.settings.values import form, form_words
 
 if TYPE_CHECKING:
     from cerberus import Validator
@@ -85,11 +88,40 @@ def _checker(key: ById[Registry]) -> _Checker:
 def check(registry: Registry, candidates: Mapping[str, Candidate]) -> list[Problem]:
     """Return one problem for each value that breaks the schema, in the order of the schema's paths."""
     settings = registry.settings
+    problems = [found for path, one in candidates.items() for found in _beside_schema(settings[path], one)]
     document = {path: one.value for path, one in candidates.items() if _is_constrained(settings[path])}
     if not document:
-        return []  # cerberus takes 15 ms to import
+        return problems  # cerberus takes 15 ms to import
     found = list(_checker(ById(registry)).errors(document))
-    return [_problem(registry, candidates, keys, error) for keys, error in found]
+    return problems + [_problem(registry, candidates, keys, error) for keys, error in found]
+
+
+def _beside_schema(setting: Setting, candidate: Candidate) -> Iterator[Problem]:
+    """Yield what cerberus has no words for: addresses, and fields that tell elements apart."""
+    if (setting.schemes or setting.host_port) and not _form(str(form(setting))).fullmatch(candidate.value or ""):
+        facts = {"expected": form_words(setting), "says": told(redact_value(setting, candidate.value))}
+        yield Problem("type", setting.path, candidate.origin, facts)
+    for item in setting.items.values():
+        if item.unique:
+            yield from _doubled(setting, item, candidate)
+
+
+@lru_cache(maxsize=64)
+def _form(pattern: str) -> re.Pattern[str]:
+    return re.compile(f"(?:{pattern})?")
+
+
+def _doubled(setting: Setting, item: Setting, candidate: Candidate) -> Iterator[Problem]:
+    seen: dict[Any, int] = {}
+    for at, element in enumerate(candidate.value):
+        value = element.get(item.path)
+        first = seen.setdefault(value, at)
+        if value is not None and first != at:
+            key = f"{setting.path}[{at}].{item.path}"
+            other = str(candidate.parts.get(f"{setting.path}[{first}].{item.path}", candidate.origin))
+            yield Problem(
+                "doubled", key, candidate.parts.get(key, candidate.origin), {"value": str(value), "other": other}
+            )
 
 
 def _flat(errors: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:

@@ -177,7 +177,11 @@ class DocumentReader:
             self._problem("type", spelled, node.place, expected="expected a mapping", says="")
             return {}
         element = _Element(spelled, path, setting.items, {}, parts, {})
+        before = len(self.contents.problems)
         self._fields(element, "", node)
+        wanted = [item.path for item in setting.items.values() if item.identifies]
+        if wanted and not any(name in element.fields for name in wanted) and len(self.contents.problems) == before:
+            self._problem("unidentified", spelled, node.place, fields=" or ".join(wanted))
         return element.fields
 
     def _fields(self, element: _Element, prefix: str, node: Node) -> None:

@@ -63,7 +63,7 @@ class Candidate:
 PROBLEMS = "problems"
 PROBLEM_KINDS = (
     "syntax", "duplicate-key", "unreadable", "dotenv-line", "unknown-key", "two-spellings", "type",
-    "not-allowed", "too-small", "unset-variable", "unknown-variable",
+    "not-allowed", "too-small", "doubled", "unidentified", "unset-variable", "unknown-variable",
 )  # fmt: skip
 
 

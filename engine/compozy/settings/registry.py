@@ -41,6 +41,10 @@ class Setting:
     flag: str | None = None
     secret: bool = False
     secret_parts: bool = False
+    schemes: tuple[str, ...] = ()
+    host_port: bool = False
+    unique: bool = False
+    identifies: bool = False
     memory: bool = False
     minimum: int | None = None
     same_as: str | None = None
@@ -112,7 +116,8 @@ def read_registry(documents: Iterable[Node], faults: Faults | None = None) -> Re
 
 _COLUMNS = {
     "default": "any", "values": "texts", "also": "words", "checked": "text", "env": "text", "flag": "text",
-    "secret": "boolean", "secret_parts": "boolean", "memory": "boolean", "minimum": "integer",
+    "secret": "boolean", "secret_parts": "boolean", "schemes": "texts",
+    "host_port": "boolean", "unique": "boolean", "identifies": "boolean", "memory": "boolean", "minimum": "integer",
     "same_as": "text", "shares": "boolean", "splits": "texts", "aliases": "texts", "items": "rows",
 }  # fmt: skip
 _NEEDED = {"path": "text", "type": "text", "help": "text"}
@@ -248,7 +253,7 @@ class _Reader:
         faults = list(_setting_faults(plain))
         for fault in faults:
             self.faults.add("malformed", f"setting {plain['path']}: {fault}", row.place)
-        for name in ("values", "splits", "aliases"):
+        for name in ("values", "schemes", "splits", "aliases"):
             plain[name] = tuple(plain.get(name) or ())
         plain["items"] = self.fields(row)
         plain["env"] = plain.get("env") or environment_name(plain["path"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os.path
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from compozy.document import resolve_scalar
@@ -20,6 +20,15 @@ from compozy.settings.registry import Setting
 DURATION = r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|us|s|m|h|d))+"
 SIZE = r"([0-9]+(?:\.[0-9]+)?)\s*((?:[KkMmGgTt][Ii]?)?[Bb])"
 ZERO = r"-?0(?:\.0*)?"
+PORT = "0*(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_HOST = r"(?:\[[^\]\s]*\]|[^\s:@,/?#\[\]]+)"
+_HOSTS = rf"{_HOST}?(?::(?:{PORT})?)?"
+HOST_PORT = f"{_HOST}:{PORT}"
+# What stands between scheme and the end of a URL; several hosts are an address of PostgreSQL.
+_AUTHORITY = rf"(?:[^/?#]*@)?{_HOSTS}(?:,{_HOSTS})*(?:[/?#][\s\S]*)?"
+# Among the schemes of a URL: an address of key=value words.
+KEYWORDS = "="
+_KEYWORDS = r"[a-z_]+\s*=[\s\S]*"
 _DURATION = re.compile(DURATION + r"\Z")
 _SIZE = re.compile(SIZE + r"\Z")
 _ZERO = re.compile(ZERO + r"\Z")
@@ -144,6 +153,28 @@ def _boolean(text: str) -> bool:
         raise ValueError("expected true or false") from None
 
 
+def form(setting: Setting) -> str | None:
+    """Return the pattern of an address; None where a setting is none, or one of any form."""
+    if setting.host_port:
+        return HOST_PORT
+    if not setting.schemes:
+        return None
+    schemes = "|".join("".join(f"[{char}{char.upper()}]" for char in scheme) for scheme in _schemes(setting))
+    return f"(?:{schemes})://{_AUTHORITY}" + (f"|{_KEYWORDS}" if KEYWORDS in setting.schemes else "")
+
+
+def form_words(setting: Setting) -> str:
+    """Return what an address must look like, in words."""
+    if setting.host_port:
+        return "expected host:port, with a port between 1 and 65535"
+    schemes = " or ".join(f"{scheme}://" for scheme in _schemes(setting))
+    return f"expected a URL that starts with {schemes}; a port in it is between 1 and 65535"
+
+
+def _schemes(setting: Setting) -> Iterator[str]:
+    return (scheme for scheme in setting.schemes if scheme != KEYWORDS)
+
+
 def _stripped(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda text: parse(text.strip())
 
@@ -173,6 +204,8 @@ def from_text(setting: Setting, text: str, directory: str) -> Any:
     value = _PARSERS[setting.type](text)
     if setting.type == "path":
         return anchor(setting, value, directory)
+    if setting.schemes or setting.host_port:
+        return value.strip() or value
     return setting.also.get(value, value) if setting.also else value
 
 
