@@ -36,6 +36,9 @@ def test_keys_of_the_user_are_free(tmp_path: Path) -> None:
         pytest.param("{id: a, provider: qdrant, url: 'http://q', dimension: 3}", id="flat"),
         pytest.param("{name: a, provider: qdrant, config: {url: 'http://q', dimension: 3}}", id="under-config"),
         pytest.param("{id: a, provider: Qdrant, dsn: 'http://q', config: {dimension: 3}}", id="both"),
+        pytest.param(
+            "{id: a, provider: qdrant, url: 'http://q', dimension: 3, config: null}", id="nothing-under-config"
+        ),
     ],
 )
 @pytest.mark.parametrize("key", ["knowledge: {vector_dbs: [%s]}", "vector_dbs: [%s]"])

@@ -74,6 +74,8 @@ def test_the_schema_knows_every_spelling_and_describes_it(path: str) -> None:
         pytest.param({"mode": " Memory"}, True, id="folded"),
         pytest.param({"mode": "standalone"}, False, id="standalone"),
         pytest.param({"mode": "${MODE}", "server": {"port": "${PORT:-1}"}}, True, id="variables"),
+        pytest.param({"server": {"port": "$${PORT}"}}, False, id="no-variable"),
+        pytest.param({"server": {"port": "$$${PORT}"}}, True, id="dollar-before-a-variable"),
         pytest.param({"database": {"connect_timeout": "5m"}}, True, id="duration"),
         pytest.param({"database": {"connect_timeout": 5}}, False, id="number-for-a-duration"),
         pytest.param({"mode": "distributed", "database": {"host": ""}}, False, id="no-host"),

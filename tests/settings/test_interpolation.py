@@ -22,6 +22,11 @@ from compozy.settings.interpolate import UnsetVariable, expand
         pytest.param("${A:?needed}", "a", id="needed"),
         pytest.param("$$A $${A} $$", "$A ${A} $", id="dollars"),
         pytest.param("$A $ 5$", "$A $ 5$", id="other-dollars"),
+        pytest.param("${NO:-${A}}", "a", id="variable-as-default"),
+        pytest.param("${NO:-${NEITHER:-${A}-${NO:-d}}}!", "a-d!", id="defaults-within-each-other"),
+        pytest.param("${A:-${NO}}", "a", id="default-that-is-not-needed"),
+        pytest.param("${NO:-$${A} costs 5$$}", "${A} costs 5$", id="dollars-in-a-default"),
+        pytest.param("${NO:-{a: 1}", "{a: 1", id="brace-that-opens-nothing"),
     ],
 )
 def test_the_three_forms_and_the_dollar(text: str, expanded: str) -> None:
@@ -34,6 +39,13 @@ def test_values_are_not_expanded_again() -> None:
     assert expand("${A}", {"A": "${B}"}.get).text == "${B}"
 
 
+def test_the_variable_of_a_default_may_be_a_secret() -> None:
+    """It is known which variables were looked up."""
+    assert expand("${NO:-${MY_TOKEN}}", {"MY_TOKEN": "a"}.get).variables == ("NO", "MY_TOKEN")
+    with pytest.raises(UnsetVariable, match="NEITHER"):
+        expand("${NO:-${NEITHER}}", {}.get)
+
+
 def test_an_unset_variable_says_what_its_author_wanted() -> None:
     """`:?` carries a message."""
     with pytest.raises(UnsetVariable) as caught:
@@ -41,7 +53,9 @@ def test_an_unset_variable_says_what_its_author_wanted() -> None:
     assert (caught.value.name, caught.value.message) == ("NO", "say it")
 
 
-@pytest.mark.parametrize("text", ["${", "${}", "${1A}", "${A B}", "${A:=x}"])
+@pytest.mark.parametrize(
+    "text", ["${", "${}", "${1A}", "${A B}", "${A:=x}", "${A:-${B}", "${A:-${}}", "${A:-" * 30 + "}" * 30]
+)
 def test_braces_without_a_variable_are_refused(tmp_path: Path, text: str) -> None:
     """Nothing is passed on half expanded."""
     assert [one.id for one in findings(tmp_path, f"name: '{text}'")] == ["key.type"]

@@ -24,7 +24,7 @@ DEFINITIONS: Mapping[str, Schema] = {
     "variable": {
         "description": "A text with a variable, expanded when the file is read.",
         "type": "string",
-        "pattern": r"\$\{[A-Za-z_]",
+        "pattern": r"(?:^|[^$])(?:\$\$)*\$\{[A-Za-z_]",
     },
     "duration": {
         "description": "A duration such as 500ms, 5m or 168h.",

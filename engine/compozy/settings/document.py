@@ -193,8 +193,9 @@ class DocumentReader:
                 continue
             if known is not None:
                 self._field(f"{element.spelled}.{name}", element, element.items[known], child)
-            elif isinstance(child.value, dict) and any(other.startswith(name + ".") for other in names):
-                self._fields(element, name + ".", child)
+            elif isinstance(child.value, dict | None) and any(other.startswith(name + ".") for other in names):
+                if child.value is not None:
+                    self._fields(element, name + ".", child)
             else:
                 suggestion = self._meant(name, names)
                 spelled = without_secrets(f"{element.spelled}.{name}")
