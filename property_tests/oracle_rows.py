@@ -27,6 +27,7 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
         {
             "env": "DB_URL",
             "schemes": ("postgresql", "postgres", "="),
+            "host": "database.host",
             "secret_parts": True,
             "aliases": ("database.conn_string",),
         },
@@ -82,7 +83,11 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
         None,
         {"env": "REDIS_MODE", "flag": "--redis-mode", "values": MODES, "checked": "rules"},
     ),
-    "redis.url": ("url", None, {"env": "REDIS_URL", "schemes": ("redis", "rediss", "unix"), "secret_parts": True}),
+    "redis.url": (
+        "url",
+        None,
+        {"env": "REDIS_URL", "schemes": ("redis", "rediss", "unix"), "host": "redis.host", "secret_parts": True},
+    ),
     "redis.host": ("text", "localhost", {"secret_parts": True}),
     "redis.port": ("integer", 6379, {}),
     "redis.password": ("text", None, {"secret": True, "aliases": ("redis.distributed.password",)}),

@@ -18,7 +18,9 @@ from compozy.settings.origin import Candidate, Origin, Problem
 from compozy.settings.redact import redact_value
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.suggest import closest
-from compozy.settings.values import form, form_words
+from compozy.settings.values import address_host, form, form_words
+
+_ORDER = ("flag", "env", "dotenv", "file")
 
 if TYPE_CHECKING:
     from cerberus import Validator
@@ -89,6 +91,7 @@ def check(registry: Registry, candidates: Mapping[str, Candidate]) -> list[Probl
     """Return one problem for each value that breaks the schema, in the order of the schema's paths."""
     settings = registry.settings
     problems = [found for path, one in candidates.items() for found in _beside_schema(settings[path], one)]
+    problems += [found for path in candidates for found in _unheard(settings[path], candidates)]
     document = {path: one.value for path, one in candidates.items() if _is_constrained(settings[path])}
     if not document:
         return problems  # cerberus takes 15 ms to import
@@ -104,6 +107,18 @@ def _beside_schema(setting: Setting, candidate: Candidate) -> Iterator[Problem]:
     for item in setting.items.values():
         if item.unique:
             yield from _doubled(setting, item, candidate)
+
+
+def _unheard(setting: Setting, candidates: Mapping[str, Candidate]) -> Iterator[Problem]:
+    """Yield the host that an address leaves unheard, although no lower source says it."""
+    other = candidates.get(setting.host) if setting.host else None
+    if other is None or not other.value:
+        return
+    address = candidates[setting.path]
+    host = address_host(address.value)
+    if host and host != other.value and _ORDER.index(other.origin.kind) <= _ORDER.index(address.origin.kind):
+        facts = {"path": setting.path, "other": str(address.origin.place or address.origin)}
+        yield Problem("two-spellings", str(setting.host), other.origin, facts)
 
 
 @lru_cache(maxsize=64)

@@ -43,6 +43,7 @@ class Setting:
     secret_parts: bool = False
     schemes: tuple[str, ...] = ()
     host_port: bool = False
+    host: str | None = None
     unique: bool = False
     identifies: bool = False
     memory: bool = False
@@ -116,7 +117,7 @@ def read_registry(documents: Iterable[Node], faults: Faults | None = None) -> Re
 
 _COLUMNS = {
     "default": "any", "values": "texts", "also": "words", "checked": "text", "env": "text", "flag": "text",
-    "secret": "boolean", "secret_parts": "boolean", "schemes": "texts",
+    "secret": "boolean", "secret_parts": "boolean", "schemes": "texts", "host": "text",
     "host_port": "boolean", "unique": "boolean", "identifies": "boolean", "memory": "boolean", "minimum": "integer",
     "same_as": "text", "shares": "boolean", "splits": "texts", "aliases": "texts", "items": "rows",
 }  # fmt: skip

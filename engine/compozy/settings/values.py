@@ -26,6 +26,7 @@ _HOSTS = rf"{_HOST}?(?::(?:{PORT})?)?"
 HOST_PORT = f"{_HOST}:{PORT}"
 # What stands between scheme and the end of a URL; several hosts are an address of PostgreSQL.
 _AUTHORITY = rf"(?:[^/?#]*@)?{_HOSTS}(?:,{_HOSTS})*(?:[/?#][\s\S]*)?"
+_HOST_OF = re.compile(rf"[A-Za-z]+://(?:[^/?#]*@)?({_HOST})(?::[0-9]*)?(?:[/?#]|\Z)")
 # Among the schemes of a URL: an address of key=value words.
 KEYWORDS = "="
 _KEYWORDS = r"[a-z_]+\s*=[\s\S]*"
@@ -169,6 +170,16 @@ def form_words(setting: Setting) -> str:
         return "expected host:port, with a port between 1 and 65535"
     schemes = " or ".join(f"{scheme}://" for scheme in _schemes(setting))
     return f"expected a URL that starts with {schemes}; a port in it is between 1 and 65535"
+
+
+def address_host(url: str) -> str:
+    """Return the host of a URL as it is written; empty where it has none, or several.
+
+    >>> [address_host(url) for url in ("redis://u:p@cache:6379/0", "redis://[::1]:1", "host=a", "pg:///x")]
+    ['cache', '::1', '', '']
+    """
+    found = _HOST_OF.match(url)
+    return found[1].strip("[]") if found else ""
 
 
 def _schemes(setting: Setting) -> Iterator[str]:
