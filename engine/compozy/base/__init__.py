@@ -1,0 +1,1 @@
+"""Functions that every other package may use; the bottom layer, which imports nothing of Compozy."""
