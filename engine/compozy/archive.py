@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tarfile
 import zlib
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from gzip import BadGzipFile
 from pathlib import Path
 
 from compozy import __version__
+from compozy.base.output_file import new_file
 from compozy.drivers.state_directory import LAYOUT
 from compozy.errors import BackupError
 
@@ -45,19 +45,13 @@ def write_archive(folder: Path, target: Path) -> Manifest:
         OSError: something cannot be read or written.
     """
     manifest = _manifest(folder)
-    partial = target.with_name(target.name + ".partial")
-    descriptor = os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    try:
-        with (
-            os.fdopen(descriptor, "wb") as stream,
-            tarfile.open(fileobj=stream, mode="w:gz", compresslevel=3) as archive,
-        ):
-            _add(archive, MANIFEST, json.dumps(asdict(manifest), indent=2).encode())
-            for name in manifest.files:
-                archive.add(folder / name, name)
-        partial.rename(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        new_file(target, replace=False) as stream,
+        tarfile.open(fileobj=stream, mode="w:gz", compresslevel=3) as archive,
+    ):
+        _add(archive, MANIFEST, json.dumps(asdict(manifest), indent=2).encode())
+        for name in manifest.files:
+            archive.add(folder / name, name)
     return manifest
 
 

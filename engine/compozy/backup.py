@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compozy.archive import Manifest, write_archive
+from compozy.base.output_file import copy_file
 from compozy.errors import BackupError, UsageError
 from compozy.plan import kept_files
 from compozy.resolve import Resolved
@@ -88,10 +89,10 @@ def _copy_all(there: Sequence[Kept], folder: Path) -> None:
         if kept.path.is_dir():
             _copy_tree(kept.path, folder / kept.name)
         elif kept not in databases:
-            shutil.copyfile(kept.path, folder / kept.name)
+            copy_file(kept.path, folder / kept.name)
         record = Path(f"{kept.path}{BESIDE}")
         if record.exists():
-            shutil.copyfile(record, folder / (kept.name + BESIDE))
+            copy_file(record, folder / (kept.name + BESIDE))
 
 
 def _is_sqlite(path: Path) -> bool:
@@ -129,7 +130,7 @@ def _copy_tree(source: Path, target: Path) -> None:
         try:
             for name in before:
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source / name, target / name)
+                copy_file(source / name, target / name)
         except FileNotFoundError:
             before = {}
         if before and _files(source).keys() == before.keys():

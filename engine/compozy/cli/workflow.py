@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import click
 
+from compozy.base.output_file import write_file
 from compozy.cli.client import Client, ServerError
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_failure, print_json, print_line, print_table, shown
@@ -158,7 +158,7 @@ def export(output: str | None, strict: bool, **options: Any) -> None:
         return
     text = json.dumps({"format_version": 1, "workflows": workflows}, indent=2, ensure_ascii=False)
     try:
-        Path(output).write_text(text + "\n", encoding="utf-8")
+        write_file(output, text + "\n")
     except OSError as error:
         raise UsageError(f"{output} cannot be written: {error.strerror}") from error
     count = "1 workflow" if len(workflows) == 1 else f"{len(workflows)} workflows"

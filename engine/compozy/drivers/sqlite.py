@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from compozy.base.output_file import write_file
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.made import Made
@@ -202,7 +203,7 @@ def _create(path: str, made: Made) -> bool:
     if os.path.exists(path):
         return False
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        write_file(path, "", replace=False)
     except OSError as error:
         raise DriverError(f"{path} cannot be created: {error.strerror}", hint="check the permissions") from error
     made.data(path, *(path + suffix for suffix in BESIDE))

@@ -19,6 +19,7 @@ import shutil
 from pathlib import Path
 
 from compozy import __version__
+from compozy.base.output_file import write_file
 from compozy.drivers.file_lock import FileLock
 from compozy.errors import DriverError, StateDirectoryError
 
@@ -80,18 +81,10 @@ class StateDirectory:
     def _stamp(self, stamp: Path) -> None:
         try:
             if not stamp.with_name(".gitignore").exists():
-                _write(stamp.with_name(".gitignore"), "*\n")
-            _write(stamp, json.dumps({"layout": LAYOUT, "compozy": __version__}) + "\n")
+                write_file(stamp.with_name(".gitignore"), "*\n")
+            write_file(stamp, json.dumps({"layout": LAYOUT, "compozy": __version__}) + "\n")
         except OSError as error:
             raise DriverError(f"{stamp} cannot be written: {error.strerror}", hint="check the permissions") from error
-
-
-def _write(path: Path, text: str) -> None:
-    """Write all of a file or nothing, for its owner alone."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.chmod(0o600)
-    partial.replace(path)
 
 
 def _create(path: str) -> bool:

@@ -16,6 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from compozy.base.output_file import write_file
 from compozy.drivers.process import environment
 from compozy.drivers.sqlite import BESIDE, check_file, unusable
 from compozy.errors import DriverError
@@ -123,11 +124,8 @@ def record_version(path: str, server: str, binary: str) -> None:
         DriverError: the record cannot be written.
     """
     record = record_file(path)
-    partial = record.with_suffix(".partial")
     try:
-        partial.write_text(json.dumps({"server": server, "binary": _identity(binary)}) + "\n", encoding="utf-8")
-        partial.chmod(0o600)
-        partial.replace(record)
+        write_file(record, json.dumps({"server": server, "binary": _identity(binary)}) + "\n")
     except OSError as error:
         raise DriverError(f"{record} cannot be written: {error.strerror}", hint="check the permissions") from error
 

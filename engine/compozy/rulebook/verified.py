@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from compozy import __version__
+from compozy.base.output_file import write_file
 
 _KEPT = 64
 
@@ -30,9 +31,7 @@ def remember_verified(digest: str) -> None:
         return
     with contextlib.suppress(OSError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = file.with_name(f"{file.name}.{os.getpid()}")
-        fresh.write_text("\n".join([*marks, _mark(digest)][-_KEPT:]) + "\n", encoding="ascii")
-        fresh.replace(file)
+        write_file(file, "\n".join([*marks, _mark(digest)][-_KEPT:]) + "\n")
 
 
 def cache_file() -> Path | None:

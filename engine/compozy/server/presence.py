@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from compozy.base.output_file import new_file
 from compozy.drivers.file_lock import dies_with_us, let_go
 from compozy.errors import DriverError
 
@@ -72,25 +73,19 @@ def announced(presence: Presence) -> Iterator[None]:
 
 
 def _locked_record(path: Path, presence: Presence) -> int:
-    partial = path.with_suffix(".partial")
+    """Write the record and return a descriptor that holds its lock from before its name appears."""
+    record = None
     try:
-        record = os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+        with new_file(path) as stream:
+            record = os.dup(stream.fileno())
+            dies_with_us(record)
+            fcntl.flock(record, fcntl.LOCK_EX)
+            stream.write(json.dumps(asdict(presence)).encode())
     except OSError as error:
-        raise _unwritable(path, error) from error
-    dies_with_us(record)
-    try:
-        fcntl.flock(record, fcntl.LOCK_EX)
-        os.write(record, json.dumps(asdict(presence)).encode())
-        partial.rename(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        let_go(record)
-        raise _unwritable(path, error) from error
+        if record is not None:
+            let_go(record)
+        raise DriverError(f"{path} cannot be written: {error.strerror}", hint="set XDG_RUNTIME_DIR") from error
     return record
-
-
-def _unwritable(path: Path, error: OSError) -> DriverError:
-    return DriverError(f"{path} cannot be written: {error.strerror}", hint="set XDG_RUNTIME_DIR")
 
 
 def find_server(directory: str, port: int | None = None) -> Presence | None:

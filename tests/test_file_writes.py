@@ -1,0 +1,123 @@
+"""Files are written by `compozy.base.output_file` alone; every other place is listed here with its reason."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "engine" / "compozy"
+ALLOWED = {
+    "backup._copy_sqlite": "SQLite writes the copy into a private temporary folder",
+    "backup._write_lock": "SQLite opens the database that it locks",
+    "backup.back_up": "a private temporary folder",
+    "base.output_file._create": "the function itself",
+    "base.output_file._link": "the function itself",
+    "base.output_file._publish": "the function itself",
+    "base.output_file.new_file": "the function itself",
+    "drivers.file_lock.FileLock._open": "a lock file is opened in place, or its lock would be lost",
+    "drivers.made.Made.take_back": "moves back what a failed start moved",
+    "drivers.process._input": "a pipe to a child",
+    "drivers.redis_embedded._prepare": "moves a data directory aside",
+    "drivers.sqlite.SqliteDriver._open": "SQLite opens the database of the project",
+    "drivers.sqlite._look_through": "SQLite opens an existing file, mode=ro or mode=rw",
+    "drivers.temporal_file._unfinished": "SQLite opens an existing file, mode=ro",
+    "examples.run_example": "examples in a private temporary folder",
+    "restore._locked": "a private temporary folder",
+    "restore._move_aside": "moves earlier data aside",
+    "restore._put_back": "moves checked data to its place",
+    "ruletrial.trial_reports": "a private temporary folder",
+}
+_METHODS = {"write_text", "write_bytes", "touch", "rename", "symlink_to", "hardlink_to"}
+_FUNCTIONS = {
+    "shutil": {"copy", "copy2", "copyfile", "copytree", "move"},
+    "os": {"rename", "renames", "replace", "link", "symlink", "mkfifo", "truncate"},
+    "tempfile": {"NamedTemporaryFile", "TemporaryDirectory", "TemporaryFile", "mkstemp", "mkdtemp"},
+    "sqlite3": {"connect"},
+    "logging": {"FileHandler"},
+}
+_WRITING_FLAGS = {"O_CREAT", "O_WRONLY", "O_RDWR", "O_TRUNC", "O_APPEND"}
+
+
+def writes(call: ast.Call) -> bool:
+    """Return True if a call may create, replace or rename a file."""
+    match call.func:
+        case ast.Attribute(ast.Name("os"), "open"):
+            return any(isinstance(part, ast.Attribute) and part.attr in _WRITING_FLAGS for part in ast.walk(call))
+        case ast.Attribute(ast.Name(module), name) if name in _FUNCTIONS.get(module, ()):
+            return True
+        case ast.Attribute(_, "replace"):  # of a path; the one of a text takes two arguments
+            return len(call.args) == 1 and not call.keywords
+        case ast.Attribute(_, name) if name in _METHODS:
+            return True
+        case ast.Name("open" | "TemporaryDirectory" | "FileHandler") | ast.Attribute(_, "open" | "fdopen" | "File"):
+            return _name(call) == "TemporaryDirectory" or any(map(_is_writing_mode, _modes(call)))
+    return False
+
+
+def _name(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else ""
+
+
+def _modes(call: ast.Call) -> Iterator[ast.expr]:
+    named = {keyword.arg: keyword.value for keyword in call.keywords}
+    if "fileobj" not in named:  # a stream is open already
+        yield from (*call.args[:2], *([named["mode"]] if "mode" in named else ()))
+
+
+def _is_writing_mode(value: ast.expr) -> bool:
+    text = value.value if isinstance(value, ast.Constant) else None
+    return isinstance(text, str) and len(text) < 6 and set("wax+") & set(text.partition(":")[0]) != set()
+
+
+def places(source: str, module: str) -> Iterator[str]:
+    """Yield the qualified name of each function that may write a file."""
+
+    def visit(node: ast.AST, inside: str) -> Iterator[str]:
+        for child in ast.iter_child_nodes(node):
+            named = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            if isinstance(child, ast.Call) and writes(child):
+                yield inside
+            yield from visit(child, f"{inside}.{child.name}" if named else inside)
+
+    yield from visit(ast.parse(source), module)
+
+
+def found_in_package() -> set[str]:
+    modules = {file: ".".join(file.relative_to(PACKAGE).with_suffix("").parts) for file in PACKAGE.rglob("*.py")}
+    shipped = {file: name for file, name in modules.items() if not name.startswith(("testing.", "generate."))}
+    return {place for file, name in shipped.items() for place in places(file.read_text(encoding="utf-8"), name)}
+
+
+def test_files_are_written_only_where_a_reason_is_given() -> None:
+    assert found_in_package() == set(ALLOWED)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "open(p, 'w')", "open(p, mode='ab')", "p.open('x')", "p.open(mode='r+')", "p.write_text(t)", "p.write_bytes(b)",
+        "os.open(p, os.O_CREAT | os.O_RDWR)", "os.fdopen(d, 'wb')", "os.replace(a, b)", "p.replace(q)", "p.rename(q)",
+        "shutil.copyfile(a, b)", "shutil.move(a, b)", "tempfile.mkdtemp()", "sqlite3.connect(p)", "p.touch()",
+        "tarfile.open(p, 'w:gz')", "TemporaryDirectory()", "click.File('w')", "logging.FileHandler(p)",
+    ],
+)  # fmt: skip
+def test_the_rule_finds_each_way_to_write(line: str) -> None:
+    assert list(places(f"def f(): {line}", "m")) == ["m.f"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "open(p)",
+        "p.open('rb')",
+        "os.open(p, os.O_RDONLY)",
+        "t.replace('a', 'b')",
+        "d.replace(year=1)",
+        "tarfile.open(fileobj=s, mode='w')",
+    ],
+)
+def test_the_rule_allows_reading(line: str) -> None:
+    assert list(places(f"def f(): {line}", "m")) == []
