@@ -9,11 +9,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from compozy.base.control import escape_line
 from compozy.resolve import Resolved, Value
 from compozy.settings.origin import Finding
 from compozy.settings.redact import redact_value
 from compozy.settings.registry import Setting
-from compozy.settings.values import duration_text, size_text, visible
+from compozy.settings.values import duration_text, size_text
 
 _UNITS: Mapping[str, Callable[[Any], str]] = {"duration": duration_text, "size": size_text}
 
@@ -42,8 +43,8 @@ class Shown:
         if unit is not None and isinstance(value, int | float):
             return unit(value)
         if isinstance(value, str):
-            return visible(value) or '""'
-        return visible(json.dumps(value, ensure_ascii=False, default=str))
+            return escape_line(value) or '""'
+        return escape_line(json.dumps(value, ensure_ascii=False, default=str))
 
     def text(self, text: str) -> str:
         """Return any text without secrets."""

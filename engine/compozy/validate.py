@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from compozy.base.control import escape_line
 from compozy.document import Place, Scalar
 from compozy.resolve import UNSET, Resolved, Value, cell
 from compozy.settings.check import check
@@ -20,7 +21,6 @@ from compozy.settings.origin import PROBLEMS, Candidate, Finding, Origin, Proble
 from compozy.settings.redact import Redactor, redact_value
 from compozy.settings.registry import Setting
 from compozy.settings.suggest import closest
-from compozy.settings.values import visible
 from compozy.tables.table import Column, Decision, Row, Table
 
 STAGE = "validate"
@@ -175,7 +175,7 @@ class _Run:
         """Return what the placeholders of a finding's texts stand for."""
         inputs = occasion.decision.inputs
         cells = {
-            column.name: visible(cell_text(column_setting(self.resolved, table, column), inputs[column.name]))
+            column.name: escape_line(cell_text(column_setting(self.resolved, table, column), inputs[column.name]))
             for column in table.columns
         }
         return {**cells, **occasion.facts, **self.about(key), "key": key}
@@ -190,7 +190,7 @@ class _Run:
     def text(self, template: str, names: Mapping[str, str]) -> str:
         def fill(found: re.Match[str]) -> str:
             name = found[1]
-            return visible(self.named(name, names)) if name is not None else found[0][0]
+            return escape_line(self.named(name, names)) if name is not None else found[0][0]
 
         return self.redactor.text(_PLACEHOLDER.sub(fill, template)) if template else ""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.settings.project import findings, nested, resolved
 
-from compozy.settings.values import duration_text, parse_duration, parse_size, size_text, visible
+from compozy.settings.values import duration_text, parse_duration, parse_size, size_text
 from compozy.show import resolved_json
 from compozy.validate import validate
 
@@ -125,8 +125,3 @@ def test_an_emptied_number_is_a_fault(tmp_path: Path) -> None:
 def test_an_empty_variable_empties_a_text(tmp_path: Path) -> None:
     """An emptied host is noticed, not replaced."""
     assert resolved(tmp_path, environment={"COMPOZY_DATABASE__HOST": ""}).get("database.host") == ""
-
-
-def test_control_characters_are_made_visible() -> None:
-    """A value cannot repaint the terminal."""
-    assert visible("a\x1b[31mb\udc80") == r"a\x1b[31mb\udc80"

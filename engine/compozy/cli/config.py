@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +10,7 @@ import click
 
 from compozy.cli.completion import FILE, keys
 from compozy.cli.options import configuration_options, format_option, read_configuration
-from compozy.cli.output import print_findings, print_json, print_line, print_table, styled
+from compozy.cli.output import print_document, print_findings, print_json, print_line, print_table, styled
 from compozy.configuration import Configuration
 from compozy.errors import ConfigurationError, UsageError
 from compozy.lifecycle import Lifecycle
@@ -96,7 +95,7 @@ def print_report(format_: str, findings: Sequence[Finding], configuration: Confi
 
     folder = os.path.relpath(configuration.directory)
     if format_ == "sarif":
-        print_line(json.dumps(sarif_log(findings, folder), indent=2))
+        print_document(sarif_log(findings, folder))
     for line in github_lines(findings, folder) if format_ == "github" else ():
         print_line(line)
 
@@ -256,4 +255,4 @@ def schema(which: str, strict: bool, **options: Any) -> None:
 
     rulebook = read_configuration(options).rulebook
     found = compozy_schema(rulebook) if which == "compozy" else config_schema(rulebook)
-    print_line(json.dumps(found, indent=2, ensure_ascii=False))
+    print_document(found)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from compozy.cli.options import configuration_options, format_option, read_configuration
-from compozy.cli.output import print_json, styled
+from compozy.cli.output import print_json, print_line, styled
 from compozy.lifecycle import Lifecycle
 
 _STYLES = {"pass": "ok", "warn": "warning", "fail": "error", "skip": "dim"}
@@ -29,15 +29,15 @@ def command(format_: str, strict: bool, **options: Any) -> int:
     if format_ == "json":
         print_json({"checks": [asdict(check) for check in checks]})
     else:
-        click.echo("\n" + _verdict(checks))
+        print_line("\n" + _verdict(checks))
     return 4 if failed(checks) else 0
 
 
 def print_check(check: Any) -> None:
     """Print one check as it comes."""
-    click.echo(f"{styled(check.status, _STYLES[check.status])}  {check.id}: {check.message}")
+    print_line(f"{styled(check.status, _STYLES[check.status])}  {check.id}: {check.message}")
     if check.fix and check.status != "pass":
-        click.echo(f"      fix: {check.fix}")
+        print_line(f"      fix: {check.fix}")
 
 
 def _verdict(checks: list[Any]) -> str:

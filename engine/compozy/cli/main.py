@@ -125,7 +125,9 @@ def run(args: Sequence[str]) -> int:
     except click.exceptions.Abort:
         return 130
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())  # who names no command wants to know which there are
+        from compozy.cli.output import print_line
+
+        print_line(error.format_message())
         return 0
     except click.exceptions.NoSuchOption as error:
         return _run_with_pack_flags(args, error)

@@ -1,6 +1,7 @@
-"""Print: JSON, aligned tables, findings with source line and caret. The only place that writes to the terminal.
+"""Print JSON, aligned tables, and findings with source line and caret.
 
-What comes in: records. What goes out: text on stdout or stderr. Colour only on a terminal, never with NO_COLOR.
+The only module that writes to the terminal: it escapes control characters, whatever their origin, and adds colour
+only on a terminal, never with NO_COLOR.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -15,48 +17,66 @@ from typing import Any
 
 import click
 
+from compozy.base.control import escape_control, escape_json, escape_line
 from compozy.document import Place
 from compozy.errors import CompozyError, ConfigurationError
 from compozy.settings.mask import masked_lines
 from compozy.settings.origin import Finding
 from compozy.settings.redact import MASK, readable
-from compozy.settings.values import visible
 
 FORMAT_VERSION = 1
 _COLOURS = {"error": "red", "warning": "yellow", "ok": "green", "dim": "bright_black", "bold": None}
 _VALUE = re.compile(r"(?<=[=\s])\S.*$")
 _WIDEST = 100
 _LONGEST = 10_000
+# Stands for the escape character of our own colours until everything else is escaped; foreign text cannot guess it.
+_ESCAPE = f"\ue001{secrets.token_hex(8)}\ue001"
 
 
 def styled(text: str, style: str, *, err: bool = False) -> str:
-    """Return `text` in the colour of `style` on a terminal, else as it is."""
+    """Return `text` for `print_line`, in the colour of `style` where the stream is a terminal."""
     stream = sys.stderr if err else sys.stdout
     if "NO_COLOR" in os.environ or not stream.isatty():
         return text
-    return click.style(text, fg=_COLOURS[style], bold=style in ("bold", "error", "warning"))
+    start, end = click.style("|", fg=_COLOURS[style], bold=style in ("bold", "error", "warning") or None).split("|")
+    return _marked(start) + text + _marked(end)
+
+
+def _marked(colour: str) -> str:
+    return colour.replace("\x1b", _ESCAPE)
 
 
 def print_line(text: str = "", *, err: bool = False) -> None:
-    """Print a line; what cannot be encoded, such as bytes of a variable that are no text, is escaped."""
+    """Print one or more lines; control characters and what the stream cannot encode are escaped."""
     encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"
-    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err)
+    plain = escape_control(text).replace(_ESCAPE, "\x1b")
+    click.echo(plain.encode(encoding, "backslashreplace").decode(encoding), err=err)
+
+
+def json_text(value: Any, *, indent: int | None = 2, ascii_only: bool = False) -> str:
+    """Return JSON in which control characters, C1 and bidirectional formatting included, are escaped."""
+    return escape_json(json.dumps(value, indent=indent, ensure_ascii=ascii_only, default=str))
+
+
+def print_document(value: Any, *, indent: int | None = 2) -> None:
+    """Print a value as JSON on stdout; ASCII where the stream is not UTF-8."""
+    encoding = (sys.stdout.encoding or "utf-8").casefold().replace("_", "-")
+    print_line(json_text(value, indent=indent, ascii_only=encoding not in ("utf-8", "utf8")))
 
 
 def print_json(payload: Mapping[str, Any], *, indent: int | None = 2) -> None:
     """Print one JSON object on stdout, `format_version` first."""
-    print_line(
-        json.dumps({"format_version": FORMAT_VERSION, **payload}, indent=indent, ensure_ascii=False, default=str)
-    )
+    print_document({"format_version": FORMAT_VERSION, **payload}, indent=indent)
 
 
 def shown(value: Any) -> str:
     """Return a value for people: texts as they are, the rest as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json_text(value, indent=None)
 
 
 def print_table(rows: Sequence[Sequence[str]], header: Sequence[str], indent: str = "") -> None:
-    """Print rows under a header, columns aligned by two blanks."""
+    """Print rows under a header, columns aligned by two blanks; a cell takes one line."""
+    rows = [[escape_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[at]) for row in (header, *rows)) for at in range(len(header))]
     print_line(indent + styled(_line(header, widths), "dim"))
     for row in rows:
@@ -98,7 +118,7 @@ def finding_lines(finding: Finding, texts: Mapping[str, str], *, err: bool = Tru
 def _where(finding: Finding, texts: Mapping[str, str]) -> Iterator[str]:
     place = finding.where.place
     named = f" ({finding.where.name})" if place and finding.where.name else ""
-    yield visible(f"  --> {place or finding.where}{named}")
+    yield escape_line(f"  --> {place or finding.where}{named}")
     if place is not None:
         # The value of a variable that sets nothing may be anything, a secret too.
         only_name = finding.where.kind == "dotenv" and finding.key in ("", finding.where.name)
@@ -142,4 +162,4 @@ def _lines(text: str) -> tuple[str, ...]:
 
 
 def _readable(text: str) -> str:
-    return visible(readable(text.replace("\t", " ")))
+    return escape_line(readable(text.replace("\t", " ")))

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from compozy.cli.options import configuration_options, format_option
-from compozy.cli.output import print_json, print_table, styled
+from compozy.cli.output import print_json, print_line, print_table, styled
 from compozy.cli.prepare import prepared
 from compozy.plan import Step, bracketed, make_plan
 
@@ -25,12 +25,12 @@ def command(format_: str, strict: bool, **options: Any) -> None:
         steps = [step_json(step) for step in plan.steps]
         print_json({"mode": plan.mode, "state_dir": plan.state_dir, "server": server, "steps": steps})
         return
-    click.echo(styled(f"mode {plan.mode}", "bold"))
+    print_line(styled(f"mode {plan.mode}", "bold"))
     rows = [_row(number, step) for number, step in enumerate(plan.steps, 1)]
     rows.append((str(len(rows) + 1), "server", "http", "-", server, "-"))
     print_table(rows, ("STEP", "COMPONENT", "DRIVER", "AFTER", "ADDRESSES", "FILES"))
-    click.echo(f"\nstate directory: {plan.state_dir or 'none, nothing is kept'}")
-    click.echo("A default port that is busy at the start moves to a free one.")
+    print_line(f"\nstate directory: {plan.state_dir or 'none, nothing is kept'}")
+    print_line("A default port that is busy at the start moves to a free one.")
 
 
 def step_json(step: Step) -> dict[str, Any]:

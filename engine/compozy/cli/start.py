@@ -14,7 +14,7 @@ import click
 
 from compozy.cli.logs import LEVELS
 from compozy.cli.options import configuration_options, format_option
-from compozy.cli.output import print_failure, print_line, print_table, styled
+from compozy.cli.output import print_document, print_failure, print_line, print_table, styled
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.status import whereabouts
 from compozy.server.presence import Presence, find_server
@@ -99,8 +99,6 @@ def tell_neighbour(other: Presence | None) -> None:
 
 def print_ready(stack: Stack, took_s: float) -> None:
     """Print the ready line for programs."""
-    import json
-
     health = stack.health()
     ready = {
         "event": "ready",
@@ -111,7 +109,7 @@ def print_ready(stack: Stack, took_s: float) -> None:
         "elapsed_s": round(took_s, 3),
         "components": health["components"],
     }
-    print_line(json.dumps(ready))
+    print_document(ready, indent=None)
     sys.stdout.flush()
 
 

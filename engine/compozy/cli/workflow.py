@@ -15,7 +15,7 @@ import click
 from compozy.base.output_file import write_file
 from compozy.cli.client import Client, ServerError
 from compozy.cli.options import configuration_options, format_option
-from compozy.cli.output import print_failure, print_json, print_line, print_table, shown
+from compozy.cli.output import json_text, print_failure, print_json, print_line, print_table, shown
 from compozy.cli.run import RUNNING, run, stack_for_one_run
 from compozy.cli.status import running_client
 from compozy.errors import NotFoundError, UsageError
@@ -156,7 +156,7 @@ def export(output: str | None, strict: bool, **options: Any) -> None:
     if output is None:
         print_json({"workflows": workflows})
         return
-    text = json.dumps({"format_version": 1, "workflows": workflows}, indent=2, ensure_ascii=False)
+    text = json_text({"format_version": 1, "workflows": workflows})
     try:
         write_file(output, text + "\n")
     except OSError as error:

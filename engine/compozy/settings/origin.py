@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from compozy.base.control import escape_line
 from compozy.document import Place
-from compozy.settings.values import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Origin:
         if self.kind == "rule":
             return f"rule {self.table}/{self.row}"
         parts = [self.kind, self.name, str(self.place) if self.place else None]
-        return visible(" ".join(part for part in parts if part))
+        return escape_line(" ".join(part for part in parts if part))
 
     def as_json(self) -> dict[str, Any]:
         """Return the origin in the form of the command line's JSON."""

@@ -244,17 +244,6 @@ def it_says(text: object) -> str:
     return f'it says "{shown}"' if len(shown) <= _LONGEST else f'it says "{shown[:_LONGEST]}..."'
 
 
-def visible(text: str) -> str:
-    r"""Return `text` with control characters and lone surrogates escaped, so that a terminal only shows it.
-
-    >>> visible("a\x1b[31m\tb")
-    'a\\x1b[31m\\tb'
-    """
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
-
-
 def anchor(setting: Setting, path: str, directory: str) -> str:
     """Return `path` seen from `directory`; `:memory:` and the empty text stay as they are."""
     if not path or (setting.memory and path == MEMORY):
