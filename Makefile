@@ -2,22 +2,40 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUNTIME_STAMP := $(VENV)/.runtime-installed
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
+SUPPLY_STAMP := $(VENV)/.supply-installed
+SBOM_ENV := build/sbom-environment
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11.4 --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock' setup.cfg
 
-.PHONY: start test lint bench bench-short generate clean
+.PHONY: start test lint bench bench-short generate lock sbom clean
 
-$(STAMP): setup.cfg pyproject.toml
+# The versions and hashes of everything that is installed are fixed by constraints*.txt; `make lock` renews them.
+$(RUNTIME_STAMP): setup.cfg pyproject.toml constraints-runtime.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --require-hashes --requirement constraints-runtime.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m compileall -q engine rules
-	touch $(STAMP)
+	touch $(RUNTIME_STAMP)
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --require-hashes --requirement constraints.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q engine rules
+	touch $(STAMP) $(RUNTIME_STAMP)
 
 $(BENCH_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	touch $(BENCH_STAMP)
 
-start: $(STAMP)
+$(SUPPLY_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,supply]'
+	touch $(SUPPLY_STAMP)
+
+start: $(RUNTIME_STAMP)
 	$(BIN)/compozy start
 
 test: $(STAMP)
@@ -39,6 +57,22 @@ bench-short: $(BENCH_STAMP)
 
 generate: $(STAMP)
 	$(BIN)/python -m compozy.generate
+
+lock: $(SUPPLY_STAMP)
+	$(LOCK) --extra dev --extra build --output-file constraints.txt
+	$(LOCK) --extra build --constraint constraints.txt --output-file constraints-runtime.txt
+	$(BIN)/python tools/server_binaries.py
+
+sbom: $(SUPPLY_STAMP)
+	rm -rf $(SBOM_ENV)
+	mkdir -p dist
+	$(PYTHON) -m venv --without-pip $(SBOM_ENV)
+	$(BIN)/python -m pip --python $(SBOM_ENV)/bin/python install --quiet --require-hashes -r constraints-runtime.txt
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	$(BIN)/python -m pip --python $(SBOM_ENV)/bin/python install --quiet --no-deps --no-index --find-links dist compozy
+	$(BIN)/python -m pip --python $(SBOM_ENV)/bin/python uninstall --quiet --yes setuptools
+	$(BIN)/cyclonedx-py environment --output-reproducible --output-format JSON --output-file dist/compozy.cdx.json \
+		$(SBOM_ENV)/bin/python
 
 clean:
 	rm -rf $(VENV) build dist engine/*.egg-info

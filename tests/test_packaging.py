@@ -68,7 +68,8 @@ def test_every_dependency_has_an_upper_bound() -> None:
     parser.read(ROOT / "setup.cfg")
     extras = "\n".join(parser["options.extras_require"].values())
     lines = (parser["options"]["install_requires"] + extras).split("\n")
-    unbounded = [line for line in lines if line.strip() and "<" not in line and not line.startswith("compozy[")]
+    bounds = ("<", "==", "compozy[")
+    unbounded = [line for line in lines if line.strip() and not any(bound in line for bound in bounds)]
     assert unbounded == []
 
 

