@@ -86,7 +86,10 @@ def test_the_web_page_has_an_address_while_it_is_served(
 
 def test_an_ipv6_address_stands_in_brackets(tmp_path: Path) -> None:
     """Else nobody could tell where the port begins."""
-    flags = {"temporal.standalone.bind_ip": "::1", "redis.mode": "distributed", "redis.host": "fe80::1"}
+    flags = {
+        "temporal.standalone.bind_ip": "::1", "temporal.standalone.enable_ui": "true", "redis.mode": "distributed",
+        "redis.host": "fe80::1",
+    }  # fmt: skip
     found = addresses_of(plan_of(tmp_path, **flags))
     assert found["temporal"] == ("[::1]:7233", "http://[::1]:8233")
     assert found["redis"] == ("[fe80::1]:6379/0",)

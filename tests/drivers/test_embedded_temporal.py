@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import itertools
 import json
 import os
 import socket
 import sqlite3
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -23,6 +24,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from tests.polling import eventually
 
 from compozy.drivers.driver import LoopThread
+from compozy.drivers.page_guard import PageGuard, single
 from compozy.drivers.ports import free_port
 from compozy.drivers.temporal_client import connect
 from compozy.drivers.temporal_embedded import MEMORY, RETENTION_S, TemporalEmbeddedDriver
@@ -135,12 +137,100 @@ def test_a_port_that_is_taken_meanwhile_is_chosen_anew(
     assert looks == [True]
 
 
-def test_the_web_page_is_served(make: Make, started: Starting) -> None:
-    """Its address is in the description."""
+def test_web_page_is_served_through_its_guard(make: Make, started: Starting) -> None:
+    """Its address is in the description; page and data are answered for a request of the page itself."""
     driver = make(enable_ui=True, require_ui=True)
     driver.start(started.context())
-    with urllib.request.urlopen(driver.describe().details["ui"], timeout=10) as answer:
-        assert answer.status == 200
+    page = urlsplit(driver.describe().details["ui"])
+    own = {"Host": page.netloc, "Origin": f"http://{page.netloc}"}
+    port = int(page.port or 0)
+    assert ask(HOST, port, "GET", "/", own) == 200
+    eventually(lambda: ask(HOST, port, "GET", "/api/v1/namespaces", own) == 200, "the page's connection to the server")
+    driver.stop(0)
+    assert ask(HOST, port, "GET", "/", own) == 0
+
+
+@pytest.mark.parametrize("ui", [False, True], ids=["without-page", "with-page"])
+def test_every_listening_port_refuses_requests_of_foreign_pages(make: Make, started: Starting, ui: bool) -> None:
+    """Neither a foreign Host nor a foreign Origin reads or starts anything; counters of /metrics are all there is."""
+    driver = make(enable_ui=ui)
+    driver.start(started.context())
+    ports = [
+        place for place in listeners(driver.describe().details["pid"]) if place[0] in (HOST, "::1", "0.0.0.0", "::")
+    ]
+    if ui:
+        ports.append((HOST, int(urlsplit(driver.describe().details["ui"]).port or 0)))
+    assert (HOST, int(str(driver.describe().address).rpartition(":")[2])) in ports
+    answered = [
+        (place, method, path, headers)
+        for place, (method, path), headers in itertools.product(ports, REQUESTS, FOREIGN)
+        if 0 < ask(*place, method, path, headers) < 400
+    ]
+    assert answered == []
+
+
+REQUESTS = [
+    ("GET", "/"),
+    ("GET", "/api/v1/namespaces"),
+    ("GET", "/api/v1/namespaces/default/workflows"),
+    ("GET", "/namespaces/default/workflows"),
+    ("POST", "/api/v1/namespaces/default/workflows/foreign"),
+    ("POST", "/namespaces/default/workflows/foreign"),
+]
+FOREIGN = [
+    {"Host": "evil.example"},
+    {"Host": "evil.example:8233", "Origin": "http://evil.example:8233"},
+    {"Origin": "http://evil.example"},
+    {"Origin": "null"},
+]
+
+
+def listeners(pid: int) -> list[tuple[str, int]]:
+    connections = psutil.Process(pid).net_connections(kind="tcp")
+    return [(one.laddr.ip, one.laddr.port) for one in connections if one.status == psutil.CONN_LISTEN]
+
+
+def ask(host: str, port: int, method: str, path: str, headers: dict[str, str]) -> int:
+    """Return the status of an answer, 0 where the connection is closed without one."""
+    connection = http.client.HTTPConnection(host, port, timeout=10)
+    body = '{"workflowType": {"name": "echo"}, "taskQueue": {"name": "echo"}}' if method == "POST" else None
+    try:
+        connection.request(method, path, body, {"Content-Type": "text/plain", **headers})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "allowed"),
+    [
+        pytest.param("Host: {own}", True, id="own-host"),
+        pytest.param("Host: {own}\r\nOrigin: http://{own}", True, id="own-origin"),
+        pytest.param("HOST:  {own} ", True, id="spelling"),
+        pytest.param("Accept: */*", False, id="no-host"),
+        pytest.param("Host: {own}\r\nHost: evil.example", False, id="two-hosts"),
+        pytest.param("Host: {own}\r\nOrigin: https://{own}", False, id="other-scheme"),
+        pytest.param("Host: {own}.evil.example", False, id="longer-host"),
+        pytest.param("Host: 127.0.0.1", False, id="without-port"),
+        pytest.param("Host: {own}\r\nOrigin: http://{own}\r\nOrigin: http://evil.example", False, id="two-origins"),
+        pytest.param("X: y\nHost: {own}", False, id="bare-line-feed"),
+    ],
+)
+def test_page_guard_allows_only_its_own_host_and_origin(started: Starting, head: str, allowed: bool) -> None:
+    """Whatever is doubtful is refused."""
+    with socket.create_server((HOST, 0)) as listener:
+        guard = PageGuard(started.loop, listener, (HOST, 1))
+        own = f"{HOST}:{listener.getsockname()[1]}"
+        assert guard.allows(f"GET / HTTP/1.1\r\n{head.format(own=own)}\r\n\r\n".encode()) is allowed
+        guard.stop()
+
+
+def test_page_guard_forwards_one_request_for_each_connection() -> None:
+    """A second request in the same connection would pass unchecked."""
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"
+    assert single(head) == b"GET / HTTP/1.1\r\nConnection: close\r\nHost: x\r\n\r\n"
 
 
 def test_in_memory_it_stops_at_once(make: Make, started: Starting) -> None:

@@ -29,7 +29,7 @@ redis:
   mode: persistentt
   db: zero
 temporal:
-  standalone: {ui_port: 7233, start_timeout: 0s}
+  standalone: {ui_port: 7233, start_timeout: 0s, enable_ui: true}
 vector_dbs:
   - {id: a, provider: pgvektor, config: {api_key: hunter2-of-the-store}}
 """

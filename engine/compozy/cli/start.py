@@ -121,8 +121,9 @@ def print_banner(stack: Stack, took_s: float) -> None:
     rows = [(name, part["mode"], part["driver"], *whereabouts(part)) for name, part in parts]
     print_table(rows, ("COMPONENT", "MODE", "DRIVER", "ADDRESS", "DATA"), "  ")
     print_line(f"\n  HTTP      {stack.url}  (interface described at {stack.url}/docs)")
-    ui = health["components"].get("temporal", {}).get("details", {}).get("ui")
-    if ui:
-        print_line(f"  Temporal  {ui}")
+    temporal = health["components"].get("temporal", {})
+    ui = temporal.get("details", {}).get("ui")
+    if ui or temporal.get("driver") == "temporal-embedded":
+        print_line(f"  Temporal  {ui or 'web page is off; --set temporal.standalone.enable_ui=true serves it'}")
     print_line("\nRun a workflow: compozy workflow run FILE     Stop: Ctrl-C")
     sys.stdout.flush()

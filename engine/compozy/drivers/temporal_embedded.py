@@ -1,14 +1,19 @@
 """The real Temporal development server as a child process.
 
 What comes in: file, ports, namespace. What goes out: a connected client. The child starts before the client
-library is imported, because both take a fifth of a second.
+library is imported, because both take a fifth of a second. Its HTTP interface refuses every request, and its web page
+is served through a `PageGuard`, because neither checks where a request comes from.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import secrets
 import signal
+import socket
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +21,12 @@ from compozy.drivers.binaries import find_temporal
 from compozy.drivers.child import Child
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
+from compozy.drivers.page_guard import PageGuard
 from compozy.drivers.ports import choose_port, free_port, listening, listens
 from compozy.drivers.process import Command
 from compozy.drivers.sqlite import BESIDE
 from compozy.drivers.temporal_file import check_database, examine_database, record_file, record_version
-from compozy.errors import DriverError
+from compozy.errors import DriverError, PortBusyError
 from compozy.plan import Port
 
 if TYPE_CHECKING:
@@ -60,8 +66,9 @@ class TemporalEmbeddedDriver:
         self._log_level = log_level
         self._first = False
         self._port = 0
-        self._ui_url: str | None = None
-        self._server = ""
+        self._page: socket.socket | None = None
+        self._page_at = ("", 0)
+        self._guard: PageGuard | None = None
         self._lock: FileLock | None = None
         self._child: Child | None = None
         self._connection: Connection | None = None
@@ -106,6 +113,8 @@ class TemporalEmbeddedDriver:
 
     def _start(self, binary: str, context: StartContext) -> None:
         """Try again with other ports when somebody took one between our look and the server's."""
+        if self._ui:
+            self._page = self._listen(context)
         for left in reversed(range(_ATTEMPTS)):
             child = self._child = Child(self._command(binary, context), context.notice, after_crash=self._lost())
             try:
@@ -116,19 +125,34 @@ class TemporalEmbeddedDriver:
                 child.stop(signal.SIGTERM, 0)
                 if _PORT_TAKEN not in child.tail() or not left:
                     raise
-                if self._ui and not self._require_ui and left == 1:
-                    context.notice("the web page of Temporal cannot be served, starting without it")
-                    self._ui = False
+        if self._page is not None:
+            self._guard = PageGuard(context.loop, self._page, self._page_at)
         if self._file is not None:
             self._keep_history(self._file, binary)
         child.supervise()
+
+    def _listen(self, context: StartContext) -> socket.socket | None:
+        """Return the socket of the guard of the web page; None when it may be missing and its port was lost.
+
+        Raises:
+            DriverError: nothing can listen there.
+        """
+        port = choose_port(self._ports[1], self._ip, context.notice)
+        try:
+            family = socket.AF_INET6 if ":" in self._ip else socket.AF_INET
+            return socket.create_server((self._ip, port), family=family)
+        except OSError as error:
+            if self._require_ui:
+                raise PortBusyError(port, self._ports[1].setting, None) from error
+            context.notice(f"the web page of Temporal cannot be served on port {port}: {error.strerror}")
+            return None
 
     def _command(self, binary: str, context: StartContext) -> Command:
         self._port = choose_port(self._ports[0], self._ip, context.notice)
         argv = [binary, "server", "start-dev", "--ip", self._ip, "--port", str(self._port)]
         argv += ["--http-port", str(free_port(self._ip)), "--namespace", self._namespace]
         argv += ["--log-level", self._log_level, "--log-format", "json"]
-        argv += ["--disable-config-file", "--disable-config-env", *self._page(context)]
+        argv += ["--disable-config-file", "--disable-config-env", *self._page_options(), *no_http()]
         if self._file is not None:
             # The server takes what it is given for a path and for a URI: only a bare name is the same as both.
             argv += ["--db-filename", os.path.basename(self._file)]
@@ -138,13 +162,14 @@ class TemporalEmbeddedDriver:
         directory = os.path.dirname(self._file) if self._file is not None else "/"
         return Command("temporal", tuple(argv), level=_level, directory=directory)
 
-    def _page(self, context: StartContext) -> list[str]:
-        if not self._ui:
-            self._ui_url = None
+    def _page_options(self) -> list[str]:
+        """Return the options of the web page: it answers at an address that only the guard knows."""
+        if self._page is None:
             return ["--headless"]
-        port = choose_port(self._ports[1], self._ip, context.notice)
-        self._ui_url = f"http://{_address(self._reached_at(), port)}"
-        return ["--ui-port", str(port), "--ui-disable-news-fetch"]
+        host = f"127.{'.'.join(str(1 + secrets.randbelow(254)) for _ in range(3))}"
+        host = host if sys.platform == "linux" else "127.0.0.1"  # others have one loopback address only
+        self._page_at = (host, free_port(host))
+        return ["--ui-ip", host, "--ui-port", str(self._page_at[1]), "--ui-disable-news-fetch"]
 
     def _reached_at(self) -> str:
         return _REACHED_AT.get(self._ip, self._ip)
@@ -210,12 +235,19 @@ class TemporalEmbeddedDriver:
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.stop()
+        page, self._page = self._page, None
+        if page is not None:
+            page.close()
 
     def describe(self) -> Description:
         """Say where the server is."""
         details: dict[str, Any] = {"namespace": self._namespace}
-        if self._ui_url is not None:
-            details["ui"] = self._ui_url
+        page = self._page
+        if page is not None:
+            details["ui"] = f"http://{_address(self._reached_at(), page.getsockname()[1])}"
         if self._child is not None:
             details |= {"pid": self._child.pid, "restarts": self._child.restarts}
         return Description(_address(self._reached_at(), self._port), self._file, details)
@@ -230,6 +262,11 @@ def _check_name(path: str) -> None:
     name = os.path.basename(path)
     if set(name) & set("#?%"):
         raise DriverError(f'Temporal cannot use a file called "{name}"', hint="choose a name without #, ? and %")
+
+
+def no_http() -> list[str]:
+    """Return the options with which the server's HTTP interface, which cannot be switched off, refuses every host."""
+    return ["--dynamic-config-value", f"frontend.httpAllowedHosts={json.dumps([secrets.token_hex(16)])}"]
 
 
 def _address(host: str, port: int) -> str:

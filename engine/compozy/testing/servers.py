@@ -14,6 +14,7 @@ from compozy.drivers.binaries import find_temporal, find_valkey
 from compozy.drivers.driver import LoopThread
 from compozy.drivers.ports import free_port
 from compozy.drivers.process import Command
+from compozy.drivers.temporal_embedded import no_http
 from compozy.errors import DriverError
 from compozy.testing.server import HOST, Server
 
@@ -75,7 +76,7 @@ class TemporalServer(Server):
         argv = [binary, "server", "start-dev", "--headless", "--ip", HOST, "--port", str(self.port)]
         argv += ["--http-port", str(free_port(HOST)), "--namespace", self.namespace, "--log-level", "error"]
         argv += ["--disable-config-file", "--disable-config-env", "--db-filename", str(folder / "temporal.db")]
-        argv += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=OFF"]
+        argv += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=OFF", *no_http()]
         return Command(self.name, tuple(argv))
 
     def _answers(self) -> bool:
