@@ -219,7 +219,6 @@ def _zero(path: str) -> Callable[[Facts], bool]:
 FRONTEND, UI = "temporal.standalone.frontend_port", "temporal.standalone.ui_port"
 TEMPORAL_FILE, REDIS_KEPT = "temporal.standalone.database_file", "redis.standalone.persistence.enabled"
 REDIS_DIRECTORY = "redis.standalone.persistence.data_dir"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 PROMISES: Mapping[str, Promise] = {
     "mode.unknown": Promise("error", "mode", _unknown("mode", *INHERITED)),
@@ -283,11 +282,6 @@ PROMISES: Mapping[str, Promise] = {
     ),
     "address.ignored.redis.url": Promise("warning", "redis.url", _ignored("redis", "redis.url")),
     "address.ignored.redis.host": Promise("warning", "redis.host", _ignored("redis", "redis.host")),
-    "server.host.open": Promise(
-        "error",
-        "server.host",
-        lambda facts: facts.text("server.host", "127.0.0.1") not in LOOPBACK and not facts.filled("server.api_key"),
-    ),
     "port.range.database": Promise("error", "database.port", _out_of_range("database.port")),
     "port.range.temporal": Promise("error", FRONTEND, _out_of_range(FRONTEND)),
     "port.range.ui": Promise("error", UI, _out_of_range(UI)),
@@ -377,6 +371,8 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "key.unidentified": ("unidentified", "error"),
     "variable.unset": ("unset-variable", "error"),
     "variable.unknown": ("unknown-variable", "warning"),
+    "listener.open": ("open-listener", "error"),
+    "listener.key": ("open-listener-key", "error"),
 }
 
 

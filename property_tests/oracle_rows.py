@@ -71,7 +71,7 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
     "temporal.tls.server_name": ("text", None, {}),
     "temporal.standalone.database_file": ("path", None, {"memory": True}),
     "temporal.standalone.frontend_port": ("integer", 7233, {}),
-    "temporal.standalone.bind_ip": ("text", "127.0.0.1", {}),
+    "temporal.standalone.bind_ip": ("listen_address", "127.0.0.1", {}),
     "temporal.standalone.namespace": ("text", None, {"same_as": "temporal.namespace", "shares": True}),
     "temporal.standalone.enable_ui": ("boolean", True, {}),
     "temporal.standalone.ui_port": ("integer", 8233, {}),
@@ -100,7 +100,11 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
     "redis.standalone.persistence.snapshot_interval": ("duration", "5m", {}),
     "redis.standalone.persistence.restore_on_startup": ("boolean", True, {}),
     "redis.standalone.persistence.snapshot_on_shutdown": ("boolean", True, {}),
-    "server.host": ("text", "127.0.0.1", {"flag": "--host", "secret_parts": True}),
+    "server.host": (
+        "listen_address",
+        "127.0.0.1",
+        {"flag": "--host", "secret_parts": True, "authenticated_by": "server.api_key"},
+    ),
     "server.port": ("integer", 8080, {"flag": "--port"}),
     "server.api_key": ("text", None, {"secret": True}),
     "worker.max_concurrent_workflows": (

@@ -19,7 +19,7 @@ from compozy.rulebook.drivers import CHECKS as NAMED
 FACTS = {"valkey.binary": "found"}
 PACK = """
 settings:
-  - {path: shop.host, type: text, default: 127.0.0.2, help: x}
+  - {path: shop.host, type: listen_address, default: 127.0.0.2, help: x}
   - {path: shop.port, type: integer, help: x}
   - {path: shop.open, type: boolean, default: true, help: x}
 components:

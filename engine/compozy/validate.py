@@ -129,7 +129,7 @@ class _Run:
     def findings(self, table: Table) -> Iterator[Finding]:
         for occasion in self.occasions(table):
             for row in occasion.decision.rows:
-                if not (self.unread and self.doubtful(table, row)):
+                if not (self.unread and self.doubtful(table, row, occasion)):
                     yield self.finding(table, row, occasion)
 
     @cached_property
@@ -147,10 +147,11 @@ class _Run:
             path for path, value in self.resolved.values.items() if path in written and value.origin.kind in _NOBODY
         )
 
-    def doubtful(self, table: Table, row: Row) -> bool:
-        """Tell whether a row holds because a setting seems to be unset that somebody wrote."""
+    def doubtful(self, table: Table, row: Row, occasion: Occasion) -> bool:
+        """Return True if a row depends on a setting whose value was written but rejected."""
         asked = (column.source for column in table.columns if column.name in row.when)
-        return any(source.kind == "setting" and source.ref in self.unread for source in asked)
+        needed = {source.ref for source in asked if source.kind == "setting"} | {occasion.facts.get("setting")}
+        return not self.unread.isdisjoint(needed)
 
     def finding(self, table: Table, row: Row, occasion: Occasion) -> Finding:
         key = str(row.body.get("key") or occasion.at)

@@ -37,7 +37,7 @@ PLANTED = [
     ("mode.unknown", 1, 7, 'did you mean "persistent"?'),
     ("key.unknown", 2, 1, 'did you mean "database"?'),
     ("key.unknown", 4, 3, 'did you mean "server.port"?'),
-    ("server.host.open", 5, 9, "set server.api_key"),
+    ("listener.key", 5, 9, "set server.api_key"),
     ("database.path.climbs", 7, 9, "name a file below the configuration file"),
     ("key.not-allowed", 8, 13, 'did you mean "require"?'),
     ("key.unknown", 9, 3, 'did you mean "database.password"?'),
@@ -214,8 +214,8 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
     [
         pytest.param("{a: 1}", ["key.type"], id="wrong"),
         pytest.param("'${COMPOZY_NO_SUCH_KEY}'", ["variable.unset"], id="unset-variable"),
-        pytest.param("null", ["server.host.open"], id="not-set"),
-        pytest.param("a-long-secret", [], id="set"),
+        pytest.param("null", ["listener.key"], id="not-set"),
+        pytest.param("a-long-secret-key", [], id="set"),
     ],
 )
 def test_one_mistake_is_one_finding(tmp_path: Path, key: str, expected: list[str]) -> None:

@@ -160,7 +160,7 @@ def test_no_answer_shows_it(source: str, mode: str, tmp_path: Path) -> None:
         pytest.param(["config", "validate", "--format", "sarif"], id="validate-sarif"),
         pytest.param(["config", "explain", "database.url"], id="explain"),
         pytest.param(["config", "explain", "knowledge.vector_dbs", "--format", "json"], id="explain-json"),
-        pytest.param(["config", "explain", "--finding", "server.host.open"], id="explain-finding"),
+        pytest.param(["config", "explain", "--finding", "listener.key"], id="explain-finding"),
         pytest.param(["config", "diff", "memory", "distributed"], id="diff"),
         pytest.param(["config", "diff", "persistent", "distributed", "--format", "json"], id="diff-json"),
         pytest.param(["config", "diagnostics"], id="diagnostics"),

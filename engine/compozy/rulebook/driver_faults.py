@@ -14,7 +14,7 @@ from compozy.document import Scalar
 from compozy.rulebook.drivers import BINARIES, VECTOR_STORES, AddressRow, CheckRow, Condition, DriverRow, FileRow
 from compozy.rulebook.rows import Rulebook
 from compozy.settings.registry import Setting
-from compozy.settings.values import from_text, from_yaml, parse_duration
+from compozy.settings.values import from_text, from_yaml, is_loopback, parse_duration
 from compozy.tables.problems import did_you_mean
 
 _PLACEHOLDER = re.compile(r"\{([\w.]+)\}")
@@ -94,11 +94,13 @@ def _port_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[s
     yield from _type_faults(settings, check.argument, "integer")
     host = check.host
     if isinstance(host, dict) and list(host) == ["value"] and isinstance(host["value"], str):
+        if not is_loopback(host["value"]):
+            yield f"`host` {host['value']} is reachable from other machines; name a setting of type listen_address"
         return
     if not isinstance(host, str):
         yield "needs `host`, the setting of the address to listen on, or {value: ..}"
         return
-    yield from _type_faults(settings, host, "text")
+    yield from _type_faults(settings, host, "listen_address")
 
 
 def _path_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
@@ -131,7 +133,7 @@ _ARGUMENTS: Mapping[str, Callable[[Mapping[str, Setting], CheckRow], Iterator[st
     "reach": _reach_faults,
     "extension": _extension_faults,
 }
-_SAID = {"integer": "a whole number", "path": "a path", "text": "text"}
+_SAID = {"integer": "a whole number", "path": "a path", "listen_address": "an address to listen on"}
 
 
 def _type_faults(settings: Mapping[str, Setting], path: str, kind: str) -> Iterator[str]:

@@ -11,10 +11,10 @@ from typing import Any
 
 from compozy.settings.faults import Faults
 from compozy.settings.registry import CONTAINERS, Registry, Setting
-from compozy.settings.values import from_text, from_yaml
+from compozy.settings.values import from_text, from_yaml, is_loopback
 from compozy.tables.problems import did_you_mean
 
-_TEXTS = ("text", "choice", "path", "url")
+_TEXTS = ("text", "choice", "path", "url", "listen_address")
 
 
 def check_settings(registry: Registry, faults: Faults) -> None:
@@ -25,13 +25,14 @@ def check_settings(registry: Registry, faults: Faults) -> None:
 
 
 def _check_named(setting: Setting, settings: Mapping[str, Setting], faults: Faults) -> None:
-    named = [*setting.splits, *filter(None, [setting.same_as])]
+    named = [*setting.splits, *filter(None, [setting.same_as, setting.authenticated_by])]
     for other in named:
         known = did_you_mean(other, settings)
         message = f"setting {setting.path} names the setting {other}, which does not exist{known}"
         faults.require(other in settings, "unknown-setting", message, setting.place)
     if all(other in settings for other in named):
-        for reason in (*_split_faults(setting, settings), *_same_faults(setting, settings)):
+        faults_of = (_split_faults, _same_faults, _key_faults)
+        for reason in (reason for found in faults_of for reason in found(setting, settings)):
             faults.add("bad-reference", f"setting {setting.path}: {reason}", setting.place)
 
 
@@ -61,6 +62,11 @@ def _same_faults(setting: Setting, settings: Mapping[str, Setting]) -> Iterator[
     foreign = sorted(set(other.values) - set(setting.values)) if setting.type == other.type else []
     if foreign:
         yield f"it does not list {', '.join(foreign)}, which {other.path} may be, whose value it takes"
+
+
+def _key_faults(setting: Setting, settings: Mapping[str, Setting]) -> Iterator[str]:
+    if setting.authenticated_by is not None and not settings[setting.authenticated_by].secret:
+        yield f"`authenticated_by` names {setting.authenticated_by}, which is not a secret"
 
 
 def _circle(setting: Setting, settings: Mapping[str, Setting]) -> list[str]:
@@ -112,4 +118,6 @@ def _outside(setting: Setting, value: Any) -> str:
         return f"not one of {', '.join(setting.values)}{did_you_mean(value, setting.values)}"
     if setting.minimum is not None and value < setting.minimum:
         return f"less than {setting.minimum}, its minimum"
+    if setting.type == "listen_address" and not is_loopback(value):
+        return "reachable from other machines; only a user may open a listener"
     return ""

@@ -18,7 +18,7 @@ from compozy.settings.origin import Candidate, Origin, Problem
 from compozy.settings.redact import redact_value
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.suggest import closest
-from compozy.settings.values import address_host, form, form_words
+from compozy.settings.values import KEY_LENGTH, address_host, form, form_words, is_loopback
 
 _ORDER = ("flag", "env", "dotenv", "file")
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from cerberus import Validator
 
 _TYPES = {
-    "text": "string", "url": "string", "path": "string", "choice": "string", "integer": "integer",
-    "number": "number", "boolean": "boolean", "duration": "number", "size": "integer", "list": "list", "map": "dict",
+    "text": "string", "url": "string", "path": "string", "choice": "string", "listen_address": "string",
+    "integer": "integer", "number": "number", "boolean": "boolean", "duration": "number", "size": "integer",
+    "list": "list", "map": "dict",
 }  # fmt: skip
 
 
@@ -92,6 +93,7 @@ def check(registry: Registry, candidates: Mapping[str, Candidate]) -> list[Probl
     settings = registry.settings
     problems = [found for path, one in candidates.items() for found in _beside_schema(settings[path], one)]
     problems += [found for path in candidates for found in _unheard(settings[path], candidates)]
+    problems += [found for path in candidates for found in _open_listener(settings[path], candidates)]
     document = {path: one.value for path, one in candidates.items() if _is_constrained(settings[path])}
     if not document:
         return problems  # cerberus takes 15 ms to import
@@ -101,7 +103,7 @@ def check(registry: Registry, candidates: Mapping[str, Candidate]) -> list[Probl
 
 def _beside_schema(setting: Setting, candidate: Candidate) -> Iterator[Problem]:
     """Yield what cerberus has no words for: addresses, and fields that tell elements apart."""
-    if (setting.schemes or setting.host_port) and not _form(str(form(setting))).fullmatch(candidate.value or ""):
+    if not _has_form(setting, candidate.value):
         facts = {"expected": form_words(setting), "says": told(redact_value(setting, candidate.value))}
         yield Problem("type", setting.path, candidate.origin, facts)
     for item in setting.items.values():
@@ -119,6 +121,28 @@ def _unheard(setting: Setting, candidates: Mapping[str, Candidate]) -> Iterator[
     if host and host != other.value and _ORDER.index(other.origin.kind) <= _ORDER.index(address.origin.kind):
         facts = {"path": setting.path, "other": str(address.origin.place or address.origin)}
         yield Problem("two-spellings", str(setting.host), other.origin, facts)
+
+
+def _open_listener(setting: Setting, candidates: Mapping[str, Candidate]) -> Iterator[Problem]:
+    """Yield a listener that other machines reach although it does not ask them for a key of sufficient length."""
+    address = candidates[setting.path]
+    if setting.type != "listen_address" or is_loopback(address.value) or not _has_form(setting, address.value):
+        return
+    facts = {"address": str(redact_value(setting, address.value)) or '""'}
+    if setting.authenticated_by is None:
+        yield Problem("open-listener", setting.path, address.origin, facts)
+        return
+    key = candidates.get(setting.authenticated_by)
+    if key is None or len(str(key.value)) < KEY_LENGTH:
+        facts |= {"setting": setting.authenticated_by, "length": str(KEY_LENGTH)}
+        facts |= {"state": "which is shorter" if key is not None and key.value else "which is not set"}
+        yield Problem("open-listener-key", setting.path, address.origin, facts)
+
+
+def _has_form(setting: Setting, value: Any) -> bool:
+    """Return True if a value looks as the addresses of its setting must; other settings have no form."""
+    pattern = form(setting)
+    return pattern is None or _form(pattern).fullmatch(value or "") is not None
 
 
 @lru_cache(maxsize=64)

@@ -17,7 +17,10 @@ from compozy.settings.reference import anchored_reference, is_reference
 from compozy.settings.rows import Columns, listed_rows, put
 from compozy.tables.problems import did_you_mean
 
-TYPES = ("text", "choice", "integer", "number", "boolean", "duration", "size", "path", "url", "list", "map")
+TYPES = (
+    "text", "choice", "integer", "number", "boolean", "duration", "size", "path", "url", "listen_address", "list",
+    "map",
+)  # fmt: skip
 CONTAINERS = ("list", "map")
 NUMBERS = ("integer", "number", "duration", "size")
 
@@ -26,7 +29,8 @@ NUMBERS = ("integer", "number", "duration", "size")
 class Setting:
     """One setting; the fields are the columns of `settings.yaml`.
 
-    `path` is the dotted name; inside a list's `items` it is the field's name.
+    `path` is the dotted name; inside a list's `items` it is the field's name. `authenticated_by` is the setting of
+    the key that clients of a listener must send.
     """
 
     path: str
@@ -44,6 +48,7 @@ class Setting:
     schemes: tuple[str, ...] = ()
     host_port: bool = False
     host: str | None = None
+    authenticated_by: str | None = None
     unique: bool = False
     identifies: bool = False
     memory: bool = False
@@ -118,6 +123,7 @@ def read_registry(documents: Iterable[Node], faults: Faults | None = None) -> Re
 _COLUMNS = {
     "default": "any", "values": "texts", "also": "words", "checked": "text", "env": "text", "flag": "text",
     "secret": "boolean", "secret_parts": "boolean", "schemes": "texts", "host": "text",
+    "authenticated_by": "text",
     "host_port": "boolean", "unique": "boolean", "identifies": "boolean", "memory": "boolean", "minimum": "integer",
     "same_as": "text", "shares": "boolean", "splits": "texts", "aliases": "texts", "items": "rows",
 }  # fmt: skip
@@ -290,6 +296,14 @@ class _Reader:
         return found
 
 
+# column -> the types that it belongs to, and what it is about
+_ONLY_FOR: Mapping[str, tuple[Sequence[str], str]] = {
+    "minimum": (NUMBERS, "is for numbers"),
+    "items": (("list",), "are the fields of a list"),
+    "authenticated_by": (("listen_address",), "is for a listen_address"),
+}
+
+
 def _setting_faults(plain: Mapping[str, Any]) -> Iterator[str]:
     kind = plain["type"]
     if kind not in TYPES:
@@ -306,12 +320,11 @@ def _setting_faults(plain: Mapping[str, Any]) -> Iterator[str]:
     if not _FLAG.match(flag) or flag in _TAKEN_FLAGS:
         yield f"{flag} is taken" if flag in _TAKEN_FLAGS else f"{flag} is no flag: -- and lower-case words"
     yield from _word_faults(plain.get("values", ()), plain.get("also", {}), plain.get("values", ()))
-    if plain.get("minimum") is not None and kind not in NUMBERS:
-        yield f"`minimum` is for numbers, and this is a {kind}"
     if plain.get("shares") and not plain.get("same_as"):
         yield "`shares` says with which setting in `same_as`"
-    if plain.get("items") and kind != "list":
-        yield "`items` are the fields of a list"
+    for column, (kinds, about) in _ONLY_FOR.items():
+        if plain.get(column) not in (None, []) and kind not in kinds:
+            yield f"`{column}` {about}, and this is a {kind}"
 
 
 def _word_faults(values: Sequence[str], also: Mapping[str, str], new: Sequence[str]) -> Iterator[str]:

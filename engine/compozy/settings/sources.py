@@ -24,7 +24,7 @@ from compozy.settings.suggest import closest
 from compozy.settings.values import from_text, from_yaml
 
 # An empty text is a value of these; an emptied number, such as a port, is a fault. Of other types it sets nothing.
-_MAY_BE_EMPTIED = ("text", "url", "path", "integer")
+_MAY_BE_EMPTIED = ("text", "url", "path", "listen_address", "integer")
 CONFIG_NAME = "compozy.yaml"
 DOTENV_NAME = ".env"
 _OURS = "COMPOZY_"

@@ -11,6 +11,7 @@ import math
 import os.path
 import re
 from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from compozy.document import resolve_scalar
@@ -24,6 +25,8 @@ PORT = "0*(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-
 _HOST = r"(?:\[[^\]\s]*\]|[^\s:@,/?#\[\]]+)"
 _HOSTS = rf"{_HOST}?(?::(?:{PORT})?)?"
 HOST_PORT = f"{_HOST}:{PORT}"
+_IPV6 = r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[0-9A-Za-z_.-]+)?"
+LISTEN_ADDRESS = rf"\[{_IPV6}\]|{_IPV6}|[0-9A-Za-z_](?:[0-9A-Za-z_.-]*[0-9A-Za-z_.])?"
 # What stands between scheme and the end of a URL; several hosts are an address of PostgreSQL.
 _AUTHORITY = rf"(?:[^/?#]*@)?{_HOSTS}(?:,{_HOSTS})*(?:[/?#][\s\S]*)?"
 _HOST_OF = re.compile(rf"[A-Za-z]+://(?:[^/?#]*@)?({_HOST})(?::[0-9]*)?(?:[/?#]|\Z)")
@@ -39,6 +42,8 @@ _UNITS = tuple(reversed(_SECONDS.items()))
 _POWERS = {"b": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 MEMORY = ":memory:"
+# The shortest key, in characters, that protects a listener which other machines reach.
+KEY_LENGTH = 16
 _LONGEST = 60
 
 
@@ -156,6 +161,8 @@ def _boolean(text: str) -> bool:
 
 def form(setting: Setting) -> str | None:
     """Return the pattern of an address; None where a setting is none, or one of any form."""
+    if setting.type == "listen_address":
+        return LISTEN_ADDRESS
     if setting.host_port:
         return HOST_PORT
     if not setting.schemes:
@@ -166,6 +173,8 @@ def form(setting: Setting) -> str | None:
 
 def form_words(setting: Setting) -> str:
     """Return what an address must look like, in words."""
+    if setting.type == "listen_address":
+        return "expected an IP address or a host name, without a port"
     if setting.host_port:
         return "expected host:port, with a port between 1 and 65535"
     schemes = " or ".join(f"{scheme}://" for scheme in _schemes(setting))
@@ -182,6 +191,24 @@ def address_host(url: str) -> str:
     return found[1].strip("[]") if found else ""
 
 
+def is_loopback(host: str) -> bool:
+    """Return True if only this machine reaches a listener at `host`: `localhost`, an address of 127.0.0.0/8 or ::1.
+
+    >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "[::1]", "0.0.0.0", "", "db.example.org")]
+    [True, True, True, False, False, False]
+    """
+    name = host.strip("[]").casefold()
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen_address(text: str) -> str:
+    text = text.strip()
+    return text[1:-1] if text.startswith("[") and text.endswith("]") else text
+
+
 def _schemes(setting: Setting) -> Iterator[str]:
     return (scheme for scheme in setting.schemes if scheme != KEYWORDS)
 
@@ -194,6 +221,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "text": str,
     "url": str,
     "path": str,
+    "listen_address": _listen_address,
     "choice": lambda text: text.strip().casefold(),
     "integer": _stripped(_integer),
     "number": _stripped(_number),

@@ -9,13 +9,12 @@ from __future__ import annotations
 import os.path
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 from unicodedata import category
 
 from compozy.document import Scalar
 from compozy.settings.registry import Setting
-from compozy.settings.values import MEMORY
+from compozy.settings.values import MEMORY, is_loopback
 
 EQUALS = "equals "
 _DERIVED = ("default", "rule")
@@ -81,13 +80,7 @@ def _climbs(path: str, directory: str) -> bool:
 
 
 def _host_kind(seen: Seen) -> Scalar:
-    host = str(seen.value or "").strip("[]").casefold()
-    if host in ("localhost", ""):
-        return "loopback" if host else "other"
-    try:
-        return "loopback" if ip_address(host).is_loopback else "other"
-    except ValueError:
-        return "other"
+    return "loopback" if is_loopback(str(seen.value or "")) else "other"
 
 
 def _filled(seen: Seen) -> bool:
