@@ -16,10 +16,12 @@ from compozy.errors import NotFoundError
 from compozy.plan import Port
 from compozy.server.app import build_app
 from compozy.server.http import HttpServer
+from compozy.server.limits import Limits
 from compozy.workflows.facade import Workflows
 
 __all__ = ["bench", "database", "loop", "skipping", "store"]
 
+LIMITS = Limits()
 GREET = {
     "id": "greet",
     "input": {"name": "World"},
@@ -101,13 +103,14 @@ class Site:
         return self.ask("POST", path, body)
 
 
-def serve(bench: Bench, **options: Any) -> Site:
+def serve(bench: Bench, limits: Limits = LIMITS, **options: Any) -> Site:
     """Serve the project of `bench`, in which `greet` is known; stopped at the end of the test."""
     bench.write("workflows/greet.yaml", json.dumps(GREET))
     workflows = bench.open()
     state = FakeState()
-    app = build_app(workflows.service, state, **options)
-    server = HttpServer(app, bench.loop, host="127.0.0.1", port=Port(0, "server.port", True))
+    app = build_app(workflows.service, state, most_requests=limits.requests, **options)
+    port = Port(0, "server.port", True)
+    server = HttpServer(app, bench.loop, host="127.0.0.1", port=port, limits=limits)
     server.start()
     bench.opened.callback(lambda: server.stop(1))
     return Site(bench, workflows, state, server)

@@ -175,6 +175,13 @@ def test_keys(bench: Bench, headers: dict[str, str], status: int) -> None:
         pytest.param("[::1]:8080", 200, id="ipv6"),
         pytest.param("evil.example", 403, id="foreign"),
         pytest.param("127.0.0.1.evil.example:80", 403, id="look-alike"),
+        pytest.param("[::1].evil.example", 403, id="look-alike-of-ipv6"),
+        pytest.param("[::1]evil:80", 403, id="text-after-ipv6"),
+        pytest.param("[::1", 403, id="half-ipv6"),
+        pytest.param("127.0.0.1:80.evil.example", 403, id="name-as-port"),
+        pytest.param("localhost@evil.example", 403, id="user"),
+        pytest.param("evil.example:localhost", 403, id="local-port"),
+        pytest.param("", 403, id="empty"),
     ],
 )
 def test_without_a_key_only_local_names_are_answered(site: Site, host: str, status: int) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import compozy
 from compozy.drivers.ports import free_port, listening
-from compozy.errors import DriverError
+from compozy.errors import DriverError, PortBusyError
 from compozy.server.stack import Stack
 
 
@@ -50,3 +53,21 @@ def test_a_server_that_cannot_announce_itself_leaves_nothing(stack: Stack, tmp_p
 
     assert sys.path == path
     assert not listening("127.0.0.1", stack.resolved.get("server.port"))
+
+
+def test_failed_start_takes_no_execution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers, which migrate the database first, start only when nothing can fail any more."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    kept = tmp_path / "kept.db"
+    kept.touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = {"mode": "memory", "database.path": str(kept), "server.port": taken.getsockname()[1]}
+        lifecycle = compozy.load(directory=str(tmp_path), settings=settings)
+        lifecycle.resolve()
+        lifecycle.validate()
+
+        with pytest.raises(PortBusyError):
+            Stack(lifecycle, notice=lambda text: None).open(serve=True)
+
+    with closing(sqlite3.connect(kept)) as database:
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == []

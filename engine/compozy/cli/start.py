@@ -17,6 +17,7 @@ from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_document, print_failure, print_line, print_table, styled
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.status import whereabouts
+from compozy.server.limits import raise_file_limit
 from compozy.server.presence import Presence, find_server
 from compozy.server.stack import Stack
 
@@ -66,6 +67,7 @@ def command(format_: str, timeout: str, log_level: str, strict: bool, **options:
     """Provision the mode and run the HTTP interface and the workers until a signal comes."""
     began = time.perf_counter()
     signals = Signals()
+    raise_file_limit()
     lifecycle = prepared(options, strict, log_level)
     tell_kept_data(lifecycle.resolved)
     other = find_server(lifecycle.resolved.directory)

@@ -17,8 +17,10 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from compozy.errors import CompozyError
+from compozy.server.admission import Admission
 from compozy.server.api import Api, ServerState
 from compozy.server.guard import Guard
+from compozy.server.limits import Limits
 from compozy.server.openapi import docs_page, openapi_document
 from compozy.server.problems import (
     RequestProblem,
@@ -35,9 +37,14 @@ __all__ = ["ServerState", "build_app"]
 
 
 def build_app(
-    service: Service, state: ServerState, *, api_key: str | None = None, host: str = "127.0.0.1"
+    service: Service,
+    state: ServerState,
+    *,
+    api_key: str | None = None,
+    host: str = "127.0.0.1",
+    most_requests: int = Limits().requests,
 ) -> Starlette:
-    """Return the application; `host` is the address that it will be served on.
+    """Return the application; `host` is the address that it will be served on, `most_requests` are at work at once.
 
     Its `state.api` is the `Api` behind it, whose `drain` answers waiting requests early.
     """
@@ -50,7 +57,10 @@ def build_app(
 
     app = Starlette(
         routes=[*(_route(api, endpoint) for endpoint in ROUTES), *_descriptions(secured=api_key is not None)],
-        middleware=[Middleware(Guard, api_key=api_key, host=host, traffic=api.traffic)],
+        middleware=[
+            Middleware(Guard, api_key=api_key, host=host, traffic=api.traffic),
+            Middleware(Admission, most=most_requests),
+        ],
         exception_handlers={
             CompozyError: on_compozy_error,
             RequestProblem: on_request_problem,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import re
 import time
 from collections import Counter
 from http import HTTPStatus
@@ -20,6 +21,7 @@ from compozy.server.problems import problem
 
 OPEN_PATHS = ("/healthz", "/readyz")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\s:\[\]/@]+))(?::\d{1,5})?")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 log = logging.getLogger("compozy.server")
@@ -84,6 +86,9 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:  # request smuggling, RFC 9112 section 6.3
+            text = "Content-Length and Transfer-Encoding exclude each other"
+            return problem(HTTPStatus.BAD_REQUEST, "http.framing", text, headers={"Connection": "close"})
         if scope["path"] in OPEN_PATHS:
             return None
         if self._key is None and _hostname(headers.get("host", "")) not in self._hosts:
@@ -105,10 +110,9 @@ def _given_key(headers: Headers) -> bytes:
 
 
 def _hostname(host: str) -> str:
-    name = host.strip().lower()
-    if name.startswith("["):
-        return name[1:].partition("]")[0]
-    return name.rpartition(":")[0] if ":" in name else name
+    """Return the lower-case name or address of a `Host` header, empty when it is malformed."""
+    found = _HOST.fullmatch(host.strip().lower())
+    return found["address"] or found["name"] if found else ""
 
 
 def _foreign(headers: Headers) -> bool:

@@ -1,7 +1,6 @@
-"""Serve the HTTP application on a loop that somebody else runs.
+"""Serve the HTTP application on an event loop that its owner runs.
 
-What comes in: an application, a loop in a thread, an address. What goes out: a running server. It installs
-no signal handlers; its owner starts and stops it. Stopping refuses new requests and lets those in flight end.
+It installs no signal handlers. Stopping refuses new requests and lets those in flight end.
 """
 
 from __future__ import annotations
@@ -17,10 +16,24 @@ from starlette.applications import Starlette
 
 from compozy.errors import DriverError
 from compozy.plan import Port
-from compozy.server.listen import listen
+from compozy.server.connection import bounded
+from compozy.server.limits import Limits
+from compozy.server.listen import BACKLOG, listen
+from compozy.server.openapi import STYLE_SOURCE
 
 START_TIMEOUT_S = 10.0
 STOP_MARGIN_S = 5.0
+# asyncio accepts this many connections in a row before the bound applies, and logs as many errors when files run out
+# (https://github.com/python/cpython/issues/151615).
+ACCEPTED_AT_ONCE = 8
+_POLICY = ("default-src 'none'", f"style-src {STYLE_SOURCE}", "base-uri 'none'", "form-action 'none'")
+SECURITY_HEADERS = (
+    ("x-content-type-options", "nosniff"),
+    ("content-security-policy", "; ".join((*_POLICY, "frame-ancestors 'none'"))),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+)
+_DEFAULT_LIMITS = Limits()
 Result = TypeVar("Result")
 
 
@@ -43,12 +56,15 @@ class HttpServer:
         host: str,
         port: Port,
         notice: Callable[[str], None] = lambda text: None,
+        limits: Limits = _DEFAULT_LIMITS,
     ) -> None:
+        """Prepare a server."""
         self._app = app
         self._loop = loop
         self._host = host
         self._wanted = port
         self._notice = notice
+        self._limits = limits
         self._socket: socket.socket | None = None
         self._server: uvicorn.Server | None = None
         self._ticking: asyncio.Task[None] | None = None
@@ -60,17 +76,32 @@ class HttpServer:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
+    @property
+    def connections(self) -> int:
+        """Return the number of open connections."""
+        return len(self._server.server_state.connections) if self._server is not None else 0
+
+    def bind(self) -> None:
+        """Listen; connections wait until `start` accepts them.
+
+        Raises:
+            PortBusyError: the chosen port is taken.
+            DriverError: the address cannot be listened on.
+        """
+        self._socket = listen(self._host, self._wanted, self._notice)
+        self.port = self._socket.getsockname()[1]
+
     def start(self) -> None:
-        """Listen and answer; returns when requests are taken.
+        """Accept connections, listening first unless `bind` has; returns when requests are answered.
 
         Raises:
             PortBusyError: the chosen port is taken.
             DriverError: the address cannot be listened on, or the application does not start; nothing listens.
         """
-        self._socket = listen(self._host, self._wanted, self._notice)
-        self.port = self._socket.getsockname()[1]
+        if self._socket is None:
+            self.bind()
         try:
-            self._loop.call(self._start(self._socket), START_TIMEOUT_S)
+            self._loop.call(self._start(), START_TIMEOUT_S)
         except BaseException:
             self.stop(0)
             raise
@@ -82,12 +113,15 @@ class HttpServer:
         if self._socket is not None:
             self._socket.close()
 
-    async def _start(self, listening: socket.socket) -> None:
+    async def _start(self) -> None:
+        assert self._socket is not None
         config = uvicorn.Config(
             self._app,
             log_config=None,
             access_log=False,
-            http="h11",
+            http=bounded(self._limits),
+            backlog=ACCEPTED_AT_ONCE,
+            headers=list(SECURITY_HEADERS),
             ws="none",
             lifespan="on",
             proxy_headers=False,
@@ -97,9 +131,10 @@ class HttpServer:
         server = uvicorn.Server(config)
         server.lifespan = config.lifespan_class(config)
         try:
-            await server.startup(sockets=[listening])
+            await server.startup(sockets=[self._socket])
         except SystemExit as error:  # what uvicorn raises when the application does not start
             raise DriverError("the HTTP interface did not start") from error
+        self._socket.listen(BACKLOG)  # the number that uvicorn was given is meant for asyncio alone
         self._server = server
         self._ticking = asyncio.create_task(server.main_loop(), name="compozy http")
 

@@ -15,6 +15,7 @@ from compozy.errors import DriverError, PortBusyError
 from compozy.plan import Port
 
 RACES = 3
+BACKLOG = 128
 
 
 def listen(host: str, port: Port, notice: Callable[[str], None]) -> socket.socket:
@@ -38,7 +39,7 @@ def _listening(host: str, number: int) -> socket.socket | None:
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, number))
-        opened.listen(128)
+        opened.listen(BACKLOG)
     except OSError as error:
         opened.close()
         if error.errno == errno.EADDRINUSE:

@@ -6,7 +6,9 @@ What comes in: the route table. What goes out: JSON-serialisable data and HTML.
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from html import escape
 from typing import Any
 
@@ -121,13 +123,16 @@ def _query_parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
         yield {"name": name, "in": "query", **_PARAMETERS[name]}
 
 
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+  color-scheme: light dark }
+td { padding: .25rem 1rem .25rem 0; vertical-align: top } code { white-space: nowrap }
+"""
+# The only style that a browser may apply to a page of this server, as a source of a content security policy.
+STYLE_SOURCE = f"'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'"
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Compozy HTTP interface</title>
-<meta name="viewport" content="width=device-width"><style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
-  color-scheme: light dark }}
-td {{ padding: .25rem 1rem .25rem 0; vertical-align: top }} code {{ white-space: nowrap }}
-</style></head><body><h1>Compozy {version}</h1>
+<meta name="viewport" content="width=device-width"><style>{style}</style></head><body><h1>Compozy {version}</h1>
 <p>Machine-readable: <a href="/openapi.json">/openapi.json</a>. Failures are
 <a href="https://www.rfc-editor.org/rfc/rfc9457">problem documents</a> with a stable <code>id</code>.</p>
 <table><tbody>{rows}</tbody></table></body></html>
@@ -136,7 +141,7 @@ td {{ padding: .25rem 1rem .25rem 0; vertical-align: top }} code {{ white-space:
 
 def docs_page(routes: Sequence[Endpoint]) -> str:
     """Return the page of documentation: one row an operation."""
-    return _PAGE.format(version=escape(__version__), rows="".join(_row(endpoint) for endpoint in routes))
+    return _PAGE.format(style=_STYLE, version=escape(__version__), rows="".join(_row(endpoint) for endpoint in routes))
 
 
 def _row(endpoint: Endpoint) -> str:

@@ -6,6 +6,7 @@ the same stable `id` as the command line's. A bug is answered without its text: 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -63,16 +64,23 @@ def problem(
     headers: Mapping[str, str] | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> JSONResponse:
+    """Return a problem document as an answer."""
+    body = {**problem_json(status, problem_id, detail), **(more or {})}
+    return _ProblemResponse(body, status.value, headers=headers, media_type=MEDIA_TYPE)
+
+
+def problem_json(status: HTTPStatus, problem_id: str, detail: str) -> dict[str, Any]:
     """Return a problem document (https://www.rfc-editor.org/rfc/rfc9457)."""
-    body = {
-        "type": f"urn:compozy:error:{problem_id}",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": detail,
-        "id": problem_id,
-        **(more or {}),
-    }
-    return JSONResponse(body, status.value, headers=headers, media_type=MEDIA_TYPE)
+    kind = f"urn:compozy:error:{problem_id}"
+    return {"type": kind, "title": status.phrase, "status": status.value, "detail": detail, "id": problem_id}
+
+
+class _ProblemResponse(JSONResponse):
+    """A problem document; lone surrogates of a request that it quotes become question marks."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the JSON text as UTF-8."""
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 async def on_compozy_error(_request: Request, error: Exception) -> JSONResponse:

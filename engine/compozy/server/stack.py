@@ -1,7 +1,7 @@
 """The whole product in one process: provisioned components, workflows and, when asked, the HTTP interface.
 
-What comes in: a lifecycle. What goes out: an open `Stack`. It opens in one order and closes in the reverse one,
-also after a failure half way. Printing is for its callers.
+It opens in one order and closes in the reverse one, also after a failure half way. Workers take executions only after
+everything that can fail has succeeded, and connections are accepted last.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from compozy.show import resolved_json
 
 if TYPE_CHECKING:
     from compozy.provision import Runtime
+    from compozy.server.http import HttpServer
     from compozy.workflows.facade import Workflows
 
 Notice = Callable[[str], None]
@@ -68,9 +69,15 @@ class Stack:
         try:
             self._opened.callback(self._release)
             self.lifecycle.provision()
-            self._open_workflows()
-            if serve:
-                self._serve()
+            self._workflows = self._make_workflows()
+            with ExitStack() as front:
+                server = self._listen(front) if serve else None
+                # From here on executions may run, so whatever can fail has been done before.
+                self._opened.callback(lambda: self.workflows.close(self._grace_s))
+                self.workflows.open()
+                if server is not None:
+                    server.start()
+                self._opened.enter_context(front.pop_all())
         except BaseException:
             self.close(0)
             raise
@@ -152,7 +159,7 @@ class Stack:
 
         return provision(make_plan(resolved), timeout_s=self.timeout_s, notice=self.notice)
 
-    def _open_workflows(self) -> None:
+    def _make_workflows(self) -> Workflows:
         from compozy.workflows.facade import Workflows, WorkflowSettings
 
         get = self.resolved.get
@@ -164,23 +171,30 @@ class Stack:
             auto_migrate=get("database.auto_migrate"),
         )
         runtime = self.runtime
-        workflows = Workflows(runtime.temporal, runtime.database, runtime.loop, settings, self._handle)
-        self._opened.callback(lambda: workflows.close(self._grace_s))
-        self._workflows = workflows.open()
+        return Workflows(runtime.temporal, runtime.database, runtime.loop, settings, self._handle)
 
     def _handle(self, component: str) -> Any:
         return self.runtime.component(component).handle
 
-    def _serve(self) -> None:
+    def _listen(self, front: ExitStack) -> HttpServer:
+        """Listen and announce the server without accepting connections yet; `front` undoes both.
+
+        Raises:
+            PortBusyError: the chosen port is taken.
+            DriverError: the address cannot be listened on, or the server cannot be announced.
+        """
         from compozy.server.app import build_app
         from compozy.server.http import HttpServer
+        from compozy.server.limits import open_file_limits
 
         host, key = self.resolved.get("server.host"), self.resolved.get("server.api_key")
-        listening = port(self.resolved, "server.port")
-        app = build_app(self.workflows.service, self, api_key=key, host=host)
-        server = HttpServer(app, self.runtime.loop, host=host, port=listening, notice=self.notice)
-        self._opened.callback(lambda: server.stop(self._grace_s))
-        server.start()
+        limits = open_file_limits()
+        app = build_app(self.workflows.service, self, api_key=key, host=host, most_requests=limits.requests)
+        wanted = port(self.resolved, "server.port")
+        server = HttpServer(app, self.runtime.loop, host=host, port=wanted, notice=self.notice, limits=limits)
+        front.callback(lambda: server.stop(self._grace_s))
+        server.bind()
         self.url = server.url
         presence = Presence(os.getpid(), server.url, self.resolved.mode, self.resolved.directory, time.time())
-        self._opened.enter_context(announced(presence))
+        front.enter_context(announced(presence))
+        return server
