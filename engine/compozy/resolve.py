@@ -140,15 +140,15 @@ class _Run:
         return self.legal(source.ref, value) if source.kind == "setting" and source.view is None else value
 
     def legal(self, path: str, value: Scalar) -> Scalar:
-        """Return a value that the tables were verified for: a word that is not allowed counts as not said.
+        """Return the highest value that the tables were verified for: one that the setting rejects counts as unset.
 
-        Validation reports it all the same.
+        Validation reports a rejected value.
         """
-        allowed = self.settings[path].allowed
-        if not allowed or value is None or value in allowed:
+        accepts = self.settings[path].accepts
+        if value is None or accepts(value):
             return value
         lower = (candidate.value for candidate in self.configuration.candidates[path])
-        return next((text for text in lower if text in allowed), None)
+        return next((value for value in lower if value is not None and accepts(value)), None)
 
     def derive(self, path: str, value: Scalar, table: Table, decision: Decision) -> None:
         if value is None or not decision.rows:

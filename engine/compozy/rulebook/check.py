@@ -12,6 +12,7 @@ from typing import Any
 
 from compozy.document import Place, Scalar
 from compozy.rulebook.driver_faults import driver_faults
+from compozy.rulebook.listed_texts import check_listed_texts
 from compozy.rulebook.rows import ComponentRow, DriverRow, Rulebook
 from compozy.rulebook.setting_checks import check_settings, refusal
 from compozy.settings.faults import Faults
@@ -73,6 +74,7 @@ def rule_reports(rulebook: Rulebook) -> list[Report]:
     faults = Faults(list(verify(rulebook.ruleset).reports))
     check_settings(rulebook.registry, faults)
     _check_stages(rulebook, faults)
+    check_listed_texts(rulebook, faults)
     _check_derived(rulebook, faults)
     _check_findings(rulebook, faults)
     _check_components(rulebook, faults)

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from compozy.document import Node, Place, read_document
 from compozy.errors import RuleTableError, SyntaxProblem
+from compozy.rulebook.domains import setting_domain
 from compozy.rulebook.drivers import DriverRow as DriverRow
 from compozy.rulebook.drivers import read_drivers
 from compozy.rulebook.sights import SettingViewer
@@ -81,24 +82,12 @@ class SettingsCatalogue:
 
     def _of_setting(self, setting: Setting, view: str | None) -> Domain | None:
         if view is None:
-            return _domain(setting)
+            return setting_domain(setting)
         if view.startswith(EQUALS):
             known = view.removeprefix(EQUALS) in self.registry.settings
             return Domain.boolean() if known else None
         found = VIEWS.get(view)
         return Domain.finite(found.values, optional=found.optional) if found else None
-
-
-def _domain(setting: Setting) -> Domain | None:
-    # Whoever unsets a setting that has a default gets the default.
-    optional = setting.default is None
-    if setting.type == "choice" and setting.allowed:
-        return Domain.finite(setting.allowed, optional=optional)
-    if setting.type == "boolean":
-        return Domain.boolean(optional=optional)
-    if setting.type in ("integer", "number", "duration", "size"):
-        return Domain.number(integer=setting.type in ("integer", "size"), optional=optional)
-    return None if setting.type in ("list", "map") else Domain.text(optional=optional)
 
 
 def read_rules(texts: Mapping[str, str], faults: Faults) -> Rulebook | None:

@@ -14,18 +14,20 @@ from itertools import product
 from typing import Any
 
 from compozy.document import Scalar
+from compozy.rulebook.domains import normalised, setting_domain
 from compozy.settings.registry import CONTAINERS, NUMBERS, Registry, Setting
-from compozy.settings.values import MEMORY, from_text, from_yaml
+from compozy.settings.values import MEMORY
 from compozy.settings.views import EQUALS, VIEWS, Seen
 from compozy.tables.sight import Assignment, Sight
 from compozy.tables.table import Source, Table
 
 # The kind of a source whose value tables or other settings may have filled in before findings look at it.
 RESOLVED = "resolved"
-# Texts that some view tells from the rest; `{}` is filled so that no row lists the text.
-_TEXTS = ("", "{}", "localhost", MEMORY, "{}/", "../{}", "{}\x01")
-_PATHS = ("", "/{}", "/{}/", "/../{}", "/{}\x01")
-_AMOUNTS = (0, 1)
+# Texts that some view distinguishes; the braces are filled so that no row lists the text.
+_TEXTS = ("", "{name}", "localhost", "127.0.0.{number}", MEMORY, "{name}/", "../{name}", "{name}\x01")
+_PATHS = ("", "/{name}", "/{name}/", "/../{name}", "/{name}\x01")
+# Zero counts as empty, so every interval around it needs a number beside it, however narrow it is.
+_AMOUNTS = (0, 1, -1, 5e-324, -5e-324)
 _WRITTEN, _DEFAULT, _RULE = "file", "default", "rule"
 # Whoever gives no name has that of the directory.
 _NAMED_BY_THE_DIRECTORY = "name"
@@ -76,26 +78,37 @@ class SettingViewer:
         return repr((settings, self.derived))
 
     def _underlying(self, setting: Setting, values: Sequence[Scalar], *, resolved: bool) -> Iterator[_Underlying]:
-        # One after the other, because whoever asks for one view has mostly seen everything after two or three.
-        default = _default(setting)
-        if setting.type == "path" and default or setting.path == _NAMED_BY_THE_DIRECTORY:
-            # Seen from a directory that is not known yet.
+        # Lazily, because a caller that asks for one view has mostly seen everything after two or three.
+        if setting.path == _NAMED_BY_THE_DIRECTORY:
             yield from (_Underlying(value, _DEFAULT, (value,)) for value in _values(setting, values))
         else:
-            yield _Underlying(default, _DEFAULT, (default,))
+            yield _of_rules(setting, setting.default, _DEFAULT, values)
         for value in _values(setting, values):
-            yield _Underlying(value, _WRITTEN, _plain(setting, value))
+            yield _Underlying(value, _WRITTEN, _plain(setting, value, values))
         if resolved:
             yield from self._filled_in(setting, values)
 
     def _filled_in(self, setting: Setting, values: Sequence[Scalar]) -> Iterator[_Underlying]:
-        """Yield what a value may be that nobody wrote and that is no default."""
+        """Yield the values that a table derives or that are taken from another setting."""
         if setting.same_as is not None:
             yield from (_Underlying(value, _DEFAULT, (value,)) for value in _values(setting, values))
-        derived = (value for value in self.derived.get(setting.path, ()) if value is not None)
-        for value in _values(setting, values) if setting.type == "path" else dict.fromkeys(derived):
-            taken = _taken(setting, value)
-            yield _Underlying(taken, _RULE, (taken,))
+        for value in dict.fromkeys(self.derived.get(setting.path, ())):
+            if value is not None:
+                yield _of_rules(setting, value, _RULE, values)
+
+
+def _of_rules(setting: Setting, value: Any, kind: str, values: Sequence[Scalar]) -> _Underlying:
+    """Return a default or a derived value; a relative path is below a directory that is not known yet."""
+    taken = None if value is None else normalised(setting, value)
+    if setting.type != "path" or taken in (None, value):
+        return _Underlying(taken, kind, (taken,))
+    tail = str(taken)
+    listed = [path for path in values if isinstance(path, str) and path.endswith(tail)]
+    return _Underlying(taken, kind, (*listed, _unlisted("/{name}" + _literal(tail), values)))
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _values(setting: Setting, values: Sequence[Scalar]) -> Iterator[Any]:
@@ -107,7 +120,15 @@ def _values(setting: Setting, values: Sequence[Scalar]) -> Iterator[Any]:
     else:
         listed = [value for value in values if value is not None]
         yield from listed
-        yield from _AMOUNTS if setting.type in NUMBERS else _texts(setting, listed)
+        yield from _amounts(setting) if setting.type in NUMBERS else _texts(setting, listed)
+
+
+def _amounts(setting: Setting) -> Iterator[float]:
+    domain = setting_domain(setting)
+    yield from (amount for amount in _AMOUNTS if domain is not None and domain.contains(amount))
+    if setting.minimum is not None:
+        # Rejected numbers, zero among them if it is one: their views stand beside a lower source's value.
+        yield from {setting.minimum - 1, setting.minimum - 2, min(0, setting.minimum - 1)}
 
 
 def _texts(setting: Setting, listed: Sequence[Scalar]) -> Iterator[str]:
@@ -118,32 +139,21 @@ def _texts(setting: Setting, listed: Sequence[Scalar]) -> Iterator[str]:
 
 
 def _unlisted(pattern: str, known: Sequence[Scalar]) -> str:
-    name, number = "other", 1
-    while "{}" in pattern and pattern.format(name) in known:
+    """Return the first text of a pattern that is not among the known ones."""
+    text, number = pattern.format(name="other", number=1), 1
+    while "{" in pattern and text in known:
         number += 1
-        name = f"other-{number}"
-    return pattern.format(name)
+        text = pattern.format(name=f"other-{number}", number=number)
+    return text
 
 
-def _plain(setting: Setting, value: Any) -> tuple[Scalar, ...]:
-    if not setting.allowed or value in setting.allowed:
+def _plain(setting: Setting, value: Any, values: Sequence[Scalar]) -> tuple[Scalar, ...]:
+    """Return what a column without view may read where `value` is written."""
+    if setting.accepts(value):
         return (value,)
-    # A word that is not allowed counts as not said: whatever stands below it is seen instead.
-    return (*((setting.default,) if setting.default is None else ()), *setting.allowed)
-
-
-def _default(setting: Setting) -> Any:
-    return None if setting.default is None else _taken(setting, setting.default)
-
-
-def _taken(setting: Setting, value: Any) -> Any:
-    """Return a value of the rules as the setting takes it; one that it refuses is reported elsewhere."""
-    if setting.type in CONTAINERS:
-        return tuple(value) if isinstance(value, list | dict) else value
-    try:
-        return from_text(setting, value, "/") if isinstance(value, str) else from_yaml(setting, value, str(value), "/")
-    except ValueError:
-        return value
+    # A rejected value counts as unset, so that a lower source decides.
+    lower = [other for other in _values(setting, values) if setting.accepts(other)]
+    return (*((setting.default,) if setting.default is None else ()), *lower)
 
 
 def _shown(setting: Setting, underlying: _Underlying, view: str) -> tuple[Scalar, ...]:

@@ -64,6 +64,11 @@ class Setting:
         """What a choice accepts; empty when the tables check it."""
         return () if self.checked == "rules" else self.values
 
+    def accepts(self, value: Any) -> bool:
+        """Return True if a value of the setting's type, not None, is one of `allowed` and not below `minimum`."""
+        listed = not self.allowed or value in self.allowed
+        return listed and (self.minimum is None or value >= self.minimum)
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:

@@ -53,17 +53,23 @@ def _text_pieces(conditions: Iterable[Condition]) -> list[tuple[Scalar, Interval
 
 
 def _number_pieces(domain: Domain, conditions: Iterable[Condition]) -> Iterator[tuple[Scalar, Interval | None]]:
-    breaks = sorted({n for condition in set(conditions) for n in _breaks(condition) if domain.contains(n)})
-    low, high = domain.minimum, domain.maximum
+    whole = Interval(domain.minimum, domain.maximum)
+    # A bound between two integers cuts the integers as well, although it is not one of them.
+    breaks = sorted({n for condition in set(conditions) for n in _breaks(condition) if whole.contains(n)})
     if not breaks:
-        yield from _piece(Interval(low, high), domain)
+        yield from _piece(whole, domain)
         return
-    yield from _piece(Interval(low, breaks[0], False, True), domain)
+    yield from _piece(Interval(domain.minimum, breaks[0], False, True), domain)
     for first, second in pairwise(breaks):
-        yield first, None
+        yield from _point(first, domain)
         yield from _piece(Interval(first, second, True, True), domain)
-    yield breaks[-1], None
-    yield from _piece(Interval(breaks[-1], high, True, False), domain)
+    yield from _point(breaks[-1], domain)
+    yield from _piece(Interval(breaks[-1], domain.maximum, True, False), domain)
+
+
+def _point(number: float, domain: Domain) -> Iterator[tuple[Scalar, Interval | None]]:
+    if domain.contains(number):
+        yield number, None
 
 
 def _breaks(condition: Condition) -> Iterator[float]:
@@ -81,19 +87,22 @@ def _piece(interval: Interval, domain: Domain) -> Iterator[tuple[Scalar, Interva
 
 
 def _integer_sample(interval: Interval) -> int:
-    if interval.low is not None:
+    """Return the simplest integer inside: 0, else the one at an end; one outside where none is inside."""
+    if interval.contains(0):
+        return 0
+    if interval.low is not None and interval.low >= 0:
         return floor(interval.low) + 1 if interval.low_open else ceil(interval.low)
-    if interval.high is not None:
-        return ceil(interval.high) - 1 if interval.high_open else floor(interval.high)
-    return 0
+    high = -1 if interval.high is None else interval.high
+    return ceil(high) - 1 if interval.high_open else floor(high)
 
 
 def _real_sample(interval: Interval) -> float:
-    if interval.low is not None and interval.high is not None:
-        return interval.low + (interval.high - interval.low) / 2
-    if interval.low is not None:
-        return interval.low + 1
-    return 0 if interval.high is None else interval.high - 1
+    """Return a number inside, an integer where there is one: beyond 2**53 floats skip integers."""
+    whole = _integer_sample(interval)
+    if interval.contains(whole) or interval.low is None or interval.high is None:
+        return whole
+    # No integer lies between the bounds, so neither is beyond the floats.
+    return (interval.low + interval.high) / 2 if abs(whole) < 2**53 else whole
 
 
 def condition_of(chosen: Iterable[Atom], atoms: Sequence[Atom]) -> Condition:

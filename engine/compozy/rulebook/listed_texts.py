@@ -1,0 +1,46 @@
+"""Texts in conditions that a setting never holds, because it reads them as another value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compozy.rulebook.domains import normalised
+from compozy.rulebook.rows import Rulebook
+from compozy.settings.faults import Faults
+from compozy.settings.registry import Registry, Setting
+from compozy.tables.cells import scalar_words
+from compozy.tables.table import Condition, Source, Table
+
+
+def check_listed_texts(rulebook: Rulebook, faults: Faults) -> None:
+    """Report every listed text that normalisation changes: capitals, blanks, synonyms, relative paths."""
+    for table in rulebook.ruleset.tables.values():
+        _check_table(table, rulebook.registry, faults)
+
+
+def _check_table(table: Table, registry: Registry, faults: Faults) -> None:
+    read = {column.name: _setting(registry, column.source) for column in table.columns}
+    for row in table.rows:
+        for name, condition in row.when.items():
+            for text, reason in _misread(read[name], condition):
+                message = f'row "{row.id}": {scalar_words(text)} is not a value of input "{name}"; {reason}'
+                place = row.cells.get(name, row.place)
+                faults.add("unknown-value", f'table "{table.id}": {message}', place, table=table.id)
+
+
+def _setting(registry: Registry, source: Source) -> Setting | None:
+    """Return the setting whose value a source reads as it is; None for views, decisions and facts."""
+    if source.view is not None or source.kind not in ("setting", "item"):
+        return None
+    setting = registry.settings.get(source.each or source.ref)
+    return setting.items.get(source.ref) if setting is not None and source.kind == "item" else setting
+
+
+def _misread(setting: Setting | None, condition: Condition) -> Iterator[tuple[str, str]]:
+    if setting is None:
+        return
+    for text in (value for value in condition.values if isinstance(value, str)):
+        read = normalised(setting, text)
+        if read != text:
+            absolute = setting.type == "path"
+            yield text, "paths are absolute: use a view" if absolute else f"it is read as {scalar_words(read)}"

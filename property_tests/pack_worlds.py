@@ -1,0 +1,171 @@
+"""Random rule packs over settings of every type, and random configurations of them.
+
+A pack is completed with the rows that verification proposes for its gaps, so that most packs are total.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import yaml
+from hypothesis import strategies as st
+
+from compozy.configuration import read_sources
+from compozy.resolve import Resolved, resolve
+from compozy.rulebook.rows import Rulebook, read_rules
+from compozy.settings.faults import Faults
+from compozy.settings.sources import Inputs
+from compozy.settings.views import VIEWS
+from compozy.tables.report import Report
+from compozy.tables.verify import verify
+
+SETTINGS = """
+settings:
+  - {path: mode, type: choice, values: [memory, persistent], checked: rules, help: m}
+  - {path: kind, type: choice, values: [small, large], help: k}
+  - {path: size, type: choice, values: [small, large], default: small, help: k}
+  - {path: word, type: choice, values: [small, large], also: {big: large}, checked: rules, help: w}
+  - {path: label, type: text, help: t}
+  - {path: host, type: text, default: localhost, help: t}
+  - {path: same, type: text, same_as: label, help: t}
+  - {path: link, type: url, help: u}
+  - {path: file, type: path, memory: true, help: p}
+  - {path: folder, type: path, default: here, help: p}
+  - {path: count, type: integer, default: 3, help: c}
+  - {path: ports, type: integer, minimum: 1, help: c}
+  - {path: ratio, type: number, help: c}
+  - {path: wait, type: duration, help: d}
+  - {path: room, type: size, default: 1KB, help: s}
+  - {path: active, type: boolean, help: o}
+"""
+SHELL = """
+states: [{id: unresolved, about: a, initial: true}, {id: resolved, about: b}]
+transitions:
+  - {trigger: resolve, from: unresolved, to: resolved, step: resolve, stages: [resolve], because: c}
+  - {trigger: reset, from: resolved, to: unresolved, step: forget, because: d}
+"""
+MODE = """
+table: mode
+stage: resolve
+hit: first
+about: a
+inputs: {}
+outputs: {mode: [memory]}
+rows: [{id: m, then: {mode: memory}, because: x}]
+"""
+TYPES = {row["path"]: row["type"] for row in yaml.safe_load(SETTINGS)["settings"]}
+NUMBERS = [-1, 0, 1, 2, 2.5, 3, 0.1, 1024, 2**53, 2**53 + 1, 2**53 + 2, 10**30, 1.7e308, -1.7e308, 5e-324]
+TEXTS = ["", "small", "large", "big", "LARGE", "other", "localhost", "127.0.0.1", "127.0.0.2", "::1", "a/../b", "5"]
+PATHS = ["", ":memory:", "/other", "/a/../b", "/x/", "/../y", "/q\x01"]
+
+
+def listed(path: str) -> st.SearchStrategy[Any]:
+    """Values that a cell on a setting may list."""
+    if TYPES[path] in ("integer", "number", "duration", "size"):
+        return st.sampled_from(NUMBERS)
+    if TYPES[path] == "boolean":
+        return st.booleans()
+    if path in ("kind", "size"):
+        return st.sampled_from(["small", "large"])
+    return st.sampled_from(PATHS if TYPES[path] == "path" else TEXTS)
+
+
+def cells(path: str, view: str | None) -> st.SearchStrategy[Any]:
+    """Conditions on a setting or a view of it."""
+    if view is not None:
+        shown = (False, True) if view.startswith("equals") else VIEWS[view].values
+        values = st.sampled_from([{"is": value} for value in shown])
+    else:
+        values = listed(path).map(lambda value: {"is": value})
+    single = st.one_of(values, values, st.just("unset"))
+    if view is None and TYPES[path] in ("integer", "number", "duration", "size"):
+        bound = st.tuples(st.sampled_from(["above", "at_least", "below", "at_most"]), st.sampled_from(NUMBERS))
+        single = st.one_of(single, bound.map(lambda pair: dict([pair])))
+    return st.one_of(single, single.map(lambda cell: {"not": cell}), st.lists(single, min_size=1, max_size=2))
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> dict[str, Any]:
+    """A table over one or two settings, each read plainly or through views."""
+    inputs: dict[str, dict[str, str]] = {}
+    looked: dict[str, tuple[str, str | None]] = {}
+    for path in draw(st.lists(st.sampled_from(sorted(TYPES)), unique=True, min_size=1, max_size=2)):
+        for view in draw(st.lists(st.sampled_from([None, *VIEWS]), unique=True, min_size=1, max_size=2)):
+            name = f"c{len(inputs)}"
+            inputs[name] = {"setting": path, **({"view": view} if view else {})}
+            looked[name] = (path, view)
+    rows = []
+    for number in range(draw(st.integers(1, 4))):
+        when = {name: draw(cells(*looked[name])) for name in inputs if draw(st.integers(0, 3))}
+        rows.append({"id": f"r{number}", "when": when, "then": {"out": "a"}, "because": "x"})
+    return {
+        "table": "t", "stage": "resolve", "hit": "first", "about": "t",
+        "inputs": inputs, "outputs": {"out": ["a"]}, "rows": rows,
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A table that was completed with its proposals, and what verification reports of it."""
+
+    table: Mapping[str, Any]
+    rulebook: Rulebook
+    reports: tuple[Report, ...]
+
+
+def rulebook_of(table: Mapping[str, Any]) -> Rulebook:
+    """Read the settings, a lifecycle and the table."""
+    faults = Faults()
+    texts = {"s.yaml": SETTINGS, "l.yaml": SHELL, "m.yaml": MODE, "t.yaml": yaml.safe_dump(table)}
+    found = read_rules(texts, faults)
+    assert found is not None, [report.message for report in faults.reports]
+    return found
+
+
+def completed(table: Mapping[str, Any]) -> Pack:
+    """Add the proposed rows until verification reports no gap."""
+    while True:
+        rulebook = rulebook_of(table)
+        reports = tuple(report for report in verify(rulebook.ruleset).reports if report.table == "t")
+        gaps = [report for report in reports if report.kind == "gap"]
+        if not gaps:
+            return Pack(table, rulebook, reports)
+        rows = [row for report in gaps for row in yaml.safe_load(report.proposal or "")]
+        table = {**table, "rows": [*table["rows"], *rows]}
+
+
+AMOUNTS = st.one_of(
+    st.sampled_from(NUMBERS),
+    st.integers(-5, 5),
+    st.integers(2**53 - 2, 2**53 + 4),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
+WORDS = st.sampled_from([*TEXTS, " small ", "Small", "LOCALHOST", "[::1]", "127.0.0.3", "other-2", "\x01", "x/"])
+UNITS = {"duration": ["ms", "s", "h"], "size": ["B", "KB", "TB"]}
+
+
+def written(path: str) -> st.SearchStrategy[str]:
+    """Texts that a configuration may give to a setting; most are readable."""
+    kind = TYPES[path]
+    if kind in ("integer", "number"):
+        return AMOUNTS.map(str)
+    if kind in UNITS:
+        return st.tuples(st.integers(0, 5), st.sampled_from(UNITS[kind])).map(lambda pair: f"{pair[0]}{pair[1]}")
+    if kind == "boolean":
+        return st.sampled_from(["true", "false"])
+    return st.one_of(st.sampled_from([*PATHS, "./x", "../x", "x"]) if kind == "path" else WORDS, st.text(max_size=2))
+
+
+@lru_cache(maxsize=1)
+def directory() -> str:
+    """A directory that holds no configuration file."""
+    return os.path.dirname(os.path.abspath(__file__))
+
+
+def resolved(rulebook: Rulebook, flags: Mapping[str, str]) -> Resolved:
+    """Resolve what flags say under a rulebook."""
+    return resolve(read_sources(Inputs(directory(), None, dict(flags)), rulebook), {})

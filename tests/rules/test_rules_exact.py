@@ -1,0 +1,119 @@
+"""Verification agrees with what settings really hold: fractions, large numbers, views, defaults, synonyms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from compozy.rulebook import check_rules
+from compozy.rulebook.files import shipped_texts
+from compozy.tables.report import Report
+
+SETTINGS = """
+settings:
+  - {path: zed.count, type: integer, default: 3, help: c}
+  - {path: zed.ports, type: integer, minimum: 1, help: c}
+  - {path: zed.ratio, type: number, help: r}
+  - {path: zed.wait, type: duration, help: w}
+  - {path: zed.room, type: size, help: w}
+  - {path: zed.host, type: text, default: localhost, help: h}
+  - {path: zed.file, type: path, help: f}
+  - {path: zed.folder, type: path, default: here, memory: true, help: f}
+  - {path: zed.word, type: choice, values: [small, large], also: {big: large}, checked: rules, help: w}
+  - {path: zed.link, type: url, schemes: [http], help: l}
+"""
+COUNT = {"n": "zed.count"}
+RATIO = {"n": "zed.ratio"}
+
+
+def reports(inputs: dict[str, str], *rows: dict[str, Any]) -> list[Report]:
+    """Verify the shipped rules with a table of rows with these conditions; an input is `setting` or `setting view`."""
+    columns = {name: dict(zip(("setting", "view"), text.split(" "), strict=False)) for name, text in inputs.items()}
+    table = {
+        "table": "zed.kept", "stage": "resolve", "hit": "first", "inputs": columns, "outputs": {"out": [True]},
+        "rows": [{"id": f"r{n}", "when": when, "then": {"out": True}, "because": "x"} for n, when in enumerate(rows)],
+    }  # fmt: skip
+    checked = check_rules({**shipped_texts(), "zed.yaml": SETTINGS, "table.yaml": yaml.safe_dump(table)})
+    return [report for report in checked.reports if report.table == "zed.kept"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "rows", "witness"),
+    [
+        pytest.param(COUNT, [{"n": {"at_most": 2.5}}], {"count": 3}, id="fraction-on-integers"),
+        pytest.param(
+            RATIO,
+            [{"n": "unset"}, {"n": {"at_most": 2**53}}, {"n": {"at_least": 2**53 + 2}}],
+            {"ratio": 2**53 + 1},
+            id="above-2-to-53",
+        ),
+        pytest.param(
+            RATIO,
+            [{"n": "unset"}, {"n": {"at_most": -1.7e308}}, {"n": {"at_least": 1.7e308}}],
+            {"ratio": 0},
+            id="near-the-largest-double",
+        ),
+        pytest.param(
+            RATIO, [{"n": "unset"}, {"n": {"at_most": 1e300}}], {"ratio": int(1e300) + 1}, id="above-a-large-double"
+        ),
+        pytest.param(
+            {"n": "zed.count", "f": "zed.count filled"}, [{"n": {"at_least": 1}}, {"f": False}], {"count": -1},
+            id="filled-splits-a-range",
+        ),
+        pytest.param(
+            {"n": "zed.host", "k": "zed.host host_kind"}, [{"n": "localhost"}, {"k": "other"}], {"host": "127.0.0.1"},
+            id="host-kind-beside-a-listed-host",
+        ),
+        pytest.param(
+            {"n": "zed.host", "k": "zed.host host_kind"},
+            [{"n": ["localhost", "127.0.0.1"]}, {"k": "other"}],
+            {"host": "127.0.0.2"},
+            id="host-kind-beside-two-listed-hosts",
+        ),
+    ],
+)  # fmt: skip
+def test_a_gap_of_real_values_is_found(
+    inputs: dict[str, str], rows: list[dict[str, Any]], witness: dict[str, Any]
+) -> None:
+    (gap,) = reports(inputs, *rows)
+    assert gap.kind == "gap"
+    assert yaml.safe_load(gap.witness or "") == {"zed": witness}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "rows"),
+    [
+        pytest.param({"n": "zed.wait"}, [{"n": "unset"}, {"n": {"at_least": 0}}], id="duration-from-zero"),
+        pytest.param({"n": "zed.room"}, [{"n": "unset"}, {"n": {"at_least": 0}}], id="size-from-zero"),
+        pytest.param({"n": "zed.ports"}, [{"n": "unset"}, {"n": {"at_least": 1}}], id="integer-from-its-minimum"),
+        pytest.param(
+            {"g": "zed.folder given", "m": "zed.folder in_memory"}, [{"g": True}, {"g": False, "m": False}],
+            id="default-path-is-not-in-memory",
+        ),
+        pytest.param(
+            {"g": "zed.folder given", "k": "zed.folder path_kind"}, [{"g": True}, {"k": ["file", "directory"]}],
+            id="default-path-does-not-climb",
+        ),
+    ],
+)  # fmt: skip
+def test_a_table_over_every_accepted_value_is_complete(inputs: dict[str, str], rows: list[dict[str, Any]]) -> None:
+    assert reports(inputs, *rows) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "reason"),
+    [
+        pytest.param("zed.word", "big", "it is read as large", id="synonym"),
+        pytest.param("zed.word", "Small", "it is read as small", id="capitals"),
+        pytest.param("zed.word", " small", "it is read as small", id="blanks"),
+        pytest.param("temporal.mode", "distributed", "it is read as remote", id="shipped-synonym"),
+        pytest.param("zed.file", "./x", "paths are absolute: use a view", id="relative-path"),
+        pytest.param("zed.link", " http://x", "it is read as http://x", id="blanks-in-url"),
+    ],
+)  # fmt: skip
+def test_a_listed_text_that_a_setting_never_holds_is_reported(setting: str, text: str, reason: str) -> None:
+    found = reports({"n": setting}, {"n": text}, {"n": {"not": text}})
+    assert {report.kind for report in found} == {"unknown-value"}
+    assert found[0].message.endswith(f'is not a value of input "n"; {reason}')
