@@ -64,7 +64,7 @@ def test_in_memory_nothing_is_kept(make: Make, started: Starting, scratch: Path)
 
 
 def test_two_in_memory_do_not_meet(make: Make, started: Starting) -> None:
-    """Each has a port and a password of its own."""
+    """Each has a socket and a password of its own."""
     first, second = make(), make()
     first.start(started.context())
     second.start(started.context())
@@ -72,17 +72,34 @@ def test_two_in_memory_do_not_meet(make: Make, started: Starting) -> None:
     assert second.handle.get("key") is None
 
 
-def test_without_the_password_nobody_is_served(make: Make, started: Starting) -> None:
-    """Other users of the machine reach the port but not the data; the password shows nowhere."""
+def test_it_opens_no_port_and_its_socket_is_for_its_owner(make: Make, started: Starting) -> None:
+    """Other users do not reach the socket, others do not know the password, which shows nowhere."""
     driver = make()
     driver.start(started.context())
-    host, _, port = str(driver.describe().address).partition(":")
-    once = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
-    with redis.Redis(host=host, port=int(port), retry=once) as stranger, pytest.raises(redis.AuthenticationError):
-        stranger.get("key")
-    password = driver.handle.connection_pool.connection_kwargs["password"]
+    path = Path(str(driver.describe().address).removeprefix("unix:"))
+    assert path.parent.stat().st_mode & 0o777 == 0o700
     process = psutil.Process(driver.describe().details["pid"])
+    assert process.net_connections(kind="inet") == []
+    once = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
+    with redis.Redis(unix_socket_path=str(path), retry=once) as other, pytest.raises(redis.AuthenticationError):
+        other.get("key")
+    password = driver.handle.connection_pool.connection_kwargs["password"]
     assert password not in f"{process.cmdline()}{process.environ()}{driver.describe()}{driver!r}"
+
+
+@pytest.mark.parametrize("damage", ["long", "foreign"])
+def test_an_unusable_temporary_directory_is_replaced(
+    make: Make, started: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    """One whose path is too long for a socket, or in which others could replace the socket."""
+    folder = tmp_path / ("x" * 120 if damage == "long" else "shared")
+    folder.mkdir()
+    folder.chmod(0o700 if damage == "long" else 0o777)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    driver = make()
+    driver.start(started.context())
+    assert str(driver.describe().address).startswith("unix:/tmp/compozy-valkey-")
+    assert list(folder.iterdir()) == []
 
 
 def test_every_acknowledged_write_survives_kill_minus_nine(make: Make, started: Starting, tmp_path: Path) -> None:

