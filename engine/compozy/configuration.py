@@ -9,14 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-from compozy.rulebook import Rulebook, load_rulebook, pack_directories
+from compozy.rulebook import Rulebook, installed_packs, load_rulebook, pack_directories
+from compozy.settings.dotenv import Variables
 from compozy.settings.origin import Candidate, Problem
 from compozy.settings.redact import MaskedTexts, Redactor, is_secret_name, may_hold_secrets, secrets_in
-from compozy.settings.sources import SOURCES, Inputs, Layer, Variables, make_inputs
-
-PACK_GROUP = "compozy.rules"
+from compozy.settings.sources import SOURCES, Inputs, Layer, make_inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +80,7 @@ def load_configuration(
     Raises:
         UsageError: the file or directory that was named does not exist.
         RuleTableError: the rule tables, or a pack that the configuration names, cannot be used.
+        TrustError: another user controls a file that would decide something.
     """
     inputs = make_inputs(
         os.environ if environment is None else environment,
@@ -109,19 +108,3 @@ def named_packs(configuration: Configuration) -> tuple[str, ...]:
     candidates = configuration.candidates.get("rules", ())
     names = [str(item) for item in candidates[0].value] if candidates else []
     return pack_directories(names, configuration.directory)
-
-
-@lru_cache(maxsize=1)
-def installed_packs() -> tuple[str, ...]:
-    """Return the directories of the rule packs that installed distributions offer, by name.
-
-    An entry point of the group `compozy.rules` names a package whose YAML files are the pack.
-    """
-    from importlib.metadata import entry_points
-    from importlib.util import find_spec
-
-    found = []
-    for point in sorted(entry_points(group=PACK_GROUP), key=lambda point: point.name):
-        spec = find_spec(point.value)
-        found += list(spec.submodule_search_locations or ()) if spec else []
-    return tuple(found)

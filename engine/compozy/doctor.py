@@ -20,7 +20,7 @@ from compozy.drivers.binaries import find_temporal, find_valkey
 from compozy.drivers.driver import LoopThread, StartContext
 from compozy.drivers.ports import is_free, owner_of
 from compozy.drivers.state_directory import StateDirectory
-from compozy.errors import ConfigurationError, DriverError
+from compozy.errors import ConfigurationError, DriverError, ProjectCodeError
 from compozy.lifecycle import Lifecycle
 from compozy.plan import Step, make_plan, port, value_of
 from compozy.provision import build_driver
@@ -107,7 +107,10 @@ def _no_directory(path: str) -> str:
 
 def _step(resolved: Resolved, step: Step, context: StartContext) -> Iterator[Check]:
     for check in step.checks:
-        yield from CHECKS[check.kind](resolved, step, check, context)
+        try:
+            yield from CHECKS[check.kind](resolved, step, check, context)
+        except ProjectCodeError as error:
+            yield Check(f"{step.component}.{check.kind}", "skip", error.message, "compozy start imports it")
 
 
 def _binary(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:

@@ -6,6 +6,7 @@ What goes out: exceptions whose text says what, where, why and what to do.
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -37,6 +38,36 @@ class UsageError(CompozyError):
 
     id = "usage"
     exit_code = 2
+
+
+class TrustError(CompozyError):
+    """A file or directory that another user owns or may write, so that its content is not believed."""
+
+    id = "trust.refused"
+    exit_code = 2
+
+    def __init__(self, path: str, reason: str) -> None:
+        folder = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
+        super().__init__(
+            f"{path} is refused: {reason}",
+            hint=f"change its owner or mode; or, if you trust who may write there, run: compozy trust {folder}",
+        )
+        self.path = path
+        self.reason = reason
+
+
+class ProjectCodeError(CompozyError):
+    """Python of a project is needed by a command that imports none."""
+
+    id = "project.code"
+    exit_code = 4
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(
+            f"{reference} is Python of this project, which a command that only looks at it does not import",
+            hint="run compozy start, and ask its server",
+        )
+        self.reference = reference
 
 
 class BackupError(CompozyError):

@@ -19,9 +19,10 @@ from compozy.resolve import Resolved, resolve
 from compozy.rulebook.check import EXAMPLE_INPUTS
 from compozy.rulebook.rows import Rulebook
 from compozy.settings.origin import Finding
-from compozy.settings.sources import CONFIG_NAME, Inputs
+from compozy.settings.sources import Inputs
 from compozy.validate import validate
 
+CONFIG_NAME = "compozy.yaml"
 DOTENV_NAME = ".env"
 KINDS = ("good", "bad")
 
@@ -32,7 +33,7 @@ class Example:
 
     `given` is a configuration as a mapping, or its text. Keys of the mapping that start with `$` stand for the
     other inputs: `$environment`, `$flags` and `$machine` are mappings, `$dotenv` is the text of `.env`, `$bytes`
-    the content of the file in hexadecimal.
+    the content of the file in hexadecimal, `$files` the texts of further files by name.
     """
 
     id: str
@@ -84,7 +85,8 @@ def _files(example: Example) -> dict[str, bytes]:
         files[CONFIG_NAME] = bytes.fromhex(example.given_as("$bytes"))
     if example.given_as("$dotenv") is not None:
         files[DOTENV_NAME] = example.given_as("$dotenv").encode()
-    return files
+    further: Mapping[str, str] = example.given_as("$files") or {}
+    return files | {name: text.encode() for name, text in further.items()}
 
 
 def _resolved(rulebook: Rulebook, example: Example, directory: str, file: str | None) -> Resolved:

@@ -181,5 +181,7 @@ def _inputs(example: Example) -> Iterator[str]:
         yield f"# on the command line: --set {path}={value}"
     for fact, value in (example.given_as("$machine") or {}).items():
         yield f"# on a machine where {fact} is {value}"
+    for name in example.given_as("$files") or {}:
+        yield f"# a file named {name}"
     if example.given_as("$bytes") is not None:
         yield f"# a file of the bytes {example.given_as('$bytes')}"

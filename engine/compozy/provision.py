@@ -19,6 +19,7 @@ from compozy.drivers.driver import Driver, LoopThread, StartContext
 from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import DriverError, ProvisionError, ProvisionErrors, RuleTableError
 from compozy.plan import Plan, Step, ordered
+from compozy.rulebook import load_rulebook
 from compozy.runtime import Health, Outcome, Runtime
 from compozy.settings.reference import load_reference
 
@@ -58,9 +59,11 @@ def build_driver(step: Step) -> Driver:
 
     Raises:
         RuleTableError: its factory does not exist or does not take its options.
+        ProjectCodeError: its factory is Python of a project, and that is not allowed here.
+        TrustError: another user may write the file of its factory.
     """
     try:
-        factory = load_reference(step.factory)
+        factory = load_reference(step.factory, {row.factory for row in load_rulebook().drivers.values()})
         inspect.signature(factory).bind(**step.options)
     except (RuleTableError, TypeError, ValueError) as error:
         raise RuleTableError([f"provision row {step.row}: {step.factory} cannot be used: {error}"]) from error

@@ -28,7 +28,7 @@ def trial_reports(rulebook: Rulebook, docs: Path | None = None) -> list[Report]:
     faults = Faults()
     for driver in rulebook.drivers.values():
         _try_factory(driver, faults)
-    for fact in rulebook.registry.facts.values():
+    for fact in [fact for fact in rulebook.registry.facts.values() if fact.probe]:
         _loaded(f"machine fact {fact.name}", fact.probe, fact.place, faults)
     with TemporaryDirectory(prefix="compozy-rules-") as directory:
         reports = [report for example in examples_of(rulebook) for report in _tried(rulebook, example, directory)]

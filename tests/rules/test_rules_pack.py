@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from compozy.configuration import Configuration, installed_packs, load_configuration
+from compozy.configuration import Configuration, load_configuration
 from compozy.drivers.driver import LoopThread, StartContext
 from compozy.errors import DriverError, NotFoundError, RuleTableError
 from compozy.lifecycle import Lifecycle
 from compozy.plan import make_plan
 from compozy.resolve import Resolved
-from compozy.rulebook import check_rules, load_rulebook
+from compozy.rulebook import check_rules, installed_packs, load_rulebook
 from compozy.rulebook.files import rule_texts, shipped_texts
 from compozy.settings.reference import load_reference
 from compozy.show import resolved_json

@@ -18,7 +18,7 @@ settings:
   - {path: store.name, type: text, help: x}
 aliases: {market: shop}
 machine:
-  - {fact: shop.printer, values: ["yes", "no"], probe: "compozy.drivers.binaries:valkey_fact", help: x}
+  - {fact: shop.printer, values: ["yes", "no"], probe: "compozy.drivers.binaries:find_valkey", help: x}
 """
 
 

@@ -180,3 +180,19 @@ def test_a_cancellation_that_comes_too_late_stays_one() -> None:
         tool.close()
 
         call.cancel()
+
+
+@pytest.mark.parametrize("name", ["shared.py", "helper.py", "."])
+def test_module_that_others_may_write_is_not_imported(name: str, tmp_path: Path) -> None:
+    """Neither the tool's own file nor one that it imports, and nothing from a directory that is open to all."""
+    (tmp_path / "shared.py").write_text("import helper\n\ndef one():\n    return helper.ONE\n", encoding="utf-8")
+    (tmp_path / "helper.py").write_text("ONE = 1\n", encoding="utf-8")
+    path = tmp_path / name
+    path.chmod(path.stat().st_mode | 0o002)
+    tools = Tools(str(tmp_path)).open()
+    try:
+        with pytest.raises(ToolFailure, match="every user may write to it") as caught:
+            tools.function("shared:one")
+    finally:
+        tools.close()
+    assert caught.value.kind == "ToolRefused"

@@ -63,6 +63,11 @@ def trusted_directories() -> Iterator[str]:
     """Yield the absolute directories that are exempt: of the environment, then of the user's own file."""
     given = os.environ.get(TRUST_VARIABLE, "").split(os.pathsep)
     yield from (directory for directory in given if os.path.isabs(directory))
+    yield from listed_directories()
+
+
+def listed_directories() -> Iterator[str]:
+    """Yield the absolute directories of the user's own file, unless another user controls it."""
     file = trust_file()
     if file is not None and unsafe_owner(file) is None:
         yield from (line for line in _lines(file) if os.path.isabs(line))

@@ -21,6 +21,7 @@ import click
 
 from compozy import __version__
 from compozy.errors import CompozyError, UsageError
+from compozy.settings.reference import project_code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,7 @@ COMMANDS = {
     "restore": ("compozy.cli.restore", "Put a backup back."),
     "config": ("compozy.cli.config", "Show, validate and explain the configuration."),
     "rules": ("compozy.cli.rules", "List, show, verify and draw the rule tables."),
+    "trust": ("compozy.cli.trust", "Use the files of a directory that another user owns or may write."),
 }
 
 
@@ -118,7 +120,8 @@ def run(args: Sequence[str]) -> int:
     """Run one command and return its exit code; a traceback passes only when there is a bug."""
     try:
         _check_directory()
-        code: Any = cli.main(args=list(args), prog_name="compozy", standalone_mode=False)
+        with project_code(allowed=False):  # except by `options.runs_project_code`
+            code: Any = cli.main(args=list(args), prog_name="compozy", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except CompozyError as error:
         return report(error, as_json=wants_json(args))

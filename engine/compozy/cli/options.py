@@ -5,16 +5,21 @@ What comes in: click commands. What goes out: the same with flags, called with a
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Callable, Mapping
+from functools import wraps
 from itertools import takewhile
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
 from compozy.cli.completion import DIRECTORY, FILE, among, settings
+from compozy.cli.output import print_note
 from compozy.configuration import Configuration, load_configuration
 from compozy.errors import UsageError
 from compozy.rulebook import load_rulebook
+from compozy.settings.locate import find_file, project_above
+from compozy.settings.reference import project_code
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -56,6 +61,18 @@ def _general_options() -> list[Callable[[Any], Any]]:
     ]
 
 
+def runs_project_code(command: Command) -> Command:
+    """Let a command import the project's Python, because running it is the command's purpose; no other command may."""
+
+    @wraps(command)
+    def running(*args: Any, **options: Any) -> Any:
+        with project_code(allowed=True):
+            return command(*args, **options)
+
+    running.runs_project_code = True  # type: ignore[attr-defined]
+    return cast("Command", running)
+
+
 def format_option(*more: str) -> Callable[[Command], Command]:
     """Add `--format` with `text`, `json` and `more`."""
     choices = click.Choice(["text", "json", *more])
@@ -92,7 +109,22 @@ def read_configuration(options: Mapping[str, Any], *, variables: str | None = No
         given = options.get(_parameter(setting.path)) if setting.flag else None
         if given is not None:
             flags[setting.path], names[setting.path] = str(given), str(setting.flag)
+    tell_place(options.get("config"), options.get("cwd"))
     return load_configuration(
         directory=options.get("cwd"), file=options.get("config"), flags=flags, flag_names=names,
         packs=options.get("rules") or (), variables=variables,
     )  # fmt: skip
+
+
+def tell_place(config: str | None, cwd: str | None) -> None:
+    """Print, once a command, which project is used where that does not follow from the working directory."""
+    start, context = os.path.abspath(cwd or "."), click.get_current_context(silent=True)
+    if config is not None or not os.path.isdir(start) or context is None or context.meta.get(tell_place.__name__):
+        return
+    context.meta[tell_place.__name__] = True
+    found, above = find_file(start), project_above(start)
+    if found is not None and os.path.dirname(found) != start:
+        print_note(f"using the configuration {found}")
+    elif found is None and above is not None and not os.path.isdir(os.path.join(start, os.path.basename(above))):
+        print_note(f"no configuration here, so {start} is a project of its own; {above} belongs to another one")
+        print_note(f"--cwd {os.path.dirname(above)} uses that one")

@@ -53,6 +53,11 @@ def print_line(text: str = "", *, err: bool = False) -> None:
     click.echo(plain.encode(encoding, "backslashreplace").decode(encoding), err=err)
 
 
+def print_note(text: str) -> None:
+    """Print a line for people on stderr."""
+    print_line(f"{styled('note', 'dim', err=True)}: {text}", err=True)
+
+
 def json_text(value: Any, *, indent: int | None = 2, ascii_only: bool = False) -> str:
     """Return JSON in which control characters, C1 and bidirectional formatting included, are escaped."""
     return escape_json(json.dumps(value, indent=indent, ensure_ascii=ascii_only, default=str))

@@ -10,7 +10,7 @@ from typing import Any
 
 from compozy.cli.logs import log_to_stderr
 from compozy.cli.options import read_configuration
-from compozy.cli.output import print_findings, print_line, styled
+from compozy.cli.output import print_findings, print_note
 from compozy.errors import UsageError
 from compozy.lifecycle import Lifecycle
 from compozy.plan import STATE_DIRECTORY, make_plan
@@ -49,8 +49,8 @@ def seconds(text: str) -> float:
 
 
 def say(line: str) -> None:
-    """Tell the user one thing, on stderr."""
-    print_line(f"{styled('note', 'dim', err=True)}: {line}", err=True)
+    """Print a line for people on stderr."""
+    print_note(line)
 
 
 def tell_kept_data(resolved: Resolved) -> None:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from compozy.cli.completion import tables
-from compozy.cli.options import format_option
+from compozy.cli.options import format_option, runs_project_code, tell_place
 from compozy.cli.output import print_json, print_line, print_table, styled
-from compozy.configuration import installed_packs, named_packs, read_sources
+from compozy.configuration import named_packs, read_sources
 from compozy.document import Place
 from compozy.errors import NotFoundError
-from compozy.rulebook import Rulebook, RuleCheck, check_rules, load_rulebook
+from compozy.rulebook import Rulebook, RuleCheck, check_rules, installed_packs, load_rulebook
 from compozy.rulebook.files import rule_texts
 from compozy.settings.faults import report_lines, severity
 from compozy.settings.sources import make_inputs
@@ -54,6 +54,7 @@ def pack_folders(config: str | None, cwd: str | None, rules: Sequence[str]) -> t
     Raises:
         UsageError: the file or directory that was named does not exist.
     """
+    tell_place(config, cwd)
     inputs = make_inputs(os.environ, directory=cwd, file=config)
     named = named_packs(read_sources(inputs, load_rulebook()))
     return (*installed_packs(), *(os.path.abspath(rule) for rule in rules), *named)
@@ -141,6 +142,7 @@ def _domain_json(domain: Domain) -> Any:
 @command.command(epilog="Example: compozy rules check --rules ./my-pack")
 @rules_options
 @format_option()
+@runs_project_code
 def check(format_: str, **where: Any) -> int:
     """Verify all tables, rows and packs as one. The exit code is 3 when something is wrong."""
     result = check_rules(rule_texts(pack_folders(**where)))

@@ -18,7 +18,7 @@ import click
 
 from compozy.cli.client import Client, ServerGoneError
 from compozy.cli.completion import FILE
-from compozy.cli.options import configuration_options, format_option
+from compozy.cli.options import configuration_options, format_option, runs_project_code
 from compozy.cli.output import print_failure, print_json, print_line, shown
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.status import running_client
@@ -37,6 +37,7 @@ RUNNING = "running"
 @click.option("--param", metavar="KEY=VALUE", multiple=True, help="One input value; may be repeated.")
 @click.option("--detach", is_flag=True, help="Print the execution's id and do not wait; needs a running server.")
 @click.option("--timeout", default="24h", metavar="DURATION", show_default=True, help="How long to wait.")
+@runs_project_code
 def run(
     workflow: str, format_: str, input_: str | None, param: tuple[str, ...], detach: bool, timeout: str,
     strict: bool, **options: Any,

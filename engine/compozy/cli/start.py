@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from compozy.cli.logs import LEVELS
-from compozy.cli.options import configuration_options, format_option
+from compozy.cli.options import configuration_options, format_option, runs_project_code
 from compozy.cli.output import print_document, print_failure, print_line, print_table, styled
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.status import whereabouts
@@ -63,6 +63,7 @@ class Signals:
 @click.option(
     "--log-level", type=click.Choice(LEVELS), default="warning", show_default=True, help="From which level to log."
 )
+@runs_project_code
 def command(format_: str, timeout: str, log_level: str, strict: bool, **options: Any) -> int:
     """Provision the mode and run the HTTP interface and the workers until a signal comes."""
     began = time.perf_counter()

@@ -1,6 +1,6 @@
 """`compozy workflow`: the workflows of a project and their executions; running one has a module of its own.
 
-With a running server its HTTP interface is used; without one the stack is brought up for the one command.
+With a running server its HTTP interface is used; without one, the files and the database of the project are read.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from compozy.base.output_file import write_file
 from compozy.cli.client import Client, ServerError
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import json_text, print_failure, print_json, print_line, print_table, shown
-from compozy.cli.run import RUNNING, run, stack_for_one_run
+from compozy.cli.run import RUNNING, run
 from compozy.cli.status import running_client
+from compozy.cli.stored import StoredWorkflows, stored_workflows
 from compozy.errors import NotFoundError, UsageError
 
 
@@ -39,8 +40,8 @@ def list_(format_: str, limit: int, strict: bool, **options: Any) -> None:
     if client is not None:
         found = client.get("/api/v0/workflows") | client.get(f"/api/v0/executions?limit={limit}")
     else:
-        with stack_for_one_run(options, strict) as stack:
-            found = listing_json(stack.workflows, limit)
+        with stored_workflows(options, strict) as stored:
+            found = listing_json(stored, limit)
     print_problems(found)
     if format_ == "json":
         problems = found.get("problems") or []
@@ -55,7 +56,7 @@ def print_problems(found: Mapping[str, Any]) -> None:
         print_failure(ServerError({**problem, "detail": problem["message"]}), as_json=False)
 
 
-def listing_json(workflows: Any, limit: int) -> dict[str, Any]:
+def listing_json(workflows: StoredWorkflows, limit: int) -> dict[str, Any]:
     """Return workflows and executions in the form of the HTTP interface."""
     from compozy.workflows.catalogue import definition_json
 
@@ -149,8 +150,8 @@ def export(output: str | None, strict: bool, **options: Any) -> None:
     if client is not None:
         found = client.get("/api/v0/workflows")
     else:
-        with stack_for_one_run(options, strict) as stack:
-            found = listing_json(stack.workflows, 1)
+        with stored_workflows(options, strict) as stored:
+            found = listing_json(stored, 1)
     print_problems(found)
     workflows = found["workflows"]
     if output is None:
@@ -184,8 +185,8 @@ def import_(file: Any, format_: str, strict: bool, **options: Any) -> None:
             hint="start one with compozy start, or import with --mode persistent",
         )
     else:
-        with stack_for_one_run(options, strict) as stack:
-            names = list(stack.workflows.import_workflows(content))
+        with stored_workflows(options, strict) as stored:
+            names = list(stored.import_workflows(content))
     print_json({"imported": names}) if format_ == "json" else print_line(f"imported: {', '.join(names) or 'nothing'}")
 
 

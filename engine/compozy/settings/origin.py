@@ -64,7 +64,7 @@ PROBLEMS = "problems"
 PROBLEM_KINDS = (
     "syntax", "duplicate-key", "unreadable", "dotenv-line", "unknown-key", "two-spellings", "type",
     "not-allowed", "too-small", "doubled", "unidentified", "unset-variable", "unknown-variable",
-    "open-listener", "open-listener-key",
+    "open-listener", "open-listener-key", "ignored",
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Load what a rule row names: `package.module:Name`, or `/folder/file.py:Name` of a rule pack.
 
-What comes in: a reference, and the rule file that it stands in. What goes out: the object. Nothing is
-imported before it is asked for.
+A command that only looks at a project imports nothing of it: `project_code` is the one switch, and
+`load_reference` and the tools of workflows obey it. Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -10,19 +10,43 @@ import importlib.util
 import os.path
 import re
 import sys
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from compozy.errors import RuleTableError
+from compozy.base.source_file import check_code
+from compozy.errors import ProjectCodeError, RuleTableError
 
 _FORM = re.compile(r"(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|[^:]*\.py):[A-Za-z_]\w*\Z")
 
 
+class _Switch:
+    """Whether Python of a project may be imported; one for the process, because threads share their modules."""
+
+    allowed = True
+
+
+@contextmanager
+def project_code(*, allowed: bool) -> Iterator[None]:
+    """Allow or forbid the import of a project's Python while the block runs."""
+    before, _Switch.allowed = _Switch.allowed, allowed
+    try:
+        yield
+    finally:
+        _Switch.allowed = before
+
+
+def is_project_code_allowed() -> bool:
+    """Return True unless the command at hand only looks at the project."""
+    return _Switch.allowed
+
+
 def is_reference(text: str) -> bool:
-    """Tell whether a text has the form of a reference.
+    """Return True if a text has the form of a reference.
 
     >>> [is_reference(text) for text in ("a.b:C", "./mailer.py:Mailer", "a.b", "a-b:C")]
     [True, True, False, False]
@@ -42,12 +66,16 @@ def anchored_reference(reference: str, file: str) -> str:
     return f"{os.path.normpath(Path(file).parent / where)}:{name}"
 
 
-def load_reference(reference: str) -> Any:
-    """Import the module and return the object in it.
+def load_reference(reference: str, shipped: Collection[str] = ()) -> Any:
+    """Import the module and return the object in it; the `shipped` references are no Python of a project.
 
     Raises:
         RuleTableError: there is no such module, file or name, or its code fails to import.
+        ProjectCodeError: project code is not allowed here.
+        TrustError: another user may write the file.
     """
+    if reference not in shipped and not _Switch.allowed:
+        raise ProjectCodeError(reference)
     where, _, name = reference.rpartition(":")
     try:
         module = _file_module(where) if where.endswith(".py") else import_module(where)
@@ -62,6 +90,7 @@ def _file_module(path: str) -> ModuleType:
     loaded = sys.modules.get(name)
     if loaded is not None:
         return loaded
+    check_code(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")

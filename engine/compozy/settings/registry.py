@@ -22,6 +22,7 @@ TYPES = (
     "map",
 )  # fmt: skip
 CONTAINERS = ("list", "map")
+PRESENCE = ("found", "missing")
 NUMBERS = ("integer", "number", "duration", "size")
 
 
@@ -72,11 +73,16 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something a table may ask about the machine; `probe` is a reference and returns one of `values`."""
+    """Something a table may ask about the machine, answered by one of `values`.
+
+    `binary` is the name of a program that is found or missing. `probe` is a reference to a function of the project,
+    which a command that only looks does not call: the fact is `unknown` there. One of the two is empty.
+    """
 
     name: str
     values: tuple[str, ...]
     probe: str
+    binary: str
     help: str
     place: Place
 
@@ -142,8 +148,8 @@ _EXTENSION = Columns(
 )
 _FACT = Columns(
     "a machine fact",
-    {"fact": "text", "values": "texts", "probe": "text", "help": "text"},
-    {"replaces": "text"},
+    {"fact": "text", "values": "texts", "help": "text"},
+    {"binary": "text", "probe": "text", "replaces": "text"},
 )
 _ENVIRONMENT = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 _PATH = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\Z")
@@ -189,11 +195,13 @@ class _Reader:
         fact = Fact(
             plain["fact"],
             tuple(plain["values"]),
-            anchored_reference(plain["probe"], row.place.file),
+            anchored_reference(plain.get("probe") or "", row.place.file),
+            plain.get("binary") or "",
             plain["help"],
             row.place,
         )
-        self.faults.require(is_reference(fact.probe), "malformed", "`probe` must be module:function", row.place)
+        for fault in _fact_faults(fact):
+            self.faults.add("malformed", f"machine fact {fact.name}: {fault}", row.place)
         put(self.facts, fact.name, fact, plain.get("replaces"), "machine fact", self.faults)
 
     def add(self, row: Node) -> None:
@@ -307,6 +315,15 @@ _ONLY_FOR: Mapping[str, tuple[Sequence[str], str]] = {
     "items": (("list",), "are the fields of a list"),
     "authenticated_by": (("listen_address",), "is for a listen_address"),
 }
+
+
+def _fact_faults(fact: Fact) -> Iterator[str]:
+    if bool(fact.probe) == bool(fact.binary):
+        yield "needs `binary`, the name of a program, or else `probe`, a function of the rule pack"
+    elif fact.probe and not is_reference(fact.probe):
+        yield "`probe` must be module:function"
+    elif fact.binary and (set(fact.values) != set(PRESENCE) or "/" in fact.binary):
+        yield f"`binary` is a name without a slash, and its values are {', '.join(PRESENCE)}"
 
 
 def _setting_faults(plain: Mapping[str, Any]) -> Iterator[str]:

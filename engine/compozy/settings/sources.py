@@ -6,17 +6,20 @@ A new source is a class with `read` and a place in `SOURCES`.
 
 from __future__ import annotations
 
-import os
 import os.path
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Protocol
 
+from compozy.base.ownership import TRUST_VARIABLE
+from compozy.base.source_file import SourceFiles, UnreadableError
 from compozy.document import Duplicate, Place, read_leniently
 from compozy.errors import SyntaxProblem, UsageError
 from compozy.settings.document import Contents, DocumentReader, split_address
+from compozy.settings.dotenv import Variables, dotenv_lines, dotenv_text
 from compozy.settings.identity import ById
+from compozy.settings.locate import find_file, ignored_files
 from compozy.settings.mask import sounds_secret, told, without_secrets
 from compozy.settings.origin import DEFAULT, Candidate, Origin, Problem
 from compozy.settings.registry import Registry, Setting, environment_name
@@ -25,7 +28,6 @@ from compozy.settings.values import from_text, from_yaml
 
 # An empty text is a value of these; an emptied number, such as a port, is a fault. Of other types it sets nothing.
 _MAY_BE_EMPTIED = ("text", "url", "path", "listen_address", "integer")
-CONFIG_NAME = "compozy.yaml"
 DOTENV_NAME = ".env"
 _OURS = "COMPOZY_"
 _FOR_TESTS = "COMPOZY_TEST_"
@@ -37,7 +39,7 @@ class Inputs:
 
     `flags` maps setting paths to texts; `flag_names` says how each was written. `directory` is absolute and
     anchors relative paths; `file` is the configuration file or None. `dotenv` are the files of variables in
-    `directory`, the strongest first. Texts may be secrets and do not show in `repr`.
+    `directory`, the strongest first; `files` reads each file once. Texts may be secrets and do not show in `repr`.
     """
 
     directory: str
@@ -46,6 +48,7 @@ class Inputs:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     flag_names: Mapping[str, str] = field(default_factory=dict)
     dotenv: tuple[str, ...] = (DOTENV_NAME,)
+    files: SourceFiles = field(default_factory=SourceFiles, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +66,6 @@ class Source(Protocol):
 
     def read(self, inputs: Inputs, registry: Registry) -> Layer:
         """Return what this source says; faults are problems, not exceptions."""
-
-
-def find_file(start: str) -> str | None:
-    """Return the nearest `compozy.yaml` from `start` upwards, or None."""
-    directory = os.path.abspath(start)
-    while True:
-        candidate = os.path.join(directory, CONFIG_NAME)
-        if os.path.lexists(candidate):
-            return candidate
-        parent = os.path.dirname(directory)
-        if parent == directory:
-            return None
-        directory = parent
 
 
 class FlagSource:
@@ -116,13 +106,12 @@ class DotenvSource:
         contents, texts = Contents(), dict[str, str]()
         for name in reversed(inputs.dotenv):
             file = os.path.join(inputs.directory, name)
-            text = read_text(file)
-            if text is not None:
-                texts[name] = text
-                self.take(contents, registry, name, inputs, text)
-            elif os.path.lexists(file) and not os.path.isdir(file):
-                place = Place(name, 1, 1)
-                contents.problems.append(Problem("unreadable", "", Origin("dotenv", place), {"file": name}))
+            try:
+                texts[name] = dotenv_text(inputs, name)
+                self.take(contents, registry, name, inputs, texts[name])
+            except UnreadableError as error:
+                if os.path.lexists(file) and not os.path.isdir(file):
+                    contents.problems.append(_unreadable(name, "dotenv", error))
         return Layer("dotenv", _shared(contents, registry), tuple(contents.problems), texts)
 
     def take(self, contents: Contents, registry: Registry, file: str, inputs: Inputs, text: str) -> None:
@@ -140,13 +129,14 @@ class FileSource:
 
     def read(self, inputs: Inputs, registry: Registry) -> Layer:
         """Return what the file says; a file that is not YAML is one problem."""
+        ignored = [_ignored(name) for name in ignored_files(inputs.directory, inputs.file)]
         if inputs.file is None:
-            return Layer("file", {})
+            return Layer("file", {}, tuple(ignored))
         shown = os.path.relpath(inputs.file, inputs.directory)
-        text = read_text(inputs.file)
-        if text is None:
-            problem = Problem("unreadable", "", Origin("file", Place(shown, 1, 1)), {"file": shown})
-            return Layer("file", {}, (problem,))
+        try:
+            text = inputs.files.text(inputs.file)
+        except UnreadableError as error:
+            return Layer("file", {}, (_unreadable(shown, "file", error), *ignored))
         try:
             root, duplicates = read_leniently(text, shown)
         except SyntaxProblem as error:
@@ -155,7 +145,7 @@ class FileSource:
         variables = Variables(inputs)
         contents = DocumentReader(registry, variables.get, inputs.directory).read(root)
         contents.problems += [_twice(one, Origin("file", one.place)) for one in duplicates]
-        return Layer("file", _shared(contents, registry), tuple(contents.problems), {shown: text})
+        return Layer("file", _shared(contents, registry), (*contents.problems, *ignored), {shown: text})
 
 
 class DefaultSource:
@@ -203,54 +193,18 @@ def _sharing(key: ById[Registry]) -> tuple[tuple[str, str], ...]:
     return tuple((setting.path, setting.same_as) for setting in settings if setting.shares and setting.same_as)
 
 
+def _unreadable(name: str, kind: str, error: UnreadableError) -> Problem:
+    return Problem("unreadable", "", Origin(kind, Place(name, 1, 1)), {"file": name, "reason": str(error)})
+
+
+def _ignored(name: str) -> Problem:
+    return Problem("ignored", "", Origin("file", Place(name, 1, 1)), {"file": name})
+
+
 def _twice(found: Duplicate, origin: Origin) -> Problem:
     """Return the problem with a key that is written twice; below a secret, even the key may be one."""
     key = "a key" if any(map(sounds_secret, found.above)) else f'key "{without_secrets(found.key)}"'
     return Problem("duplicate-key", "", origin, {"reason": f"{key} is written twice", "fix": found.hint})
-
-
-class Variables:
-    """Variables for `${VAR}`: the environment first, then `.env`, which is read only when needed."""
-
-    def __init__(self, inputs: Inputs) -> None:
-        self.inputs = inputs
-        self.dotenv: Mapping[str, str] | None = None
-
-    def get(self, name: str) -> str | None:
-        """Return the value of a variable, or None when it is not set."""
-        found = self.inputs.environment.get(name)
-        if found is not None:
-            return found
-        if self.dotenv is None:
-            texts = [read_text(os.path.join(self.inputs.directory, name)) for name in reversed(self.inputs.dotenv)]
-            lines = [line for text in texts for line in dotenv_lines(text or "")]
-            self.dotenv = {key: value for key, value, _ in lines if key and value is not None}
-        return self.dotenv.get(name)
-
-
-def dotenv_lines(text: str) -> list[tuple[str | None, str | None, int]]:
-    """Return name, value and line of each entry of a `.env` file; the name is None where a line is malformed."""
-    if not text:
-        return []
-    from io import StringIO
-
-    from dotenv.parser import parse_stream
-
-    found = []
-    for binding in parse_stream(StringIO(text)):
-        skipped = len(binding.original.string) - len(binding.original.string.lstrip("\n"))
-        if binding.key is not None or binding.error:
-            found.append((binding.key, binding.value, binding.original.line + skipped))
-    return found
-
-
-def read_text(file: str) -> str | None:
-    """Return the text of `file`, or None when it is missing or not UTF-8 text."""
-    try:
-        with open(file, encoding="utf-8-sig") as stream:
-            return stream.read()
-    except (OSError, UnicodeDecodeError):
-        return None
 
 
 def take_variable(contents: Contents, registry: Registry, name: str, text: str, origin: Origin, inputs: Inputs) -> None:
@@ -258,6 +212,8 @@ def take_variable(contents: Contents, registry: Registry, name: str, text: str, 
     path = registry.by_env.get(name)
     if path is not None:
         take_text(contents, registry, registry.settings[path], text, origin, inputs)
+    elif name == TRUST_VARIABLE and origin.kind == "env":
+        return  # says whose files are believed; a file cannot say that of itself
     elif name.startswith(_OURS) and not name.startswith(_FOR_TESTS):
         facts = {"suggestion": _variable_meant(registry, name)}
         contents.problems.append(Problem("unknown-variable", name, origin, facts))
@@ -323,7 +279,8 @@ def make_inputs(
 ) -> Inputs:
     """Find the configuration file and the anchor of relative paths.
 
-    `file` is used as given; else `compozy.yaml` is looked for from `directory` (the process's when None) upwards.
+    `file` is used as given; else `compozy.yaml` or `compozy.yml` is looked for from `directory` (the process's when
+    None) upwards.
     `variables` is a file like `.env`, as seen from the process; what it sets goes before the environment.
 
     Raises:
@@ -332,19 +289,27 @@ def make_inputs(
     start = os.path.abspath(directory or os.getcwd())
     if not os.path.isdir(start):
         raise UsageError(f"directory {directory} does not exist", hint="create it, or name another one with --cwd")
-    if file is not None:
-        found: str | None = os.path.abspath(os.path.join(start, file))
-        if not os.path.isfile(str(found)):
-            raise UsageError(f"configuration file {file} does not exist", hint="check the path, or leave --config away")
-    else:
-        found = find_file(start)
+    found = find_file(start) if file is None else _named_file(start, file)
     anchor = os.path.dirname(found) if found else start
     inputs = Inputs(anchor, found, dict(flags or {}), dict(environment), dict(flag_names or {}))
     return _with_variables(inputs, variables) if variables else inputs
 
 
+def _named_file(start: str, file: str) -> str:
+    found = os.path.abspath(os.path.join(start, file))
+    if os.path.isdir(found):
+        hint = "name the file, or use --cwd for a directory"
+        raise UsageError(f"configuration file {file} is a directory", hint=hint)
+    if not os.path.exists(found):
+        raise UsageError(f"configuration file {file} does not exist", hint="check the path, or leave --config away")
+    return found
+
+
 def _with_variables(inputs: Inputs, file: str) -> Inputs:
-    set_there = {name for name, _, _ in dotenv_lines(read_text(file) or "")}
-    environment = {name: text for name, text in inputs.environment.items() if name not in set_there}
     shown = os.path.relpath(file, inputs.directory)
+    try:
+        set_there = {name for name, _, _ in dotenv_lines(dotenv_text(inputs, shown))}
+    except UnreadableError:
+        set_there = set()
+    environment = {name: text for name, text in inputs.environment.items() if name not in set_there}
     return replace(inputs, environment=environment, dotenv=(shown, *inputs.dotenv))

@@ -21,7 +21,10 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType, TracebackType
 from typing import Any
 
+from compozy.errors import ProjectCodeError, TrustError
+from compozy.settings.reference import is_project_code_allowed
 from compozy.tools import Lookup, no_components, offered
+from compozy.workflows.module_owner import OwnerCheck, check_module
 from compozy.workflows.plain import clean_reason, why_not_plain
 
 _IMPORTS = threading.Lock()
@@ -46,6 +49,7 @@ class Tools:
     def __init__(self, directory: str, components: Lookup = no_components) -> None:
         self._directory = directory
         self._components = components
+        self._owner_check = OwnerCheck(directory)
         self._before: frozenset[str] = frozenset()
         self._open = False
 
@@ -54,6 +58,7 @@ class Tools:
         if not self._open:
             self._open = True
             self._before = frozenset(sys.modules)
+            sys.meta_path.insert(0, self._owner_check)
             # One entry for each that is open, so that the first one to close takes nothing from the others.
             sys.path.append(self._directory)
         return self
@@ -63,6 +68,7 @@ class Tools:
         if not self._open:
             return
         self._open = False
+        sys.meta_path.remove(self._owner_check)
         if self._directory in sys.path:
             sys.path.remove(self._directory)
         if self._directory in sys.path:
@@ -108,9 +114,14 @@ class Tools:
         spec = PathFinder.find_spec(top, [self._directory])
         if spec is None:
             raise ToolFailure("ToolNotFound", f"there is no module {top} in {self._directory}", final=True)
+        if not is_project_code_allowed():
+            raise ToolFailure("ToolRefused", ProjectCodeError(name).message, final=True)
         try:
+            check_module(spec)
             self._take(top, spec)
             return importlib.import_module(name)
+        except TrustError as error:
+            raise ToolFailure("ToolRefused", str(error), final=True) from error
         except ModuleNotFoundError as error:
             raise ToolFailure("ToolNotFound", str(error), final=True) from error
         except (ImportError, SyntaxError) as error:

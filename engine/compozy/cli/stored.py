@@ -1,0 +1,62 @@
+"""The workflows and executions of a project without a server: its files and the rows of its database.
+
+Only the component `database` is provisioned, so that nothing of the project runs and no execution continues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from compozy.cli.prepare import prepared, say, tell_kept_data
+from compozy.plan import make_plan
+
+if TYPE_CHECKING:
+    from compozy.store import Execution, Store
+    from compozy.workflows.catalogue import Catalogue, Listing
+
+
+class StoredWorkflows:
+    """What the catalogue and the store of a project hold, in the form of `Workflows`."""
+
+    def __init__(self, catalogue: Catalogue, store: Store) -> None:
+        self._catalogue = catalogue
+        self._store = store
+
+    def workflows(self) -> Listing:
+        """Return the workflows that can be run."""
+        return self._catalogue.listing()
+
+    def executions(self, *, limit: int) -> tuple[Execution, ...]:
+        """Return the newest executions first."""
+        return self._store.executions(limit=limit)
+
+    def import_workflows(self, exported: Any) -> tuple[str, ...]:
+        """Import the JSON of `workflow list` and return the ids."""
+        return self._catalogue.take(exported)
+
+
+@contextmanager
+def stored_workflows(options: dict[str, Any], strict: bool) -> Iterator[StoredWorkflows]:
+    """Yield the workflows of the project with its database open.
+
+    Raises:
+        ConfigurationError: a finding stops.
+        ProvisionError: the database could not be provisioned.
+    """
+    from compozy.provision import provision
+    from compozy.store import Store
+    from compozy.workflows.catalogue import Catalogue
+
+    resolved = prepared(options, strict).resolved
+    say("no server of this project is running; reading its files and its database")
+    tell_kept_data(resolved)
+    plan = make_plan(resolved)
+    database = tuple(step for step in plan.steps if step.component == "database")
+    with provision(replace(plan, steps=database), notice=say) as runtime:
+        store = Store(runtime.database)
+        if resolved.get("database.auto_migrate"):
+            store.migrate()
+        yield StoredWorkflows(Catalogue(store, resolved.directory, tuple(resolved.get("workflows") or ())), store)

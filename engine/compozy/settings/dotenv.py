@@ -1,0 +1,74 @@
+"""Read `.env` files: variables beside a configuration, for settings and for `${VAR}`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from compozy.base.source_file import UnreadableError
+
+if TYPE_CHECKING:
+    from compozy.settings.sources import Inputs
+
+# The parser needs some 15 microseconds a line, and looks for the end of a quote in all that follows.
+LIMIT_CHARACTERS = 250_000
+_MANY_MALFORMED = 100
+
+Line = tuple[str | None, str | None, int]
+
+
+class Variables:
+    """Variables for `${VAR}`: the environment first, then `.env`, which is read only when needed."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self.dotenv: Mapping[str, str] | None = None
+
+    def get(self, name: str) -> str | None:
+        """Return the value of a variable, or None when it is not set."""
+        found = self.inputs.environment.get(name)
+        if found is not None:
+            return found
+        if self.dotenv is None:
+            lines = [line for file in reversed(self.inputs.dotenv) for line in self._lines(file)]
+            self.dotenv = {key: value for key, value, _ in lines if key and value is not None}
+        return self.dotenv.get(name)
+
+    def _lines(self, name: str) -> list[Line]:
+        try:
+            return dotenv_lines(dotenv_text(self.inputs, name))
+        except UnreadableError:
+            return []
+
+
+def dotenv_text(inputs: Inputs, name: str) -> str:
+    """Return the text of the `.env` file `name` of a project.
+
+    Raises:
+        UnreadableError: it is missing, no text, or longer than `LIMIT_CHARACTERS`.
+        TrustError: another user controls it.
+    """
+    text = inputs.files.text(os.path.join(inputs.directory, name))
+    if len(text) > LIMIT_CHARACTERS:
+        raise UnreadableError(f"it is longer than {LIMIT_CHARACTERS} characters")
+    return text
+
+
+def dotenv_lines(text: str) -> list[Line]:
+    """Return name, value and line of each entry; the name is None where a line is malformed, which ends at 100."""
+    if not text:
+        return []
+    from io import StringIO
+
+    from dotenv.parser import parse_stream
+
+    found, malformed = list[Line](), 0
+    for binding in parse_stream(StringIO(text)):
+        skipped = len(binding.original.string) - len(binding.original.string.lstrip("\n"))
+        if binding.key is not None or binding.error:
+            found.append((binding.key, binding.value, binding.original.line + skipped))
+        malformed += binding.key is None and binding.error
+        if malformed == _MANY_MALFORMED:
+            break
+    return found
