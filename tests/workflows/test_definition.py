@@ -18,6 +18,7 @@ from compozy.workflows.definition import (
     load_definition,
     parse_definition,
 )
+from compozy.workflows.filters import FILTERS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -192,7 +193,7 @@ BAD = [
     ),
     pytest.param(
         'id: a\ntasks:\n  - {id: t, type: aggregate, output: "{{ [1] | random }}"}',
-        "3:38: template: No filter named 'random'.",
+        "3:38: template: No filter named 'random'. Filters: " + ", ".join(("default", *FILTERS)),
         id="chance",
     ),
     pytest.param(

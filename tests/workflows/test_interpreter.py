@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from tests.polling import eventually
 from tests.workflows.bench import Bench
+from tests.workflows.test_replay import replay
 
 from compozy.errors import NotFoundError
 from compozy.store import Execution
-from compozy.workflows.definition import Definition, load_definition, parse_definition
+from compozy.workflows import templates
+from compozy.workflows.definition import Definition, definition_from_json, load_definition, parse_definition
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -131,11 +133,11 @@ def test_a_value_that_grows_too_large_fails(bench: Bench) -> None:
     flow = definition("""
         id: grows
         tasks:
-          - {id: one, type: aggregate, output: "{{ 'x' * 900000 }}"}
+          - {id: one, type: aggregate, output: "{{ workflow.input.text }}"}
           - {id: two, type: aggregate, output: ["{{ tasks.one.output }}", "{{ tasks.one.output }}"]}
         """)
 
-    ended = bench.open().run(flow)
+    ended = bench.open().run(flow, {"text": "x" * 900_000})
 
     assert (ended.error or "").endswith(
         "the value cannot be kept: it has 1800008 bytes as JSON; at most 1000000 are taken"
@@ -176,7 +178,7 @@ def test_a_tool_that_takes_too_long_fails(bench: Bench) -> None:
     [
         pytest.param("{{ tasks.first.output.naem }}", 'did you mean "name"?', id="undefined"),
         pytest.param("{{ 1 / (tasks.first.output.n - 1) }}", "division by zero", id="arithmetic"),
-        pytest.param("{{ range(tasks.first.output.n * 10**9) | list }}", "too large", id="too-large"),
+        pytest.param("{{ range(tasks.first.output.n * 10**9) | list }}", "steps", id="too-much-work"),
     ],
 )
 def test_a_template_that_fails_names_its_place(bench: Bench, template: str, reason: str) -> None:
@@ -197,6 +199,58 @@ def test_a_template_that_fails_names_its_place(bench: Bench, template: str, reas
     assert ended.error is not None
     assert ended.error.startswith('flow.yaml:7:14: task "second": template: ')
     assert reason in ended.error
+
+
+SLOW = "{% for i in range(60000) %}{{ i }}.{% endfor %}"
+
+
+def test_pure_tasks_of_many_seconds_complete(bench: Bench) -> None:
+    """Renderings that together take longer than a workflow task may are recorded one by one."""
+    flow = definition_from_json(
+        {
+            "id": "pure",
+            "tasks": [{"id": f"t{index}", "type": "aggregate", "output": SLOW} for index in range(5)],
+            "outputs": {"length": "{{ tasks.t4.output | length }}"},
+        },
+        "pure",
+    )
+
+    workflows = bench.open()
+    ended = workflows.run(flow)
+
+    assert (ended.status, ended.output) == ("completed", {"length": 348_890})
+    history = bench.call(bench.client.get_workflow_handle(ended.id).fetch_history())
+    assert [event for event in history.events if event.HasField("workflow_task_failed_event_attributes")] == []
+    replay(bench.loop, history)
+
+
+def test_cancel_ends_a_chain_of_pure_tasks(bench: Bench) -> None:
+    """A cancellation is answered between two workflow tasks, and stops the rendering at work."""
+    tasks = [{"id": f"t{index}", "type": "aggregate", "output": SLOW} for index in range(2000)]
+    workflows = bench.open()
+    name = workflows.start(definition_from_json({"id": "pure", "tasks": tasks}, "pure"))
+
+    workflows.cancel(name)
+
+    assert workflows.wait(name, 30).status == "canceled"
+
+
+def test_many_small_tasks_complete(bench: Bench) -> None:
+    """What is cheap one by one does not take a workflow task too long in all."""
+    tasks = [{"id": f"t{index}", "type": "aggregate", "output": "{{ [1, 2, 3] | sum }}"} for index in range(3000)]
+    flow = definition_from_json({"id": "many", "tasks": tasks, "outputs": {"n": "{{ tasks.t2999.output }}"}}, "many")
+
+    assert bench.open().run(flow).output == {"n": 6}
+
+
+def test_a_bug_of_the_interpreter_fails_the_execution(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error ends the execution with its name instead of being repeated for ever."""
+    flow = definition("id: bug\ntasks: [{id: only, type: aggregate, output: '{{ 1 }}'}]")
+    monkeypatch.setattr(templates, "why_not_plain", lambda value: {}[0])
+
+    ended = bench.open().run(flow)
+
+    assert (ended.status, ended.error) == ("failed", 'flow.yaml:2:9: task "only": unexpected KeyError: 0')
 
 
 def test_failing_outputs_name_their_place(bench: Bench) -> None:

@@ -19,7 +19,10 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from compozy.store import Execution, Store, UnavailableError
 from compozy.store.records import timestamp
 from compozy.workflows import wire
+from compozy.workflows.budget import Budget
 from compozy.workflows.plain import clean_reason
+from compozy.workflows.rendering import rendering_of
+from compozy.workflows.templates import TemplateProblem
 from compozy.workflows.tools import ToolFailure, Tools
 
 HEARTBEAT_S = 2.0
@@ -29,16 +32,17 @@ log = logging.getLogger("compozy.workflows")
 
 
 class Activities:
-    """What one worker can do; rows are written on the threads of `writers`."""
+    """What one worker can do; rows are written on the threads of `writers`, long renderings run on `renderers`."""
 
-    def __init__(self, store: Store, tools: Tools, writers: ThreadPoolExecutor) -> None:
+    def __init__(self, store: Store, tools: Tools, writers: ThreadPoolExecutor, renderers: ThreadPoolExecutor) -> None:
         self._store = store
         self._tools = tools
         self._writers = writers
+        self._renderers = renderers
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities, as a worker wants them."""
-        return [self.record_started, self.record_finished, self.call_tool]
+        return [self.record_started, self.record_finished, self.call_tool, self.render]
 
     @activity.defn(name=wire.RECORD_STARTED)
     async def record_started(self, row: dict[str, Any]) -> None:
@@ -48,7 +52,26 @@ class Activities:
     @activity.defn(name=wire.RECORD_FINISHED)
     async def record_finished(self, row: dict[str, Any]) -> None:
         """Write how an execution ended; the row's time is the one of the first write."""
-        await self._write(self._store.record_finished, Execution(**{**row, "finished_at": timestamp()}))
+        # The clock may have been set back in between.
+        finished_at = max(timestamp(), row["started_at"])
+        await self._write(self._store.record_finished, Execution(**{**row, "finished_at": finished_at}))
+
+    @activity.defn(name=wire.RENDER)
+    async def render(self, key: str) -> Any:
+        """Render a value that takes longer than a workflow task may; a cancellation ends it at its next step."""
+        budget = Budget()
+        rendering = asyncio.get_running_loop().run_in_executor(self._renderers, rendering_of(key).render, budget)
+        try:
+            return await rendering
+        except asyncio.CancelledError:
+            budget.stop()
+            raise
+        except TemplateProblem as problem:
+            category = ApplicationErrorCategory.BENIGN
+            kind = wire.TEMPLATE_FAILED
+            raise ApplicationError(
+                problem.reason, problem.path, type=kind, non_retryable=True, category=category
+            ) from None
 
     @activity.defn(name=wire.CALL_TOOL)
     async def call_tool(self, call: dict[str, Any]) -> Any:

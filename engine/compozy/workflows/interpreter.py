@@ -8,6 +8,7 @@ the database.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -25,12 +26,16 @@ from temporalio.exceptions import (
 
 from compozy.store.records import RUNNING, Execution, timestamp
 from compozy.workflows import wire
+from compozy.workflows.budget import Budget
 from compozy.workflows.definition import Definition, Task
-from compozy.workflows.plain import clean_reason, why_not_plain
-from compozy.workflows.templates import TemplateProblem, render
+from compozy.workflows.plain import clean_reason
+from compozy.workflows.rendering import INLINE_WORK, MAX_INLINE_WORK, Rendering, handed_over
+from compozy.workflows.templates import TemplateProblem, WorkExceededError
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
-_ROW_TIMEOUT = timedelta(seconds=30)
+_ROW_TIMEOUT = timedelta(seconds=10)
+_RENDER_TIMEOUT = timedelta(minutes=10)
+_RENDER_RETRY = RetryPolicy(maximum_attempts=3)
 _ROW_RETRY = RetryPolicy(
     initial_interval=timedelta(milliseconds=100),
     backoff_coefficient=2.0,
@@ -57,23 +62,27 @@ class Interpreter:
         self._outputs: dict[str, dict[str, Any]] = {}
         self._signals: list[dict[str, Any]] = []
         self._task: str | None = None
+        self._budget = Budget(INLINE_WORK)
+        self._inline_work = 0
+        self._apart = 0
         self._started: workflow.ActivityHandle[Any] | None = None
 
     @workflow.run
     async def run(self, payload: dict[str, Any]) -> Any:
         """Run the tasks in order; record how it ended, then end that way."""
-        run = wire.decode_run(payload)
+        run = _decoded(payload)
         try:
             output = await self._perform(run)
         except TaskFailure as failure:
-            await self._finish(run, "failed", error=str(failure))
-            details = {"task": failure.task, "place": failure.place, "reason": failure.reason}
-            raise ApplicationError(str(failure), details, type=wire.FAILED, non_retryable=True) from None
+            raise await self._failed(run, failure) from None
         except (asyncio.CancelledError, FailureError) as error:
-            if is_cancelled_exception(error):
-                where = f' while at task "{self._task}"' if self._task else ""
-                await self._finish(run, "canceled", error=f"canceled{where}")
+            if not is_cancelled_exception(error):
+                raise await self._failed(run, self._unexpected(run, error)) from None
+            where = f' while at task "{self._task}"' if self._task else ""
+            await self._finish(run, "canceled", error=f"canceled{where}")
             raise
+        except Exception as error:  # noqa: BLE001 - Temporal would repeat the workflow task for ever
+            raise await self._failed(run, self._unexpected(run, error)) from None
         await self._finish(run, "completed", output=output)
         return output
 
@@ -87,23 +96,69 @@ class Interpreter:
         """Return the task at work, the finished ones and the signals so far."""
         return {"task": self._task, "done": list(self._outputs), "signals": self._signals}
 
+    def _unexpected(self, run: wire.Run, error: BaseException) -> TaskFailure:
+        workflow.logger.error("execution.failed_unexpectedly", exc_info=error)
+        place = run.definition.place(f"tasks.{self._task}" if self._task else "outputs")
+        return TaskFailure(self._task, place, f"unexpected {type(error).__name__}: {error}")
+
+    async def _failed(self, run: wire.Run, failure: TaskFailure) -> ApplicationError:
+        """Record the failure; return it in the form that ends the execution."""
+        await self._finish(run, "failed", error=str(failure))
+        details = {"task": failure.task, "place": failure.place, "reason": failure.reason}
+        return ApplicationError(str(failure), details, type=wire.FAILED, non_retryable=True)
+
     async def _perform(self, run: wire.Run) -> Any:
         for task in run.definition.tasks:
             self._task = task.id
             if task.sleep_s > 0:
                 self._record_started(run)
                 await workflow.sleep(timedelta(seconds=task.sleep_s))
+                self._renew_budget()
             self._outputs[task.id] = {"output": await self._output(run, task)}
         self._task = None
-        return _render(run.definition, None, run.definition.outputs, "outputs", self._scope(run))
+        return await self._rendered(run, None, run.definition.outputs, "outputs")
 
     async def _output(self, run: wire.Run, task: Task) -> Any:
         key, template = ("output", task.output) if task.type == "aggregate" else ("with", task.arguments)
-        value = _render(run.definition, task.id, template, f"tasks.{task.id}.{key}", self._scope(run))
+        value = await self._rendered(run, task.id, template, f"tasks.{task.id}.{key}")
         if task.type == "aggregate":
             return value
         self._record_started(run)
-        return await _call_tool(run.definition, task, value)
+        result = await _call_tool(run.definition, task, value)
+        self._renew_budget()
+        return result
+
+    async def _rendered(self, run: wire.Run, task: str | None, value: Any, path: str) -> Any:
+        """Render at once what takes little work, and everything else in an activity."""
+        rendering = Rendering(value, self._scope(run), path)
+        try:
+            if self._inline_work < MAX_INLINE_WORK:
+                with contextlib.suppress(WorkExceededError):
+                    return rendering.render(self._budget)
+            return await self._rendered_apart(rendering)
+        except TemplateProblem as problem:
+            raise TaskFailure(task, run.definition.place(problem.path), problem.reason) from problem
+
+    async def _rendered_apart(self, rendering: Rendering) -> Any:
+        self._apart += 1
+        key = f"{workflow.info().run_id}/{self._apart}"
+        with handed_over(key, rendering):
+            try:
+                value = await workflow.execute_local_activity(
+                    wire.RENDER, key, start_to_close_timeout=_RENDER_TIMEOUT, retry_policy=_RENDER_RETRY
+                )
+            except FailureError as error:
+                # A local activity's failure comes without the ActivityError of other ones.
+                cause = error.cause if isinstance(error, ActivityError) else error
+                if isinstance(cause, ApplicationError) and cause.type == wire.TEMPLATE_FAILED:
+                    raise TemplateProblem(cause.message, *cause.details) from error
+                raise
+        self._renew_budget()
+        return value
+
+    def _renew_budget(self) -> None:
+        self._inline_work += min(self._budget.spent, INLINE_WORK)
+        self._budget = Budget(INLINE_WORK)
 
     def _scope(self, run: wire.Run) -> Mapping[str, Any]:
         about = {
@@ -125,6 +180,14 @@ class Interpreter:
         await _settled(_record(wire.RECORD_FINISHED, _row(run, status, output=output, error=error)))
 
 
+def _decoded(payload: dict[str, Any]) -> wire.Run:
+    try:
+        return wire.decode_run(payload)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        text = "the execution was not started by Compozy: its argument cannot be read"
+        raise ApplicationError(text, type=wire.FAILED, non_retryable=True) from error
+
+
 def _row(run: wire.Run, status: str, *, output: Any = None, error: str | None = None) -> Execution:
     return Execution(
         id=workflow.info().workflow_id,
@@ -132,7 +195,7 @@ def _row(run: wire.Run, status: str, *, output: Any = None, error: str | None = 
         version=run.definition.version,
         status=status,
         input=run.input,
-        started_at=timestamp(workflow.info().start_time),
+        started_at=run.started_at or timestamp(workflow.info().start_time),
         output=output,
         error=error,
     )
@@ -140,18 +203,18 @@ def _row(run: wire.Run, status: str, *, output: Any = None, error: str | None = 
 
 def _record(activity: str, row: Execution) -> workflow.ActivityHandle[Any]:
     return workflow.start_local_activity(
-        activity, row.to_json(), start_to_close_timeout=_ROW_TIMEOUT, retry_policy=_ROW_RETRY
+        activity, row.to_json(), schedule_to_close_timeout=_ROW_TIMEOUT, retry_policy=_ROW_RETRY
     )
 
 
 async def _settled(recording: workflow.ActivityHandle[Any]) -> None:
-    """Wait for a row to be written, also while the execution is being canceled."""
+    """Wait until a row is written or given up; a cancellation that arrives meanwhile is too late.
+
+    An execution does not wait longer for the database: reconciliation writes the row from Temporal's history.
+    """
     while not recording.done():
-        try:
+        with contextlib.suppress(asyncio.CancelledError, FailureError):
             await asyncio.shield(recording)
-        except asyncio.CancelledError:
-            if recording.done():
-                raise
 
 
 async def _call_tool(definition: Definition, task: Task, arguments: Mapping[str, Any]) -> Any:
@@ -186,14 +249,3 @@ def _reason(error: ActivityError, task: Task) -> str:
     if isinstance(cause, ApplicationError):
         return cause.message if cause.type is None else f"{cause.type}: {cause.message}"
     return str(cause or error)
-
-
-def _render(definition: Definition, task: str | None, value: Any, path: str, scope: Mapping[str, Any]) -> Any:
-    try:
-        rendered = render(value, scope, path)
-    except TemplateProblem as problem:
-        raise TaskFailure(task, definition.place(problem.path), problem.reason) from problem
-    reason = why_not_plain(rendered)
-    if reason is not None:
-        raise TaskFailure(task, definition.place(path), f"the value cannot be kept: {reason}")
-    return rendered

@@ -101,7 +101,7 @@ class Reconciler:
         try:
             description = await ask(self._client, self._client.get_workflow_handle(row.id).describe(), row.id)
         except NotFoundError:
-            ended = replace(row, status="terminated", error=LOST, finished_at=timestamp())
+            ended = replace(row, status="terminated", error=LOST, finished_at=max(row.started_at, timestamp()))
         else:
             if description.status not in _STATUSES:
                 return row
@@ -144,7 +144,7 @@ class Reconciler:
             run = wire.decode_run(payload)
         except _UNREADABLE as error:
             raise ForeignExecutionError(name) from error
-        started_at = timestamp(event.event_time.ToDatetime(UTC))
+        started_at = run.started_at or timestamp(event.event_time.ToDatetime(UTC))
         return Execution(name, run.definition.id, run.definition.version, RUNNING, run.input, started_at)
 
     async def _ended(self, row: Execution, description: WorkflowExecutionDescription) -> Execution:
@@ -159,7 +159,7 @@ class Reconciler:
             status=status,
             output=output,
             error=error,
-            finished_at=timestamp(description.close_time),
+            finished_at=max(row.started_at, timestamp(description.close_time)),
         )
 
 

@@ -85,9 +85,9 @@ class Service:
             UnavailableError: the database or Temporal does not answer; nothing was started.
         """
         definition = await self.definition(workflow) if isinstance(workflow, str) else workflow
-        run = wire.Run(definition, complete_input(definition, given or {}))
+        run = wire.Run(definition, complete_input(definition, given or {}), timestamp())
         name = new_execution_id(definition.id) if execution_id is None else checked_execution_id(execution_id)
-        row = Execution(name, definition.id, definition.version, RUNNING, run.input, timestamp())
+        row = Execution(name, definition.id, definition.version, RUNNING, run.input, str(run.started_at))
         await self._in_thread(self._store.ping)
         try:
             await self._start_workflow(name, run)

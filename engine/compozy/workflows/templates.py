@@ -1,8 +1,8 @@
 """Render templates: Jinja2 expressions over JSON values.
 
-What comes in: any JSON value whose texts may hold templates, and the names that they see. What goes out:
-a JSON value. A text that is one expression keeps its value's type; a mixed one becomes text, in which
-everything but text is written as JSON. Undefined names fail; nothing is read from outside.
+Takes any JSON value whose texts may hold templates, and the names that they see; returns a JSON value. A text that is
+one expression keeps its value's type; a mixed one becomes text, in which everything but text is written as JSON.
+Undefined names fail; nothing is read from outside.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import TemplateError, TemplateSyntaxError, nodes
-from jinja2.meta import find_undeclared_variables
+from jinja2 import Environment, TemplateError, TemplateSyntaxError, nodes
 
-from compozy.settings.suggest import closest
-from compozy.workflows.sandbox import FILTERS, GLOBALS, Sandbox, build_environment, compile_template
+from compozy.workflows.budget import Budget, BudgetError
+from compozy.workflows.check import TEMPLATE_MARKS
+from compozy.workflows.evaluate import Names, check_tree, evaluate, target_names, write
+from compozy.workflows.filters import FUNCTIONS
+from compozy.workflows.plain import why_not_plain
 
 MAX_TEMPLATE = 100_000
 WORKFLOW = ("id", "version", "execution_id", "input")
 
+_MAX_BRACKETS = 20
 _DASHED_TASK = re.compile(r"\btasks\s*\.\s*([a-z0-9_]+(?:-[a-z0-9_]+)+)(?=\s*\.\s*output\b)")
-_FAILURES = (
-    TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError,
-    NameError, RuntimeError, MemoryError, SyntaxError, AssertionError,
-)  # fmt: skip
+_FAILURES = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError)
 
 
 class TemplateProblem(Exception):
@@ -37,6 +37,10 @@ class TemplateProblem(Exception):
         super().__init__(reason)
         self.reason = reason
         self.path = path
+
+
+class WorkExceededError(TemplateProblem):
+    """A rendering that needs more work than its budget has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +63,9 @@ def references(text: str) -> References:
     """
     with _translated():
         tree = _parse(text)
-        _compiled(text)
-        unknown = find_undeclared_variables(tree) - {"workflow", "tasks", *GLOBALS}
-        chains = list(_chains(tree))
+    unknown = dict.fromkeys(_unbound(tree, frozenset(("workflow", "tasks", *FUNCTIONS))))
     problems = [f'"{name}" is not defined; templates know workflow and tasks' for name in sorted(unknown)]
+    chains = list(_chains(tree))
     for root, *members in chains:
         problems.extend(_member_problems(root, members))
     inputs = (chain[2] for chain in chains if chain[:2] == ("workflow", "input") and len(chain) > 2)
@@ -70,34 +73,60 @@ def references(text: str) -> References:
     return References(_unique(inputs), _unique(tasks), _unique(problems))
 
 
-def render(value: Any, scope: Mapping[str, Any], path: str = "") -> Any:
-    """Return `value` with every template in it replaced; `path` names the value in a problem.
+def render(value: Any, scope: Names, path: str = "", budget: Budget | None = None) -> Any:
+    """Return `value` with every template in it replaced, all of them from one budget; `path` names it in a problem.
 
     >>> scope = {"workflow": {"input": {"n": 1}}}
     >>> render({"next": "{{ workflow.input.n + 1 }}", "text": "n={{ workflow.input.n }}"}, scope)
     {'next': 2, 'text': 'n=1'}
 
     Raises:
+        WorkExceededError: it takes more work than the budget has.
         TemplateProblem: a name is undefined, or the result is too large or not JSON.
     """
+    spending = budget or Budget()
+    rendered = _rendered(value, scope, path, spending)
+    with _translated(path):
+        spending.weigh(rendered)
+    reason = why_not_plain(rendered)
+    if reason is not None:
+        raise TemplateProblem(f"the value cannot be kept: {reason}", path)
+    return rendered
+
+
+def is_template(text: str) -> bool:
+    """Return True if the text holds an expression, a statement or a comment."""
+    return any(mark in text for mark in TEMPLATE_MARKS)
+
+
+def _rendered(value: Any, scope: Names, path: str, budget: Budget) -> Any:
     if isinstance(value, Mapping):
-        return {key: render(item, scope, f"{path}.{key}") for key, item in value.items()}
+        return {key: _rendered(item, scope, f"{path}.{key}", budget) for key, item in value.items()}
     if isinstance(value, list):
-        return [render(item, scope, f"{path}.{index}") for index, item in enumerate(value)]
-    if not isinstance(value, str) or "{" not in value:
+        return [_rendered(item, scope, f"{path}.{index}", budget) for index, item in enumerate(value)]
+    if not isinstance(value, str) or not is_template(value):
         return value
     with _translated(path):
-        return _compiled(value)(scope)
+        return _compiled(value)(scope, budget)
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Sandbox:
-    return build_environment()
+def _environment() -> Environment:
+    return Environment(autoescape=False, keep_trailing_newline=True, optimized=False)  # noqa: S701 - no HTML
 
 
 @lru_cache(maxsize=1024)
-def _compiled(text: str) -> Callable[[Mapping[str, Any]], Any]:
-    return compile_template(_environment(), _parse(text))
+def _compiled(text: str) -> Callable[[Names, Budget], Any]:
+    tree = _parse(text)
+    alone = _single_expression(tree)
+    if alone is None:
+        return lambda names, budget: write(tree.body, names, budget)
+    return lambda names, budget: evaluate(alone, names, budget)
+
+
+def _single_expression(tree: nodes.Template) -> nodes.Node | None:
+    parts = tree.body[0].nodes if len(tree.body) == 1 and isinstance(tree.body[0], nodes.Output) else []
+    return parts[0] if len(parts) == 1 and not isinstance(parts[0], nodes.TemplateData) else None
 
 
 def _parse(text: str) -> nodes.Template:
@@ -107,10 +136,36 @@ def _parse(text: str) -> nodes.Template:
     alone = text.strip()
     if alone.startswith("{{") and alone.endswith("}}"):
         text = alone
-    return env.parse(_quote_dashes(env, text) if _DASHED_TASK.search(text) else text)
+    _check_brackets(env, text)
+    tree = env.parse(_quote_dashes(env, text) if _DASHED_TASK.search(text) else text)
+    check_tree(tree)
+    return tree
 
 
-def _quote_dashes(env: Sandbox, text: str) -> str:
+def _check_brackets(env: Environment, text: str) -> None:
+    """Refuse what would exhaust the parser's stack, at the same depth on every stack."""
+    depth = 0
+    for _, kind, piece in env.lex(text):
+        if kind == "operator":
+            depth += (piece in "([{") - (piece in ")]}")
+        if depth > _MAX_BRACKETS:
+            raise RecursionError
+
+
+def _unbound(node: nodes.Node, bound: frozenset[str]) -> Iterator[str]:
+    """Yield the names that no enclosing loop binds."""
+    if isinstance(node, nodes.Name):
+        if node.name not in bound:
+            yield node.name
+        return
+    if isinstance(node, nodes.For):
+        yield from _unbound(node.iter, bound)
+        bound |= {"loop", *target_names(node.target)}
+    for child in node.iter_child_nodes(exclude=("iter",) if isinstance(node, nodes.For) else None):
+        yield from _unbound(child, bound)
+
+
+def _quote_dashes(env: Environment, text: str) -> str:
     """Write `tasks.a-b.output` as `tasks['a-b'].output`, in which the dash is no minus."""
     parts: list[str] = []
     code: list[str] = []
@@ -132,17 +187,14 @@ def _translated(path: str = "") -> Iterator[None]:
         yield
     except TemplateSyntaxError as error:
         line = f" (line {error.lineno} of the template)" if error.lineno > 1 else ""
-        raise TemplateProblem(f"template: {_advised(error.message or 'not readable')}{line}", path) from error
+        raise TemplateProblem(f"template: {error.message or 'not readable'}{line}", path) from error
     except RecursionError as error:
         raise TemplateProblem("template: nested too deeply", path) from error
+    except BudgetError as error:
+        raise WorkExceededError(f"template: {error}", path) from error
     except _FAILURES as error:
-        raise TemplateProblem(f"template: {error or type(error).__name__}", path) from error
-
-
-def _advised(message: str) -> str:
-    found = re.match(r"No filter named '(\w+)'", message)
-    meant = closest(found[1], (*FILTERS, "tojson")) if found else None
-    return f'{message} Did you mean "{meant}"?' if meant else message
+        # A KeyError would show the representation of its message.
+        raise TemplateProblem(f"template: {error.args[0] if error.args else type(error).__name__}", path) from error
 
 
 def _chains(tree: nodes.Template) -> Iterator[tuple[str, ...]]:

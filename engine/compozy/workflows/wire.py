@@ -18,16 +18,19 @@ STATE_QUERY = "compozy.state"
 RECORD_STARTED = "compozy.record_started"
 RECORD_FINISHED = "compozy.record_finished"
 CALL_TOOL = "compozy.tool"
+RENDER = "compozy.render"
 FAILED = "compozy.failed"
+TEMPLATE_FAILED = "compozy.template"
 FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The argument of one execution: what to do, with which input."""
+    """The argument of one execution: what to do, with which input; `started_at` is None when a schedule starts it."""
 
     definition: Definition
     input: Mapping[str, Any]
+    started_at: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the payload that Temporal keeps."""
@@ -37,10 +40,11 @@ class Run:
             "file": self.definition.file,
             "places": self.definition.places,
             "input": self.input,
+            "started_at": self.started_at,
         }
 
 
 def decode_run(payload: Mapping[str, Any]) -> Run:
     """Read the payload of an execution that this or an earlier version started."""
     definition = decode_definition(payload["definition"], payload["file"], payload["places"])
-    return Run(definition, payload["input"])
+    return Run(definition, payload["input"], payload.get("started_at"))

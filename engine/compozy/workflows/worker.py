@@ -25,6 +25,7 @@ from compozy.workflows.restart import USUAL, Health, Pace, Restarted
 from compozy.workflows.tools import Tools
 
 UNBOUNDED = 1000
+RENDERERS = 2
 # How long Temporal waits for a worker that was killed before it gives its executions to another one.
 STICKY_TIMEOUT = timedelta(seconds=2)
 START_TIMEOUT_S = 20.0
@@ -60,7 +61,8 @@ class WorkerHost:
         self._grace_s = grace_s
         self._tools = Tools(directory, components)
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="compozy-rows")
-        self._activities = Activities(store, self._tools, self._writers)
+        self._renderers = ThreadPoolExecutor(RENDERERS, thread_name_prefix="compozy-render")
+        self._activities = Activities(store, self._tools, self._writers, self._renderers)
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
         self._restarted = Restarted(self._work, self._takes_work, _FATAL, pace)
@@ -93,6 +95,7 @@ class WorkerHost:
         if running is not None:
             await self._drain(running, self._grace_s if grace_s is None else grace_s)
         self._writers.shutdown(wait=False, cancel_futures=True)
+        self._renderers.shutdown(wait=False, cancel_futures=True)
         self._tools.close()
 
     async def _drain(self, running: asyncio.Task[None], grace_s: float) -> None:

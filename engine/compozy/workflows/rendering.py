@@ -1,0 +1,52 @@
+"""Hand a long rendering from a workflow to an activity of the same process.
+
+A workflow task must end within two seconds, so what takes longer is rendered by a local activity, whose result is
+recorded: a replay does not repeat the work. A local activity runs beside its workflow, so values are handed over by
+reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from compozy.workflows.budget import Budget
+from compozy.workflows.evaluate import Names
+from compozy.workflows.templates import render
+
+# What one execution may render in its workflow between two pauses, and in all: a replay repeats this work.
+INLINE_WORK = 10_000
+MAX_INLINE_WORK = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """A value to be rendered, with the names that its templates see."""
+
+    value: Any
+    scope: Names
+    path: str
+
+    def render(self, budget: Budget) -> Any:
+        """Return the rendered value; raises TemplateProblem."""
+        return render(self.value, self.scope, self.path, budget)
+
+
+_WAITING: dict[str, Rendering] = {}
+
+
+@contextmanager
+def handed_over(key: str, rendering: Rendering) -> Iterator[None]:
+    """Let `rendering_of` find the rendering inside."""
+    _WAITING[key] = rendering
+    try:
+        yield
+    finally:
+        _WAITING.pop(key, None)
+
+
+def rendering_of(key: str) -> Rendering:
+    """Return the rendering that a workflow of this process handed over; raises KeyError when it does not wait."""
+    return _WAITING[key]
