@@ -22,6 +22,7 @@ ALLOWED = {
     "drivers.process._input": "a pipe to a child",
     "drivers.redis_embedded._prepare": "moves a data directory aside",
     "drivers.sqlite.SqliteDriver._open": "SQLite opens the database of the project",
+    "drivers.sqlite.check_program": "SQLite opens an existing file, mode=ro",
     "drivers.sqlite._look_through": "SQLite opens an existing file, mode=ro or mode=rw",
     "drivers.temporal_file._unfinished": "SQLite opens an existing file, mode=ro",
     "examples.run_example": "examples in a private temporary folder",
@@ -45,7 +46,7 @@ def writes(call: ast.Call) -> bool:
     """Return True if a call may create, replace or rename a file."""
     match call.func:
         case ast.Attribute(ast.Name("os"), "open"):
-            return any(isinstance(part, ast.Attribute) and part.attr in _WRITING_FLAGS for part in ast.walk(call))
+            return not _reads(call.args[1])
         case ast.Attribute(ast.Name(module), name) if name in _FUNCTIONS.get(module, ()):
             return True
         case ast.Attribute(_, "replace"):  # of a path; the one of a text takes two arguments
@@ -55,6 +56,14 @@ def writes(call: ast.Call) -> bool:
         case ast.Name("open" | "TemporaryDirectory" | "FileHandler") | ast.Attribute(_, "open" | "fdopen" | "File"):
             return _name(call) == "TemporaryDirectory" or any(map(_is_writing_mode, _modes(call)))
     return False
+
+
+def _reads(flags: ast.expr) -> bool:
+    """Return True if flags are written out in the call and none of them allows writing."""
+    names = {part.id for part in ast.walk(flags) if isinstance(part, ast.Name)}
+    return names == {"os"} and not _WRITING_FLAGS & {
+        part.attr for part in ast.walk(flags) if isinstance(part, ast.Attribute)
+    }
 
 
 def _name(call: ast.Call) -> str:
@@ -99,7 +108,8 @@ def test_files_are_written_only_where_a_reason_is_given() -> None:
     "line",
     [
         "open(p, 'w')", "open(p, mode='ab')", "p.open('x')", "p.open(mode='r+')", "p.write_text(t)", "p.write_bytes(b)",
-        "os.open(p, os.O_CREAT | os.O_RDWR)", "os.fdopen(d, 'wb')", "os.replace(a, b)", "p.replace(q)", "p.rename(q)",
+        "os.open(p, os.O_CREAT | os.O_RDWR)", "os.open(p, flags)",
+        "os.fdopen(d, 'wb')", "os.replace(a, b)", "p.replace(q)", "p.rename(q)",
         "shutil.copyfile(a, b)", "shutil.move(a, b)", "tempfile.mkdtemp()", "sqlite3.connect(p)", "p.touch()",
         "tarfile.open(p, 'w:gz')", "TemporaryDirectory()", "click.File('w')", "logging.FileHandler(p)",
     ],

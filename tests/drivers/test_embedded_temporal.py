@@ -405,7 +405,7 @@ def test_a_second_server_on_the_same_file_is_refused(make: Make, started: Starti
     with pytest.raises(StateDirectoryError, match=f"in use by process {os.getpid()}"):
         second.start(started.context())
     first.stop(0)
-    assert not (tmp_path / "temporal.db.lock").exists()
+    assert not (tmp_path / "temporal.db.compozy-lock").exists()
 
 
 def test_a_start_that_is_called_off_leaves_no_process(make: Make, started: Starting) -> None:

@@ -226,6 +226,7 @@ def test_a_file_keeps_its_rows(make: Make, started: Starting, tmp_path: Path) ->
 KILLED_WRITER = """
 import os, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA application_id = 1131375984")
 connection.executescript("PRAGMA cache_size = 1; CREATE TABLE notes (thread, text); BEGIN")
 connection.executemany("INSERT INTO notes VALUES (2, ?)", [("x" * 500,)] * 2000)
 os.kill(os.getpid(), 9)

@@ -1,18 +1,22 @@
-"""A lock that names its owner and dies with it.
+"""A file lock that names its owner and ends with it.
 
-What comes in: the path of a lock file. What goes out: a lock held until `release`, or an error that names the
-process that holds it. The system's own file lock decides, so that a file left by a dead owner is no obstacle.
+The operating system's lock decides, so a file left by a dead owner is no obstacle. Only a file that holds a process id
+or nothing is ever written to or removed: at the same name a checkout may have planted a link or a file of its own.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 from pathlib import Path
 
+from compozy.drivers.data_files import check_data_files
 from compozy.drivers.made import Made
 from compozy.errors import DriverError, StateDirectoryError
 
+LOCK_SUFFIX = ".compozy-lock"
+_OURS = re.compile(rb"\d{0,20}\n?")
 _HELD: set[int] = set()
 
 
@@ -33,7 +37,7 @@ class FileLock:
 
         Raises:
             StateDirectoryError: a running process holds it.
-            DriverError: the file cannot be opened.
+            DriverError: the file cannot be opened, or is not a lock file.
         """
         while self._descriptor is None:
             descriptor = self._open()
@@ -52,11 +56,17 @@ class FileLock:
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def _open(self) -> int:
+        check_data_files(self.path)
+        flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            return os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
+            descriptor = os.open(self.path, flags, 0o600)
         except OSError as error:
             reason = f"{self.path} cannot be opened: {error.strerror}"
             raise DriverError(reason, hint="check the permissions") from error
+        if _OURS.fullmatch(os.pread(descriptor, 64, 0)):
+            return descriptor
+        os.close(descriptor)
+        raise DriverError(f"{self.path} is not a lock file of Compozy", hint="move it away; nothing was changed in it")
 
     def release(self) -> None:
         """Remove the file and let go; idempotent."""
@@ -108,18 +118,19 @@ def _same(descriptor: int, path: str) -> bool:
 
 
 def lock_beside(path: str, made: Made) -> FileLock:
-    """Lock the data at `path` by a file beside it, against whoever uses it through another project.
+    """Lock the data at `path` by a file beside it, against other projects that use the same data.
 
-    Missing directories above it are created, and noted in `made`.
+    Links above it are resolved, so that the data has one lock. Missing directories are created and noted in `made`.
 
     Raises:
         StateDirectoryError: a running process uses the data.
         DriverError: the lock cannot be written.
     """
+    folder = Path(os.path.realpath(Path(path).parent))
     try:
-        made.directory(Path(path).parent)
+        made.directory(folder)
     except OSError as error:
         raise DriverError(f"{path} cannot be used: {error.strerror}", hint="check the permissions") from error
-    lock = FileLock(f"{path}.lock")
+    lock = FileLock(f"{folder / Path(path).name}{LOCK_SUFFIX}")
     lock.acquire(path)
     return lock

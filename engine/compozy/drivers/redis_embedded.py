@@ -22,6 +22,7 @@ from typing import Any
 from compozy.base.ownership import refusal
 from compozy.drivers.binaries import find_valkey
 from compozy.drivers.child import Child
+from compozy.drivers.data_files import check_data_files
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.process import Command
@@ -195,6 +196,7 @@ def scratch_directory() -> str:
 def _prepare(folder: str, context: StartContext, *, restore: bool) -> None:
     """Make the data directory, mode 0700; without `restore` set what is in it aside."""
     try:
+        check_data_files(folder)
         if not restore and _holds_data(folder):
             aside = f"{folder}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
             Path(folder).rename(aside)
@@ -215,6 +217,7 @@ def _examine(folder: str) -> None:
         DriverError: a file is missing, or another thing is in its place.
     """
     try:
+        check_data_files(folder)
         if os.path.lexists(folder) and not os.path.isdir(folder):
             raise NotADirectoryError(errno.ENOTDIR, "it is no directory")
         _check_log(Path(folder, _AOF))

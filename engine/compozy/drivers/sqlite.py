@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from compozy.base.output_file import write_file
+from compozy.drivers.data_files import check_data_files
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.made import Made
@@ -26,6 +27,8 @@ BESIDE = ("-wal", "-shm", "-journal")  # what SQLite may put beside a file
 _LEAST_BYTES = 1024 * 1024
 CHECKED_BYTES = 64 * 1024 * 1024  # a larger file is not read through at each start
 _MAGIC = b"SQLite format 3\0"
+APPLICATION_ID = 0x436F6D70  # "Comp": marks a database file as ours (https://www.sqlite.org/pragma.html)
+_FIRST_RELEASE = "compozy_migrations"  # a table of every database that was made before files were marked
 
 
 class SqliteDriver:
@@ -56,6 +59,7 @@ class SqliteDriver:
         if not self._memory:
             self._lock = lock_beside(self._path, context.made)
         try:
+            self.examine(context)
             created = not self._memory and _create(self._path, context.made)
             try:
                 self._open()
@@ -73,16 +77,18 @@ class SqliteDriver:
         Raises:
             DriverError: it is damaged, is no database, or cannot be read.
         """
-        if self._memory or not os.path.lexists(self._path):
+        if self._memory:
+            return
+        check_data_files(*_files(self._path))
+        if not os.path.exists(self._path):
             return
         try:
             check_file(self._path)
+            check_program(self._path)
         except (sqlite3.Error, OSError) as error:
             raise unusable(self._path, "SQLite", error) from error
 
     def _open(self) -> None:
-        if not self._memory:
-            check_file(self._path)
         # SQLite's memdb gives a named database real locks; a shared cache would answer "table is locked".
         name = f"file:/compozy-{uuid.uuid4().hex}?vfs=memdb" if self._memory else self._path
         connection = factory(self._turns)
@@ -92,6 +98,8 @@ class SqliteDriver:
         )
         if not self._memory:
             self._anchor.execute("PRAGMA journal_mode = wal")
+            if self._anchor.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
+                self._anchor.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         self._database = _database(name, timeout_s, connection, uri=self._memory)
 
     def ping(self) -> None:
@@ -175,6 +183,23 @@ def _look_through(path: str, mode: str) -> None:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
 
 
+def check_program(path: str) -> None:
+    """Refuse a database that another program made, which has tables or an identifier but not ours.
+
+    Raises:
+        DriverError: it is one.
+        sqlite3.Error: it cannot be read.
+    """
+    with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode=ro", uri=True)) as connection:
+        (identifier,) = connection.execute("PRAGMA application_id").fetchone()
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    ours = identifier == APPLICATION_ID or (identifier == 0 and (not tables or _FIRST_RELEASE in tables))
+    if not ours:
+        raise DriverError(
+            f"{path} is a database of another program", hint="choose another database.path; nothing was changed in it"
+        )
+
+
 def check_writable(path: str) -> None:
     """See that a database file can be written and its log can grow.
 
@@ -196,6 +221,10 @@ def unusable(path: str, kind: str, error: sqlite3.Error | OSError) -> DriverErro
         f"{path} is damaged or not a {kind} database: {error}",
         hint="restore a backup, or move the file aside to begin with an empty one; nothing was changed in it",
     )
+
+
+def _files(path: str) -> tuple[str, ...]:
+    return (path, *(path + suffix for suffix in BESIDE))
 
 
 def _create(path: str, made: Made) -> bool:

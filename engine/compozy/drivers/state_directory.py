@@ -1,25 +1,25 @@
 """The directory in which one project keeps its data: one owner at a time, and a version stamp.
 
-What comes in: its path. What goes out: a locked directory of mode 0700 whose layout this version understands:
+It has mode 0700 and holds regular files and directories alone; the content of the data is not read here.
 
-    lock            process id of the owner, for as long as it runs
+    lock            process id of the owner while it runs
     version         {"layout": 1, "compozy": "0.1.0"}
-    .gitignore      *, so that nobody commits it
+    .gitignore      *, which keeps it out of version control
     compozy.db      the database
     temporal.db     the embedded Temporal
     redis/          the embedded Redis
-
-Nothing here looks into the data.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 from compozy import __version__
 from compozy.base.output_file import write_file
+from compozy.drivers.data_files import check_data_files
 from compozy.drivers.file_lock import FileLock
 from compozy.errors import DriverError, StateDirectoryError
 
@@ -38,11 +38,12 @@ class StateDirectory:
         """Create the directory where it is missing, lock it and check its layout.
 
         Raises:
-            StateDirectoryError: another process uses it, or a newer Compozy wrote it.
+            StateDirectoryError: another process uses it, it holds links or special files, or a newer Compozy wrote it.
             DriverError: it cannot be created or written.
         """
         self._created = _create(self.path)
         try:
+            check_data_files(os.path.realpath(self.path))
             self._lock.acquire(f"the state directory {self.path}")
             self._check_layout()
         except BaseException:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compozy.base.output_file import write_file
+from compozy.drivers.data_files import check_data_files
 from compozy.drivers.process import environment
 from compozy.drivers.sqlite import BESIDE, check_file, unusable
 from compozy.errors import DriverError
@@ -51,6 +52,7 @@ def examine_database(path: str, binary: str, notice: Callable[[str], None]) -> b
     Raises:
         DriverError: the file is damaged, or was written by another version that this one must not touch.
     """
+    check_data_files(str(record_file(path)), *(path + suffix for suffix in ("", *BESIDE)))
     if not os.path.lexists(path):
         return False
     record = read_record(path)
