@@ -17,7 +17,7 @@ import pytest
 from tests.polling import eventually
 
 from compozy.drivers.sqlite import MEMORY, SqliteDriver
-from compozy.drivers.sqlite_turns import Turns
+from compozy.drivers.sqlite_turns import Turns, factory
 from compozy.errors import DriverError, StateDirectoryError
 
 from .starting import DEADLINE_S, Starting
@@ -128,6 +128,45 @@ def test_a_connection_closed_within_a_transaction_ends_its_turn(driver: SqliteDr
     assert in_threads(lambda number: write_one(driver), 1) == []
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["freed", "referenced"])
+def test_transaction_of_ended_thread_is_rolled_back(driver: SqliteDriver, kept: bool) -> None:
+    """A thread that begins a transaction and ends does not block other writers, also if its connection lives on."""
+    connections: list[Any] = []
+
+    def begin(number: int) -> None:
+        driver.handle.connect()
+        driver.handle.begin()
+        driver.handle.execute_sql("INSERT INTO notes VALUES (1, 'x')")
+        connections.append(driver.handle.connection() if kept else None)
+
+    assert in_threads(begin, 1) == []
+    assert in_threads(lambda number: write_one(driver), 2) == []
+    assert rows(driver) == 2
+
+
+def test_waiting_writers_go_on_when_holder_thread_ends(driver: SqliteDriver) -> None:
+    """Writers that already wait in line notice the end of the thread that holds the transaction."""
+    begun, end = threading.Event(), threading.Event()
+
+    def hold(number: int) -> None:
+        driver.handle.connect()
+        driver.handle.begin()
+        begun.set()
+        end.wait(DEADLINE_S)
+
+    holder = threading.Thread(target=hold, args=(0,))
+    holder.start()
+    begun.wait(DEADLINE_S)
+    writers = [threading.Thread(target=write_one, args=(driver,)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    eventually(lambda: driver._turns.waiting > 0, "a writer in line")
+    end.set()
+    for thread in (holder, *writers):
+        thread.join(DEADLINE_S)
+    assert rows(driver) == 2
+
+
 def test_several_statements_at_once_are_one_turn(driver: SqliteDriver) -> None:
     """A script of statements waits in line like the others."""
     with driver.handle.connection_context():
@@ -141,10 +180,11 @@ def test_several_statements_at_once_are_one_turn(driver: SqliteDriver) -> None:
 def test_who_waits_longest_is_next() -> None:
     """Writers are served in the order in which they came."""
     turns, served = Turns(DEADLINE_S, readers_wait=True), list[int]()
-    turns.take()
+    connection = factory(turns)(MEMORY)
+    turns.take(connection)
 
     def wait_in_line(number: int) -> None:
-        turns.take()
+        turns.take(connection)
         served.append(number)
         turns.give()
 
@@ -158,16 +198,16 @@ def test_who_waits_longest_is_next() -> None:
     assert served == [0, 1, 2, 3, 4]
 
 
-def test_a_writer_that_never_ends_is_told_in_the_end(make: Make, started: Starting) -> None:
-    """After the busy timeout the others get SQLite's own error, and the line goes on afterwards."""
+def test_lock_timeout_names_holder(make: Make, started: Starting) -> None:
+    """After the busy timeout the error names the thread that holds the transaction; writes work after its end."""
     driver = make(busy_timeout_s=0.05)
     driver.start(started.context())
     with driver.handle.connection_context():
         driver.handle.execute_sql("CREATE TABLE notes (thread INTEGER, text TEXT)")
         with driver.handle.atomic():
-            assert [str(error) for error in in_threads(lambda number: write_one(driver), 2)] == [
-                "database is locked"
-            ] * 2
+            raised = in_threads(lambda number: write_one(driver), 2)
+    reason = 'database is locked: thread "MainThread" has kept a transaction open for'
+    assert [str(error).rpartition(" for ")[0] + " for" for error in raised] == [reason] * 2
     assert in_threads(lambda number: write_one(driver), 2) == []
 
 
@@ -287,6 +327,34 @@ def test_a_file_has_one_owner(make: Make, started: Starting, tmp_path: Path) -> 
         second.start(started.context())
     first.stop(0)
     second.start(started.context())
+
+
+def test_log_stays_open_between_connections(make: Make, started: Starting, tmp_path: Path) -> None:
+    """Short connections reuse the write-ahead log instead of creating and deleting it each time."""
+    driver = make(tmp_path / "compozy.db")
+    driver.start(started.context())
+    create(driver)
+    beside = [tmp_path / f"compozy.db{suffix}" for suffix in ("-wal", "-shm")]
+    before = [path.stat().st_ino for path in beside]
+    write_one(driver)
+    assert [path.stat().st_ino for path in beside] == before
+
+
+def test_read_only_files_beside_database_are_made_writable(make: Make, started: Starting, tmp_path: Path) -> None:
+    """A log that was created while the database was read-only does not block the next start."""
+    file = tmp_path / "compozy.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute("CREATE TABLE notes (thread INTEGER, text TEXT)")
+        copies = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for name, content in copies.items():
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(0o400 if name != file.name else 0o600)
+    driver = make(file)
+    driver.start(started.context())
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if not path.name.endswith("lock")} == {0o600}
+    write_one(driver)
+    assert rows(driver) == 1
 
 
 def test_a_disk_without_room_is_not_healthy(

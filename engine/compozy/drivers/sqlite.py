@@ -6,6 +6,7 @@ A damaged file is reported and never written to.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -97,9 +98,12 @@ class SqliteDriver:
             name, timeout_s, uri=self._memory, check_same_thread=False, isolation_level=None, factory=connection
         )
         if not self._memory:
+            _make_writable(self._path)
             self._anchor.execute("PRAGMA journal_mode = wal")
             if self._anchor.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
                 self._anchor.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            # A connection opens the log when it first reads; while this one has it, no other creates or deletes it.
+            self._anchor.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         self._database = _database(name, timeout_s, connection, uri=self._memory)
 
     def ping(self) -> None:
@@ -198,6 +202,15 @@ def check_program(path: str) -> None:
         raise DriverError(
             f"{path} is a database of another program", hint="choose another database.path; nothing was changed in it"
         )
+
+
+def _make_writable(path: str) -> None:
+    """Give the files beside a database its mode; SQLite creates them read-only while the database is read-only."""
+    mode = Path(path).stat().st_mode & 0o777
+    for beside in (Path(path + suffix) for suffix in BESIDE):
+        if beside.is_file() and not beside.is_symlink():
+            with contextlib.suppress(PermissionError):
+                beside.chmod(mode)
 
 
 def check_writable(path: str) -> None:

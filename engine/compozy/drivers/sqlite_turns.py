@@ -1,20 +1,34 @@
 """Let the threads of this process write to one SQLite database in turn, first come first served.
 
-What comes in: statements of any number of connections. What goes out: the same, one writer at a time. SQLite
-itself lets writers poll with growing pauses, so that under load one of them loses until its patience is over
-("database is locked"); here each waits in line. Other processes are still waited for by SQLite's busy timeout.
+SQLite itself lets writers poll with growing pauses, so that under load one of them loses until its patience is over
+("database is locked"); here each waits in line. Other processes are still waited for by SQLite's busy timeout. A
+thread that ends within a transaction loses its turn: the transaction is rolled back.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 Result = TypeVar("Result")
 _READS = ("SELECT", "PRAGMA", "EXPLAIN")
+_LOOK_S = 0.1  # how often a waiting writer looks whether the holder's thread has ended
+
+
+@dataclass(eq=False, slots=True)
+class Turn:
+    """A place in the line, later the turn itself; `since` is on the clock of `time.monotonic`."""
+
+    connection: Connection
+    thread: threading.Thread = field(default_factory=threading.current_thread)
+    came: threading.Event = field(default_factory=threading.Event)
+    since: float = field(default_factory=time.monotonic)
 
 
 class Turns:
@@ -27,21 +41,21 @@ class Turns:
         self.timeout_s = timeout_s
         self.readers_wait = readers_wait
         self._lock = threading.Lock()
-        self._taken = False
+        self._holder: Turn | None = None
         self._closed = False
-        self._line: deque[threading.Lock] = deque()
+        self._line: deque[Turn] = deque()
 
     @property
     def waiting(self) -> int:
-        """How many wait in line."""
+        """Return the length of the line."""
         return len(self._line)
 
     def needed(self, sql: str) -> bool:
-        """Tell whether a statement has to wait for its turn."""
+        """Return True if a statement has to wait for its turn."""
         return self.readers_wait or not sql.lstrip()[:7].upper().startswith(_READS)
 
     def close(self) -> None:
-        """Refuse whatever comes from now on."""
+        """Refuse every later request."""
         self._closed = True
 
     def check(self) -> None:
@@ -53,38 +67,50 @@ class Turns:
         if self._closed:
             raise sqlite3.OperationalError("the database was closed")
 
-    def take(self) -> None:
+    def take(self, connection: Connection) -> None:
         """Wait for the turn.
 
         Raises:
             sqlite3.OperationalError: it did not come in time, or the database was closed.
         """
         self.check()
+        turn = Turn(connection)
         with self._lock:
-            if not self._taken:
-                self._taken = True
+            self._reclaim()
+            if self._holder is None:
+                self._holder = turn
                 return
-            place = threading.Lock()
-            place.acquire()
-            self._line.append(place)
-        if not place.acquire(timeout=self.timeout_s) and self._left(place):
-            raise sqlite3.OperationalError("database is locked")
+            self._line.append(turn)
+        until = turn.since + self.timeout_s
+        while not turn.came.wait(max(0.0, min(_LOOK_S, until - time.monotonic()))):
+            with self._lock:
+                self._reclaim()
+                if not turn.came.is_set() and time.monotonic() >= until:
+                    self._line.remove(turn)
+                    raise sqlite3.OperationalError(self._reason())
 
-    def _left(self, place: threading.Lock) -> bool:
-        """Leave the line; False when the turn came at that very moment."""
-        with self._lock:
-            if place not in self._line:
-                return False
-            self._line.remove(place)
-            return True
+    def _reclaim(self) -> None:
+        """Roll back the holder's transaction if its thread has ended; needs the lock."""
+        if self._holder is not None and not self._holder.thread.is_alive():
+            self._holder.connection.discard()
+            self._hand_over()
+
+    def _reason(self) -> str:
+        if self._holder is None:
+            return "database is locked"
+        age_s = time.monotonic() - self._holder.since
+        return f'database is locked: thread "{self._holder.thread.name}" has kept a transaction open for {age_s:.1f} s'
 
     def give(self) -> None:
         """Hand the turn to the next."""
         with self._lock:
-            if self._line:
-                self._line.popleft().release()
-            else:
-                self._taken = False
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        self._holder = self._line.popleft() if self._line else None
+        if self._holder is not None:
+            self._holder.since = time.monotonic()
+            self._holder.came.set()
 
 
 class Connection(sqlite3.Connection):
@@ -95,7 +121,8 @@ class Connection(sqlite3.Connection):
     def __init__(self, *args: Any, **options: Any) -> None:
         self.mine = False
         self.turns.check()
-        super().__init__(*args, **options)
+        # Another thread closes it when its own has ended.
+        super().__init__(*args, **{**options, "check_same_thread": False})
 
     def cursor(self, factory: Any = None) -> Any:
         """Return a cursor that waits for its turn."""
@@ -104,7 +131,7 @@ class Connection(sqlite3.Connection):
     def in_turn(self, sql: str, run: Callable[[], Result]) -> Result:
         """Run one statement in this connection's turn."""
         if not self.mine and self.turns.needed(sql):
-            self.turns.take()
+            self.turns.take(self)
             self.mine = True
         try:
             return run()
@@ -117,6 +144,14 @@ class Connection(sqlite3.Connection):
         if self.mine:
             self.mine = False
             self.turns.give()
+
+    def discard(self) -> None:
+        """Roll back and close without ending the turn; the thread that used it has ended."""
+        self.mine = False
+        with contextlib.suppress(sqlite3.Error):
+            super().rollback()
+        with contextlib.suppress(sqlite3.Error):
+            super().close()
 
     def commit(self) -> None:
         """Commit and end the turn."""
