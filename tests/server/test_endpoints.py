@@ -114,6 +114,15 @@ def test_cancel_and_signal(site: Site) -> None:
     assert site.get(path).json["error"] == 'canceled while at task "nap"'
 
 
+def test_terminate_ends_at_once(site: Site) -> None:
+    """A terminated execution has ended with the answer."""
+    name = site.post("/api/v0/workflows/nap/executions", {"definition": NAP}).json["execution_id"]
+
+    terminated = site.post(f"/api/v0/executions/{name}/terminate")
+
+    assert (terminated.status, terminated.json["status"]) == (200, "terminated")
+
+
 def test_workflows_are_listed_shown_and_imported(site: Site) -> None:
     """What one server lists another imports."""
     listed = site.get("/api/v0/workflows").json

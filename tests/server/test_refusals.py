@@ -25,6 +25,7 @@ KEY = "k3y-of-the-test"
         pytest.param("GET", "/api/v0/workflows/none", None, 404, "not-found", id="workflow"),
         pytest.param("POST", "/api/v0/workflows/none/executions", {}, 404, "not-found", id="start-unknown"),
         pytest.param("POST", "/api/v0/executions/none/cancel", None, 404, "not-found", id="cancel-unknown"),
+        pytest.param("POST", "/api/v0/executions/none/terminate", None, 404, "not-found", id="terminate-unknown"),
         pytest.param("POST", "/api/v0/executions/none/signals/x", None, 404, "not-found", id="signal-unknown"),
         pytest.param("GET", "/api/v0/executions?limit=0", None, 400, "http.parameter", id="limit-low"),
         pytest.param("GET", "/api/v0/executions?limit=1001", None, 400, "http.parameter", id="limit-high"),

@@ -11,6 +11,7 @@ import peewee
 import pytest
 from temporalio.client import Client
 from temporalio.service import RPCError
+from tests.polling import eventually
 from tests.workflows.bench import Bench
 
 from compozy.errors import DefinitionError, NotFoundError, UsageError
@@ -276,3 +277,30 @@ def test_nothing_is_started_while_the_database_is_away(bench: Bench, store: Stor
     service.close()
     with pytest.raises(RPCError, match="not found"):
         bench.call(bench.client.get_workflow_handle("never").describe())
+
+
+def test_terminate_ends_an_execution_at_once(bench: Bench) -> None:
+    """A terminated execution has its reason in the row; terminating it again changes nothing."""
+    workflows = bench.open(worker=False)
+    name = workflows.start(NAP)
+
+    ended = workflows.terminate(name)
+
+    assert (ended.status, ended.error) == ("terminated", "terminated by request")
+    assert workflows.terminate(name) == ended
+    with pytest.raises(NotFoundError):
+        workflows.terminate("nope")
+
+
+def test_an_unanswered_cancellation_becomes_a_termination(bench: Bench, store: Store) -> None:
+    """An execution that no worker lets answer is terminated after the patience, with the reason."""
+    service = Service(bench.client, store, task_queue=bench.task_queue, directory="/", cancel_patience_s=0.1)
+    name = bench.call(service.start(NAP))
+
+    bench.call(service.cancel(name))
+    eventually(lambda: bench.call(service.execution(name)).finished)
+
+    ended = bench.call(service.execution(name))
+    assert (ended.status, ended.error) == ("terminated", "it did not answer its cancellation within 0.1 s")
+    bench.call(service.stop())
+    service.close()

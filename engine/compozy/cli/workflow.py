@@ -122,6 +122,16 @@ def cancel(execution_id: str, format_: str, strict: bool, **options: Any) -> Non
     print_json(row) if format_ == "json" else print_line(f"{execution_id} {asked}")
 
 
+@command.command(epilog="Example: compozy workflow terminate hello-world-9314caed1562ba12")
+@click.argument("execution_id", metavar="EXECUTION")
+@configuration_options
+@format_option()
+def terminate(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
+    """End an execution at once, without letting it clean up. `workflow cancel` asks it to end."""
+    row = required_client(options, strict).post(_path(execution_id) + "/terminate")
+    print_json(row) if format_ == "json" else print_line(f"{execution_id} has ended: {row['status']}")
+
+
 @command.command(epilog="""Example: compozy workflow signal EXECUTION approved --payload '{"by": "Ada"}'""")
 @click.argument("execution_id", metavar="EXECUTION")
 @click.argument("name")

@@ -186,6 +186,12 @@ async def cancel_execution(api: Api, request: Request) -> Response:
     return JSONResponse({**FORMAT, **execution.to_json()}, status)
 
 
+async def terminate_execution(api: Api, request: Request) -> Response:
+    """End an execution at once, without letting it clean up."""
+    execution = await api.service.terminate(request.path_params["execution_id"])
+    return JSONResponse({**FORMAT, **execution.to_json()})
+
+
 async def signal_execution(api: Api, request: Request) -> Response:
     """Send a signal; the body is its payload."""
     payload = await read_json(request)

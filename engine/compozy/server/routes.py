@@ -63,6 +63,7 @@ ROUTES: tuple[Endpoint, ...] = (
         "POST", f"{V0}/executions/{{execution_id}}/cancel", api.cancel_execution, "Execution", 202,
         query=("wait",),
     ),
+    Endpoint("POST", f"{V0}/executions/{{execution_id}}/terminate", api.terminate_execution, "Execution"),
     Endpoint(
         "POST", f"{V0}/executions/{{execution_id}}/signals/{{name}}", api.signal_execution, "Signaled", 202,
         body="Payload",

@@ -150,6 +150,10 @@ class Workflows:
         """Ask an execution to end; see `Service.cancel`."""
         return self._call(self.service.cancel(execution_id))
 
+    def terminate(self, execution_id: str) -> Execution:
+        """End an execution at once; see `Service.terminate`."""
+        return self._call(self.service.terminate(execution_id))
+
     def signal(self, execution_id: str, name: str, payload: Any = None) -> None:
         """Send a signal; see `Service.signal`."""
         self._call(self.service.signal(execution_id, name, payload))
@@ -180,6 +184,7 @@ class Workflows:
 
     async def _close(self, grace_s: float) -> None:
         await self._upkeep.stop()
+        await self.service.stop()
         if self.worker is not None:
             await self.worker.stop(grace_s)
 

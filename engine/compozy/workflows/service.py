@@ -7,6 +7,7 @@ returned only when Temporal has accepted the execution; from then on it is durab
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from compozy.errors import NotFoundError, UsageError
+from compozy.errors import CompozyError, NotFoundError, UsageError
 from compozy.store import Execution, Store, UnavailableError
 from compozy.store.records import RUNNING, STATUSES, timestamp
 from compozy.workflows import wire
@@ -35,6 +36,8 @@ TASK_TIMEOUT = timedelta(seconds=3)
 READERS = 4
 WAIT_PATIENCE_S = 5.0
 DATABASE_PATIENCE_S = 10.0  # longer than a writer waits for its turn
+CANCEL_PATIENCE_S = 30.0  # longer than an execution tries to write its row
+TERMINATED = "terminated by request"
 SIGNAL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
 
 log = logging.getLogger("compozy.workflows")
@@ -52,12 +55,14 @@ class Service:
 
     def __init__(
         self, client: Client, store: Store, *, task_queue: str, directory: str, files: Sequence[str] = (),
-        patience_s: float = DATABASE_PATIENCE_S,
+        patience_s: float = DATABASE_PATIENCE_S, cancel_patience_s: float = CANCEL_PATIENCE_S,
     ) -> None:  # fmt: skip
         self._client = client
         self._store = store
         self._task_queue = task_queue
         self._patience_s = patience_s
+        self._cancel_patience_s = cancel_patience_s
+        self._cancelling: dict[str, asyncio.Task[None]] = {}
         self._late: dict[str, Execution] = {}  # accepted by Temporal while the database could not be written
         self._catalogue = Catalogue(store, directory, files)
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="compozy-store")
@@ -66,6 +71,13 @@ class Service:
     def close(self) -> None:
         """Let go of the threads; idempotent."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def stop(self) -> None:
+        """End what waits for answers to cancellations; idempotent."""
+        waiting, self._cancelling = self._cancelling, {}
+        for task in waiting.values():
+            task.cancel()
+        await asyncio.gather(*waiting.values(), return_exceptions=True)
 
     async def start(
         self,
@@ -164,7 +176,7 @@ class Service:
         return {status: counted.get(status, 0) for status in STATUSES}
 
     async def cancel(self, execution_id: str) -> Execution:
-        """Ask an execution to end; one that has ended stays as it is.
+        """Ask an execution to end, and terminate it when it does not answer; one that has ended stays as it is.
 
         Raises:
             NotFoundError: there is no such execution.
@@ -177,7 +189,38 @@ class Service:
             await ask(self._client, self._client.get_workflow_handle(execution_id).cancel(), execution_id)
         except NotFoundError:
             return await self._reconciler.update(row)
+        if execution_id not in self._cancelling:
+            self._cancelling[execution_id] = asyncio.create_task(self._insist(execution_id), name="compozy cancel")
         return row
+
+    async def _insist(self, execution_id: str) -> None:
+        """Terminate an execution that does not answer its cancellation."""
+        try:
+            async with asyncio.timeout(self._cancel_patience_s):
+                await self._ended(execution_id)
+        except TimeoutError:
+            reason = f"it did not answer its cancellation within {self._cancel_patience_s:g} s"
+            log.warning("execution.terminated", extra={"execution": execution_id, "reason": reason})
+            await self.terminate(execution_id, reason)
+        except CompozyError as error:
+            log.warning("execution.not_terminated", extra={"execution": execution_id, "reason": error.message})
+        finally:
+            self._cancelling.pop(execution_id, None)
+
+    async def terminate(self, execution_id: str, reason: str = TERMINATED) -> Execution:
+        """End an execution at once, without letting it clean up; one that has ended stays as it is.
+
+        Raises:
+            NotFoundError: there is no such execution.
+            UnavailableError: the database or Temporal does not answer.
+        """
+        row = await self.execution(execution_id)
+        if row.finished:
+            return row
+        handle = self._client.get_workflow_handle(execution_id)
+        with contextlib.suppress(NotFoundError):  # it ended just now
+            await ask(self._client, handle.terminate(reason=reason), execution_id)
+        return await self._reconciler.update(row)
 
     async def signal(self, execution_id: str, name: str, payload: Any = None) -> None:
         """Send a signal to a running execution.
