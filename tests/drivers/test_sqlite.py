@@ -16,7 +16,7 @@ import peewee
 import pytest
 from tests.polling import eventually
 
-from compozy.drivers.sqlite import MEMORY, SqliteDriver
+from compozy.drivers.sqlite import APPLICATION_ID, MEMORY, SqliteDriver
 from compozy.drivers.sqlite_turns import Turns, factory
 from compozy.errors import DriverError, StateDirectoryError
 
@@ -345,6 +345,7 @@ def test_read_only_files_beside_database_are_made_writable(make: Make, started: 
     file = tmp_path / "compozy.db"
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA journal_mode = wal")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("CREATE TABLE notes (thread INTEGER, text TEXT)")
         copies = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     for name, content in copies.items():
