@@ -19,6 +19,7 @@ from typing import Any
 from compozy.drivers.binaries import find_temporal, find_valkey
 from compozy.drivers.driver import LoopThread, StartContext
 from compozy.drivers.ports import is_free, owner_of
+from compozy.drivers.process import environment
 from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import ConfigurationError, DriverError, ProjectCodeError
 from compozy.lifecycle import Lifecycle
@@ -125,7 +126,9 @@ def _binary(resolved: Resolved, step: Step, check: CheckRow, context: StartConte
 
 def _version(binary: str) -> str:
     try:
-        shown = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=5, check=False)
+        shown = subprocess.run(
+            [binary, "--version"], capture_output=True, text=True, timeout=5, check=False, env=environment()
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"which does not run: {error}"
     lines = (shown.stdout or shown.stderr).strip().splitlines()

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -68,7 +69,7 @@ def launch(started: Starting, marker: str) -> Iterator[Launch]:  # ended before 
     launched: list[Child] = []
 
     def start(command: Command, **options: Any) -> Child:
-        child = Child(command, started.notices.append, **options)
+        child = Child(command, **options)
         launched.append(child)
         child.start()
         return child
@@ -96,6 +97,11 @@ def wait_for_restart(child: Child, count: int) -> None:
     eventually(lambda: child.restarts == count and child.running(), f"restart {count}")
 
 
+def alive() -> bool:
+    """Answer a health check."""
+    return True
+
+
 def servers(child: Child, marker: str) -> list[psutil.Process]:
     return [process for process in marked(marker) if process.pid == child.pid and "mkdir" not in str(process.cmdline())]
 
@@ -118,12 +124,18 @@ def test_its_configuration_arrives_on_standard_input(started: Starting, launch: 
     assert "secret" not in repr(child.command)
 
 
-def test_it_does_not_inherit_settings(started: Starting, launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Variables of ours cannot configure a server behind our back."""
+def test_it_gets_a_complete_environment_of_its_own(
+    started: Starting, launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither variables nor files of the user configure a server; a user id without a name has one here."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", "elsewhere")
+    monkeypatch.setenv("HOME", "/somewhere")
+    monkeypatch.delenv("USER", raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
     child = launch(Command("env", ("/bin/sh", "-c", "env; echo end; sleep 300")))
     child.wait_until(lambda: child.tail().endswith("end"), started.context())
     assert "TEMPORAL_ADDRESS" not in child.tail()
+    assert {"USER=user-54321", "HOME=/nonexistent"} <= set(child.tail().splitlines())
 
 
 def test_a_death_while_starting_carries_the_end_of_the_log(started: Starting, launch: Launch) -> None:
@@ -175,22 +187,130 @@ def test_one_that_ignores_the_signal_is_killed(started: Starting, launch: Launch
     assert marked(marker) == []
 
 
-def test_a_crashed_one_comes_back_and_says_so(
-    started: Starting, launch: Launch, marker: str, monkeypatch: pytest.MonkeyPatch
+def test_crashed_child_is_restarted_and_logged(
+    launch: Launch, marker: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The same command runs again, counted and told, each time with a longer pause."""
+    """The same command runs again; each restart is a warning, outside the logger of the child's own lines."""
     monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.001)
     child = launch(sleeper(marker), after_crash="; all is lost")
     command = running(child, marker).cmdline()
-    child.supervise()
+    child.supervise(alive)
     for count in (1, 2):
         running(child, marker).kill()
         wait_for_restart(child, count)
     assert running(child, marker).cmdline() == command
-    assert started.notices == [
-        "sleeper ended unexpectedly (exit code -9) and is started again, restart 1; all is lost",
-        "sleeper ended unexpectedly (exit code -9) and is started again, restart 2; all is lost",
+    expected = [
+        (
+            "compozy.supervision",
+            logging.WARNING,
+            f"sleeper ended unexpectedly (exit code -9) and is started again, {end}",
+        )
+        for end in ("restart 1; all is lost", "restart 2; all is lost")
     ]
+    eventually(lambda: caplog.record_tuples == expected, "both log lines")
+
+
+class BrokenHandler(logging.Handler):
+    """A handler of an application that fails, as one on a closed stream does."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ValueError("I/O operation on closed file")
+
+
+def test_failing_log_handler_does_not_end_the_supervision(
+    launch: Launch, marker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a line of the child nor the report of its restart is in the way of the next restart."""
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(logging.getLogger("compozy"), "handlers", [BrokenHandler()])
+    child = launch(Command("talker", ("/bin/sh", "-c", f"while :; do echo line >&2; sleep 0.01; done; : {marker}")))
+    child.supervise(alive)
+    for count in (1, 2):
+        running(child, marker).kill()
+        wait_for_restart(child, count)
+
+
+def test_closed_standard_streams_do_not_end_the_supervision(marker: str) -> None:
+    """A tool in our process may close descriptors 0 to 2."""
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSED_STREAMS, marker], stdin=subprocess.PIPE, capture_output=True, text=True,
+        timeout=DEADLINE_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 42
+
+
+CLOSED_STREAMS = """
+import logging, os, signal, sys, time
+from compozy.drivers import child as supervision
+from compozy.drivers.process import Command
+supervision.FIRST_PAUSE_S = 0.001
+logging.basicConfig()
+child = supervision.Child(Command("sleeper", ("/bin/sh", "-c", f"cat; sleep 300; : {sys.argv[1]}"), "configuration\\n"))
+child.start()
+child.supervise(lambda: True)
+for number in (0, 1, 2):
+    os.close(number)
+for count in (1, 2):
+    pid = None
+    while pid is None or child.restarts < count - 1 or child.tail() != "configuration":
+        time.sleep(0.01)
+        pid = child.pid
+    os.kill(pid, signal.SIGKILL)
+while child.restarts < 2 or not child.running():
+    time.sleep(0.01)
+os._exit(42)
+"""
+
+
+def test_stopped_child_is_continued(launch: Launch, marker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that no longer answers because of SIGSTOP keeps what it holds."""
+    monkeypatch.setattr(supervision, "WATCH_S", 0.02)
+    monkeypatch.setattr(supervision, "REPLACED_AFTER", 10_000)
+    child = launch(sleeper(marker))
+    process = running(child, marker)
+    child.supervise(lambda: process.status() != psutil.STATUS_STOPPED)
+    process.suspend()
+    eventually(lambda: process.status() != psutil.STATUS_STOPPED, "its continuation")
+    assert (child.restarts, child.pid) == (0, process.pid)
+
+
+def test_child_that_no_longer_answers_is_replaced(
+    launch: Launch, marker: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It answered before; one that has never answered may still be starting."""
+    monkeypatch.setattr(supervision, "WATCH_S", 0.02)
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.001)
+    child = launch(sleeper(marker))
+    first = running(child, marker)
+    child.supervise(lambda: False)
+    eventually(lambda: child.restarts == 1 and child.running(), "its replacement")
+    second = running(child, marker)
+    assert first.pid != second.pid
+    assert "sleeper does not answer and is killed" in caplog.text
+    asked = threading.Event()
+    child.supervise(lambda: bool(asked.set()))
+    assert asked.wait(DEADLINE_S)
+    assert (child.restarts, child.pid) == (1, second.pid)
+
+
+def test_child_is_not_restarted_while_its_check_fails(
+    launch: Launch, marker: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when its data is no longer where it was; it comes back when the check passes."""
+    monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.001)
+    problems = [DriverError("the data was moved away")]
+
+    def check() -> None:
+        for problem in problems:
+            raise problem
+
+    child = launch(sleeper(marker), check=check)
+    child.supervise(alive)
+    running(child, marker).kill()
+    eventually(lambda: "cannot be started again: the data was moved away" in caplog.text, "the report")
+    assert (child.restarts, child.running()) == (0, False)
+    problems.clear()
+    wait_for_restart(child, 1)
 
 
 def test_a_crash_loop_of_days_does_not_end_the_supervision(
@@ -201,7 +321,7 @@ def test_a_crash_loop_of_days_does_not_end_the_supervision(
     monkeypatch.setattr(supervision, "STABLE_S", 3600.0)
     child = launch(sleeper(marker))
     child._pauses = 10_000
-    child.supervise()
+    child.supervise(alive)
     running(child, marker).kill()
     wait_for_restart(child, 1)
 
@@ -223,7 +343,7 @@ def test_a_crash_before_the_supervision_is_not_missed(
     child = launch(sleeper(marker))
     running(child, marker).kill()
     eventually(lambda: not child.running(), "the end")
-    child.supervise()
+    child.supervise(alive)
     wait_for_restart(child, 1)
 
 
@@ -232,7 +352,7 @@ def test_stopping_ends_the_pause_before_a_restart(launch: Launch, marker: str, m
     monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 60.0)
     child = launch(sleeper(marker))
     process = running(child, marker)
-    child.supervise()
+    child.supervise(alive)
     process.kill()
     eventually(lambda: not child.running(), "the end")
     child.stop(signal.SIGTERM, 0)
@@ -246,7 +366,7 @@ def test_without_its_guardian_a_server_is_replaced(
     monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.001)
     child = launch(sleeper(marker))
     server = running(child, marker)
-    child.supervise()
+    child.supervise(alive)
     (guardian,) = [process for process in server.children() if "kill -9 0" in str(process.cmdline())]
     guardian.kill()
     eventually(lambda: child.restarts == 1 and child.pid != server.pid, "a new server")

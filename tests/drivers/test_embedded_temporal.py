@@ -439,6 +439,32 @@ def test_a_dead_server_is_not_healthy(make: Make, started: Starting, monkeypatch
     eventually(lambda: healthy(driver), "the recovery")
 
 
+def test_foreign_server_on_its_port_is_not_taken_for_it(
+    make: Make, started: Starting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a crash another project's server may have taken the port; our client would talk to it."""
+    monkeypatch.setattr("compozy.drivers.child.FIRST_PAUSE_S", 0.5)
+    driver, foreign = make(), make()
+    driver.start(started.context())
+    port = int(str(driver.describe().address).rpartition(":")[2])
+    kill(driver)
+    eventually(lambda: driver.describe().details["pid"] is None, "the end of our server")
+    foreign._ports = (Port(port, FRONTEND, explicit=True), foreign._ports[1])
+    foreign.start(started.context())
+    owner = f"process {foreign.describe().details['pid']}"
+    eventually(lambda: owner in problem(driver), "an error that names the owner")
+    foreign.stop(0)
+    eventually(lambda: healthy(driver), "the recovery")
+
+
+def problem(driver: TemporalEmbeddedDriver) -> str:
+    try:
+        driver.ping()
+    except DriverError as error:
+        return str(error)
+    return ""
+
+
 def healthy(driver: TemporalEmbeddedDriver) -> bool:
     try:
         driver.ping()

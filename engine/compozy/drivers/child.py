@@ -1,7 +1,7 @@
 """A supervised child process, written once for every embedded server.
 
-What comes in: a `Command` and the context of the start. What goes out: a process that is restarted when it
-crashes, with growing pauses and a visible record, and that never outlives us (see `process`).
+It is restarted when it crashes or stops answering, with growing pauses, and never outlives us (see `process`). No
+failure to report an end, such as a closed terminal, keeps it from being restarted.
 """
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from compozy.drivers.driver import StartContext
 from compozy.drivers.process import Command, Process
 from compozy.errors import DriverError
 
-log = logging.getLogger("compozy.child")
+lines = logging.getLogger("compozy.child")
+log = logging.getLogger("compozy.supervision")
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
 _DOUBLINGS = 16  # more than it takes from the first pause to the longest one
 STABLE_S = 30.0  # a life as long as this starts the pauses anew
+WATCH_S = 5.0
+CONTINUED_AFTER = 2  # unanswered health checks in a row, after which a stopped process is continued
+REPLACED_AFTER = 6  # and after which it is killed and replaced
 SHOWN_LINES = 12
 POLL_S = 0.003
 
@@ -29,12 +34,18 @@ POLL_S = 0.003
 class Child:
     """One supervised process; `restarts` counts how often it came back after a crash."""
 
-    def __init__(self, command: Command, notice: Callable[[str], None], *, after_crash: str = "") -> None:
-        """Prepare a child; `after_crash` ends the notice of a restart, and says what is lost."""
+    def __init__(
+        self, command: Command, *, after_crash: str = "", check: Callable[[], None] = lambda: None
+    ) -> None:  # fmt: skip
+        """Prepare a child.
+
+        `after_crash` ends the log line of a restart, and names what is lost. `check` is called before each restart and
+        raises DriverError where the process must not run now.
+        """
         self.command = command
         self.restarts = 0
-        self._notice = notice
         self._after_crash = after_crash
+        self._check = check
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._supervised = False
@@ -82,12 +93,14 @@ class Child:
                 return
             time.sleep(POLL_S)
 
-    def supervise(self) -> None:
-        """From now on bring the process back when it ends by itself."""
+    def supervise(self, answers: Callable[[], bool]) -> None:
+        """From now on restart the process when it ends by itself, or no longer `answers`."""
         with self._lock:
             self._supervised, missed = True, self._missed
         if missed is not None:
             threading.Thread(target=self._restart, args=(missed,), daemon=True).start()
+        name = f"compozy-watch-{self.command.name}"
+        threading.Thread(target=self._watch, args=(answers, self._process), name=name, daemon=True).start()
 
     def stop(self, number: signal.Signals, grace_s: float) -> None:
         """Ask the process to end with a signal, kill it after `grace_s` seconds (0 at once); idempotent."""
@@ -115,7 +128,8 @@ class Child:
         # What it says while it is stopped by us tells of calls that were cut off.
         telling = self._supervised and not self._stopping.is_set()
         level = self._level(text) if telling else min(self._level(text), logging.INFO)
-        log.log(level, "child.log %s: %s", self.command.name, text, extra={"child": self.command.name, "line": text})
+        extra = {"child": self.command.name, "line": text}
+        report(lines, level, f"child.log {self.command.name}: {text}", extra)
 
     def _ended(self, process: Process) -> None:
         """Take note of an end; runs in the thread that followed the process."""
@@ -131,17 +145,49 @@ class Child:
         while not self._stopping.is_set():
             pause_s = min(FIRST_PAUSE_S * 2 ** min(self._pauses, _DOUBLINGS), LONGEST_PAUSE_S)
             self._pauses += 1
-            log.warning("child.ended", extra={"child": self.command.name, "code": process.code(), "pause_s": pause_s})
             if self._stopping.wait(pause_s) or self._revived(process):
                 return
 
     def _revived(self, process: Process) -> bool:
-        self.restarts += 1
-        how = f"{self.command.name} ended unexpectedly (exit code {process.code()}) and is started again"
-        self._notice(f"{how}, restart {self.restarts}{self._after_crash}")
+        child = self.command.name
         try:
+            self._check()
             self.start()
         except DriverError as error:
-            log.error("child.not-started", extra={"child": self.command.name, "reason": error.reason})
+            text = f"{child} ended unexpectedly and cannot be started again: {error.reason}"
+            report(log, logging.ERROR, text, {"child": child})
             return False
+        self.restarts += 1
+        how = f"{child} ended unexpectedly (exit code {process.code()}) and is started again"
+        report(log, logging.WARNING, f"{how}, restart {self.restarts}{self._after_crash}", {"child": child})
         return True
+
+    def _watch(self, answers: Callable[[], bool], healthy: Process | None) -> None:
+        """Replace a process that has answered health checks and no longer does; `healthy` is one that has."""
+        unanswered = 0
+        while not self._stopping.wait(WATCH_S):
+            process = self._process
+            if process is None or not process.running():
+                continue
+            if answers():
+                unanswered, healthy = 0, process
+            elif process is healthy:  # one that has just been started may take its time
+                unanswered += 1
+                self._revive(process, unanswered)
+
+    def _revive(self, process: Process, unanswered: int) -> None:
+        fields = {"child": self.command.name, "health_checks": unanswered}
+        if unanswered == CONTINUED_AFTER:
+            report(log, logging.WARNING, f"{self.command.name} does not answer", fields)
+            process.signal(signal.SIGCONT)
+        elif unanswered >= REPLACED_AFTER:
+            report(log, logging.ERROR, f"{self.command.name} does not answer and is killed", fields)
+            process.kill()
+
+
+def report(logger: logging.Logger, level: int, text: str, fields: dict[str, Any]) -> None:
+    """Log a line from a thread that must survive whatever the handlers of the application do."""
+    try:
+        logger.log(level, "%s", text, extra=fields)
+    except Exception:  # noqa: BLE001, S110 - a handler of the application failed, and there is nowhere else to report it
+        return

@@ -30,6 +30,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO
 
+from compozy.base.ownership import user_name
 from compozy.errors import DriverError
 
 # The server's standard output is the guardian's socket until `exec` sends it to where its errors go.
@@ -45,7 +46,8 @@ exec 3<&1 1>&2
 shift
 exec "$@" 3<&-
 """
-_PASSED_ON = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
+_PASSED_ON = ("LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
+_NO_HOME = "/nonexistent"  # a server that looks for its settings in a home directory finds none
 _TAIL = 400
 _KILL_S = 5.0
 _OPEN: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -57,6 +59,7 @@ class Command:
 
     `config` is what the process reads on its standard input (at most 64 KiB). `scratch` is a directory that is made
     for the process and removed with it, or empty. `level` tells the level of a log line. `directory` is where it runs.
+    `inherited` are descriptors that it gets, under the same numbers.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Command:
     scratch: str = ""
     level: Callable[[str], int] | None = field(default=None, repr=False)
     directory: str = "/"
+    inherited: tuple[int, ...] = ()
 
 
 class Guard:
@@ -173,20 +177,22 @@ class Process:
         self._reaped.set()
 
     def _follow(self) -> None:
-        """Hand lines on until the process ends; then clear what is left of it."""
-        with selectors.DefaultSelector() as selector, self._popen:
-            selector.register(self._errors(), selectors.EVENT_READ)
-            selector.register(self._guard.end, selectors.EVENT_READ)
-            while self._errors() in selector.get_map():
-                for key, _ in selector.select():
-                    self._read(key.fileobj, selector)
-            self._reaped.wait()
-        self._guard.close(_KILL_S)
-        if self.command.scratch:
-            shutil.rmtree(self.command.scratch, ignore_errors=True)
-        self.lasted_s = time.monotonic() - self._began
-        self._gone.set()
-        self._ended(self)
+        """Hand lines on until the process ends; then clear what is left of it, and report the end in any case."""
+        try:
+            with selectors.DefaultSelector() as selector, self._popen:
+                selector.register(self._errors(), selectors.EVENT_READ)
+                selector.register(self._guard.end, selectors.EVENT_READ)
+                while self._errors() in selector.get_map():
+                    for key, _ in selector.select():
+                        self._read(key.fileobj, selector)
+                self._reaped.wait()
+        finally:
+            self._guard.close(_KILL_S)
+            if self.command.scratch:
+                shutil.rmtree(self.command.scratch, ignore_errors=True)
+            self.lasted_s = time.monotonic() - self._began
+            self._gone.set()
+            self._ended(self)
 
     def _errors(self) -> int:
         stream = self._popen.stderr
@@ -214,7 +220,7 @@ def _spawn(command: Command, guard: socket.socket) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             ["/bin/sh", "-c", _SHELL, command.name, command.scratch, *command.argv],
             stdin=stdin, stdout=guard.fileno(), stderr=subprocess.PIPE, cwd=command.directory, env=environment(),
-            start_new_session=True,  # Ctrl-C in the terminal is for us alone
+            pass_fds=command.inherited, start_new_session=True,  # Ctrl-C in the terminal is for us alone
         )  # fmt: skip
 
 
@@ -227,5 +233,6 @@ def _input(text: str) -> IO[bytes]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of children: nothing by which they could be configured behind our back."""
-    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    """Return the environment of children: complete for a user id without a name, and without settings of others."""
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return {**passed_on, "USER": user_name(os.geteuid()).replace(" ", "-"), "HOME": _NO_HOME}

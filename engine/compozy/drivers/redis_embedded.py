@@ -105,11 +105,11 @@ class ValkeyDriver:
             _examine(self._data_dir)
 
     def _start(self, binary: str, context: StartContext) -> None:
-        child = self._child = Child(self._command(binary), context.notice, after_crash=self._lost())
+        child = self._child = Child(self._command(binary), after_crash=self._lost())
         try:
             child.start()
             child.wait_until(self._answers, context)
-            child.supervise()
+            child.supervise(self._answers)
         except DriverError as error:
             raise DriverError(error.reason, hint=error.hint or (_DAMAGED if self._data_dir else None)) from error
 

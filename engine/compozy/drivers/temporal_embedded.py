@@ -22,7 +22,7 @@ from compozy.drivers.child import Child
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.page_guard import PageGuard
-from compozy.drivers.ports import choose_port, free_port, listening, listens
+from compozy.drivers.ports import choose_port, free_port, listening, listens, owner_of
 from compozy.drivers.process import Command
 from compozy.drivers.sqlite import BESIDE
 from compozy.drivers.temporal_file import check_database, examine_database, record_file, record_version
@@ -66,6 +66,7 @@ class TemporalEmbeddedDriver:
         self._log_level = log_level
         self._first = False
         self._port = 0
+        self._listener: int | None = None
         self._page: socket.socket | None = None
         self._page_at = ("", 0)
         self._guard: PageGuard | None = None
@@ -116,7 +117,7 @@ class TemporalEmbeddedDriver:
         if self._ui:
             self._page = self._listen(context)
         for left in reversed(range(_ATTEMPTS)):
-            child = self._child = Child(self._command(binary, context), context.notice, after_crash=self._lost())
+            child = self._child = Child(self._command(binary, context), after_crash=self._lost())
             try:
                 child.start()
                 self._connect(child, context)
@@ -129,7 +130,7 @@ class TemporalEmbeddedDriver:
             self._guard = PageGuard(context.loop, self._page, self._page_at)
         if self._file is not None:
             self._keep_history(self._file, binary)
-        child.supervise()
+        child.supervise(self._answers)
 
     def _listen(self, context: StartContext) -> socket.socket | None:
         """Return the socket of the guard of the web page; None when it may be missing and its port was lost.
@@ -218,14 +219,30 @@ class TemporalEmbeddedDriver:
         record_version(file, connection.version(), binary)
 
     def ping(self) -> None:
-        """Read the namespace.
+        """Read the namespace of our server.
 
         Raises:
-            DriverError: the server does not answer.
+            DriverError: the server does not answer, or another process has its port.
         """
-        if self._connection is None:
+        child, connection = self._child, self._connection
+        if child is None or connection is None:
             raise DriverError("temporal was not started")
-        self._connection.ping()
+        pid = child.pid
+        if pid is None:
+            raise DriverError(f"temporal at {connection.address} does not run")
+        if pid != self._listener:  # a server keeps its port for its lifetime
+            if not self._listens(child):
+                owner = owner_of(self._port) or "nobody"
+                raise DriverError(f"temporal at {connection.address}: {owner} listens there, not our server")
+            self._listener = pid
+        connection.ping()
+
+    def _answers(self) -> bool:
+        try:
+            self.ping()
+        except DriverError:
+            return False
+        return True
 
     def stop(self, grace_s: float) -> None:
         """Stop the server; idempotent."""
