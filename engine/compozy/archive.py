@@ -1,34 +1,44 @@
-"""The file that a backup is: a compressed archive whose manifest names every file with its checksum.
+"""The backup file: a compressed tar archive whose first member, the manifest, names every file with size and checksum.
 
-What comes in: a folder of copies, or an archive. What goes out: an archive, or a folder whose content is proven to be
-what was put in. Nothing here knows what the files are for.
+Reading is a stream: nothing is written that the manifest does not announce, and never more than it announces. The
+manifest may be followed by its signature.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from gzip import BadGzipFile
 from pathlib import Path
+from typing import IO, Any, cast
 
 from compozy import __version__
 from compozy.base.output_file import new_file
 from compozy.drivers.state_directory import LAYOUT
 from compozy.errors import BackupError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.hmac"
+_LARGEST_MANIFEST_BYTES = 16 * 1024 * 1024
+_CHUNK_BYTES = 256 * 1024
+_REQUIRED = {"format": int, "compozy": str, "layout": int, "created_at": str, "files": dict, "sizes": dict}
+_DAMAGE = (tarfile.TarError, BadGzipFile, zlib.error, EOFError, ValueError, RecursionError)
+Sign = Callable[[bytes], str]
+Verify = Callable[[bytes, str | None], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an archive holds: `files` maps a name to its SHA-256, `sizes` to its bytes."""
+    """The content of an archive: `files` maps a name to its SHA-256 in hexadecimal, `sizes` to its bytes."""
 
     format: int
     compozy: str
@@ -38,18 +48,21 @@ class Manifest:
     sizes: Mapping[str, int]
 
 
-def write_archive(folder: Path, target: Path) -> Manifest:
-    """Write every file below `folder` to `target`, for its owner alone; all of it or nothing.
+def write_archive(folder: Path, target: Path, sign: Sign | None = None) -> Manifest:
+    """Write every file below `folder` to the new file `target`; `sign` returns the signature of the manifest.
 
     Raises:
-        OSError: something cannot be read or written.
+        OSError: something cannot be read or written, or `target` exists.
     """
     manifest = _manifest(folder)
+    text = json.dumps(asdict(manifest), indent=2).encode()
     with (
         new_file(target, replace=False) as stream,
         tarfile.open(fileobj=stream, mode="w:gz", compresslevel=3) as archive,
     ):
-        _add(archive, MANIFEST, json.dumps(asdict(manifest), indent=2).encode())
+        _add(archive, MANIFEST, text)
+        if sign is not None:
+            _add(archive, SIGNATURE, sign(text).encode())
         for name in manifest.files:
             archive.add(folder / name, name)
     return manifest
@@ -73,56 +86,138 @@ def _manifest(folder: Path) -> Manifest:
     )
 
 
-def read_archive(source: Path, folder: Path) -> Manifest:
-    """Unpack `source` into an empty `folder` and prove every file: all that the manifest names, and no other.
-
-    Raises:
-        BackupError: it is no backup, is damaged, or was made by a newer version.
-        OSError: it cannot be read, or there is no room for it.
-    """
-    try:
-        with tarfile.open(source) as archive:
-            archive.extractall(folder, filter="data")
-        manifest = _read_manifest((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (tarfile.TarError, BadGzipFile, zlib.error, EOFError, FileNotFoundError, ValueError) as error:
-        raise BackupError(f"{source} is not a backup of Compozy, or is damaged: {error}") from error
-    if manifest.format > FORMAT or manifest.layout > LAYOUT:
-        raise BackupError(
-            f"{source} was made by version {manifest.compozy}, which is newer than {__version__}",
-            hint=f"restore it with Compozy {manifest.compozy} or newer",
-        )
-    broken = [name for name, digest in manifest.files.items() if not _intact(folder, name, digest)]
-    if broken:
-        raise BackupError(f"{source} is damaged: checksums differ for {', '.join(broken)}", hint="use another backup")
-    strange = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
-    strange -= {MANIFEST, *manifest.files}
-    if strange:
-        raise BackupError(
-            f"{source} is damaged: no checksum for {', '.join(sorted(strange))}", hint="use another backup"
-        )
-    return manifest
-
-
-def _read_manifest(text: str) -> Manifest:
-    """Return the manifest of an archive.
-
-    Raises:
-        ValueError: it has another shape.
-    """
-    found = json.loads(text)
-    types = {"format": int, "compozy": str, "layout": int, "created_at": str, "files": dict, "sizes": dict}
-    if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != types:
-        raise ValueError("its manifest has another shape")
-    if not all(isinstance(digest, str) for digest in found["files"].values()):
-        raise ValueError("its manifest has another shape")
-    return Manifest(**found)
-
-
-def _intact(folder: Path, name: str, digest: str) -> bool:
-    path = folder / name
-    return path.is_file() and path.resolve().is_relative_to(folder.resolve()) and _digest(path) == digest
-
-
 def _digest(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_archive(source: Path, folder: Path, verify: Verify | None = None) -> Manifest:
+    """Unpack `source` into the empty `folder`, exactly the files of the manifest; each one reaches the disk.
+
+    `verify` gets the manifest's text and its signature, or None where there is none, before anything is written.
+
+    Raises:
+        BackupError: it is not a backup, is damaged, was made by a newer version, is larger than the free disk space,
+            or `verify` refuses it.
+        OSError: it cannot be read, or a file cannot be written.
+    """
+    try:
+        with gzip.open(source) as stream, tarfile.open(fileobj=cast(Any, _Limited(stream)), mode="r:") as archive:
+            return _Reader(source, archive, folder).read(verify)
+    except _DAMAGE as error:
+        raise BackupError(f"{source} is not a backup of Compozy, or is damaged: {error}") from error
+
+
+class _Limited:
+    """A stream that refuses a single read larger than any header of a backup: a forged header can claim any size."""
+
+    def __init__(self, stream: gzip.GzipFile) -> None:
+        self._stream = stream
+        self.tell, self.seek = stream.tell, stream.seek
+
+    def read(self, size: int) -> bytes:
+        """Read up to `size` bytes."""
+        if not 0 <= size <= _LARGEST_MANIFEST_BYTES:
+            raise tarfile.ReadError(f"a header claims {size} bytes")
+        return self._stream.read(size)
+
+
+class _Reader:
+    """One pass over an archive."""
+
+    def __init__(self, source: Path, archive: tarfile.TarFile, folder: Path) -> None:
+        self._source = source
+        self._archive = archive
+        self._folder = folder
+
+    def read(self, verify: Verify | None) -> Manifest:
+        """Read the manifest, check it, and write its files."""
+        text = self._small_member(self._archive.next(), MANIFEST)
+        manifest = _parsed_manifest(text)
+        self._check_version(manifest)
+        head = self._archive.next()
+        signature = None
+        if head is not None and head.name == SIGNATURE:
+            signature = self._small_member(head, SIGNATURE).decode("ascii", "replace")
+            head = self._archive.next()
+        if verify is not None:
+            verify(text, signature)
+        self._check_room(sum(manifest.sizes.values()))
+        self._write_all(head, manifest)
+        return manifest
+
+    def _small_member(self, head: tarfile.TarInfo | None, name: str) -> bytes:
+        if head is None or head.name != name or not head.isreg() or head.size > _LARGEST_MANIFEST_BYTES:
+            raise tarfile.ReadError(f"it does not begin with {MANIFEST}")
+        return b"".join(self._content(head))
+
+    def _content(self, head: tarfile.TarInfo) -> Iterator[bytes]:
+        stream = cast(IO[bytes], self._archive.extractfile(head))
+        while chunk := stream.read(_CHUNK_BYTES):
+            yield chunk
+
+    def _check_version(self, manifest: Manifest) -> None:
+        if manifest.format > FORMAT or manifest.layout > LAYOUT:
+            raise BackupError(
+                f"{self._source} was made by version {manifest.compozy}, which is newer than {__version__}",
+                hint=f"restore it with Compozy {manifest.compozy} or newer",
+            )
+
+    def _check_room(self, needed_bytes: int) -> None:
+        free_bytes = shutil.disk_usage(self._folder).free
+        if needed_bytes > free_bytes:
+            raise BackupError(
+                f"{self._source} holds {needed_bytes} bytes and its disk has {free_bytes} free",
+                hint="free some space; nothing was written",
+            )
+
+    def _write_all(self, head: tarfile.TarInfo | None, manifest: Manifest) -> None:
+        missing = set(manifest.files)
+        while head is not None:
+            if head.name not in missing:
+                raise self._damaged(f"no checksum for {head.name}")
+            if not head.isreg() or head.issparse() or head.size != manifest.sizes[head.name]:
+                raise self._damaged(f"{head.name} is not a file of {manifest.sizes[head.name]} bytes")
+            self._write(head, manifest.files[head.name])
+            missing.remove(head.name)
+            head = self._archive.next()
+        if missing:
+            raise self._damaged(f"it lacks {', '.join(sorted(missing))}")
+
+    def _write(self, head: tarfile.TarInfo, digest: str) -> None:
+        path, seen = self._folder / head.name, hashlib.sha256()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with new_file(path, replace=False) as stream:
+            for chunk in self._content(head):
+                seen.update(chunk)
+                stream.write(chunk)
+        if seen.hexdigest() != digest:
+            raise self._damaged(f"checksums differ for {head.name}")
+
+    def _damaged(self, reason: str) -> BackupError:
+        return BackupError(f"{self._source} is damaged: {reason}", hint="use another backup")
+
+
+def _parsed_manifest(text: bytes) -> Manifest:
+    """Return the manifest of an archive.
+
+    Raises:
+        ValueError: it has another shape, or names a file outside the archive.
+    """
+    found = json.loads(text)
+    if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != _REQUIRED:
+        raise ValueError("its manifest has another shape")
+    files, sizes = found["files"], found["sizes"]
+    digests = all(isinstance(digest, str) for digest in files.values())
+    counts = all(type(size) is int and size >= 0 for size in sizes.values())
+    if not digests or not counts or files.keys() != sizes.keys():
+        raise ValueError("its manifest has another shape")
+    outside = [name for name in files if not _is_inside(name)]
+    if outside:
+        raise ValueError(f"its manifest names {outside[0]!r}, which is not a path inside it")
+    return Manifest(**found)
+
+
+def _is_inside(name: str) -> bool:
+    parts = name.split("/")
+    return not {"", ".", ".."} & set(parts) and "\0" not in name and name not in (MANIFEST, SIGNATURE)

@@ -22,6 +22,8 @@ from pathlib import Path
 
 from compozy.archive import Manifest, write_archive
 from compozy.base.output_file import copy_file
+from compozy.drivers.data_files import check_data_files
+from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.errors import BackupError, UsageError
 from compozy.plan import kept_files
 from compozy.resolve import Resolved
@@ -54,6 +56,7 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
     Raises:
         UsageError: nothing is kept on this machine, or `target` exists, or cannot.
         BackupError: a file could not be read.
+        StateDirectoryError: a link or a special file is at a place of the data.
     """
     found = kept_data(resolved)
     if not found:
@@ -69,6 +72,7 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
     if not there:
         places = ", ".join(str(kept.path) for kept in found)
         raise UsageError(f"there is nothing yet: {places}", hint="start once, or name the directory with --cwd")
+    check_data_files(*(f"{kept.path}{suffix}" for kept in found for suffix in ("", BESIDE, *LOGS)))
     try:
         with tempfile.TemporaryDirectory(prefix="compozy-backup-", dir=target.absolute().parent) as folder:
             _copy_all(there, Path(folder))
