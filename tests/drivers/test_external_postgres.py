@@ -212,6 +212,39 @@ def test_threads_share_the_failure_of_a_server_that_does_not_answer(started: Sta
     assert attempts < 4
 
 
+def test_silent_connection_does_not_stop_other_threads(driver: PostgresDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pooled connection without an answer is replaced; meanwhile others are served, and the health check works."""
+    monkeypatch.setattr("compozy.drivers.postgres_pool.FRESH_S", 0.0)
+    with driver.handle.connection_context():
+        (backend,) = driver.handle.execute_sql("SELECT pg_backend_pid()").fetchone()
+    psutil.Process(backend).suspend()
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            answers = [threads.submit(one, driver.handle) for _ in range(2)]
+            assert [answer.result(PATIENCE_S) for answer in answers] == [1, 1]
+        driver.ping()
+    finally:
+        psutil.Process(backend).resume()
+
+
+@pytest.mark.parametrize("statement", ["SELECT 1", "BEGIN"])
+def test_connections_of_ended_threads_are_reclaimed(driver: PostgresDriver, statement: str) -> None:
+    """Threads that end without closing their connection do not use up the pool."""
+    for _ in range(2 * 2):
+        thread = threading.Thread(target=driver.handle.execute_sql, args=(statement,))
+        thread.start()
+        thread.join(PATIENCE_S)
+    assert one(driver.handle) == 1
+
+
+def test_ping_fails_while_pool_is_blocked(driver: PostgresDriver) -> None:
+    """A pool whose lock is kept by a thread is an outage, although the server answers."""
+    with ThreadPoolExecutor(1) as threads, driver.handle._pool_lock:
+        asking = threads.submit(driver.ping)
+        assert isinstance(asking.exception(PATIENCE_S), DriverError)
+    driver.ping()
+
+
 def parameters(port: int) -> dict[str, Any]:
     return {"host": HOST, "port": port, "user": "compozy", "password": "x", "connect_timeout": 2, "sslmode": "disable"}
 
@@ -233,10 +266,10 @@ def test_a_server_that_hangs_does_not_keep_us_from_stopping(
 
     with ThreadPoolExecutor(1) as threads:
         asking = threads.submit(ask)
-        eventually(lambda: not kept or pool._in_use)
+        eventually(lambda: not kept or pool._in_use, "a connection in use")
         with frozen(own_server):
             hung.set()
-            eventually(lambda: pool._examined is not None or pool._in_use)
+            eventually(lambda: pool._in_use, "a connection in use")
             began = time.monotonic()
             driver.stop(10)
             assert isinstance(asking.exception(PATIENCE_S), peewee.DatabaseError | peewee.InterfaceError)

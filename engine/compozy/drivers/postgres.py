@@ -184,9 +184,11 @@ class PostgresDriver:
         """Run a query on a connection of its own, so that a busy pool does not count as an outage.
 
         Raises:
-            DriverError: the server did not answer within about a second.
+            DriverError: the server did not answer within about a second, or the pool is blocked.
         """
-        began = time.monotonic()
+        began, pool = time.monotonic(), self._pool
+        if pool is not None and not pool.free(PING_S / 2):
+            raise DriverError(f"{self._where}: the connection pool is blocked", hint="see the log for slow connections")
         if not self._asking.acquire(timeout=PING_S):
             raise self._silent()
         try:

@@ -1,7 +1,6 @@
-"""Connections to PostgreSQL that outlast its restarts, and a probe that is bounded in time.
+"""A connection pool for PostgreSQL that survives restarts of the server, and a probe that is bounded in time.
 
-What comes in: connection parameters of libpq. What goes out: a peewee database for any number of threads. This
-module imports peewee and psycopg2, so it is itself imported late.
+This module imports peewee and psycopg2, so it is itself imported late.
 """
 
 from __future__ import annotations
@@ -18,8 +17,10 @@ from typing import Any
 import psycopg2
 from peewee import OperationalError, PostgresqlDatabase
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
-from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, TRANSACTION_STATUS_IDLE
 
+FRESH_S = 1.0  # a connection that was idle for longer is asked before it is used
+ANSWER_S = 1.0
 _CUTS, _CUT_S = 20, 0.25
 _EVENTS = {POLL_READ: select.POLLIN, POLL_WRITE: select.POLLOUT}
 
@@ -58,14 +59,16 @@ class Attempts(PostgresqlDatabase):
 class Pool(PooledPostgresqlDatabase, Attempts):
     """A pool that notices when connections have died, those that a thread keeps between statements too.
 
-    Whoever finds all of its `size` connections in use waits for `wait_s` seconds.
+    A thread that finds all of its `size` connections in use waits for `wait_s` seconds; connections of ended threads
+    are closed. No server is asked while a lock is held: one connection without an answer concerns one thread.
     """
 
     _state: Any
-    _examined: Any = None
 
     def __init__(self, name: str, parameters: Mapping[str, Any], *, size: int, wait_s: float) -> None:
         self.size = size
+        self._owners: dict[int, threading.Thread] = {}
+        self._idle_since: dict[int, float] = {}
         base: Any = super()
         base.__init__(name, **parameters, max_connections=size, timeout=wait_s)
 
@@ -83,10 +86,14 @@ class Pool(PooledPostgresqlDatabase, Attempts):
         base: Any = super()
         self._renew()
         try:
-            return bool(base.connect(reuse_if_open))
+            new = bool(base.connect(reuse_if_open))
+            while new and not self._fresh(self._state.conn):
+                self._replace()
+                base.connect()
         except MaxConnectionsExceeded as error:
             reason = f"all {self.size} connections are in use (database.max_connections)"
             raise OperationalError(reason) from error
+        return new
 
     def cursor(self, named_cursor: str | None = None) -> Any:
         """Return a cursor on the thread's connection, or on a new one where that has died between statements."""
@@ -97,7 +104,7 @@ class Pool(PooledPostgresqlDatabase, Attempts):
     def end(self, timeout_s: float) -> None:
         """Close every connection for good; after `timeout_s` those whose statements get no answer are cut off.
 
-        Whoever waits for an answer, in whatever thread, then gets an error at once, as does whoever asks later.
+        Threads that wait for an answer then get an error at once, and so do later requests.
         """
         state: Any = self
         busy = [kept.connection for kept in list(state._in_use.values())]
@@ -107,33 +114,83 @@ class Pool(PooledPostgresqlDatabase, Attempts):
         for _ in range(_CUTS):
             if not closing.is_alive():
                 break
-            for connection in filter(None, (*busy, self._examined)):
+            for connection in busy:
                 _hang_up(connection)
             closing.join(_CUT_S)
         self.init(None)
 
+    def free(self, timeout_s: float) -> bool:
+        """Return True if the pool can be used: no thread keeps its locks for longer than `timeout_s`."""
+        state: Any = self
+        for lock in (state._lock, state._pool_lock):
+            if not lock.acquire(timeout=timeout_s):
+                return False
+            lock.release()
+        return True
+
     def _renew(self) -> None:
         """Give a dead connection back, unless a transaction has begun on it."""
-        if not self.is_closed() and not self.in_transaction() and self._dead(self._state.conn):
-            self.close()
-
-    def _dead(self, connection: Any) -> bool:
-        if connection.closed:
-            return True
+        if self.is_closed() or self.in_transaction():
+            return
+        connection = self._state.conn
         # An idle connection has nothing to say but its end, a notice or a notification: only then ask.
-        return _ready(connection, select.POLLIN, 0.0) and self._is_closed(connection)
+        if connection.closed or (_ready(connection, select.POLLIN, 0.0) and not _answers(connection)):
+            self._replace()
+
+    def _fresh(self, connection: Any) -> bool:
+        """Return True if a connection was used a moment ago, or answers."""
+        since = self._idle_since.pop(id(connection), None)
+        return since is None or time.monotonic() - since < FRESH_S or _answers(connection)
+
+    def _replace(self) -> None:
+        """Close the thread's connection for good, and the idle ones, which lived through the same."""
+        state: Any = self
+        state.manual_close()
+        state.close_idle()
+
+    def _connect(self) -> Any:
+        base: Any = super()
+        state: Any = self
+        with state._pool_lock:
+            self._reclaim()
+            connection = base._connect()
+            self._owners[id(connection)] = threading.current_thread()
+            return connection
+
+    def _reclaim(self) -> None:
+        """Close the connections of threads that have ended; needs the lock of the pool."""
+        state: Any = self
+        for key in [key for key, owner in self._owners.items() if not owner.is_alive()]:
+            del self._owners[key]
+            if key in state._in_use:
+                state._close_raw(state._in_use.pop(key).connection)
+
+    def _close(self, connection: Any, close_conn: bool = False) -> None:
+        base: Any = super()
+        self._owners.pop(id(connection), None)
+        self._idle_since[id(connection)] = time.monotonic()
+        base._close(connection, close_conn)
 
     def _is_closed(self, connection: Any) -> bool:
-        base: Any = super()
-        self._examined = connection
-        try:
-            dead = bool(base._is_closed(connection))
-        finally:
-            self._examined = None
-        if dead:
-            # The others lived through the same: asking each could take the timeout as often.
-            self.close_idle()
-        return dead
+        return bool(connection.closed) or _ready(connection, select.POLLIN, 0.0)
+
+    def _can_reuse(self, connection: Any) -> bool:
+        # Rolling back would ask the server while the lock is held.
+        return bool(connection.get_transaction_status() == TRANSACTION_STATUS_IDLE)
+
+
+def _answers(connection: Any) -> bool:
+    """Return True if the server answers on a connection within `ANSWER_S`; otherwise it is cut off."""
+    cut = threading.Timer(ANSWER_S, _hang_up, (connection,))
+    cut.daemon = True
+    cut.start()
+    try:
+        connection.cursor().execute("SELECT 1")
+    except psycopg2.Error:
+        return False
+    finally:
+        cut.cancel()
+    return True
 
 
 class Probe:
