@@ -18,7 +18,7 @@ from compozy.rulebook import Rulebook
 from compozy.settings.origin import PROBLEMS
 from compozy.settings.registry import Setting
 from compozy.settings.sources import Inputs
-from compozy.settings.views import EQUALS
+from compozy.settings.views import compared_with
 from compozy.tables.table import Column, Source, Table
 
 DIRECTORY = "/project"
@@ -26,6 +26,12 @@ UNKNOWN = "unheard-of"
 FILE, HOST, URL = "data/kept.db", "elsewhere", "http://elsewhere/x"
 PATHS = (":memory:", FILE, "/", "../out.db", "in/../in.db", "with\ttab.db", "with\x85break.db", "")
 HOSTS = ("127.0.0.1", "localhost", "::1", "0.0.0.0", "")
+KEYS = ("a-short-key", "a-key-of-sixteen-characters", "")
+# What follows the scheme of a URL: with and without a password, to this machine and another one, protected or not.
+URLS = (
+    "elsewhere/x", "me:pw@elsewhere/x", "me:pw@localhost/x", "me:pw@elsewhere/x?sslmode=disable",
+    "me:pw@elsewhere/x?sslmode=require", "elsewhere/x?sslmode=verify-full", "me:pw@elsewhere/x?ssl_cert_reqs=none",
+)  # fmt: skip
 
 Text = str | None
 
@@ -69,8 +75,9 @@ def variables(rulebook: Rulebook, tables: Iterable[Table], *, brief: bool = Fals
 
 
 def _compared(source: Source) -> Iterator[str]:
-    if source.view is not None and source.view.startswith(EQUALS):
-        yield source.view.removeprefix(EQUALS)
+    path = compared_with(source.view)
+    if path is not None:
+        yield path
 
 
 def lean(variables: Iterable[Variable]) -> list[Variable]:
@@ -124,8 +131,19 @@ def _values(setting: Setting, read: Sequence[tuple[Table, Column]], *, brief: bo
         yield from _numbers(setting, read)
     if setting.type == "path":
         yield from (FILE,) if brief else PATHS
-    if setting.type in ("text", "url"):
-        yield from HOSTS if "host_kind" in views else (_address(setting), "")
+    if setting.type in ("text", "url", "listen_address"):
+        yield from _texts(setting, views)
+
+
+def _texts(setting: Setting, views: Iterable[str | None]) -> tuple[str, ...]:
+    if "key_length" in views:
+        return KEYS
+    if "host_kind" in views:
+        return (f"{HOST}:1", "localhost:1", "") if setting.host_port else HOSTS
+    if "url_tls" in views:
+        schemes = [scheme for scheme in setting.schemes if scheme.isalpha() and scheme != "unix"]
+        return ("", *(f"{scheme}://{rest}" for scheme in schemes for rest in URLS))
+    return (_address(setting), "")
 
 
 def _address(setting: Setting) -> str:
@@ -157,10 +175,10 @@ def _equals(rulebook: Rulebook, setting: Setting, read: Iterable[tuple[Table, Co
     """Yield the defaults of the settings that this one is compared with, in either direction."""
     settings = rulebook.registry.settings
     compared = {
-        frozenset((column.source.ref, str(column.source.view).removeprefix(EQUALS)))
+        frozenset((column.source.ref, path))
         for table in rulebook.ruleset.tables.values()
         for column in table.columns
-        if str(column.source.view).startswith(EQUALS)
+        if (path := compared_with(column.source.view)) is not None
     }
     for pair in compared:
         if setting.path in pair:

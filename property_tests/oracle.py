@@ -177,7 +177,7 @@ def _same_port(first: str, second: str, *, ui: bool) -> Callable[[Facts], bool]:
     ports = {"server.port": 8080, FRONTEND: 7233, UI: 8233}
     return lambda facts: (
         facts.temporal in EMBEDDED
-        and (not ui or facts.switched("temporal.standalone.enable_ui", True))
+        and (not ui or facts.switched("temporal.standalone.enable_ui", False))
         and facts.number(first, ports[first]) == facts.number(second, ports[second])
     )
 
@@ -210,6 +210,37 @@ def _outlives(first: str, second: str) -> Callable[[Facts], bool]:
 
 def _many(workflows: int) -> bool:
     return workflows == 0 or workflows > 10
+
+
+def _elsewhere(host: str) -> bool:
+    return host not in ("localhost", "127.0.0.1", "::1", "localhost:1")
+
+
+def _url_without_protection(facts: Facts, path: str) -> bool:
+    """Tell whether a URL carries a password to another machine; how it is protected is another question."""
+    return "me:pw@elsewhere" in facts.text(path)
+
+
+def _unproven(facts: Facts) -> bool:
+    return facts.text("database.ssl_mode", "prefer") in ("disable", "allow", "prefer", "require")
+
+
+def _weaker(facts: Facts) -> bool:
+    order = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+    _, stated, asked = facts.text("database.url").partition("sslmode=")
+    mode = facts.text("database.ssl_mode")
+    return bool(stated) and mode in order and order.index(asked) < order.index(mode)
+
+
+def _redis(facts: Facts, *, password_in_url: bool) -> bool:
+    url = facts.text("redis.url")
+    return (
+        facts.redis == "distributed"
+        and url.startswith("redis://")
+        and "elsewhere" in url
+        and ("me:pw@" in url) == password_in_url
+        and not facts.switched("redis.tls", False)
+    )
 
 
 def _zero(path: str) -> Callable[[Facts], bool]:
@@ -282,6 +313,87 @@ PROMISES: Mapping[str, Promise] = {
     ),
     "address.ignored.redis.url": Promise("warning", "redis.url", _ignored("redis", "redis.url")),
     "address.ignored.redis.host": Promise("warning", "redis.host", _ignored("redis", "redis.host")),
+    "server.api_key.short": Promise(
+        "warning",
+        "server.api_key",
+        lambda facts: (
+            not _elsewhere(facts.text("server.host", "127.0.0.1")) and 0 < len(facts.text("server.api_key")) < 16
+        ),
+    ),
+    "server.api_key.clear": Promise(
+        "warning",
+        "server.host",
+        lambda facts: _elsewhere(facts.text("server.host", "127.0.0.1")) and len(facts.text("server.api_key")) >= 16,
+    ),
+    "database.password.unprotected": Promise(
+        "warning",
+        "database.ssl_mode",
+        lambda facts: (
+            facts.driver == "postgres"
+            and not facts.filled("database.url")
+            and _elsewhere(facts.text("database.host", "localhost"))
+            and facts.filled("database.password")
+            and _unproven(facts)
+        ),
+    ),
+    "database.url.unprotected": Promise(
+        "warning",
+        "database.url",
+        lambda facts: (
+            facts.driver == "postgres"
+            and _url_without_protection(facts, "database.url")
+            and facts.text("database.url").endswith(("=disable", "=require"))
+        ),
+    ),
+    "database.url.unprotected-by-ssl_mode": Promise(
+        "warning",
+        "database.ssl_mode",
+        lambda facts: (
+            facts.driver == "postgres"
+            and _url_without_protection(facts, "database.url")
+            and "sslmode" not in facts.text("database.url")
+            and _unproven(facts)
+        ),
+    ),
+    "database.url.weaker": Promise(
+        "error", "database.url", lambda facts: facts.driver == "postgres" and _weaker(facts)
+    ),
+    "redis.password.clear": Promise(
+        "warning",
+        "redis.password",
+        lambda facts: (
+            facts.redis == "distributed"
+            and not facts.filled("redis.url")
+            and _elsewhere(facts.text("redis.host", "localhost"))
+            and facts.filled("redis.password")
+            and not facts.switched("redis.tls", False)
+        ),
+    ),
+    "redis.password.clear-to-url": Promise(
+        "warning",
+        "redis.password",
+        lambda facts: facts.filled("redis.password") and _redis(facts, password_in_url=False),
+    ),
+    "redis.url.clear": Promise("warning", "redis.url", lambda facts: _redis(facts, password_in_url=True)),
+    "redis.url.unverified": Promise(
+        "warning",
+        "redis.url",
+        lambda facts: (
+            facts.redis == "distributed"
+            and facts.text("redis.url").startswith("rediss://")
+            and facts.text("redis.url").endswith("=none")
+        ),
+    ),
+    "temporal.api_key.clear": Promise(
+        "warning",
+        "temporal.tls.enabled",
+        lambda facts: (
+            facts.temporal == "remote"
+            and _elsewhere(facts.text("temporal.host_port", "localhost:1"))
+            and facts.filled("temporal.api_key")
+            and facts.text("temporal.tls.enabled") == "false"
+        ),
+    ),
     "port.range.database": Promise("error", "database.port", _out_of_range("database.port")),
     "port.range.temporal": Promise("error", FRONTEND, _out_of_range(FRONTEND)),
     "port.range.ui": Promise("error", UI, _out_of_range(UI)),
@@ -342,7 +454,7 @@ PROMISES: Mapping[str, Promise] = {
         "temporal.standalone.require_ui",
         lambda facts: (
             facts.switched("temporal.standalone.require_ui", False)
-            and not facts.switched("temporal.standalone.enable_ui", True)
+            and not facts.switched("temporal.standalone.enable_ui", False)
         ),
     ),
     "timeout.zero.database": Promise("error", "database.connect_timeout", _zero("database.connect_timeout")),

@@ -73,7 +73,7 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
     "temporal.standalone.frontend_port": ("integer", 7233, {}),
     "temporal.standalone.bind_ip": ("listen_address", "127.0.0.1", {}),
     "temporal.standalone.namespace": ("text", None, {"same_as": "temporal.namespace", "shares": True}),
-    "temporal.standalone.enable_ui": ("boolean", True, {}),
+    "temporal.standalone.enable_ui": ("boolean", False, {}),
     "temporal.standalone.ui_port": ("integer", 8233, {}),
     "temporal.standalone.require_ui": ("boolean", False, {}),
     "temporal.standalone.log_level": ("choice", "warn", {"values": ("debug", "info", "warn", "error", "never")}),

@@ -19,7 +19,7 @@ from compozy.settings.redact import Redactor, redact_value
 from compozy.settings.registry import Setting
 from compozy.settings.suggest import closest
 from compozy.settings.values import from_text
-from compozy.settings.views import EQUALS, VIEWS, Seen
+from compozy.settings.views import COMPARISONS, VIEWS, Seen, compared_with
 from compozy.tables.table import Column, Decision, Table
 
 STAGE = "resolve"
@@ -215,7 +215,8 @@ def cell(
     value = values.get(source.ref, UNSET)
     if source.view is None:
         return value.value  # type: ignore[no-any-return]
-    if source.view.startswith(EQUALS):
-        other = values.get(source.view.removeprefix(EQUALS), UNSET)
-        return value.value is not None and value.value == other.value
+    path = compared_with(source.view)
+    if path is not None:
+        compare = COMPARISONS[source.view.partition(" ")[0]]
+        return compare(value.value, values.get(path, UNSET).value, settings[path])
     return VIEWS[source.view].look(Seen(settings[source.ref], value.value, value.origin.kind, directory))

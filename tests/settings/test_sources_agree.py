@@ -12,7 +12,7 @@ from tests.settings.project import findings, given, nested, resolved
 from compozy.configuration import Configuration
 from compozy.rulebook import load_rulebook
 from compozy.settings.registry import Setting
-from compozy.validate import validate
+from compozy.validate import errors, validate
 
 REGISTRY = load_rulebook().registry
 SETTINGS = [pytest.param(setting, id=path) for path, setting in REGISTRY.settings.items()]
@@ -160,6 +160,6 @@ def test_a_url_does_not_silence_a_host_of_a_higher_source(
 def test_a_host_beside_another_url_is_an_error(tmp_path: Path) -> None:
     """In one source they are two spellings; a URL of a higher source wins."""
     text = "mode: distributed\nredis: {host: a, url: 'redis://u:p@b:1/0'}\n"
-    assert [(one.id, one.key) for one in findings(tmp_path, text)] == [("key.two-spellings", "redis.host")]
+    assert [(one.id, one.key) for one in errors(findings(tmp_path, text))] == [("key.two-spellings", "redis.host")]
     low = "mode: distributed\nredis: {host: a}\n"
     assert findings(tmp_path, low, environment={"REDIS_URL": "redis://b"}) == ()

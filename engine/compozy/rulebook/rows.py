@@ -22,7 +22,7 @@ from compozy.settings.faults import Faults
 from compozy.settings.origin import PROBLEM_KINDS, PROBLEMS
 from compozy.settings.registry import Registry, Setting, read_registry
 from compozy.settings.rows import Columns, listed_rows, put
-from compozy.settings.views import EQUALS, VIEWS
+from compozy.settings.views import VIEWS, compared_with
 from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.problems import did_you_mean
 from compozy.tables.read import read_tables
@@ -83,9 +83,9 @@ class SettingsCatalogue:
     def _of_setting(self, setting: Setting, view: str | None) -> Domain | None:
         if view is None:
             return setting_domain(setting)
-        if view.startswith(EQUALS):
-            known = view.removeprefix(EQUALS) in self.registry.settings
-            return Domain.boolean() if known else None
+        other = compared_with(view)
+        if other is not None:
+            return Domain.boolean() if other in self.registry.settings else None
         found = VIEWS.get(view)
         return Domain.finite(found.values, optional=found.optional) if found else None
 

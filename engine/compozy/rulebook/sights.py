@@ -16,15 +16,23 @@ from typing import Any
 from compozy.document import Scalar
 from compozy.rulebook.domains import normalised, setting_domain
 from compozy.settings.registry import CONTAINERS, NUMBERS, Registry, Setting
-from compozy.settings.values import MEMORY
-from compozy.settings.views import EQUALS, VIEWS, Seen
+from compozy.settings.values import KEYWORDS, MEMORY
+from compozy.settings.views import VIEWS, Seen, compared_with
 from compozy.tables.sight import Assignment, Sight
 from compozy.tables.table import Source, Table
 
 # The kind of a source whose value tables or other settings may have filled in before findings look at it.
 RESOLVED = "resolved"
 # Texts that some view distinguishes; the braces are filled so that no row lists the text.
-_TEXTS = ("", "{name}", "localhost", "127.0.0.{number}", MEMORY, "{name}/", "../{name}", "{name}\x01")
+_TEXTS = (
+    "", "{name}", "localhost", "127.0.0.{number}", MEMORY, "{name}/", "../{name}", "{name}\x01",
+    "{name}-of-some-length", "localhost:{number}",
+)  # fmt: skip
+_QUERIES = ("", "?sslmode=disable", "?sslmode=require", "?sslmode=verify-full", "?ssl_cert_reqs=none")
+_URLS = tuple(
+    f"://{userinfo}{host}/{query}"
+    for query, userinfo, host in product(_QUERIES, ("", "user:pw@"), ("{name}", "localhost"))
+)
 _PATHS = ("", "/{name}", "/{name}/", "/../{name}", "/{name}\x01")
 # Zero counts as empty, so every interval around it needs a number beside it, however narrow it is.
 _AMOUNTS = (0, 1, -1, 5e-324, -5e-324)
@@ -55,7 +63,7 @@ class SettingViewer:
     def base(self, source: Source, *, collects: bool) -> Source:
         """Return the setting that a column looks at, as it was said or, for findings, as it was resolved."""
         setting = self.settings.get(source.ref) if source.kind == "setting" else None
-        known = source.view is None or source.view in VIEWS or source.view.startswith(EQUALS)
+        known = source.view is None or source.view in VIEWS or compared_with(source.view) is not None
         if setting is None or not known:
             return source
         changes = collects and (source.ref in self.derived or setting.same_as is not None)
@@ -136,6 +144,9 @@ def _texts(setting: Setting, listed: Sequence[Scalar]) -> Iterator[str]:
     yield from known
     for pattern in _PATHS if setting.type == "path" else _TEXTS:
         yield _unlisted(pattern, [*known, *listed])
+    if setting.type == "url":
+        schemes = [scheme for scheme in setting.schemes if scheme != KEYWORDS] or ["http"]
+        yield from (_unlisted(scheme + url, listed) for scheme in schemes for url in _URLS)
 
 
 def _unlisted(pattern: str, known: Sequence[Scalar]) -> str:
@@ -158,7 +169,7 @@ def _plain(setting: Setting, value: Any, values: Sequence[Scalar]) -> tuple[Scal
 
 def _shown(setting: Setting, underlying: _Underlying, view: str) -> tuple[Scalar, ...]:
     """Return what a view may show of a value on some machine, and beside some other settings."""
-    if view.startswith(EQUALS):
+    if compared_with(view) is not None:
         return (False,) if underlying.value is None else (False, True)
     found = VIEWS[view].look(Seen(setting, underlying.value, underlying.kind, "/"))
     depends_on_files = view == "path_kind" and found in ("file", "directory")

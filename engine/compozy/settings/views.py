@@ -1,7 +1,7 @@
 """What a table may ask about a setting besides its value.
 
 What comes in: a setting with its value and origin. What goes out: a scalar of a small domain. A view is
-one row of `VIEWS`; `equals PATH` compares with another setting.
+one row of `VIEWS`; a row of `COMPARISONS`, such as `equals PATH`, compares with another setting.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 from unicodedata import category
 
 from compozy.document import Scalar
+from compozy.settings.endpoint import endpoint
 from compozy.settings.registry import Setting
-from compozy.settings.values import MEMORY, is_loopback
+from compozy.settings.values import KEY_LENGTH, MEMORY, is_loopback
 
-EQUALS = "equals "
 _DERIVED = ("default", "rule")
 
 
@@ -80,7 +80,31 @@ def _climbs(path: str, directory: str) -> bool:
 
 
 def _host_kind(seen: Seen) -> Scalar:
-    return "loopback" if is_loopback(str(seen.value or "")) else "other"
+    host = str(seen.value or "")
+    if seen.setting.host_port:
+        host = host.rpartition(":")[0]
+    is_socket = seen.setting.type == "text" and host.startswith("/")
+    return "loopback" if is_loopback(host) or is_socket else "other"
+
+
+def _key_length(seen: Seen) -> Scalar:
+    if not seen.value:
+        return "none"
+    return "short" if len(str(seen.value)) < KEY_LENGTH else "long"
+
+
+def _url_host(seen: Seen) -> Scalar:
+    if not seen.value:
+        return "none"
+    return "loopback" if endpoint(str(seen.value)).is_local else "other"
+
+
+def _url_password(seen: Seen) -> bool:
+    return endpoint(str(seen.value or "")).has_password
+
+
+def _url_tls(seen: Seen) -> Scalar:
+    return endpoint(str(seen.value or "")).protection
 
 
 def _filled(seen: Seen) -> bool:
@@ -95,4 +119,32 @@ VIEWS: Mapping[str, View] = {
     "path_kind": View(("memory", "file", "directory", "climbing", "control"), True, _path_kind),
     "host_kind": View(("loopback", "other"), False, _host_kind),
     "filled": View((False, True), False, _filled),
+    "key_length": View(("none", "short", "long"), False, _key_length),
+    "url_host": View(("none", "loopback", "other"), False, _url_host),
+    "url_password": View((False, True), False, _url_password),
+    "url_tls": View(("none", "clear", "unverified", "verified"), False, _url_tls),
 }
+
+
+def _equals(value: Any, other: Any, setting: Setting) -> bool:
+    return value is not None and bool(value == other)
+
+
+def _weaker(value: Any, other: Any, setting: Setting) -> bool:
+    """Return True if the `sslmode` of an address comes before the other setting's value in that setting's `values`."""
+    asked, order = endpoint(str(value or "")).options.get("sslmode"), setting.values
+    return asked in order and other in order and order.index(asked) < order.index(other)
+
+
+# The first word of a view that compares with the setting named after it; `setting` is that other setting.
+COMPARISONS: Mapping[str, Callable[[Any, Any, Setting], bool]] = {"equals": _equals, "weaker": _weaker}
+
+
+def compared_with(view: str | None) -> str | None:
+    """Return the path of the setting that a view compares with; None where it compares with none.
+
+    >>> compared_with("equals server.port"), compared_with("presence")
+    ('server.port', None)
+    """
+    word, _, path = (view or "").partition(" ")
+    return path if word in COMPARISONS and path else None
