@@ -143,7 +143,7 @@ BAD = [
     ),
     pytest.param(
         "id: a\ntasks:\n  - {id: t, type: basic, tool: nothing}",
-        '3:32: a basic task needs "tool": module:function',
+        """3:32: a basic task needs "tool": module:function, such as package.module:function; 'nothing' is not that""",
         id="bad-tool",
     ),
     pytest.param(

@@ -11,9 +11,11 @@ from tests.workflows.bench import Bench
 from tests.workflows.test_replay import replay
 
 from compozy.errors import NotFoundError
+from compozy.settings.redact import Redactor
 from compozy.store import Execution
 from compozy.workflows import templates
 from compozy.workflows.definition import Definition, definition_from_json, load_definition, parse_definition
+from compozy.workflows.facade import Workflows, WorkflowSettings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -126,6 +128,26 @@ def test_a_tool_may_fail_with_any_text(bench: Bench) -> None:
 
     assert "tool mod_odd:work failed: ValueError: \\ud800\\x00yyy" in error
     assert len(error) < 5000
+
+
+def test_a_secret_in_a_tool_s_error_is_redacted(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the row, nor the history, nor the log shows a secret that an exception quotes."""
+    bench.write("mod_leaks.py", "def work():\n    raise ValueError('wrong password s3cr3t-word')\n")
+    flow = definition("""
+        id: leaks
+        tasks:
+          - {id: work, type: basic, tool: "mod_leaks:work", retry: {max_attempts: 1}}
+        """)
+    workflows = Workflows(
+        bench.client, bench.database, bench.loop,
+        WorkflowSettings(str(bench.directory), bench.task_queue, grace_s=1.0), redact=Redactor(["s3cr3t-word"]).text,
+    )  # fmt: skip
+
+    ended = bench.opened.enter_context(workflows).run(flow)
+
+    history = bench.call(bench.client.get_workflow_handle(ended.id).fetch_history())
+    assert (ended.error or "").endswith("ValueError: wrong password [REDACTED]")
+    assert "s3cr3t-word" not in history.to_json() + "".join(str(vars(record)) for record in caplog.records)
 
 
 def test_a_value_that_grows_too_large_fails(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,18 @@ from compozy.workflows.tools import ToolFailure, Tools, _Call
 def tools(tmp_path: Path) -> Iterator[Tools]:
     """Return the tools of a project with one module of each kind."""
     (tmp_path / "mod_plain.py").write_text(
-        "import asyncio, sys, threading\n"
+        "import asyncio, sys, threading, time\nfrom time import sleep\n"
+        "class Shape:\n    pass\n"
+        "def _private():\n    return 1\n"
+        "def replaced():\n    return 1\nreplaced = time.sleep\n"
+        "class Odd(Exception):\n    def __str__(self):\n        return str(1 // 0)\n"
+        "def untextual():\n    raise Odd\n"
+        "async def grouped():\n    async with asyncio.TaskGroup() as group:\n"
+        "        group.create_task(useful())\n"
+        "async def useful():\n    raise ValueError('useful')\n"
+        "def caused():\n    raise RuntimeError from ValueError('useful')\n"
+        "def twice():\n    return {1: 'a', '1': 'b'}\n"
+        "def keyed():\n    return {1: 'a'}\n"
         "NUMBER = 5\n"
         "def add(a, b=1):\n    return a + b\n"
         "async def later(a):\n    await asyncio.sleep(0)\n    return [a]\n"
@@ -33,7 +45,10 @@ def tools(tmp_path: Path) -> Iterator[Tools]:
         "def where():\n    return threading.current_thread().daemon\n"
         "def runs_a_loop():\n    return asyncio.run(later(1))\n"
     )
-    (tmp_path / "mod_broken.py").write_text("import mod_nowhere_at_all\n")
+    (tmp_path / "mod_broken.py").write_text("import mod_nowhere_at_all\ndef x():\n    pass\n")
+    nested = tmp_path / "mod_space" / "inner"
+    nested.mkdir(parents=True)
+    (nested / "deep.py").write_text("def name():\n    return __name__\n")
     (tmp_path / "mod_syntax.py").write_text("def broken(:\n")
     (tmp_path / "mod_sibling.py").write_text("import mod_plain\ndef add():\n    return mod_plain.add(1)\n")
     (tmp_path / "json.py").write_text("def mine():\n    return 1\n")
@@ -59,6 +74,8 @@ def call(tools: Tools, tool: str, **arguments: Any) -> Any:
         pytest.param("mod_plain:runs_a_loop", {}, [1], id="own-loop"),
         pytest.param("mod_plain:where", {}, True, id="daemon-thread"),
         pytest.param("mod_sibling:add", {}, 2, id="sibling"),
+        pytest.param("mod_space.inner.deep:name", {}, "mod_space.inner.deep", id="namespaces"),
+        pytest.param("mod_plain:keyed", {}, {"1": "a"}, id="number-key"),
         pytest.param("mod_package.inner:name", {}, "mod_package", id="package"),
     ],
 )
@@ -73,12 +90,24 @@ def test_calling(tools: Tools, tool: str, arguments: dict[str, Any], result: Any
         pytest.param("mod_plain:fails", {}, "ValueError", "no", False, id="raises"),
         pytest.param("mod_plain:exits", {}, "SystemExit", "3", False, id="exits"),
         pytest.param("mod_plain:stops", {}, "StopIteration", "s", False, id="stop-iteration"),
-        pytest.param("mod_plain:nope", {}, "ToolNotFound", 'mod_plain has no function "nope"', True, id="no-function"),
-        pytest.param("mod_plain:NUMBER", {}, "ToolNotFound", "has no function", True, id="not-callable"),
+        pytest.param("mod_plain:nope", {}, "ToolNotFound", 'mod_plain defines no function "nope"', True, id="unknown"),
+        pytest.param("mod_plain:NUMBER", {}, "ToolNotFound", "defines no function", True, id="not-callable"),
+        pytest.param("mod_plain:ad", {}, "ToolNotFound", 'did you mean "add"?', True, id="near-function"),
+        pytest.param("mod_plian:add", {}, "ToolNotFound", 'did you mean "mod_plain"?', True, id="near-module"),
+        pytest.param("mod_plain:_private", {}, "ToolNotFound", "is private", True, id="private"),
+        pytest.param("mod_plain:asyncio", {}, "ToolNotFound", "defines no function", True, id="imported-module"),
+        pytest.param("mod_plain:sleep", {}, "ToolNotFound", "defines no function", True, id="imported-function"),
+        pytest.param("mod_plain:__import__", {}, "ToolNotFound", "is private", True, id="dunder"),
+        pytest.param("mod_plain:Shape", {}, "ToolNotFound", "defines no function", True, id="class"),
+        pytest.param("mod_plain:replaced", {}, "ToolNotFound", "is replaced by something of time", True, id="replaced"),
+        pytest.param("mod_plain:untextual", {}, "Odd", "(its text raised ZeroDivisionError)", False, id="no-text"),
+        pytest.param("mod_plain:grouped", {}, "ExceptionGroup", "ValueError: useful", False, id="group"),
+        pytest.param("mod_plain:caused", {}, "RuntimeError", "caused by ValueError: useful", False, id="cause"),
+        pytest.param("mod_plain:twice", {}, "ToolResult", 'two keys that are "1" as text', True, id="equal-keys"),
         pytest.param("mod_nope:add", {}, "ToolNotFound", "there is no module mod_nope in", True, id="no-module"),
         pytest.param("os:getcwd", {}, "ToolNotFound", "there is no module os in", True, id="outside-the-project"),
         pytest.param("json:mine", {}, "ToolNameTaken", "rename the project's module", True, id="name-taken"),
-        pytest.param("mod_broken:x", {}, "ToolNotFound", "mod_nowhere_at_all", True, id="broken-import"),
+        pytest.param("mod_broken:x", {}, "ToolNotFound", "the package mod_nowhere_at_all, which", True, id="broken"),
         pytest.param("mod_syntax:x", {}, "SyntaxError", "invalid syntax", True, id="broken-syntax"),
         pytest.param("mod_plain:add", {"c": 1}, "ToolArguments", "add(a, b=1) does not take them", True, id="args"),
         pytest.param("mod_plain:strange", {}, "ToolResult", "not JSON", True, id="no-json"),
@@ -104,6 +133,88 @@ def test_a_module_that_failed_can_be_repaired(tools: Tools, tmp_path: Path) -> N
     (tmp_path / "mod_broken.py").write_text("def add():\n    return 'repaired'\n")
 
     assert call(tools, "mod_broken:add") == "repaired"
+
+
+def test_naming_a_module_does_not_import_it(tools: Tools, tmp_path: Path) -> None:
+    """A name that is no tool is refused before its module is imported."""
+    mark = tmp_path / "imported"
+    (tmp_path / "mod_marks.py").write_text(f"open({str(mark)!r}, 'w')\nfrom os import getcwd\nNAME = 1\n")
+
+    for name in ("getcwd", "NAME", "open", "_x"):
+        with pytest.raises(ToolFailure):
+            call(tools, f"mod_marks:{name}")
+
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("patterns", "allowed"),
+    [(("mod_one:run",), True), (("mod_*:*",), True), (("mod_one:walk", "other:*"), False), ((), False)],
+)
+def test_only_allowed_tools_are_called(tmp_path: Path, patterns: tuple[str, ...], allowed: bool) -> None:
+    """The setting lists what may be called; everything else is refused before it is imported."""
+    (tmp_path / "mod_one.py").write_text("def run():\n    return 1\n")
+    tools = Tools(str(tmp_path), allowed=patterns).open()
+    try:
+        if allowed:
+            assert call(tools, "mod_one:run") == 1
+        else:
+            with pytest.raises(ToolFailure, match="mod_one:run is not in the setting tools"):
+                call(tools, "mod_one:run")
+            assert "mod_one" not in sys.modules
+    finally:
+        tools.close()
+
+
+def test_a_hanging_import_blocks_no_other_tool(tools: Tools, tmp_path: Path) -> None:
+    """A module that never finishes loading holds up only its own tools."""
+    (tmp_path / "mod_hangs.py").write_text(
+        "import threading\nimport mod_gate\nmod_gate.began.set()\nmod_gate.gate.wait(30)\ndef run():\n    return 1\n"
+    )
+    (tmp_path / "mod_gate.py").write_text(
+        "import threading\nbegan, gate = threading.Event(), threading.Event()\n"
+        "def wait():\n    return began.wait(30)\ndef release():\n    gate.set()\n"
+    )
+
+    async def both() -> list[Any]:
+        hanging = asyncio.create_task(tools.call("mod_hangs:run", {}))
+        await tools.call("mod_gate:wait", {})
+        other = await tools.call("mod_plain:add", {"a": 1})
+        await tools.call("mod_gate:release", {})
+        return [other, await hanging]
+
+    assert asyncio.run(both()) == [2, 1]
+
+
+def test_a_cancelled_loop_of_python_ends(tools: Tools, tmp_path: Path) -> None:
+    """A synchronous tool whose call was given up stops at its next line, and its thread with it."""
+    (tmp_path / "mod_spins.py").write_text(
+        "import pathlib\ndef spin(mark):\n    pathlib.Path(mark).touch()\n    while True:\n        pass\n"
+    )
+    mark = tmp_path / "spins"
+
+    async def cancel_it() -> None:
+        calling = asyncio.create_task(tools.call("mod_spins:spin", {"mark": str(mark)}))
+        while not mark.exists():
+            await asyncio.sleep(0.01)
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+
+    asyncio.run(cancel_it())
+
+    eventually(lambda: not any(thread.name == "tool mod_spins:spin" for thread in threading.enumerate()))
+
+
+def test_a_module_of_an_installed_name_is_the_project_s(tmp_path: Path) -> None:
+    """A package that is installed but not loaded does not hide the project's module of the same name."""
+    (tmp_path / "wave.py").write_text("def mine():\n    return 1\n")
+    sys.modules.pop("wave", None)
+    tools = Tools(str(tmp_path)).open()
+
+    assert call(tools, "wave:mine") == 1
+    tools.close()
+    assert "wave" not in sys.modules
 
 
 def test_closing_forgets_the_project(tmp_path: Path) -> None:

@@ -169,9 +169,10 @@ class Stack:
             files=tuple(get("workflows") or ()),
             max_concurrent_workflows=get("worker.max_concurrent_workflows"),
             auto_migrate=get("database.auto_migrate"),
+            tools=None if get("tools") is None else tuple(get("tools")),
         )
-        runtime = self.runtime
-        return Workflows(runtime.temporal, runtime.database, runtime.loop, settings, self._handle)
+        runtime, redact = self.runtime, self.resolved.redactor().text
+        return Workflows(runtime.temporal, runtime.database, runtime.loop, settings, self._handle, redact)
 
     def _handle(self, component: str) -> Any:
         return self.runtime.component(component).handle

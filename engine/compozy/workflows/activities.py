@@ -28,17 +28,23 @@ from compozy.workflows.tools import ToolFailure, Tools
 HEARTBEAT_S = 2.0
 FRAMES = 5
 
+Redact = Callable[[str], str]
 log = logging.getLogger("compozy.workflows")
 
 
 class Activities:
     """What one worker can do; rows are written on the threads of `writers`, long renderings run on `renderers`."""
 
-    def __init__(self, store: Store, tools: Tools, writers: ThreadPoolExecutor, renderers: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, store: Store, tools: Tools, writers: ThreadPoolExecutor, renderers: ThreadPoolExecutor,
+        redact: Redact = str,
+    ) -> None:  # fmt: skip
+        """Prepare; `redact` takes the secrets out of what tools say about their failures."""
         self._store = store
         self._tools = tools
         self._writers = writers
         self._renderers = renderers
+        self._redact = redact
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities, as a worker wants them."""
@@ -80,24 +86,24 @@ class Activities:
         try:
             return await self._tools.call(call["tool"], _arguments(call))
         except ToolFailure as failure:
-            _log_failure(call, failure)
+            reason = self._redact(failure.reason)
+            self._log_failure(call, failure, reason)
             # Not chained: the error of a tool may hold what Temporal cannot carry.
-            raise _benign(failure.reason, failure.kind, final=failure.final) from None
+            raise _benign(reason, failure.kind, final=failure.final) from None
         finally:
             beating.cancel()
+
+    def _log_failure(self, call: Mapping[str, Any], failure: ToolFailure, reason: str) -> None:
+        cause = failure.__cause__
+        trace = "" if cause is None else clean_reason("".join(traceback.format_exception(cause, limit=-FRAMES)))
+        facts = {"tool": call["tool"], "task": call["task"], "attempt": activity.info().attempt}
+        log.warning("tool.failed", extra={**facts, "reason": reason, "traceback": self._redact(trace)})
 
     async def _write(self, write: Callable[[Execution], None], row: Execution) -> None:
         try:
             await asyncio.get_running_loop().run_in_executor(self._writers, write, row)
         except UnavailableError as error:
             raise _benign(error.message, error.id) from error
-
-
-def _log_failure(call: Mapping[str, Any], failure: ToolFailure) -> None:
-    cause = failure.__cause__
-    trace = "" if cause is None else clean_reason("".join(traceback.format_exception(cause, limit=-FRAMES)))
-    facts = {"tool": call["tool"], "task": call["task"], "attempt": activity.info().attempt}
-    log.warning("tool.failed", extra={**facts, "reason": failure.reason, "traceback": trace})
 
 
 def _benign(reason: str, kind: str, *, final: bool = False) -> ApplicationError:

@@ -197,7 +197,9 @@ def _aggregate(found: Findings, node: Node, path: str, inside: str, known: Known
 def _basic(found: Findings, node: Node, path: str, inside: str, known: Known) -> None:
     tool = node.value.get("tool")
     if tool is None or not isinstance(tool.value, str) or not TOOL.match(tool.value):
-        found.add(tool.place if tool else node.place, path, 'a basic task needs "tool": module:function')
+        written = f"; {str(tool.plain())[:100]!r} is not that" if tool and tool.value is not None else ""
+        place = tool.place if tool else node.place
+        found.add(place, path, f'a basic task needs "tool": module:function, such as package.module:function{written}')
     _mapping_of_templates(found, node, "with", f"{inside}.with", known)
     _duration(found, node, "timeout", path, positive=True)
     retry = _expect(found, node, "retry", path, "a mapping", lambda value: isinstance(value, dict))

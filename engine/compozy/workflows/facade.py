@@ -15,6 +15,7 @@ from temporalio.client import Client
 
 from compozy.store import Execution, Store
 from compozy.tools import Lookup, no_components
+from compozy.workflows.activities import Redact
 from compozy.workflows.catalogue import Listing
 from compozy.workflows.definition import Definition
 from compozy.workflows.restart import Health
@@ -42,7 +43,8 @@ class WorkflowSettings:
     """What the configuration says about workflows.
 
     `directory` is the project (absolute), `files` the further workflow files of `workflows[]`,
-    `max_concurrent_workflows` is 0 for unbounded, `grace_s` how long tools may go on while stopping.
+    `max_concurrent_workflows` is 0 for unbounded, `tools` are the patterns of the tools that may be called (None:
+    all of the project), `grace_s` how long tools may go on while stopping.
     """
 
     directory: str
@@ -51,6 +53,7 @@ class WorkflowSettings:
     max_concurrent_workflows: int = 0
     auto_migrate: bool = True
     worker: bool = True
+    tools: tuple[str, ...] | None = None
     grace_s: float = 10.0
 
 
@@ -64,8 +67,12 @@ class Workflows:
         loop: Loop,
         settings: WorkflowSettings,
         components: Lookup = no_components,
+        redact: Redact = str,
     ) -> None:
-        """Prepare; `open` makes it work. `client` must live on `loop`; `components` gives tools their handles."""
+        """Prepare; `open` makes it work.
+
+        `client` must live on `loop`; `components` gives tools their handles, `redact` redacts their errors.
+        """
         self.store = Store(database)
         self._loop = loop
         self._settings = settings
@@ -76,7 +83,7 @@ class Workflows:
             directory=settings.directory,
             files=settings.files,
         )
-        self.worker = _worker(client, self.store, database, settings, components) if settings.worker else None
+        self.worker = _worker(client, self.store, database, settings, components, redact) if settings.worker else None
         self._upkeep = Upkeep(self.service)
 
     def open(self) -> Workflows:
@@ -190,8 +197,9 @@ class Workflows:
 
 
 def _worker(
-    client: Client, store: Store, database: peewee.Database, settings: WorkflowSettings, components: Lookup
-) -> WorkerHost:
+    client: Client, store: Store, database: peewee.Database, settings: WorkflowSettings, components: Lookup,
+    redact: Redact,
+) -> WorkerHost:  # fmt: skip
     """Build the worker; SQLite takes one writer at a time, so one thread writes."""
     return WorkerHost(
         client,
@@ -202,4 +210,6 @@ def _worker(
         grace_s=settings.grace_s,
         writers=1 if isinstance(database, peewee.SqliteDatabase) else 4,
         components=components,
+        allowed_tools=settings.tools,
+        redact=redact,
     )

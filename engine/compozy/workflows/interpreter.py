@@ -244,7 +244,7 @@ def _reason(error: ActivityError, task: Task) -> str:
     cause = error.cause
     if isinstance(cause, TimeoutError):
         if cause.type == TimeoutType.HEARTBEAT:
-            return "its worker went away"
+            return "its worker ended"
         return f"it took longer than its timeout of {task.timeout_s:g} s"
     if isinstance(cause, ApplicationError):
         return cause.message if cause.type is None else f"{cause.type}: {cause.message}"

@@ -1,22 +1,24 @@
-"""Find and call the Python functions of a project.
+"""Import and call the Python functions of a project.
 
-What comes in: `module:function` and keyword arguments. What goes out: a JSON value, or a `ToolFailure`.
-Modules are taken from the project's directory only. Each call runs in a thread of its own that never keeps
-the process alive; closing takes the project's modules and directory out of the interpreter again.
+Takes `module:function` and keyword arguments, returns a JSON value. Modules come from the project's directory only,
+after `tool_source` has found the function there. Each call runs in a thread of its own that never keeps the process
+alive; closing takes the project's modules and directory out of the interpreter again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import importlib
-import importlib.util
 import inspect
 import json
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping
-from contextvars import copy_context
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType, TracebackType
 from typing import Any
@@ -24,31 +26,59 @@ from typing import Any
 from compozy.errors import ProjectCodeError, TrustError
 from compozy.settings.reference import is_project_code_allowed
 from compozy.tools import Lookup, no_components, offered
-from compozy.workflows.module_owner import OwnerCheck, check_module
-from compozy.workflows.plain import clean_reason, why_not_plain
+from compozy.workflows.error_text import describe_error
+from compozy.workflows.module_owner import OwnerCheck
+from compozy.workflows.plain import why_not_plain
+from compozy.workflows.tool_source import ToolFailure, ToolSources
 
-_IMPORTS = threading.Lock()
+__all__ = ["ToolFailure", "Tools"]
 
 
-class ToolFailure(Exception):
-    """A tool that could not be called or raised; `kind` is the name of the error, `final` forbids a retry."""
+class ToolStopped(BaseException):
+    """What a tool that runs past its end gets thrown into its thread."""
 
-    def __init__(self, kind: str, reason: str, *, final: bool = False) -> None:
-        self.kind = kind
-        self.reason = clean_reason(reason)
-        super().__init__(self.reason)
-        self.final = final
+
+class _ProjectFinder(MetaPathFinder):
+    """Finds the module that this thread loads as a tool, also where a package of its name is installed."""
+
+    def __init__(self) -> None:
+        self._wanted: ContextVar[tuple[str, str] | None] = ContextVar("compozy_tool_module", default=None)
+
+    @contextmanager
+    def taking(self, name: str, directory: str) -> Iterator[None]:
+        """Let imports of the top-level module `name` inside find it in `directory`."""
+        token = self._wanted.set((name, directory))
+        try:
+            yield
+        finally:
+            self._wanted.reset(token)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return where the wanted module is; None for every other one."""
+        wanted = self._wanted.get()
+        if wanted is None or wanted[0] != fullname:
+            return None
+        return PathFinder.find_spec(fullname, [wanted[1]])
+
+
+_FINDER = _ProjectFinder()
 
 
 class Tools:
     """The tools of the project in `directory` (absolute), importable from `open` to `close`.
 
-    `components` gives them the handle of a component by its name, and raises KeyError when there is none.
+    `components` gives them the handle of a component by its name, and raises KeyError when there is none; `allowed` are
+    the patterns of the setting `tools`.
     """
 
-    def __init__(self, directory: str, components: Lookup = no_components) -> None:
+    def __init__(
+        self, directory: str, components: Lookup = no_components, allowed: Sequence[str] | None = None
+    ) -> None:
         self._directory = directory
         self._components = components
+        self._sources = ToolSources(directory, allowed)
         self._owner_check = OwnerCheck(directory)
         self._before: frozenset[str] = frozenset()
         self._open = False
@@ -58,9 +88,9 @@ class Tools:
         if not self._open:
             self._open = True
             self._before = frozenset(sys.modules)
-            sys.meta_path.insert(0, self._owner_check)
             # One entry for each that is open, so that the first one to close takes nothing from the others.
             sys.path.append(self._directory)
+            sys.meta_path[:0] = [self._owner_check, _FINDER]
         return self
 
     def close(self) -> None:
@@ -69,13 +99,14 @@ class Tools:
             return
         self._open = False
         sys.meta_path.remove(self._owner_check)
+        sys.meta_path.remove(_FINDER)
         if self._directory in sys.path:
             sys.path.remove(self._directory)
         if self._directory in sys.path:
             return
-        for name in set(sys.modules) - self._before:
-            if self._owns(sys.modules[name]):
-                del sys.modules[name]
+        # All are looked at before any is removed: a namespace package asks for its parent.
+        for name in [name for name in set(sys.modules) - self._before if self._owns(sys.modules[name])]:
+            sys.modules.pop(name, None)
 
     def function(self, tool: str) -> Callable[..., Any]:
         """Return the function behind `module:function`.
@@ -83,21 +114,24 @@ class Tools:
         Raises:
             ToolFailure: the project has no such module or function, or the module cannot be imported.
         """
+        self._sources.check(tool)
         module_name, _, name = tool.partition(":")
-        with _IMPORTS:
-            module = self._module(module_name)
-        found = getattr(module, name, None)
+        found = getattr(self._module(module_name), name, None)
         if not callable(found):
-            raise ToolFailure("ToolNotFound", f'{module_name} has no function "{name}"', final=True)
-        function: Callable[..., Any] = found
-        return function
+            reason = f'{module_name} has no function "{name}"; it was loaded before it had one: restart the server'
+            raise ToolFailure("ToolNotFound", reason, final=True)
+        origin = getattr(inspect.unwrap(found), "__module__", None)
+        if origin != module_name:
+            reason = f"{tool} is replaced by something of {origin} when it is imported; decorators need functools.wraps"
+            raise ToolFailure("ToolNotFound", reason, final=True)
+        return found  # type: ignore[no-any-return]
 
     async def call(self, tool: str, arguments: Mapping[str, Any]) -> Any:
         """Call the tool in a thread of its own; an async one gets an event loop of its own.
 
         Raises:
             ToolFailure: it was not found, does not take the arguments, raised, or gave no JSON.
-            asyncio.CancelledError: this call was cancelled; an async tool is cancelled too.
+            asyncio.CancelledError: this call was cancelled; the tool is stopped.
         """
         call = _Call(asyncio.get_running_loop(), lambda: self.function(tool), arguments)
         with offered(self._components):
@@ -110,53 +144,32 @@ class Tools:
             raise
 
     def _module(self, name: str) -> ModuleType:
+        """Import a module; the interpreter's own lock of each module is enough."""
         top = name.partition(".")[0]
-        spec = PathFinder.find_spec(top, [self._directory])
-        if spec is None:
-            raise ToolFailure("ToolNotFound", f"there is no module {top} in {self._directory}", final=True)
+        loaded = sys.modules.get(top)
+        if loaded is not None and not self._owns(loaded):
+            where = getattr(loaded, "__file__", None) or "the interpreter"
+            reason = f"the name {top} is taken by {where}; rename the project's module"
+            raise ToolFailure("ToolNameTaken", reason, final=True)
         if not is_project_code_allowed():
             raise ToolFailure("ToolRefused", ProjectCodeError(name).message, final=True)
         try:
-            check_module(spec)
-            self._take(top, spec)
-            return importlib.import_module(name)
+            with _FINDER.taking(top, self._directory):
+                return importlib.import_module(name)
         except TrustError as error:
             raise ToolFailure("ToolRefused", str(error), final=True) from error
         except ModuleNotFoundError as error:
-            raise ToolFailure("ToolNotFound", str(error), final=True) from error
+            missing = str(error.name)
+            reason = f"{name} needs the package {missing.partition('.')[0]}, which is not installed: {error}"
+            raise ToolFailure("ToolNotFound", reason, final=True) from error
         except (ImportError, SyntaxError) as error:
-            raise ToolFailure(type(error).__name__, str(error), final=True) from error
-
-    def _take(self, name: str, spec: ModuleSpec) -> None:
-        """Load the project's module even where another package of that name is installed."""
-        loaded = sys.modules.get(name)
-        if loaded is None and spec.loader is not None:
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[name] = module
-            with _Forget(name):
-                spec.loader.exec_module(module)
-        elif loaded is not None and not self._owns(loaded):
-            where = getattr(loaded, "__file__", None) or "the interpreter"
-            reason = f"the name {name} is taken by {where}; rename the project's module"
-            raise ToolFailure("ToolNameTaken", reason, final=True)
+            raise ToolFailure(type(error).__name__, describe_error(error), final=True) from error
 
     def _owns(self, module: ModuleType) -> bool:
-        places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+        places = [getattr(module, "__file__", None)]
+        with contextlib.suppress(KeyError):  # a namespace package whose parent is gone
+            places += getattr(module, "__path__", ())
         return any(str(place).startswith(self._directory.rstrip("/") + "/") for place in places if place)
-
-
-class _Forget:
-    """Remove a module that failed while it was loaded."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            sys.modules.pop(self._name, None)
 
 
 class _Call:
@@ -173,17 +186,21 @@ class _Call:
         self._find = find
         self._arguments = arguments
         self._inner: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
+        self._turn = threading.Lock()
+        self._thread: int | None = None
 
     def work(self) -> None:
         """Call the function and deliver its result; runs in the thread."""
         with _Deliver(self):
-            function = self._find()
-            _check_arguments(function, self._arguments)
-            result = function(**self._arguments)
-            if inspect.isawaitable(result):
-                with asyncio.Runner() as runner:
-                    result = runner.run(self._awaited(result))
-            self.deliver(_json(result), None)
+            with self._stoppable():
+                function = self._find()
+                _check_arguments(function, self._arguments)
+                result = function(**self._arguments)
+                if inspect.isawaitable(result):
+                    with asyncio.Runner() as runner:
+                        result = runner.run(self._awaited(result))
+                result = _json(result)
+            self.deliver(result, None)
 
     def deliver(self, result: Any, failure: ToolFailure | None) -> None:
         """Hand the outcome to the caller's loop, unless that is gone."""
@@ -191,13 +208,29 @@ class _Call:
             self._loop.call_soon_threadsafe(self._settle, result, failure)
 
     def cancel(self) -> None:
-        """Cancel an async tool; a synchronous one runs to its end unheard."""
+        """Cancel an async tool; stop a synchronous one at its next line of Python."""
         inner = self._inner
         if inner is not None:
             loop, task = inner
             # The tool may have ended just now, and its loop with it.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(task.cancel)
+            return
+        with self._turn:
+            if self._thread is not None:
+                _throw(self._thread, ToolStopped)
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """Let `cancel` stop this thread inside, and never after it."""
+        with self._turn:
+            self._thread = threading.get_ident()
+        try:
+            yield
+        finally:
+            with self._turn:
+                _throw(threading.get_ident(), None)  # one that was thrown too late
+                self._thread = None
 
     async def _awaited(self, result: Awaitable[Any]) -> Any:
         task = asyncio.current_task()
@@ -231,11 +264,18 @@ class _Deliver:
     ) -> bool:
         if error is None:
             return True
-        failure = error if isinstance(error, ToolFailure) else ToolFailure(type(error).__name__, str(error))
+        failure = error if isinstance(error, ToolFailure) else ToolFailure(type(error).__name__, describe_error(error))
         if failure is not error:
             failure.__cause__ = error
         self._call.deliver(None, failure)
         return True
+
+
+def _throw(thread: int, error: type[BaseException] | None) -> None:
+    """Raise an exception in another thread of Python; None takes back one that was not raised yet."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
+    )
 
 
 def _check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
@@ -254,4 +294,14 @@ def _json(result: Any) -> Any:
     reason = why_not_plain(result)
     if reason is not None:
         raise ToolFailure("ToolResult", f"the result cannot be kept: {reason}", final=True)
-    return json.loads(json.dumps(result))
+    return json.loads(json.dumps(result), object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a mapping of a result, whose keys may have become equal as text."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ToolFailure("ToolResult", f'the result has two keys that are "{twice}" as text', final=True)
+    return found

@@ -1,0 +1,36 @@
+"""Describe the exceptions of foreign code in one line, whatever they are."""
+
+from __future__ import annotations
+
+_MOST = 5
+_DEPTH = 5
+
+
+def describe_error(error: BaseException, depth: int = _DEPTH) -> str:
+    """Return the text of an exception, with those of the errors of a group, or of the cause of one without a text.
+
+    >>> describe_error(ExceptionGroup("two failed", [ValueError("no"), OSError("gone")]))
+    'two failed (2 sub-exceptions): ValueError: no; OSError: gone'
+    >>> describe_error(RuntimeError())
+    ''
+    """
+    text = _text(error)
+    if depth == 0:
+        return text
+    if isinstance(error, BaseExceptionGroup):
+        inner = "; ".join(named_error(one, depth - 1) for one in error.exceptions[:_MOST])
+        return f"{text}: {inner}"
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return f"caused by {named_error(cause, depth - 1)}" if cause is not None and not text.strip() else text
+
+
+def named_error(error: BaseException, depth: int = _DEPTH) -> str:
+    """Return the name of the exception's class and its description."""
+    return f"{type(error).__name__}: {describe_error(error, depth)}".removesuffix(": ")
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:  # noqa: BLE001 - the code of the exception's class is foreign
+        return f"(its text raised {type(failure).__name__})"
