@@ -34,6 +34,7 @@ _LOADER = _composer()
 _NUMBER = re.compile(r"[-+]?(?:0x[0-9a-fA-F]+|0o[0-7]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\Z")
 _DEEP = 1000
 _LONGEST = 400
+_FEWEST_VALUES = 1000  # that a document may have after its anchors are expanded, beside one for each character
 _TOO_DEEP = "values are nested more than 100 deep"
 _WORDS: Mapping[str, Scalar] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
@@ -114,7 +115,7 @@ def read_leniently(text: str, file: str) -> tuple[Node, tuple[Duplicate, ...]]:
     Raises:
         SyntaxProblem: the text is not YAML, or uses what a configuration does not need.
     """
-    walk = _Walk(file)
+    walk = _Walk(file, _FEWEST_VALUES + len(text))
     try:
         _check_depth(text, file)
         root = yaml.compose(text, Loader=_LOADER)
@@ -152,14 +153,13 @@ def _mark_place(mark: Any, file: str) -> Place:
 
 
 class _Walk:
-    """One pass over composed nodes; anchors are expanded, at most `LIMIT` nodes in all, `DEPTH` within each other."""
+    """One pass over composed nodes; anchors are expanded, at most `most` nodes in all, `DEPTH` within each other."""
 
-    LIMIT = 200_000
     DEPTH = 100
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, most: int) -> None:
         self.file = file
-        self.left = self.LIMIT
+        self.most = self.left = most
         self.open: set[int] = set()
         self.above: list[str] = []
         self.duplicates: list[Duplicate] = []
@@ -168,7 +168,7 @@ class _Walk:
         place = self.place(node)
         self.left -= 1
         if self.left < 0:
-            raise SyntaxProblem(f"more than {self.LIMIT} values after anchors are expanded", place)
+            raise SyntaxProblem(f"more than {self.most} values after anchors are expanded", place)
         if isinstance(node, yaml.ScalarNode):
             quoted = bool(node.style)
             value = node.value if quoted else resolve_scalar(node.value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import peewee
@@ -11,6 +13,7 @@ from tests.server.conftest import Site, serve
 from tests.workflows.bench import Bench
 
 from compozy.store import Store
+from compozy.workflows.checks import MOST_CHECKS
 
 RUN = "/api/v0/workflows/greet/executions"
 KEY = "k3y-of-the-test"
@@ -199,3 +202,29 @@ def test_pages_of_other_origins_cannot_start_anything(site: Site, origin: str | 
     headers = {"Origin": origin or f"http://127.0.0.1:{site.server.port}"}
 
     assert site.ask("POST", f"{RUN}?wait=30s", {}, headers).status == status
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        pytest.param(RUN, {"source": "id: greet\n"}, id="source"),
+        pytest.param(RUN, {"definition": {"id": "greet"}}, id="definition"),
+        pytest.param(RUN, {"input": {"nam": 1}}, id="input"),
+        pytest.param("/api/v0/workflows", {"workflows": []}, id="import"),
+    ],
+)
+def test_checks_are_bounded_and_do_not_hold_the_event_loop(site: Site, path: str, body: Any) -> None:
+    """While as many checks as are accepted are at work, a further one is refused and everything else is answered."""
+    gate, checks = threading.Event(), site.workflows.service.checks
+
+    async def occupy() -> list[asyncio.Task[bool]]:
+        return [asyncio.create_task(checks.run(gate.wait)) for _ in range(MOST_CHECKS)]
+
+    site.bench.call(occupy())
+    try:
+        answer = site.post(path, body)
+        assert (answer.status, answer.json["id"], answer.headers["retry-after"]) == (503, "checks.busy", "2")
+        assert site.get("/healthz").status == site.get("/api/v0/executions").status == 200
+    finally:
+        gate.set()
+    eventually(lambda: site.post(path, body).status != 503, "the end of the checks")

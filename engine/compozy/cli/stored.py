@@ -35,7 +35,9 @@ class StoredWorkflows:
 
     def import_workflows(self, exported: Any) -> tuple[str, ...]:
         """Import the JSON of `workflow list` and return the ids."""
-        return self._catalogue.take(exported)
+        from compozy.workflows.catalogue import exported_definitions
+
+        return self._catalogue.take(exported_definitions(exported))
 
 
 @contextmanager

@@ -151,7 +151,7 @@ async def start_execution(api: Api, request: Request) -> Response:
     wait_s = read_wait(request)
     body = await read_object(request, START_KEYS)
     workflow_id: str = request.path_params["workflow_id"]
-    definition = _given_definition(body, workflow_id)
+    definition = await api.service.checks.run(_given_definition, body, workflow_id)
     wanted = body.get("execution_id")
     if wanted is not None and not isinstance(wanted, str):
         raise bad_request("http.body", "execution_id must be text")

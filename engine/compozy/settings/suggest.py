@@ -1,19 +1,36 @@
-"""Find the word that somebody meant.
+"""Suggest the known word that a misspelled one is most like.
 
-What comes in: a word and the known ones. What goes out: the nearest known word, or None.
+The work is bounded: a comparison takes time in the product of both lengths, and texts and their known words may come
+from a client.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
-# Nobody misspells that much, and comparing takes time in the square of the length.
+MOST_SUGGESTIONS = 20
 _LONGEST = 100
+_MOST_WORK = 500_000  # pairs of characters, about a quarter of a second
+_WORK_OF_MANY = 100_000  # for each suggestion of one answer
 
 
-def closest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word most like `word`, compared without case and with `_` like `__`.
+class Suggestions:
+    """The suggestions of one answer: the first `MOST_SUGGESTIONS` words are compared, the others are not."""
+
+    def __init__(self) -> None:
+        self._left = MOST_SUGGESTIONS
+
+    def closest(self, word: str, known: Iterable[str]) -> str | None:
+        """Return the known word most like `word`, or None; see `closest`."""
+        self._left -= 1
+        return closest(word, known, _WORK_OF_MANY) if self._left >= 0 else None
+
+
+def closest(word: str, known: Iterable[str], most_work: int = _MOST_WORK) -> str | None:
+    """Return the known word most like `word`, compared without case and with `_` like `__`, or None.
+
+    Of many known words only the first ones are compared, so that the work stays below `most_work` pairs of characters.
 
     >>> closest("COMPOZY_SERVER_PORT", ["COMPOZY_SERVER__PORT", "COMPOZY_MODE"])
     'COMPOZY_SERVER__PORT'
@@ -24,8 +41,19 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     needle = word.casefold().replace("__", "_")
     if needle in folded:
         return folded[needle]
-    found = get_close_matches(needle, folded, n=1, cutoff=0.72) or _same_leaf(needle, folded)
+    compared = {name: folded[name] for name in _affordable(needle, folded, most_work)}
+    found = get_close_matches(needle, compared, n=1, cutoff=0.72) or _same_leaf(needle, compared)
     return folded[found[0]] if found else None
+
+
+def _affordable(needle: str, names: Iterable[str], most_work: int) -> Iterator[str]:
+    work = 0
+    for name in names:
+        work += len(needle) * len(name) if len(name) <= _LONGEST else 0
+        if work > most_work:
+            return
+        if len(name) <= _LONGEST:
+            yield name
 
 
 def _same_leaf(needle: str, folded: dict[str, str]) -> list[str]:

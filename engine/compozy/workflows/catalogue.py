@@ -6,7 +6,7 @@ definitions. A broken file or imported workflow hides only itself: it is reporte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxP
 from compozy.settings.suggest import closest
 from compozy.store import Store, StoredWorkflow
 from compozy.store.records import timestamp
+from compozy.workflows.check import MAX_PROBLEMS
 from compozy.workflows.definition import Definition, definition_from_json, load_definition
 
 FOLDER = "workflows"
@@ -76,14 +77,12 @@ class Catalogue:
         advice = f'did you mean "{meant}"?' if meant else f"known workflows: {', '.join(names) or 'none'}"
         raise NotFoundError("workflow", workflow_id, hint=advice)
 
-    def take(self, exported: Any) -> tuple[str, ...]:
-        """Import the workflows of an export; all or, when one is broken, none. Returns their ids.
+    def take(self, definitions: Iterable[Definition]) -> tuple[str, ...]:
+        """Store imported workflows; return their ids.
 
         Raises:
-            DefinitionError: something in it is not a workflow; all problems at once.
             UnavailableError: the database does not answer.
         """
-        definitions = [*_exported(exported)]
         now = timestamp()
         for definition in definitions:
             plain = dict(definition.plain)
@@ -135,7 +134,12 @@ def _imported(stored: StoredWorkflow) -> Definition:
     return definition_from_json(stored.definition, f"imported workflow {stored.id}")
 
 
-def _exported(exported: Any) -> Iterator[Definition]:
+def exported_definitions(exported: Any) -> tuple[Definition, ...]:
+    """Return the workflows of an export.
+
+    Raises:
+        DefinitionError: something in it is not a workflow; the first problems of all of them.
+    """
     items = exported.get("workflows") if isinstance(exported, Mapping) else None
     if not isinstance(items, list):
         raise DefinitionError("import", ['expected what `workflow list --format json` prints: {"workflows": [...]}'])
@@ -147,9 +151,11 @@ def _exported(exported: Any) -> Iterator[Definition]:
             definitions.append(definition_from_json(plain, f"workflows[{index}]"))
         except DefinitionError as error:
             problems.extend(error.problems)
+        if len(problems) > MAX_PROBLEMS:
+            break
     if problems:
-        raise DefinitionError("import", problems)
-    yield from definitions
+        raise DefinitionError("import", problems[: MAX_PROBLEMS + 1])
+    return tuple(definitions)
 
 
 def definition_json(definition: Definition) -> dict[str, Any]:

@@ -7,11 +7,12 @@ raised for a bad file and nothing is rendered; the caller decides.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from compozy.document import Node, Place
-from compozy.settings.suggest import closest
+from compozy.settings.suggest import Suggestions
 from compozy.settings.values import parse_duration
 from compozy.workflows.definition import is_input_details
 
@@ -20,6 +21,8 @@ INPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 TOOL = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
 TEMPLATE_MARKS = ("{{", "{%", "{#")
 MAX_ID_LENGTH = 100
+MAX_PROBLEMS = 100
+MAX_PROBLEM_LENGTH = 1000
 MAX_DURATION_S = 10 * 365 * 86400.0
 
 _TOP = ("id", "version", "description", "input", "tasks", "outputs")
@@ -31,18 +34,30 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
 _RETRY = ("max_attempts", "initial_interval", "backoff", "max_interval")
 
 
+class TooManyProblemsError(Exception):
+    """The end of a check that has found `MAX_PROBLEMS` problems."""
+
+
 @dataclass(slots=True)
 class Findings:
-    """What was found so far; `lines` tells whether the nodes carry real lines and columns."""
+    """What was found so far; `lines` is True when the nodes carry real lines and columns."""
 
     lines: bool
     problems: list[str] = field(default_factory=list)
     places: dict[str, str] = field(default_factory=dict)
+    suggestions: Suggestions = field(default_factory=Suggestions)
 
     def add(self, place: Place, path: str, reason: str) -> None:
-        """Note one problem."""
+        """Record one problem.
+
+        Raises:
+            TooManyProblemsError: it is one more than an answer holds.
+        """
+        if len(self.problems) == MAX_PROBLEMS:
+            self.problems.append(f"{place.file}: more than {MAX_PROBLEMS} problems; fix these first")
+            raise TooManyProblemsError
         where = str(place) if self.lines else f"{place.file}: {path}" if path else place.file
-        self.problems.append(f"{where}: {reason}")
+        self.problems.append(f"{where}: {reason}"[:MAX_PROBLEM_LENGTH])
 
     def keep(self, node: Node, path: str) -> None:
         """Remember where `path` stands, for failures while it runs."""
@@ -54,17 +69,23 @@ class Findings:
 class Known:
     """What a template may name: the inputs (None: any) and the tasks that ran before, out of all."""
 
-    inputs: frozenset[str] | None
-    before: frozenset[str]
-    tasks: frozenset[str]
+    inputs: Set[str] | None
+    before: Set[str]
+    tasks: Set[str]
 
 
 def check_definition(root: Node, *, lines: bool) -> tuple[list[str], Mapping[str, str]]:
-    """Return every problem, in the order of the file, and the place of each task and template."""
+    """Return the first `MAX_PROBLEMS` problems, in the order of the file, and the place of each task and template."""
     found = Findings(lines)
+    with suppress(TooManyProblemsError):
+        _definition(found, root)
+    return found.problems, found.places
+
+
+def _definition(found: Findings, root: Node) -> None:
     if not isinstance(root.value, dict):
         found.add(root.place, "", "expected a mapping with id and tasks")
-        return found.problems, {}
+        return
     _keys(found, root, _TOP, "")
     _identifier(found, root, "id", "")
     for key in ("version", "description"):
@@ -72,14 +93,13 @@ def check_definition(root: Node, *, lines: bool) -> tuple[list[str], Mapping[str
     inputs = _inputs(found, root)
     tasks = _tasks(found, root, inputs)
     _mapping_of_templates(found, root, "outputs", "outputs", Known(inputs, tasks, tasks))
-    return found.problems, found.places
 
 
 def _keys(found: Findings, node: Node, allowed: tuple[str, ...], path: str) -> None:
     for key in node.value:
         if key in allowed or key.startswith("x-"):
             continue
-        meant = closest(key, allowed)
+        meant = found.suggestions.closest(key, allowed)
         advice = f'did you mean "{meant}"?' if meant else f"known keys: {', '.join(allowed)}"
         found.add((node.keys or {}).get(key, node.place), _join(path, key), f'unknown key "{key}"; {advice}')
 
@@ -106,7 +126,7 @@ def _expect(found: Findings, node: Node, key: str, path: str, what: str, fits: C
     return None
 
 
-def _inputs(found: Findings, root: Node) -> frozenset[str] | None:
+def _inputs(found: Findings, root: Node) -> Set[str] | None:
     given = root.value.get("input")
     if given is None or given.value is None:
         return None
@@ -115,7 +135,7 @@ def _inputs(found: Findings, root: Node) -> frozenset[str] | None:
         return None
     for name, node in given.value.items():
         _input(found, given, name, node)
-    return frozenset(given.value)
+    return given.value.keys()
 
 
 def _input(found: Findings, parent: Node, name: str, node: Node) -> None:
@@ -131,22 +151,22 @@ def _input(found: Findings, parent: Node, name: str, node: Node) -> None:
         found.add(required.place, path, f'input "{name}" is required and has a default; keep one of both')
 
 
-def _tasks(found: Findings, root: Node, inputs: frozenset[str] | None) -> frozenset[str]:
+def _tasks(found: Findings, root: Node, inputs: Set[str] | None) -> Set[str]:
     given = root.value.get("tasks")
     if given is None or not isinstance(given.value, list) or not given.value:
         found.add(given.place if given else root.place, "tasks", "tasks must be a list with at least one task")
         return frozenset()
     nodes = [(f"tasks[{index}]", node) for index, node in enumerate(given.value)]
-    named = frozenset(_task_ids(given.value))
+    named = dict.fromkeys(_task_ids(given.value)).keys()
     before: dict[str, Place] = {}
     for path, node in nodes:
         if not isinstance(node.value, dict):
             found.add(node.place, path, "a task must be a mapping with id and type")
             continue
-        task_id = _task(found, node, path, Known(inputs, frozenset(before), named), before)
+        task_id = _task(found, node, path, Known(inputs, before.keys(), named), before)
         if task_id is not None:
             before.setdefault(task_id, node.place)
-    return frozenset(before)
+    return before.keys()
 
 
 def _task_ids(nodes: list[Node]) -> Iterator[str]:
@@ -181,7 +201,7 @@ def _task_type(found: Findings, node: Node, path: str) -> str | None:
         return None
     if isinstance(given.value, str) and given.value in _TYPES:
         return given.value
-    meant = closest(str(given.value), _TYPES) if isinstance(given.value, str) else None
+    meant = found.suggestions.closest(str(given.value), _TYPES) if isinstance(given.value, str) else None
     advice = f'did you mean "{meant}"?' if meant else f"task types: {', '.join(_TYPES)}"
     found.add(given.place, f"{path}.type", f'unknown task type "{given.plain()}"; {advice}')
     return None
@@ -248,11 +268,11 @@ def _templates(found: Findings, node: Node, path: str, known: Known) -> None:
             _templates(found, item, f"{path}.{index}", known)
     elif isinstance(node.value, str) and any(mark in node.value for mark in TEMPLATE_MARKS):
         found.keep(node, path)
-        for reason in _template_problems(node.value, known):
+        for reason in _template_problems(node.value, known, found.suggestions):
             found.add(node.place, path, reason)
 
 
-def _template_problems(text: str, known: Known) -> Iterator[str]:
+def _template_problems(text: str, known: Known, suggestions: Suggestions) -> Iterator[str]:
     from compozy.workflows.templates import TemplateProblem, references
 
     try:
@@ -263,16 +283,16 @@ def _template_problems(text: str, known: Known) -> Iterator[str]:
     yield from named.problems
     for name in named.inputs:
         if known.inputs is not None and name not in known.inputs:
-            yield f'input "{name}" is not declared{_meant(name, known.inputs)}'
+            yield f'input "{name}" is not declared{_meant(name, known.inputs, suggestions)}'
     for task in named.tasks:
         if task not in known.tasks:
-            yield f'task "{task}" does not exist{_meant(task, known.tasks)}'
+            yield f'task "{task}" does not exist{_meant(task, known.tasks, suggestions)}'
         elif task not in known.before:
             yield f'task "{task}" has not run yet at this point; only earlier tasks have an output'
 
 
-def _meant(name: str, names: frozenset[str]) -> str:
-    meant = closest(name, sorted(names))
+def _meant(name: str, names: Set[str], suggestions: Suggestions) -> str:
+    meant = suggestions.closest(name, names)
     return f'; did you mean "{meant}"?' if meant else ""
 
 

@@ -1,17 +1,18 @@
-"""Make the input of an execution from what was given and what the definition declares.
-
-What comes in: a definition and a JSON object. What goes out: the complete input, or every problem at once.
-"""
+"""Complete the input of an execution with the defaults of its definition, and check it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from typing import Any
 
 from compozy.errors import UsageError
-from compozy.settings.suggest import closest
+from compozy.settings.suggest import Suggestions
+from compozy.workflows.check import MAX_PROBLEM_LENGTH, MAX_PROBLEMS
 from compozy.workflows.definition import Definition
 from compozy.workflows.plain import why_not_plain
+
+_LISTED = 20
 
 
 class InputError(UsageError):
@@ -29,11 +30,12 @@ def complete_input(definition: Definition, given: Any) -> dict[str, Any]:
     """Return `given` with defaults for what it leaves out.
 
     Raises:
-        InputError: it is not an object, names what is not declared, or lacks what is required.
+        InputError: it is not an object, has undeclared names, or lacks required ones; at most 100 problems.
     """
     if not isinstance(given, Mapping):
         raise InputError(definition.id, ["expected an object of names and values"])
-    problems = [*_undeclared(definition, given), *_missing(definition, given), *_unusable(given)]
+    found = chain(_undeclared(definition, given), _missing(definition, given), _unusable(given))
+    problems = list(islice(found, MAX_PROBLEMS))
     if problems:
         raise InputError(definition.id, problems)
     defaults = {item.name: item.default for item in definition.inputs or ()}
@@ -43,12 +45,14 @@ def complete_input(definition: Definition, given: Any) -> dict[str, Any]:
 def _undeclared(definition: Definition, given: Mapping[str, Any]) -> Iterator[str]:
     if definition.inputs is None:
         return
-    names = [item.name for item in definition.inputs]
+    names = {item.name: None for item in definition.inputs}
+    listed = f"{', '.join(islice(names, _LISTED)) or 'none'}{', ...' if len(names) > _LISTED else ''}"
+    suggestions = Suggestions()
     for name in given:
         if name not in names:
-            meant = closest(str(name), names)
-            advice = f'did you mean "{meant}"?' if meant else f"declared: {', '.join(names) or 'none'}"
-            yield f'"{name}" is not declared; {advice}'
+            meant = suggestions.closest(str(name), names)
+            advice = f'did you mean "{meant}"?' if meant else f"declared: {listed}"
+            yield f'"{name}" is not declared; {advice}'[:MAX_PROBLEM_LENGTH]
 
 
 def _missing(definition: Definition, given: Mapping[str, Any]) -> Iterator[str]:

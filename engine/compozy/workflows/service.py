@@ -23,7 +23,8 @@ from compozy.errors import CompozyError, NotFoundError, UsageError
 from compozy.store import Execution, Store, UnavailableError
 from compozy.store.records import RUNNING, STATUSES, timestamp
 from compozy.workflows import wire
-from compozy.workflows.catalogue import Catalogue, Listing
+from compozy.workflows.catalogue import Catalogue, Listing, exported_definitions
+from compozy.workflows.checks import Checks
 from compozy.workflows.definition import Definition
 from compozy.workflows.execution_id import checked_execution_id, new_execution_id
 from compozy.workflows.inputs import complete_input
@@ -65,11 +66,13 @@ class Service:
         self._cancelling: dict[str, asyncio.Task[None]] = {}
         self._late: dict[str, Execution] = {}  # accepted by Temporal while the database could not be written
         self._catalogue = Catalogue(store, directory, files)
+        self.checks = Checks()
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="compozy-store")
         self._reconciler = Reconciler(client, store, task_queue, self._in_thread)
 
     def close(self) -> None:
-        """Let go of the threads; idempotent."""
+        """Release the threads; idempotent."""
+        self.checks.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def stop(self) -> None:
@@ -281,7 +284,8 @@ class Service:
             DefinitionError: something in it is not a workflow; nothing was imported.
             UnavailableError: the database does not answer.
         """
-        return await self._in_thread(self._catalogue.take, exported)
+        definitions = await self.checks.run(exported_definitions, exported)
+        return await self._in_thread(self._catalogue.take, definitions)
 
     async def reconcile(self) -> tuple[str, ...]:
         """Correct the rows that say running while Temporal says otherwise; return their ids.
