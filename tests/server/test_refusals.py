@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from typing import Any
 
@@ -16,6 +17,7 @@ from compozy.store import Store
 from compozy.workflows.checks import MOST_CHECKS
 
 RUN = "/api/v0/workflows/greet/executions"
+IMPORT = "/api/v0/workflows"
 KEY = "k3y-of-the-test"
 
 
@@ -107,6 +109,55 @@ def test_bad_bodies(site: Site, raw: bytes, kind: str, status: int, problem: str
     answer = site.ask("POST", RUN, headers={"Content-Type": kind}, raw=raw)
 
     assert (answer.status, answer.json["id"]) == (status, problem)
+
+
+@pytest.mark.parametrize(
+    ("path", "raw", "status", "problem"),
+    [
+        pytest.param(RUN, '{"input": {"name": %s}}' % ("1" * 5000), 400, "http.body", id="long-number"),
+        pytest.param(RUN, '{"input": {"name": 1e999}}', 400, "workflow.input", id="infinite-number"),
+        pytest.param(RUN, '{"input": {"name": %s}}' % ("[" * 200 + "]" * 200), 400, "workflow.input", id="deep-input"),
+        pytest.param(RUN, '{"input": {"name": "\\ud800"}}', 400, "workflow.input", id="surrogate-in-input"),
+        pytest.param(RUN, '{"input": {"\\ud800": 1}}', 422, "workflow.input", id="surrogate-in-input-name"),
+        pytest.param(RUN, json.dumps({"input": {"name": "x" * 1_002_000}}), 400, "workflow.input", id="long-input"),
+        pytest.param(RUN, '{"execution_id": "\\ud800"}', 400, "usage", id="surrogate-in-id"),
+        pytest.param(RUN, '{"execution_id": "a\\u0000"}', 400, "usage", id="nul-in-id"),
+        pytest.param(RUN, '{"\\ud800": 1}', 400, "http.body", id="surrogate-in-key"),
+        pytest.param(RUN, '{"source": "id: \\ud800"}', 422, "file.syntax", id="surrogate-in-source"),
+        pytest.param(RUN, '{"source": "id: [", "file": "\\ud800"}', 422, "file.syntax", id="surrogate-in-file"),
+        pytest.param(
+            RUN, '{"source": "id: %s"}' % ("1" * 5000), 422, "workflow.definition", id="long-number-in-source"
+        ),
+        pytest.param(
+            RUN, '{"definition": {"id": "\\ud800"}}', 422, "workflow.definition", id="surrogate-in-definition"
+        ),
+        pytest.param(
+            "/api/v0/workflows", '{"workflows": [{"id": "\\ud800"}]}', 422, "workflow.definition", id="import"
+        ),
+        pytest.param("/api/v0/executions/a%00/cancel", "", 400, "http.parameter", id="nul-in-path"),
+        pytest.param("/api/v0/executions/%C2%85/cancel", "", 400, "http.parameter", id="c1-in-path"),
+        pytest.param("/api/v0/executions/%ED%A0%80/cancel", "", 404, "not-found", id="surrogate-in-path"),
+        pytest.param("/api/v0/executions/x/signals/go", '"\\ud800"', 400, "usage", id="surrogate-in-signal"),
+        pytest.param("/api/v0/executions/x/signals/go", "[" * 200 + "]" * 200, 400, "usage", id="deep-signal"),
+    ],
+)
+def test_values_that_json_or_unicode_cannot_hold_are_client_errors(
+    site: Site, path: str, raw: str, status: int, problem: str
+) -> None:
+    answer = site.ask("POST", path, headers={"Content-Type": "application/json"}, raw=raw.encode())
+
+    assert (answer.status, answer.json["id"]) == (status, problem)
+
+
+def test_query_values_with_control_characters_are_refused(site: Site) -> None:
+    """PostgreSQL cannot compare a text with a zero byte."""
+    answer = site.get("/api/v0/executions?workflow=%00")
+
+    assert (answer.status, answer.json["detail"]) == (400, '"\\x00" holds control characters')
+
+
+def test_input_of_exactly_the_limit_is_accepted(site: Site) -> None:
+    assert site.post(RUN, {"input": {"name": "x" * 1_000_000}}).status == 202
 
 
 def test_an_outage_is_503_with_a_clear_text(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -51,7 +51,7 @@ def test_without_a_declaration_any_input_is_taken() -> None:
             id="nan",
         ),
         pytest.param(
-            {"who": "x" * 1_000_001}, ("it has 1000012 bytes as JSON; at most 1000000 are taken",), id="large"
+            {"who": "x" * 1_001_000}, ("it has 1001011 bytes as JSON; at most 1000000 are taken",), id="large"
         ),
     ],
 )

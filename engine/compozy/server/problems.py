@@ -23,7 +23,7 @@ from compozy.errors import (
     SyntaxProblem,
     UsageError,
 )
-from compozy.workflows.inputs import InputError
+from compozy.workflows.inputs import InputError, InputLimitError
 from compozy.workflows.service import ConflictError
 
 MEDIA_TYPE = "application/problem+json"
@@ -31,6 +31,7 @@ RETRY_AFTER_S = 2
 _STATUSES: tuple[tuple[type[CompozyError], HTTPStatus], ...] = (
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (ConflictError, HTTPStatus.CONFLICT),
+    (InputLimitError, HTTPStatus.BAD_REQUEST),
     (InputError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (DefinitionError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SyntaxProblem, HTTPStatus.UNPROCESSABLE_ENTITY),

@@ -14,6 +14,7 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
+from compozy.base.control import escape_line
 from compozy.server.problems import RequestProblem
 from compozy.settings.suggest import closest
 from compozy.settings.values import parse_duration
@@ -60,11 +61,14 @@ async def read_object(request: Request, allowed: Sequence[str]) -> dict[str, Any
 
 
 def check_parameters(request: Request, allowed: Sequence[str]) -> None:
-    """Refuse parameters that would be overlooked.
+    """Check the names of the query's parameters, and their values and those of the path for control characters.
 
     Raises:
-        RequestProblem: the query has another parameter than the `allowed` ones.
+        RequestProblem: the query has another parameter than the `allowed` ones, or a value holds a control character.
     """
+    for value in (*request.path_params.values(), *request.query_params.values()):
+        if escape_line(value) != value:
+            raise bad_request("http.parameter", f'"{escape_line(value)}" holds control characters')
     for key in request.query_params:
         if key not in allowed:
             raise bad_request("http.parameter", f'unknown parameter "{key}"; {_advice(key, allowed)}')

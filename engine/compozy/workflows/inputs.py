@@ -26,18 +26,25 @@ class InputError(UsageError):
         self.problems = tuple(problems)
 
 
+class InputLimitError(InputError):
+    """An input that is too large or nested too deeply, or holds what JSON or Unicode cannot express."""
+
+
 def complete_input(definition: Definition, given: Any) -> dict[str, Any]:
     """Return `given` with defaults for what it leaves out.
 
     Raises:
         InputError: it is not an object, has undeclared names, or lacks required ones; at most 100 problems.
+        InputLimitError: it is too large, nested too deeply or not Unicode.
     """
     if not isinstance(given, Mapping):
         raise InputError(definition.id, ["expected an object of names and values"])
-    found = chain(_undeclared(definition, given), _missing(definition, given), _unusable(given))
-    problems = list(islice(found, MAX_PROBLEMS))
+    problems = list(islice(chain(_undeclared(definition, given), _missing(definition, given)), MAX_PROBLEMS))
     if problems:
         raise InputError(definition.id, problems)
+    reason = why_not_plain(dict(given))
+    if reason is not None:
+        raise InputLimitError(definition.id, [reason])
     defaults = {item.name: item.default for item in definition.inputs or ()}
     return defaults | dict(given)
 
@@ -59,9 +66,3 @@ def _missing(definition: Definition, given: Mapping[str, Any]) -> Iterator[str]:
     for item in definition.inputs or ():
         if item.required and item.name not in given:
             yield f'"{item.name}" is required'
-
-
-def _unusable(given: Mapping[str, Any]) -> Iterator[str]:
-    reason = why_not_plain(dict(given))
-    if reason is not None:
-        yield reason

@@ -13,14 +13,17 @@ from typing import Any
 
 MAX_DEPTH = 100
 MAX_VALUE_BYTES = 1_000_000
+_WRAPPING_BYTES = 1_000
 MAX_REASON = 4000
 
 
 def why_not_plain(value: Any, most_bytes: int = MAX_VALUE_BYTES) -> str | None:
     """Return what keeps `value` from being stored and sent, or None; sizes are those of ASCII JSON.
 
-    >>> why_not_plain({"a": [1, None, "x"]}), why_not_plain("long", 3)
-    (None, 'it has 6 bytes as JSON; at most 3 are taken')
+    The quotes of a text, and names and punctuation of the mapping around it, are not counted up to 1,000 bytes.
+
+    >>> why_not_plain({"a": [1, None, "x"]}), why_not_plain("long" * 1000, 3)
+    (None, 'it has 4002 bytes as JSON; at most 3 are taken')
     """
     problem = shape_problem(value)
     if problem is not None:
@@ -33,7 +36,9 @@ def why_not_plain(value: Any, most_bytes: int = MAX_VALUE_BYTES) -> str | None:
         return "it holds half of a character (a lone surrogate)"
     except (TypeError, ValueError) as error:
         return f"it is not JSON: {error}"
-    return None if len(text) <= most_bytes else f"it has {len(text)} bytes as JSON; at most {most_bytes} are taken"
+    if len(text) <= most_bytes + _WRAPPING_BYTES:
+        return None
+    return f"it has {len(text)} bytes as JSON; at most {most_bytes} are taken"
 
 
 def clean_reason(text: str) -> str:
