@@ -193,3 +193,18 @@ def test_data_has_a_lock_beside_it(tmp_path: Path) -> None:
         lock_beside(str(file), Made())
     lock.release()
     assert list(file.parent.iterdir()) == []
+
+
+def test_directory_that_others_may_write_is_refused_until_trusted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write there decides what the next start reads."""
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    with pytest.raises(StateDirectoryError, match="every user may write to it"):
+        StateDirectory(str(folder)).acquire()
+    assert list(folder.iterdir()) == []
+    monkeypatch.setenv("COMPOZY_TRUST", str(folder))
+    state = StateDirectory(str(folder))
+    state.acquire()
+    state.release()

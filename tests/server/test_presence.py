@@ -93,3 +93,20 @@ def test_a_record_that_cannot_be_written_leaves_nothing_open(tmp_path: Path) -> 
 
     opened = [os.path.realpath(f"/dev/fd/{number}") for number in os.listdir("/dev/fd")]
     assert [name for name in opened if name.startswith(str(tmp_path))] == []
+
+
+@pytest.mark.parametrize("link", [False, True], ids=["directory", "link"])
+def test_runtime_directory_that_others_may_write_is_refused(
+    link: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user would answer in the place of the server, and get its key."""
+    folder = tmp_path / "runtime" / "compozy"
+    folder.parent.mkdir()
+    target = tmp_path / "elsewhere" if link else folder
+    target.mkdir()
+    target.chmod(0o777)
+    if link:
+        folder.symlink_to(target)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder.parent))
+    with pytest.raises(DriverError, match="every user may write to it"):
+        runtime_directory()

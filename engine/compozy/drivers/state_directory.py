@@ -19,9 +19,10 @@ from pathlib import Path
 
 from compozy import __version__
 from compozy.base.output_file import write_file
+from compozy.base.source_file import check_owner
 from compozy.drivers.data_files import check_data_files
 from compozy.drivers.file_lock import FileLock
-from compozy.errors import DriverError, StateDirectoryError
+from compozy.errors import DriverError, StateDirectoryError, TrustError
 
 LAYOUT = 1
 
@@ -38,14 +39,19 @@ class StateDirectory:
         """Create the directory where it is missing, lock it and check its layout.
 
         Raises:
-            StateDirectoryError: another process uses it, it holds links or special files, or a newer Compozy wrote it.
+            StateDirectoryError: another process uses it, another user controls it, it holds links or special files, or a
+                newer Compozy wrote it.
             DriverError: it cannot be created or written.
         """
         self._created = _create(self.path)
         try:
+            check_owner(self.path)
             check_data_files(os.path.realpath(self.path))
             self._lock.acquire(f"the state directory {self.path}")
             self._check_layout()
+        except TrustError as error:
+            self.release(discard=True)
+            raise StateDirectoryError(error.message, hint=error.hint) from error
         except BaseException:
             self.release(discard=True)
             raise

@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from compozy.base.output_file import new_file
+from compozy.base.ownership import unsafe_owner, user_name
 from compozy.drivers.file_lock import dies_with_us, let_go
 from compozy.errors import DriverError
 
@@ -38,17 +39,18 @@ def runtime_directory() -> Path:
     """Return the user's own directory for records of running servers; it is created with mode 0700.
 
     Raises:
-        DriverError: the directory belongs to somebody else.
+        DriverError: the directory cannot be created, or another user controls it.
     """
     base = os.environ.get("XDG_RUNTIME_DIR")
     folder = Path(base) / "compozy" if base else Path(tempfile.gettempdir()) / f"compozy-{os.getuid()}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = folder.stat().st_uid
+        owner, reason = folder.lstat().st_uid, unsafe_owner(folder)
     except OSError as error:
         raise DriverError(f"{folder} cannot be used: {error.strerror}", hint="set XDG_RUNTIME_DIR") from error
-    if owner != os.getuid():
-        raise DriverError(f"{folder} belongs to another user", hint="remove it, or set XDG_RUNTIME_DIR")
+    if owner != os.geteuid() or reason is not None:
+        reason = reason or f"it is owned by {user_name(owner)}"
+        raise DriverError(f"{folder} is refused: {reason}", hint="change its owner and mode, or set XDG_RUNTIME_DIR")
     return folder
 
 
