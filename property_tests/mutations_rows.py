@@ -105,7 +105,7 @@ def settings_agree(document: Node, faults: Faults) -> bool:
     return (
         {path: (item.type, item.default, _marks(item)) for path, item in registry.settings.items()} == SETTINGS
         and {path: (item.type, _marks(item)) for path, item in stores.items()} == VECTOR_STORE
-        and {name: (fact.values, fact.probe) for name, fact in registry.facts.items()} == FACTS
+        and {name: (fact.values, fact.binary) for name, fact in registry.facts.items()} == FACTS
         and all(registry.spelled.get(f"{alias}.{_first(registry, group)}") for alias, group in GROUP_ALIASES.items())
     )
 

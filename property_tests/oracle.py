@@ -474,6 +474,7 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "file.duplicate-key": ("duplicate-key", "error"),
     "file.unreadable": ("unreadable", "error"),
     "file.dotenv-line": ("dotenv-line", "warning"),
+    "file.ignored": ("ignored", "warning"),
     "key.unknown": ("unknown-key", "error"),
     "key.two-spellings": ("two-spellings", "error"),
     "key.type": ("type", "error"),

@@ -133,7 +133,7 @@ VECTOR_STORE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "dimension": ("integer", {"minimum": 1, "aliases": ("config.dimension",)}),
     "metric": ("choice", {"values": ("cosine", "l2", "ip"), "aliases": ("config.metric",)}),
 }
-FACTS = {"valkey.binary": (("found", "missing"), "compozy.drivers.binaries:valkey_fact")}
+FACTS = {"valkey.binary": (("found", "missing"), "valkey")}
 
 COMPONENTS = {name: (f"{name}.mode", f"{name}.driver") for name in ("database", "temporal", "redis")}
 _SERVER = "temporal.standalone"

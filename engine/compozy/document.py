@@ -170,6 +170,7 @@ class _Walk:
         if self.left < 0:
             raise SyntaxProblem(f"more than {self.most} values after anchors are expanded", place)
         if isinstance(node, yaml.ScalarNode):
+            _check_text(node.value, place)
             quoted = bool(node.style)
             value = node.value if quoted else resolve_scalar(node.value)
             return Node(value, place, None, node.value, quoted)
@@ -193,6 +194,7 @@ class _Walk:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise SyntaxProblem("a key must be a plain word", at)
             key = key_node.value
+            _check_text(key, at)
             if key in values:
                 self.duplicates.append(Duplicate(key, tuple(self.above), at, keys[key]))
             self.above.append(key)
@@ -206,6 +208,11 @@ class _Walk:
         start, end = node.start_mark, node.end_mark
         length = end.column - start.column if start.line == end.line else 1
         return Place(self.file, start.line + 1, start.column + 1, length if length > 0 else 1)
+
+
+def _check_text(text: str, place: Place) -> None:
+    if "\0" in text:
+        raise SyntaxProblem("a NUL character, which neither paths nor databases can hold", place)
 
 
 def _join(first: Node, second: Node) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.settings.project import findings, nested, resolved
 
+from compozy.rulebook import load_rulebook
 from compozy.settings.values import duration_text, parse_duration, parse_size, size_text
 from compozy.show import resolved_json
 from compozy.validate import validate
@@ -125,3 +126,46 @@ def test_an_emptied_number_is_a_fault(tmp_path: Path) -> None:
 def test_an_empty_variable_empties_a_text(tmp_path: Path) -> None:
     """An emptied host is noticed, not replaced."""
     assert resolved(tmp_path, environment={"COMPOZY_DATABASE__HOST": ""}).get("database.host") == ""
+
+
+HUGE = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("key", "written"),
+    [
+        pytest.param("server.port", HUGE, id="port"),
+        pytest.param("server.port", "9" * 350, id="port-that-is-no-float"),
+        pytest.param("database.max_connections", str(2**63), id="more-than-64-bits"),
+        pytest.param("database.max_connections", "1e300", id="whole-float"),
+        pytest.param("database.connect_timeout", f"{HUGE}s", id="duration"),
+        pytest.param("database.connect_timeout", "876001h", id="more-than-a-hundred-years"),
+        pytest.param("redis.url", f"redis://h:{HUGE}", id="port-of-a-url"),
+        pytest.param("redis.db", HUGE, id="number-of-a-database"),
+    ],
+)
+def test_number_that_nothing_can_hold_is_a_finding(key: str, written: str, tmp_path: Path) -> None:
+    """In the file and in a variable alike."""
+    name = load_rulebook().registry.settings[key].env
+    for sources in ({"text": nested(key, written)}, {"text": "", "environment": {name: written}}):
+        found = [finding for finding in findings(tmp_path, **sources) if finding.severity == "error"]
+        assert [(finding.id, finding.key) for finding in found] == [("key.type", key)]
+
+
+@pytest.mark.parametrize("text", ['name: "a\\0b"', 'workflows: ["a\\0b"]', '"a\\0b": 1', 'x-mine: {a: ["\\0"]}'])
+def test_nul_character_is_a_syntax_finding(text: str, tmp_path: Path) -> None:
+    """Wherever it stands: a file system or a database would refuse it later."""
+    assert [finding.id for finding in findings(tmp_path, text)] == ["file.syntax"]
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "COMPOZY_REDIS__PASSWORD", "COMPOZY_NAME"])
+@pytest.mark.parametrize("text", ["redis://:a\0b@h", "redis://:a\udcffb@h"], ids=["nul", "not-utf-8"])
+def test_variable_that_is_no_text_is_a_finding(name: str, text: str, tmp_path: Path) -> None:
+    found = [item for item in findings(tmp_path, environment={name: text}) if item.severity == "error"]
+    assert [(item.id, item.message.partition(": ")[2]) for item in found] == [
+        ("key.type", "expected UTF-8 text without NUL characters")
+    ]
+
+
+def test_bytes_of_a_path_need_not_be_utf8(tmp_path: Path) -> None:
+    assert resolved(tmp_path, environment={"DB_PATH": "a\udcffb.db"}).get("database.path").endswith("/a\udcffb.db")

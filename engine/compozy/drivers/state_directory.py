@@ -39,8 +39,8 @@ class StateDirectory:
         """Create the directory where it is missing, lock it and check its layout.
 
         Raises:
-            StateDirectoryError: another process uses it, another user controls it, it holds links or special files, or a
-                newer Compozy wrote it.
+            StateDirectoryError: another process uses it, another user controls it, it holds links or special files,
+                or a newer Compozy wrote it.
             DriverError: it cannot be created or written.
         """
         self._created = _create(self.path)

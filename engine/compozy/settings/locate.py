@@ -31,14 +31,24 @@ def searched(start: str) -> Iterator[str]:
         parent = os.path.dirname(directory)
         if os.path.realpath(directory) == home or os.path.lexists(os.path.join(directory, ".git")):
             return
-        if parent == directory or os.stat(parent).st_dev != os.stat(directory).st_dev:
+        if parent == directory or _device(parent) != _device(directory):
             return
         directory = parent
 
 
+def _device(directory: str) -> int | None:
+    try:
+        return os.stat(directory).st_dev
+    except OSError:
+        return None
+
+
 def ignored_files(directory: str, found: str | None) -> tuple[str, ...]:
     """Return the names in `directory` that look like a configuration and are not the one that is read."""
-    alike = [name for name in os.listdir(directory) if name.lower() in CONFIG_NAMES]
+    try:
+        alike = [name for name in os.listdir(directory) if name.lower() in CONFIG_NAMES]
+    except OSError:  # a directory may be entered without the right to list it
+        return ()
     return tuple(sorted(name for name in alike if not found or not _is_same(os.path.join(directory, name), found)))
 
 

@@ -45,6 +45,9 @@ MEMORY = ":memory:"
 # The shortest key, in characters, that protects a listener which other machines reach.
 KEY_LENGTH = 16
 _LONGEST = 60
+# What threads, clocks and databases can hold.
+_LONGEST_S = 876_000 * 3600.0
+_LARGEST = 2**63 - 1
 
 
 def parse_duration(text: str) -> float:
@@ -54,13 +57,15 @@ def parse_duration(text: str) -> float:
     [0.5, 300.0, 5400.0, 0.0]
 
     Raises:
-        ValueError: no number with a unit of us, ms, s, m, h or d.
+        ValueError: no number with a unit of us, ms, s, m, h or d, or more than a hundred years.
     """
     if _ZERO.match(text):
         return 0.0
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
     if not _DURATION.match(text) or not math.isfinite(seconds):
         raise ValueError("expected a duration such as 500ms, 5m or 168h")
+    if seconds > _LONGEST_S:
+        raise ValueError("expected a duration of at most 876000h, a hundred years")
     return seconds
 
 
@@ -92,7 +97,7 @@ def parse_size(text: str) -> int:
     if found is not None:
         number, unit = found.groups()
         size = float(number) * (1024 if "i" in unit.lower() else 1000) ** _POWERS[unit[0].lower()]
-    if not math.isfinite(size):
+    if size > _LARGEST:
         raise ValueError("expected a size such as 512KB, 64MiB or 1GB")
     return int(size)
 
@@ -124,11 +129,12 @@ def whole(value: object) -> int:
     Raises:
         ValueError: it is none.
     """
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ValueError("expected a whole number")
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise ValueError("expected a whole number")
+    if abs(number) > _LARGEST:
+        raise ValueError("expected a whole number of at most 64 bits")
+    return number
 
 
 def _number(text: str) -> float:
@@ -136,12 +142,14 @@ def _number(text: str) -> float:
 
 
 def finite(value: object) -> float:
-    """Return a number that is not infinite.
+    """Return a number that is not infinite, nor a whole one of more than 64 bits.
 
     Raises:
         ValueError: it is none.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int) and not isinstance(value, bool):
+        return whole(value)
+    if isinstance(value, float) and math.isfinite(value):
         return value
     raise ValueError("expected a number")
 
@@ -240,12 +248,22 @@ def from_text(setting: Setting, text: str, directory: str) -> Any:
     """
     if setting.type in ("list", "map"):
         raise ValueError(f"expected a {setting.type} in YAML")
+    if "\0" in text or (setting.type != "path" and not _is_utf8(text)):
+        raise ValueError("expected UTF-8 text without NUL characters")
     value = _PARSERS[setting.type](text)
     if setting.type == "path":
         return anchor(setting, value, directory)
     if setting.schemes or setting.host_port:
         return value.strip() or value
     return setting.also.get(value, value) if setting.also else value
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def from_yaml(setting: Setting, value: Any, text: str, directory: str) -> Any:
