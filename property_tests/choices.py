@@ -25,13 +25,15 @@ DIRECTORY = "/project"
 UNKNOWN = "unheard-of"
 FILE, HOST, URL = "data/kept.db", "elsewhere", "http://elsewhere/x"
 PATHS = (":memory:", FILE, "/", "../out.db", "in/../in.db", "with\ttab.db", "with\x85break.db", "")
+KEY = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="  # 32 bytes
 HOSTS = ("127.0.0.1", "localhost", "::1", "0.0.0.0", "")
-KEYS = ("a-short-key", "a-key-of-sixteen-characters", "")
+API_KEYS = ("a-short-key", "a-key-of-sixteen-characters", "")
 # What follows the scheme of a URL: with and without a password, to this machine and another one, protected or not.
 URLS = (
     "elsewhere/x", "me:pw@elsewhere/x", "me:pw@localhost/x", "me:pw@elsewhere/x?sslmode=disable",
     "me:pw@elsewhere/x?sslmode=require", "elsewhere/x?sslmode=verify-full", "me:pw@elsewhere/x?ssl_cert_reqs=none",
 )  # fmt: skip
+KEYS = (KEY, "short", "")
 
 Text = str | None
 
@@ -137,6 +139,8 @@ def _values(setting: Setting, read: Sequence[tuple[Table, Column]], *, brief: bo
 
 def _texts(setting: Setting, views: Iterable[str | None]) -> tuple[str, ...]:
     if "key_length" in views:
+        return API_KEYS
+    if "keyring" in views:
         return KEYS
     if "host_kind" in views:
         return (f"{HOST}:1", "localhost:1", "") if setting.host_port else HOSTS

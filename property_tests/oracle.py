@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from property_tests.choices import Choice
+from property_tests.choices import KEY, Choice
 
 MEMORY = ":memory:"
 EMBEDDED = ("memory", "persistent")
@@ -133,7 +133,21 @@ def decisions_of(facts: Facts) -> dict[str, dict[str, Any]]:
         "database.kept": {"kept": facts.kept["database"]},
         "temporal.kept": {"kept": facts.kept["temporal"]},
         "redis.kept": {"kept": facts.kept["redis"]},
+        "temporal.encryption": _encryption(facts),
     }
+
+
+def _encryption(facts: Facts) -> dict[str, Any]:
+    """Return the source of the keys, and the file that the rules choose for them."""
+    if facts.filled("temporal.encryption_key"):
+        return {"source": "written", "file": None}
+    if facts.said("temporal.encryption_key_file"):
+        return {"source": "file", "file": None}
+    if facts.temporal == "remote":
+        return {"source": "missing", "file": None}
+    return (
+        {"source": "file", "file": "./.compozy/key"} if facts.kept["temporal"] else {"source": "random", "file": None}
+    )
 
 
 def rows_of(facts: Facts) -> dict[str, str]:
@@ -393,6 +407,14 @@ PROMISES: Mapping[str, Promise] = {
             and facts.filled("temporal.api_key")
             and facts.text("temporal.tls.enabled") == "false"
         ),
+    ),
+    "temporal.encryption_key.missing": Promise(
+        "error", "temporal.encryption_key", lambda facts: _encryption(facts)["source"] == "missing"
+    ),
+    "temporal.encryption_key.malformed": Promise(
+        "error",
+        "temporal.encryption_key",
+        lambda facts: facts.filled("temporal.encryption_key") and facts.text("temporal.encryption_key") != KEY,
     ),
     "port.range.database": Promise("error", "database.port", _out_of_range("database.port")),
     "port.range.temporal": Promise("error", FRONTEND, _out_of_range(FRONTEND)),

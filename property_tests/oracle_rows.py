@@ -64,6 +64,8 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
     "temporal.namespace": ("text", "default", {}),
     "temporal.task_queue": ("text", "compozy", {}),
     "temporal.api_key": ("text", None, {"secret": True}),
+    "temporal.encryption_key": ("text", None, {"secret": True}),
+    "temporal.encryption_key_file": ("path", None, {}),
     "temporal.tls.enabled": ("boolean", None, {}),
     "temporal.tls.ca_file": ("path", None, {}),
     "temporal.tls.cert_file": ("path", None, {}),
@@ -137,6 +139,7 @@ FACTS = {"valkey.binary": (("found", "missing"), "valkey")}
 
 COMPONENTS = {name: (f"{name}.mode", f"{name}.driver") for name in ("database", "temporal", "redis")}
 _SERVER = "temporal.standalone"
+_KEYS = {name: f"temporal.{name}" for name in ("encryption_key", "encryption_key_file")}
 _KEPT = "redis.standalone.persistence"
 # (component, driver): (module and class, options)
 DRIVERS: Mapping[tuple[str, str], tuple[str, Mapping[str, Any]]] = {
@@ -159,6 +162,7 @@ DRIVERS: Mapping[tuple[str, str], tuple[str, Mapping[str, Any]]] = {
             "frontend_port": {"port": f"{_SERVER}.frontend_port"},
             "ui_port": {"port": f"{_SERVER}.ui_port"},
             "namespace": "temporal.namespace",
+            **_KEYS,
         },
     ),
     ("temporal", "temporal-remote"): (
@@ -166,6 +170,7 @@ DRIVERS: Mapping[tuple[str, str], tuple[str, Mapping[str, Any]]] = {
         {
             **{name: f"temporal.{name}" for name in ("host_port", "namespace", "api_key")},
             "tls": {"group": "temporal.tls"},
+            **_KEYS,
         },
     ),
     ("redis", "valkey"): (
@@ -186,7 +191,7 @@ DRIVERS: Mapping[tuple[str, str], tuple[str, Mapping[str, Any]]] = {
 # (component, driver): the settings that say where it keeps data, each with the setting that must be on for it
 FILES: Mapping[tuple[str, str], Mapping[str, str | None]] = {
     ("database", "sqlite"): {"database.path": None},
-    ("temporal", "temporal-embedded"): {f"{_SERVER}.database_file": None},
+    ("temporal", "temporal-embedded"): {f"{_SERVER}.database_file": None, "temporal.encryption_key_file": None},
     ("redis", "valkey"): {f"{_KEPT}.data_dir": f"{_KEPT}.enabled"},
 }
 

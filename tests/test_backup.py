@@ -99,12 +99,12 @@ def test_a_project_may_have_any_name(tmp_path: Path, name: str) -> None:
 
 
 def test_data_may_lie_anywhere(tmp_path: Path, archive: Path) -> None:
-    """Every place of the target counts, not those of the source; no state directory is made for nothing."""
+    """Every place of the target counts, not those of the source; the state directory is made for the key alone."""
     settings = {DATABASE: str(tmp_path / "x/c.db"), TEMPORAL: str(tmp_path / "y/t.db"), REDIS: str(tmp_path / "z/r")}
     resolved = project(tmp_path / "target", settings)
     restored = restore(resolved, archive, force=False)
     assert (told(resolved), restored.aside, restored.left_out) == (["saved"] * 4, (), ())
-    assert names(tmp_path / "target") == []
+    assert names(tmp_path / "target") == [".compozy", ".compozy/.gitignore", ".compozy/version"]
 
 
 def test_data_in_use_is_not_touched(tmp_path: Path, archive: Path) -> None:
@@ -313,7 +313,11 @@ def test_what_the_backup_does_not_have_is_left_as_it_is(tmp_path: Path) -> None:
     write_rows(place(source, DATABASE), "saved")
     fill(target, "old")
     back_up(source, tmp_path / "backup.tar.gz")
-    assert set(restore(target, tmp_path / "backup.tar.gz", force=True).missing) == {TEMPORAL, REDIS}
+    assert set(restore(target, tmp_path / "backup.tar.gz", force=True).missing) == {
+        TEMPORAL,
+        REDIS,
+        "temporal.encryption_key_file",
+    }
     assert told(target) == ["saved", "old", "old", "old"]
 
 

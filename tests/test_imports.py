@@ -42,7 +42,7 @@ def imported(directory: Path, *args: str) -> set[str]:
         pytest.param(["--help"], id="help"),
         pytest.param(["--version"], id="version"),
         pytest.param(["config", "show"], id="config-show"),
-        pytest.param(["config", "validate", "--mode", "distributed"], id="config-validate"),
+        pytest.param(["config", "validate", "--mode", "persistent"], id="config-validate"),
     ],
 )
 def test_a_command_that_reads_only_imports_no_server_library(args: list[str], tmp_path: Path) -> None:

@@ -30,11 +30,13 @@ from compozy.drivers.temporal_client import connect
 from compozy.drivers.temporal_embedded import MEMORY, RETENTION_S, TemporalEmbeddedDriver
 from compozy.errors import DriverError, PortBusyError, StateDirectoryError
 from compozy.plan import Port
+from compozy.settings.keyring import random_key
 
 from .starting import Starting
 
 HOST = "127.0.0.1"
 FRONTEND, PAGE = "temporal.standalone.frontend_port", "temporal.standalone.ui_port"
+KEY = random_key()
 Make = Callable[..., TemporalEmbeddedDriver]
 
 
@@ -56,7 +58,7 @@ def make() -> Iterator[Make]:
         defaults: dict[str, Any] = {
             "frontend_port": Port(free_port(), FRONTEND, explicit=False), "bind_ip": HOST, "enable_ui": False,
             "ui_port": Port(free_port(), PAGE, explicit=False), "require_ui": False, "namespace": "default",
-            "log_level": "error",
+            "log_level": "error", "encryption_key": KEY,
         }  # fmt: skip
         made.append(TemporalEmbeddedDriver(database_file=str(file), **{**defaults, **options}))
         return made[-1]
@@ -255,7 +257,7 @@ def test_a_file_keeps_executions_and_is_ours_alone(make: Make, started: Starting
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()}
     assert set(modes.values()) == {0o600}
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
-    assert set(json.loads((tmp_path / "state" / "temporal.db.version").read_text())) == {"server", "binary"}
+    assert set(json.loads((tmp_path / "state" / "temporal.db.version").read_text())) == {"server", "binary", "key"}
     second = make(file)
     second.start(started.context())
     client = second.handle

@@ -13,10 +13,12 @@ from compozy.drivers.redis_embedded import FakeRedisDriver, ValkeyDriver
 from compozy.drivers.sqlite import SqliteDriver
 from compozy.drivers.temporal_embedded import TemporalEmbeddedDriver
 from compozy.plan import Port
+from compozy.settings.keyring import random_key
 from compozy.testing.servers import RedisServer
 
 from .suite import DriverSuite, Row, Subject, counted, described, remembered
 
+KEY = random_key()
 HOST = "127.0.0.1"
 
 
@@ -66,6 +68,7 @@ def temporal(file: str, port: int, *, explicit: bool = False) -> TemporalEmbedde
         frontend_port=Port(port, "temporal.standalone.frontend_port", explicit),
         ui_port=Port(free_port(), "temporal.standalone.ui_port", False),
         namespace="default",
+        encryption_key=KEY,
         **options,
     )
 

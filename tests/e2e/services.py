@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from compozy.settings.keyring import random_key
 from compozy.testing.postgres import PostgresServer
 from compozy.testing.servers import RedisServer, TemporalServer
 
@@ -23,6 +24,7 @@ class Services:
         return {
             "DB_URL": self.postgres.url_of(self.postgres.create_database(name)),
             "TEMPORAL_HOST_PORT": self.temporal.address,
+            "COMPOZY_TEMPORAL__ENCRYPTION_KEY": random_key(),
             "COMPOZY_TEMPORAL__TASK_QUEUE": name,
             "REDIS_URL": self.redis.url,
         }

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from compozy.settings.keyring import random_key
+
 from .conftest import Shell
 from .services import Services
 
@@ -30,7 +32,7 @@ def test_a_half_configured_distributed_mode_names_each_part(shell: Shell) -> Non
     """Every unreachable service is a failure with its address and a fix; exit code 4."""
     result = shell.run(
         "doctor", "--mode", "distributed", "--set", "database.port=1", "--set", "temporal.host_port=127.0.0.1:1",
-        "--set", "redis.port=1",
+        "--set", "redis.port=1", "--set", f"temporal.encryption_key={random_key()}",
     )  # fmt: skip
     assert result.returncode == 4
     for name in ("database.reach", "temporal.reach", "redis.reach"):
@@ -84,7 +86,7 @@ def test_an_invalid_configuration_fails_and_skips_the_components(shell: Shell) -
 )
 def test_plan_shows_what_would_start_and_starts_nothing(shell: Shell, mode: str, drivers: set[str]) -> None:
     """Order, addresses and files; nothing is written."""
-    plan = shell.json("plan", "--mode", mode)
+    plan = shell.json("plan", "--mode", mode, env={"COMPOZY_TEMPORAL__ENCRYPTION_KEY": random_key()})
     assert {step["driver"] for step in plan["steps"]} == drivers
     assert (plan["state_dir"] is not None) == (mode == "persistent")
     assert list(shell.directory.iterdir()) == []

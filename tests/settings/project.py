@@ -13,6 +13,7 @@ from compozy.settings.origin import Finding
 from compozy.settings.sources import make_inputs
 from compozy.validate import validate
 
+ENCRYPTED = {"COMPOZY_TEMPORAL__ENCRYPTION_KEY_FILE": "keys.txt"}  # what a remote Temporal needs
 FACTS = {"valkey.binary": "found"}
 
 
@@ -50,8 +51,9 @@ def resolved(folder: Path, text: str = "", **sources: Any) -> Resolved:
 
 
 def findings(folder: Path, text: str = "", **sources: Any) -> Sequence[Finding]:
-    """Return the findings of a configuration of this text."""
-    return validate(resolved(folder, text, **sources))
+    """Return the findings of a configuration of this text, which names an encryption key."""
+    environment = {**ENCRYPTED, **sources.pop("environment", {})}
+    return validate(resolved(folder, text, environment=environment, **sources))
 
 
 def nested(path: str, value: str) -> str:

@@ -8,6 +8,7 @@ It has mode 0700 and holds regular files and directories alone; the content of t
     compozy.db      the database
     temporal.db     the embedded Temporal
     redis/          the embedded Redis
+    key             the encryption key of the histories
 """
 
 from __future__ import annotations

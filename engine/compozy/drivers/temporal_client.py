@@ -24,6 +24,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from compozy.drivers.driver import LoopThread
 from compozy.errors import DriverError
+from compozy.settings.keyring import Keyring
 
 _CALL_S = 1.0
 _MARGIN_S = 0.5
@@ -84,14 +85,16 @@ class Connection:
             raise DriverError(f"temporal at {self.address}: {error.reason}") from error
 
 
-def connect(loop: LoopThread, address: str, namespace: str, timeout_s: float, **options: Any) -> Connection:
-    """Connect to `address`; `options` are those of `temporalio.client.Client.connect`.
+def connect(
+    loop: LoopThread, address: str, namespace: str, timeout_s: float, *, keyring: Keyring | None = None, **options: Any
+) -> Connection:
+    """Connect to `address`; `options` are those of `temporalio.client.Client.connect`, `keyring` encrypts payloads.
 
     Raises:
         DriverError: nothing answers there within `timeout_s`, or it is not a Temporal.
     """
     try:
-        options = {"runtime": _runtime(), **options}
+        options = {"runtime": _runtime(), **_converter(keyring), **options}
         client = loop.call(Client.connect(address, namespace=namespace, **options), timeout_s)
     except RPCError as error:
         raise explained(error, address, namespace) from error
@@ -100,6 +103,14 @@ def connect(loop: LoopThread, address: str, namespace: str, timeout_s: float, **
     except (RuntimeError, ValueError) as error:
         raise DriverError(f"temporal at {address} cannot be reached: {brief(str(error))}") from error
     return Connection(loop, client, address)
+
+
+def _converter(keyring: Keyring | None) -> dict[str, Any]:
+    if keyring is None:
+        return {}
+    from compozy.drivers.payload_codec import encrypting
+
+    return {"data_converter": encrypting(keyring)}
 
 
 @lru_cache(maxsize=1)

@@ -21,13 +21,15 @@ from compozy.drivers.binaries import find_temporal
 from compozy.drivers.child import Child
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
+from compozy.drivers.key_file import load_keyring
 from compozy.drivers.page_guard import PageGuard
 from compozy.drivers.ports import choose_port, free_port, listening, listens, owner_of
 from compozy.drivers.process import Command
 from compozy.drivers.sqlite import BESIDE
-from compozy.drivers.temporal_file import check_database, examine_database, record_file, record_version
+from compozy.drivers.temporal_file import check_database, check_key, examine_database, record_file, record_version
 from compozy.errors import DriverError, PortBusyError
 from compozy.plan import Port
+from compozy.settings.keyring import Keyring
 
 if TYPE_CHECKING:
     from compozy.drivers.temporal_client import Connection
@@ -56,6 +58,7 @@ class TemporalEmbeddedDriver:
     def __init__(
         self, *, database_file: str, frontend_port: Port, bind_ip: str, enable_ui: bool, ui_port: Port,
         require_ui: bool, namespace: str, log_level: str,
+        encryption_key: str | None = None, encryption_key_file: str | None = None,
     ) -> None:  # fmt: skip
         self._file = None if database_file == MEMORY else database_file
         self._ports = (frontend_port, ui_port)
@@ -64,6 +67,9 @@ class TemporalEmbeddedDriver:
         self._require_ui = require_ui
         self._namespace = namespace
         self._log_level = log_level
+        self._written_keys = encryption_key
+        self._key_file = encryption_key_file
+        self._keyring: Keyring | None = None
         self._first = False
         self._port = 0
         self._listener: int | None = None
@@ -96,6 +102,9 @@ class TemporalEmbeddedDriver:
                 self._first = not check_database(self._file, binary, context.notice)
                 if not os.path.exists(self._file):
                     context.made.data(self._file, record_file(self._file), *(self._file + end for end in BESIDE))
+            keyring = self._keyring = load_keyring(self._written_keys, self._key_file, made=context.made)
+            if self._file is not None:
+                check_key(self._file, keyring, context.notice)
             self._start(binary, context)
         except BaseException:
             self.stop(0)
@@ -111,6 +120,8 @@ class TemporalEmbeddedDriver:
         if self._file is not None and binary is not None:
             _check_name(self._file)
             examine_database(self._file, binary, context.notice)
+            if self._key_file is None or os.path.lexists(self._key_file):
+                check_key(self._file, load_keyring(self._written_keys, self._key_file), context.notice)
 
     def _start(self, binary: str, context: StartContext) -> None:
         """Try again with other ports when somebody took one between our look and the server's."""
@@ -185,7 +196,7 @@ class TemporalEmbeddedDriver:
 
         def answers() -> bool:
             try:
-                connection = connect(context.loop, address, self._namespace, _CONNECT_S)
+                connection = connect(context.loop, address, self._namespace, _CONNECT_S, keyring=self._keyring)
                 connection.ping()
             except DriverError:
                 return False
@@ -216,7 +227,7 @@ class TemporalEmbeddedDriver:
         if connection.ping(PATIENT_S) != RETENTION_S:
             connection.keep_for(RETENTION_S)
             time.sleep(4 * _REFRESH_S if self._first else 0.0)
-        record_version(file, connection.version(), binary)
+        record_version(file, connection.version(), binary, self._keyring.newest if self._keyring else "")
 
     def ping(self) -> None:
         """Read the namespace of our server.

@@ -21,6 +21,7 @@ from compozy.drivers.data_files import check_data_files
 from compozy.drivers.process import environment
 from compozy.drivers.sqlite import BESIDE, check_file, unusable
 from compozy.errors import DriverError
+from compozy.settings.keyring import Keyring
 
 Version = tuple[int, ...]
 _SERVER = re.compile(r"Server (\d+(?:\.\d+)+)")
@@ -28,10 +29,11 @@ _SERVER = re.compile(r"Server (\d+(?:\.\d+)+)")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Which server has had the file open last; `binary` tells its binary from others without running it."""
+    """The server that opened the file last; `binary` identifies its binary, `key` the key that it encrypts with."""
 
     server: Version
     binary: str
+    key: str = ""
 
 
 def check_database(path: str, binary: str, notice: Callable[[str], None]) -> bool:
@@ -111,7 +113,7 @@ def read_record(path: str) -> Record | None:
     """
     try:
         found = json.loads(record_file(path).read_text(encoding="utf-8"))
-        return Record(_parse(str(found["server"])), str(found.get("binary", "")))
+        return Record(_parse(str(found["server"])), str(found.get("binary", "")), str(found.get("key", "")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -119,15 +121,33 @@ def read_record(path: str) -> Record | None:
         raise DriverError(f"{record_file(path)} cannot be read", hint=hint) from error
 
 
-def record_version(path: str, server: str, binary: str) -> None:
-    """Record the version of the server, and which binary it is, that has the file open.
+def check_key(path: str, keyring: Keyring, notice: Callable[[str], None]) -> None:
+    """Check that the histories in the file can be decrypted with `keyring`.
+
+    Raises:
+        DriverError: they were encrypted with a key that is not in it.
+    """
+    record = read_record(path)
+    if record is None or not os.path.lexists(path) or record.key in keyring.keys:
+        return
+    if not record.key:
+        notice(f"{path} holds histories that an earlier version did not encrypt; executions that still run in it fail")
+        return
+    raise DriverError(
+        f"the histories in {path} were encrypted with key {record.key}, which is missing",
+        hint="restore .compozy/key from a backup, or add that key to temporal.encryption_key",
+    )
+
+
+def record_version(path: str, server: str, binary: str, key: str = "") -> None:
+    """Record version and binary of the server that has the file open, and the id of the key that encrypts.
 
     Raises:
         DriverError: the record cannot be written.
     """
     record = record_file(path)
     try:
-        write_file(record, json.dumps({"server": server, "binary": _identity(binary)}) + "\n")
+        write_file(record, json.dumps({"server": server, "binary": _identity(binary), "key": key}) + "\n")
     except OSError as error:
         raise DriverError(f"{record} cannot be written: {error.strerror}", hint="check the permissions") from error
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from compozy.drivers.certificates import read_pem
 from compozy.drivers.driver import Description, StartContext
+from compozy.drivers.key_file import load_keyring
 from compozy.drivers.ports import split_address
 from compozy.drivers.reach import REACH_S, Symptom, diagnosis, reach
 from compozy.errors import DriverError
@@ -50,12 +51,14 @@ class TemporalRemoteDriver:
 
     def __init__(
         self, *, host_port: str, namespace: str = "default", api_key: str | None = None,
-        tls: Mapping[str, Any] | None = None,
+        tls: Mapping[str, Any] | None = None, encryption_key: str | None = None,
+        encryption_key_file: str | None = None,
     ) -> None:  # fmt: skip
         self._address = host_port
         self._namespace = namespace
         self._api_key = api_key or None
         self._tls = {name: value for name, value in (tls or {}).items() if value not in (None, "")}
+        self._keys = (encryption_key, encryption_key_file)
         self._connection: Connection | None = None
         self._version: str | None = None
 
@@ -102,6 +105,7 @@ class TemporalRemoteDriver:
                 deadline - time.monotonic(),
                 tls=tls,
                 api_key=self._api_key,
+                keyring=load_keyring(*self._keys),
             )
         except DriverError as error:
             raise self._explained(error) from error

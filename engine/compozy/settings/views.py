@@ -14,6 +14,7 @@ from unicodedata import category
 
 from compozy.document import Scalar
 from compozy.settings.endpoint import endpoint
+from compozy.settings.keyring import parse_keyring
 from compozy.settings.registry import Setting
 from compozy.settings.values import KEY_LENGTH, MEMORY, is_loopback
 
@@ -111,6 +112,16 @@ def _filled(seen: Seen) -> bool:
     return bool(seen.value)
 
 
+def _keyring(seen: Seen) -> Scalar:
+    if not seen.value:
+        return None
+    try:
+        parse_keyring(str(seen.value))
+    except ValueError:
+        return "malformed"
+    return "usable"
+
+
 VIEWS: Mapping[str, View] = {
     "given": View((False, True), False, _given),
     "presence": View(("empty", "given"), True, _presence),
@@ -123,6 +134,7 @@ VIEWS: Mapping[str, View] = {
     "url_host": View(("none", "loopback", "other"), False, _url_host),
     "url_password": View((False, True), False, _url_password),
     "url_tls": View(("none", "clear", "unverified", "verified"), False, _url_tls),
+    "keyring": View(("usable", "malformed"), True, _keyring),
 }
 
 

@@ -16,6 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from compozy.settings.keyring import random_key
+
 if TYPE_CHECKING:
     from compozy.provision import Runtime
     from compozy.resolve import Resolved
@@ -28,7 +30,7 @@ Running = TypeVar("Running")
 DB_URL = "DB_URL"
 _PROJECT = "# The project of one test.\n"
 _REDIS_DATABASES = 16
-_DEFAULTS: Mapping[str, Any] = {"temporal.standalone.enable_ui": False}
+_DEFAULTS: Mapping[str, Any] = {"temporal.standalone.enable_ui": False, "temporal.encryption_key": random_key()}
 
 
 class Testbed:

@@ -22,6 +22,7 @@ from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowFailureError,
 )
+from temporalio.converter import WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError, FailureError
 
 from compozy.errors import CompozyError, NotFoundError
@@ -30,7 +31,7 @@ from compozy.store.records import LOST, RUNNING, timestamp
 from compozy.store.store import MAX_LIMIT
 from compozy.workflows import wire
 from compozy.workflows.plain import clean_reason
-from compozy.workflows.temporal import ask
+from compozy.workflows.temporal import UnreadableError, ask
 
 FEW = 20
 _STATUSES = {
@@ -42,7 +43,7 @@ _STATUSES = {
 }
 _OPEN = f'WorkflowType = "{wire.WORKFLOW_TYPE}" AND ExecutionStatus = "Running" AND TaskQueue = '
 
-_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
+_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ApplicationError)
 
 InThread = Callable[..., Awaitable[Any]]
 Result = TypeVar("Result")
@@ -140,7 +141,8 @@ class Reconciler:
         event = await ask(self._client, _first(events), name)
         begun = event.workflow_execution_started_event_attributes
         try:
-            (payload,) = await self._client.data_converter.decode(begun.input.payloads)
+            context = WorkflowSerializationContext(self._client.namespace, name)
+            (payload,) = await self._client.data_converter.with_context(context).decode(begun.input.payloads)
             run = wire.decode_run(payload)
         except _UNREADABLE as error:
             raise ForeignExecutionError(name) from error
@@ -154,6 +156,8 @@ class Reconciler:
             output = await ask(self._client, self._client.get_workflow_handle(row.id).result(), row.id)
         except WorkflowFailureError as failure:
             error = clean_reason(_reason(failure))
+        except UnreadableError as failure:
+            status, error = "failed", failure.reason
         return replace(
             row,
             status=status,

@@ -30,7 +30,7 @@ from compozy.workflows.execution_id import checked_execution_id, new_execution_i
 from compozy.workflows.inputs import complete_input
 from compozy.workflows.plain import why_not_plain
 from compozy.workflows.reconcile import Reconciler
-from compozy.workflows.temporal import ask
+from compozy.workflows.temporal import UnreadableError, ask
 
 # How long a worker that was killed holds up the step that it was at; a living one sends heartbeats.
 TASK_TIMEOUT = timedelta(seconds=3)
@@ -343,5 +343,5 @@ class Service:
         try:
             ending = self._client.get_workflow_handle(execution_id).result()
             await ask(self._client, ending, execution_id, WAIT_PATIENCE_S)
-        except (WorkflowFailureError, NotFoundError):
+        except (WorkflowFailureError, NotFoundError, UnreadableError):
             return

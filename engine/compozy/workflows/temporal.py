@@ -14,9 +14,11 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from compozy.errors import NotFoundError, UsageError
+from compozy.errors import CompozyError, NotFoundError, UsageError
+from compozy.settings.keyring import PAYLOAD_REFUSED
 from compozy.store import UnavailableError
 
 PATIENCE_S = 1.0
@@ -30,6 +32,17 @@ _REASONS = {
 }
 
 
+class UnreadableError(CompozyError):
+    """An execution whose payloads no encryption key of this project opens."""
+
+    id = "execution.unreadable"
+    exit_code = 5
+
+    def __init__(self, execution: str, reason: str) -> None:
+        super().__init__(f"execution {execution} cannot be read: {reason}")
+        self.reason = reason
+
+
 @contextmanager
 def temporal_errors(execution_id: str) -> Iterator[None]:
     """Translate the failures of one call that is about `execution_id`.
@@ -38,9 +51,14 @@ def temporal_errors(execution_id: str) -> Iterator[None]:
         NotFoundError: Temporal does not know it, or it is closed.
         UsageError: Temporal refused the request.
         UnavailableError: Temporal cannot be reached.
+        UnreadableError: its payloads cannot be decrypted.
     """
     try:
         yield
+    except ApplicationError as error:
+        if error.type != PAYLOAD_REFUSED:
+            raise
+        raise UnreadableError(execution_id, error.message) from error
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             raise NotFoundError("running execution", execution_id) from error
@@ -58,6 +76,7 @@ async def ask(client: Client, call: Coroutine[Any, Any, Result], about: str, pat
         NotFoundError: Temporal does not know it, or it is closed.
         UsageError: Temporal refused the request.
         UnavailableError: Temporal cannot be reached; whether it took the call is not known.
+        UnreadableError: the answer cannot be decrypted.
     """
     asking = asyncio.ensure_future(call)
     try:

@@ -1,0 +1,69 @@
+"""Provide the keys that encrypt what Temporal stores: written ones, those of a file, or a random one.
+
+The key file is readable by its owner alone; a file that another user may read or change is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from compozy.base.output_file import open_regular, write_file
+from compozy.base.ownership import unsafe_status
+from compozy.drivers.made import Made
+from compozy.errors import DriverError
+from compozy.settings.keyring import Keyring, parse_keyring, random_key
+
+_MAX_BYTES = 65536
+
+
+def load_keyring(text: str | None, file: str | None, *, made: Made | None = None) -> Keyring:
+    """Return the keys of `text`, else those of `file`, else a random one.
+
+    With `made` a missing file is created and noted there.
+
+    Raises:
+        DriverError: the text or the file holds no keys, or the file is missing, not private or cannot be read.
+    """
+    if text:
+        return _parsed(text, "temporal.encryption_key")
+    if not file:
+        return parse_keyring(random_key())
+    if made is not None and not os.path.lexists(file):
+        _create(file, made)
+    return _parsed(_read(file), file)
+
+
+def _parsed(text: str, where: str) -> Keyring:
+    try:
+        return parse_keyring(text)
+    except ValueError as error:
+        raise DriverError(f"{where} holds no usable encryption key: {error}", hint="write 32 bytes, base64") from error
+
+
+def _create(file: str, made: Made) -> None:
+    try:
+        made.directory(Path(file).parent)
+        made.data(file)
+        write_file(file, random_key() + "\n", replace=False)
+    except OSError as error:
+        raise DriverError(f"{file} cannot be written: {error.strerror}", hint="check the permissions") from error
+
+
+def _read(file: str) -> str:
+    try:
+        with open_regular(file) as stream:
+            status = os.fstat(stream.fileno())
+            content = stream.read(_MAX_BYTES)
+    except FileNotFoundError as error:
+        hint = "restore it from a backup, or set temporal.encryption_key"
+        raise DriverError(f"encryption key file {file} does not exist", hint=hint) from error
+    except OSError as error:
+        raise DriverError(f"{file} cannot be read: {error.strerror}", hint="check owner and permissions") from error
+    reason = unsafe_status(status)
+    if reason is None and status.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        reason = f"other users may read it (mode {stat.S_IMODE(status.st_mode):04o})"
+    if reason is not None:
+        raise DriverError(f"encryption key file {file} is not private: {reason}", hint=f"chmod 600 {file}")
+    return content.decode("ascii", "replace")
