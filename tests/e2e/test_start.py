@@ -240,3 +240,12 @@ def test_a_backup_into_nowhere_is_a_clear_error(shell: Shell) -> None:
     """A directory that does not exist is named; exit code 2."""
     result = shell.run("backup", "--mode", "persistent", "--output", str(shell.directory / "no" / "b.tar.gz"))
     assert (result.returncode, "its directory does not exist" in result.stderr) == (2, True)
+
+
+def test_start_without_schema_is_refused_before_ready(shell: Shell) -> None:
+    """With automatic migration switched off an empty database stops the start; the command that helps is named."""
+    result = shell.run("start", "--format", "json", "--set", "database.auto_migrate=false")
+    assert result.returncode == 4
+    assert '"ready"' not in result.stdout
+    assert "the database lacks migration" in result.stderr
+    assert "compozy migrate schema" in result.stderr

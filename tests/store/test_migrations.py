@@ -7,9 +7,9 @@ from pathlib import Path
 
 import peewee
 import pytest
-from playhouse.migrations import MigrationError
 
-from compozy.store import Store, UnavailableError, migrate
+from compozy.errors import UsageError
+from compozy.store import SchemaError, Store, UnavailableError, migrate
 
 NAMES = tuple(sorted(path.stem for path in migrate.SCRIPTS.glob("[0-9]*.py")))
 COLUMNS = {
@@ -19,6 +19,11 @@ COLUMNS = {
     },
     "workflows": {"id": False, "version": False, "definition": False, "imported_at": False},
 }  # fmt: skip
+
+
+def pending(store: Store) -> tuple[str, ...]:
+    """Return the names of the migrations that are not applied."""
+    return tuple(one.name for one in store.migrations() if one.applied_at is None)
 
 
 def columns(database: peewee.Database) -> dict[str, dict[str, bool]]:
@@ -34,12 +39,13 @@ def columns(database: peewee.Database) -> dict[str, dict[str, bool]]:
 def test_forward_makes_the_tables(database: peewee.Database) -> None:
     """An empty database gets every migration, once."""
     store = Store(database)
-    assert store.pending() == NAMES
+    assert pending(store) == NAMES
 
     assert store.migrate() == NAMES
     assert store.migrate() == ()
 
-    assert store.pending() == ()
+    assert pending(store) == ()
+    store.require_schema()
     assert columns(database) == COLUMNS
 
 
@@ -75,26 +81,53 @@ def test_a_failing_migration_changes_nothing(
     )
     monkeypatch.setattr(migrate, "SCRIPTS", tmp_path)
 
-    with pytest.raises((UnavailableError, peewee.ProgrammingError), match="no_such_table"):
+    with pytest.raises(UnavailableError, match="no_such_table"):
         Store(database).migrate()
 
     assert columns(database) == {}
 
 
-def test_a_newer_database_is_known(database: peewee.Database) -> None:
-    """A migration that this version does not ship is named."""
+def test_schema_of_newer_version_is_refused(database: peewee.Database) -> None:
+    """A migration that this version does not ship is named, and nothing is applied over it."""
     store = Store(database)
     store.migrate()
     with database.connection_context():
-        assert migrate.unknown(database) == ()
         later = {"name": "9999_later", "applied": "2030-01-01 00:00:00"}
         peewee.Table(migrate.HISTORY_TABLE, ("id", "name", "applied"), "id").insert(later).execute(database)
 
-        assert migrate.unknown(database) == ("9999_later",)
+    for refuses in (store.migrate, store.require_schema, store.rehearse):
+        with pytest.raises(SchemaError, match="a newer version of Compozy has migrated the database: 9999_later"):
+            refuses()
 
 
-def test_an_unknown_target_is_an_error(database: peewee.Database) -> None:
+def test_missing_schema_is_refused_and_named(database: peewee.Database) -> None:
+    """Without automatic migration the error names what is missing and the command that applies it."""
+    store = Store(database)
+    with pytest.raises(SchemaError, match=f"lacks migrations? {', '.join(NAMES)}") as caught:
+        store.require_schema()
+    assert "compozy migrate schema" in str(caught.value.hint)
+    assert columns(database) == {}
+
+
+def test_rehearsal_changes_nothing(database: peewee.Database) -> None:
+    """It runs every missing migration and leaves no table behind."""
+    store = Store(database)
+    assert store.rehearse() == NAMES
+    assert pending(store) == NAMES
+    assert columns(database) == {}
+    store.migrate()
+    assert store.rehearse() == ()
+
+
+def test_single_migration_is_applied_and_reverted(database: peewee.Database) -> None:
+    """A target bounds both directions."""
+    store = Store(database)
+    assert store.migrate(NAMES[0]) == NAMES[:1]
+    assert store.revert(NAMES[0]) == NAMES[:1]
+
+
+@pytest.mark.parametrize("direction", ["migrate", "revert"])
+def test_unknown_target_is_a_usage_error(database: peewee.Database, direction: str) -> None:
     """A migration that does not exist is not silently ignored."""
-    with pytest.raises(MigrationError, match="0000_nothing"):
-        migrate.migrate(database, "0000_nothing")
-    database.close()
+    with pytest.raises(UsageError, match="0000_nothing"):
+        getattr(Store(database), direction)("0000_nothing")

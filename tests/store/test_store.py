@@ -176,7 +176,9 @@ def test_a_database_that_is_gone_is_told() -> None:
         store.ping()
 
     assert caught.value.component == "database"
-    assert caught.value.message == "database is not available: unable to open database file"
+    assert caught.value.message == (
+        "database is not available: the file cannot be opened (unable to open database file)"
+    )
 
 
 def test_times_sort_as_text() -> None:

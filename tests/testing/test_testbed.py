@@ -36,7 +36,7 @@ def test_each_database_is_migrated_and_fresh(testbed: Testbed, tmp_path: Path, m
     """The second test does not see what the first one wrote."""
     with testbed.database(mode, str(tmp_path)) as database:
         store = Store(database)
-        assert store.pending() == ()
+        store.require_schema()
         assert store.execution(RECORD.id) is None
         store.record_started(RECORD)
         assert store.execution(RECORD.id) == RECORD
@@ -62,7 +62,7 @@ def test_a_runtime_has_every_component_of_its_mode(testbed: Testbed, tmp_path: P
     """All are healthy, the database is migrated, Redis is empty."""
     with testbed.runtime(mode, str(tmp_path)) as runtime:
         assert {name: health.error for name, health in runtime.health().items() if not health.healthy} == {}
-        assert Store(runtime.database).pending() == ()
+        Store(runtime.database).require_schema()
         assert runtime.redis.dbsize() == 0
         runtime.redis.set("key", "value")
         assert runtime.temporal.namespace == "default"
@@ -103,7 +103,7 @@ def test_the_environment_does_not_change_what_a_test_gets(
     monkeypatch.setenv("COMPOZY_MODE", "distributed")
     monkeypatch.setenv("DB_PATH", str(tmp_path / "elsewhere.db"))
     with testbed.database("memory", str(tmp_path / "test")) as database:
-        assert Store(database).pending() == ()
+        Store(database).require_schema()
     assert {file.name for file in tmp_path.rglob("*")} == {"compozy.yaml", "test"}
 
 

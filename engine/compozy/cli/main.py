@@ -38,6 +38,7 @@ COMMANDS = {
         "Copy everything that is kept into one file, also while the server runs.",
     ),
     "restore": ("compozy.cli.restore", "Put a backup back."),
+    "migrate": ("compozy.cli.migrate", "Bring the database to the schema of this version."),
     "config": ("compozy.cli.config", "Show, validate and explain the configuration."),
     "rules": ("compozy.cli.rules", "List, show, verify and draw the rule tables."),
     "trust": ("compozy.cli.trust", "Use the files of a directory that another user owns or may write."),

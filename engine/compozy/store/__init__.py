@@ -6,6 +6,6 @@ are a read model of Temporal's history; nothing here decides what an execution d
 
 from compozy.store.records import FINISHED, LOST, STATUSES, Execution, StoredWorkflow
 from compozy.store.store import Store
-from compozy.store.unavailable import UnavailableError
+from compozy.store.unavailable import SchemaError, UnavailableError
 
-__all__ = ["FINISHED", "LOST", "STATUSES", "Execution", "Store", "StoredWorkflow", "UnavailableError"]
+__all__ = ["FINISHED", "LOST", "STATUSES", "Execution", "SchemaError", "Store", "StoredWorkflow", "UnavailableError"]

@@ -9,60 +9,89 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import peewee
-from playhouse import migrations
+from playhouse.migrations import MigrationError, Runner
+
+from compozy.errors import UsageError
 
 HISTORY_TABLE = "compozy_migrations"
 SCRIPTS = Path(__file__).parent
 _LOCK_KEY = 0x636F6D706F7A79  # "compozy" in ASCII: one number for every process that migrates
 
 
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One migration: `applied_at` is None before it ran, `shipped` is False for one of a newer version."""
+
+    name: str
+    applied_at: datetime | None
+    shipped: bool
+
+
 def migrate(database: peewee.Database, target: str | None = None) -> tuple[str, ...]:
     """Apply what is missing, in order, up to and with `target`; return the names applied now.
 
     Raises:
-        playhouse.migrations.MigrationError: `target` is not a migration.
+        UsageError: `target` is not a migration.
         peewee.DatabaseError: the database refused; nothing was changed.
     """
-    with _alone(database):
+    with _alone(database), _targets():
         return tuple(_runner(database).up(target))
 
 
 def revert(database: peewee.Database, target: str | None = None) -> tuple[str, ...]:
-    """Take back the newest migration, or all back through `target`; return the names.
+    """Revert the newest migration, or all back through `target`; return the names.
 
     Raises:
-        playhouse.migrations.MigrationError: `target` is not applied.
+        UsageError: `target` is not applied.
         peewee.DatabaseError: the database refused; nothing was changed.
     """
-    with _alone(database):
+    with _alone(database), _targets():
         return tuple(_runner(database).down(target))
 
 
-def pending(database: peewee.Database) -> tuple[str, ...]:
-    """Return the names of the migrations that are not applied yet, in order."""
-    return tuple(migration.name for migration in _runner(database).status() if not migration.applied)
+def rehearse(database: Any) -> tuple[str, ...]:
+    """Apply what is missing and roll back; return the names.
+
+    Raises:
+        peewee.DatabaseError: the database refused.
+    """
+    with _alone(database) as transaction:
+        names = tuple(_runner(database).up())
+        transaction.rollback()
+        return names
 
 
-def unknown(database: peewee.Database) -> tuple[str, ...]:
-    """Return the names of applied migrations that this version does not ship: the database is newer."""
-    return tuple(migration.name for migration in _runner(database).status() if migration.path is None)
+def migrations(database: peewee.Database) -> tuple[Migration, ...]:
+    """Return the shipped and the applied migrations, in order."""
+    rows = _runner(database).status()
+    return tuple(Migration(row.name, row.applied, row.path is not None) for row in rows)
+
+
+@contextmanager
+def _targets() -> Iterator[None]:
+    try:
+        yield
+    except MigrationError as error:
+        raise UsageError(str(error), hint="compozy migrate schema --list shows the migrations") from error
 
 
 def _runner(database: peewee.Database) -> Any:
-    runner: Any = migrations.Runner
+    runner: Any = Runner
     return runner(database, directory=str(SCRIPTS), table_name=HISTORY_TABLE)
 
 
 @contextmanager
-def _alone(database: Any) -> Iterator[None]:
+def _alone(database: Any) -> Iterator[Any]:
     if isinstance(database, peewee.SqliteDatabase):
-        with database.atomic("IMMEDIATE"):
-            yield
+        with database.atomic("IMMEDIATE") as transaction:
+            yield transaction
         return
-    with database.atomic():
+    with database.atomic() as transaction:
         database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
-        yield
+        yield transaction

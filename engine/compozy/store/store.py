@@ -16,14 +16,15 @@ import peewee
 from playhouse.pool import MaxConnectionsExceeded
 
 from compozy.store import migrate
+from compozy.store.migrate import Migration
 from compozy.store.records import LOST, RUNNING, Execution, StoredWorkflow
-from compozy.store.unavailable import UnavailableError
+from compozy.store.refusal import refused
+from compozy.store.unavailable import SchemaError
 
 MAX_LIMIT = 1000
 _EXECUTION = ("id", "workflow", "version", "status", "input", "output", "error", "started_at", "finished_at")
 _OUTCOME = ("status", "output", "error", "started_at", "finished_at")
 _WORKFLOW = ("id", "version", "definition", "imported_at")
-_BUGS = (peewee.ProgrammingError, peewee.IntegrityError, peewee.DataError, peewee.NotSupportedError)
 
 Result = TypeVar("Result")
 
@@ -36,29 +37,67 @@ class Store:
         self._executions: Any = peewee.Table("executions", _EXECUTION, "id", _database=database)
         self._workflows: Any = peewee.Table("workflows", _WORKFLOW, "id", _database=database)
 
-    def migrate(self) -> tuple[str, ...]:
-        """Bring the schema to the shipped version; return the names of what ran.
+    def migrate(self, target: str | None = None) -> tuple[str, ...]:
+        """Bring the schema to the shipped version, or up to `target`; return the names of what ran.
 
         Raises:
             UnavailableError: the database does not answer, or refuses.
+            SchemaError: a newer version has migrated the database.
+            UsageError: `target` is not a migration.
         """
-        return self._run(lambda: migrate.migrate(self._database))
+        self._refuse_newer()
+        return self._run(lambda: migrate.migrate(self._database, target))
+
+    def rehearse(self) -> tuple[str, ...]:
+        """Migrate and roll everything back; return the names of what a migration would run.
+
+        Raises:
+            UnavailableError, SchemaError: as `migrate`.
+        """
+        self._refuse_newer()
+        return self._run(lambda: migrate.rehearse(self._database))
 
     def revert(self, target: str | None = None) -> tuple[str, ...]:
-        """Take back the newest migration, or all through `target`.
+        """Revert the newest migration, or all back through `target`; return the names.
 
         Raises:
             UnavailableError: the database does not answer, or refuses.
+            UsageError: `target` is not an applied migration.
         """
         return self._run(lambda: migrate.revert(self._database, target))
 
-    def pending(self) -> tuple[str, ...]:
-        """Return the names of migrations that are not applied yet.
+    def migrations(self) -> tuple[Migration, ...]:
+        """Return the shipped and the applied migrations, in order.
 
         Raises:
             UnavailableError: the database does not answer.
         """
-        return self._run(lambda: migrate.pending(self._database))
+        return self._run(lambda: migrate.migrations(self._database))
+
+    def require_schema(self) -> None:
+        """Refuse a schema that is not of this version, without changing it.
+
+        Raises:
+            UnavailableError: the database does not answer.
+            SchemaError: migrations are missing, or a newer version has migrated the database.
+        """
+        self._refuse_newer()
+        missing = tuple(one.name for one in self.migrations() if one.applied_at is None)
+        if missing:
+            raise SchemaError(
+                f"the database lacks {'migration' if len(missing) == 1 else 'migrations'} {', '.join(missing)}",
+                missing,
+                hint="run `compozy migrate schema`, or set database.auto_migrate: true",
+            )
+
+    def _refuse_newer(self) -> None:
+        newer = tuple(one.name for one in self.migrations() if not one.shipped)
+        if newer:
+            raise SchemaError(
+                f"a newer version of Compozy has migrated the database: {', '.join(newer)}",
+                newer,
+                hint="use that version, or restore a backup of this one",
+            )
 
     def ping(self) -> None:
         """Run the cheapest query.
@@ -175,10 +214,11 @@ class Store:
     def _run(self, operation: Callable[[], Result]) -> Result:
         try:
             return self._connected(operation)
-        except _BUGS:
-            raise
         except (peewee.DatabaseError, peewee.InterfaceError, MaxConnectionsExceeded) as error:
-            raise UnavailableError("database", _first_line(error)) from error
+            refusal = refused(error)
+            if refusal is None:
+                raise
+            raise refusal from error
 
     def _connected(self, operation: Callable[[], Result]) -> Result:
         opened = self._database.connect(reuse_if_open=True)
@@ -208,7 +248,3 @@ def _execution(row: Mapping[str, Any]) -> Execution:
 
 def _workflow(row: Mapping[str, Any]) -> StoredWorkflow:
     return StoredWorkflow(**{**row, "definition": json.loads(row["definition"])})
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -87,14 +87,17 @@ class Workflows:
         self._upkeep = Upkeep(self.service)
 
     def open(self) -> Workflows:
-        """Migrate the database, start the worker and the upkeep of rows.
+        """Migrate the database or require its schema, start the worker and the upkeep of rows.
 
         Raises:
             UnavailableError: the database or Temporal does not answer; nothing is left running.
+            SchemaError: the tables are not of this version, and `auto_migrate` is off or cannot change that.
         """
         try:
             if self._settings.auto_migrate:
                 self.store.migrate()
+            else:
+                self.store.require_schema()
             self._loop.call(self._open(), CALL_TIMEOUT_S)
         except BaseException:
             self.close(0)
