@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,7 @@ from compozy.settings.suggest import closest
 from compozy.tables.table import Column, Decision, Row, Table
 
 STAGE = "validate"
+_MANY = 100
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([\w.\[\]-]+)\}")
 _NOWHERE = Place("", 0, 0)
 _NOBODY = ("default", "rule")
@@ -39,11 +41,23 @@ class Validated:
 
 
 def validate(resolved: Resolved, stages: Collection[str] = (STAGE,)) -> tuple[Finding, ...]:
-    """Return every finding of the `stages`, errors and warnings, in the order of their places."""
+    """Return the findings of the `stages`, errors and warnings, in the order of their places; at most 100 of an id."""
     run = _Run(resolved)
     tables = (table for table in resolved.rulebook.ruleset.tables.values() if table.stage in stages)
     findings = dict.fromkeys(finding for table in tables for finding in run.findings(table))
-    return tuple(sorted(findings, key=_order)) if findings else ()
+    return tuple(_limited(sorted(findings, key=_order))) if findings else ()
+
+
+def _limited(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Yield the first `_MANY` findings of each id; the last of them says how many are left out."""
+    count, seen = Counter(finding.id for finding in findings), Counter[str]()
+    for finding in findings:
+        seen[finding.id] += 1
+        left_out = count[finding.id] - _MANY
+        if seen[finding.id] == _MANY and left_out > 0:
+            yield replace(finding, message=f"{finding.message}\n({left_out} more of this kind are not listed)")
+        elif seen[finding.id] <= _MANY:
+            yield finding
 
 
 def occasions(resolved: Resolved, table: Table) -> tuple[Occasion, ...]:

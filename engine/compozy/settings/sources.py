@@ -29,6 +29,7 @@ from compozy.settings.values import from_text, from_yaml
 # An empty text is a value of these; an emptied number, such as a port, is a fault. Of other types it sets nothing.
 _MAY_BE_EMPTIED = ("text", "url", "path", "listen_address", "integer")
 DOTENV_NAME = ".env"
+_LONGEST_NAME = 200
 _OURS = "COMPOZY_"
 _FOR_TESTS = "COMPOZY_TEST_"
 
@@ -117,7 +118,8 @@ class DotenvSource:
     def take(self, contents: Contents, registry: Registry, file: str, inputs: Inputs, text: str) -> None:
         """Take one file's lines."""
         for name, value, line in dotenv_lines(text):
-            origin = Origin("dotenv", Place(file, line, 1, len(name or "") or 1), name=name or None)
+            place = Place(file, line, 1, len(name or "") or 1)
+            origin = Origin("dotenv", place, name=name if name and len(name) <= _LONGEST_NAME else None)
             if name is None or value is None:
                 contents.problems.append(Problem("dotenv-line", "", origin))
             else:
