@@ -295,8 +295,8 @@ def test_diagnostics_are_complete(config: Run, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_encoded_is_escaped(config: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable may hold bytes that are no text."""
-    monkeypatch.setenv("COMPOZY_NAME", "a\udc80b")
+    """A path may hold bytes that are no text."""
+    monkeypatch.setenv("DB_PATH", "/a\udc80b")
     assert config("show")[0] == 0
     code, out, _ = config("show", "--format", "json")
-    assert (code, json.loads(out)["settings"]["name"]["value"]) == (0, "a\udc80b")
+    assert (code, json.loads(out)["settings"]["database.path"]["value"]) == (0, "/a\udc80b")

@@ -92,9 +92,9 @@ def test_deep_nesting_is_refused_before_it_exhausts_the_stack(text: str, tmp_pat
 
 
 def test_a_file_that_is_wrong_throughout_is_still_read_at_once(tmp_path: Path) -> None:
-    """Every key gets its finding; the first hundred get a suggestion."""
+    """The first hundred keys get their finding and a suggestion."""
     found = findings(tmp_path, "".join(f"modes{number}: 1\n" for number in range(2000)))
-    assert (len(found), sum("did you mean" in one.hint for one in found)) == (2000, 100)
+    assert (len(found), sum("did you mean" in one.hint for one in found)) == (100, 100)
 
 
 @pytest.mark.parametrize(
