@@ -115,8 +115,15 @@ def verify(stack: Stack, written: list[tuple[str, str]]) -> None:
     lost += [f"key {name}" for name in named["key"] if not key_is_there(stack, name)]
     known = {row.id for row in stack.workflows.executions(limit=1000)}
     lost += [f"workflow {name}" for name in named["workflow"] if name not in known and not _listed(stack, name)]
+    doubled = [f"key {name}" for name in named["key"] if entries(stack, name) > 1]
     stuck = [name for name in named["workflow"] if not finishes(stack, name)]
-    say(event="verified", lost=lost, stuck=stuck)
+    say(event="verified", lost=lost, doubled=doubled, stuck=stuck)
+
+
+def entries(stack: Stack, key: str) -> int:
+    """Return how many entries a list or stream holds; one that was written twice holds two."""
+    redis, kind = stack.runtime.redis, key.partition(":")[0]
+    return int({"list": redis.llen, "stream": redis.xlen}.get(kind, lambda _: 1)(key))
 
 
 def _listed(stack: Stack, name: str) -> bool:

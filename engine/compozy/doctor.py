@@ -92,12 +92,10 @@ def _state_directory(path: str) -> Check:
         return Check("state-directory", "pass", f"{path} does not exist yet and will be created")
     if not os.path.isdir(path):
         return Check("state-directory", "fail", _no_directory(path), f"move {path} away; a directory takes its place")
-    state = StateDirectory(path)
     try:
-        state.acquire()
+        StateDirectory(path).examine()
     except DriverError as error:
         return Check("state-directory", "fail", error.message, error.hint or "stop the other process")
-    state.release()
     return Check("state-directory", "pass", f"{path} is free, and of this version")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from compozy.archive import Manifest, read_archive
 from compozy.backup import BESIDE, Kept, kept_data
+from compozy.drivers.data_lock import DataLock
 from compozy.drivers.file_lock import lock_beside
 from compozy.drivers.made import Made
 from compozy.drivers.sqlite import BESIDE as LOGS
@@ -98,6 +99,9 @@ def _locked(resolved: Resolved, found: Sequence[Kept], new: Made) -> Iterator[Pa
             held.push(lambda failed, *_: state.release(discard=failed is not None))
         for kept in found:
             held.callback(lock_beside(str(kept.path), new).release)
+            data = DataLock(str(kept.path))
+            held.callback(data.release)
+            data.acquire()
         for left in found[0].path.parent.glob(f"{_ROOM}*"):  # of a restore that was killed; we have its locks
             shutil.rmtree(left, ignore_errors=True)
         yield Path(held.enter_context(tempfile.TemporaryDirectory(prefix=_ROOM, dir=found[0].path.parent)))

@@ -9,11 +9,13 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 from compozy.drivers.data_files import check_data_files
+from compozy.drivers.lock_holders import in_use, take_lock
 from compozy.drivers.made import Made
-from compozy.errors import DriverError, StateDirectoryError
+from compozy.errors import DriverError
 
 LOCK_SUFFIX = ".compozy-lock"
 _OURS = re.compile(rb"\d{0,20}\n?")
@@ -32,8 +34,13 @@ class FileLock:
         """Tell whether the lock is ours."""
         return self._descriptor is not None
 
-    def acquire(self, what: str) -> None:
-        """Take the lock; `what` is what it protects, for the error.
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The descriptors that a child gets to hold the lock as well."""
+        return () if self._descriptor is None else (self._descriptor,)
+
+    def acquire(self, what: str, program: str | None = None) -> None:
+        """Take the lock; `what` is what it protects, for the error, `program` see `take_lock`.
 
         Raises:
             StateDirectoryError: a running process holds it.
@@ -41,12 +48,11 @@ class FileLock:
         """
         while self._descriptor is None:
             descriptor = self._open()
-            if not _try(descriptor):
-                owner = _owner(descriptor)
+            try:
+                take_lock(descriptor, what, program, partial(_owner, descriptor))
+            except BaseException:
                 os.close(descriptor)
-                raise StateDirectoryError(
-                    f"{what} is in use by process {owner}", hint=f"stop process {owner}, or use another directory"
-                )
+                raise
             if _same(descriptor, self.path):
                 self._descriptor = descriptor
                 dies_with_us(descriptor)
@@ -72,8 +78,30 @@ class FileLock:
         """Remove the file and let go; idempotent."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor in _HELD:
-            Path(self.path).unlink(missing_ok=True)
+            if _same(descriptor, self.path):  # its directory may have been moved, and another owner be in its place
+                Path(self.path).unlink(missing_ok=True)
             let_go(descriptor)
+
+    def examine(self, what: str) -> None:
+        """Refuse a lock that another process has, and change nothing.
+
+        Raises:
+            StateDirectoryError: a running process holds it.
+            DriverError: the file cannot be read.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise DriverError(f"{self.path} cannot be read: {error.strerror}", hint="check the permissions") from error
+        try:
+            # Shared, and for a moment: a start that comes meanwhile tries again, because no process id stands there.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise in_use(what, _owner(descriptor)) from error
+        finally:
+            os.close(descriptor)
 
 
 def dies_with_us(descriptor: int) -> None:
@@ -98,16 +126,8 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
-def _try(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _owner(descriptor: int) -> str:
-    return os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+    return os.pread(descriptor, 32, 0).decode(errors="replace").strip()
 
 
 def _same(descriptor: int, path: str) -> bool:
@@ -117,9 +137,10 @@ def _same(descriptor: int, path: str) -> bool:
         return False
 
 
-def lock_beside(path: str, made: Made) -> FileLock:
+def lock_beside(path: str, made: Made, program: str | None = None) -> FileLock:
     """Lock the data at `path` by a file beside it, against other projects that use the same data.
 
+    `program` is the binary of a server to which the lock is passed on; see `take_lock`.
     Links above it are resolved, so that the data has one lock. Missing directories are created and noted in `made`.
 
     Raises:
@@ -132,5 +153,5 @@ def lock_beside(path: str, made: Made) -> FileLock:
     except OSError as error:
         raise DriverError(f"{path} cannot be used: {error.strerror}", hint="check the permissions") from error
     lock = FileLock(f"{folder / Path(path).name}{LOCK_SUFFIX}")
-    lock.acquire(path)
+    lock.acquire(path, program)
     return lock

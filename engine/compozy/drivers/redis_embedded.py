@@ -23,6 +23,7 @@ from compozy.base.ownership import refusal
 from compozy.drivers.binaries import find_valkey
 from compozy.drivers.child import Child
 from compozy.drivers.data_files import check_data_files
+from compozy.drivers.data_lock import DataLock
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.process import Command
@@ -61,6 +62,7 @@ class ValkeyDriver:
         self._password = secrets.token_urlsafe(24)
         self._socket = ""
         self._lock: FileLock | None = None
+        self._data: DataLock | None = None
         self._child: Child | None = None
         self._client: Any = None
 
@@ -85,11 +87,13 @@ class ValkeyDriver:
         binary = find_valkey()
         if binary is None:
             raise DriverError("no valkey-server was found", hint=_MISSING)
-        if self._data_dir is not None:
-            self._lock = lock_beside(self._data_dir, context.made)
         try:
             if self._data_dir is not None:
+                self._lock = lock_beside(self._data_dir, context.made)
+                self._data = DataLock(self._data_dir, binary)
+                self._data.acquire()  # before anything is changed: a server without an owner may still write
                 _prepare(self._data_dir, context, restore=self._restore)
+                self._data.acquire()
             self._start(binary, context)
         except BaseException:
             self.stop(0)
@@ -105,7 +109,7 @@ class ValkeyDriver:
             _examine(self._data_dir)
 
     def _start(self, binary: str, context: StartContext) -> None:
-        child = self._child = Child(self._command(binary), after_crash=self._lost())
+        child = self._child = Child(self._command(binary), after_crash=self._lost(), check=self._verify)
         try:
             child.start()
             child.wait_until(self._answers, context)
@@ -118,7 +122,14 @@ class ValkeyDriver:
         scratch = scratch_directory()
         self._socket = f"{scratch}/socket"
         lines = ["port 0", f'unixsocket "{_quoted(self._socket)}"', f"requirepass {self._password}"]
-        return Command("valkey", (binary, "-"), "\n".join([*lines, *self._keeping(scratch)]) + "\n", scratch, _level)
+        return Command(
+            "valkey",
+            (binary, "-"),
+            "\n".join([*lines, *self._keeping(scratch)]) + "\n",
+            scratch,
+            _level,
+            inherited=self._data.inherited if self._data else (),
+        )
 
     def _keeping(self, scratch: str) -> list[str]:
         if self._data_dir is None:
@@ -136,6 +147,10 @@ class ValkeyDriver:
     def _lost(self) -> str:
         return "" if self._data_dir else "; what it held is lost"
 
+    def _verify(self) -> None:
+        if self._data is not None:
+            self._data.verify()
+
     def _answers(self) -> bool:
         try:
             self.ping()
@@ -151,6 +166,7 @@ class ValkeyDriver:
         """
         if self._child is None:
             raise DriverError("valkey was not started")
+        self._verify()
         try:
             answer = _exchange(self._socket, f"AUTH {self._password}", "PING")
         except OSError as error:
@@ -164,9 +180,10 @@ class ValkeyDriver:
             self._child.stop(signal.SIGTERM, grace_s if self._data_dir else 0)
         if self._client is not None:
             self._client.close()
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            lock.release()
+        for lock in (self._data, self._lock):
+            if lock is not None:
+                lock.release()
+        self._data = self._lock = None
 
     def describe(self) -> Description:
         """Say where the server is."""

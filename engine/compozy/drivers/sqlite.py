@@ -17,6 +17,7 @@ from typing import Any
 
 from compozy.base.output_file import write_file
 from compozy.drivers.data_files import check_data_files
+from compozy.drivers.data_lock import DataLock
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.made import Made
@@ -41,7 +42,8 @@ class SqliteDriver:
     def __init__(self, path: str, busy_timeout_s: float = 5.0) -> None:
         self._path = path
         self._memory = path == MEMORY
-        self._turns = Turns(busy_timeout_s, readers_wait=self._memory)
+        self._data = DataLock(path)
+        self._turns = Turns(busy_timeout_s, readers_wait=self._memory, verify=self._verify)
         self._anchor: sqlite3.Connection | None = None
         self._lock: FileLock | None = None
         self._database: Any = None
@@ -62,6 +64,8 @@ class SqliteDriver:
         try:
             self.examine(context)
             created = not self._memory and _create(self._path, context.made)
+            if not self._memory:
+                self._data.acquire()
             try:
                 self._open()
             except (sqlite3.Error, OSError) as error:
@@ -106,6 +110,12 @@ class SqliteDriver:
             self._anchor.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         self._database = _database(name, timeout_s, connection, uri=self._memory)
 
+    def _verify(self) -> None:
+        try:
+            self._data.verify()
+        except DriverError as error:  # callers of the database expect its errors
+            raise sqlite3.OperationalError(error.reason) from error
+
     def ping(self) -> None:
         """Read from the database, and see that it could be written.
 
@@ -114,6 +124,7 @@ class SqliteDriver:
         """
         if self._database is None:
             raise DriverError("the database was not started")
+        self._data.verify()
         import peewee
 
         opened = False
@@ -134,6 +145,7 @@ class SqliteDriver:
         if self._database is not None and not self._database.is_closed():
             self._database.close()
         self._close_anchor()
+        self._data.release()  # after the connections: to close a file ends the locks that SQLite has on it
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()

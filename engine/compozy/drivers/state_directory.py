@@ -57,6 +57,17 @@ class StateDirectory:
             self.release(discard=True)
             raise
 
+    def examine(self) -> None:
+        """Refuse what `acquire` would refuse, and change nothing; a missing directory is accepted.
+
+        Raises:
+            StateDirectoryError: see `acquire`.
+            DriverError: it cannot be read.
+        """
+        check_data_files(os.path.realpath(self.path))
+        self._lock.examine(f"the state directory {self.path}")
+        self._check_layout(stamp=False)
+
     def release(self, *, discard: bool = False) -> None:
         """Let go of the directory; idempotent.
 
@@ -69,16 +80,17 @@ class StateDirectory:
             shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
 
-    def _check_layout(self) -> None:
-        stamp = Path(self.path, "version")
+    def _check_layout(self, *, stamp: bool = True) -> None:
+        file = Path(self.path, "version")
         try:
-            layout = int(json.loads(stamp.read_text(encoding="utf-8"))["layout"])
+            layout = int(json.loads(file.read_text(encoding="utf-8"))["layout"])
         except FileNotFoundError:
-            self._stamp(stamp)
+            if stamp:
+                self._stamp(file)
             return
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StateDirectoryError(
-                f"{stamp} cannot be read", hint=f'restore a backup, or write {{"layout": {LAYOUT}}} into it'
+                f"{file} cannot be read", hint=f'restore a backup, or write {{"layout": {LAYOUT}}} into it'
             ) from error
         if layout > LAYOUT:
             raise StateDirectoryError(

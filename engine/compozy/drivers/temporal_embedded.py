@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from compozy.drivers.binaries import find_temporal
 from compozy.drivers.child import Child
+from compozy.drivers.data_lock import DataLock
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.key_file import load_keyring
@@ -77,6 +78,7 @@ class TemporalEmbeddedDriver:
         self._page_at = ("", 0)
         self._guard: PageGuard | None = None
         self._lock: FileLock | None = None
+        self._data: DataLock | None = None
         self._child: Child | None = None
         self._connection: Connection | None = None
 
@@ -97,11 +99,7 @@ class TemporalEmbeddedDriver:
             raise DriverError("no temporal binary was found", hint=_MISSING)
         try:
             if self._file is not None:
-                _check_name(self._file)
-                self._lock = lock_beside(self._file, context.made)
-                self._first = not check_database(self._file, binary, context.notice)
-                if not os.path.exists(self._file):
-                    context.made.data(self._file, record_file(self._file), *(self._file + end for end in BESIDE))
+                self._prepare(self._file, binary, context)
             keyring = self._keyring = load_keyring(self._written_keys, self._key_file, made=context.made)
             if self._file is not None:
                 check_key(self._file, keyring, context.notice)
@@ -109,6 +107,17 @@ class TemporalEmbeddedDriver:
         except BaseException:
             self.stop(0)
             raise
+
+    def _prepare(self, file: str, binary: str, context: StartContext) -> None:
+        """Lock the file and see that the server may open it."""
+        _check_name(file)
+        self._lock = lock_beside(file, context.made, binary)
+        self._data = DataLock(file, binary)
+        self._data.acquire()
+        self._first = not check_database(file, binary, context.notice)
+        if not os.path.exists(file):
+            context.made.data(file, record_file(file), *(file + end for end in BESIDE))
+        self._data.acquire()  # one that was never finished has been removed
 
     def examine(self, context: StartContext) -> None:
         """See whether the file can be used, and change nothing; one that is not there yet can.
@@ -128,7 +137,8 @@ class TemporalEmbeddedDriver:
         if self._ui:
             self._page = self._listen(context)
         for left in reversed(range(_ATTEMPTS)):
-            child = self._child = Child(self._command(binary, context), after_crash=self._lost())
+            command = self._command(binary, context)
+            child = self._child = Child(command, after_crash=self._lost(), check=self._verify)
             try:
                 child.start()
                 self._connect(child, context)
@@ -139,7 +149,8 @@ class TemporalEmbeddedDriver:
                     raise
         if self._page is not None:
             self._guard = PageGuard(context.loop, self._page, self._page_at)
-        if self._file is not None:
+        if self._file is not None and self._data is not None:
+            self._data.acquire()  # the server makes the whole file, or nothing where an empty one lies
             self._keep_history(self._file, binary)
         child.supervise(self._answers)
 
@@ -172,7 +183,8 @@ class TemporalEmbeddedDriver:
         if self._first:
             argv += ["--dynamic-config-value", f'system.namespaceCacheRefreshInterval="{_REFRESH_S:g}s"']
         directory = os.path.dirname(self._file) if self._file is not None else "/"
-        return Command("temporal", tuple(argv), level=_level, directory=directory)
+        inherited = tuple(number for lock in (self._lock, self._data) if lock is not None for number in lock.inherited)
+        return Command("temporal", tuple(argv), level=_level, directory=directory, inherited=inherited)
 
     def _page_options(self) -> list[str]:
         """Return the options of the web page: it answers at an address that only the guard knows."""
@@ -238,6 +250,7 @@ class TemporalEmbeddedDriver:
         child, connection = self._child, self._connection
         if child is None or connection is None:
             raise DriverError("temporal was not started")
+        self._verify()
         pid = child.pid
         if pid is None:
             raise DriverError(f"temporal at {connection.address} does not run")
@@ -247,6 +260,10 @@ class TemporalEmbeddedDriver:
                 raise DriverError(f"temporal at {connection.address}: {owner} listens there, not our server")
             self._listener = pid
         connection.ping()
+
+    def _verify(self) -> None:
+        if self._data is not None:
+            self._data.verify()
 
     def _answers(self) -> bool:
         try:
@@ -260,9 +277,10 @@ class TemporalEmbeddedDriver:
         if self._child is not None:
             # The server sleeps a second before it ends, and its file is then as it is after `kill -9`: complete.
             self._child.stop(signal.SIGTERM, min(grace_s, _ENOUGH_S) if self._file else 0)
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            lock.release()
+        for lock in (self._data, self._lock):
+            if lock is not None:
+                lock.release()
+        self._data = self._lock = None
         guard, self._guard = self._guard, None
         if guard is not None:
             guard.stop()
