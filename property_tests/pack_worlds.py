@@ -94,7 +94,8 @@ def tables(draw: st.DrawFn) -> dict[str, Any]:
     inputs: dict[str, dict[str, str]] = {}
     looked: dict[str, tuple[str, str | None]] = {}
     for path in draw(st.lists(st.sampled_from(sorted(TYPES)), unique=True, min_size=1, max_size=2)):
-        for view in draw(st.lists(st.sampled_from([None, *VIEWS]), unique=True, min_size=1, max_size=2)):
+        views = st.one_of(st.sampled_from([None, *VIEWS]), st.sampled_from(sorted(TYPES)).map("equals {}".format))
+        for view in draw(st.lists(views, unique=True, min_size=1, max_size=2)):
             name = f"c{len(inputs)}"
             inputs[name] = {"setting": path, **({"view": view} if view else {})}
             looked[name] = (path, view)

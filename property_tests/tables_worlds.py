@@ -65,12 +65,15 @@ class Viewer:
 
     fingerprint = "worlds"
 
-    def base(self, source: Source, *, collects: bool) -> Source:
-        return Source(source.kind, source.ref)
+    def bases(self, source: Source, *, collects: bool) -> tuple[Source, ...]:
+        return (Source(source.kind, source.ref),)
 
-    def sights(self, base: Source, views: Sequence[str | None], values: Sequence[Scalar]) -> Iterator[Sight]:
-        for value in (*SETTINGS[base.ref][1], *values):
-            seen = tuple(value if view is None else VIEWS[view][1](value) for view in views)
+    def sights(
+        self, bases: Sequence[Source], sources: Sequence[Source], values: Mapping[str, Sequence[Scalar]]
+    ) -> Iterator[Sight]:
+        (base,) = bases
+        for value in (*SETTINGS[base.ref][1], *values.get(base.ref, ())):
+            seen = tuple(value if source.view is None else VIEWS[source.view][1](value) for source in sources)
             yield Sight(seen, ((base, value),))
 
 

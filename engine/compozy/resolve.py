@@ -122,6 +122,7 @@ class _Run:
         self.decisions: dict[str, Decision] = {}
         self.derived: dict[str, Candidate] = {}
         self.given = {path: _value(candidates) for path, candidates in configuration.candidates.items()}
+        self.accepted = {path: self.legal(path) for path in self.given}
 
     def tables(self, stages: Collection[str]) -> list[Table]:
         tables = (self.ruleset.tables[name] for name in self.ruleset.order)
@@ -135,20 +136,20 @@ class _Run:
             self.derive(path, decision.outputs.get(output), table, decision)
 
     def cell(self, column: Column) -> Scalar:
-        value = cell(column, self.given, self.settings, self.decisions, self.facts, self.configuration.directory)
-        source = column.source
-        return self.legal(source.ref, value) if source.kind == "setting" and source.view is None else value
+        view = column.source.view
+        values = self.accepted if view is None or compared_with(view) is not None else self.given
+        return cell(column, values, self.settings, self.decisions, self.facts, self.configuration.directory)
 
-    def legal(self, path: str, value: Scalar) -> Scalar:
+    def legal(self, path: str) -> Value:
         """Return the highest value that the tables were verified for: one that the setting rejects counts as unset.
 
         Validation reports a rejected value.
         """
-        accepts = self.settings[path].accepts
-        if value is None or accepts(value):
+        value, accepts = self.given[path], self.settings[path].accepts
+        if value.value is None or accepts(value.value):
             return value
-        lower = (candidate.value for candidate in self.configuration.candidates[path])
-        return next((value for value in lower if value is not None and accepts(value)), None)
+        candidates = self.configuration.candidates[path]
+        return next((Value(c.value, c.origin) for c in candidates if c.value is not None and accepts(c.value)), UNSET)
 
     def derive(self, path: str, value: Scalar, table: Table, decision: Decision) -> None:
         if value is None or not decision.rows:

@@ -22,6 +22,9 @@ settings:
   - {path: zed.file, type: path, help: f}
   - {path: zed.folder, type: path, default: here, memory: true, help: f}
   - {path: zed.word, type: choice, values: [small, large], also: {big: large}, checked: rules, help: w}
+  - {path: zed.one, type: choice, values: [small, large], help: o}
+  - {path: zed.two, type: choice, values: [small, large], default: small, help: o}
+  - {path: zed.three, type: choice, values: [small, large], default: small, help: o}
   - {path: zed.link, type: url, schemes: [http], help: l}
 """
 COUNT = {"n": "zed.count"}
@@ -30,7 +33,7 @@ RATIO = {"n": "zed.ratio"}
 
 def reports(inputs: dict[str, str], *rows: dict[str, Any]) -> list[Report]:
     """Verify the shipped rules with a table of rows with these conditions; an input is `setting` or `setting view`."""
-    columns = {name: dict(zip(("setting", "view"), text.split(" "), strict=False)) for name, text in inputs.items()}
+    columns = {name: dict(zip(("setting", "view"), text.split(" ", 1), strict=False)) for name, text in inputs.items()}
     table = {
         "table": "zed.kept", "stage": "resolve", "hit": "first", "inputs": columns, "outputs": {"out": [True]},
         "rows": [{"id": f"r{n}", "when": when, "then": {"out": True}, "because": "x"} for n, when in enumerate(rows)],
@@ -89,6 +92,22 @@ def test_a_gap_of_real_values_is_found(
         pytest.param({"n": "zed.room"}, [{"n": "unset"}, {"n": {"at_least": 0}}], id="size-from-zero"),
         pytest.param({"n": "zed.ports"}, [{"n": "unset"}, {"n": {"at_least": 1}}], id="integer-from-its-minimum"),
         pytest.param(
+            {"a": "zed.one", "b": "zed.two", "same": "zed.one equals zed.two"},
+            [
+                {"a": "unset"},
+                {"a": "small", "b": "small", "same": True},
+                {"a": "large", "b": "large", "same": True},
+                {"a": "small", "b": "large", "same": False},
+                {"a": "large", "b": "small", "same": False},
+            ],
+            id="equality-follows-from-the-values",
+        ),
+        pytest.param(
+            {"p": "zed.one equals zed.two", "q": "zed.two equals zed.three", "r": "zed.three equals zed.one"},
+            [{"p": True, "q": True, "r": True}, {"p": False}, {"q": False}],
+            id="equality-is-transitive",
+        ),
+        pytest.param(
             {"g": "zed.folder given", "m": "zed.folder in_memory"}, [{"g": True}, {"g": False, "m": False}],
             id="default-path-is-not-in-memory",
         ),
@@ -100,6 +119,17 @@ def test_a_gap_of_real_values_is_found(
 )  # fmt: skip
 def test_a_table_over_every_accepted_value_is_complete(inputs: dict[str, str], rows: list[dict[str, Any]]) -> None:
     assert reports(inputs, *rows) == []
+
+
+@pytest.mark.parametrize(
+    ("view", "row"),
+    [
+        pytest.param("zed.two equals zed.two", {"n": False}, id="reflexive"),
+        pytest.param("zed.two equals zed.count", {"n": True}, id="across-types"),
+    ],
+)
+def test_a_row_on_an_impossible_equality_is_reported(view: str, row: dict[str, Any]) -> None:
+    assert [report.kind for report in reports({"n": view}, row, {})] == ["unreachable"]
 
 
 @pytest.mark.parametrize(

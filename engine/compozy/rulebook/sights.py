@@ -1,57 +1,51 @@
-"""What columns see of one setting together: its value, and each view of it.
+"""What columns see of settings together: their values, and each view of them.
 
-What comes in: the registry, and what tables derive. What goes out: for a setting, every combination that some
-configuration can show, and no other as far as it is known without one. It must not look at the machine: what
-depends on files is taken to be either.
+Settings that a table compares (`equals`), and those that take each other's value (`same_as`), are seen as one:
+every combination that some configuration can show is among the sights. What depends on files is taken to be either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import TypeAlias
 
 from compozy.document import Scalar
-from compozy.rulebook.domains import normalised, setting_domain
-from compozy.settings.registry import CONTAINERS, NUMBERS, Registry, Setting
-from compozy.settings.values import KEYWORDS, MEMORY
-from compozy.settings.views import VIEWS, Seen, compared_with
-from compozy.tables.sight import Assignment, Sight
+from compozy.rulebook.domains import normalised
+from compozy.rulebook.representatives import DEFAULT, RULE, Representative, given, of_rules, taken_over
+from compozy.settings.registry import Registry, Setting
+from compozy.settings.views import COMPARISONS, VIEWS, compared_with
+from compozy.settings.views import Seen as Look
+from compozy.tables.sight import Sight
 from compozy.tables.table import Source, Table
 
 # The kind of a source whose value tables or other settings may have filled in before findings look at it.
 RESOLVED = "resolved"
-# Texts that some view distinguishes; the braces are filled so that no row lists the text.
-_TEXTS = (
-    "", "{name}", "localhost", "127.0.0.{number}", MEMORY, "{name}/", "../{name}", "{name}\x01",
-    "{name}-of-some-length", "localhost:{number}",
-)  # fmt: skip
-_QUERIES = ("", "?sslmode=disable", "?sslmode=require", "?sslmode=verify-full", "?ssl_cert_reqs=none")
-_URLS = tuple(
-    f"://{userinfo}{host}/{query}"
-    for query, userinfo, host in product(_QUERIES, ("", "user:pw@"), ("{name}", "localhost"))
-)
-_PATHS = ("", "/{name}", "/{name}/", "/../{name}", "/{name}\x01")
-# Zero counts as empty, so every interval around it needs a number beside it, however narrow it is.
-_AMOUNTS = (0, 1, -1, 5e-324, -5e-324)
-_WRITTEN, _DEFAULT, _RULE = "file", "default", "rule"
-# Whoever gives no name has that of the directory.
-_NAMED_BY_THE_DIRECTORY = "name"
+# The comparison that distinguishes unlisted values from each other.
+EQUALS = "equals "
+
+
+Seen: TypeAlias = Mapping[str, Representative]
 
 
 @dataclass(frozen=True, slots=True)
-class _Underlying:
-    """A value with the kind of its origin; `plain` are the values that a column without view may see of it."""
+class _Link:
+    """Two settings that are compared by a view, or the first of which takes over the value of the second."""
 
-    value: Any
-    kind: str
-    plain: tuple[Scalar, ...]
+    first: str
+    second: str
+    view: str | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the comparison is true in every configuration."""
+        return self.view is None
 
 
 class SettingViewer:
-    """Tells the table engine what the views of a setting show together."""
+    """Tells the table engine what the views of settings show together."""
 
     def __init__(self, registry: Registry, tables: Iterable[Table]) -> None:
         self.settings = registry.settings
@@ -60,125 +54,133 @@ class SettingViewer:
             for output, path in table.sets.items():
                 self.derived.setdefault(path, []).extend(row.then.get(output) for row in table.rows)
 
-    def base(self, source: Source, *, collects: bool) -> Source:
-        """Return the setting that a column looks at, as it was said or, for findings, as it was resolved."""
-        setting = self.settings.get(source.ref) if source.kind == "setting" else None
-        known = source.view is None or source.view in VIEWS or compared_with(source.view) is not None
-        if setting is None or not known:
-            return source
-        changes = collects and (source.ref in self.derived or setting.same_as is not None)
-        return Source(RESOLVED if changes else "setting", source.ref)
+    def bases(self, source: Source, *, collects: bool) -> tuple[Source, ...]:
+        """Return the settings that a column looks at: as they were written or, for findings, as they were resolved."""
+        compared = _compared(source)
+        known = source.view is None or source.view in VIEWS or compared in self.settings
+        if source.kind != "setting" or source.ref not in self.settings or not known:
+            return (source,)
+        paths = dict.fromkeys(path for path in (source.ref, compared) if path is not None)
+        if collects:
+            paths |= dict.fromkeys(other for path in paths if (other := self.settings[path].same_as) is not None)
+        return tuple(Source(RESOLVED if collects and self._changes(path) else "setting", path) for path in paths)
 
-    def sights(self, base: Source, views: Sequence[str | None], values: Sequence[Scalar]) -> Iterator[Sight]:
-        """Yield what the views of a setting can show together; the least to write down comes first."""
+    def _changes(self, path: str) -> bool:
+        return path in self.derived or self.settings[path].same_as is not None
+
+    def sights(
+        self, bases: Sequence[Source], sources: Sequence[Source], values: Mapping[str, Sequence[Scalar]]
+    ) -> Iterator[Sight]:
+        """Yield what sources can show together; the least to write down comes first."""
+        named = [value for base in bases for value in self._named(base.ref)] if len(bases) > 1 else []
+        listed = list(dict.fromkeys([*(value for base in bases for value in values.get(base.ref, ())), *named]))
+        copies = 1 + len([source for source in sources if (source.view or "").startswith(EQUALS)])
+        each = {base.ref: self._representatives(base, listed, copies) for base in bases}
+        for seen in self._combined(sources, each) if len(each) > 1 else _alone(each):
+            assignment = tuple(_assigned(path, one) for path, one in seen.items())
+            shown = [self._shown(source, seen) for source in sources]
+            yield from (Sight(combination, assignment) for combination in product(*shown))
+
+    def _combined(self, sources: Sequence[Source], each: Mapping[str, Iterable[Representative]]) -> Iterator[Seen]:
+        """Yield the combinations of representatives that their own views, or a comparison, can distinguish."""
+        own = [source for source in sources if _compared(source) in (None, source.ref)]
+        links = [_Link(s.ref, str(_compared(s)), s.view) for s in sources if s not in own]
+        links += [_Link(path, other, None) for path in each if (other := self.settings[path].same_as or "") in each]
+        answers = {path: self._by_answers(path, ones, own) for path, ones in each.items()}
+        known = {path: list(ones.values()) for path, ones in answers.items()}
+        distinct: dict[str, dict[tuple[object, ...], Representative]] = {path: {} for path in known}
+        for path, ones in answers.items():
+            for (answer, *_), one in ones.items():
+                compared = (self._compared_with_all(link, path, one, known) for link in links)
+                distinct[path].setdefault((answer, *compared), one)
+        for chosen in product(*(ones.values() for ones in distinct.values())):
+            seen = dict(zip(distinct, chosen, strict=True))
+            held = (self._compare(link, seen[link.first], seen[link.second]) for link in links if link.holds)
+            if all(result == (True,) for result in held):
+                yield seen
+
+    def _by_answers(
+        self, path: str, ones: Iterable[Representative], own: Sequence[Source]
+    ) -> dict[tuple[object, ...], Representative]:
+        """Keep the first of the representatives that give the same answers and are compared as the same value."""
+        found: dict[tuple[object, ...], Representative] = {}
+        for one in ones:
+            answer = tuple(self._shown(source, {path: one}) for source in own if source.ref == path)
+            found.setdefault((answer, one.plain, one.anchored, one.same_as), one)
+        return found
+
+    def _compared_with_all(
+        self, link: _Link, path: str, one: Representative, known: Mapping[str, Sequence[Representative]]
+    ) -> tuple[object, ...]:
+        forth = tuple(self._compare(link, one, o) for o in known[link.second]) if path == link.first else ()
+        return forth + (tuple(self._compare(link, o, one) for o in known[link.first]) if path == link.second else ())
+
+    def _named(self, path: str) -> Iterator[Scalar]:
+        """Yield the values that rules give a setting, so that those compared with it can be equal to them."""
+        setting = self.settings[path]
+        for value in (setting.default, *setting.values, *self.derived.get(path, ())):
+            taken = normalised(setting, value)
+            if taken is not None and not isinstance(taken, tuple):
+                yield taken
+
+    def _representatives(self, base: Source, listed: Sequence[Scalar], copies: int) -> Iterator[Representative]:
         setting = self.settings[base.ref]
-        for underlying in self._underlying(setting, values, resolved=base.kind == RESOLVED):
-            said = _said(setting, underlying)
-            shown = [underlying.plain if view is None else _shown(setting, underlying, view) for view in views]
-            yield from (Sight(seen, said) for seen in product(*shown))
+        yield from given(setting, listed, copies)
+        if base.kind != RESOLVED:
+            return
+        if setting.same_as is not None:
+            yield from taken_over(setting, listed, copies)
+        for value in dict.fromkeys(self.derived.get(setting.path, ())):
+            if value is not None:
+                yield of_rules(setting, value, RULE, listed)
+
+    def _shown(self, source: Source, seen: Seen) -> tuple[Scalar, ...]:
+        """Return what a source may show on some machine."""
+        one, other = seen[source.ref], _compared(source)
+        if source.view is None:
+            return one.plain
+        if other is not None:
+            return self._compare(_Link(source.ref, other, source.view), one, seen[other])
+        return _viewed(self.settings[source.ref], one, source.view)
+
+    def _compare(self, link: _Link, one: Representative, other: Representative) -> tuple[Scalar, ...]:
+        if link.view is None:
+            return (not one.same_as or one.plain == other.plain,)
+        if one.anchored != other.anchored and None not in (one.value, other.value):
+            return (False, True)  # the project's directory may make them equal
+        compare = COMPARISONS[link.view.partition(" ")[0]]
+        # Below one directory, what is declared alike is equal.
+        pair = (one.value, other.value) if one.anchored else (one.plain[0], other.plain[0])
+        return (compare(pair[0], pair[1], self.settings[link.second]),)
 
     @cached_property
     def fingerprint(self) -> str:
         """A text that changes with every setting and with what is derived."""
         settings = [
-            (s.path, s.type, s.default, s.values, s.checked, s.memory, s.same_as) for s in self.settings.values()
+            (s.path, s.type, s.default, s.values, s.checked, s.memory, s.minimum, s.same_as)
+            for s in self.settings.values()
         ]
         return repr((settings, self.derived))
 
-    def _underlying(self, setting: Setting, values: Sequence[Scalar], *, resolved: bool) -> Iterator[_Underlying]:
-        # Lazily, because a caller that asks for one view has mostly seen everything after two or three.
-        if setting.path == _NAMED_BY_THE_DIRECTORY:
-            yield from (_Underlying(value, _DEFAULT, (value,)) for value in _values(setting, values))
-        else:
-            yield _of_rules(setting, setting.default, _DEFAULT, values)
-        for value in _values(setting, values):
-            yield _Underlying(value, _WRITTEN, _plain(setting, value, values))
-        if resolved:
-            yield from self._filled_in(setting, values)
 
-    def _filled_in(self, setting: Setting, values: Sequence[Scalar]) -> Iterator[_Underlying]:
-        """Yield the values that a table derives or that are taken from another setting."""
-        if setting.same_as is not None:
-            yield from (_Underlying(value, _DEFAULT, (value,)) for value in _values(setting, values))
-        for value in dict.fromkeys(self.derived.get(setting.path, ())):
-            if value is not None:
-                yield _of_rules(setting, value, _RULE, values)
+def _alone(each: Mapping[str, Iterable[Representative]]) -> Iterator[Seen]:
+    # Lazily, because a caller that asks for one view has mostly seen everything after a few representatives.
+    return ({path: one} for path, ones in each.items() for one in ones)
 
 
-def _of_rules(setting: Setting, value: Any, kind: str, values: Sequence[Scalar]) -> _Underlying:
-    """Return a default or a derived value; a relative path is below a directory that is not known yet."""
-    taken = None if value is None else normalised(setting, value)
-    if setting.type != "path" or taken in (None, value):
-        return _Underlying(taken, kind, (taken,))
-    tail = str(taken)
-    listed = [path for path in values if isinstance(path, str) and path.endswith(tail)]
-    return _Underlying(taken, kind, (*listed, _unlisted("/{name}" + _literal(tail), values)))
+def _compared(source: Source) -> str | None:
+    """Return the setting with which a source compares its own."""
+    return compared_with(source.view) if source.kind != "item" else None
 
 
-def _literal(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def _values(setting: Setting, values: Sequence[Scalar]) -> Iterator[Any]:
-    """Yield what somebody may write: the values that rows list, and one for each thing that a view may say."""
-    if setting.type in CONTAINERS:
-        yield from ((), ("x",))
-    elif setting.type == "boolean":
-        yield from (False, True)
-    else:
-        listed = [value for value in values if value is not None]
-        yield from listed
-        yield from _amounts(setting) if setting.type in NUMBERS else _texts(setting, listed)
-
-
-def _amounts(setting: Setting) -> Iterator[float]:
-    domain = setting_domain(setting)
-    yield from (amount for amount in _AMOUNTS if domain is not None and domain.contains(amount))
-    if setting.minimum is not None:
-        # Rejected numbers, zero among them if it is one: their views stand beside a lower source's value.
-        yield from {setting.minimum - 1, setting.minimum - 2, min(0, setting.minimum - 1)}
-
-
-def _texts(setting: Setting, listed: Sequence[Scalar]) -> Iterator[str]:
-    known = [*setting.values, *([MEMORY] if setting.memory else [])]
-    yield from known
-    for pattern in _PATHS if setting.type == "path" else _TEXTS:
-        yield _unlisted(pattern, [*known, *listed])
-    if setting.type == "url":
-        schemes = [scheme for scheme in setting.schemes if scheme != KEYWORDS] or ["http"]
-        yield from (_unlisted(scheme + url, listed) for scheme in schemes for url in _URLS)
-
-
-def _unlisted(pattern: str, known: Sequence[Scalar]) -> str:
-    """Return the first text of a pattern that is not among the known ones."""
-    text, number = pattern.format(name="other", number=1), 1
-    while "{" in pattern and text in known:
-        number += 1
-        text = pattern.format(name=f"other-{number}", number=number)
-    return text
-
-
-def _plain(setting: Setting, value: Any, values: Sequence[Scalar]) -> tuple[Scalar, ...]:
-    """Return what a column without view may read where `value` is written."""
-    if setting.accepts(value):
-        return (value,)
-    # A rejected value counts as unset, so that a lower source decides.
-    lower = [other for other in _values(setting, values) if setting.accepts(other)]
-    return (*((setting.default,) if setting.default is None else ()), *lower)
-
-
-def _shown(setting: Setting, underlying: _Underlying, view: str) -> tuple[Scalar, ...]:
-    """Return what a view may show of a value on some machine, and beside some other settings."""
-    if compared_with(view) is not None:
-        return (False,) if underlying.value is None else (False, True)
-    found = VIEWS[view].look(Seen(setting, underlying.value, underlying.kind, "/"))
+def _viewed(setting: Setting, one: Representative, view: str) -> tuple[Scalar, ...]:
+    found = VIEWS[view].look(Look(setting, one.value, one.kind, "/"))
     depends_on_files = view == "path_kind" and found in ("file", "directory")
-    return ("file", "directory") if depends_on_files and not str(underlying.value).endswith("/") else (found,)
+    return ("file", "directory") if depends_on_files and not str(one.value).endswith("/") else (found,)
 
 
-def _said(setting: Setting, underlying: _Underlying) -> Assignment:
-    if underlying.kind == _WRITTEN and not isinstance(underlying.value, tuple):
-        return ((Source("setting", setting.path), underlying.value),)
-    if underlying.kind == _RULE:
-        return ((Source("derived", setting.path), underlying.value),)
-    return ((Source("setting", setting.path), None),)
+def _assigned(path: str, one: Representative) -> tuple[Source, Scalar]:
+    if one.kind == RULE:
+        return (Source("derived", path), one.value)
+    shown = one.kind != DEFAULT and not isinstance(one.value, tuple)
+    return (Source("setting", path), one.value if shown else None)

@@ -17,6 +17,7 @@ from compozy.settings.endpoint import endpoint
 from compozy.settings.keyring import parse_keyring
 from compozy.settings.registry import Setting
 from compozy.settings.values import KEY_LENGTH, MEMORY, is_loopback
+from compozy.tables.table import identity
 
 _DERIVED = ("default", "rule")
 
@@ -139,7 +140,7 @@ VIEWS: Mapping[str, View] = {
 
 
 def _equals(value: Any, other: Any, setting: Setting) -> bool:
-    return value is not None and bool(value == other)
+    return value is not None and identity(value) == identity(other)
 
 
 def _weaker(value: Any, other: Any, setting: Setting) -> bool:

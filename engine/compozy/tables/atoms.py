@@ -105,6 +105,32 @@ def _real_sample(interval: Interval) -> float:
     return (interval.low + interval.high) / 2 if abs(whole) < 2**53 else whole
 
 
+def samples_in(atom: Atom, domain: Domain, most: int) -> list[Scalar]:
+    """Return up to `most` different values of an atom, its sample first; one for an atom that is a point.
+
+    >>> count = Domain.number(integer=True)
+    >>> [samples_in(atom, count, 2) for atom in atoms_of(count, [Condition.of([0, 2])])]
+    [[-1, -2], [0], [1], [2], [3, 4]]
+    """
+    found, parts = [atom.sample], [atom]
+    for part in parts:
+        for interval in _halves(part) if len(found) < most else ():
+            for sample, piece in _piece(interval, domain):
+                found.append(sample)
+                parts.append(Atom(atom.order, sample, piece))
+    return found[:most]
+
+
+def _halves(atom: Atom) -> list[Interval]:
+    if atom.interval is None or not is_number(atom.sample):
+        return []
+    low, high = atom.interval, atom.interval
+    return [
+        Interval(low.low, atom.sample, low.low_open, True),
+        Interval(atom.sample, high.high, True, high.high_open),
+    ]
+
+
 def condition_of(chosen: Iterable[Atom], atoms: Sequence[Atom]) -> Condition:
     """Return the condition that holds exactly within the chosen ones of a domain's atoms.
 

@@ -73,7 +73,7 @@ class AxisBuilder:
         self._ordered = set(ruleset.order)
         self._sources: dict[tuple[str, str], Source] = {}
         self._steps: dict[str, Step] = {}
-        self._bases: dict[Source, Source] = {}
+        self._bases: dict[Source, tuple[Source, ...]] = {}
         self._cones: dict[str, frozenset[Source]] = {}
         self._known: dict[tuple[Source, ...], Combinations] = {}
 
@@ -120,7 +120,7 @@ class AxisBuilder:
     def _cone_of(self, table: Table, column: Column) -> frozenset[Source]:
         if column.source.kind == "decision" and column.source.ref in self._ordered:
             return self._cone(column.source.ref)
-        return frozenset([self._bases[self._resolved(table, column)]])
+        return frozenset(self._bases[self._resolved(table, column)])
 
     def _cone(self, table_id: str) -> frozenset[Source]:
         known = self._cones.get(table_id)
@@ -136,22 +136,22 @@ class AxisBuilder:
         key = (table.id, column.name)
         known = self._sources.get(key)
         if known is None:
-            known, base = self._named(column.source, collects=table.hit == "collect")
+            known, bases = self._named(column.source, collects=table.hit == "collect")
             self._sources[key] = known
-            self._bases[known] = base
+            self._bases[known] = bases
         return known
 
-    def _named(self, source: Source, *, collects: bool) -> tuple[Source, Source]:
-        """Return a source with nothing left implicit, and the underlying value that it looks at."""
+    def _named(self, source: Source, *, collects: bool) -> tuple[Source, tuple[Source, ...]]:
+        """Return a source with nothing left implicit, and the underlying values that it looks at."""
         if source.kind == "decision":
             feeder = self._ruleset.tables.get(source.ref)
             if feeder is not None:
                 source = Source("decision", source.ref, None, decision_output(source, feeder))
-            return source, source
+            return source, (source,)
         if self._ruleset.viewer is None:
-            return source, source
-        base = self._ruleset.viewer.base(source, collects=collects)
-        return (source if base == source else replace(base, view=source.view)), base
+            return source, (source,)
+        bases = self._ruleset.viewer.bases(source, collects=collects)
+        return replace(source, kind=bases[0].kind), bases
 
     # one column alone
 
@@ -171,11 +171,11 @@ class AxisBuilder:
 
     def _shown(self, source: Source, most: int) -> Shown | None:
         """Return what a view by itself can show, with what brings it about; `None` where there is no view."""
-        base, viewer = self._bases[source], self._ruleset.viewer
-        if viewer is None or base == source:
+        bases, viewer = self._bases[source], self._ruleset.viewer
+        if viewer is None or source in bases or source.view is None:
             return None
         shown: dict[Identity, Assignment] = {}
-        for sight in viewer.sights(base, [source.view], ()):
+        for sight in viewer.sights(bases, [source], {}):
             shown.setdefault(identity(sight.seen[0]), sight.said)
             if len(shown) == most:
                 break
@@ -234,28 +234,36 @@ class AxisBuilder:
         return Step(table, tuple(columns), tuple(self._resolved(table, column) for column in columns))
 
     def _families(self, variables: Mapping[Source, Variable]) -> dict[Source, Family]:
-        """Group the sources that look at the same underlying value."""
-        related: dict[Source, list[Source]] = {}
+        """Group the sources that look at common underlying values."""
+        related: list[tuple[dict[Source, None], list[Source]]] = []
         for source in variables:
             if source.kind != "decision":
-                related.setdefault(self._bases[source], []).append(source)
-        families = (self._family(base, sources, variables) for base, sources in related.items())
+                bases, members = dict.fromkeys(self._bases[source]), [source]
+                for group in [group for group in related if not bases.keys().isdisjoint(group[0])]:
+                    related.remove(group)
+                    bases, members = group[0] | bases, group[1] + members
+                related.append((bases, members))
+        families = (self._family(tuple(bases), sources, variables) for bases, sources in related)
         return {source: family for family in families for source in family.sources}
 
-    def _family(self, base: Source, sources: Sequence[Source], variables: Mapping[Source, Variable]) -> Family:
+    def _family(
+        self, bases: Sequence[Source], sources: Sequence[Source], variables: Mapping[Source, Variable]
+    ) -> Family:
         key = tuple(variables[source] for source in sources)
         known = self._related.get(key)
         if known is None:
-            known = self._related[key] = self._made_family(base, sources, variables)
+            known = self._related[key] = self._made_family(bases, sources, variables)
         return known
 
-    def _made_family(self, base: Source, sources: Sequence[Source], variables: Mapping[Source, Variable]) -> Family:
-        if self._ruleset.viewer is None or list(sources) == [base]:
-            return plain_family(base, variables[base])
-        choices = variables[base].choices if base in variables else ()
-        values = [atom.sample for choice in choices for atom in choice if not atom.other]
-        sights = self._ruleset.viewer.sights(base, [source.view for source in sources], values)
-        return seen_family(sources, variables, sights)
+    def _made_family(
+        self, bases: Sequence[Source], sources: Sequence[Source], variables: Mapping[Source, Variable]
+    ) -> Family:
+        viewer = self._ruleset.viewer
+        if viewer is None or (len(sources) == 1 and sources[0].view is None):
+            return plain_family(sources[0], variables[sources[0]])
+        # As many values as there are settings may have to differ from each other.
+        values = {source.ref: variables[source].samples(len(bases)) for source in sources if source.view is None}
+        return seen_family(sources, variables, viewer.sights(bases, sources, values))
 
 
 def _said(source: Source, value: Scalar, shown: Shown | None) -> Assignment:

@@ -17,11 +17,11 @@ from operator import and_
 from typing import TypeAlias
 
 from compozy.tables.alive import Narrowing, Undecided
-from compozy.tables.atoms import Atom, atoms_of
+from compozy.tables.atoms import Atom, atoms_of, samples_in
 from compozy.tables.decide import RuleSet
 from compozy.tables.index import ColumnIndex
 from compozy.tables.sight import Assignment, Sight
-from compozy.tables.table import Column, Condition, Scalar, Source, Table, identity
+from compozy.tables.table import Column, Condition, Domain, Scalar, Source, Table, identity
 
 Relation: TypeAlias = dict[tuple[int, ...], Assignment]
 Move: TypeAlias = tuple[int, int, Narrowing]
@@ -41,10 +41,16 @@ class Variable:
     """A source's values: atoms that no reader can tell apart are one choice; equal to itself only."""
 
     choices: tuple[tuple[Atom, ...], ...]
+    domain: Domain
 
     def rows_at(self, index: ColumnIndex) -> list[int]:
         """Return for each choice the rows of a column that hold there."""
         return [index.rows_at(choice[0].sample) for choice in self.choices]
+
+    def samples(self, most: int) -> list[Scalar]:
+        """Return up to `most` values of each atom, those aside that stand for all unlisted texts."""
+        atoms = (atom for choice in self.choices for atom in choice if not atom.other)
+        return [value for atom in atoms for value in samples_in(atom, self.domain, most)]
 
     def choice_of(self, value: Scalar) -> int | None:
         """Return the choice that holds a value; `None` when it is outside the domain."""
@@ -116,14 +122,14 @@ class Cutter:
         table_id, column = readers[0]
         domain = self._ruleset.domains[table_id][column]
         if source.kind == "decision":
-            return Variable(tuple((atom,) for atom in atoms_of(domain, ())))
+            return Variable(tuple((atom,) for atom in atoms_of(domain, ())), domain)
         tables = self._ruleset.tables
         conditions: list[Condition] = [row.condition(name) for t, name in readers for row in tables[t].rows]
         indexes = [self._ruleset.compiled[t].index(name) for t, name in readers]
         alike: dict[tuple[int, ...], list[Atom]] = {}
         for atom in atoms_of(domain, conditions):
             alike.setdefault(tuple(index.rows_at(atom.sample) for index in indexes), []).append(atom)
-        return Variable(tuple(tuple(atoms) for atoms in alike.values()))
+        return Variable(tuple(tuple(atoms) for atoms in alike.values()), domain)
 
 
 def combine(

@@ -6,7 +6,7 @@ whoever owns the settings says what a value looks like. It must not know any vie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -26,20 +26,22 @@ class Sight:
 class Viewer(Protocol):
     """Knows which columns look at the same underlying value, and what they see of it together."""
 
-    def base(self, source: Source, *, collects: bool) -> Source:
-        """Return the underlying value that a column looks at: equal for columns that look at the same one.
+    def bases(self, source: Source, *, collects: bool) -> tuple[Source, ...]:
+        """Return the underlying values that a column looks at, its own first.
 
-        `collects` tells that the column belongs to a table of findings. A source of which nothing is known
-        is its own base.
+        Columns with a common base are looked at together. `collects` tells that the column belongs to a table of
+        findings. A source of which nothing is known is its own base.
         """
         ...
 
-    def sights(self, base: Source, views: Sequence[str | None], values: Sequence[Scalar]) -> Iterable[Sight]:
-        """Return what can be seen through the `views` together, `None` among them being the plain value.
+    def sights(
+        self, bases: Sequence[Source], sources: Sequence[Source], values: Mapping[str, Sequence[Scalar]]
+    ) -> Iterable[Sight]:
+        """Return what `sources`, which look at `bases`, can show together.
 
-        `values` are those plain values that some row tells from the rest; further ones are for the viewer to
-        choose, so that every combination that any value shows is among the sights. What is least to write
-        down comes first.
+        `values` holds, by `ref` of the sources without view, values that represent all pieces that some row
+        distinguishes; further ones are for the viewer to choose, so that every combination that any values
+        show is among the sights. What is least to write down comes first.
         """
         ...
 

@@ -1,0 +1,141 @@
+"""Representative values of a setting: at least one for each combination of answers that its views can give.
+
+Every value that a source can hold behaves, in all cells and views at once, like one of the representatives.
+Relative paths are seen from `/`; the project's real directory is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from compozy.document import Scalar
+from compozy.rulebook.domains import normalised, setting_domain
+from compozy.settings.registry import CONTAINERS, NUMBERS, Setting
+from compozy.settings.values import KEYWORDS, MEMORY
+
+WRITTEN, DEFAULT, RULE = "file", "default", "rule"
+# Texts that some view distinguishes; the braces are filled so that no row lists the text.
+_TEXTS = (
+    "", "{name}", "localhost", "127.0.0.{number}", MEMORY, "{name}/", "../{name}", "{name}\x01",
+    "{name}-of-some-length", "localhost:{number}",
+)  # fmt: skip
+_QUERIES = ("", "?sslmode=disable", "?sslmode=require", "?sslmode=verify-full", "?ssl_cert_reqs=none")
+_URLS = tuple(
+    f"://{userinfo}{host}/{query}"
+    for query, userinfo, host in product(_QUERIES, ("", "user:pw@"), ("{name}", "localhost"))
+)
+_PATHS = ("", "/{name}", "/{name}/", "/../{name}", "/{name}\x01")
+# Zero counts as empty, so every interval around it needs a number beside it, however narrow it is.
+_AMOUNTS = (0, 1, -1, 5e-324, -5e-324)
+# The setting whose default is the name of the directory.
+_NAMED_BY_THE_DIRECTORY = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class Representative:
+    """A value, the kind of its origin, and what a column without view reads of it.
+
+    `anchored` is true for a path below the project's directory, which `plain` may then be in several ways;
+    `same_as` for the value of another setting.
+    """
+
+    value: Any
+    kind: str
+    plain: tuple[Scalar, ...]
+    anchored: bool = False
+    same_as: bool = False
+
+
+def given(setting: Setting, values: Sequence[Scalar], copies: int) -> Iterator[Representative]:
+    """Yield the default, then what a source may write; `values` are those that cells distinguish.
+
+    `copies` is the number of settings that are compared with each other: so many values that no cell lists are
+    needed to make them all different.
+    """
+    if setting.path == _NAMED_BY_THE_DIRECTORY:
+        yield from taken_over(setting, values, copies)
+    else:
+        yield of_rules(setting, setting.default, DEFAULT, values)
+    for value in written(setting, values, copies):
+        yield from (Representative(value, WRITTEN, (plain,)) for plain in _plain(setting, value, values))
+
+
+def taken_over(setting: Setting, values: Sequence[Scalar], copies: int) -> Iterator[Representative]:
+    """Yield any value, as one that no source of the setting wrote."""
+    yield from (Representative(value, DEFAULT, (value,), same_as=True) for value in written(setting, values, copies))
+
+
+def of_rules(setting: Setting, value: Any, kind: str, values: Sequence[Scalar]) -> Representative:
+    """Return a default or a derived value."""
+    taken = None if value is None else normalised(setting, value)
+    if setting.type != "path" or taken in (None, value):
+        return Representative(taken, kind, (taken,))
+    tail = str(taken)
+    listed = [path for path in values if isinstance(path, str) and path.endswith(tail)]
+    return Representative(taken, kind, (*listed, _unlisted("/{name}" + _literal(tail), values)), anchored=True)
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def written(setting: Setting, values: Sequence[Scalar], copies: int = 1) -> Iterator[Any]:
+    """Yield the listed values that the setting can hold, and unlisted ones."""
+    if setting.type in CONTAINERS:
+        yield from ((), ("x",))
+    elif setting.type == "boolean":
+        yield from (False, True)
+    else:
+        domain = setting_domain(setting)
+        listed = [value for value in values if value is not None and domain is not None and domain.contains(value)]
+        yield from listed
+        yield from _amounts(setting) if setting.type in NUMBERS else _texts(setting, listed, copies)
+
+
+def _amounts(setting: Setting) -> Iterator[float]:
+    domain = setting_domain(setting)
+    yield from (amount for amount in _AMOUNTS if domain is not None and domain.contains(amount))
+    if setting.minimum is not None:
+        # Rejected numbers, zero among them if it is one: their views stand beside a lower source's value.
+        yield from {setting.minimum - 1, setting.minimum - 2, min(0, setting.minimum - 1)}
+
+
+def _texts(setting: Setting, listed: Sequence[Scalar], copies: int) -> Iterator[str]:
+    known: list[Scalar] = [*setting.values, *([MEMORY] if setting.memory else [])]
+    yield from (text for text in known if isinstance(text, str))
+    known += listed
+    for pattern in _patterns(setting):
+        for _ in range(copies if "{" in pattern else 1):
+            text = _unlisted(pattern, known)
+            known.append(text)
+            yield text
+
+
+def _patterns(setting: Setting) -> Iterator[str]:
+    yield from _PATHS if setting.type == "path" else _TEXTS
+    if setting.type == "url":
+        schemes = [scheme for scheme in setting.schemes if scheme != KEYWORDS] or ["http"]
+        yield from (scheme + url for scheme in schemes for url in _URLS)
+
+
+def _unlisted(pattern: str, known: Iterable[Scalar]) -> str:
+    """Return the first text of a pattern that is not among the known ones."""
+    text, number, taken = pattern.format(name="other", number=1), 1, set(known)
+    while "{" in pattern and text in taken:
+        number += 1
+        text = pattern.format(name=f"other-{number}", number=number)
+    return text
+
+
+def _plain(setting: Setting, value: Any, values: Sequence[Scalar]) -> tuple[Scalar, ...]:
+    """Return what a column without view may read where `value` is written."""
+    if setting.accepts(value):
+        return (value,)
+    # A rejected value counts as unset, so that a lower source decides. Only a file, the lowest, empties a choice.
+    if value == "":
+        return (setting.default,)
+    lower = [other for other in written(setting, values) if setting.accepts(other)]
+    return (*((setting.default,) if setting.default is None else ()), *lower)
