@@ -56,6 +56,9 @@ def test_leftovers_of_editors_are_not_listed(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert [Path(path).name for path in list_sources(str(tmp_path))] == ["a.yaml", "b.yml"]
-    assert [Path(path).name for path in list_sources(str(tmp_path), below=True)] == ["a.yaml", "b.yml", "c.yaml"]
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "link.yaml").symlink_to("nowhere")
+    shown = ["a.yaml", "b.yml", "link.yaml"]
+    assert [Path(path).name for path in list_sources(str(tmp_path))] == shown
+    assert [Path(path).name for path in list_sources(str(tmp_path), below=True)] == [*shown, "c.yaml"]
     assert list(list_sources(str(tmp_path / "missing"))) == []

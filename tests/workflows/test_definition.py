@@ -152,7 +152,7 @@ BAD = [
         id="bare-number",
     ),
     pytest.param(
-        "id: a\ntasks:\n  - {id: t, type: aggregate, output: 1, sleep: 99999999h}",
+        "id: a\ntasks:\n  - {id: t, type: aggregate, output: 1, sleep: 99999h}",
         "3:48: sleep must be at most ten years",
         id="too-long",
     ),

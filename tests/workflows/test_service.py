@@ -64,6 +64,14 @@ def test_a_broken_file_hides_only_itself(bench: Bench) -> None:
         workflows.workflow("bad")
 
 
+def test_leftovers_of_editors_are_no_workflows(bench: Bench) -> None:
+    """Neither in `workflows/` nor among the files that the configuration names with a pattern."""
+    for name in ("workflows/._x.yaml", "workflows/.#x.yaml", "more/._x.yaml"):
+        bench.write(name, "id: [\n")
+    listing = bench.open(worker=False, files=("more/*.yaml",)).workflows()
+    assert (listing.definitions, listing.problems) == ((), ())
+
+
 def test_an_imported_workflow_that_is_none_any_more_hides_only_itself(bench: Bench, store: Store) -> None:
     """What an earlier version took and this one refuses is told beside the others, and when it is asked for."""
     store.save_workflow(StoredWorkflow("old", "1", {"id": "old", "gone": True}, timestamp()))

@@ -72,19 +72,27 @@ def read_source(path: str, *, own: bool = True) -> str:
 
 
 def list_sources(folder: str, endings: tuple[str, ...] = YAML_ENDINGS, *, below: bool = False) -> Iterator[str]:
-    """Yield the paths of files with one of `endings` in `folder`, sorted; with `below` also in folders below it."""
+    """Yield the paths of files with one of `endings` in `folder`, sorted; with `below` also in folders below it.
+
+    Dangling links are listed, so that reading reports them; pipes are not, because nobody may write to them.
+    """
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         return
     for entry in entries:
-        if entry.name.startswith(_LEFTOVERS):
+        if is_leftover(entry.name):
             continue
         if entry.is_dir():
             if below and not entry.is_symlink():
                 yield from list_sources(entry.path, endings, below=True)
-        elif entry.name.endswith(endings):
+        elif entry.name.endswith(endings) and (entry.is_file() or not os.path.exists(entry.path)):
             yield entry.path
+
+
+def is_leftover(name: str) -> bool:
+    """Return True for a file that an editor or a file system left beside the real one."""
+    return name.startswith(_LEFTOVERS)
 
 
 def check_owner(path: str) -> None:

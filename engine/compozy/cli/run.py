@@ -5,12 +5,10 @@ With a running server its HTTP interface is used; without one the stack is broug
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +16,7 @@ import click
 
 from compozy.cli.client import Client, ServerGoneError
 from compozy.cli.completion import FILE
+from compozy.cli.json_input import parse_json, read_argument
 from compozy.cli.options import configuration_options, format_option, runs_project_code
 from compozy.cli.output import print_failure, print_json, print_line, shown
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
@@ -73,31 +72,11 @@ def read_input(text: str | None, params: tuple[str, ...]) -> dict[str, Any]:
     return given
 
 
-def _content(text: str) -> str:
-    """Return the text itself, or with `@` that of a file, or with `@-` what comes from stdin."""
-    if text == "@-":
-        return sys.stdin.read()
-    return Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f'--input names "{twice}" twice', hint="leave one of them away")
-    return found
-
-
 def _object(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(_content(text), object_pairs_hook=_once)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--input {text} cannot be read: {error}") from error
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UsageError(f"--input is not JSON: {error}", hint="""write --input '{"name": "Ada"}'""") from error
+    hint = """write --input '{"name": "Ada"}'"""
+    found = parse_json(read_argument(text, "--input"), "--input", hint)
     if not isinstance(found, dict):
-        raise UsageError("--input is not a JSON object", hint="""write --input '{"name": "Ada"}'""")
+        raise UsageError("--input is not a JSON object", hint=hint)
     return found
 
 
@@ -113,10 +92,11 @@ def run_on_server(client: Client, workflow: str, given: Mapping[str, Any], wait_
     body: dict[str, Any] = {"input": dict(given)}
     workflow_id = workflow
     if is_file(workflow):
-        from compozy.workflows.definition import load_definition
+        from compozy.workflows.definition import parse_definition, read_workflow_file
 
-        workflow_id = load_definition(workflow).id
-        body |= {"source": Path(workflow).read_text(encoding="utf-8"), "file": workflow}
+        source = read_workflow_file(workflow)
+        workflow_id = parse_definition(source, workflow).id
+        body |= {"source": source, "file": workflow}
     path = f"/api/v0/workflows/{quote(workflow_id, safe='')}/executions"
     name = body["execution_id"] = new_execution_id(workflow_id)
     try:

@@ -5,7 +5,6 @@ With a running server its HTTP interface is used; without one, the files and the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +13,8 @@ import click
 
 from compozy.base.output_file import write_file
 from compozy.cli.client import Client, ServerError
+from compozy.cli.completion import FILE
+from compozy.cli.json_input import parse_json, read_argument, read_text_of
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import json_text, print_failure, print_json, print_line, print_table, shown
 from compozy.cli.run import RUNNING, run
@@ -135,15 +136,12 @@ def terminate(execution_id: str, format_: str, strict: bool, **options: Any) -> 
 @command.command(epilog="""Example: compozy workflow signal EXECUTION approved --payload '{"by": "Ada"}'""")
 @click.argument("execution_id", metavar="EXECUTION")
 @click.argument("name")
-@click.option("--payload", metavar="JSON", default="null", help="What the signal carries.")
+@click.option("--payload", metavar="JSON|@FILE", default="null", help="What the signal carries.")
 @configuration_options
 @format_option()
 def signal(execution_id: str, name: str, payload: str, format_: str, strict: bool, **options: Any) -> None:
     """Send a signal to a running execution."""
-    try:
-        content = json.loads(payload)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UsageError(f"--payload is not JSON: {error}", hint="""write --payload '{"by": "Ada"}'""") from error
+    content = parse_json(read_argument(payload, "--payload"), "--payload", """write --payload '{"by": "Ada"}'""")
     row = required_client(options, strict).post(f"{_path(execution_id)}/signals/{quote(name, safe='')}", content)
     if format_ == "json":
         print_json(row or {"execution_id": execution_id, "signal": name})
@@ -177,15 +175,12 @@ def export(output: str | None, strict: bool, **options: Any) -> None:
 
 
 @command.command(name="import", epilog="Example: compozy workflow import workflows.json")
-@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.argument("file", type=FILE)
 @configuration_options
 @format_option()
-def import_(file: Any, format_: str, strict: bool, **options: Any) -> None:
+def import_(file: str, format_: str, strict: bool, **options: Any) -> None:
     """Import workflows from JSON. It is what `workflow export` or `workflow list` printed; - reads stdin."""
-    try:
-        content = json.load(file)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{file.name} is not JSON: {error}") from error
+    content = parse_json(read_text_of(file, file), file)
     client, lifecycle = running_client(options, strict)
     if client is not None:
         names = client.post("/api/v0/workflows", content)["imported"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compozy.base.source_file import is_leftover, list_sources
 from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem
 from compozy.settings.suggest import closest
 from compozy.store import Store, StoredWorkflow
@@ -106,16 +107,15 @@ class Catalogue:
 
     def _paths(self) -> Iterator[Path]:
         seen: set[Path] = set()
-        folder = self._directory / FOLDER
         listed = (path for name in self._files for path in self._expand(name))
-        for path in [*listed, *sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")))]:
+        for path in [*listed, *map(Path, list_sources(str(self._directory / FOLDER)))]:
             if path not in seen:
                 seen.add(path)
                 yield path
 
     def _expand(self, name: str) -> list[Path]:
         if "*" in name and not Path(name).is_absolute():
-            return sorted(self._directory.glob(name))
+            return sorted(path for path in self._directory.glob(name) if not is_leftover(path.name))
         return [self._directory / name]
 
     def _load(self, path: Path) -> Definition:

@@ -7,11 +7,13 @@ definition is what is stored, exported and handed to Temporal.
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from compozy.base.source_file import UnreadableError, read_source
 from compozy.document import Node, Place, read_document
 from compozy.errors import DefinitionError, NotFoundError
 from compozy.settings.values import parse_duration
@@ -90,13 +92,22 @@ def load_definition(path: str | Path) -> Definition:
         SyntaxProblem: it is not YAML, or names a key twice.
         DefinitionError: it is not a workflow; all problems at once.
     """
+    return parse_definition(read_workflow_file(path), str(path))
+
+
+def read_workflow_file(path: str | Path) -> str:
+    """Return the text of a workflow file.
+
+    Raises:
+        NotFoundError: there is no such file.
+        DefinitionError: it cannot be read as text.
+    """
+    if not os.path.exists(path) or os.path.isdir(path):
+        raise NotFoundError("workflow file", str(path))
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise NotFoundError("workflow file", str(path)) from error
-    except (UnicodeDecodeError, PermissionError) as error:
+        return read_source(str(path), own=False)
+    except UnreadableError as error:
         raise DefinitionError(str(path), [f"{path}: cannot be read: {error}"]) from error
-    return parse_definition(text, str(path))
 
 
 def parse_definition(text: str, file: str) -> Definition:
