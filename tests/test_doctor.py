@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.store.test_refusal import limited as as_limited_user
 
 from compozy.configuration import load_configuration
 from compozy.doctor import _BINARIES, CHECKS, Check, examine
 from compozy.lifecycle import Lifecycle
 from compozy.rulebook.drivers import BINARIES
 from compozy.rulebook.drivers import CHECKS as NAMED
+from compozy.testing.postgres import PostgresServer
 
 FACTS = {"valkey.binary": "found"}
 PACK = """
@@ -179,3 +181,31 @@ def test_an_extension_is_named_and_needed_as_its_row_says(
     """One for vector stores is needed when one of them is declared, any other always."""
     found = shop_checks(tmp_path, check, **{"knowledge.vector_dbs": stores})[name]
     assert (found.status, found.message) == (status, message)
+
+
+def test_full_disk_fails_as_start_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less than a first start writes is a failure, not a warning."""
+    monkeypatch.setattr("compozy.doctor.NEEDED_DISK_BYTES", 1 << 62)
+    monkeypatch.setattr("compozy.doctor.LOW_DISK_BYTES", 1 << 62)
+    found = checked(tmp_path, mode="persistent")
+    assert {found[f"{name}.disk"].status for name in ("database", "temporal", "redis")} == {"fail"}
+
+
+@pytest.mark.parametrize(
+    ("limited", "migrates", "status", "text"),
+    [
+        pytest.param(False, "true", "pass", "a start can apply 0001_executions", id="can-migrate"),
+        pytest.param(True, "true", "fail", "the user lacks a privilege", id="no-privilege"),
+        pytest.param(False, "false", "fail", "the database lacks migration", id="no-schema"),
+    ],
+)
+def test_schema_is_checked_as_start_does(
+    postgres_server: PostgresServer, tmp_path: Path, limited: bool, migrates: str, status: str, text: str
+) -> None:
+    """The migrations run and are rolled back, or are required; a start would end in the same way."""
+    with postgres_server.database() as url:
+        seen = as_limited_user(url) if limited else url
+        flags = {"database.driver": "postgres", "database.url": seen, "database.auto_migrate": migrates}
+        found = checked(tmp_path, **flags)["database.schema"]
+        assert (found.status, text in found.message) == (status, True)
+        assert checked(tmp_path, **flags)["database.schema"] == found

@@ -30,6 +30,7 @@ from compozy.rulebook.drivers import VECTOR_STORES, CheckRow
 from compozy.settings.values import MEMORY
 
 LOW_DISK_BYTES = 100 * 1024 * 1024
+NEEDED_DISK_BYTES = 8 * 1024 * 1024  # a first start writes about 5 MB
 REACH_S = 3.0
 CLOCK_SKEW_S = 5.0
 _BINARIES: Mapping[str, tuple[Callable[[], str | None], str]] = {
@@ -171,8 +172,9 @@ def _disk(resolved: Resolved, step: Step, check: CheckRow, context: StartContext
     if not place or place == MEMORY or not os.path.isdir(_above(place)):
         return
     free = shutil.disk_usage(_above(place)).free
-    status, fix = ("pass", "") if free >= LOW_DISK_BYTES else ("warn", "free some space, or choose another disk")
-    yield Check(f"{step.component}.disk", status, f"{free / 1e9:.1f} GB free", fix)
+    status = "pass" if free >= LOW_DISK_BYTES else "warn" if free >= NEEDED_DISK_BYTES else "fail"
+    fix = "" if status == "pass" else "free some space, or choose another disk"
+    yield Check(f"{step.component}.disk", status, f"{free / 1e9:.3f} GB free", fix)
 
 
 def _intact(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
@@ -219,6 +221,32 @@ def _reach(resolved: Resolved, step: Step, check: CheckRow, context: StartContex
     yield Check(name, "pass", f"{where} answers in {took_ms:.1f} ms{version}")
 
 
+def _schema(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
+    """Require the schema as a start does; a migration is rolled back."""
+    from compozy.store import Store
+
+    driver, name = build_driver(step), f"{step.component}.schema"
+    try:
+        driver.start(StartContext(context.loop, context.notice, time.monotonic() + min(REACH_S, step.timeout_s)))
+    except DriverError:
+        yield Check(name, "skip", "not asked, because the database was not reached", "see the check above")
+        return
+    try:
+        store, missing = Store(driver.handle), tuple[str, ...]()
+        if resolved.get(check.argument):
+            missing = store.rehearse()
+        else:
+            store.require_schema()
+    except DriverError as error:
+        yield Check(name, "fail", error.message, error.hint or "see the log of the database")
+    else:
+        yield Check(
+            name, "pass", f"a start can apply {', '.join(missing)}" if missing else "every migration is applied"
+        )
+    finally:
+        driver.stop(0)
+
+
 def _extension(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
     extension, said = check.argument, check.provider or check.argument
     name = f"{step.component}.{said}"
@@ -260,6 +288,7 @@ CHECKS: Mapping[str, Examiner] = {
     "disk": _disk,
     "intact": _intact,
     "reach": _reach,
+    "schema": _schema,
     "extension": _extension,
 }
 

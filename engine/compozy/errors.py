@@ -70,6 +70,13 @@ class ProjectCodeError(CompozyError):
         self.reference = reference
 
 
+class SystemProblem(CompozyError):
+    """A resource of the operating system that ran out or failed: disk, quota, open files, memory."""
+
+    id = "system.failed"
+    exit_code = 4
+
+
 class BackupError(CompozyError):
     """A backup that could not be taken, or does not fit where it should be restored."""
 

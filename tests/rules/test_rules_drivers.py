@@ -80,6 +80,7 @@ def test_an_entry_without_a_condition_may_be_its_value_alone() -> None:
         pytest.param("checks: [{reech: true}]", "malformed",
                      'unknown column "reech" in a check; did you mean', id="check-misspelled"),
         pytest.param("checks: [{reach: false}]", "bad-driver", "must be true", id="reach-false"),
+        pytest.param("checks: [{schema: database.path}]", "bad-driver", "of a boolean", id="schema-path"),
         pytest.param("checks: [{reach: 'true'}]", "malformed", "must be true or false", id="reach-text"),
         pytest.param("checks: [{binary: mysqld}]", "bad-driver", "there is no binary mysqld", id="binary"),
         pytest.param("checks: [{port: no.such.setting, host: database.host}]", "bad-driver",

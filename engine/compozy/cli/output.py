@@ -6,6 +6,7 @@ only on a terminal, never with NO_COLOR.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -19,7 +20,7 @@ import click
 
 from compozy.base.control import escape_control, escape_json, escape_line
 from compozy.document import Place
-from compozy.errors import CompozyError, ConfigurationError
+from compozy.errors import CompozyError, ConfigurationError, UsageError
 from compozy.settings.mask import masked_lines
 from compozy.settings.origin import Finding
 from compozy.settings.redact import MASK, readable
@@ -27,6 +28,7 @@ from compozy.settings.redact import MASK, readable
 FORMAT_VERSION = 1
 _COLOURS = {"error": "red", "warning": "yellow", "ok": "green", "dim": "bright_black", "bold": None}
 _VALUE = re.compile(r"(?<=[=\s])\S.*$")
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _WIDEST = 100
 _LONGEST = 10_000
 # Stands for the escape character of our own colours until everything else is escaped; foreign text cannot guess it.
@@ -47,10 +49,19 @@ def _marked(colour: str) -> str:
 
 
 def print_line(text: str = "", *, err: bool = False) -> None:
-    """Print one or more lines; control characters and what the stream cannot encode are escaped."""
+    """Print one or more lines; control characters and what the stream cannot encode are escaped.
+
+    Raises:
+        UsageError: the stream leads to a full disk or a broken device.
+    """
     encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"
     plain = escape_control(text).replace(_ESCAPE, "\x1b")
-    click.echo(plain.encode(encoding, "backslashreplace").decode(encoding), err=err)
+    try:
+        click.echo(plain.encode(encoding, "backslashreplace").decode(encoding), err=err)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise UsageError(f"the output cannot be written: {error.strerror}") from error
 
 
 def print_note(text: str) -> None:

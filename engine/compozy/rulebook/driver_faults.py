@@ -107,6 +107,10 @@ def _path_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[s
     yield from _type_faults(settings, check.argument, "path")
 
 
+def _switch_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
+    yield from _type_faults(settings, check.argument, "boolean")
+
+
 def _binary_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
     if check.argument not in BINARIES:
         yield f"there is no binary {check.argument}, only {', '.join(BINARIES)}"
@@ -131,9 +135,15 @@ _ARGUMENTS: Mapping[str, Callable[[Mapping[str, Setting], CheckRow], Iterator[st
     "disk": _path_faults,
     "intact": _path_faults,
     "reach": _reach_faults,
+    "schema": _switch_faults,
     "extension": _extension_faults,
 }
-_SAID = {"integer": "a whole number", "path": "a path", "listen_address": "an address to listen on"}
+_SAID = {
+    "integer": "a whole number",
+    "boolean": "a boolean",
+    "path": "a path",
+    "listen_address": "an address to listen on",
+}
 
 
 def _type_faults(settings: Mapping[str, Setting], path: str, kind: str) -> Iterator[str]:

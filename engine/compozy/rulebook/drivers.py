@@ -15,7 +15,7 @@ from compozy.settings.faults import Faults
 from compozy.settings.reference import anchored_reference, is_reference
 from compozy.settings.rows import Columns, listed_rows, put
 
-CHECKS = ("binary", "port", "writable", "disk", "intact", "reach", "extension")
+CHECKS = ("binary", "port", "writable", "disk", "intact", "reach", "schema", "extension")
 BINARIES = ("temporal", "valkey")
 VECTOR_STORES = "knowledge.vector_dbs"
 Condition: TypeAlias = Mapping[str, Scalar]

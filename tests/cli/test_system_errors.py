@@ -1,0 +1,66 @@
+"""Resources of the operating system that run out: the exit code tells the output from everything else."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+from compozy.cli.main import COMMANDS, run
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    """Add the command `fails`, which ends with an error of the system."""
+
+    @click.command(name="fails")
+    def command() -> None:
+        raise error
+
+    module = ModuleType("compozy_test_failing")
+    module.command = command  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(COMMANDS, "fails", (module.__name__, "Fails."))
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"),
+    [
+        pytest.param(errno.ENOSPC, "free some space", id="disk"),
+        pytest.param(errno.EDQUOT, "quota", id="quota"),
+        pytest.param(errno.EROFS, "can be written", id="read-only"),
+        pytest.param(errno.EMFILE, "ulimit -n", id="open-files"),
+    ],
+)
+def test_exhausted_resource_exits_4_with_place_and_fix(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, fix: str
+) -> None:
+    """It is told by errno, never as an output that cannot be written."""
+    failing(monkeypatch, OSError(number, os.strerror(number), "/data/x"))
+    assert run(["fails"]) == 4
+    shown = capsys.readouterr().err
+    assert "(/data/x)" in shown
+    assert fix in shown
+    assert "output" not in shown
+
+
+def test_other_system_error_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing file that no code expected has a traceback."""
+    failing(monkeypatch, FileNotFoundError(errno.ENOENT, "x", "/data/x"))
+    with pytest.raises(FileNotFoundError):
+        run(["fails"])
+
+
+def test_full_standard_output_is_told_as_such(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Standard output on a full device is a mistake of the call."""
+    with contextlib.suppress(OSError), Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert run(["config", "show", "--cwd", str(tmp_path)]) == 2
+        assert "the output cannot be written: No space left on device" in capsys.readouterr().err
