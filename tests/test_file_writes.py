@@ -12,13 +12,14 @@ PACKAGE = Path(__file__).parents[1] / "engine" / "compozy"
 ALLOWED = {
     "backup._copy_sqlite": "SQLite writes the copy into a private temporary folder",
     "backup._write_lock": "SQLite opens the database that it locks",
-    "backup.back_up": "a private temporary folder",
+    "base.leftovers._create_locked": "a private temporary folder",
     "base.output_file._create": "the function itself",
     "base.output_file._link": "the function itself",
     "base.output_file._publish": "the function itself",
     "base.output_file.new_file": "the function itself",
     "drivers.file_lock.FileLock._open": "a lock file is opened in place, or its lock would be lost",
     "drivers.made.Made.take_back": "moves back what a failed start moved",
+    "drivers.move_journal._rename": "moves data as its journal says",
     "drivers.process._input": "a pipe to a child",
     "drivers.redis_embedded._prepare": "moves a data directory aside",
     "drivers.sqlite.SqliteDriver._open": "SQLite opens the database of the project",
@@ -26,9 +27,6 @@ ALLOWED = {
     "drivers.sqlite._look_through": "SQLite opens an existing file, mode=ro or mode=rw",
     "drivers.temporal_file._unfinished": "SQLite opens an existing file, mode=ro",
     "examples.run_example": "examples in a private temporary folder",
-    "restore._locked": "a private temporary folder",
-    "restore._move_aside": "moves earlier data aside",
-    "restore._put_back": "moves checked data to its place",
     "ruletrial.trial_reports": "a private temporary folder",
 }
 _METHODS = {"write_text", "write_bytes", "touch", "rename", "symlink_to", "hardlink_to"}

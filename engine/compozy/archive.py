@@ -14,11 +14,12 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from gzip import BadGzipFile
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO, cast
 
 from compozy import __version__
 from compozy.base.output_file import new_file
@@ -32,6 +33,7 @@ _LARGEST_MANIFEST_BYTES = 16 * 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
 _REQUIRED = {"format": int, "compozy": str, "layout": int, "created_at": str, "files": dict, "sizes": dict}
 _DAMAGE = (tarfile.TarError, BadGzipFile, zlib.error, EOFError, ValueError, RecursionError)
+Rooms = Mapping[str, Path]
 Sign = Callable[[bytes], str]
 Verify = Callable[[bytes, str | None], None]
 
@@ -91,9 +93,10 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def read_archive(source: Path, folder: Path, verify: Verify | None = None) -> Manifest:
-    """Unpack `source` into the empty `folder`, exactly the files of the manifest; each one reaches the disk.
+def read_archive(source: Path, rooms: Rooms, verify: Verify | None = None) -> Manifest:
+    """Unpack `source`, exactly the files of the manifest; each one reaches the disk.
 
+    `rooms` are directories by the first part of the names that go there; other files are checked and left out.
     `verify` gets the manifest's text and its signature, or None where there is none, before anything is written.
 
     Raises:
@@ -103,7 +106,7 @@ def read_archive(source: Path, folder: Path, verify: Verify | None = None) -> Ma
     """
     try:
         with gzip.open(source) as stream, tarfile.open(fileobj=cast(Any, _Limited(stream)), mode="r:") as archive:
-            return _Reader(source, archive, folder).read(verify)
+            return _Reader(source, archive, rooms).read(verify)
     except _DAMAGE as error:
         raise BackupError(f"{source} is not a backup of Compozy, or is damaged: {error}") from error
 
@@ -125,10 +128,10 @@ class _Limited:
 class _Reader:
     """One pass over an archive."""
 
-    def __init__(self, source: Path, archive: tarfile.TarFile, folder: Path) -> None:
+    def __init__(self, source: Path, archive: tarfile.TarFile, rooms: Rooms) -> None:
         self._source = source
         self._archive = archive
-        self._folder = folder
+        self._rooms = rooms
 
     def read(self, verify: Verify | None) -> Manifest:
         """Read the manifest, check it, and write its files."""
@@ -164,7 +167,7 @@ class _Reader:
             )
 
     def _check_room(self, needed_bytes: int) -> None:
-        free_bytes = shutil.disk_usage(self._folder).free
+        free_bytes = min(shutil.disk_usage(room).free for room in self._rooms.values())
         if needed_bytes > free_bytes:
             raise BackupError(
                 f"{self._source} holds {needed_bytes} bytes and its disk has {free_bytes} free",
@@ -185,17 +188,22 @@ class _Reader:
             raise self._damaged(f"it lacks {', '.join(sorted(missing))}")
 
     def _write(self, head: tarfile.TarInfo, digest: str) -> None:
-        path, seen = self._folder / head.name, hashlib.sha256()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with new_file(path, replace=False) as stream:
+        room, seen = self._rooms.get(head.name.partition("/")[0]), hashlib.sha256()
+        with nullcontext() if room is None else _new_member(room / head.name) as stream:
             for chunk in self._content(head):
                 seen.update(chunk)
-                stream.write(chunk)
+                if stream is not None:
+                    stream.write(chunk)
         if seen.hexdigest() != digest:
             raise self._damaged(f"checksums differ for {head.name}")
 
     def _damaged(self, reason: str) -> BackupError:
         return BackupError(f"{self._source} is damaged: {reason}", hint="use another backup")
+
+
+def _new_member(path: Path) -> AbstractContextManager[BinaryIO]:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return new_file(path, replace=False)
 
 
 def _parsed_manifest(text: bytes) -> Manifest:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -21,8 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compozy.archive import Manifest, write_archive
+from compozy.base.leftovers import private_directory, remove_leftovers
 from compozy.base.output_file import copy_file
 from compozy.drivers.data_files import check_data_files
+from compozy.drivers.move_journal import recover
 from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.errors import BackupError, UsageError
 from compozy.plan import kept_files
@@ -68,15 +69,17 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
         raise UsageError(f"{target} cannot be written: its directory does not exist", hint="make it, or name another")
     if target.exists():
         raise UsageError(f"{target} exists already", hint="name another file, or remove it")
+    recover([kept.path.parent for kept in found])
     there = [kept for kept in found if kept.path.exists()]
     if not there:
         places = ", ".join(str(kept.path) for kept in found)
         raise UsageError(f"there is nothing yet: {places}", hint="start once, or name the directory with --cwd")
+    remove_leftovers(target.absolute().parent)
     check_data_files(*(f"{kept.path}{suffix}" for kept in found for suffix in ("", BESIDE, *LOGS)))
     try:
-        with tempfile.TemporaryDirectory(prefix="compozy-backup-", dir=target.absolute().parent) as folder:
-            _copy_all(there, Path(folder))
-            return write_archive(Path(folder), target)
+        with private_directory(target.absolute().parent) as folder:
+            _copy_all(there, folder)
+            return write_archive(folder, target)
     except (OSError, sqlite3.Error) as error:
         raise BackupError(f"the backup failed: {error}", hint="check directory, disk space and permissions") from error
 

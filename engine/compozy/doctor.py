@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from typing import Any
 
 from compozy.drivers.binaries import find_temporal, find_valkey
 from compozy.drivers.driver import LoopThread, StartContext
+from compozy.drivers.move_journal import pending, read_journal
 from compozy.drivers.ports import is_free, owner_of
 from compozy.drivers.process import environment
 from compozy.drivers.state_directory import StateDirectory
@@ -67,6 +68,7 @@ def examine(lifecycle: Lifecycle) -> Iterator[Check]:
     plan = make_plan(resolved)
     if plan.state_dir is not None:
         yield _state_directory(plan.state_dir)
+    yield from _restore([os.path.dirname(path) for step in plan.steps for path in step.files])
     yield _port(resolved, "server", "server.port", resolved.get("server.host"))
     loop = LoopThread()
     with closing(loop):
@@ -98,6 +100,16 @@ def _state_directory(path: str) -> Check:
     except DriverError as error:
         return Check("state-directory", "fail", error.message, error.hint or "stop the other process")
     return Check("state-directory", "pass", f"{path} is free, and of this version")
+
+
+def _restore(folders: Sequence[str]) -> Iterator[Check]:
+    for journal in pending(folders):
+        try:
+            read_journal(journal)
+        except DriverError as error:
+            yield Check("restore", "fail", error.message, error.hint or "restore a backup")
+        else:
+            yield Check("restore", "warn", f"{journal} records an interrupted restore", "a start completes it")
 
 
 def _no_directory(path: str) -> str:
@@ -180,7 +192,10 @@ def _disk(resolved: Resolved, step: Step, check: CheckRow, context: StartContext
 def _intact(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
     """Let the driver look at its files as its start does."""
     place, name = resolved.get(check.argument), f"{step.component}.intact"
-    if not place or place == MEMORY or not os.path.exists(place):
+    if not place or place == MEMORY:
+        return
+    if pending([os.path.dirname(place)]):
+        yield Check(name, "skip", "an interrupted restore is completed first", "see the check above")
         return
     examine = getattr(build_driver(step), "examine", None)
     if examine is None:
@@ -191,7 +206,8 @@ def _intact(resolved: Resolved, step: Step, check: CheckRow, context: StartConte
     except DriverError as error:
         yield Check(name, "fail", error.message, error.hint or "restore a backup, or move it away")
     else:
-        yield Check(name, "pass", f"{place} is what it should be")
+        if os.path.exists(place):
+            yield Check(name, "pass", f"{place} is intact")
 
 
 def _above(path: str) -> str:

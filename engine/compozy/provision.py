@@ -8,6 +8,7 @@ Nothing here knows which components there are.
 from __future__ import annotations
 
 import inspect
+import os
 import queue
 import threading
 import time
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from compozy.drivers.driver import Driver, LoopThread, StartContext
+from compozy.drivers.move_journal import recover
 from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import DriverError, ProvisionError, ProvisionErrors, RuleTableError
 from compozy.plan import Plan, Step, ordered
@@ -73,19 +75,21 @@ def build_driver(step: Step) -> Driver:
 
 @contextmanager
 def _locked(plan: Plan) -> Iterator[StateDirectory | None]:
-    """Hold the state directory; from the end of the block on it is held by the runtime."""
-    if plan.state_dir is None:
-        yield None
-        return
-    state = StateDirectory(plan.state_dir)
+    """Hold the state directory, interrupted restores completed; after the block the runtime holds it."""
+    state = None if plan.state_dir is None else StateDirectory(plan.state_dir)
     try:
-        state.acquire()
+        if state is not None:
+            state.acquire()
+        recover([os.path.dirname(path) for step in plan.steps for path in step.files])
     except DriverError as error:
+        if state is not None:
+            state.release(discard=True)
         raise ProvisionError("state directory", error.reason, hint=error.hint) from error
     try:
         yield state
     except BaseException:
-        state.release(discard=True)
+        if state is not None:
+            state.release(discard=True)
         raise
 
 

@@ -1,14 +1,13 @@
-"""Put a backup back: all of it, or nothing is changed.
+"""Put a backup back: all of it, or nothing is changed, also when the process is killed.
 
-What comes in: an archive and a resolution. What goes out: the data where the components of the resolution keep theirs.
-Nobody may use it meanwhile, which the same locks ensure that a server takes.
+The archive is unpacked and checked beside the data first. Then everything is moved to its place as one change of a
+journal, while the locks that a server would hold are held.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,23 +15,23 @@ from pathlib import Path
 
 from compozy.archive import Manifest, read_archive
 from compozy.backup import BESIDE, Kept, kept_data
+from compozy.base.leftovers import private_directory
 from compozy.drivers.data_lock import DataLock
 from compozy.drivers.file_lock import lock_beside
 from compozy.drivers.made import Made
+from compozy.drivers.move_journal import ROOM, Moves, move_all, pending, recover
 from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import BackupError, UsageError
 from compozy.plan import make_plan
 from compozy.resolve import Resolved
 
-_ROOM = ".compozy-restore-"
-
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was done: data that was there is now at the places of `aside`.
+    """The result of a restore: earlier data is at the places of `aside` now.
 
-    Nobody keeps what is `left_out` of the archive here; what is `missing` in it was left as it is.
+    `left_out` names parts of the archive that no component keeps here; what is `missing` in it was left as it is.
     """
 
     manifest: Manifest
@@ -44,10 +43,10 @@ class Restored:
 def restore(resolved: Resolved, source: Path, *, force: bool) -> Restored:
     """Put an archive back where the components of `resolved` keep their data.
 
-    With `force` data that is there is moved aside, never deleted.
+    With `force` existing data is moved aside, never deleted, and a damaged version stamp is replaced.
 
     Raises:
-        UsageError: `resolved` keeps nothing here, or data is there and `force` is not given.
+        UsageError: `resolved` keeps nothing here, or data exists and `force` is not given.
         BackupError: the archive is damaged or newer than this version, or a file cannot be written.
         StateDirectoryError: a running process uses the data.
     """
@@ -56,24 +55,17 @@ def restore(resolved: Resolved, source: Path, *, force: bool) -> Restored:
         raise UsageError(
             f"mode {resolved.mode} keeps nothing on this machine", hint="name a mode, such as --mode persistent"
         )
-    with _taken_back() as new, _locked(resolved, found, new) as room, _taken_back() as made:
-        manifest = read_archive(source, room)
+    with _undone_on_failure() as made, _locked(resolved, found, made, force=force), _rooms(found) as rooms:
+        manifest = read_archive(source, {kept.name + end: room for kept, room in rooms.items() for end in ("", BESIDE)})
         held = {name.partition("/")[0].removesuffix(BESIDE) for name in manifest.files}
-        restored = [kept for kept in found if kept.name in held]
-        there = [part for kept in restored for part in _parts(kept)]
-        if there and not force:
-            names = ", ".join(str(path) for path in there)
-            raise UsageError(f"data is there already: {names}", hint="--force moves it aside before restoring")
-        aside = _move_aside(there, made)
-        for kept in restored:
-            _put_back(room, kept, made)
+        aside = _move(rooms, [kept for kept in found if kept.name in held], force=force)
         missing = tuple(kept.name for kept in found if kept.name not in held)
         return Restored(manifest, aside, tuple(sorted(held - {kept.name for kept in found})), missing)
 
 
 @contextmanager
-def _taken_back() -> Iterator[Made]:
-    """Note what is changed on the disk, and take it back when the block fails."""
+def _undone_on_failure() -> Iterator[Made]:
+    """Note the directories that are created, and remove them when the block fails."""
     made = Made()
     try:
         yield made
@@ -86,53 +78,77 @@ def _taken_back() -> Iterator[Made]:
 
 
 @contextmanager
-def _locked(resolved: Resolved, found: Sequence[Kept], new: Made) -> Iterator[Path]:
-    """Hold every lock that a server would hold; give a folder to unpack into, on the disk of the data.
-
-    Directories that are missing are made, and noted in `new`.
-    """
+def _locked(resolved: Resolved, found: Sequence[Kept], made: Made, *, force: bool) -> Iterator[None]:
+    """Hold every lock that a server would hold, after an interrupted restore was completed."""
     state_dir = make_plan(resolved).state_dir
     with ExitStack() as held:
         if state_dir is not None:
             state = StateDirectory(state_dir)
-            state.acquire()
+            state.acquire(replace_stamp=force)
             held.push(lambda failed, *_: state.release(discard=failed is not None))
+        recover(_folders(found))
         for kept in found:
-            held.callback(lock_beside(str(kept.path), new).release)
+            held.callback(lock_beside(str(kept.path), made).release)
             data = DataLock(str(kept.path))
             held.callback(data.release)
             data.acquire()
-        for left in found[0].path.parent.glob(f"{_ROOM}*"):  # of a restore that was killed; we have its locks
-            shutil.rmtree(left, ignore_errors=True)
-        yield Path(held.enter_context(tempfile.TemporaryDirectory(prefix=_ROOM, dir=found[0].path.parent)))
+        yield
+
+
+def _folders(found: Sequence[Kept]) -> list[str]:
+    return list(dict.fromkeys(os.path.realpath(kept.path.parent) for kept in found))
+
+
+@contextmanager
+def _rooms(found: Sequence[Kept]) -> Iterator[Mapping[Kept, Path]]:
+    """Yield a private directory for each part, on the disk of its data."""
+    folders = _folders(found)
+    with ExitStack() as held:
+        rooms = {
+            folder: held.enter_context(private_directory(folder, ROOM, keep=lambda: pending(folders)))
+            for folder in folders
+        }
+        yield {kept: rooms[os.path.realpath(kept.path.parent)] for kept in found}
+
+
+def _move(rooms: Mapping[Kept, Path], restored: Sequence[Kept], *, force: bool) -> tuple[Path, ...]:
+    """Move earlier data aside and the new data to its place; return where the earlier data is.
+
+    Raises:
+        UsageError: there is earlier data, and `force` is not set.
+        OSError: a move failed; nothing was changed.
+    """
+    there = [part for kept in restored for part in _parts(kept)]
+    if there and not force:
+        names = ", ".join(str(path) for path in there)
+        raise UsageError(f"data exists already: {names}", hint="--force moves it aside before restoring")
+    aside = _names_aside(there)
+    new = [
+        (str(rooms[kept] / (kept.name + end)), f"{kept.path}{end}")
+        for kept in restored
+        for end in ("", BESIDE)
+        if (rooms[kept] / (kept.name + end)).exists()
+    ]
+    earlier = [(str(path), str(target)) for path, target in zip(there, aside, strict=True)]
+    data = tuple(str(kept.path) for kept in restored)
+    move_all(Moves(tuple(_folders(restored)), data, (*earlier, *new)))
+    return aside
 
 
 def _parts(kept: Kept) -> Iterator[Path]:
-    """Yield what is there of the data of a component: its file or directory, and what belongs beside it."""
+    """Yield the existing entries of a component's data: its file or directory, and the files that belong beside it."""
     for suffix in ("", BESIDE, *LOGS):
         path = Path(f"{kept.path}{suffix}")
         if path.is_symlink() or path.is_file() or (path.is_dir() and any(path.iterdir())):
             yield path
 
 
-def _move_aside(there: Sequence[Path], made: Made) -> tuple[Path, ...]:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    moved = []
-    for path in there:
-        target = path.with_name(f"{path.name}.before-restore-{stamp}")
-        path.rename(target)
-        made.moved(path, target)
-        moved.append(target)
-    return tuple(moved)
-
-
-def _put_back(room: Path, kept: Kept, made: Made) -> None:
-    for suffix in ("", BESIDE):
-        source, target = room / (kept.name + suffix), Path(f"{kept.path}{suffix}")
-        if not source.exists():
-            continue
-        if target.is_dir():
-            target.rmdir()
-        made.data(target)
-        shutil.move(source, target)
-        target.chmod(0o700 if target.is_dir() else 0o600)
+def _names_aside(there: Sequence[Path]) -> tuple[Path, ...]:
+    """Return a free name beside each path, with the same time in all of them."""
+    stamp, number = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), 1
+    while True:
+        end = f".before-restore-{stamp}" + (f"-{number}" if number > 1 else "")
+        names = tuple(path.with_name(path.name + end) for path in there)
+        if not any(map(os.path.lexists, names)):
+            return names
+        number += 1

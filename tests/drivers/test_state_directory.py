@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -208,3 +210,30 @@ def test_directory_that_others_may_write_is_refused_until_trusted(
     state = StateDirectory(str(folder))
     state.acquire()
     state.release()
+
+
+def test_examining_a_free_lock_changes_nothing_and_does_not_hinder_a_start(tmp_path: Path) -> None:
+    """A start that meets a command that looks waits for it instead of being refused."""
+    path = tmp_path / "lock"
+    FileLock(str(path)).examine("it")
+    assert not path.exists()
+    path.write_text("")
+    with path.open("rb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        FileLock(str(path)).examine("it")
+        threading.Timer(0.05, looking.close).start()
+        lock = FileLock(str(path))
+        lock.acquire("it")
+    with pytest.raises(StateDirectoryError, match=f"it is in use by process {os.getpid()}"):
+        FileLock(str(path)).examine("it")
+    lock.release()
+
+
+def test_examining_a_state_directory_changes_nothing(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    StateDirectory(str(folder)).examine()
+    assert list(folder.iterdir()) == []
+    (folder / "version").write_text("garbage")
+    with pytest.raises(StateDirectoryError, match="version cannot be read"):
+        StateDirectory(str(folder)).examine()
+    assert [path.name for path in folder.iterdir()] == ["version"]

@@ -8,6 +8,7 @@ a prepared name nor redirect it through a link.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import shutil
@@ -54,8 +55,8 @@ def new_file(path: str | Path, *, mode: int = 0o600, replace: bool = True) -> It
     target = Path(path)
     with _directory(target.parent) as folder:
         _check_target(target, folder, replace=replace)
-        temporary = f"{TEMPORARY}{secrets.token_hex(8)}"
-        with cast(BinaryIO, os.fdopen(_create(temporary, mode, folder), "w+b")) as stream:
+        temporary, descriptor = _create_temporary(mode, folder)
+        with cast(BinaryIO, os.fdopen(descriptor, "w+b")) as stream:
             try:
                 yield stream
                 stream.flush()
@@ -98,6 +99,18 @@ def _directory(path: str | Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _create_temporary(mode: int, folder: int) -> tuple[str, int]:
+    """Create a file under a temporary name, locked so that `remove_leftovers` knows that it is in use."""
+    while True:
+        name = f"{TEMPORARY}{secrets.token_hex(8)}"
+        descriptor = _create(name, mode, folder)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return name, descriptor
+        os.close(descriptor)  # it was removed before it was locked
 
 
 def _create(name: str, mode: int, folder: int) -> int:

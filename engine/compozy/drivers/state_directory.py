@@ -36,8 +36,10 @@ class StateDirectory:
         self._lock = FileLock(f"{path}/lock")
         self._created = False
 
-    def acquire(self) -> None:
+    def acquire(self, *, replace_stamp: bool = False) -> None:
         """Create the directory where it is missing, lock it and check its layout.
+
+        With `replace_stamp` a version stamp that cannot be read is replaced; a newer one is refused all the same.
 
         Raises:
             StateDirectoryError: another process uses it, another user controls it, it holds links or special files,
@@ -46,13 +48,11 @@ class StateDirectory:
         """
         self._created = _create(self.path)
         try:
-            check_owner(self.path)
-            check_data_files(os.path.realpath(self.path))
+            self._check_owner()
             self._lock.acquire(f"the state directory {self.path}")
-            self._check_layout()
-        except TrustError as error:
-            self.release(discard=True)
-            raise StateDirectoryError(error.message, hint=error.hint) from error
+            check_data_files(os.path.realpath(self.path))
+            if not self._has_layout(damaged_is_missing=replace_stamp):
+                self._write_stamp()
         except BaseException:
             self.release(discard=True)
             raise
@@ -62,11 +62,12 @@ class StateDirectory:
 
         Raises:
             StateDirectoryError: see `acquire`.
-            DriverError: it cannot be read.
+            DriverError: the lock file cannot be opened.
         """
-        check_data_files(os.path.realpath(self.path))
+        self._check_owner()
         self._lock.examine(f"the state directory {self.path}")
-        self._check_layout(stamp=False)
+        check_data_files(os.path.realpath(self.path))
+        self._has_layout()
 
     def release(self, *, discard: bool = False) -> None:
         """Let go of the directory; idempotent.
@@ -80,25 +81,37 @@ class StateDirectory:
             shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
 
-    def _check_layout(self, *, stamp: bool = True) -> None:
-        file = Path(self.path, "version")
+    def _check_owner(self) -> None:
         try:
-            layout = int(json.loads(file.read_text(encoding="utf-8"))["layout"])
+            check_owner(self.path)
+        except TrustError as error:
+            raise StateDirectoryError(error.message, hint=error.hint) from error
+
+    def _has_layout(self, *, damaged_is_missing: bool = False) -> bool:
+        """Return False if there is no version stamp.
+
+        Raises:
+            StateDirectoryError: it cannot be read, or is of a newer layout.
+        """
+        stamp = Path(self.path, "version")
+        try:
+            layout = int(json.loads(stamp.read_text(encoding="utf-8"))["layout"])
         except FileNotFoundError:
-            if stamp:
-                self._stamp(file)
-            return
+            return False
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StateDirectoryError(
-                f"{file} cannot be read", hint=f'restore a backup, or write {{"layout": {LAYOUT}}} into it'
-            ) from error
+            if damaged_is_missing and stamp.is_file():
+                return False
+            hint = f'restore a backup with --force, or write {{"layout": {LAYOUT}}} into it'
+            raise StateDirectoryError(f"{stamp} cannot be read", hint=hint) from error
         if layout > LAYOUT:
             raise StateDirectoryError(
                 f"{self.path} was written by a newer Compozy (layout {layout}; this one knows up to {LAYOUT})",
                 hint="upgrade Compozy, or use another directory",
             )
+        return True
 
-    def _stamp(self, stamp: Path) -> None:
+    def _write_stamp(self) -> None:
+        stamp = Path(self.path, "version")
         try:
             if not stamp.with_name(".gitignore").exists():
                 write_file(stamp.with_name(".gitignore"), "*\n")

@@ -1,0 +1,136 @@
+"""Rename several files and directories as one change, also when the process is killed in between.
+
+All moves are written to a journal before the first one is made, and the journal is removed after the last one. A
+journal that is found later is completed, or undone where the process had begun to undo it. Each move reaches the disk
+before the next one, so the last move whose source is missing tells how far it got.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from compozy.base.leftovers import remove_leftovers
+from compozy.base.output_file import open_regular, sync_directory, write_file
+from compozy.drivers.file_lock import lock_beside
+from compozy.drivers.made import Made
+from compozy.errors import StateDirectoryError
+
+JOURNAL = ".compozy-moves.json"
+ROOM = ".compozy-restore-"  # the beginning of the names of directories from which data is moved to its place
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """A change: `moves` are pairs of source and target in their order, `data` the paths whose locks protect them.
+
+    The same journal lies in each of `folders`, so that it is found wherever a part of the data is used.
+    """
+
+    folders: tuple[str, ...]
+    data: tuple[str, ...]
+    moves: tuple[tuple[str, str], ...]
+    undo: bool = False
+
+
+def move_all(change: Moves) -> None:
+    """Make every move or none; the caller holds the locks of the data.
+
+    Raises:
+        OSError: a move failed; those before it were undone.
+    """
+    _write(change)
+    try:
+        _complete(change)
+    except OSError:
+        backward = replace(change, undo=True)
+        with suppress(OSError):  # a full disk: if we are killed before the end, the change is completed instead
+            _write(backward)
+        _complete(backward)
+        raise
+
+
+def pending(folders: Iterable[str | Path]) -> list[Path]:
+    """Return the journals of interrupted changes in `folders`."""
+    places = {os.path.join(os.path.realpath(folder), JOURNAL): None for folder in folders}
+    return [Path(place) for place in places if os.path.lexists(place)]
+
+
+def recover(folders: Sequence[str | Path]) -> None:
+    """Complete or undo every interrupted change in `folders`, then remove leftovers of killed processes there.
+
+    Raises:
+        StateDirectoryError: a journal cannot be read or completed, or another process uses the data.
+    """
+    for journal in pending(folders):
+        if os.path.lexists(journal):  # not completed together with the one before it
+            _recover(journal)
+    for folder in folders:
+        remove_leftovers(folder, ROOM)
+
+
+def _recover(journal: Path) -> None:
+    change = read_journal(journal)
+    with ExitStack() as held:
+        for path in change.data:
+            held.callback(lock_beside(path, Made()).release)
+        try:
+            _complete(change)
+        except OSError as error:
+            raise StateDirectoryError(
+                f"{journal} records an interrupted restore that cannot be completed: {error}",
+                hint="see that the disk can be written, then run the command again",
+            ) from error
+
+
+def read_journal(journal: Path) -> Moves:
+    """Return the change that a journal records.
+
+    Raises:
+        StateDirectoryError: it cannot be read.
+    """
+    try:
+        with open_regular(journal) as stream:
+            found = json.load(stream)
+        moves = tuple((str(source), str(target)) for source, target in found["moves"])
+        return Moves(tuple(map(str, found["folders"])), tuple(map(str, found["data"])), moves, bool(found["undo"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StateDirectoryError(
+            f"{journal} cannot be read: {error}", hint="restore a backup with --force after moving it away"
+        ) from error
+
+
+def _write(change: Moves) -> None:
+    for folder in change.folders:
+        write_file(Path(folder, JOURNAL), json.dumps(asdict(change), indent=2) + "\n")
+
+
+def _complete(change: Moves) -> None:
+    """Make the moves that were not made yet, in the direction of the journal, and remove it."""
+    if change.undo:
+        for source, target in reversed(change.moves[: _made(change.moves)]):
+            _rename(target, source)
+    else:
+        for source, target in change.moves[_made(change.moves) :]:
+            _rename(source, target)
+    for folder in change.folders:
+        Path(folder, JOURNAL).unlink(missing_ok=True)
+        sync_directory(folder)
+
+
+def _made(moves: Sequence[tuple[str, str]]) -> int:
+    """Return how many moves were made: a source is missing only after its move, and a later move may fill its place."""
+    return next((number for number in range(len(moves), 0, -1) if not os.path.lexists(moves[number - 1][0])), 0)
+
+
+def _rename(source: str, target: str) -> None:
+    if os.path.lexists(target) and not (os.path.isdir(target) and not os.listdir(target)):
+        raise FileExistsError(errno.EEXIST, "it exists already", target)
+    os.rename(source, target)
+    for folder in dict.fromkeys((os.path.dirname(target), os.path.dirname(source))):
+        sync_directory(folder)
