@@ -15,7 +15,7 @@ NAMES = tuple(sorted(path.stem for path in migrate.SCRIPTS.glob("[0-9]*.py")))
 COLUMNS = {
     "executions": {
         "id": False, "workflow": False, "version": False, "status": False, "input": False, "output": True,
-        "error": True, "started_at": False, "finished_at": True,
+        "error": True, "started_at": False, "finished_at": True, "run_id": True,
     },
     "workflows": {"id": False, "version": False, "definition": False, "imported_at": False},
 }  # fmt: skip

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
+from temporalio.client import WorkflowExecutionStatus
+from temporalio.common import RetryPolicy
 from tests.polling import eventually
 from tests.workflows.bench import Bench
 from tests.workflows.test_replay import replay
 
 from compozy.errors import NotFoundError
 from compozy.settings.redact import Redactor
-from compozy.store import Execution
-from compozy.workflows import templates
+from compozy.store import Execution, UnavailableError
+from compozy.workflows import interpreter, templates
 from compozy.workflows.definition import Definition, definition_from_json, load_definition, parse_definition
 from compozy.workflows.facade import Workflows, WorkflowSettings
 
@@ -273,6 +276,76 @@ def test_a_bug_of_the_interpreter_fails_the_execution(bench: Bench, monkeypatch:
     ended = bench.open().run(flow)
 
     assert (ended.status, ended.error) == ("failed", 'flow.yaml:2:9: task "only": unexpected KeyError: 0')
+
+
+def test_a_cancellation_during_the_last_write_leaves_no_disagreement(bench: Bench) -> None:
+    """Row and history say the same in the end when a cancellation arrives while the final row is written."""
+    workflows = bench.open()
+    write, began, gate = workflows.store.record_finished, threading.Event(), threading.Event()
+
+    def slow(row: Execution) -> None:
+        began.set()
+        gate.wait(10)
+        write(row)
+
+    workflows.store.record_finished = slow  # type: ignore[method-assign]
+    name = workflows.start(load_definition(EXAMPLES / "hello-world.yaml"))
+    assert began.wait(10)
+    workflows.cancel(name)
+    gate.set()
+
+    handle = bench.client.get_workflow_handle(name)
+    eventually(lambda: bench.call(handle.describe()).status != WorkflowExecutionStatus.RUNNING)
+
+    status = bench.call(handle.describe()).status.name.lower()
+    eventually(lambda: workflows.execution(name).status == status)
+
+
+def test_an_execution_ends_while_its_row_cannot_be_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that stays away holds no execution up; the row is repaired from Temporal's history."""
+    monkeypatch.setattr(interpreter, "_ROW_RETRY", RetryPolicy(maximum_attempts=2))
+    workflows = bench.open()
+    write = workflows.store.record_finished
+
+    def away(row: Execution) -> None:
+        raise UnavailableError("database", "away")
+
+    workflows.store.record_finished = away  # type: ignore[method-assign]
+    name = workflows.start(load_definition(EXAMPLES / "hello-world.yaml"))
+    bench.call(bench.client.get_workflow_handle(name).result())
+    assert workflows.execution(name).status == "running"
+    workflows.store.record_finished = write  # type: ignore[method-assign]
+
+    ended = workflows.wait(name, 20)
+
+    assert (ended.status, ended.output) == ("completed", {"greeting": "Hello, World!"})
+
+
+def test_an_execution_ends_while_the_database_hangs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that never returns is given up by its activity, without a timer of Temporal's core."""
+    monkeypatch.setattr(interpreter, "_ROW_RETRY", RetryPolicy(maximum_attempts=2))
+    monkeypatch.setattr("compozy.workflows.activities.WRITE_TIMEOUT_S", 0.1)
+    workflows = bench.open()
+    gate = threading.Event()
+    workflows.store.record_finished = lambda row: gate.wait(30)  # type: ignore[method-assign, assignment, return-value]
+    name = workflows.start(load_definition(EXAMPLES / "hello-world.yaml"))
+
+    assert bench.call(bench.client.get_workflow_handle(name).result()) == {"greeting": "Hello, World!"}
+    gate.set()
+
+
+def test_times_of_a_row_do_not_change_and_stay_in_order(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start is the one that was told first; the end is not before it, even when the clock was set back."""
+    monkeypatch.setattr("compozy.workflows.activities.timestamp", lambda: "2001-01-01T00:00:00.000000Z")
+    bench.write("mod_one.py", "def work():\n    return 1\n")
+    workflows = bench.open()
+    name = workflows.start(definition("id: t\ntasks: [{id: a, type: basic, tool: 'mod_one:work', sleep: 1s}]"))
+    began = workflows.execution(name)
+
+    ended = workflows.wait(name, 20)
+
+    assert (ended.started_at, ended.run_id) == (began.started_at, began.run_id)
+    assert ended.finished_at == ended.started_at
 
 
 def test_failing_outputs_name_their_place(bench: Bench) -> None:

@@ -174,6 +174,17 @@ def test_an_id_of_another_workflow_is_a_conflict(bench: Bench) -> None:
         workflows.start(NAP, execution_id="taken")
 
 
+def test_an_id_with_another_input_is_a_conflict(bench: Bench) -> None:
+    """An id names one execution with one input; the first result is no answer to another question."""
+    bench.write("workflows/a.yaml", GREET.format(id="greet"))
+    workflows = bench.open()
+    workflows.run("greet", {"name": "Ada"}, execution_id="one")
+
+    assert workflows.start("greet", {"name": "Ada"}, execution_id="one") == "one"
+    with pytest.raises(ConflictError, match="one exists and has another input"):
+        workflows.start("greet", {"name": "Bob"}, execution_id="one")
+
+
 @pytest.mark.parametrize("name", ["", "a b", "../x", "x" * 300])
 def test_an_unusable_execution_id_is_refused(bench: Bench, name: str) -> None:
     """Ids stay usable in paths and shells."""

@@ -5,21 +5,35 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import peewee
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    DeleteWorkflowExecutionRequest,
+    PollWorkflowTaskQueueRequest,
+    PollWorkflowTaskQueueResponse,
+    ResetWorkflowExecutionRequest,
+    RespondWorkflowTaskCompletedRequest,
+    RespondWorkflowTaskFailedRequest,
+)
 from temporalio.client import Client
 from tests.polling import eventually
 
 from compozy.drivers.driver import LoopThread
 from compozy.errors import NotFoundError, UsageError
 from compozy.store import LOST, Execution, Store, UnavailableError
-from compozy.store.records import RUNNING
+from compozy.store.records import RUNNING, timestamp
 from compozy.testing.servers import TemporalServer
 from compozy.workflows import wire
 from compozy.workflows.definition import definition_from_json
-from compozy.workflows.reconcile import FEW
+from compozy.workflows.reconcile import FEW, STUCK_ATTEMPTS
 from compozy.workflows.service import Service
 from compozy.workflows.upkeep import Upkeep
 
@@ -48,6 +62,14 @@ class FailingRows:
         if self.adopted == 1:
             raise self.failure
         return ()
+
+
+class EmptyTemporal(TemporalServer):
+    """A Temporal without any execution, on a given port."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self.port = port
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +113,7 @@ def test_a_failure_is_logged_and_the_upkeep_goes_on(
         upkeep.start()
 
     loop.call(start(), 10)
-    eventually(lambda: rows.reconciled >= 4 and rows.adopted == 2)
+    eventually(lambda: rows.reconciled >= 4 and rows.adopted >= 4)
     loop.call(upkeep.stop(), 10)
 
     assert [record.levelno for record in caplog.records] == [level, level]
@@ -169,3 +191,133 @@ def test_every_row_is_corrected(
     eventually(lambda: len(loop.call(service.reconcile(), 60)) == FEW)
 
     assert store.count_by_status() == {"running": PAGE, "terminated": FEW}
+
+
+def started(loop: LoopThread, service: Service, name: str) -> str:
+    """Start an execution that nobody works at."""
+    return loop.call(service.start(NAP, execution_id=name), 10)
+
+
+def adopted(loop: LoopThread, service: Service, name: str) -> Execution:
+    """Correct rows until this one is corrected; return it."""
+    eventually(lambda: name in loop.call(service.adopt(), 10))
+    return loop.call(service.execution(name), 10)
+
+
+def poll(loop: LoopThread, client: Client, queue: str) -> PollWorkflowTaskQueueResponse:
+    """Take a workflow task as a worker does."""
+    request = PollWorkflowTaskQueueRequest(namespace="default", task_queue=TaskQueue(name=queue))
+    return loop.call(client.workflow_service.poll_workflow_task_queue(request, timeout=timedelta(seconds=60)), 60)
+
+
+def test_a_reset_execution_runs_again(loop: LoopThread, client: Client, service: Service, tmp_path: Path) -> None:
+    """A reset from outside shows as running, and the end of the new run replaces the old one."""
+    name = started(loop, service, f"reset-{tmp_path.name}")
+    task = poll(loop, client, tmp_path.name)
+    loop.call(client.workflow_service.respond_workflow_task_completed(
+        RespondWorkflowTaskCompletedRequest(task_token=task.task_token, namespace="default")
+    ), 10)  # fmt: skip
+    first = loop.call(service.terminate(name), 10)
+    loop.call(client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace="default", workflow_execution=WorkflowExecution(workflow_id=name, run_id=first.run_id or ""),
+            workflow_task_finish_event_id=4, request_id=name,
+        )
+    ), 10)  # fmt: skip
+
+    again = adopted(loop, service, name)
+    assert (again.status, again.error, again.started_at) == (RUNNING, None, first.started_at)
+    assert again.run_id not in (None, first.run_id)
+
+    loop.call(client.get_workflow_handle(name).terminate(reason="second"), 10)
+    loop.call(service.reconcile(), 10)
+    ended = loop.call(service.execution(name), 10)
+    assert (ended.status, ended.error, ended.run_id) == ("terminated", "second", again.run_id)
+    assert loop.call(service.adopt(), 10) == ()
+
+
+def test_a_row_that_says_another_end_is_corrected(
+    loop: LoopThread, client: Client, service: Service, store: Store, tmp_path: Path
+) -> None:
+    """A termination that came after the row was written is found out."""
+    name = started(loop, service, f"race-{tmp_path.name}")
+    row = loop.call(service.execution(name), 10)
+    store.record_finished(replace(row, status="completed", output={"x": 1}, finished_at=timestamp()))
+    assert loop.call(service.adopt(), 10) == ()
+
+    loop.call(client.get_workflow_handle(name).terminate(reason="late"), 10)
+
+    ended = adopted(loop, service, name)
+    assert (ended.status, ended.output, ended.error) == ("terminated", None, "late")
+
+
+def test_a_deleted_execution_keeps_the_end_that_is_known(
+    loop: LoopThread, client: Client, service: Service, tmp_path: Path
+) -> None:
+    """A history that is deleted from outside ends a running row, and leaves an ended one as it is."""
+    ended = loop.call(service.terminate(started(loop, service, f"kept-{tmp_path.name}")), 10)
+    running = started(loop, service, f"gone-{tmp_path.name}")
+    for name in (ended.id, running):
+        request = DeleteWorkflowExecutionRequest(
+            namespace="default", workflow_execution=WorkflowExecution(workflow_id=name)
+        )
+        loop.call(client.workflow_service.delete_workflow_execution(request), 10)
+
+    eventually(lambda: bool(loop.call(service.reconcile(), 10)))
+
+    assert loop.call(service.execution(ended.id), 10) == ended
+    assert loop.call(service.execution(running), 10).status == "terminated"
+
+
+def test_an_execution_that_keeps_deadlocking_is_terminated(
+    loop: LoopThread, client: Client, service: Service, tmp_path: Path
+) -> None:
+    """A workflow task that deadlocks is tried a few times; then the execution ends with the reason."""
+    name = started(loop, service, f"stuck-{tmp_path.name}")
+    cause = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
+    for _ in range(STUCK_ATTEMPTS):
+        assert loop.call(service.reconcile(), 10) == ()
+        request = RespondWorkflowTaskFailedRequest(
+            task_token=poll(loop, client, tmp_path.name).task_token, namespace="default", cause=cause,
+            failure=Failure(message="[TMPRL1101] Potential deadlock detected"),
+        )  # fmt: skip
+        loop.call(client.workflow_service.respond_workflow_task_failed(request), 10)
+
+    assert loop.call(service.reconcile(), 10) == (name,)
+
+    reason = "its workflow task failed 4 times: [TMPRL1101] Potential deadlock detected"
+    ended = loop.call(service.execution(name), 10)
+    assert (ended.status, ended.error) == ("terminated", reason)
+
+
+def test_another_temporal_at_the_address_changes_no_row(loop: LoopThread, store: Store, tmp_path: Path) -> None:
+    """Executions that an empty Temporal does not know stay as they are until their own one is back."""
+    with TemporalServer() as own:
+        client = loop.call(Client.connect(own.address, identity="test"), 30)
+        service = Service(client, store, task_queue=tmp_path.name, directory=str(tmp_path))
+        name = started(loop, service, "stays")
+        assert loop.call(service.reconcile(), 10) == ()
+        own.stop()
+        with EmptyTemporal(own.port):
+            for correct in (service.reconcile, service.adopt):
+                with pytest.raises(UnavailableError, match="another Temporal answers at its address"):
+                    loop.call(correct(), 30)
+            with pytest.raises(UnavailableError, match="another Temporal answers at its address"):
+                loop.call(service.cancel(name), 30)
+        own.start()
+
+        assert loop.call(service.reconcile(), 30) == ()
+        assert loop.call(service.execution(name), 10).status == RUNNING
+        service.close()
+
+
+def test_a_lost_row_of_a_running_execution_is_restored(
+    loop: LoopThread, service: Service, store: Store, tmp_path: Path
+) -> None:
+    """A row that was taken for lost runs again as soon as its execution is seen, in every round."""
+    name = started(loop, service, f"found-{tmp_path.name}")
+    for _ in range(2):
+        row = loop.call(service.execution(name), 10)
+        store.correct(replace(row, status="terminated", error=LOST, finished_at=timestamp()))
+
+        assert adopted(loop, service, name) == row

@@ -246,6 +246,7 @@ def _run_response(execution: Execution) -> Response:
         "error": execution.error,
         "started_at": execution.started_at,
         "finished_at": execution.finished_at,
+        "run_id": execution.run_id,
     }
     status = HTTPStatus.OK if execution.finished else HTTPStatus.ACCEPTED
     return JSONResponse(body, status, headers={"Location": f"/api/v0/executions/{execution.id}"})

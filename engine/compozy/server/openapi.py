@@ -30,7 +30,7 @@ _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
 }
 _EXECUTION = {
     "workflow": _TEXT, "status": {"enum": list(STATUSES)}, "output": _ANY, "error": _NULLABLE,
-    "started_at": _TEXT, "finished_at": _NULLABLE,
+    "started_at": _TEXT, "finished_at": _NULLABLE, "run_id": _NULLABLE,
 }  # fmt: skip
 
 

@@ -29,7 +29,10 @@ def timestamp(moment: datetime | None = None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One run of a workflow; `status` is one of `STATUSES`, `output` is None until it completed."""
+    """One run of a workflow; `status` is one of `STATUSES`, `output` is None until it completed.
+
+    `run_id` is Temporal's: a reset gives the execution another one.
+    """
 
     id: str
     workflow: str
@@ -40,6 +43,7 @@ class Execution:
     finished_at: str | None = None
     output: Any = None
     error: str | None = None
+    run_id: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -58,7 +62,22 @@ class Execution:
             "error": self.error,
             "started_at": self.started_at,
             "finished_at": self.finished_at,
+            "run_id": self.run_id,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """How far an execution is, as its row says."""
+
+    status: str
+    error: str | None
+    run_id: str | None
+
+    @property
+    def finished(self) -> bool:
+        """Return True if the status is final."""
+        return self.status in FINISHED
 
 
 @dataclass(frozen=True, slots=True)

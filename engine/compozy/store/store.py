@@ -9,7 +9,7 @@ calling thread's connection or opens one for its duration.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import peewee
@@ -17,13 +17,13 @@ from playhouse.pool import MaxConnectionsExceeded
 
 from compozy.store import migrate
 from compozy.store.migrate import Migration
-from compozy.store.records import LOST, RUNNING, Execution, StoredWorkflow
+from compozy.store.records import LOST, RUNNING, Execution, RowState, StoredWorkflow
 from compozy.store.refusal import refused
 from compozy.store.unavailable import SchemaError
 
 MAX_LIMIT = 1000
-_EXECUTION = ("id", "workflow", "version", "status", "input", "output", "error", "started_at", "finished_at")
-_OUTCOME = ("status", "output", "error", "started_at", "finished_at")
+_EXECUTION = ("id", "workflow", "version", "status", "input", "output", "error", "started_at", "finished_at", "run_id")
+_OUTCOME = ("status", "output", "error", "started_at", "finished_at", "run_id")
 _WORKFLOW = ("id", "version", "definition", "imported_at")
 
 Result = TypeVar("Result")
@@ -108,22 +108,32 @@ class Store:
         self._run(lambda: self._database.execute_sql("SELECT 1").fetchone())
 
     def record_started(self, execution: Execution) -> None:
-        """Insert the row of a running execution; a row that is there already stays, unless it was taken for lost.
-
-        Raises:
-            UnavailableError: the database does not answer.
-        """
-        lost = self._executions.error == LOST
-        self._run(lambda: self._upsert(execution, lost))
-
-    def record_finished(self, execution: Execution) -> None:
-        """Write the final status, output and error; the first final status stays, unless it was a loss.
+        """Insert the row of a running execution; one that is there stays, unless it was lost or its run has ended.
 
         Raises:
             UnavailableError: the database does not answer.
         """
         rows = self._executions
-        self._run(lambda: self._upsert(execution, (rows.status == RUNNING) | (rows.error == LOST)))
+        ended = (rows.error == LOST) | ((rows.status != RUNNING) & (rows.run_id != execution.run_id))
+        self._run(lambda: self._upsert(execution, ended))
+
+    def record_finished(self, execution: Execution) -> None:
+        """Write the final status, output and error; the first one of a run stays, unless it was a loss.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        rows = self._executions
+        ended = (rows.error == LOST) | (rows.run_id != execution.run_id)
+        self._run(lambda: self._upsert(execution, (rows.status == RUNNING) | ended))
+
+    def correct(self, execution: Execution) -> None:
+        """Write what Temporal knows of an execution over whatever its row says.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        self._run(lambda: self._upsert(execution, None))
 
     def execution(self, execution_id: str) -> Execution | None:
         """Return one execution, or None.
@@ -133,6 +143,18 @@ class Store:
         """
         found = self._one(self._executions, execution_id)
         return None if found is None else _execution(found)
+
+    def states(self, ids: Sequence[str]) -> Mapping[str, RowState]:
+        """Return what the rows of these executions say; absent means no row.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        rows = self._executions
+        query = rows.select(rows.id, rows.status, rows.error, rows.run_id).where(rows.id.in_(list(ids)))
+        return self._run(
+            lambda: {row["id"]: RowState(row["status"], row["error"], row["run_id"]) for row in query.dicts()}
+        )
 
     def executions(
         self, *, limit: int = 100, workflow: str | None = None, status: str | None = None,

@@ -26,6 +26,7 @@ from compozy.workflows.templates import TemplateProblem
 from compozy.workflows.tools import ToolFailure, Tools
 
 HEARTBEAT_S = 2.0
+WRITE_TIMEOUT_S = 10.0
 FRAMES = 5
 
 Redact = Callable[[str], str]
@@ -101,7 +102,10 @@ class Activities:
 
     async def _write(self, write: Callable[[Execution], None], row: Execution) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(self._writers, write, row)
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await asyncio.get_running_loop().run_in_executor(self._writers, write, row)
+        except TimeoutError as error:
+            raise _benign(f"the row was not written within {WRITE_TIMEOUT_S:g} s", UnavailableError.id) from error
         except UnavailableError as error:
             raise _benign(error.message, error.id) from error
 

@@ -44,7 +44,8 @@ class WorkflowSettings:
 
     `directory` is the project (absolute), `files` the further workflow files of `workflows[]`,
     `max_concurrent_workflows` is 0 for unbounded, `tools` are the patterns of the tools that may be called (None:
-    all of the project), `grace_s` how long tools may go on while stopping.
+    all of the project), `history_kept` is False when a restart of Temporal forgets executions, `grace_s` is how long
+    tools may go on while stopping.
     """
 
     directory: str
@@ -54,6 +55,7 @@ class WorkflowSettings:
     auto_migrate: bool = True
     worker: bool = True
     tools: tuple[str, ...] | None = None
+    history_kept: bool = True
     grace_s: float = 10.0
 
 
@@ -82,6 +84,7 @@ class Workflows:
             task_queue=settings.task_queue,
             directory=settings.directory,
             files=settings.files,
+            history_kept=settings.history_kept,
         )
         self.worker = _worker(client, self.store, database, settings, components, redact) if settings.worker else None
         self._upkeep = Upkeep(self.service)

@@ -33,13 +33,15 @@ from compozy.workflows.rendering import INLINE_WORK, MAX_INLINE_WORK, Rendering,
 from compozy.workflows.templates import TemplateProblem, WorkExceededError
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
-_ROW_TIMEOUT = timedelta(seconds=10)
-_RENDER_TIMEOUT = timedelta(minutes=10)
+# Temporal wants a timeout. It is longer than any process lives: the timer of a local activity whose worker was stopped
+# stays, and the library's core panics when it goes off. The activities bound themselves.
+_LOCAL_TIMEOUT = timedelta(days=365)
 _RENDER_RETRY = RetryPolicy(maximum_attempts=3)
 _ROW_RETRY = RetryPolicy(
     initial_interval=timedelta(milliseconds=100),
     backoff_coefficient=2.0,
     maximum_interval=timedelta(seconds=2),
+    maximum_attempts=6,
 )
 
 
@@ -145,7 +147,7 @@ class Interpreter:
         with handed_over(key, rendering):
             try:
                 value = await workflow.execute_local_activity(
-                    wire.RENDER, key, start_to_close_timeout=_RENDER_TIMEOUT, retry_policy=_RENDER_RETRY
+                    wire.RENDER, key, start_to_close_timeout=_LOCAL_TIMEOUT, retry_policy=_RENDER_RETRY
                 )
             except FailureError as error:
                 # A local activity's failure comes without the ActivityError of other ones.
@@ -198,12 +200,13 @@ def _row(run: wire.Run, status: str, *, output: Any = None, error: str | None = 
         started_at=run.started_at or timestamp(workflow.info().start_time),
         output=output,
         error=error,
+        run_id=workflow.info().run_id,
     )
 
 
 def _record(activity: str, row: Execution) -> workflow.ActivityHandle[Any]:
     return workflow.start_local_activity(
-        activity, row.to_json(), schedule_to_close_timeout=_ROW_TIMEOUT, retry_policy=_ROW_RETRY
+        activity, row.to_json(), start_to_close_timeout=_LOCAL_TIMEOUT, retry_policy=_ROW_RETRY
     )
 
 

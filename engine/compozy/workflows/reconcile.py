@@ -1,8 +1,7 @@
 """Bring rows of the store up to date with Temporal, which knows better.
 
-What comes in: a Temporal client and a store. What goes out: corrected rows. An execution that was
-terminated, timed out or lost with its history cannot write its own end; this does, and is safe to repeat
-and to run in several processes.
+An execution that was terminated, timed out, reset or lost with its history cannot write its own row; this does, and is
+safe to repeat and to run in several processes. An execution whose workflow task keeps deadlocking is terminated.
 """
 
 from __future__ import annotations
@@ -10,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from temporalio.api.common.v1 import WorkflowExecution as WorkflowExecutionName
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
 from temporalio.client import (
     Client,
+    WorkflowExecution,
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
@@ -27,13 +29,16 @@ from temporalio.exceptions import ApplicationError, FailureError
 
 from compozy.errors import CompozyError, NotFoundError
 from compozy.store import Execution, Store, UnavailableError
-from compozy.store.records import LOST, RUNNING, timestamp
+from compozy.store.records import LOST, RUNNING, RowState, timestamp
 from compozy.store.store import MAX_LIMIT
 from compozy.workflows import wire
+from compozy.workflows.identity import TemporalIdentity
 from compozy.workflows.plain import clean_reason
 from compozy.workflows.temporal import UnreadableError, ask
 
 FEW = 20
+MAX_LISTED = 10_000
+CHUNK = 500
 _STATUSES = {
     WorkflowExecutionStatus.COMPLETED: "completed",
     WorkflowExecutionStatus.FAILED: "failed",
@@ -41,7 +46,14 @@ _STATUSES = {
     WorkflowExecutionStatus.TERMINATED: "terminated",
     WorkflowExecutionStatus.TIMED_OUT: "timed_out",
 }
-_OPEN = f'WorkflowType = "{wire.WORKFLOW_TYPE}" AND ExecutionStatus = "Running" AND TaskQueue = '
+_OURS = f'WorkflowType = "{wire.WORKFLOW_TYPE}" AND TaskQueue = '
+_OPEN = ' AND ExecutionStatus = "Running"'
+_PROBLEMS = "TemporalReportedProblems"
+# How far back the first look at ended executions goes; each later one goes back a little behind the one before.
+_FIRST_LOOK = timedelta(days=1)
+_OVERLAP = timedelta(minutes=1)
+STUCK_ATTEMPTS = 4
+_DEADLOCK = "TMPRL1101"
 
 _UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ApplicationError)
 
@@ -63,11 +75,16 @@ class ForeignExecutionError(CompozyError):
 class Reconciler:
     """Compare rows with Temporal; `in_thread` runs a store call off the event loop."""
 
-    def __init__(self, client: Client, store: Store, task_queue: str, in_thread: InThread) -> None:
+    def __init__(
+        self, client: Client, store: Store, task_queue: str, in_thread: InThread, identity: TemporalIdentity
+    ) -> None:
         self._client = client
-        self._open = _OPEN + json.dumps(task_queue)
+        self._ours = _OURS + json.dumps(task_queue)
         self._store = store
         self._in_thread = in_thread
+        self._identity = identity
+        self._looked_at: datetime | None = None
+        self._foreign: set[str] = set()
 
     async def reconcile(self) -> tuple[str, ...]:
         """Correct the rows that say running while Temporal says otherwise; return their ids.
@@ -75,6 +92,7 @@ class Reconciler:
         Raises:
             UnavailableError: the database or Temporal does not answer.
         """
+        await self._identity.check()
         corrected: list[str] = []
         last: Execution | None = None
         while True:
@@ -85,13 +103,23 @@ class Reconciler:
             last = rows[-1]
 
     async def adopt(self) -> tuple[str, ...]:
-        """Show the executions that run without a row, or whose row was taken for lost; return their ids.
+        """Correct the rows of executions that were changed from outside; return their ids.
+
+        These are executions that run without a row, or in another run than the one whose end their row tells (as after
+        a reset), and executions that ended in another way than their rows say.
 
         Raises:
             UnavailableError: the database or Temporal does not answer.
         """
-        unseen = await self._in_thread(self._unseen, await self._open_ids())
-        return tuple([name for name in unseen if await _apart(name, self._show(name))])
+        await self._identity.check()
+        now = datetime.now(UTC)
+        since = (self._looked_at or now - _FIRST_LOOK) - _OVERLAP
+        closed = await self._listed(f' AND ExecutionStatus != "Running" AND CloseTime > "{since.isoformat()}"')
+        latest = {found.id: found for found in sorted(closed, key=lambda found: found.close_time or now)}
+        latest |= {found.id: found for found in await self._listed(_OPEN)}
+        corrected = [name for name in await self._different(latest) if await _apart(name, self._adopt(name))]
+        self._looked_at = now
+        return tuple(corrected)
 
     async def update(self, row: Execution) -> Execution:
         """Return `row` as Temporal knows it, and write it when it has ended.
@@ -102,14 +130,23 @@ class Reconciler:
         try:
             description = await ask(self._client, self._client.get_workflow_handle(row.id).describe(), row.id)
         except NotFoundError:
+            await self._identity.check()
             ended = replace(row, status="terminated", error=LOST, finished_at=max(row.started_at, timestamp()))
         else:
             if description.status not in _STATUSES:
-                return row
+                return await self._unstuck(row, description)
             ended = await self._ended(row, description)
         await self._in_thread(self._store.record_finished, ended)
         written: Execution | None = await self._in_thread(self._store.execution, row.id)
         return written or ended
+
+    async def confirm(self, row: Execution) -> None:
+        """Correct the row of an execution that has ended, when Temporal knows another end.
+
+        Raises:
+            UnavailableError: the database or Temporal does not answer.
+        """
+        await (self._adopt(row.id) if row.finished else self.update(row))
 
     async def _corrected(self, rows: Sequence[Execution]) -> list[str]:
         # A few are asked one by one; for many, one listing tells most of them apart.
@@ -122,18 +159,53 @@ class Reconciler:
         return self._store.executions(status=RUNNING, limit=MAX_LIMIT, before=before)
 
     async def _open_ids(self) -> set[str]:
-        async def listed() -> set[str]:
-            return {execution.id async for execution in self._client.list_workflows(self._open)}
+        """Return what runs, but for executions whose workflow task keeps failing."""
+        return {found.id for found in await self._listed(_OPEN) if _PROBLEMS not in found.search_attributes}
+
+    async def _listed(self, which: str) -> list[WorkflowExecution]:
+        async def listed() -> list[WorkflowExecution]:
+            return [found async for found in self._client.list_workflows(self._ours + which, limit=MAX_LISTED)]
 
         return await ask(self._client, listed(), "list")
 
-    def _unseen(self, names: set[str]) -> list[str]:
-        rows = ((name, self._store.execution(name)) for name in sorted(names))
-        return [name for name, row in rows if row is None or row.error == LOST]
+    async def _different(self, latest: Mapping[str, WorkflowExecution]) -> list[str]:
+        names = sorted(set(latest) - self._foreign)
+        different: list[str] = []
+        for first in range(0, len(names), CHUNK):
+            chunk = names[first : first + CHUNK]
+            rows: Mapping[str, RowState] = await self._in_thread(self._store.states, chunk)
+            different += [name for name in chunk if _differs(rows.get(name), latest[name])]
+        return different
 
-    async def _show(self, name: str) -> bool:
-        await self._in_thread(self._store.record_started, await self._begun(name))
+    async def _adopt(self, name: str) -> bool:
+        """Write what Temporal says now, unless the row says the same by now."""
+        described = await ask(self._client, self._client.get_workflow_handle(name).describe(), name)
+        rows: Mapping[str, RowState] = await self._in_thread(self._store.states, [name])
+        if not _differs(rows.get(name), described):
+            return False
+        row = replace(await self._begun(name), run_id=described.run_id)
+        running = described.status == WorkflowExecutionStatus.RUNNING
+        await self._in_thread(self._store.correct, row if running else await self._ended(row, described))
         return True
+
+    async def _unstuck(self, row: Execution, description: WorkflowExecutionDescription) -> Execution:
+        """Terminate an execution whose workflow task has deadlocked several times; it would do so for ever."""
+        attempts = description.raw_description.pending_workflow_task.attempt
+        if attempts <= STUCK_ATTEMPTS or _DEADLOCK not in (failure := await self._last_failure(row.id)):
+            return row
+        reason = f"its workflow task failed {attempts - 1} times: {clean_reason(failure)}"
+        log.error("execution.terminated", extra={"execution": row.id, "reason": reason})
+        await ask(self._client, self._client.get_workflow_handle(row.id).terminate(reason=reason), row.id)
+        return await self.update(row)
+
+    async def _last_failure(self, name: str) -> str:
+        request = GetWorkflowExecutionHistoryReverseRequest(
+            namespace=self._client.namespace, execution=WorkflowExecutionName(workflow_id=name), maximum_page_size=1
+        )
+        answer = await ask(
+            self._client, self._client.workflow_service.get_workflow_execution_history_reverse(request), name
+        )
+        return "".join(event.workflow_task_failed_event_attributes.failure.message for event in answer.history.events)
 
     async def _begun(self, name: str) -> Execution:
         """Read from its history how an execution began."""
@@ -145,6 +217,7 @@ class Reconciler:
             (payload,) = await self._client.data_converter.with_context(context).decode(begun.input.payloads)
             run = wire.decode_run(payload)
         except _UNREADABLE as error:
+            self._foreign.add(name)
             raise ForeignExecutionError(name) from error
         started_at = run.started_at or timestamp(event.event_time.ToDatetime(UTC))
         return Execution(name, run.definition.id, run.definition.version, RUNNING, run.input, started_at)
@@ -164,6 +237,7 @@ class Reconciler:
             output=output,
             error=error,
             finished_at=max(row.started_at, timestamp(description.close_time)),
+            run_id=description.run_id,
         )
 
 
@@ -184,6 +258,21 @@ async def _apart(name: str, work: Coroutine[Any, Any, Result]) -> Result | None:
     else:
         return outcome
     return None
+
+
+def _differs(row: RowState | None, found: WorkflowExecution) -> bool:
+    """Return True if a row says something else than Temporal; rows that run are not compared with what has ended.
+
+    An execution writes its last row before it ends, so that a finished row of the run that is still open is right.
+    """
+    running = found.status == WorkflowExecutionStatus.RUNNING
+    if row is None:
+        return running
+    other_run = row.run_id not in (None, found.run_id)
+    if running:
+        return row.error == LOST or (row.finished and other_run)
+    ended = _STATUSES.get(found.status or WorkflowExecutionStatus.RUNNING, row.status)
+    return row.finished and (row.error == LOST or other_run or row.status != ended)
 
 
 async def _first(events: AsyncIterator[HistoryEvent]) -> HistoryEvent:

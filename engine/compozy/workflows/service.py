@@ -12,10 +12,11 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
@@ -27,6 +28,7 @@ from compozy.workflows.catalogue import Catalogue, Listing, exported_definitions
 from compozy.workflows.checks import Checks
 from compozy.workflows.definition import Definition
 from compozy.workflows.execution_id import checked_execution_id, new_execution_id
+from compozy.workflows.identity import TemporalIdentity
 from compozy.workflows.inputs import complete_input
 from compozy.workflows.plain import why_not_plain
 from compozy.workflows.reconcile import Reconciler
@@ -56,7 +58,8 @@ class Service:
 
     def __init__(
         self, client: Client, store: Store, *, task_queue: str, directory: str, files: Sequence[str] = (),
-        patience_s: float = DATABASE_PATIENCE_S, cancel_patience_s: float = CANCEL_PATIENCE_S,
+        history_kept: bool = True, patience_s: float = DATABASE_PATIENCE_S,
+        cancel_patience_s: float = CANCEL_PATIENCE_S,
     ) -> None:  # fmt: skip
         self._client = client
         self._store = store
@@ -68,7 +71,9 @@ class Service:
         self._catalogue = Catalogue(store, directory, files)
         self.checks = Checks()
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="compozy-store")
-        self._reconciler = Reconciler(client, store, task_queue, self._in_thread)
+        self._reconciler = Reconciler(
+            client, store, task_queue, self._in_thread, TemporalIdentity(client, fixed=history_kept)
+        )
 
     def close(self) -> None:
         """Release the threads; idempotent."""
@@ -91,12 +96,12 @@ class Service:
     ) -> str:
         """Start an execution of a definition or of a workflow's id, and return its id.
 
-        Starting twice with the same `execution_id` and workflow is one execution.
+        Starting twice with the same `execution_id`, workflow and input is one execution.
 
         Raises:
             NotFoundError: there is no such workflow.
             InputError: the workflow does not take the input.
-            ConflictError: the id belongs to an execution of another workflow.
+            ConflictError: the id belongs to an execution of another workflow or with another input.
             UnavailableError: the database or Temporal does not answer; nothing was started.
         """
         definition = await self.definition(workflow) if isinstance(workflow, str) else workflow
@@ -105,10 +110,10 @@ class Service:
         row = Execution(name, definition.id, definition.version, RUNNING, run.input, str(run.started_at))
         await self._in_thread(self._store.ping)
         try:
-            await self._start_workflow(name, run)
+            started = await self._start_workflow(name, run)
         except WorkflowAlreadyStartedError as error:
             return await self._same(row, error)
-        await self._show(row)
+        await self._show(replace(row, run_id=started.result_run_id))
         return name
 
     async def wait(self, execution_id: str, timeout_s: float | None = None) -> Execution:
@@ -197,10 +202,11 @@ class Service:
         return row
 
     async def _insist(self, execution_id: str) -> None:
-        """Terminate an execution that does not answer its cancellation."""
+        """Terminate an execution that does not answer its cancellation; correct the row of one that ended otherwise."""
         try:
             async with asyncio.timeout(self._cancel_patience_s):
                 await self._ended(execution_id)
+            await self._reconciler.confirm(await self.execution(execution_id))
         except TimeoutError:
             reason = f"it did not answer its cancellation within {self._cancel_patience_s:g} s"
             log.warning("execution.terminated", extra={"execution": execution_id, "reason": reason})
@@ -296,7 +302,7 @@ class Service:
         return await self._reconciler.reconcile()
 
     async def adopt(self) -> tuple[str, ...]:
-        """Show the executions that run in Temporal without being listed; return their ids.
+        """Correct the rows of executions that were changed from outside; return their ids.
 
         Raises:
             UnavailableError: the database or Temporal does not answer.
@@ -311,7 +317,7 @@ class Service:
         except TimeoutError as error:
             raise UnavailableError("database", f"no answer within {self._patience_s:g} s") from error
 
-    async def _start_workflow(self, name: str, run: wire.Run) -> None:
+    async def _start_workflow(self, name: str, run: wire.Run) -> WorkflowHandle[Any, Any]:
         starting = self._client.start_workflow(
             wire.WORKFLOW_TYPE,
             run.to_json(),
@@ -322,7 +328,7 @@ class Service:
             request_eager_start=True,
             task_timeout=TASK_TIMEOUT,
         )
-        await ask(self._client, starting, name)
+        return await ask(self._client, starting, name)
 
     async def _show(self, row: Execution) -> None:
         """Make the execution visible; when the database went away just now, the execution does it itself."""
@@ -336,7 +342,9 @@ class Service:
         description = await ask(self._client, self._client.get_workflow_handle(row.id).describe(), row.id)
         if (await description.memo()).get("workflow") != row.workflow:
             raise ConflictError(f"execution {row.id} exists and is of another workflow") from error
-        await self._show(row)
+        await self._show(replace(row, run_id=description.run_id))
+        if (await self.execution(row.id)).input != row.input:
+            raise ConflictError(f"execution {row.id} exists and has another input") from error
         return row.id
 
     async def _ended(self, execution_id: str) -> None:

@@ -8,6 +8,7 @@ that tries again and again, does not tell.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,6 +26,7 @@ PATIENCE_S = 1.0
 REACH_TIMEOUT = timedelta(seconds=5)
 Result = TypeVar("Result")
 
+_NAMESPACE = re.compile(r"(?i)namespace\b.*\bnot found")
 _REASONS = {
     RPCStatusCode.UNAVAILABLE: "it cannot be reached",
     RPCStatusCode.DEADLINE_EXCEEDED: "it did not answer in time",
@@ -60,6 +62,8 @@ def temporal_errors(execution_id: str) -> Iterator[None]:
             raise
         raise UnreadableError(execution_id, error.message) from error
     except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND and _NAMESPACE.match(error.message):
+            raise UnavailableError("temporal", f"its namespace does not exist: {error.message}") from error
         if error.status == RPCStatusCode.NOT_FOUND:
             raise NotFoundError("running execution", execution_id) from error
         if error.status == RPCStatusCode.INVALID_ARGUMENT:

@@ -27,7 +27,7 @@ class Rows(Protocol):
         ...
 
     async def adopt(self) -> tuple[str, ...]:
-        """Show the executions that run in Temporal without being listed."""
+        """Correct the rows of executions that were changed from outside."""
         ...
 
 
@@ -37,11 +37,10 @@ class Upkeep:
     def __init__(
         self, rows: Rows, *, interval_s: float = INTERVAL_S, adoption_delay_s: float = ADOPTION_DELAY_S
     ) -> None:
-        """Prepare to reconcile at once and each `interval_s`, and to adopt `adoption_delay_s` later until it worked."""
+        """Prepare to reconcile at once and each `interval_s`, and to adopt `adoption_delay_s` later each time."""
         self._rows = rows
         self._interval_s = interval_s
         self._adoption_delay_s = adoption_delay_s
-        self._adopted = False
         self._stopped = False
         self._round: asyncio.Task[None] | None = None
         self._later: asyncio.TimerHandle | None = None
@@ -74,16 +73,14 @@ class Upkeep:
 
     async def _correct(self) -> None:
         await self._try(self._rows.reconcile)
-        if not self._adopted:
-            await asyncio.sleep(self._adoption_delay_s)
-            self._adopted = await self._try(self._rows.adopt)
+        await asyncio.sleep(self._adoption_delay_s)
+        await self._try(self._rows.adopt)
 
-    async def _try(self, correct: Callable[[], Awaitable[tuple[str, ...]]]) -> bool:
+    async def _try(self, correct: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
         try:
             corrected = await correct()
         except CompozyError as error:
             log.warning("rows.not_reconciled", extra={"reason": error.message})
-            return False
+            return
         if corrected:
             log.info("rows.reconciled", extra={"executions": corrected})
-        return True

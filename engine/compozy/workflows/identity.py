@@ -1,0 +1,43 @@
+"""Notice when another Temporal answers at the same address, whose answers say nothing about our executions."""
+
+from __future__ import annotations
+
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, GetClusterInfoRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from compozy.store import UnavailableError
+from compozy.workflows.temporal import ask
+
+
+class TemporalIdentity:
+    """The cluster and the namespace that a process works with; `fixed` when a restart of Temporal keeps both."""
+
+    def __init__(self, client: Client, *, fixed: bool) -> None:
+        self._client = client
+        self._fixed = fixed
+        self._known: tuple[str, str] | None = None
+
+    async def check(self) -> None:
+        """Compare with what the first check found.
+
+        Raises:
+            UnavailableError: another Temporal answers, or none.
+        """
+        found = await ask(self._client, self._found(), "namespace")
+        if self._known is None or not self._fixed:
+            self._known = found
+        if found != self._known:
+            reason = f"another Temporal answers at its address (namespace {found[1]} instead of {self._known[1]})"
+            raise UnavailableError("temporal", f"{reason}; restart the server if that is meant")
+
+    async def _found(self) -> tuple[str, str]:
+        service, namespace = self._client.workflow_service, self._client.namespace
+        try:
+            cluster = await service.get_cluster_info(GetClusterInfoRequest())
+            described = await service.describe_namespace(DescribeNamespaceRequest(namespace=namespace))
+        except RPCError as error:
+            if error.status == RPCStatusCode.UNIMPLEMENTED:  # the test server with skipped time
+                return "", ""
+            raise
+        return cluster.cluster_id, described.namespace_info.id
