@@ -504,6 +504,7 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "key.too-small": ("too-small", "error"),
     "key.doubled": ("doubled", "error"),
     "key.unidentified": ("unidentified", "error"),
+    "secret.on-command-line": ("secret-on-command-line", "warning"),
     "variable.unset": ("unset-variable", "error"),
     "variable.unknown": ("unknown-variable", "warning"),
     "listener.open": ("open-listener", "error"),

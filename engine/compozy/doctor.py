@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from compozy.configuration import Configuration
 from compozy.drivers.binaries import find_temporal, find_valkey
 from compozy.drivers.driver import LoopThread, StartContext
 from compozy.drivers.move_journal import pending, read_journal
@@ -24,6 +25,7 @@ from compozy.drivers.process import environment
 from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import ConfigurationError, DriverError, ProjectCodeError
 from compozy.lifecycle import Lifecycle
+from compozy.permissions import exposed_files
 from compozy.plan import Step, make_plan, port, value_of
 from compozy.provision import build_driver
 from compozy.resolve import Resolved
@@ -54,6 +56,7 @@ def examine(lifecycle: Lifecycle) -> Iterator[Check]:
     """Yield the checks, the cheap ones first; components are not asked when the configuration is not valid."""
     tables = len(lifecycle.configuration.rulebook.ruleset.tables)
     yield Check("rules", "pass", f"rule tables are valid ({tables} tables)")
+    yield from _exposed_files(lifecycle.configuration)
     resolved = lifecycle.resolve()
     try:
         lifecycle.validate()
@@ -81,6 +84,12 @@ def _findings(findings: Iterable[Any], strict: bool) -> Iterator[Check]:
     for finding in findings:
         message = f"{finding.message.splitlines()[0]} ({finding.where})"
         yield Check(f"configuration.{finding.id}", severities[finding.severity], message, finding.hint or finding.docs)
+
+
+def _exposed_files(configuration: Configuration) -> Iterator[Check]:
+    for path, mode in exposed_files(configuration):
+        message = f"{path} holds a secret, and every user of this machine can read it (mode {mode:04o})"
+        yield Check("secrets.permissions", "warn", message, f"chmod 600 {path}")
 
 
 def _clock() -> Iterator[Check]:

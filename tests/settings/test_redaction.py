@@ -239,7 +239,21 @@ def test_no_command_prints_it(
         pytest.param(f"redis: {{url: 'redis://h/0#token={CANARY}', port: 0}}", id="parameter-in-a-fragment"),
         *(
             pytest.param(f"runtime: {{env: {{{name}: {CANARY}}}}}\nmodels: [{{{name}: {CANARY}}}]\nmode: x", id=name)
-            for name in ("db_pwd", "DB_PASS", "dbPass", "auth", "bearer", "key", "jwt", "pw")
+            for name in ("db_pwd", "DB_PASS", "dbPass", "auth", "bearer", "key", "jwt", "pw", "Cookie", "Set-Cookie")
+        ),
+        *(
+            pytest.param(text.replace("TOP", key), id=f"{name}-in-{key}")
+            for key in ("models", "modells")
+            for name, text in {
+                "named": f"TOP: [{{name: X_API_KEY, value: {CANARY}}}]\nmode: x",
+                "named-block": f"TOP:\n  - name: X_API_KEY\n    value: {CANARY}\nmode: x",
+                "named-header": f"TOP: [{{headers: [{{name: Authorization, value: {CANARY}}}]}}]\nmode: x",
+                "named-key": f"TOP: [{{key: DB_PASSWORD, value: '{CANARY}, x'}}]\nmode: x",
+                "authorization": f"TOP: ['Authorization: Bearer {CANARY}']\nmode: x",
+                "curl": f"TOP: ['curl -H \"X-Auth-Token: {CANARY}\" http://h']\nmode: x",
+                "bearer": f"TOP: ['send Bearer {CANARY} there']\nmode: x",
+                "cookie": f"TOP: ['Cookie: a=1; session={CANARY}']\nmode: x",
+            }.items()
         ),
     ],
 )
@@ -324,6 +338,9 @@ def test_a_usage_error_does_not_repeat_a_value(capsys: pytest.CaptureFixture[str
         ("host=db password='p w' user=me", "host=db password=[REDACTED] user=me"),
         ("https://db/x?max_tokens=5", "https://db/x?max_tokens=5"),
         ("me@example.org", "me@example.org"),
+        ("Authorization: Bearer abc-123", "Authorization: [REDACTED]"),
+        ("it wants Basic dXNlcjpwYXNz", "it wants Basic [REDACTED]"),
+        ("basic authentication, bearer tokens", "basic authentication, bearer tokens"),
     ],
 )
 def test_addresses_lose_their_secrets_only(text: str, expected: str) -> None:

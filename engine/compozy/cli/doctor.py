@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
 
 from compozy.cli.options import configuration_options, format_option, read_configuration
 from compozy.cli.output import print_json, print_line, styled
+from compozy.cli.redaction import redacted
 from compozy.lifecycle import Lifecycle
 
 _STYLES = {"pass": "ok", "warn": "warning", "fail": "error", "skip": "dim"}
@@ -23,6 +24,7 @@ def command(format_: str, strict: bool, **options: Any) -> int:
 
     checks: list[Check] = []
     for check in examine(Lifecycle(read_configuration(options), strict=strict)):
+        check = replace(check, message=redacted(check.message), fix=redacted(check.fix))
         checks.append(check)
         if format_ == "text":
             print_check(check)

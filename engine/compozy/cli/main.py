@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compozy import __version__
+from compozy.cli.redaction import install_hooks
 from compozy.errors import CompozyError, SystemProblem, UsageError
 from compozy.settings.reference import project_code
 
@@ -106,6 +107,7 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     _complete_streams()
+    install_hooks()
     signal.signal(signal.SIGTERM, _interrupted)  # an end like Ctrl-C: what was begun is undone or closed
     # Nearly all that a start makes lives to the end; at the default the collector walks it again and again.
     gc.set_threshold(50_000, 20, 20)

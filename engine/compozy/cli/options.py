@@ -6,6 +6,7 @@ What comes in: click commands. What goes out: the same with flags, called with a
 from __future__ import annotations
 
 import os.path
+import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
 from itertools import takewhile
@@ -13,11 +14,14 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from compozy.base.source_file import UnreadableError, read_source
 from compozy.cli.completion import DIRECTORY, FILE, among, settings
 from compozy.cli.output import print_note
+from compozy.cli.redaction import remember
 from compozy.configuration import Configuration, load_configuration
 from compozy.errors import UsageError
 from compozy.rulebook import load_rulebook
+from compozy.settings.check import FROM_FILE
 from compozy.settings.locate import find_file, project_above
 from compozy.settings.reference import project_code
 
@@ -52,7 +56,7 @@ def _general_options() -> list[Callable[[Any], Any]]:
             metavar="PATH=VALUE",
             multiple=True,
             shell_complete=settings,
-            help="Set any setting; may be repeated.",
+            help="Set any setting; may be repeated. @FILE reads the value from a file, @- from standard input.",
         ),
         click.option(
             "--rules", metavar="DIR", type=DIRECTORY, multiple=True, help="Directory of a rule pack; may be repeated."
@@ -103,17 +107,36 @@ def read_configuration(options: Mapping[str, Any], *, variables: str | None = No
             raise UsageError(
                 f"--set {_spelled(text)} has no value", hint="write --set path=value, such as --set server.port=8081"
             )
-        flags[path.strip()] = value
-        names[path.strip()] = f"--set {path.strip()}"
+        name = path.strip()
+        in_file = value.startswith("@") and not value.startswith("@@")
+        flags[name] = file_text(name, value[1:]) if in_file else value.replace("@@", "@", value.startswith("@@"))
+        names[name] = f"--set {name}" + (FROM_FILE if in_file else "")
     for setting in load_rulebook().registry.settings.values():
         given = options.get(_parameter(setting.path)) if setting.flag else None
         if given is not None:
             flags[setting.path], names[setting.path] = str(given), str(setting.flag)
     tell_place(options.get("config"), options.get("cwd"))
-    return load_configuration(
+    configuration = load_configuration(
         directory=options.get("cwd"), file=options.get("config"), flags=flags, flag_names=names,
         packs=options.get("rules") or (), variables=variables,
     )  # fmt: skip
+    remember(configuration)
+    return configuration
+
+
+def file_text(path: str, file: str) -> str:
+    """Return the value of `--set path=@file`, without the line break at its end; `-` is standard input.
+
+    Raises:
+        UsageError: the file cannot be read; its name may be a secret that begins with @ and is not repeated.
+    """
+    try:
+        content = sys.stdin.read() if file == "-" else read_source(file, own=False)
+    except (UnreadableError, UnicodeDecodeError) as error:
+        reason = str(error) if isinstance(error, UnreadableError) else "it is not UTF-8 text"
+        hint = "the name follows @; write @@ for a value that begins with @"
+        raise UsageError(f"--set {path}: the file cannot be read: {reason}", hint=hint) from None
+    return content.removesuffix("\n").removesuffix("\r")
 
 
 def tell_place(config: str | None, cwd: str | None) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 from compozy.base.control import escape_control, escape_json, escape_line
+from compozy.cli.redaction import redacted
 from compozy.document import Place
 from compozy.errors import CompozyError, ConfigurationError, UsageError
 from compozy.settings.mask import masked_lines
@@ -66,7 +67,7 @@ def print_line(text: str = "", *, err: bool = False) -> None:
 
 def print_note(text: str) -> None:
     """Print a line for people on stderr."""
-    print_line(f"{styled('note', 'dim', err=True)}: {text}", err=True)
+    print_line(f"{styled('note', 'dim', err=True)}: {redacted(text)}", err=True)
 
 
 def json_text(value: Any, *, indent: int | None = 2, ascii_only: bool = False) -> str:
@@ -106,16 +107,17 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def print_failure(error: CompozyError, *, as_json: bool) -> None:
     """Print a failure: its text on stderr, with `as_json` one object on stdout."""
     findings = [item for item in getattr(error, "findings", ()) if isinstance(item, Finding)]
+    message, hint = redacted(error.message), redacted(error.hint or "")
     if as_json:
-        facts = {"id": error.id, "message": error.message, "exit_code": error.exit_code, "hint": error.hint}
+        facts = {"id": error.id, "message": message, "exit_code": error.exit_code, "hint": hint or None}
         print_json({"error": facts, "findings": [finding.as_json() for finding in findings]})
     if isinstance(error, ConfigurationError):
         print_findings(findings, error.texts)
-        print_line(styled("error", "error", err=True) + f": {error.message.splitlines()[0]}", err=True)
+        print_line(styled("error", "error", err=True) + f": {message.splitlines()[0]}", err=True)
         return
-    print_line(styled(f"error[{error.id}]", "error", err=True) + f": {error.message}", err=True)
-    if error.hint:
-        print_line(f"  fix: {error.hint}", err=True)
+    print_line(styled(f"error[{error.id}]", "error", err=True) + f": {message}", err=True)
+    if hint:
+        print_line(f"  fix: {hint}", err=True)
 
 
 def print_findings(findings: Iterable[Finding], texts: Mapping[str, str], *, err: bool = True) -> None:

@@ -9,6 +9,7 @@ import click
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_json, print_line, print_table, styled
 from compozy.cli.prepare import prepared
+from compozy.cli.redaction import redacted
 from compozy.plan import Step, bracketed, make_plan
 
 
@@ -21,15 +22,16 @@ def command(format_: str, strict: bool, **options: Any) -> None:
     plan = make_plan(lifecycle.resolved)
     get = lifecycle.resolved.get
     server = f"http://{bracketed(get('server.host'))}:{get('server.port')}"
+    state_dir = None if plan.state_dir is None else redacted(plan.state_dir)
     if format_ == "json":
         steps = [step_json(step) for step in plan.steps]
-        print_json({"mode": plan.mode, "state_dir": plan.state_dir, "server": server, "steps": steps})
+        print_json({"mode": plan.mode, "state_dir": state_dir, "server": server, "steps": steps})
         return
     print_line(styled(f"mode {plan.mode}", "bold"))
     rows = [_row(number, step) for number, step in enumerate(plan.steps, 1)]
     rows.append((str(len(rows) + 1), "server", "http", "-", server, "-"))
     print_table(rows, ("STEP", "COMPONENT", "DRIVER", "AFTER", "ADDRESSES", "FILES"))
-    print_line(f"\nstate directory: {plan.state_dir or 'none, nothing is kept'}")
+    print_line(f"\nstate directory: {state_dir or 'none, nothing is kept'}")
     print_line("A default port that is busy at the start moves to a free one.")
 
 
@@ -40,8 +42,8 @@ def step_json(step: Step) -> dict[str, Any]:
         "driver": step.driver,
         "row": step.row,
         "needs": list(step.needs),
-        "addresses": list(step.addresses),
-        "files": list(step.files),
+        "addresses": list(map(redacted, step.addresses)),
+        "files": list(map(redacted, step.files)),
         "timeout_s": step.timeout_s,
     }
 
@@ -52,6 +54,6 @@ def _row(number: int, step: Step) -> tuple[str, ...]:
         step.component,
         step.driver,
         ", ".join(step.needs) or "-",
-        ", ".join(step.addresses) or "-",
-        ", ".join(step.files) or "-",
+        redacted(", ".join(step.addresses)) or "-",
+        redacted(", ".join(step.files)) or "-",
     )

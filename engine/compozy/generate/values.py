@@ -66,6 +66,8 @@ def value_schema(setting: Setting) -> Schema:
     if pattern is not None:
         return {"anyOf": [_EMPTY, {"type": "string", "pattern": rf"^\s*(?:{pattern})\s*$"}, NULL, VARIABLE]}
     plain = dict(_PLAIN[setting.type])
+    if setting.header:
+        return {"anyOf": [{**plain, "pattern": r"^[!-~]*(?![\s\S])"}, VARIABLE]}
     if setting.minimum is not None:
         plain["minimum"] = setting.minimum
     return plain if setting.type in (*_TEXTS, "list", "map") else {"anyOf": [plain, VARIABLE]}

@@ -127,8 +127,8 @@ class Stack:
                 "healthy": seen.healthy,
                 "latency_ms": None if seen.latency_ms is None else round(seen.latency_ms, 2),
                 "error": None if seen.error is None else redactor.text(seen.error),
-                "address": about.address,
-                "data": about.data,
+                "address": about.address and redactor.text(about.address),
+                "data": about.data and redactor.text(about.data),
                 "kept": self._kept(name),
                 **({"details": dict(about.details)} if about.details else {}),
             }

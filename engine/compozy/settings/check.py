@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from compozy.settings.identity import ById
 from compozy.settings.mask import told
 from compozy.settings.origin import Candidate, Origin, Problem
-from compozy.settings.redact import redact_value
+from compozy.settings.redact import redact_value, secrets_in
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.suggest import closest
 from compozy.settings.values import KEY_LENGTH, address_host, form, form_words, is_loopback
 
 _ORDER = ("flag", "env", "dotenv", "file")
+# How the name of a flag ends whose value was read from a file.
+FROM_FILE = "=@"
 
 if TYPE_CHECKING:
     from cerberus import Validator
@@ -109,6 +111,15 @@ def _beside_schema(setting: Setting, candidate: Candidate) -> Iterator[Problem]:
     for item in setting.items.values():
         if item.unique:
             yield from _doubled(setting, item, candidate)
+    if _is_visible_secret(setting, candidate):
+        yield Problem("secret-on-command-line", setting.path, candidate.origin, {"variable": setting.env})
+
+
+def _is_visible_secret(setting: Setting, candidate: Candidate) -> bool:
+    """Return True if a secret is an argument of the process, which every user of the machine may list."""
+    name = candidate.origin.name or ""
+    on_command_line = candidate.origin.kind == "flag" and name.startswith("--") and not name.endswith(FROM_FILE)
+    return on_command_line and any(secrets_in(setting, candidate.value))
 
 
 def _unheard(setting: Setting, candidates: Mapping[str, Candidate]) -> Iterator[Problem]:

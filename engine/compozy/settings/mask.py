@@ -20,6 +20,11 @@ from compozy.settings.values import it_says
 _WORDS = ("password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "credential")
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _KEY = re.compile(r"(?<![\w.-])([A-Za-z_][\w.-]*)[\"']?[ \t]*[:=][ \t]*")
+# The name of a secret, and the value that a field beside it holds: `{name: API_KEY, value: x}`.
+_NAMED = re.compile(
+    r"(?:name|key|header|variable)[\"']?[ \t]*:[ \t]*[\"']?([\w.-]{1,100})[\"']?\s*(?:,|\n)\s*"
+    r"[\"']?value[\"']?[ \t]*:[ \t]*"
+)
 _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"?|'(?:[^']|'')*'?", re.DOTALL)
 _BLANKS = re.compile(r"\s*")
 _IN_FLOW = re.compile(r"[^,}\]]*")
@@ -122,6 +127,9 @@ def _guessed(text: str) -> Iterator[tuple[int, int]]:
             end = _end(text, found)
             yield at, end
             at = end
+    for found in _NAMED.finditer(text):
+        if sounds_secret(found[1]):
+            yield found.end(), _value_end(text, found.end(), in_flow=found[0].count(",") > 0)
 
 
 def _end(text: str, key: re.Match[str]) -> int:

@@ -26,7 +26,7 @@ _NAMES = (
     r"(?:api|access|private|encryption|signing|master|shared)[_-]?key"
 )
 # Short ones, and words that other names begin with, count only as the last word of a name.
-_LAST = r"pwd|pw|pass|auth|bearer"
+_LAST = r"pwd|pw|pass|auth|bearer|cookies?"
 _SECRET_NAME = re.compile(rf"(?i)(?:{_NAMES})|(?:(?<![a-z])|(?-i:(?<=[a-z])(?=[A-Z])))(?:{_LAST})\d*\Z|\Akey\Z")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _BARE_USERINFO = re.compile(r"(?:(?<=\s)|(?<=[\"'])|\A)[^\s/@:\"'=]*:[^\s/@\"'=]+@(?=[\w\[])")
@@ -35,6 +35,17 @@ _PARAMETER = re.compile(
     r"('(?:[^'\\]|\\.)*(?:'|\Z)|[^&;#\s]*)"
 )
 _WORD = re.compile(r"\S+")
+# A header inside a text: what follows its name, up to the end of the line or the quote.
+_HEADER = re.compile(
+    r"(?i)((?<![\w-])(?:(?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]{0,40}(?:key|token|secret|auth))\s*:\s*)"
+    r"([^\r\n\"'\s][^\r\n\"']*)"
+)
+# A scheme of RFC 9110 with its credentials; a word of letters alone is prose.
+_SCHEME = re.compile(r"(\b(?i:bearer|basic)\s+)((?=[A-Za-z~.-]{0,200}(?:[\d+/=_]|[a-z][A-Z]))[\w+/=~.-]{8,})")
+# Each with a character without which it cannot match.
+_IN_TEXT = (("=", _PARAMETER), (":", _HEADER), (" ", _SCHEME))
+# The fields of a list that name what another field of the element holds.
+_NAMING, _NAMED = ("name", "key", "header", "variable"), "value"
 
 
 def is_secret_name(name: str) -> bool:
@@ -52,8 +63,8 @@ def redact_url(text: str) -> str:
     >>> redact_url("postgres://me:pw@db/x?sslmode=require&token=t")
     'postgres://[REDACTED]@db/x?sslmode=require&token=[REDACTED]'
     """
-    if "=" in text:
-        text = _PARAMETER.sub(rf"\1{REDACTED}", text)
+    for needed, pattern in _IN_TEXT:
+        text = pattern.sub(rf"\1{REDACTED}", text) if needed in text else text
     return _USERINFO.sub(f"{REDACTED}@", text) if "@" in text else text
 
 
@@ -66,7 +77,8 @@ def redact_value(setting: Setting, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [redact_value(setting, item) for item in value]
     if isinstance(value, dict):
-        return {key: _redact_field(setting, key, item) for key, item in value.items()}
+        named = _named_secret(value)
+        return {key: REDACTED if key == named else _redact_field(setting, key, item) for key, item in value.items()}
     if not isinstance(value, str):
         return value
     return redact_url(_without_userinfo(value) if setting.secret_parts else value)
@@ -89,6 +101,12 @@ def _redact_field(setting: Setting, key: str, value: Any) -> Any:
     if item is not None:
         return redact_value(item, value)
     return REDACTED if _is_secret_field(key, value) else redact_value(setting, value)
+
+
+def _named_secret(fields: Mapping[Any, Any]) -> str | None:
+    """Return the field that holds a secret because another field names it, as in `{name: API_KEY, value: x}`."""
+    names = (str(fields.get(name)) for name in _NAMING)
+    return _NAMED if fields.get(_NAMED) is not None and any(map(is_secret_name, names)) else None
 
 
 def _is_secret_field(key: str, value: Any) -> bool:
@@ -119,7 +137,8 @@ class Redactor:
         """Return `text` with every character of a secret masked, so that columns stay what they are."""
         if self._pattern is not None:
             text = self._pattern.sub(_mask, text)
-        text = _PARAMETER.sub(lambda found: found[1] + mask_text(found[2]), text)
+        for _, pattern in _IN_TEXT:
+            text = pattern.sub(lambda found: found[1] + mask_text(found[2]), text)
         return _BARE_USERINFO.sub(_mask, _USERINFO.sub(_mask, text))
 
 
@@ -164,6 +183,7 @@ def secret_parts(text: str) -> Iterator[str]:
     yield from (part for address in loose for part in _passwords_of(address))
     for found in _PARAMETER.finditer(text):
         yield from _spellings(found[2].strip("'"))
+    yield from (found[2] for pattern in (_HEADER, _SCHEME) for found in pattern.finditer(text))
 
 
 def _passwords_of(address: str) -> Iterator[str]:
@@ -191,7 +211,9 @@ def may_hold_secrets(setting: Setting) -> bool:
 def secrets_in(setting: Setting, value: Any) -> Iterator[str]:
     """Yield every secret text in a value of the setting."""
     if isinstance(value, dict):
+        named = _named_secret(value)
         for key, item in value.items():
+            yield from secrets_in(replace(setting, secret=True), item) if key == named else ()
             yield from _secrets_in_field(setting, key, item)
     elif isinstance(value, (list, tuple)):
         for item in value:

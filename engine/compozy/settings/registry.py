@@ -31,7 +31,7 @@ class Setting:
     """One setting; the fields are the columns of `settings.yaml`.
 
     `path` is the dotted name; inside a list's `items` it is the field's name. `authenticated_by` is the setting of
-    the key that clients of a listener must send.
+    the key that clients of a listener must send; a value of `header` travels in a header of HTTP or gRPC.
     """
 
     path: str
@@ -45,6 +45,7 @@ class Setting:
     env: str = ""
     flag: str | None = None
     secret: bool = False
+    header: bool = False
     secret_parts: bool = False
     schemes: tuple[str, ...] = ()
     host_port: bool = False
@@ -133,7 +134,7 @@ def read_registry(documents: Iterable[Node], faults: Faults | None = None) -> Re
 
 _COLUMNS = {
     "default": "any", "values": "texts", "also": "words", "checked": "text", "env": "text", "flag": "text",
-    "secret": "boolean", "secret_parts": "boolean", "schemes": "texts", "host": "text",
+    "secret": "boolean", "header": "boolean", "secret_parts": "boolean", "schemes": "texts", "host": "text",
     "authenticated_by": "text",
     "host_port": "boolean", "unique": "boolean", "identifies": "boolean", "memory": "boolean", "minimum": "integer",
     "same_as": "text", "shares": "boolean", "splits": "texts", "aliases": "texts", "items": "rows",

@@ -45,6 +45,7 @@ MEMORY = ":memory:"
 # The shortest key, in characters, that protects a listener which other machines reach.
 KEY_LENGTH = 16
 _LONGEST = 60
+_HEADER = re.compile(r"[\x21-\x7e]*\Z")
 # What threads, clocks and databases can hold.
 _LONGEST_S = 876_000 * 3600.0
 _LARGEST = 2**63 - 1
@@ -250,6 +251,8 @@ def from_text(setting: Setting, text: str, directory: str) -> Any:
         raise ValueError(f"expected a {setting.type} in YAML")
     if "\0" in text or (setting.type != "path" and not _is_utf8(text)):
         raise ValueError("expected UTF-8 text without NUL characters")
+    if setting.header and not _HEADER.match(text):
+        raise ValueError("expected visible ASCII characters without blanks and line breaks, which a header can carry")
     value = _PARSERS[setting.type](text)
     if setting.type == "path":
         return anchor(setting, value, directory)
