@@ -134,7 +134,22 @@ def decisions_of(facts: Facts) -> dict[str, dict[str, Any]]:
         "temporal.kept": {"kept": facts.kept["temporal"]},
         "redis.kept": {"kept": facts.kept["redis"]},
         "temporal.encryption": _encryption(facts),
+        "server.access": _access(facts),
+        "temporal.access": {"who": _temporal_access(facts)},
     }
+
+
+def _access(facts: Facts) -> dict[str, Any]:
+    """Return who may use the HTTP interface, whether a busy port moves, and whether a link for a browser is printed."""
+    if _elsewhere(facts.text("server.host", "127.0.0.1")):
+        return {"who": "key", "port_moves": False, "link": False}
+    return {"who": "local-key" if facts.filled("server.api_key") else "owner", "port_moves": True, "link": True}
+
+
+def _temporal_access(facts: Facts) -> str:
+    if facts.temporal != "remote":
+        return "local-users"
+    return "credentials" if facts.filled("temporal.api_key") else "network"
 
 
 def _encryption(facts: Facts) -> dict[str, Any]:

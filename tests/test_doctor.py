@@ -209,3 +209,29 @@ def test_schema_is_checked_as_start_does(
         found = checked(tmp_path, **flags)["database.schema"]
         assert (found.status, text in found.message) == (status, True)
         assert checked(tmp_path, **flags)["database.schema"] == found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("mode: memory", ("only this user", "every user of this machine", "a random key"), id="memory"),
+        pytest.param(
+            "mode: persistent\nserver: {api_key: a-key-of-sixteen-characters}",
+            ("every user and program of this machine", "every user of this machine", ".compozy/key"),
+            id="persistent",
+        ),
+        pytest.param(
+            "server: {host: 0.0.0.0, api_key: a-key-of-sixteen-characters}\ntemporal: {mode: remote, "
+            "encryption_key_file: keys.txt}",
+            ("other machines as well", "whoever reaches the cluster", "temporal.encryption_key_file"),
+            id="open",
+        ),
+    ],
+)
+def test_doctor_names_who_may_use_what(text: str, expected: tuple[str, str, str], tmp_path: Path) -> None:
+    """HTTP, Temporal and the payloads, in the words of the rules."""
+    (tmp_path / "compozy.yaml").write_text(text)
+    lifecycle = Lifecycle(load_configuration(directory=str(tmp_path), environment={}), facts=FACTS)
+    found = {check.id: check.message for check in examine(lifecycle) if check.id.startswith("access.")}
+    assert list(found) == ["access.http", "access.temporal", "access.payloads"]
+    assert all(word in message for word, message in zip(expected, found.values(), strict=True))

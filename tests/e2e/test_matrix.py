@@ -83,7 +83,7 @@ def request(server: Server, method: str, path: str, body: Any = None) -> tuple[i
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=60)
     try:
         text = None if body is None else json.dumps(body)
-        connection.request(method, path, text, {"Content-Type": "application/json"})
+        connection.request(method, path, text, {"Content-Type": "application/json", "X-API-Key": server.key})
         response = connection.getresponse()
         return response.status, json.loads(response.read())
     finally:

@@ -14,6 +14,7 @@ from tests.workflows.bench import Bench, bench, database, loop, skipping, store
 
 from compozy.errors import NotFoundError
 from compozy.plan import Port
+from compozy.server.access import Access
 from compozy.server.app import build_app
 from compozy.server.http import HttpServer
 from compozy.server.limits import Limits
@@ -80,12 +81,13 @@ class Site:
     workflows: Workflows
     state: FakeState
     server: HttpServer
+    key: str | None = None
 
     def ask(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, raw: bytes = b""
     ) -> Answer:
-        """Send one request; `body` goes as JSON, `raw` as it is."""
-        sent = dict(headers or {})
+        """Send one request with the key of the site; `body` goes as JSON, `raw` as it is."""
+        sent = {**({"X-API-Key": self.key} if self.key else {}), **(headers or {})}
         if body is not None:
             raw = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
@@ -108,15 +110,16 @@ def serve(bench: Bench, limits: Limits = LIMITS, **options: Any) -> Site:
     bench.write("workflows/greet.yaml", json.dumps(GREET))
     workflows = bench.open()
     state = FakeState()
-    app = build_app(workflows.service, state, most_requests=limits.requests, **options)
+    access = options.pop("access", None) or Access(None)
+    app = build_app(workflows.service, state, access=access, most_requests=limits.requests, **options)
     port = Port(0, "server.port", True)
     server = HttpServer(app, bench.loop, host="127.0.0.1", port=port, limits=limits)
     server.start()
     bench.opened.callback(lambda: server.stop(1))
-    return Site(bench, workflows, state, server)
+    return Site(bench, workflows, state, server, access.api_key)
 
 
 @pytest.fixture
 def site(bench: Bench) -> Site:
-    """Return a served project without a key."""
+    """Return a served project with a random key, which every request sends."""
     return serve(bench)

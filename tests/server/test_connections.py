@@ -112,7 +112,8 @@ def test_requests_that_wait_leave_room_for_health(bench: Bench, sockets: ExitSta
     name = site.post("/api/v0/workflows/nap/executions", {"definition": NAP}).json["execution_id"]
     for _ in range(3):
         path = f"/api/v0/executions/{name}?wait=600s"
-        connect(site, sockets, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {site.key}\r\n\r\n"
+        connect(site, sockets, head.encode())
 
     eventually(lambda: site.get("/api/v0/executions").status == 503, "the bound")
     refused = site.get("/api/v0/executions")

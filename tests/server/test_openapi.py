@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from tests.server.conftest import Site, serve
-from tests.workflows.bench import Bench
+from tests.server.conftest import Site
 
 from compozy.server.openapi import docs_page, openapi_document
 from compozy.server.routes import ROUTES
 
 PAGE = Path(__file__).parents[2] / "docs" / "http.md"
-DOCUMENT = openapi_document(ROUTES, secured=True)
+DOCUMENT = openapi_document(ROUTES)
 
 
 def references(value: Any) -> Iterator[str]:
@@ -48,7 +46,7 @@ def test_only_the_probes_are_open() -> None:
     """Everything else names the key in its security."""
     open_paths = [path for path, item in DOCUMENT["paths"].items() if "security" not in next(iter(item.values()))]
 
-    assert open_paths == ["/healthz", "/readyz"]
+    assert open_paths == ["/healthz", "/readyz", "/session"]
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:
@@ -69,15 +67,11 @@ def test_the_page_for_people_names_every_route() -> None:
     assert untold == []
 
 
-@pytest.mark.parametrize("key", [None, "k"])
-def test_both_are_served(bench: Bench, key: str | None) -> None:
+def test_both_are_served(site: Site) -> None:
     """The document and the page are answered."""
-    site: Site = serve(bench, api_key=key)
-    headers = {"X-API-Key": key or ""}
-
-    document = site.ask("GET", "/openapi.json", headers=headers).json
-    page = site.ask("GET", "/docs", headers=headers)
+    document = site.get("/openapi.json").json
+    page = site.get("/docs")
 
     assert document["openapi"] == "3.1.0"
-    assert ("securitySchemes" in document["components"]) == (key is not None)
+    assert document["components"]["securitySchemes"].keys() == {"bearer", "key"}
     assert page.headers["content-type"].startswith("text/html")

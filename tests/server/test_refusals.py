@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import peewee
@@ -13,6 +14,7 @@ from tests.polling import eventually
 from tests.server.conftest import Site, serve
 from tests.workflows.bench import Bench
 
+from compozy.server.access import Access
 from compozy.store import Store
 from compozy.workflows.checks import MOST_CHECKS
 
@@ -193,7 +195,7 @@ def healed(site: Site) -> Site:
 
 def test_a_key_is_asked_for(bench: Bench) -> None:
     """With a key set, everything but the two probes needs it."""
-    site = serve(bench, api_key=KEY)
+    site = replace(serve(bench, access=Access(KEY)), key=None)
 
     refused = site.get("/api/v0/executions")
 
@@ -219,7 +221,8 @@ def test_a_key_is_asked_for(bench: Bench) -> None:
 )
 def test_keys(bench: Bench, headers: dict[str, str], status: int) -> None:
     """Only the key itself opens, in either header."""
-    assert serve(bench, api_key=KEY).ask("GET", "/api/v0/executions", headers=headers).status == status
+    site = replace(serve(bench, access=Access(KEY)), key=None)
+    assert site.ask("GET", "/api/v0/executions", headers=headers).status == status
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ import pytest
 import compozy
 from compozy.drivers.ports import free_port, listening
 from compozy.errors import DriverError, PortBusyError
-from compozy.server.stack import Stack
+from compozy.server.presence import find_server
+from compozy.server.stack import Stack, server_port
 
 
 @pytest.fixture
@@ -71,3 +72,44 @@ def test_failed_start_takes_no_execution(tmp_path: Path, monkeypatch: pytest.Mon
 
     with closing(sqlite3.connect(kept)) as database:
         assert database.execute("SELECT name FROM sqlite_master").fetchall() == []
+
+
+def test_record_of_a_server_holds_its_random_key_and_no_written_one(stack: Stack, tmp_path: Path) -> None:
+    """The record is private; `repr` shows no key."""
+    stack.open(serve=True)
+    found = find_server(str(tmp_path))
+    assert found is not None
+    assert found.api_key is not None
+    assert found.api_key not in repr(found)
+    (record,) = (tmp_path / "runtime" / "compozy").iterdir()
+    assert record.stat().st_mode & 0o777 == 0o600
+    assert record.parent.stat().st_mode & 0o777 == 0o700
+    assert found.api_key not in stack.browser_link()
+    stack.close(0)
+
+    written = {"mode": "memory", "server.port": free_port("127.0.0.1"), "server.api_key": "a-key-of-sixteen-characters"}
+    lifecycle = compozy.load(directory=str(tmp_path), settings=written)
+    lifecycle.resolve()
+    lifecycle.validate()
+    other = Stack(lifecycle, notice=lambda text: None)
+    try:
+        other.open(serve=True)
+        found = find_server(str(tmp_path))
+        assert found is not None
+        assert found.api_key is None
+    finally:
+        other.close(0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "explicit"),
+    [
+        pytest.param({}, False, id="loopback"),
+        pytest.param({"server.port": 9000}, True, id="chosen"),
+        pytest.param({"server.host": "0.0.0.0", "server.api_key": "a-key-of-sixteen-characters"}, True, id="open"),
+    ],
+)
+def test_busy_default_port_moves_on_loopback_only(tmp_path: Path, settings: dict[str, object], explicit: bool) -> None:
+    """Other machines were given a port that must not change."""
+    lifecycle = compozy.load(directory=str(tmp_path), settings={"mode": "memory", **settings}, environment={})
+    assert server_port(lifecycle.resolve()).explicit == explicit

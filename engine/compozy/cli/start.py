@@ -116,6 +116,16 @@ def print_ready(stack: Stack, took_s: float) -> None:
     sys.stdout.flush()
 
 
+def print_access(stack: Stack) -> None:
+    """Print who may use the HTTP interface, and how a browser does."""
+    decision = stack.resolved.decision("server.access")
+    link = stack.browser_link() if decision.outputs["link"] else None
+    print_line(f"  Access    {decision.rows[0].because}")
+    print_line(
+        f"  Browser   {f'{link}  (opens once)' if link else 'compozy status --link prints a link that opens once'}"
+    )
+
+
 def print_banner(stack: Stack, took_s: float) -> None:
     """Print what runs where, and how to go on."""
     health = stack.health()
@@ -124,6 +134,7 @@ def print_banner(stack: Stack, took_s: float) -> None:
     rows = [(name, part["mode"], part["driver"], *whereabouts(part)) for name, part in parts]
     print_table(rows, ("COMPONENT", "MODE", "DRIVER", "ADDRESS", "DATA"), "  ")
     print_line(f"\n  HTTP      {stack.url}  (interface described at {stack.url}/docs)")
+    print_access(stack)
     temporal = health["components"].get("temporal", {})
     ui = temporal.get("details", {}).get("ui")
     if ui or temporal.get("driver") == "temporal-embedded":

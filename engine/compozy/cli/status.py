@@ -38,7 +38,7 @@ def running_client(options: dict[str, Any], strict: bool = False) -> tuple[Clien
     if presence is None:
         return None, lifecycle
     _check_mode(resolved, presence)
-    return Client(presence, resolved.get("server.api_key")), lifecycle
+    return Client(presence, presence.api_key or resolved.get("server.api_key")), lifecycle
 
 
 def _check_mode(resolved: Resolved, presence: Presence) -> None:
@@ -54,12 +54,17 @@ def _check_mode(resolved: Resolved, presence: Presence) -> None:
 @click.command(name="status", epilog="Example: compozy status --format json")
 @configuration_options
 @format_option()
-def command(format_: str, strict: bool, **options: Any) -> int:
+@click.option("--link", is_flag=True, help="Print a link that opens the server's pages in a browser, once.")
+def command(format_: str, link: bool, strict: bool, **options: Any) -> int:
     """Show state, mode, health and latency of each component; exit code 4 when it is not ready."""
     client, lifecycle = running_client(options, strict)
     if client is None:
         where = lifecycle.resolved.directory
         raise NotRunningError(f"no server of the project in {where} is running", hint="start one with compozy start")
+    if link:
+        opened = client.post("/session")
+        print_json(opened) if format_ == "json" else print_line(opened["url"])
+        return 0
     health = client.get("/api/v0/health")
     if format_ == "json":
         print_json(health)

@@ -20,7 +20,7 @@ WRITTEN, DEFAULT, RULE = "file", "default", "rule"
 # Texts that some view distinguishes; the braces are filled so that no row lists the text.
 _TEXTS = (
     "", "{name}", "localhost", "127.0.0.{number}", MEMORY, "{name}/", "../{name}", "{name}\x01",
-    "{name}-of-some-length", "localhost:{number}",
+    "{name}-of-some-length", "localhost:{number}", "A" * 43 + "=",  # the last one is an encryption key
 )  # fmt: skip
 _QUERIES = ("", "?sslmode=disable", "?sslmode=require", "?sslmode=verify-full", "?ssl_cert_reqs=none")
 _URLS = tuple(

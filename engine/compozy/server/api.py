@@ -13,10 +13,12 @@ from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
+from compozy.server.access import Access, server_port, session_cookie
 from compozy.server.guard import Traffic
 from compozy.server.metrics import metrics_text
+from compozy.server.problems import problem
 from compozy.server.requests import bad_request, read_json, read_limit, read_object, read_wait
 from compozy.store import Execution, UnavailableError
 from compozy.store.store import MAX_LIMIT
@@ -27,6 +29,10 @@ from compozy.workflows.service import Service
 FORMAT = {"format_version": 1}
 START_KEYS = ("input", "definition", "source", "file", "execution_id")
 USUAL_LIMIT = 100
+# A page instead of a redirect: a browser sends a strict cookie with the requests of our own page only.
+_SESSION_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Compozy</title>
+<meta http-equiv="refresh" content="0; url=/"></head><body><a href="/">Continue</a></body></html>
+"""
 
 Result = TypeVar("Result")
 
@@ -50,8 +56,9 @@ class ServerState(Protocol):
 class Api:
     """The handlers with what they need; lives on the server's loop."""
 
-    def __init__(self, service: Service, state: ServerState) -> None:
+    def __init__(self, service: Service, state: ServerState, access: Access) -> None:
         self.service = service
+        self.access = access
         self.traffic = Traffic()
         self._state = state
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="compozy-http")
@@ -198,6 +205,21 @@ async def signal_execution(api: Api, request: Request) -> Response:
     execution_id, name = request.path_params["execution_id"], request.path_params["name"]
     await api.service.signal(execution_id, name, payload)
     return JSONResponse({**FORMAT, "execution_id": execution_id, "signal": name}, HTTPStatus.ACCEPTED)
+
+
+async def open_session(api: Api, request: Request) -> Response:
+    """Open a session in a browser: the one-time link that `compozy start` prints."""
+    session = api.access.open_session(request.query_params.get("token", ""))
+    if session is None:
+        text = "this link was used before or has expired; compozy status --link prints a new one"
+        return problem(HTTPStatus.FORBIDDEN, "http.session", text)
+    return HTMLResponse(_SESSION_PAGE, headers=session_cookie(session, server_port(request.scope)))
+
+
+async def new_session_link(api: Api, request: Request) -> Response:
+    """Return a new one-time link that opens a session in a browser."""
+    url = f"{request.url.scheme}://{request.url.netloc}{api.access.new_link()}"
+    return JSONResponse({**FORMAT, "url": url}, HTTPStatus.CREATED)
 
 
 async def metrics(api: Api, _request: Request) -> Response:

@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from compozy.errors import CompozyError
+from compozy.server.access import Access
 from compozy.server.admission import Admission
 from compozy.server.api import Api, ServerState
 from compozy.server.guard import Guard
@@ -40,15 +41,15 @@ def build_app(
     service: Service,
     state: ServerState,
     *,
-    api_key: str | None = None,
+    access: Access,
     host: str = "127.0.0.1",
     most_requests: int = Limits().requests,
 ) -> Starlette:
-    """Return the application; `host` is the address that it will be served on, `most_requests` are at work at once.
+    """Return the application; `host` is the address to serve it on, `most_requests` are at work at once.
 
     Its `state.api` is the `Api` behind it, whose `drain` answers waiting requests early.
     """
-    api = Api(service, state)
+    api = Api(service, state, access)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -56,9 +57,9 @@ def build_app(
         api.close()
 
     app = Starlette(
-        routes=[*(_route(api, endpoint) for endpoint in ROUTES), *_descriptions(secured=api_key is not None)],
+        routes=[*(_route(api, endpoint) for endpoint in ROUTES), *_descriptions()],
         middleware=[
-            Middleware(Guard, api_key=api_key, host=host, traffic=api.traffic),
+            Middleware(Guard, access=access, host=host, traffic=api.traffic),
             Middleware(Admission, most=most_requests),
         ],
         exception_handlers={
@@ -82,8 +83,8 @@ def _route(api: Api, endpoint: Endpoint) -> Route:
     return Route(endpoint.path, answer, methods=[endpoint.method], name=endpoint.handler.__name__)
 
 
-def _descriptions(*, secured: bool) -> list[Route]:
-    document = openapi_document(ROUTES, secured=secured)
+def _descriptions() -> list[Route]:
+    document = openapi_document(ROUTES)
     page = docs_page(ROUTES)
     return [
         Route("/openapi.json", _always(lambda: JSONResponse(document)), methods=["GET"]),

@@ -1,13 +1,11 @@
-"""Decide who may ask, and count who did.
+"""Admit or refuse every request before any handler sees it, and count the answers.
 
-What comes in: every request, before any handler. What goes out: the request, or a refusal. The key is
-compared in constant time. Without a key only this machine may ask: requests that a web page sends from
-elsewhere are refused by their `Host` and `Origin`.
+Every path but the probes needs the API key or a session. Without a written key the `Host` must be a local name as well,
+and a request that changes something must not come from a page of another origin.
 """
 
 from __future__ import annotations
 
-import hmac
 import logging
 import re
 import time
@@ -17,9 +15,11 @@ from http import HTTPStatus
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from compozy.server.access import Access, server_port
 from compozy.server.problems import problem
 
 OPEN_PATHS = ("/healthz", "/readyz")
+OPEN = {*((method, path) for path in OPEN_PATHS for method in ("GET", "HEAD")), ("GET", "/session")}
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\s:\[\]/@]+))(?::\d{1,5})?")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -67,9 +67,9 @@ class _Count:
 class Guard:
     """ASGI middleware in front of the application."""
 
-    def __init__(self, app: ASGIApp, *, api_key: str | None, host: str, traffic: Traffic) -> None:
+    def __init__(self, app: ASGIApp, *, access: Access, host: str, traffic: Traffic) -> None:
         self._app = app
-        self._key = api_key.encode() if api_key else None
+        self._access = access
         self._hosts = frozenset({*LOOPBACK, host.lower()})
         self._traffic = traffic
 
@@ -91,22 +91,16 @@ class Guard:
             return problem(HTTPStatus.BAD_REQUEST, "http.framing", text, headers={"Connection": "close"})
         if scope["path"] in OPEN_PATHS:
             return None
-        if self._key is None and _hostname(headers.get("host", "")) not in self._hosts:
+        if not self._access.written and _hostname(headers.get("host", "")) not in self._hosts:
             text = "this server answers local names only; set server.api_key to open it"
             return problem(HTTPStatus.FORBIDDEN, "http.host", text)
         if scope["method"] not in SAFE_METHODS and _foreign(headers):
             text = "requests from web pages of another origin are not answered"
             return problem(HTTPStatus.FORBIDDEN, "http.origin", text)
-        if self._key is not None and not hmac.compare_digest(_given_key(headers), self._key):
-            text = "send the key of this server as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
+        if (scope["method"], scope["path"]) not in OPEN and not self._access.admits(headers, server_port(scope)):
+            text = "send the key of this server as `Authorization: Bearer KEY` or `X-API-Key: KEY`, or open a session"
             return problem(HTTPStatus.UNAUTHORIZED, "http.unauthorized", text, headers={"WWW-Authenticate": "Bearer"})
         return None
-
-
-def _given_key(headers: Headers) -> bytes:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    key = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-    return key.encode("utf-8", "surrogateescape")
 
 
 def _hostname(host: str) -> str:

@@ -25,6 +25,7 @@ _ANY: dict[str, Any] = {}
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}},
     "workflow": {"schema": _TEXT},
+    "token": {"schema": _TEXT, "description": "The token of a link that was not used yet."},
     "status": {"schema": {"enum": list(STATUSES)}},
     "wait": {"schema": _TEXT, "description": "How long to wait for the end, such as 30s; at most 600s."},
 }
@@ -71,6 +72,8 @@ _SCHEMAS: Mapping[str, Any] = {
     ),
     "Signaled": _object({"execution_id": _TEXT, "signal": _TEXT}),
     "Payload": {"description": "Any JSON value."},
+    "Session": _TEXT,
+    "SessionLink": _object({"url": _TEXT}, "url"),
     "Metrics": _TEXT,
     "Problem": _object(
         {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "id": _TEXT},
@@ -79,11 +82,11 @@ _SCHEMAS: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-def openapi_document(routes: Sequence[Endpoint], *, secured: bool) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of `routes`; `secured` tells that a key is needed."""
+def openapi_document(routes: Sequence[Endpoint]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of `routes`."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in routes:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, secured=secured)
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
     schemes = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -92,12 +95,12 @@ def openapi_document(routes: Sequence[Endpoint], *, secured: bool) -> dict[str, 
         "openapi": "3.1.0",
         "info": {"title": "Compozy", "version": __version__, "license": {"name": "MIT"}},
         "paths": paths,
-        "components": {"schemas": dict(_SCHEMAS), **({"securitySchemes": schemes} if secured else {})},
+        "components": {"schemas": dict(_SCHEMAS), "securitySchemes": schemes},
     }
 
 
-def _operation(endpoint: Endpoint, *, secured: bool) -> dict[str, Any]:
-    media = "text/plain" if endpoint.answer == "Metrics" else "application/json"
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    media = {"Metrics": "text/plain", "Session": "text/html"}.get(endpoint.answer, "application/json")
     answer = {"description": "Done", "content": {media: {"schema": _ref(endpoint.answer)}}}
     failure = {"description": "Problem", "content": {MEDIA_TYPE: {"schema": _ref("Problem")}}}
     operation: dict[str, Any] = {
@@ -108,7 +111,7 @@ def _operation(endpoint: Endpoint, *, secured: bool) -> dict[str, Any]:
     }
     if endpoint.body is not None:
         operation["requestBody"] = {"content": {"application/json": {"schema": _ref(endpoint.body)}}}
-    if secured and not endpoint.open:
+    if not endpoint.open:
         operation["security"] = [{"bearer": []}, {"key": []}]
     return operation
 

@@ -14,7 +14,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,13 +26,17 @@ from compozy.errors import DriverError
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """A running server: its process id, its base URL, its mode, the directory it serves and its start, Unix seconds."""
+    """A running server: process id, base URL, mode, project directory, start in Unix seconds, and its random API key.
+
+    `api_key` is None for a server with a written key.
+    """
 
     pid: int
     url: str
     mode: str
     directory: str
     started_at: float
+    api_key: str | None = field(default=None, repr=False)
 
 
 def runtime_directory() -> Path:

@@ -68,5 +68,7 @@ ROUTES: tuple[Endpoint, ...] = (
         "POST", f"{V0}/executions/{{execution_id}}/signals/{{name}}", api.signal_execution, "Signaled", 202,
         body="Payload",
     ),
+    Endpoint("GET", "/session", api.open_session, "Session", query=("token",), open=True),
+    Endpoint("POST", "/session", api.new_session_link, "SessionLink", 201),
     Endpoint("GET", "/metrics", api.metrics, "Metrics"),
 )  # fmt: skip

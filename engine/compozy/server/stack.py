@@ -10,16 +10,18 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from compozy.lifecycle import Lifecycle
-from compozy.plan import make_plan, port
+from compozy.plan import Port, make_plan, port
 from compozy.resolve import Resolved
 from compozy.server.presence import Presence, announced
 from compozy.show import resolved_json
 
 if TYPE_CHECKING:
     from compozy.provision import Runtime
+    from compozy.server.access import Access
     from compozy.server.http import HttpServer
     from compozy.workflows.facade import Workflows
 
@@ -38,6 +40,7 @@ class Stack:
         self.notice = notice
         self.timeout_s = timeout_s
         self.url: str | None = None
+        self._access: Access | None = None
         self._opened = ExitStack()
         self._grace_s = 10.0
         self._complete = False
@@ -83,6 +86,12 @@ class Stack:
             raise
         self._complete = True
         return self
+
+    def browser_link(self) -> str:
+        """Return a link that opens one session in a browser; serving only."""
+        if self._access is None:
+            raise RuntimeError("the stack does not serve")
+        return f"{self.url}{self._access.new_link()}"
 
     def close(self, grace_s: float = 10.0) -> None:
         """Refuse new requests, drain the workers, stop the components; `grace_s` 0 stops at once; idempotent."""
@@ -185,18 +194,26 @@ class Stack:
             PortBusyError: the chosen port is taken.
             DriverError: the address cannot be listened on, or the server cannot be announced.
         """
+        from compozy.server.access import Access
         from compozy.server.app import build_app
         from compozy.server.http import HttpServer
         from compozy.server.limits import open_file_limits
 
-        host, key = self.resolved.get("server.host"), self.resolved.get("server.api_key")
-        limits = open_file_limits()
-        app = build_app(self.workflows.service, self, api_key=key, host=host, most_requests=limits.requests)
-        wanted = port(self.resolved, "server.port")
+        host, limits = self.resolved.get("server.host"), open_file_limits()
+        access = self._access = Access(self.resolved.get("server.api_key"))
+        app = build_app(self.workflows.service, self, access=access, host=host, most_requests=limits.requests)
+        wanted = server_port(self.resolved)
         server = HttpServer(app, self.runtime.loop, host=host, port=wanted, notice=self.notice, limits=limits)
         front.callback(lambda: server.stop(self._grace_s))
         server.bind()
         self.url = server.url
-        presence = Presence(os.getpid(), server.url, self.resolved.mode, self.resolved.directory, time.time())
+        key = None if access.written else access.api_key
+        presence = Presence(os.getpid(), server.url, self.resolved.mode, self.resolved.directory, time.time(), key)
         front.enter_context(announced(presence))
         return server
+
+
+def server_port(resolved: Resolved) -> Port:
+    """Return the port of the HTTP interface; one that other machines use does not move, default or not."""
+    wanted = port(resolved, "server.port")
+    return replace(wanted, explicit=wanted.explicit or not resolved.decision("server.access").outputs["port_moves"])
