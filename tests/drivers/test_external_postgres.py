@@ -92,6 +92,41 @@ def test_a_url_that_cannot_be_read_is_not_quoted(started: Starting, url: str) ->
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize("name", ["user", "password", "name"])
+@pytest.mark.parametrize("character", ["\0", "\ud800"], ids=["nul", "surrogate"])
+def test_character_that_cannot_be_sent_is_no_traceback(
+    postgres_server: PostgresServer, started: Starting, name: str, character: str
+) -> None:
+    """The error does not quote the value."""
+    parts = {"host": HOST, "port": postgres_server.port, "password": "x", "name": "postgres"}
+    with pytest.raises(DriverError) as caught:
+        PostgresDriver(**{**parts, name: f"hush{character}"}).start(started.context())
+    assert "cannot be sent" in caught.value.reason
+    assert name == "name" or "hush" not in str(caught.value)
+
+
+def test_refusal_in_another_language_names_settings(started: Starting) -> None:
+    """The advice does not depend on the words of the server."""
+    fields = {"S": "FATAL", "C": "28P01", "M": "Passwort-Authentifizierung für Benutzer »x« fehlgeschlagen"}
+    body = "".join(f"{code}{value}\0" for code, value in fields.items()).encode() + b"\0"
+    answer = b"E" + (len(body) + 4).to_bytes(4, "big") + body
+
+    def serve(listener: socket.socket) -> None:
+        for _ in range(2):  # the first connection looks whether anybody listens
+            client, _address = listener.accept()
+            with client:
+                if client.recv(4096):
+                    client.sendall(answer)
+
+    with socket.create_server((HOST, 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        parts = {"host": HOST, "port": listener.getsockname()[1], "password": "x", "ssl_mode": "disable"}
+        with pytest.raises(DriverError) as caught:
+            PostgresDriver(**parts).start(started.context())
+    assert "fehlgeschlagen" in caught.value.reason
+    assert "database.password" in str(caught.value.hint)
+
+
 def test_a_url_without_database_takes_the_name_of_the_settings(
     postgres_server: PostgresServer, started: Starting
 ) -> None:

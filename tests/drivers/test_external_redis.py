@@ -69,14 +69,32 @@ def test_each_failure_is_told_with_address_and_fix(
         pytest.param("redis://:hush@localhost/zero", id="database-is-no-number"),
         pytest.param("redis://:hush@localhost/0?secret=hush", id="unknown-option"),
         pytest.param("redis://:hush@localhost/0?socket_timeout=hush", id="bad-option"),
+        pytest.param("rediss://:hush@localhost/0?ssl_cert_reqs=CERT_NONE", id="constant-of-ssl"),
+        pytest.param("redis://:hush@localhost/0?protocol=7", id="bad-protocol"),
+        pytest.param("redis://:hush@localhost/0?credential_provider=x", id="credential-provider"),
+        pytest.param("redis://:hush@localhost/0?cache_config=x", id="cache-configuration"),
     ],
 )
 def test_a_url_that_cannot_be_read_is_not_quoted(started: Starting, url: str) -> None:
     """What stands in it may be a piece of the password."""
     with pytest.raises(DriverError) as caught:
         start(started, url=url)
-    assert caught.value.reason == "redis.url is not the URL of a Redis"
+    assert caught.value.reason.startswith("redis.url is not the URL of a Redis")
+    assert "hush" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "changes", [pytest.param({"password": "\ud800"}, id="surrogate"), pytest.param({}, id="encoding")]
+)
+def test_error_outside_the_librarys_tree_is_classified(
+    redis_server: RedisServer, started: Starting, changes: dict[str, Any]
+) -> None:
+    """Errors of Python's codecs reach us through the library."""
+    url = {} if changes else {"url": f"{redis_server.url}?encoding=nope"}
+    with pytest.raises(DriverError) as caught:
+        start(started, host=HOST, port=redis_server.port, **url, **changes)
+    assert "options in redis.url" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,11 @@ PING_S = 1.0
 _PORT = 5432
 _SHORTEST_S = 2  # libpq rounds shorter timeouts up to this
 _URL = "write it as postgresql://user:password@host:5432/name; special characters in the password are escaped, @ as %40"
+_OTHERWISE = (
+    "check user, password and name of the database (database.url, or database.user, database.password, database.name), "
+    "the options in database.url, and the log of the server"
+)
+_UNSENDABLE = "a setting of the database has a character that cannot be sent: NUL, or half a surrogate pair"
 _SYMPTOMS = (
     Symptom(
         r'password authentication failed for user "(?P<user>[^"]*)"',
@@ -146,7 +151,10 @@ class PostgresDriver:
                 version = str(info.parameter_status("server_version") or "").partition(" ")[0]
                 self._details = {"version": version, "user": info.user, "tls": bool(info.ssl_in_use)}
         except (peewee.DatabaseError, peewee.InterfaceError) as error:
-            raise diagnosed(_telling(str(error)), self._where, _SYMPTOMS) from error
+            raise diagnosed(_telling(str(error)), self._where, _SYMPTOMS, otherwise=_OTHERWISE) from error
+        except ValueError:
+            # The text quotes the parameters, and with them the password.
+            raise DriverError(f"{self._where}: {_UNSENDABLE}", hint=_OTHERWISE) from None
 
     def _parameters(self) -> dict[str, Any]:
         """Return libpq's parameters; what the URL does not say comes from the settings."""
@@ -206,7 +214,7 @@ class PostgresDriver:
         except TimeoutError as error:
             raise self._silent() from error
         except psycopg2.Error as error:
-            raise diagnosed(_telling(str(error)), self._where, _SYMPTOMS) from error
+            raise diagnosed(_telling(str(error)), self._where, _SYMPTOMS, otherwise=_OTHERWISE) from error
 
     def _silent(self) -> DriverError:
         return DriverError(

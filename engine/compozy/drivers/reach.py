@@ -27,10 +27,15 @@ class Symptom:
     hint: str
 
 
-def diagnosed(text: str, where: str, symptoms: Sequence[Symptom]) -> DriverError:
-    """Return the error of the first symptom found in `text`; without one, the text itself, which must be no secret."""
+def diagnosed(
+    text: str, where: str, symptoms: Sequence[Symptom], *, otherwise: str = "see the log of the server"
+) -> DriverError:  # fmt: skip
+    """Return the error of the first symptom found in `text`; without one the text, which holds no secret.
+
+    `otherwise` is the hint for a text that no symptom knows, for example because the server speaks another language.
+    """
     return diagnosis(text, where, symptoms) or DriverError(
-        f"{where}: {text.strip().partition(chr(10))[0]}", hint="see the log of the server"
+        f"{where}: {text.strip().partition(chr(10))[0]}", hint=otherwise
     )
 
 

@@ -6,6 +6,7 @@ connects again after an outage. Nothing that is said of it holds the password.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.reach import REACH_S, Symptom, diagnosed, reach
 from compozy.errors import DriverError
 
+log = logging.getLogger("compozy.redis")
 PING_S = 1.0
 _PORT = 6379
 _CONNECT_S = 2.0
@@ -23,8 +25,11 @@ _IDLE_S = 15  # a connection that was idle for longer is asked before it is used
 _FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 _SCHEMES = ("redis", "rediss", "unix")
 _URL = (
-    "write it as redis://:password@host:6379/0, rediss:// for TLS; escape special characters in the password, @ as %40"
+    "write it as redis://:password@host:6379/0, rediss:// for TLS; escape special characters in the password, "
+    "@ as %40; options are those of redis-py, for example ?ssl_cert_reqs=required (or optional, none)"
 )
+_UNUSABLE = "redis.url is not the URL of a Redis, or has an option that cannot be used"
+_OTHERWISE = "check password, database number and the options in redis.url, and the log of the server"
 _SYMPTOMS = (
     Symptom(
         "NOAUTH|authentication required|already authenticated|called without any password",
@@ -139,9 +144,10 @@ class RedisExternalDriver:
             client = Redis.from_url(_secured(self._url, tls=self._tls), **given, **options)
             pool = client.connection_pool
             pool.connection_class(**pool.connection_kwargs)  # an option that does not exist shows only here
-        except (ValueError, TypeError):
-            # The library's text may quote the URL, and with it the password.
-            raise DriverError("redis.url is not the URL of a Redis", hint=_URL) from None
+        except Exception as error:  # noqa: BLE001 - the library raises errors of many kinds for an option
+            # Its text may quote the URL, and with it the password.
+            log.info("redis.url_unusable", extra={"error": type(error).__name__})
+            raise DriverError(_UNUSABLE, hint=_URL) from None
         return client
 
     def _facts(self, known: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,14 +176,14 @@ class RedisExternalDriver:
             raise DriverError(f"{self._where}: not started")
         try:
             probe.ping()
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, ValueError, LookupError) as error:
             self._tell(str(error), probe.connection_pool.connection_kwargs.get("password"), error)
 
-    def _tell(self, text: str, password: str | None, cause: Exception) -> NoReturn:
+    def _tell(self, text: str, password: str | None, cause: Exception | None) -> NoReturn:
         """Raise what an error of the library means; one whose text quotes the password is left behind."""
         if password and password in text:
-            raise diagnosed(text.replace(password, "[REDACTED]"), self._where, _SYMPTOMS) from None
-        raise diagnosed(text, self._where, _SYMPTOMS) from cause
+            text, cause = text.replace(password, "[REDACTED]"), None
+        raise diagnosed(text, self._where, _SYMPTOMS, otherwise=_OTHERWISE) from cause
 
     def stop(self, grace_s: float) -> None:
         """Close every connection; idempotent."""
