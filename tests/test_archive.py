@@ -21,7 +21,9 @@ from tests.kept_data import (
 
 from compozy.backup import back_up
 from compozy.errors import BackupError
+from compozy.resolve import Resolved
 from compozy.restore import restore
+from compozy.settings.keyring import random_key
 
 
 @pytest.fixture
@@ -170,3 +172,64 @@ def test_restore_rejects_a_truncated_archive(tmp_path: Path, archive: Path) -> N
         with pytest.raises(BackupError, match="is damaged"):
             restore(project(tmp_path / "target"), archive, force=False)
         assert names(tmp_path / "target") == []
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Path:
+    """A backup of a project with a key."""
+    resolved = project(tmp_path / "signer")
+    fill(resolved, "saved")
+    write_key(resolved)
+    back_up(resolved, tmp_path / "signed.tar.gz")
+    return tmp_path / "signed.tar.gz"
+
+
+def write_key(resolved: Resolved) -> None:
+    file = Path(str(resolved.get("temporal.encryption_key_file")))
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(random_key())
+    file.chmod(0o600)
+
+
+def test_restore_verifies_the_signature_with_the_key_of_the_project(tmp_path: Path, signed: Path) -> None:
+    """A place without a key cannot, and takes the key over from the backup."""
+    elsewhere = project(tmp_path / "elsewhere")
+    assert not restore(elsewhere, signed, force=False).verified
+    assert restore(elsewhere, signed, force=True).verified
+
+
+FORGED: dict[str, Callable[[dict[str, bytes]], object]] = {
+    "is not signed": lambda files: files.pop("manifest.hmac"),
+    "signed with a key that this project does not have": lambda files: files.update(
+        {"manifest.hmac": b"000000000000 00"}
+    ),
+    "signature of the backup is not valid": lambda files: files.update(
+        {"manifest.json": files["manifest.json"].replace(b'"created_at": "2', b'"created_at": "3')}
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", FORGED)
+def test_restore_refuses_a_backup_that_the_key_of_the_project_did_not_sign(
+    tmp_path: Path, signed: Path, reason: str
+) -> None:
+    with tarfile.open(signed) as held:
+        files = {info.name: content.read() for info in held if (content := held.extractfile(info))}
+    FORGED[reason](files)
+    forge(signed, *((head(name, len(content)), content) for name, content in files.items()))
+    resolved = project(tmp_path / "signer")
+    before = names(tmp_path / "signer")
+    with pytest.raises(BackupError, match=reason):
+        restore(resolved, signed, force=True)
+    assert set(names(tmp_path / "signer")) - set(before) <= {".compozy/version", ".compozy/.gitignore"}
+    restored = restore(resolved, signed, force=True, accept_unsigned=True)
+    assert (restored.verified, told(resolved)) == (False, ["saved"] * 4)
+
+
+def test_restore_refuses_the_backup_of_another_project(tmp_path: Path, signed: Path) -> None:
+    resolved = project(tmp_path / "target")
+    fill(resolved, "old")
+    write_key(resolved)
+    with pytest.raises(BackupError, match="signed with a key that this project does not have"):
+        restore(resolved, signed, force=True)
+    assert told(resolved) == ["old"] * 4

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from compozy.archive import Manifest, write_archive
@@ -28,6 +29,7 @@ from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.errors import BackupError, UsageError
 from compozy.plan import kept_files
 from compozy.resolve import Resolved
+from compozy.signature import project_keys, sign
 
 BESIDE = ".version"  # what a driver may record beside a file, and what belongs to it
 _DATABASE = "database"  # the component whose writers wait for the copies
@@ -79,7 +81,8 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
     try:
         with private_directory(target.absolute().parent) as folder:
             _copy_all(there, folder)
-            return write_archive(folder, target)
+            keys = project_keys(resolved)
+            return write_archive(folder, target, None if keys is None else partial(sign, keys=keys))
     except (OSError, sqlite3.Error) as error:
         raise BackupError(f"the backup failed: {error}", hint="check directory, disk space and permissions") from error
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from compozy.archive import Manifest, read_archive
@@ -25,6 +26,7 @@ from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import BackupError, UsageError
 from compozy.plan import make_plan
 from compozy.resolve import Resolved
+from compozy.signature import project_keys, verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +34,25 @@ class Restored:
     """The result of a restore: earlier data is at the places of `aside` now.
 
     `left_out` names parts of the archive that no component keeps here; what is `missing` in it was left as it is.
+    `verified` tells whether the signature was checked.
     """
 
     manifest: Manifest
     aside: tuple[Path, ...]
     left_out: tuple[str, ...]
     missing: tuple[str, ...]
+    verified: bool
 
 
-def restore(resolved: Resolved, source: Path, *, force: bool) -> Restored:
+def restore(resolved: Resolved, source: Path, *, force: bool, accept_unsigned: bool = False) -> Restored:
     """Put an archive back where the components of `resolved` keep their data.
 
-    With `force` existing data is moved aside, never deleted, and a damaged version stamp is replaced.
+    With `force` existing data is moved aside, never deleted, and a damaged version stamp is replaced. Where the
+    project has a key, a backup without its signature is refused unless `accept_unsigned` is set.
 
     Raises:
         UsageError: `resolved` keeps nothing here, or data exists and `force` is not given.
-        BackupError: the archive is damaged or newer than this version, or a file cannot be written.
+        BackupError: the archive is damaged, not signed or newer than this version, or a file cannot be written.
         StateDirectoryError: a running process uses the data.
     """
     found = kept_data(resolved)
@@ -56,11 +61,14 @@ def restore(resolved: Resolved, source: Path, *, force: bool) -> Restored:
             f"mode {resolved.mode} keeps nothing on this machine", hint="name a mode, such as --mode persistent"
         )
     with _undone_on_failure() as made, _locked(resolved, found, made, force=force), _rooms(found) as rooms:
-        manifest = read_archive(source, {kept.name + end: room for kept, room in rooms.items() for end in ("", BESIDE)})
+        keys = None if accept_unsigned else project_keys(resolved)
+        places = {kept.name + end: room for kept, room in rooms.items() for end in ("", BESIDE)}
+        manifest = read_archive(source, places, None if keys is None else partial(verify, keys=keys))
         held = {name.partition("/")[0].removesuffix(BESIDE) for name in manifest.files}
         aside = _move(rooms, [kept for kept in found if kept.name in held], force=force)
         missing = tuple(kept.name for kept in found if kept.name not in held)
-        return Restored(manifest, aside, tuple(sorted(held - {kept.name for kept in found})), missing)
+        left_out = tuple(sorted(held - {kept.name for kept in found}))
+        return Restored(manifest, aside, left_out, missing, verified=keys is not None)
 
 
 @contextmanager

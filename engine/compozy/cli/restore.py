@@ -17,22 +17,24 @@ from compozy.cli.prepare import prepared, say
 @configuration_options
 @format_option()
 @click.option("--force", is_flag=True, help="Move data that is there aside first; nothing is deleted.")
-def command(file: Path, format_: str, force: bool, strict: bool, **options: Any) -> None:
+@click.option("--accept-unsigned", is_flag=True, help="Restore a backup that the key of this project did not sign.")
+def command(file: Path, format_: str, force: bool, accept_unsigned: bool, strict: bool, **options: Any) -> None:
     """Check a backup and put it where the components keep their data; the server must be stopped."""
     from compozy.restore import restore
 
     resolved = prepared(options, strict).resolved
-    restored = restore(resolved, file, force=force)
+    restored = restore(resolved, file, force=force, accept_unsigned=accept_unsigned)
     manifest, aside = restored.manifest, [str(path) for path in restored.aside]
     for name in restored.left_out:
         say(f"{name} is in the backup, and nothing keeps it in mode {resolved.mode}; it was left out")
     for name in restored.missing:
         say(f"{name} is not in the backup; what is there was left as it is")
     if format_ == "json":
-        about = {"created_at": manifest.created_at, "aside": aside}
+        about = {"created_at": manifest.created_at, "aside": aside, "verified": restored.verified}
         lists = {"left_out": list(restored.left_out), "missing": list(restored.missing)}
         print_json({"file": str(file), "files": dict(manifest.files), **about, **lists})
         return
+    signature = ", signature is valid" if restored.verified else ""
     for path in aside:
         print_line(f"moved aside: {path}")
-    print_line(f"{len(manifest.files)} files of {manifest.created_at} restored; checksums agree")
+    print_line(f"{len(manifest.files)} files of {manifest.created_at} restored; checksums agree{signature}")
