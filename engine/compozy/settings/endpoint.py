@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from compozy.settings.values import is_loopback
@@ -48,6 +49,7 @@ class Endpoint:
         return _PROTECTION.get(self.options.get("sslmode", ""), "none")
 
 
+@lru_cache(maxsize=1024)
 def endpoint(address: str) -> Endpoint:
     """Return the parts of a URL, or of an address of key=value words.
 
