@@ -80,3 +80,11 @@ def test_server_binaries_have_recorded_hashes() -> None:
     known = yaml.safe_load((Path(__file__).parent / "server_binaries.yaml").read_text(encoding="utf-8"))
     found = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in binaries().items()}
     assert found == known[f"{sys.platform}-{platform.machine()}"]
+
+
+def test_security_page_names_tests_that_exist() -> None:
+    """Each guarantee of docs/security.md is linked with its tests."""
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/.]+)`", page)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert len(named) > 10
