@@ -239,6 +239,42 @@ def test_closed_standard_streams_do_not_end_the_supervision(marker: str) -> None
     assert done.returncode == 42
 
 
+def test_child_is_restarted_when_files_have_run_out(marker: str) -> None:
+    """Whatever opened them all, a crashed server comes back, and a health check has a descriptor."""
+    done = subprocess.run(
+        [sys.executable, "-c", NO_FILES_LEFT, marker], capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "restarted\n"), done.stderr
+
+
+NO_FILES_LEFT = """
+import os, resource, signal, socket, sys, time
+from compozy.drivers import child as supervision
+from compozy.drivers.ports import listening
+from compozy.drivers.process import Command
+supervision.FIRST_PAUSE_S = 0.001
+child = supervision.Child(Command("sleeper", ("/bin/sh", "-c", f"cat; sleep 300; : {sys.argv[1]}"), "configuration\\n"))
+child.start()
+child.supervise(lambda: True)
+listener = socket.create_server(("127.0.0.1", 0))
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+try:
+    while True:
+        os.open(os.devnull, os.O_RDONLY)
+except OSError:
+    pass
+for count in (1, 2):
+    while child.tail() != "configuration" or child.pid is None:
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    while child.restarts < count or not child.running():
+        time.sleep(0.01)
+assert listening(*listener.getsockname())
+os.write(1, b"restarted\\n")
+os._exit(0)
+"""
+
+
 CLOSED_STREAMS = """
 import logging, os, signal, sys, time
 from compozy.drivers import child as supervision

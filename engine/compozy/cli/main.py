@@ -11,7 +11,6 @@ import errno
 import gc
 import io
 import os
-import signal
 import sys
 from importlib import import_module
 from itertools import pairwise
@@ -21,6 +20,7 @@ import click
 
 from compozy import __version__
 from compozy.cli.redaction import install_hooks
+from compozy.cli.signals import end_worker_processes, interrupt_on_signals
 from compozy.errors import CompozyError, SystemProblem, UsageError
 from compozy.settings.reference import project_code
 
@@ -108,13 +108,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     _complete_streams()
     install_hooks()
-    signal.signal(signal.SIGTERM, _interrupted)  # an end like Ctrl-C: what was begun is undone or closed
+    interrupt_on_signals()
     # Nearly all that a start makes lives to the end; at the default the collector walks it again and again.
     gc.set_threshold(50_000, 20, 20)
     code = run(list(sys.argv[1:] if arguments is None else arguments))
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
+    end_worker_processes()
     # Everything is closed by now. Native threads of the Temporal client may still be in a call, and an
     # interpreter that is taken apart beneath them can crash.
     os._exit(code)
@@ -125,10 +126,6 @@ def _complete_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, io.StringIO())
-
-
-def _interrupted(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def run(args: Sequence[str]) -> int:

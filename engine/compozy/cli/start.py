@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import signal
-import socket
 import sys
 import time
 from typing import Any
@@ -16,6 +14,7 @@ from compozy.cli.logs import LEVELS
 from compozy.cli.options import configuration_options, format_option, runs_project_code
 from compozy.cli.output import print_document, print_failure, print_line, print_table, styled
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
+from compozy.cli.signals import Signals
 from compozy.cli.status import whereabouts
 from compozy.server.limits import raise_file_limit
 from compozy.server.presence import Presence, find_server
@@ -23,37 +22,6 @@ from compozy.server.stack import Stack
 
 GRACE_S = 10.0
 STUCK_S = 40.0  # longer than the grace of requests and tools together
-
-
-class Signals:
-    """Turns SIGINT and SIGTERM into a request to stop; a second one ends the process at once.
-
-    While `starting` the first one interrupts whatever is going on. Children do not outlive the process, whichever
-    way it ends.
-    """
-
-    def __init__(self) -> None:
-        self.starting = True
-        self._asked = False
-        # A signal may reach any thread. Only what is written here wakes the main thread up, whichever it was.
-        self._woken, self._waker = socket.socketpair()
-        self._waker.setblocking(False)
-        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._received)
-
-    def _received(self, number: int, _frame: object) -> None:
-        # No lock may be taken here: the main thread may be about to release it.
-        if self._asked:
-            os._exit(128 + number)
-        self._asked = True
-        if self.starting:
-            raise KeyboardInterrupt
-
-    def wait(self) -> None:
-        """Return when the process was asked to stop."""
-        while not self._asked:
-            self._woken.recv(64)
 
 
 @click.command(name="start", epilog="Example: compozy start --mode persistent --port 9000")

@@ -27,6 +27,7 @@ STABLE_S = 30.0  # a life as long as this starts the pauses anew
 WATCH_S = 5.0
 CONTINUED_AFTER = 2  # unanswered health checks in a row, after which a stopped process is continued
 REPLACED_AFTER = 6  # and after which it is killed and replaced
+REPEAT_S = 60.0
 SHOWN_LINES = 12
 POLL_S = 0.003
 
@@ -51,6 +52,7 @@ class Child:
         self._supervised = False
         self._missed: Process | None = None
         self._pauses = 0
+        self._failures: dict[str, float] = {}
         self._process: Process | None = None
 
     @property
@@ -154,13 +156,19 @@ class Child:
             self._check()
             self.start()
         except DriverError as error:
-            text = f"{child} ended unexpectedly and cannot be started again: {error.reason}"
-            report(log, logging.ERROR, text, {"child": child})
+            self._report_failure(f"{child} ended unexpectedly and cannot be started again: {error.reason}")
             return False
         self.restarts += 1
         how = f"{child} ended unexpectedly (exit code {process.code()}) and is started again"
         report(log, logging.WARNING, f"{how}, restart {self.restarts}{self._after_crash}", {"child": child})
         return True
+
+    def _report_failure(self, text: str) -> None:
+        """Log why a restart failed, once a minute for each reason."""
+        now = time.monotonic()
+        if now - self._failures.get(text, -REPEAT_S) >= REPEAT_S:
+            self._failures[text] = now
+            report(log, logging.ERROR, text, {"child": self.command.name})
 
     def _watch(self, answers: Callable[[], bool], healthy: Process | None) -> None:
         """Replace a process that has answered health checks and no longer does; `healthy` is one that has."""
@@ -169,7 +177,11 @@ class Child:
             process = self._process
             if process is None or not process.running():
                 continue
-            if answers():
+            try:
+                answered = answers()
+            except OSError:  # a failure on this side, such as too many open files, is not the server's
+                continue
+            if answered:
                 unanswered, healthy = 0, process
             elif process is healthy:  # one that has just been started may take its time
                 unanswered += 1

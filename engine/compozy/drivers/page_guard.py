@@ -15,6 +15,7 @@ from compozy.errors import DriverError
 
 HEAD_BYTES = 64 * 1024
 HEAD_S = 10.0
+MOST_CONNECTIONS = 128
 _BLOCK = 64 * 1024
 _CALL_S = 5.0
 _REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -45,9 +46,11 @@ class PageGuard:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is not None:
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
+        if task is None or len(self._open) >= MOST_CONNECTIONS:
+            writer.close()
+            return
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
         failures = (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
         with contextlib.closing(writer), contextlib.suppress(*failures):
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_S)

@@ -10,9 +10,11 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from glob import glob
 from pathlib import Path
 
+from compozy.drivers.spare_files import with_spare_files
 from compozy.errors import DriverError, PortBusyError
 from compozy.plan import Port
 
@@ -71,7 +73,11 @@ def _probe(host: str) -> socket.socket:
 
 
 def listening(host: str, number: int) -> bool:
-    """Tell whether somebody answers at the address."""
+    """Return True if a connection to the address is accepted."""
+    return with_spare_files(partial(_accepts, host, number))
+
+
+def _accepts(host: str, number: int) -> bool:
     with _probe(host) as probe:
         probe.settimeout(1.0)
         # A connection to a free port of the ephemeral range may by chance be one to itself.

@@ -28,9 +28,11 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO
 
 from compozy.base.ownership import user_name
+from compozy.drivers.spare_files import with_spare_files
 from compozy.errors import DriverError
 
 # The server's standard output is the guardian's socket until `exec` sends it to where its errors go.
@@ -119,15 +121,11 @@ class Process:
         self._ended = ended
         self._rest = b""
         self._tail: deque[str] = deque(maxlen=_TAIL)
-        ours, theirs = socket.socketpair()
-        self._guard = Guard(ours)
         try:
-            self._popen = _spawn(command, theirs)
+            end, self._popen = with_spare_files(partial(_launch, command))
         except OSError as error:
-            ours.close()
             raise DriverError(f"{command.name} could not be started: {error.strerror}") from error
-        finally:
-            theirs.close()
+        self._guard = Guard(end)
         self.pid = self._popen.pid
         for work in (self._follow, self._reap):
             threading.Thread(target=work, name=f"compozy-{command.name}", daemon=True).start()
@@ -179,7 +177,7 @@ class Process:
     def _follow(self) -> None:
         """Hand lines on until the process ends; then clear what is left of it, and report the end in any case."""
         try:
-            with selectors.DefaultSelector() as selector, self._popen:
+            with selectors.PollSelector() as selector, self._popen:
                 selector.register(self._errors(), selectors.EVENT_READ)
                 selector.register(self._guard.end, selectors.EVENT_READ)
                 while self._errors() in selector.get_map():
@@ -213,6 +211,18 @@ class Process:
             text = raw.decode(errors="replace").rstrip()
             self._tail.append(text)
             self._line(text)
+
+
+def _launch(command: Command) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Start a process; return it with our end of the socket that keeps it alive."""
+    ours, theirs = socket.socketpair()
+    try:
+        return ours, _spawn(command, theirs)
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
 
 
 def _spawn(command: Command, guard: socket.socket) -> subprocess.Popen[bytes]:

@@ -16,6 +16,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from compozy.drivers.data_lock import DataLock
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.process import Command
+from compozy.drivers.spare_files import with_spare_files
 from compozy.errors import DriverError
 
 _SOCKET_BYTES = 100  # the path of a Unix socket may have 103 bytes on macOS and 107 on Linux
@@ -168,7 +170,7 @@ class ValkeyDriver:
             raise DriverError("valkey was not started")
         self._verify()
         try:
-            answer = _exchange(self._socket, f"AUTH {self._password}", "PING")
+            answer = with_spare_files(partial(_exchange, self._socket, f"AUTH {self._password}", "PING"))
         except OSError as error:
             raise DriverError(f"valkey at {self._socket} does not answer: {error.strerror or error}") from error
         if not answer.endswith("+PONG"):
