@@ -9,7 +9,8 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
@@ -21,8 +22,10 @@ from compozy.cli.options import configuration_options, format_option, runs_proje
 from compozy.cli.output import print_failure, print_json, print_line, shown
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.status import running_client
-from compozy.document import resolve_scalar
 from compozy.errors import UsageError, WorkflowRunError
+
+if TYPE_CHECKING:
+    from compozy.workflows.definition import Definition
 
 WAIT_S = 30.0
 RUNNING = "running"
@@ -33,7 +36,12 @@ RUNNING = "running"
 @configuration_options
 @format_option()
 @click.option("--input", "input_", metavar="JSON|@FILE", help="Input as a JSON object, or from a file, - for stdin.")
-@click.option("--param", metavar="KEY=VALUE", multiple=True, help="One input value; may be repeated.")
+@click.option(
+    "--param",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="One input value, a text unless its declared type or its form says JSON; KEY:=VALUE is always JSON.",
+)
 @click.option("--detach", is_flag=True, help="Print the execution's id and do not wait; needs a running server.")
 @click.option("--timeout", default="24h", metavar="DURATION", show_default=True, help="How long to wait.")
 @runs_project_code
@@ -53,23 +61,44 @@ def run(
     return print_result(result, format_, detached=detach)
 
 
-def read_input(text: str | None, params: tuple[str, ...]) -> dict[str, Any]:
-    """Return the input of `--input` with the values of `--param` over it; a value is JSON-like or text.
+@dataclass(frozen=True, slots=True)
+class GivenInput:
+    """The input of a command line; what the texts of `--param` stand for depends on the workflow's declarations."""
+
+    values: Mapping[str, Any]
+    texts: Mapping[str, str]
+
+    def complete(self, definition: Definition | None) -> dict[str, Any]:
+        """Return the input for a workflow, None when its declarations are not known."""
+        from compozy.workflows.input_types import parse_parameter
+
+        declared = {item.name: item for item in (definition.inputs if definition else None) or ()}
+        known = {name: (item.type, item.default) for name, item in declared.items()}
+        parsed = {name: parse_parameter(text, *known.get(name, ())) for name, text in self.texts.items()}
+        return {**self.values, **parsed}
+
+
+def read_input(text: str | None, params: tuple[str, ...]) -> GivenInput:
+    """Return the input of `--input` with the values of `--param` over it.
 
     Raises:
         UsageError: the input is not a JSON object, its file does not exist, or a parameter has no value.
     """
-    given = _object(text) if text else {}
-    seen = set[str]()
+    values = _object(text) if text else {}
+    texts: dict[str, str] = {}
+    forced: dict[str, Any] = {}
     for param in params:
         key, equals, value = param.partition("=")
-        if not equals or not key:
+        name = key.removesuffix(":")
+        if not equals or not name:
             raise UsageError(f"--param {param} has no value", hint="write --param key=value")
-        if key in seen:
-            raise UsageError(f"--param {key} is given twice", hint="a list goes through --input")
-        seen.add(key)
-        given[key] = resolve_scalar(value) if value else ""
-    return given
+        if name in texts or name in forced:
+            raise UsageError(f"--param {name} is given twice", hint="a list goes through --input")
+        if key == name:
+            texts[name] = value
+        else:
+            forced[name] = parse_json(value, f"--param {key}", """a text in JSON has quotes: --param 'key:="text"'""")
+    return GivenInput({**values, **forced}, texts)
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -85,18 +114,19 @@ def is_file(workflow: str) -> bool:
     return os.path.isfile(workflow) or workflow.endswith((".yaml", ".yml")) or os.sep in workflow
 
 
-def run_on_server(client: Client, workflow: str, given: Mapping[str, Any], wait_s: float | None) -> dict[str, Any]:
+def run_on_server(client: Client, workflow: str, given: GivenInput, wait_s: float | None) -> dict[str, Any]:
     """Start an execution on the running server and wait at most `wait_s` seconds, None not at all."""
+    from compozy.workflows.definition import parse_definition, read_workflow_file
     from compozy.workflows.execution_id import new_execution_id
 
-    body: dict[str, Any] = {"input": dict(given)}
     workflow_id = workflow
     if is_file(workflow):
-        from compozy.workflows.definition import parse_definition, read_workflow_file
-
         source = read_workflow_file(workflow)
-        workflow_id = parse_definition(source, workflow).id
-        body |= {"source": source, "file": workflow}
+        definition = parse_definition(source, workflow)
+        workflow_id = definition.id
+        body = {"input": given.complete(definition), "source": source, "file": workflow}
+    else:
+        body = {"input": given.complete(_known_definition(client, workflow) if given.texts else None)}
     path = f"/api/v0/workflows/{quote(workflow_id, safe='')}/executions"
     name = body["execution_id"] = new_execution_id(workflow_id)
     try:
@@ -110,6 +140,13 @@ def run_on_server(client: Client, workflow: str, given: Mapping[str, Any], wait_
         raise
 
 
+def _known_definition(client: Client, workflow: str) -> Definition:
+    from compozy.workflows.definition import decode_definition
+
+    found = client.get(f"/api/v0/workflows/{quote(workflow, safe='')}")
+    return decode_definition(found["definition"], workflow, {})
+
+
 def wait_on_server(client: Client, started: dict[str, Any], wait_s: float) -> dict[str, Any]:
     """Ask until the execution has ended, or `wait_s` seconds are over."""
     result = started
@@ -121,19 +158,18 @@ def wait_on_server(client: Client, started: dict[str, Any], wait_s: float) -> di
     return result
 
 
-def run_alone(
-    workflow: str, given: Mapping[str, Any], wait_s: float, strict: bool, options: dict[str, Any]
-) -> dict[str, Any]:
+def run_alone(workflow: str, given: GivenInput, wait_s: float, strict: bool, options: dict[str, Any]) -> dict[str, Any]:
     """Bring the stack up, run one workflow, and stop everything."""
     from compozy.workflows.definition import load_definition
     from compozy.workflows.inputs import complete_input
 
     definition = load_definition(workflow) if is_file(workflow) else None
     if definition is not None:
-        complete_input(definition, given)
+        complete_input(definition, given.complete(definition))
     # What a tool prints must not be taken for the result.
     with redirect_stdout(sys.stderr), stack_for_one_run(options, strict) as stack:
-        name = stack.workflows.start(definition or workflow, given)
+        definition = definition or stack.workflows.workflow(workflow)
+        name = stack.workflows.start(definition, given.complete(definition))
         try:
             execution = stack.workflows.wait(name, wait_s)
         except KeyboardInterrupt:

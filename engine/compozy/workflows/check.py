@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from compozy.document import Node, Place
 from compozy.settings.suggest import Suggestions
 from compozy.settings.values import parse_duration
-from compozy.workflows.definition import is_input_details
+from compozy.workflows.input_types import INPUT_KEYS, INPUT_TYPES, fits, is_input_details
 
 IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 INPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -95,13 +95,13 @@ def _definition(found: Findings, root: Node) -> None:
     _mapping_of_templates(found, root, "outputs", "outputs", Known(inputs, tasks, tasks))
 
 
-def _keys(found: Findings, node: Node, allowed: tuple[str, ...], path: str) -> None:
+def _keys(found: Findings, node: Node, allowed: tuple[str, ...], path: str, more: str = "") -> None:
     for key in node.value:
         if key in allowed or key.startswith("x-"):
             continue
         meant = found.suggestions.closest(key, allowed)
         advice = f'did you mean "{meant}"?' if meant else f"known keys: {', '.join(allowed)}"
-        found.add((node.keys or {}).get(key, node.place), _join(path, key), f'unknown key "{key}"; {advice}')
+        found.add((node.keys or {}).get(key, node.place), _join(path, key), f'unknown key "{key}"; {advice}{more}')
 
 
 def _identifier(found: Findings, node: Node, key: str, path: str) -> str | None:
@@ -145,10 +145,23 @@ def _input(found: Findings, parent: Node, name: str, node: Node) -> None:
         found.add(at, path, f'input name "{name}" must be letters, digits and _, not starting with a digit')
     if not is_input_details(node.value):
         return
+    _keys(found, node, INPUT_KEYS, path, " A default that is a mapping is written below default:")
+    _input_type(found, node, path)
     required = _expect(found, node, "required", path, "true or false", lambda value: isinstance(value, bool))
     _expect(found, node, "description", path, "text", lambda value: isinstance(value, str))
     if required is not None and required.value and "default" in node.value:
         found.add(required.place, path, f'input "{name}" is required and has a default; keep one of both')
+
+
+def _input_type(found: Findings, node: Node, path: str) -> None:
+    given = _expect(found, node, "type", path, "text", lambda value: isinstance(value, str))
+    if given is None:
+        return
+    default = node.value.get("default")
+    if given.value not in INPUT_TYPES:
+        found.add(given.place, f"{path}.type", f'unknown input type "{given.value}"; types: {", ".join(INPUT_TYPES)}')
+    elif default is not None and not fits(default.plain(), given.value):
+        found.add(default.place, f"{path}.default", f"the default is not of the type {given.value}")
 
 
 def _tasks(found: Findings, root: Node, inputs: Set[str] | None) -> Set[str]:

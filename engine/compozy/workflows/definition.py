@@ -17,6 +17,7 @@ from compozy.base.source_file import UnreadableError, read_source
 from compozy.document import Node, Place, read_document
 from compozy.errors import DefinitionError, NotFoundError
 from compozy.settings.values import parse_duration
+from compozy.workflows.input_types import is_input_details
 from compozy.workflows.plain import why_not_plain
 
 DEFAULT_VERSION = "0.1.0"
@@ -25,12 +26,13 @@ DEFAULT_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A value that an execution is given; `required` ones have no default."""
+    """A value that an execution is given; `required` ones have no default, an empty `type` takes every value."""
 
     name: str
     default: Any = None
     required: bool = False
     description: str = ""
+    type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +150,6 @@ def decode_definition(plain: Mapping[str, Any], file: str, places: Mapping[str, 
     )
 
 
-def is_input_details(value: Any) -> bool:
-    """Tell `{default: ..., description: ..., required: ...}` from a default that is a mapping."""
-    return isinstance(value, Mapping) and bool(value) and set(value) <= {"default", "description", "required"}
-
-
 def _checked(node: Node, file: str, *, lines: bool) -> Definition:
     from compozy.workflows.check import check_definition
 
@@ -178,7 +175,7 @@ def _input(name: str, value: Any) -> Input:
     if not is_input_details(value):
         return Input(name, value, required=value is None)
     required = value.get("required", "default" not in value)
-    return Input(name, value.get("default"), bool(required), value.get("description") or "")
+    return Input(name, value.get("default"), bool(required), value.get("description") or "", value.get("type") or "")
 
 
 def _task(plain: Mapping[str, Any]) -> Task:

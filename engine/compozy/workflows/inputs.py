@@ -10,6 +10,7 @@ from compozy.errors import UsageError
 from compozy.settings.suggest import Suggestions
 from compozy.workflows.check import MAX_PROBLEM_LENGTH, MAX_PROBLEMS
 from compozy.workflows.definition import Definition
+from compozy.workflows.input_types import fits
 from compozy.workflows.plain import why_not_plain
 
 _LISTED = 20
@@ -34,12 +35,13 @@ def complete_input(definition: Definition, given: Any) -> dict[str, Any]:
     """Return `given` with defaults for what it leaves out.
 
     Raises:
-        InputError: it is not an object, has undeclared names, or lacks required ones; at most 100 problems.
+        InputError: it is not an object, or names are undeclared, missing or of other types; at most 100 problems.
         InputLimitError: it is too large, nested too deeply or not Unicode.
     """
     if not isinstance(given, Mapping):
         raise InputError(definition.id, ["expected an object of names and values"])
-    problems = list(islice(chain(_undeclared(definition, given), _missing(definition, given)), MAX_PROBLEMS))
+    found = chain(_undeclared(definition, given), _missing(definition, given), _unfit(definition, given))
+    problems = list(islice(found, MAX_PROBLEMS))
     if problems:
         raise InputError(definition.id, problems)
     reason = why_not_plain(dict(given))
@@ -60,6 +62,12 @@ def _undeclared(definition: Definition, given: Mapping[str, Any]) -> Iterator[st
             meant = suggestions.closest(str(name), names)
             advice = f'did you mean "{meant}"?' if meant else f"declared: {listed}"
             yield f'"{name}" is not declared; {advice}'[:MAX_PROBLEM_LENGTH]
+
+
+def _unfit(definition: Definition, given: Mapping[str, Any]) -> Iterator[str]:
+    for item in definition.inputs or ():
+        if item.name in given and not fits(given[item.name], item.type):
+            yield f'"{item.name}" must be of the type {item.type}'
 
 
 def _missing(definition: Definition, given: Mapping[str, Any]) -> Iterator[str]:
