@@ -10,10 +10,15 @@ SBOM_ENV := build/sbom-environment
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11.4 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' setup.cfg
 
+# Fails with the reason at once, where pip would search for versions that fit an old Python; any Python can run it.
+CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = tuple(sys.version_info[:3]); sys.exit(v < (3, 11, 4) and \
+	"Compozy needs Python 3.11.4 or newer; this is %d.%d.%d\nName another one, such as: make start PYTHON=python3.12" % v)'
+
 .PHONY: start test lint bench bench-short generate lock sbom clean
 
 # The versions and hashes of everything that is installed are fixed by constraints*.txt; `make lock` renews them.
 $(RUNTIME_STAMP): setup.cfg pyproject.toml constraints-runtime.txt
+	$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --require-hashes --requirement constraints-runtime.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
@@ -21,6 +26,7 @@ $(RUNTIME_STAMP): setup.cfg pyproject.toml constraints-runtime.txt
 	touch $(RUNTIME_STAMP)
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
+	$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --require-hashes --requirement constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

@@ -13,12 +13,12 @@ from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from compozy.server.access import Access, server_port, session_cookie
 from compozy.server.guard import Traffic
 from compozy.server.metrics import metrics_text
-from compozy.server.problems import problem
+from compozy.server.problems import SafeJSONResponse, problem
 from compozy.server.requests import bad_request, read_json, read_limit, read_object, read_wait
 from compozy.store import Execution, UnavailableError
 from compozy.store.store import MAX_LIMIT
@@ -104,7 +104,7 @@ class Api:
 
 async def alive(_api: Api, _request: Request) -> Response:
     """Say that the process answers."""
-    return JSONResponse({"status": "alive"})
+    return SafeJSONResponse({"status": "alive"})
 
 
 async def ready(api: Api, _request: Request) -> Response:
@@ -114,22 +114,22 @@ async def ready(api: Api, _request: Request) -> Response:
     waiting = [name for name, part in parts if not part.get("healthy")]
     is_ready = bool(health["ready"])
     body = {"ready": is_ready, "state": health.get("state"), "waiting_for": waiting}
-    return JSONResponse(body, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
+    return SafeJSONResponse(body, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 async def health(api: Api, _request: Request) -> Response:
     """Return mode, state, each component and the worker."""
-    return JSONResponse({**FORMAT, **await api.health_json()})
+    return SafeJSONResponse({**FORMAT, **await api.health_json()})
 
 
 async def config(api: Api, _request: Request) -> Response:
     """Return the effective values with their origins, redacted."""
-    return JSONResponse({**FORMAT, **await api.config_json()})
+    return SafeJSONResponse({**FORMAT, **await api.config_json()})
 
 
 async def explain(api: Api, request: Request) -> Response:
     """Explain a setting or a decision: who decided it, over whom, and what nearly did."""
-    return JSONResponse({**FORMAT, **await api.explanation_json(request.path_params["key"])})
+    return SafeJSONResponse({**FORMAT, **await api.explanation_json(request.path_params["key"])})
 
 
 async def list_workflows(api: Api, _request: Request) -> Response:
@@ -138,19 +138,19 @@ async def list_workflows(api: Api, _request: Request) -> Response:
     body: dict[str, Any] = {**FORMAT, "workflows": [definition_json(item) for item in listing.definitions]}
     if listing.problems:
         body["problems"] = [{"id": item.id, "message": item.message} for item in listing.problems]
-    return JSONResponse(body)
+    return SafeJSONResponse(body)
 
 
 async def import_workflows(api: Api, request: Request) -> Response:
     """Import what `workflow list --format json` printed."""
     names = await api.service.import_workflows(await read_json(request))
-    return JSONResponse({**FORMAT, "imported": list(names)}, HTTPStatus.CREATED)
+    return SafeJSONResponse({**FORMAT, "imported": list(names)}, HTTPStatus.CREATED)
 
 
 async def show_workflow(api: Api, request: Request) -> Response:
     """Return one workflow."""
     definition = await api.service.definition(request.path_params["workflow_id"])
-    return JSONResponse({**FORMAT, **definition_json(definition)})
+    return SafeJSONResponse({**FORMAT, **definition_json(definition)})
 
 
 async def start_execution(api: Api, request: Request) -> Response:
@@ -180,7 +180,7 @@ async def list_executions(api: Api, request: Request) -> Response:
 async def show_execution(api: Api, request: Request) -> Response:
     """Return one execution; `?wait` waits for its end."""
     execution = await api.ended(request.path_params["execution_id"], read_wait(request))
-    return JSONResponse({**FORMAT, **execution.to_json()})
+    return SafeJSONResponse({**FORMAT, **execution.to_json()})
 
 
 async def cancel_execution(api: Api, request: Request) -> Response:
@@ -190,13 +190,13 @@ async def cancel_execution(api: Api, request: Request) -> Response:
     if wait_s is not None:
         execution = await api.ended(execution.id, wait_s)
     status = HTTPStatus.OK if execution.finished else HTTPStatus.ACCEPTED
-    return JSONResponse({**FORMAT, **execution.to_json()}, status)
+    return SafeJSONResponse({**FORMAT, **execution.to_json()}, status)
 
 
 async def terminate_execution(api: Api, request: Request) -> Response:
     """End an execution at once, without letting it clean up."""
     execution = await api.service.terminate(request.path_params["execution_id"])
-    return JSONResponse({**FORMAT, **execution.to_json()})
+    return SafeJSONResponse({**FORMAT, **execution.to_json()})
 
 
 async def signal_execution(api: Api, request: Request) -> Response:
@@ -204,7 +204,7 @@ async def signal_execution(api: Api, request: Request) -> Response:
     payload = await read_json(request)
     execution_id, name = request.path_params["execution_id"], request.path_params["name"]
     await api.service.signal(execution_id, name, payload)
-    return JSONResponse({**FORMAT, "execution_id": execution_id, "signal": name}, HTTPStatus.ACCEPTED)
+    return SafeJSONResponse({**FORMAT, "execution_id": execution_id, "signal": name}, HTTPStatus.ACCEPTED)
 
 
 async def open_session(api: Api, request: Request) -> Response:
@@ -219,7 +219,7 @@ async def open_session(api: Api, request: Request) -> Response:
 async def new_session_link(api: Api, request: Request) -> Response:
     """Return a new one-time link that opens a session in a browser."""
     url = f"{request.url.scheme}://{request.url.netloc}{api.access.new_link()}"
-    return JSONResponse({**FORMAT, "url": url}, HTTPStatus.CREATED)
+    return SafeJSONResponse({**FORMAT, "url": url}, HTTPStatus.CREATED)
 
 
 async def metrics(api: Api, _request: Request) -> Response:
@@ -238,7 +238,7 @@ async def _executions(api: Api, request: Request, workflow: str | None) -> Respo
         workflow=workflow,
         status=request.query_params.get("status"),
     )
-    return JSONResponse({**FORMAT, "executions": [execution.to_json() for execution in found]})
+    return SafeJSONResponse({**FORMAT, "executions": [execution.to_json() for execution in found]})
 
 
 def _given_definition(body: Mapping[str, Any], workflow_id: str) -> Definition | None:
@@ -271,4 +271,4 @@ def _run_response(execution: Execution) -> Response:
         "run_id": execution.run_id,
     }
     status = HTTPStatus.OK if execution.finished else HTTPStatus.ACCEPTED
-    return JSONResponse(body, status, headers={"Location": f"/api/v0/executions/{execution.id}"})
+    return SafeJSONResponse(body, status, headers={"Location": f"/api/v0/executions/{execution.id}"})

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from compozy.base.control import escape_json
 from compozy.errors import (
     CompozyError,
     DefinitionError,
@@ -67,7 +68,7 @@ def problem(
 ) -> JSONResponse:
     """Return a problem document as an answer."""
     body = {**problem_json(status, problem_id, detail), **(more or {})}
-    return _ProblemResponse(body, status.value, headers=headers, media_type=MEDIA_TYPE)
+    return SafeJSONResponse(body, status.value, headers=headers, media_type=MEDIA_TYPE)
 
 
 def problem_json(status: HTTPStatus, problem_id: str, detail: str) -> dict[str, Any]:
@@ -76,12 +77,13 @@ def problem_json(status: HTTPStatus, problem_id: str, detail: str) -> dict[str, 
     return {"type": kind, "title": status.phrase, "status": status.value, "detail": detail, "id": problem_id}
 
 
-class _ProblemResponse(JSONResponse):
-    """A problem document; lone surrogates of a request that it quotes become question marks."""
+class SafeJSONResponse(JSONResponse):
+    """JSON that a terminal can show: control characters are escaped, lone surrogates become question marks."""
 
     def render(self, content: Any) -> bytes:
         """Return the JSON text as UTF-8."""
-        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return escape_json(text.encode("utf-8", "replace").decode()).encode()
 
 
 async def on_compozy_error(_request: Request, error: Exception) -> JSONResponse:
