@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from tests.kept_data import (
     names,
     place,
     project,
+    read_rows,
     told,
     write_rows,
 )
@@ -137,3 +141,36 @@ def test_nothing_to_back_up_is_no_backup(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is nothing yet: .*compozy.db"):
         back_up(project(tmp_path / "empty"), tmp_path / "backup.tar.gz")
     assert not (tmp_path / "backup.tar.gz").exists()
+
+
+def test_backup_of_a_read_only_disk_writes_nothing_beside_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite cannot open such a database in its place; what a killed writer left in the log is in the backup."""
+    resolved = project(tmp_path / "source")
+    fill(resolved, "old")
+    state = place(resolved, DATABASE).parent
+    leave_log(place(resolved, DATABASE))
+    before = times_and_contents(state)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith(str(state)) and access(path, mode))
+    back_up(resolved, tmp_path / "backup.tar.gz")
+    assert times_and_contents(state) == before
+    elsewhere = project(tmp_path / "elsewhere")
+    restore(elsewhere, tmp_path / "backup.tar.gz", force=False)
+    assert read_rows(place(elsewhere, DATABASE)) == ["old", "in the log"]
+
+
+def leave_log(file: Path) -> None:
+    """Write a row as a process that is killed before its log is moved into the file."""
+    with closing(sqlite3.connect(file)) as writer:
+        writer.execute("INSERT INTO rows VALUES ('in the log')")
+        writer.commit()
+        copies = {path: path.read_bytes() for path in file.parent.glob(f"{file.name}*")}
+    for path, content in copies.items():
+        path.write_bytes(content)
+
+
+def times_and_contents(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    found = (folder, *folder.rglob("*"))
+    return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"") for path in found}

@@ -10,8 +10,6 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "engine" / "compozy"
 ALLOWED = {
-    "backup._copy_sqlite": "SQLite writes the copy into a private temporary folder",
-    "backup._write_lock": "SQLite opens the database that it locks",
     "base.leftovers._create_locked": "a private temporary folder",
     "base.output_file._create": "the function itself",
     "base.output_file._link": "the function itself",
@@ -27,6 +25,9 @@ ALLOWED = {
     "drivers.sqlite._look_through": "SQLite opens an existing file, mode=ro or mode=rw",
     "drivers.temporal_file._unfinished": "SQLite opens an existing file, mode=ro",
     "examples.run_example": "examples in a private temporary folder",
+    "snapshot._Database.copy": "SQLite writes the copy into a private temporary folder",
+    "snapshot._database": "SQLite opens an existing file, mode=ro, or a private copy",
+    "snapshot._write_lock": "SQLite opens the database that it locks",
     "ruletrial.trial_reports": "a private temporary folder",
 }
 _METHODS = {"write_text", "write_bytes", "touch", "rename", "symlink_to", "hardlink_to"}

@@ -1,28 +1,20 @@
-"""One file with everything that the components of a project keep here, taken while they run.
+"""One file with the data that the components of a project keep on this machine, taken while they run.
 
-What comes in: a resolution. What goes out: an archive. It needs no running server and does not disturb one; which files
-there are is told by the rows of the drivers.
-
-The cut is consistent across stores. While Temporal's file is copied, the database's write lock is held: an
-execution whose row is not in the copy has not recorded it in its history either, and writes it when it is replayed;
-a finished row whose history still runs is written again with the same content. Redis' append-only files are
-copied by a prefix, which is the state at one moment.
+It needs no running server and does not disturb one; the rows of the drivers name the files. All stores are copied at
+one moment: an execution whose row is not in the copy has not recorded it in its history either, and writes it when it
+is replayed; a finished row whose history still runs is written again with the same content.
 """
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from compozy.archive import Manifest, write_archive
 from compozy.base.leftovers import private_directory, remove_leftovers
-from compozy.base.output_file import copy_file
 from compozy.drivers.data_files import check_data_files
 from compozy.drivers.move_journal import recover
 from compozy.drivers.sqlite import BESIDE as LOGS
@@ -30,12 +22,10 @@ from compozy.errors import BackupError, UsageError
 from compozy.plan import kept_files
 from compozy.resolve import Resolved
 from compozy.signature import project_keys, sign
+from compozy.snapshot import Store, copy_at_one_moment
 
 BESIDE = ".version"  # what a driver may record beside a file, and what belongs to it
-_DATABASE = "database"  # the component whose writers wait for the copies
-_MAGIC = b"SQLite format 3\0"
-_LOCK_WAIT_S = 5.0
-_RETRIES = 20
+_DATABASE = "database"  # the component whose writers wait for the moment of the backup
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,81 +70,17 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
     check_data_files(*(f"{kept.path}{suffix}" for kept in found for suffix in ("", BESIDE, *LOGS)))
     try:
         with private_directory(target.absolute().parent) as folder:
-            _copy_all(there, folder)
+            copy_at_one_moment(tuple(_stores(there)), folder)
             keys = project_keys(resolved)
             return write_archive(folder, target, None if keys is None else partial(sign, keys=keys))
     except (OSError, sqlite3.Error) as error:
         raise BackupError(f"the backup failed: {error}", hint="check directory, disk space and permissions") from error
 
 
-def _copy_all(there: Sequence[Kept], folder: Path) -> None:
-    databases = [kept for kept in there if _is_sqlite(kept.path)]
-    with ExitStack() as locks:
-        for kept in databases:
-            if kept.component == _DATABASE:
-                locks.enter_context(_write_lock(kept.path))
-        for kept in databases:
-            _copy_sqlite(kept.path, folder / kept.name)
+def _stores(there: Sequence[Kept]) -> Iterator[Store]:
+    """Yield what is copied: the data of each component, and the record that a driver keeps beside it."""
     for kept in there:
-        if kept.path.is_dir():
-            _copy_tree(kept.path, folder / kept.name)
-        elif kept not in databases:
-            copy_file(kept.path, folder / kept.name)
+        yield Store(kept.name, kept.path, locked=kept.component == _DATABASE)
         record = Path(f"{kept.path}{BESIDE}")
         if record.exists():
-            copy_file(record, folder / (kept.name + BESIDE))
-
-
-def _is_sqlite(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return stream.read(len(_MAGIC)) == _MAGIC
-
-
-@contextmanager
-def _write_lock(database: Path) -> Iterator[None]:
-    """Keep every writer out of the database for the length of the block."""
-    with closing(sqlite3.connect(database, timeout=_LOCK_WAIT_S, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            connection.execute("ROLLBACK")
-
-
-def _copy_sqlite(source: Path, target: Path) -> None:
-    """Copy a live SQLite file in one read transaction (https://www.sqlite.org/backup.html)."""
-    address = f"{source.absolute().as_uri()}?mode=ro"
-    with (
-        closing(sqlite3.connect(address, uri=True, timeout=_LOCK_WAIT_S)) as live,
-        closing(sqlite3.connect(target)) as copy,
-    ):
-        live.backup(copy)
-
-
-def _copy_tree(source: Path, target: Path) -> None:
-    """Copy append-only files and snapshots; begins anew when the server rewrote them meanwhile."""
-    for _ in range(_RETRIES):
-        before = _files(source)
-        try:
-            for name in before:
-                (target / name).parent.mkdir(parents=True, exist_ok=True)
-                copy_file(source / name, target / name)
-        except FileNotFoundError:
-            before = {}
-        if before and _files(source).keys() == before.keys():
-            return
-        shutil.rmtree(target, ignore_errors=True)
-        time.sleep(0.05)
-    if _files(source):
-        raise BackupError(f"the files in {source} kept changing", hint="try again")
-    target.mkdir(exist_ok=True)
-
-
-def _files(folder: Path) -> dict[str, None]:
-    """Return the files of a data directory; a manifest comes before what it names, so that it is never too new."""
-    names = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("temp-"))
-    return dict.fromkeys(
-        str(path.relative_to(folder)) for path in sorted(names, key=lambda path: (path.suffix != ".manifest", path))
-    )
+            yield Store(kept.name + BESIDE, record)
