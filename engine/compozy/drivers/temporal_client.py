@@ -23,6 +23,7 @@ from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, Tele
 from temporalio.service import RPCError, RPCStatusCode
 
 from compozy.drivers.driver import LoopThread
+from compozy.drivers.payload_codec import encrypting
 from compozy.errors import DriverError
 from compozy.settings.keyring import Keyring
 
@@ -106,11 +107,7 @@ def connect(
 
 
 def _converter(keyring: Keyring | None) -> dict[str, Any]:
-    if keyring is None:
-        return {}
-    from compozy.drivers.payload_codec import encrypting
-
-    return {"data_converter": encrypting(keyring)}
+    return {} if keyring is None else {"data_converter": encrypting(keyring)}
 
 
 @lru_cache(maxsize=1)
