@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,6 +87,16 @@ def test_a_component_that_recovers_is_healthy_again(events: Events) -> None:
     answers: Iterator[Callable[[], None]] = iter([no_answer, lambda: None])
     with provision(plan(step(Script(events, "a", on_ping=lambda: next(answers)())))) as runtime:
         assert [runtime.health()["a"].healthy for _ in range(2)] == [False, True]
+
+
+def test_outage_is_logged_when_it_begins_and_ends(events: Events, caplog: pytest.LogCaptureFixture) -> None:
+    """At the default level, and once, however often health is asked."""
+    answers: Iterator[Callable[[], None]] = iter([no_answer, no_answer, lambda: None, lambda: None])
+    with provision(plan(step(Script(events, "a", on_ping=lambda: next(answers)())))) as runtime:
+        for _ in range(4):
+            runtime.health()
+    logged = [(record.levelno, record.getMessage()) for record in caplog.records if record.name == "compozy.provision"]
+    assert logged == [(logging.WARNING, "component.down"), (logging.WARNING, "component.up")]
 
 
 def test_the_text_of_a_foreign_error_is_not_told(events: Events) -> None:

@@ -269,6 +269,12 @@ class StateDirectoryError(DriverError):
     id = "state.unusable"
 
 
+class InUseError(StateDirectoryError):
+    """A running process uses the data."""
+
+    id = "state.in-use"
+
+
 class WorkflowRunError(CompozyError):
     """A workflow execution ended other than completed."""
 

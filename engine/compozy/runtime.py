@@ -94,7 +94,7 @@ class Runtime:
     def launched(self, name: str, driver: Driver) -> None:
         """Take over a driver that begins to start."""
         self._drivers[name] = driver
-        self._probes[name] = _Probe(driver)
+        self._probes[name] = _Probe(name, driver)
 
     def health(self) -> Mapping[str, Health]:
         """Ask every component at once; one that does not answer within a second is not healthy."""
@@ -172,9 +172,11 @@ def _stop_within(driver: Driver, grace_s: float, patience_s: float) -> BaseExcep
 class _Probe:
     """Asks one driver; at most one question is open, however often it is asked."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, name: str, driver: Driver) -> None:
+        self._name = name
         self._driver = driver
         self._lock = threading.Lock()
+        self._down = False
         self._answered = threading.Event()
         self._open = False
         self._health = Health(False, None, "it was not asked")
@@ -201,9 +203,19 @@ class _Probe:
 
     def answer(self, timeout_s: float) -> Health:
         """Return the answer, or that there was none in time."""
-        if not self._answered.wait(max(0.0, timeout_s)):
-            return Health(False, None, f"no answer within {PING_S:g} s")
-        return self._health
+        answered = self._answered.wait(max(0.0, timeout_s))
+        health = self._health if answered else Health(False, None, f"no answer within {PING_S:g} s")
+        self._log_change(health)
+        return health
+
+    def _log_change(self, health: Health) -> None:
+        """Log the first failed health check of an outage, and its end."""
+        with self._lock:
+            was_down, self._down = self._down, not health.healthy
+        if was_down and health.healthy:
+            log.warning("component.up", extra={"component": self._name})
+        elif not was_down and not health.healthy:
+            log.warning("component.down", extra={"component": self._name, "reason": health.error})
 
 
 def _reason(error: BaseException) -> str:

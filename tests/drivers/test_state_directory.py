@@ -11,16 +11,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
+from tests.polling import DEADLINE_S
 
 from compozy import __version__
 from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.made import Made
 from compozy.drivers.state_directory import LAYOUT, StateDirectory
-from compozy.errors import DriverError, StateDirectoryError
+from compozy.errors import DriverError, InUseError, StateDirectoryError
 
 OWNER = """
 import sys, time
@@ -237,3 +238,35 @@ def test_examining_a_state_directory_changes_nothing(folder: Path) -> None:
     with pytest.raises(StateDirectoryError, match="version cannot be read"):
         StateDirectory(str(folder)).examine()
     assert [path.name for path in folder.iterdir()] == ["version"]
+
+
+def test_examination_does_not_keep_a_start_out(folder: Path) -> None:
+    """`doctor` has a shared lock for a moment; a start that comes meanwhile waits for that moment."""
+    state = StateDirectory(str(folder))
+    state.acquire()
+    state.release()
+    (folder / "lock").touch()
+    before = sorted(path.name for path in folder.iterdir())
+    StateDirectory(str(folder)).examine()
+    assert sorted(path.name for path in folder.iterdir()) == before
+    looking = os.open(folder / "lock", os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    with ThreadPoolExecutor(1) as pool:
+        start = pool.submit(state.acquire)
+        assert wait([start], 0.05).done == set()
+        os.close(looking)
+        start.result(DEADLINE_S)
+    with pytest.raises(InUseError, match=f"in use by process {os.getpid()}"):
+        StateDirectory(str(folder)).examine()
+    state.release()
+
+
+def test_release_leaves_the_lock_of_another_owner(folder: Path) -> None:
+    """The directory was moved away, and a second server began in its place."""
+    first, second = StateDirectory(str(folder)), StateDirectory(str(folder))
+    first.acquire()
+    folder.rename(folder.with_name("moved"))
+    second.acquire()
+    first.release()
+    assert (folder / "lock").exists()
+    second.release()

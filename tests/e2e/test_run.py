@@ -6,6 +6,7 @@ import contextlib
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -72,6 +73,16 @@ def test_a_server_does_not_excuse_a_wrong_configuration(shell: Shell, server: Se
     (shell.directory / "compozy.yaml").write_text("mode: [memory")
     broken = shell.run("workflow", "list")
     assert (broken.returncode, "compozy.yaml:" in broken.stderr) == (2, True)
+
+
+def test_runs_of_one_project_without_a_server_take_turns(shell: Shell) -> None:
+    """Each needs the data for itself; none is refused."""
+    command = ("workflow", "run", str(HELLO), "--mode", "persistent", "--timeout", "80s")
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda name: shell.run(*command, "--param", f"name={name}"), ("Ada", "Grace")))
+    assert [(done.returncode, done.stdout) for done in results] == [
+        (0, f"greeting: Hello, {name}!\n") for name in ("Ada", "Grace")
+    ], [done.stderr for done in results]
 
 
 def test_a_port_chooses_among_the_servers_of_a_project(shell: Shell, server: Server) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -22,12 +23,15 @@ from compozy.cli.options import configuration_options, format_option, runs_proje
 from compozy.cli.output import print_failure, print_json, print_line, shown
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.status import running_client
-from compozy.errors import UsageError, WorkflowRunError
+from compozy.drivers.state_directory import StateDirectory
+from compozy.errors import InUseError, ProvisionError, UsageError, WorkflowRunError
+from compozy.plan import make_plan
 
 if TYPE_CHECKING:
     from compozy.workflows.definition import Definition
 
 WAIT_S = 30.0
+TURN_S = 0.2
 RUNNING = "running"
 
 
@@ -51,14 +55,57 @@ def run(
 ) -> int:  # fmt: skip
     """Run a workflow, wait for it and print its outputs. The exit code is 5 when it fails."""
     given = read_input(input_, param)
-    client, _ = running_client(options, strict)
+    until = time.monotonic() + seconds(timeout)
+    client = server_or_turn(options, strict, time.monotonic() if detach else until)
     if client is not None:
         result = run_on_server(client, workflow, given, None if detach else seconds(timeout))
     elif detach:
         raise UsageError("--detach needs a running server", hint="start one with compozy start")
     else:
-        result = run_alone(workflow, given, seconds(timeout), strict, options)
+        result = run_in_turn(workflow, given, until, strict, options)
     return print_result(result, format_, detached=detach)
+
+
+def server_or_turn(options: dict[str, Any], strict: bool, until: float) -> Client | None:
+    """Return a client of the project's server, or None when no other process uses the project's data.
+
+    Waits for another command, or for a server that is starting, until `until` on the clock of `time.monotonic`.
+
+    Raises:
+        InUseError: the data is still in use then.
+    """
+    told = False
+    while True:
+        client, lifecycle = running_client(options, strict)
+        state_dir = make_plan(lifecycle.resolved).state_dir
+        if client is not None or state_dir is None:
+            return client
+        try:
+            StateDirectory(state_dir).examine()
+        except InUseError as error:
+            if time.monotonic() >= until:
+                raise
+            if not told:
+                say(f"{error.message}; waiting for it")
+            told = True
+            time.sleep(TURN_S)
+        else:
+            return None
+
+
+def run_in_turn(
+    workflow: str, given: GivenInput, until: float, strict: bool, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Run a workflow on a stack of its own; where another process was faster, wait again, or use its server."""
+    while True:
+        try:
+            return run_alone(workflow, given, max(0.0, until - time.monotonic()), strict, options)
+        except ProvisionError as error:
+            if not isinstance(error.__cause__, InUseError) or time.monotonic() >= until:
+                raise
+        client = server_or_turn(options, strict, until)
+        if client is not None:
+            return run_on_server(client, workflow, given, max(0.0, until - time.monotonic()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,18 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
 from glob import glob
 from pathlib import Path
 
-from compozy.errors import StateDirectoryError
+from compozy.errors import InUseError
 
 WAIT_S = 5.0
 _PAUSE_S = 0.02
+_EXCLUSIVE = re.compile(r"FLOCK\s+\S+\s+WRITE")  # `doctor` has a shared lock for a moment
 _GUARDIANS = ("sh", "dash", "bash", "busybox")
 _UNSUPPORTED = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 log = logging.getLogger("compozy.supervision")
@@ -32,7 +34,7 @@ def take_lock(descriptor: int, what: str, program: str | None, recorded: Callabl
     without such locks (NFS) nothing is locked.
 
     Raises:
-        StateDirectoryError: a running process has the lock.
+        InUseError: a running process has the lock.
     """
     until = time.monotonic() + WAIT_S
     while not _try(descriptor):
@@ -47,10 +49,10 @@ def take_lock(descriptor: int, what: str, program: str | None, recorded: Callabl
         time.sleep(_PAUSE_S)  # the owner is about to write its process id, or the last holder about to end
 
 
-def in_use(what: str, owner: str) -> StateDirectoryError:
+def in_use(what: str, owner: str) -> InUseError:
     """Return the error of data that a running process uses; `owner` is its process id where it is known."""
     process = f"process {owner or 'unknown'}"
-    return StateDirectoryError(f"{what} is in use by {process}", hint=f"stop {process}, or use another directory")
+    return InUseError(f"{what} is in use by {process}", hint=f"stop {process}, or use another directory")
 
 
 def is_running(owner: str) -> bool:
@@ -83,7 +85,7 @@ def _holders(descriptor: int) -> Iterator[tuple[int, str]]:
         try:
             if not os.path.samestat(os.stat(link), wanted):
                 continue
-            if "FLOCK" in Path(f"/proc/{pid}/fdinfo/{number}").read_text():
+            if _EXCLUSIVE.search(Path(f"/proc/{pid}/fdinfo/{number}").read_text()):
                 program = os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
                 yield int(pid), os.path.basename(program)
         except OSError:
