@@ -1,4 +1,7 @@
-"""Run the benchmarks and print one table: `python -m benchmarks [--short] [NAME ...]`."""
+"""Run the benchmarks and print one table: `python -m benchmarks [--short] [NAME ...]`.
+
+`python -m benchmarks against OTHER_CHECKOUT` compares this checkout with another one.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from benchmarks import against
 from benchmarks.measurement import Measurement
 
 MODULES = ("start", "throughput", "configuration", "tables", "testing")
@@ -19,6 +24,11 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {known}; all of them by default")
     parser.add_argument("--short", action="store_true", help="fewer rounds")
     arguments = parser.parse_args()
+    if arguments.names[:1] == ["against"]:
+        if len(arguments.names) != 2:
+            parser.error("against takes one argument: the directory of the other checkout")
+        print_rows(against.run(Path(arguments.names[1]), arguments.short))
+        return
     if unknown := set(arguments.names) - set(MODULES):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {known}")
     for name in arguments.names or MODULES:
