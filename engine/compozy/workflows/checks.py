@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from compozy.errors import DriverError
 
 THREADS = 2
-MOST_CHECKS = 16
+MOST_CHECKS = 128  # far above a burst of usual requests, of which each takes a millisecond
 
 Result = TypeVar("Result")
 
