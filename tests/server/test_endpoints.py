@@ -105,7 +105,8 @@ def test_cancel_and_signal(site: Site) -> None:
     name = site.post("/api/v0/workflows/nap/executions", {"definition": NAP}).json["execution_id"]
     path = f"/api/v0/executions/{name}"
 
-    assert site.post(f"{path}/signals/go", {"n": 1}).status == 202
+    signaled = site.post(f"{path}/signals/go", {"n": 1})
+    assert (signaled.status, signaled.json["awaited"]) == (202, False)
     canceled = site.post(f"{path}/cancel?wait=30s")
     assert (canceled.status, canceled.json["status"]) == (200, "canceled")
 
@@ -126,13 +127,48 @@ def test_terminate_ends_at_once(site: Site) -> None:
 def test_workflows_are_listed_shown_and_imported(site: Site) -> None:
     """What one server lists another imports."""
     listed = site.get("/api/v0/workflows").json
-    assert listed == {"format_version": 1, "workflows": [{"id": "greet", "version": "0.1.0", "definition": GREET}]}
+    (workflow,) = listed["workflows"]
+    assert workflow | {"source": ""} == {"id": "greet", "version": "0.1.0", "definition": GREET, "source": ""}
+    assert workflow["source"].endswith("workflows/greet.yaml")
     assert site.get("/api/v0/workflows/greet").json["definition"] == GREET
 
     other = {"workflows": [{"id": "copy", "version": "1", "definition": {**GREET, "id": "copy"}}]}
-    assert site.post("/api/v0/workflows", other).json == {"format_version": 1, "imported": ["copy"]}
+    assert site.post("/api/v0/workflows", other).json == {"format_version": 1, "imported": ["copy"], "hidden": {}}
     assert site.post("/api/v0/workflows/copy/executions?wait=30s").json["status"] == "completed"
     assert len(site.get("/api/v0/workflows/copy/executions").json["executions"]) == 1
+
+
+def test_an_imported_workflow_is_deleted(site: Site) -> None:
+    """Only imported workflows are deleted; one that comes from a file names the file."""
+    copies = [{**GREET, "id": name} for name in ("copy", "greet")]
+    imported = site.post("/api/v0/workflows", {"workflows": copies}).json
+    assert [*imported["hidden"]] == ["greet"]
+
+    sources = {item["id"]: item["source"] for item in site.get("/api/v0/workflows").json["workflows"]}
+    assert sources["copy"] == "imported"
+    assert site.ask("DELETE", "/api/v0/workflows/copy").json == {"format_version": 1, "deleted": "copy"}
+    assert site.ask("DELETE", "/api/v0/workflows/copy").status == 404
+    assert site.ask("DELETE", "/api/v0/workflows/greet").status == 200
+    refused = site.ask("DELETE", "/api/v0/workflows/greet")
+    assert (refused.status, refused.json["detail"]) == (
+        400, f'workflow "greet" was not imported; it comes from {sources["greet"]}',
+    )  # fmt: skip
+
+
+def test_old_executions_are_pruned(site: Site) -> None:
+    """Only executions that ended longer ago are removed, and only when they are not just counted."""
+    ended = site.post(f"{RUN}?wait=30s", {"input": {"name": "x"}}).json["execution_id"]
+    running = site.post("/api/v0/workflows/nap/executions", {"definition": NAP}).json["execution_id"]
+
+    assert site.post("/api/v0/prune", {"older_than": "1h"}).json["count"] == 0
+    assert site.post("/api/v0/prune").json == {"format_version": 1, "count": 0, "before": None, "dry_run": False}
+    assert site.post("/api/v0/prune", {"older_than": "0s", "dry_run": True}).json["count"] == 1
+    assert site.get(f"/api/v0/executions/{ended}").status == 200
+    assert site.post("/api/v0/prune", {"older_than": "0s"}).json["count"] == 1
+    assert site.get(f"/api/v0/executions/{ended}").status == 404
+    assert site.get(f"/api/v0/executions/{running}").status == 200
+    assert site.post("/api/v0/prune", {"older_than": "soon"}).status == 400
+    site.post(f"/api/v0/executions/{running}/terminate")
 
 
 def test_a_broken_file_is_told_beside_the_others(site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import peewee
@@ -15,7 +16,7 @@ from tests.polling import eventually
 from tests.workflows.bench import Bench
 
 from compozy.errors import DefinitionError, NotFoundError, UsageError
-from compozy.store import LOST, Execution, Store, StoredWorkflow, UnavailableError
+from compozy.store import LOST, Execution, Pruned, Store, StoredWorkflow, UnavailableError
 from compozy.store.records import timestamp
 from compozy.workflows.catalogue import definition_json
 from compozy.workflows.definition import definition_from_json
@@ -129,10 +130,11 @@ def test_what_was_listed_can_be_imported(bench: Bench, tmp_path: Path) -> None:
     (bench.directory / "workflows" / "a.yaml").unlink()
     assert workflows.workflows().definitions == ()
 
-    assert workflows.import_workflows(json.loads(exported)) == ("moved",)
-    assert workflows.import_workflows(json.loads(exported)) == ("moved",)
+    assert workflows.import_workflows(json.loads(exported)).names == ("moved",)
+    assert workflows.import_workflows(json.loads(exported)).names == ("moved",)
 
-    assert [definition_json(found) for found in workflows.workflows().definitions] == json.loads(exported)["workflows"]
+    expected = [{**item, "source": "imported"} for item in json.loads(exported)["workflows"]]
+    assert [definition_json(found) for found in workflows.workflows().definitions] == expected
     assert workflows.run("moved", {"name": "z"}).status == "completed"
 
 
@@ -323,3 +325,18 @@ def test_an_unanswered_cancellation_becomes_a_termination(bench: Bench, store: S
     assert (ended.status, ended.error) == ("terminated", "it did not answer its cancellation within 0.1 s")
     bench.call(service.stop())
     service.close()
+
+
+def test_the_retention_removes_old_executions(bench: Bench, store: Store) -> None:
+    """The upkeep deletes what ended before the retention; without one nothing is deleted."""
+    old = Execution("old", "w", "1", "completed", {}, "2001-01-01T00:00:00.000000Z", "2001-01-01T00:00:01.000000Z")
+    for row in (old, replace(old, id="open", status="running", finished_at=None)):
+        store.correct(row)
+    kept = Service(bench.client, store, task_queue=bench.task_queue, directory="/")
+    assert bench.call(kept.prune()) == Pruned(0, None)
+    kept.close()
+
+    bench.open(worker=False, retention_s=3600.0)
+
+    eventually(lambda: store.execution("old") is None)
+    assert store.execution("open") is not None

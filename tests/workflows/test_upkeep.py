@@ -28,7 +28,7 @@ from tests.polling import eventually
 
 from compozy.drivers.driver import LoopThread
 from compozy.errors import NotFoundError, UsageError
-from compozy.store import LOST, Execution, Store, UnavailableError
+from compozy.store import LOST, Execution, Pruned, Store, UnavailableError
 from compozy.store.records import RUNNING, timestamp
 from compozy.testing.servers import TemporalServer
 from compozy.workflows import wire
@@ -56,6 +56,9 @@ class FailingRows:
         if self.reconciled == 1:
             raise self.failure
         return ()
+
+    async def prune(self) -> Pruned:
+        return Pruned(0, None)
 
     async def adopt(self) -> tuple[str, ...]:
         self.adopted += 1

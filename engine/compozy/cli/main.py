@@ -39,6 +39,7 @@ COMMANDS = {
         "Copy everything that is kept into one file, also while the server runs.",
     ),
     "restore": ("compozy.cli.restore", "Put a backup back."),
+    "prune": ("compozy.cli.prune", "Remove executions that ended long ago."),
     "migrate": ("compozy.cli.migrate", "Bring the database to the schema of this version."),
     "config": ("compozy.cli.config", "Show, validate and explain the configuration."),
     "rules": ("compozy.cli.rules", "List, show, verify and draw the rule tables."),

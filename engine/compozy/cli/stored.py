@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from compozy.cli.prepare import prepared, say, tell_kept_data
@@ -15,7 +16,7 @@ from compozy.plan import make_plan
 
 if TYPE_CHECKING:
     from compozy.store import Execution, Store
-    from compozy.workflows.catalogue import Catalogue, Listing
+    from compozy.workflows.catalogue import Catalogue, Imported, Listing
 
 
 class StoredWorkflows:
@@ -33,8 +34,19 @@ class StoredWorkflows:
         """Return the newest executions first."""
         return self._store.executions(limit=limit)
 
-    def import_workflows(self, exported: Any) -> tuple[str, ...]:
-        """Import the JSON of `workflow list` and return the ids."""
+    def delete_workflow(self, workflow_id: str) -> None:
+        """Delete an imported workflow."""
+        self._catalogue.remove(workflow_id)
+
+    def prune_before(self, moment: datetime, *, dry_run: bool) -> dict[str, Any]:
+        """Delete the executions that ended before a moment, or only count them."""
+        from compozy.store.records import timestamp
+
+        before = timestamp(moment)
+        return {"count": self._store.prune(before, dry_run=dry_run), "before": before, "dry_run": dry_run}
+
+    def import_workflows(self, exported: Any) -> Imported:
+        """Import the JSON of `workflow list`."""
         from compozy.workflows.catalogue import exported_definitions
 
         return self._catalogue.take(exported_definitions(exported))

@@ -5,6 +5,7 @@ With a running server its HTTP interface is used; without one, the files and the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -72,10 +73,11 @@ def listing_json(workflows: StoredWorkflows, limit: int) -> dict[str, Any]:
 def print_listing(found: Mapping[str, Any]) -> None:
     """Print workflows and executions for people."""
     workflows = [
-        (item["id"], item["version"], item["definition"].get("description") or "") for item in found["workflows"]
+        (item["id"], item["version"], _source(item.get("source", "")), item["definition"].get("description") or "")
+        for item in found["workflows"]
     ]
     if workflows:
-        print_table(workflows, ("WORKFLOW", "VERSION", "DESCRIPTION"))
+        print_table(workflows, ("WORKFLOW", "VERSION", "SOURCE", "DESCRIPTION"))
     else:
         print_line("no workflows: put files into workflows/, or name them under workflows: in compozy.yaml")
     print_line()
@@ -85,6 +87,11 @@ def print_listing(found: Mapping[str, Any]) -> None:
         print_table(executions, ("EXECUTION", "WORKFLOW", "STATUS", "STARTED"))
     else:
         print_line("no executions yet")
+
+
+def _source(source: str) -> str:
+    """Return a file relative to the working directory where that is shorter."""
+    return min(source, os.path.relpath(source), key=len) if os.path.isabs(source) else source
 
 
 def required_client(options: dict[str, Any], strict: bool) -> Client:
@@ -146,7 +153,7 @@ def signal(execution_id: str, name: str, payload: str, format_: str, strict: boo
     if format_ == "json":
         print_json(row or {"execution_id": execution_id, "signal": name})
     else:
-        print_line(f"{execution_id} got the signal {name}")
+        print_line(f"{execution_id} got the signal {name}; no task waits for signals, so it is only kept")
 
 
 @command.command(epilog="Example: compozy workflow export --output workflows.json")
@@ -183,7 +190,7 @@ def import_(file: str, format_: str, strict: bool, **options: Any) -> None:
     content = parse_json(read_text_of(file, file), file)
     client, lifecycle = running_client(options, strict)
     if client is not None:
-        names = client.post("/api/v0/workflows", content)["imported"]
+        found = client.post("/api/v0/workflows", content)
     elif not lifecycle.resolved.decision("database.kept").outputs["kept"]:
         raise UsageError(
             f"no server is running, and mode {lifecycle.resolved.mode} would forget the workflows at once",
@@ -191,8 +198,28 @@ def import_(file: str, format_: str, strict: bool, **options: Any) -> None:
         )
     else:
         with stored_workflows(options, strict) as stored:
-            names = list(stored.import_workflows(content))
-    print_json({"imported": names}) if format_ == "json" else print_line(f"imported: {', '.join(names) or 'nothing'}")
+            found = stored.import_workflows(content).to_json()
+    if format_ == "json":
+        print_json(found)
+        return
+    print_line(f"imported: {', '.join(found['imported']) or 'nothing'}")
+    for name, file in found["hidden"].items():
+        print_line(f"{name} is hidden by {file}: a file wins over an imported workflow of the same id", err=True)
+
+
+@command.command(epilog="Example: compozy workflow delete hello-world")
+@click.argument("workflow_id", metavar="WORKFLOW")
+@configuration_options
+@format_option()
+def delete(workflow_id: str, format_: str, strict: bool, **options: Any) -> None:
+    """Delete an imported workflow. Its executions and files of the project stay."""
+    client, _ = running_client(options, strict)
+    if client is not None:
+        client.request("DELETE", f"/api/v0/workflows/{quote(workflow_id, safe='')}")
+    else:
+        with stored_workflows(options, strict) as stored:
+            stored.delete_workflow(workflow_id)
+    print_json({"deleted": workflow_id}) if format_ == "json" else print_line(f"{workflow_id} was deleted")
 
 
 def _path(execution_id: str) -> str:

@@ -19,7 +19,7 @@ from compozy.server.access import Access, server_port, session_cookie
 from compozy.server.guard import Traffic
 from compozy.server.metrics import metrics_text
 from compozy.server.problems import SafeJSONResponse, problem
-from compozy.server.requests import bad_request, read_json, read_limit, read_object, read_wait
+from compozy.server.requests import bad_request, read_duration, read_json, read_limit, read_object, read_wait
 from compozy.store import Execution, UnavailableError
 from compozy.store.store import MAX_LIMIT
 from compozy.workflows.catalogue import definition_json
@@ -143,8 +143,25 @@ async def list_workflows(api: Api, _request: Request) -> Response:
 
 async def import_workflows(api: Api, request: Request) -> Response:
     """Import what `workflow list --format json` printed."""
-    names = await api.service.import_workflows(await read_json(request))
-    return SafeJSONResponse({**FORMAT, "imported": list(names)}, HTTPStatus.CREATED)
+    imported = await api.service.import_workflows(await read_json(request))
+    return SafeJSONResponse({**FORMAT, **imported.to_json()}, HTTPStatus.CREATED)
+
+
+async def delete_workflow(api: Api, request: Request) -> Response:
+    """Delete an imported workflow; its executions stay."""
+    workflow_id: str = request.path_params["workflow_id"]
+    await api.service.delete_workflow(workflow_id)
+    return SafeJSONResponse({**FORMAT, "deleted": workflow_id})
+
+
+async def prune(api: Api, request: Request) -> Response:
+    """Delete the executions that ended longer ago than `older_than`, by default than `executions.retention`."""
+    body = await read_object(request, ("older_than", "dry_run"))
+    dry_run = body.get("dry_run", False)
+    if not isinstance(dry_run, bool):
+        raise bad_request("http.body", "dry_run must be true or false")
+    pruned = await api.service.prune(read_duration(body.get("older_than")), dry_run=dry_run)
+    return SafeJSONResponse({**FORMAT, "count": pruned.count, "before": pruned.before, "dry_run": dry_run})
 
 
 async def show_workflow(api: Api, request: Request) -> Response:
@@ -200,11 +217,13 @@ async def terminate_execution(api: Api, request: Request) -> Response:
 
 
 async def signal_execution(api: Api, request: Request) -> Response:
-    """Send a signal; the body is its payload."""
+    """Send a signal; the body is its payload. No type of task waits for signals yet: they are kept unread."""
     payload = await read_json(request)
     execution_id, name = request.path_params["execution_id"], request.path_params["name"]
     await api.service.signal(execution_id, name, payload)
-    return SafeJSONResponse({**FORMAT, "execution_id": execution_id, "signal": name}, HTTPStatus.ACCEPTED)
+    return SafeJSONResponse(
+        {**FORMAT, "execution_id": execution_id, "signal": name, "awaited": False}, HTTPStatus.ACCEPTED
+    )
 
 
 async def open_session(api: Api, request: Request) -> Response:

@@ -99,6 +99,18 @@ def read_wait(request: Request) -> float | None:
     return seconds
 
 
+def read_duration(value: Any) -> float | None:
+    """Return the seconds of a duration in a body, None for null.
+
+    Raises:
+        RequestProblem: it is not a duration.
+    """
+    try:
+        return None if value is None else parse_duration(str(value))
+    except ValueError as error:
+        raise bad_request("http.body", f"older_than: {error}") from error
+
+
 def read_limit(request: Request, usual: int, most: int) -> int:
     """Return the number of `?limit=`, from 1 to `most`.
 

@@ -47,6 +47,7 @@ ROUTES: tuple[Endpoint, ...] = (
     Endpoint("GET", f"{V0}/workflows", api.list_workflows, "WorkflowList"),
     Endpoint("POST", f"{V0}/workflows", api.import_workflows, "Imported", 201, body="WorkflowList"),
     Endpoint("GET", f"{V0}/workflows/{{workflow_id}}", api.show_workflow, "Workflow"),
+    Endpoint("DELETE", f"{V0}/workflows/{{workflow_id}}", api.delete_workflow, "Deleted"),
     Endpoint(
         "GET", f"{V0}/workflows/{{workflow_id}}/executions", api.list_workflow_executions, "ExecutionList",
         query=("limit", "status"),
@@ -70,5 +71,6 @@ ROUTES: tuple[Endpoint, ...] = (
     ),
     Endpoint("GET", "/session", api.open_session, "Session", query=("token",), open=True),
     Endpoint("POST", "/session", api.new_session_link, "SessionLink", 201),
+    Endpoint("POST", f"{V0}/prune", api.prune, "Pruned", body="Prune"),
     Endpoint("GET", "/metrics", api.metrics, "Metrics"),
 )  # fmt: skip

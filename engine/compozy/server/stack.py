@@ -179,6 +179,7 @@ class Stack:
             max_concurrent_workflows=get("worker.max_concurrent_workflows"),
             auto_migrate=get("database.auto_migrate"),
             history_kept=bool(self.resolved.decision("temporal.kept").outputs["kept"]),
+            retention_s=get("executions.retention"),
             tools=None if get("tools") is None else tuple(get("tools")),
         )
         runtime, redact = self.runtime, self.resolved.redactor().text

@@ -81,6 +81,14 @@ class RowState:
 
 
 @dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many executions that ended before a moment were deleted, or would be; None where all are kept."""
+
+    count: int
+    before: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoredWorkflow:
     """A workflow definition that was imported; `definition` is its plain JSON form."""
 

@@ -178,6 +178,21 @@ class Store:
             query = query.where((rows.started_at < before.started_at) | same)
         return self._run(lambda: tuple(_execution(row) for row in query.dicts()))
 
+    def prune(self, before: str, *, dry_run: bool = False) -> int:
+        """Delete the executions that ended before a moment, or only count them; return how many.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        rows = self._executions
+        old = (rows.status != RUNNING) & (rows.finished_at < before)
+        if dry_run:
+            return self._run(lambda: int(rows.select(rows.id).where(old).count()))
+        count = 0
+        while ids := self._run(lambda: [row["id"] for row in rows.select(rows.id).where(old).limit(MAX_LIMIT).dicts()]):
+            count += self._run(rows.delete().where(rows.id.in_(ids)).execute)
+        return count
+
     def count_by_status(self) -> Mapping[str, int]:
         """Return how many executions have each status; absent means none.
 
@@ -204,6 +219,15 @@ class Store:
             conflict_target=["id"], preserve=["version", "definition", "imported_at"]
         )
         self._run(insert.execute)
+
+    def delete_workflow(self, workflow_id: str) -> bool:
+        """Delete an imported definition; return False when there is none.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        rows = self._workflows
+        return _storable(workflow_id) and bool(self._run(rows.delete().where(rows.id == workflow_id).execute))
 
     def workflow(self, workflow_id: str) -> StoredWorkflow | None:
         """Return one imported definition, or None.

@@ -6,13 +6,13 @@ definitions. A broken file or imported workflow hides only itself: it is reporte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from compozy.base.source_file import is_leftover, list_sources
-from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem
+from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, UsageError
 from compozy.settings.suggest import closest
 from compozy.store import Store, StoredWorkflow
 from compozy.store.records import timestamp
@@ -29,6 +29,18 @@ class Listing:
 
     definitions: tuple[Definition, ...]
     problems: tuple[CompozyError, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The ids that were imported; `hidden` names the file that each one loses to."""
+
+    names: tuple[str, ...]
+    hidden: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as the command line and the HTTP interface print it."""
+        return {"imported": list(self.names), "hidden": dict(self.hidden)}
 
 
 class Catalogue:
@@ -78,8 +90,8 @@ class Catalogue:
         advice = f'did you mean "{meant}"?' if meant else f"known workflows: {', '.join(names) or 'none'}"
         raise NotFoundError("workflow", workflow_id, hint=advice)
 
-    def take(self, definitions: Iterable[Definition]) -> tuple[str, ...]:
-        """Store imported workflows; return their ids.
+    def take(self, definitions: Sequence[Definition]) -> Imported:
+        """Store imported workflows.
 
         Raises:
             UnavailableError: the database does not answer.
@@ -88,7 +100,21 @@ class Catalogue:
         for definition in definitions:
             plain = dict(definition.plain)
             self._store.save_workflow(StoredWorkflow(definition.id, definition.version, plain, now))
-        return tuple(definition.id for definition in definitions)
+        in_files, _ = self._in_files()
+        names = tuple(definition.id for definition in definitions)
+        return Imported(names, {name: in_files[name].file for name in names if name in in_files})
+
+    def remove(self, workflow_id: str) -> None:
+        """Delete an imported workflow; a file of the same id is not touched.
+
+        Raises:
+            NotFoundError: there is no workflow of that id.
+            UsageError: the workflow comes from a file only.
+            UnavailableError: the database does not answer.
+        """
+        if not self._store.delete_workflow(workflow_id):
+            file = self.definition(workflow_id).file
+            raise UsageError(f'workflow "{workflow_id}" was not imported; it comes from {file}', hint="remove the file")
 
     def _in_files(self) -> tuple[dict[str, Definition], list[CompozyError]]:
         found: dict[str, Definition] = {}
@@ -131,7 +157,7 @@ class Catalogue:
 
 
 def _imported(stored: StoredWorkflow) -> Definition:
-    return definition_from_json(stored.definition, f"imported workflow {stored.id}")
+    return replace(definition_from_json(stored.definition, f"imported workflow {stored.id}"), imported=True)
 
 
 def exported_definitions(exported: Any) -> tuple[Definition, ...]:
@@ -160,4 +186,5 @@ def exported_definitions(exported: Any) -> tuple[Definition, ...]:
 
 def definition_json(definition: Definition) -> dict[str, Any]:
     """Return a workflow as lists and exports print it."""
-    return {"id": definition.id, "version": definition.version, "definition": dict(definition.plain)}
+    source = "imported" if definition.imported else definition.file
+    return {"id": definition.id, "version": definition.version, "definition": dict(definition.plain), "source": source}

@@ -67,7 +67,8 @@ class Definition:
     """A workflow that can be run.
 
     `inputs` is None when the file declares none: then any input is taken. `places` maps a path such as
-    `tasks.greet.output` to `line:column` in `file`; `plain` is the JSON form.
+    `tasks.greet.output` to `line:column` in `file`; `plain` is the JSON form. `imported`
+    ones are rows of the store.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Definition:
     file: str
     plain: Mapping[str, Any]
     places: Mapping[str, str]
+    imported: bool = False
 
     def place(self, path: str) -> str:
         """Return where `path` stands, as `file:line:column`, or the path itself when no line is known."""

@@ -13,10 +13,10 @@ from typing import Any, Protocol, TypeVar
 import peewee
 from temporalio.client import Client
 
-from compozy.store import Execution, Store
+from compozy.store import Execution, Pruned, Store
 from compozy.tools import Lookup, no_components
 from compozy.workflows.activities import Redact
-from compozy.workflows.catalogue import Listing
+from compozy.workflows.catalogue import Imported, Listing
 from compozy.workflows.definition import Definition
 from compozy.workflows.restart import Health
 from compozy.workflows.service import Service
@@ -44,8 +44,8 @@ class WorkflowSettings:
 
     `directory` is the project (absolute), `files` the further workflow files of `workflows[]`,
     `max_concurrent_workflows` is 0 for unbounded, `tools` are the patterns of the tools that may be called (None:
-    all of the project), `history_kept` is False when a restart of Temporal forgets executions, `grace_s` is how long
-    tools may go on while stopping.
+    all of the project), `history_kept` is False when a restart of Temporal forgets executions, `retention_s` is how
+    long ended ones are kept (None: for ever), `grace_s` how long tools may go on while stopping.
     """
 
     directory: str
@@ -56,6 +56,7 @@ class WorkflowSettings:
     worker: bool = True
     tools: tuple[str, ...] | None = None
     history_kept: bool = True
+    retention_s: float | None = None
     grace_s: float = 10.0
 
 
@@ -85,6 +86,7 @@ class Workflows:
             directory=settings.directory,
             files=settings.files,
             history_kept=settings.history_kept,
+            retention_s=settings.retention_s,
         )
         self.worker = _worker(client, self.store, database, settings, components, redact) if settings.worker else None
         self._upkeep = Upkeep(self.service)
@@ -179,7 +181,15 @@ class Workflows:
         """Return one workflow; see `Service.definition`."""
         return self._call(self.service.definition(workflow_id))
 
-    def import_workflows(self, exported: Any) -> tuple[str, ...]:
+    def delete_workflow(self, workflow_id: str) -> None:
+        """Delete an imported workflow; see `Service.delete_workflow`."""
+        self._call(self.service.delete_workflow(workflow_id))
+
+    def prune(self, older_than_s: float | None = None, *, dry_run: bool = False) -> Pruned:
+        """Delete old executions; see `Service.prune`."""
+        return self._call(self.service.prune(older_than_s, dry_run=dry_run))
+
+    def import_workflows(self, exported: Any) -> Imported:
         """Import the JSON of `workflow list`; see `Service.import_workflows`."""
         return self._call(self.service.import_workflows(exported))
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
@@ -21,10 +21,10 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from compozy.errors import CompozyError, NotFoundError, UsageError
-from compozy.store import Execution, Store, UnavailableError
+from compozy.store import Execution, Pruned, Store, UnavailableError
 from compozy.store.records import RUNNING, STATUSES, timestamp
 from compozy.workflows import wire
-from compozy.workflows.catalogue import Catalogue, Listing, exported_definitions
+from compozy.workflows.catalogue import Catalogue, Imported, Listing, exported_definitions
 from compozy.workflows.checks import Checks
 from compozy.workflows.definition import Definition
 from compozy.workflows.execution_id import checked_execution_id, new_execution_id
@@ -58,13 +58,14 @@ class Service:
 
     def __init__(
         self, client: Client, store: Store, *, task_queue: str, directory: str, files: Sequence[str] = (),
-        history_kept: bool = True, patience_s: float = DATABASE_PATIENCE_S,
+        history_kept: bool = True, retention_s: float | None = None, patience_s: float = DATABASE_PATIENCE_S,
         cancel_patience_s: float = CANCEL_PATIENCE_S,
     ) -> None:  # fmt: skip
         self._client = client
         self._store = store
         self._task_queue = task_queue
         self._patience_s = patience_s
+        self._retention_s = retention_s
         self._cancel_patience_s = cancel_patience_s
         self._cancelling: dict[str, asyncio.Task[None]] = {}
         self._late: dict[str, Execution] = {}  # accepted by Temporal while the database could not be written
@@ -283,8 +284,30 @@ class Service:
         """
         return await self._in_thread(self._catalogue.definition, workflow_id)
 
-    async def import_workflows(self, exported: Any) -> tuple[str, ...]:
-        """Import what `workflow list --format json` printed; return the ids.
+    async def delete_workflow(self, workflow_id: str) -> None:
+        """Delete an imported workflow; its executions stay.
+
+        Raises:
+            NotFoundError: there is no workflow of that id.
+            UsageError: the workflow comes from a file.
+            UnavailableError: the database does not answer.
+        """
+        await self._in_thread(self._catalogue.remove, workflow_id)
+
+    async def prune(self, older_than_s: float | None = None, *, dry_run: bool = False) -> Pruned:
+        """Delete the rows of executions that ended longer ago; None is the retention, without which all are kept.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        age_s = self._retention_s if older_than_s is None else older_than_s
+        if age_s is None:
+            return Pruned(0, None)
+        before = timestamp(datetime.now(UTC) - timedelta(seconds=age_s))
+        return Pruned(await self._in_thread(lambda: self._store.prune(before, dry_run=dry_run)), before)
+
+    async def import_workflows(self, exported: Any) -> Imported:
+        """Import what `workflow list --format json` printed.
 
         Raises:
             DefinitionError: something in it is not a workflow; nothing was imported.

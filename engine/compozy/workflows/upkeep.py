@@ -12,8 +12,10 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from compozy.errors import CompozyError
+from compozy.store import Pruned
 
 INTERVAL_S = 15.0
+PRUNE_INTERVAL_S = 3600.0
 ADOPTION_DELAY_S = 1.0
 
 log = logging.getLogger("compozy.workflows")
@@ -24,6 +26,10 @@ class Rows(Protocol):
 
     async def reconcile(self) -> tuple[str, ...]:
         """Correct the rows that say running while Temporal says otherwise."""
+        ...
+
+    async def prune(self) -> Pruned:
+        """Delete the executions that are older than the retention."""
         ...
 
     async def adopt(self) -> tuple[str, ...]:
@@ -42,6 +48,7 @@ class Upkeep:
         self._interval_s = interval_s
         self._adoption_delay_s = adoption_delay_s
         self._stopped = False
+        self._prune_at = 0.0
         self._round: asyncio.Task[None] | None = None
         self._later: asyncio.TimerHandle | None = None
 
@@ -75,6 +82,16 @@ class Upkeep:
         await self._try(self._rows.reconcile)
         await asyncio.sleep(self._adoption_delay_s)
         await self._try(self._rows.adopt)
+        now = asyncio.get_running_loop().time()
+        if now >= self._prune_at:
+            self._prune_at = now + PRUNE_INTERVAL_S
+            await self._try(self._prune)
+
+    async def _prune(self) -> tuple[str, ...]:
+        pruned = await self._rows.prune()
+        if pruned.count:
+            log.info("executions.pruned", extra={"count": pruned.count, "before": pruned.before})
+        return ()
 
     async def _try(self, correct: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
         try:
