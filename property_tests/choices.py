@@ -133,7 +133,7 @@ def _values(setting: Setting, read: Sequence[tuple[Table, Column]], *, brief: bo
         yield from _numbers(setting, read)
     if setting.type == "path":
         yield from (FILE,) if brief else PATHS
-    if setting.type in ("text", "url", "listen_address"):
+    if setting.type in ("text", "url", "host", "listen_address"):
         yield from _texts(setting, views)
 
 

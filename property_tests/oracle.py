@@ -512,6 +512,8 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "file.unreadable": ("unreadable", "error"),
     "file.dotenv-line": ("dotenv-line", "warning"),
     "file.ignored": ("ignored", "warning"),
+    "variable.empty": ("empty-variable", "warning"),
+    "variable.not-expanded": ("not-expanded", "warning"),
     "key.unknown": ("unknown-key", "error"),
     "key.two-spellings": ("two-spellings", "error"),
     "key.type": ("type", "error"),

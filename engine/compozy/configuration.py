@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compozy.rulebook import Rulebook, installed_packs, load_rulebook, pack_directories
 from compozy.settings.dotenv import Variables
@@ -99,8 +99,17 @@ def read_sources(inputs: Inputs, rulebook: Rulebook) -> Configuration:
     for layer in layers:
         for path, candidate in layer.entries.items():
             candidates[path] = (*candidates.get(path, ()), candidate)
-    problems = tuple(problem for layer in layers for problem in layer.problems)
-    return Configuration(inputs, layers, candidates, problems, rulebook)
+    problems = (_shadowing(candidates, problem) for layer in layers for problem in layer.problems)
+    return Configuration(inputs, layers, candidates, tuple(filter(None, problems)), rulebook)
+
+
+def _shadowing(candidates: Mapping[str, tuple[Candidate, ...]], problem: Problem) -> Problem | None:
+    """Return a problem as it is; an empty variable is one only where a file gives the setting a value."""
+    if problem.kind != "empty-variable":
+        return problem
+    given = candidates.get(problem.facts["path"], ())
+    others = [str(candidate.origin) for candidate in given if candidate.origin.place is not None]
+    return replace(problem, facts={**problem.facts, "other": others[0]}) if others else None
 
 
 def named_packs(configuration: Configuration) -> tuple[str, ...]:

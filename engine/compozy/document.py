@@ -35,6 +35,7 @@ _NUMBER = re.compile(r"[-+]?(?:0x[0-9a-fA-F]+|0o[0-7]+|(?:\d+\.?\d*|\.\d+)(?:[eE
 _DEEP = 1000
 _LONGEST = 400
 _FEWEST_VALUES = 1000  # that a document may have after its anchors are expanded, beside one for each character
+_SECOND_DOCUMENT = "but found another document"  # of the composer
 _TOO_DEEP = "values are nested more than 100 deep"
 _WORDS: Mapping[str, Scalar] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
@@ -142,6 +143,9 @@ def _check_depth(text: str, file: str) -> None:
 def _syntax_problem(error: Exception, text: str, file: str) -> SyntaxProblem:
     place = _mark_place(getattr(error, "problem_mark", None), file)
     reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error) or "not readable"
+    if reason == _SECOND_DOCUMENT:
+        hint = "remove this line, or put what follows into a file of its own"
+        return SyntaxProblem("a second document begins here; a file holds one", place, hint=hint)
     line = next(iter(text.splitlines()[place.line - 1 : place.line]), "")
     if line[place.column - 1 : place.column] == "\t":
         reason = "a tab where YAML wants blanks"
@@ -169,6 +173,7 @@ class _Walk:
         self.left -= 1
         if self.left < 0:
             raise SyntaxProblem(f"more than {self.most} values after anchors are expanded", place)
+        _check_tag(node, place)
         if isinstance(node, yaml.ScalarNode):
             _check_text(node.value, place)
             quoted = bool(node.style)
@@ -194,7 +199,7 @@ class _Walk:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise SyntaxProblem("a key must be a plain word", at)
             key = key_node.value
-            _check_text(key, at)
+            _check_key(key_node, at)
             if key in values:
                 self.duplicates.append(Duplicate(key, tuple(self.above), at, keys[key]))
             self.above.append(key)
@@ -208,6 +213,23 @@ class _Walk:
         start, end = node.start_mark, node.end_mark
         length = end.column - start.column if start.line == end.line else 1
         return Place(self.file, start.line + 1, start.column + 1, length if length > 0 else 1)
+
+
+def _check_tag(node: Any, place: Place) -> None:
+    """Refuse an explicit tag; a loader that obeyed it would change the value, and one that does not ignores a wish."""
+    if node.tag in ("", "!"):
+        return
+    tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+    hint = "write the value itself; ${VAR} takes a variable, and quotes make a number text"
+    raise SyntaxProblem(f"the tag {tag} is not supported", place, hint=hint)
+
+
+def _check_key(node: Any, place: Place) -> None:
+    _check_tag(node, place)
+    _check_text(node.value, place)
+    if node.value == "<<" and not node.style:
+        hint = "write the keys out; an anchor may stand for a whole value, as in a: *anchor"
+        raise SyntaxProblem("merge keys (<<) are not supported", place, hint=hint)
 
 
 def _check_text(text: str, place: Place) -> None:

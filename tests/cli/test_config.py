@@ -300,3 +300,15 @@ def test_what_cannot_be_encoded_is_escaped(config: Run, monkeypatch: pytest.Monk
     assert config("show")[0] == 0
     code, out, _ = config("show", "--format", "json")
     assert (code, json.loads(out)["settings"]["database.path"]["value"]) == (0, "/a\udc80b")
+
+
+def test_show_of_an_invalid_configuration_exits_2(config: Run) -> None:
+    code, out, err = config("show", "--mode", "persistnt")
+    assert (code, out.splitlines()[0]) == (2, "not valid: 1 finding, which stops. This is what the rest would give:")
+    assert 'invalid mode "persistnt"' in err
+    assert config("show", "--mode", "persistnt", "--format", "json")[0] == 2
+
+
+def test_named_directory_is_no_configuration_file(config: Run) -> None:
+    code, _, err = config("show", "--config", ".")
+    assert (code, "configuration file . is a directory" in err) == (2, True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -166,3 +168,14 @@ def test_an_input_may_come_from_stdin(shell: Shell) -> None:
     """As with other tools, - is the standard input."""
     result = shell.run("workflow", "run", str(HELLO), "--input", "@-", stdin='{"name": "Ada"}')
     assert result.stdout == "greeting: Hello, Ada!\n"
+
+
+def test_project_directory_need_not_be_utf8(shell: Shell) -> None:
+    """Its bytes reach the database, Temporal, Valkey and the record of the server as they are."""
+    shell.directory = shell.directory / os.fsdecode(b"shop\xff")
+    (shell.directory / "workflows").mkdir(parents=True)
+    shutil.copy(HELLO, shell.directory / "workflows")
+    result = shell.run("workflow", "run", "hello-world", "--mode", "persistent")
+    assert (result.returncode, result.stdout) == (0, "greeting: Hello, World!\n"), result.stderr
+    assert shell.json("config", "show")["settings"]["name"]["value"] == "shop\ufffd"
+    assert shell.run("status").returncode == 4

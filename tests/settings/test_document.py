@@ -64,7 +64,7 @@ def test_a_field_of_an_element_has_its_own_place(tmp_path: Path) -> None:
         pytest.param("server:\n  prot: 1", ("key.unknown", "server.prot", "compozy.yaml:2:3"), id="within-a-group"),
         pytest.param("redis.host: a", ("key.unknown", "redis.host", "compozy.yaml:1:1"), id="dotted"),
         pytest.param("server: 5", ("key.type", "server", "compozy.yaml:1:9"), id="no-group"),
-        pytest.param("[a]", ("key.type", "", "compozy.yaml:1:1"), id="no-mapping"),
+        pytest.param("[a]", ("file.syntax", "", "compozy.yaml:1:1"), id="no-mapping"),
         pytest.param("models: {a: 1}", ("key.type", "models", "compozy.yaml:1:9"), id="no-list"),
         pytest.param("name: [a]", ("key.type", "name", "compozy.yaml:1:7"), id="no-text"),
         pytest.param("x-a: 1\nx-a: 2", ("file.duplicate-key", "", "compozy.yaml:2:1"), id="twice"),
@@ -180,3 +180,33 @@ def test_a_byte_order_mark_is_no_key(tmp_path: Path) -> None:
 def test_a_malformed_line_of_a_dotenv_file_is_a_warning(line: str, place: str, tmp_path: Path) -> None:
     """With its line, also after comments and blank lines."""
     assert told(tmp_path, "", dotenv=f"# comment\n\n{line}\n") == [("file.dotenv-line", "", place)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "place"),
+    [
+        pytest.param("x-a: &a {p: 1}\nserver:\n  <<: *a", "merge keys (<<) are not supported", "3:3", id="merge"),
+        pytest.param("mode: memory\n---\na: 1", "a second document begins here; a file holds one", "2:1", id="two"),
+        pytest.param("name: !env X", "the tag !env is not supported", "1:7", id="own-tag"),
+        pytest.param("name: !!str 5", "the tag !!str is not supported", "1:7", id="tag-of-yaml"),
+        pytest.param("server: !include a", "the tag !include is not supported", "1:9", id="tag-of-a-group"),
+        pytest.param("!x name: a", "the tag !x is not supported", "1:1", id="tag-of-a-key"),
+        pytest.param("just text", 'a configuration is a mapping; it says "just text"', "1:1", id="text"),
+    ],
+)
+def test_yaml_that_is_not_supported_is_named(text: str, message: str, place: str, tmp_path: Path) -> None:
+    """What the file held would be silently left out, or taken for something else."""
+    found = findings(tmp_path, text)
+    assert [(one.id, one.message, str(one.where.place)) for one in found] == [
+        ("file.syntax", message, f"compozy.yaml:{place}")
+    ]
+
+
+def test_key_in_quotes_is_no_merge_key(tmp_path: Path) -> None:
+    assert findings(tmp_path, 'x-a: {"<<": 1}') == ()
+
+
+def test_errors_are_listed_in_the_order_of_lines(tmp_path: Path) -> None:
+    text = "server: {prot: 1}\nfoo: 1\ndatabase: {max_connections: x}\nmode: foo\nredis: {mode: bar, tls: 1}\n"
+    lines = [one.where.place.line for one in findings(tmp_path, text) if one.where.place]
+    assert lines == [1, 2, 3, 4, 5, 5]

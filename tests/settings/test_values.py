@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.settings.project import findings, nested, resolved
 
 from compozy.rulebook import load_rulebook
+from compozy.settings.registry import Setting
 from compozy.settings.values import duration_text, parse_duration, parse_size, size_text
 from compozy.show import resolved_json
 from compozy.validate import validate
@@ -109,23 +111,111 @@ def test_null_is_not_set(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("variable", ["DB_DRIVER", "COMPOZY_REDIS__TLS", "COMPOZY_DATABASE__CONNECT_TIMEOUT"])
-def test_an_empty_variable_of_other_types_sets_nothing(variable: str, tmp_path: Path) -> None:
-    """`DB_DRIVER=` in an environment file means that nobody chose a driver."""
-    assert findings(tmp_path, environment={variable: ""}) == ()
+@pytest.mark.parametrize("source", ["environment", "dotenv"])
+@pytest.mark.parametrize("setting", load_rulebook().registry.settings.values(), ids=lambda setting: setting.path)
+def test_empty_variable_sets_nothing(setting: Setting, source: str, tmp_path: Path) -> None:
+    """Of every type alike: an environment file with `NAME=` leaves the default."""
+    given: Any = {setting.env: ""} if source == "environment" else f"{setting.env}=\n"
+    assert findings(tmp_path, **{source: given}) == findings(tmp_path)
 
 
-def test_an_emptied_number_is_a_fault(tmp_path: Path) -> None:
-    """An emptied port is noticed, not replaced."""
-    found = findings(tmp_path, environment={"COMPOZY_DATABASE__PORT": ""})
-    assert [(one.id, one.key, str(one.where)) for one in found] == [
-        ("key.type", "database.port", "env COMPOZY_DATABASE__PORT")
+@pytest.mark.parametrize("source", ["environment", "dotenv"])
+def test_empty_variable_above_a_value_of_the_file_is_a_finding(source: str, tmp_path: Path) -> None:
+    given: Any = {"DB_DRIVER": ""} if source == "environment" else "DB_DRIVER=\n"
+    found = findings(tmp_path, "database: {driver: sqlite}\n", **{source: given})
+    assert [one.message for one in found if one.id == "variable.empty"] == [
+        "the variable DB_DRIVER is empty and sets nothing; database.driver keeps its value from file compozy.yaml:1:20"
     ]
+    assert resolved(tmp_path, "database: {driver: sqlite}\n", **{source: given}).get("database.driver") == "sqlite"
 
 
-def test_an_empty_variable_empties_a_text(tmp_path: Path) -> None:
-    """An emptied host is noticed, not replaced."""
-    assert resolved(tmp_path, environment={"COMPOZY_DATABASE__HOST": ""}).get("database.host") == ""
+def test_emptied_number_of_a_flag_is_a_fault(tmp_path: Path) -> None:
+    found = findings(tmp_path, flags={"database.port": ""})
+    assert [(one.id, one.key) for one in found] == [("key.type", "database.port")]
+
+
+def test_flag_empties_a_text(tmp_path: Path) -> None:
+    assert resolved(tmp_path, flags={"database.host": ""}).get("database.host") == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        pytest.param("~/x.db", "/home/ada/x.db", id="own"),
+        pytest.param("~", "/home/ada", id="alone"),
+        pytest.param("./~/x.db", "{folder}/~/x.db", id="file-of-that-name"),
+    ],
+)
+def test_home_directory_is_expanded_in_paths(
+    path: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    for given in ({"text": f"database: {{path: '{path}'}}"}, {"environment": {"DB_PATH": path}}):
+        found = resolved(tmp_path, **{"text": "", **given}).get("database.path")
+        assert found == expected.format(folder=tmp_path)
+
+
+def test_home_directory_of_nobody_is_a_finding(tmp_path: Path) -> None:
+    found = [one for one in findings(tmp_path, "database: {path: ~nobody-here/x.db}") if one.severity == "error"]
+    assert [(one.id, one.key) for one in found] == [("key.type", "database.path")]
+
+
+@pytest.mark.parametrize("setting", ["redis.host", "database.host", "server.host"])
+def test_brackets_of_an_address_are_removed(setting: str, tmp_path: Path) -> None:
+    assert resolved(tmp_path, nested(setting, "'[::1]'")).get(setting) == "::1"
+
+
+@pytest.mark.parametrize(
+    ("written", "advice"),
+    [
+        pytest.param('server: {port: "8080"}', 'it says "8080"; write it without quotes', id="number"),
+        pytest.param('redis: {tls: "true"}', 'it says "true"; write it without quotes', id="boolean"),
+        pytest.param('server: {port: "eighty"}', 'it says "eighty"', id="neither-way-right"),
+        pytest.param("server: {port: eighty}", 'it says "eighty"', id="without-quotes"),
+    ],
+)
+def test_value_in_quotes_is_advised_to_lose_them(written: str, advice: str, tmp_path: Path) -> None:
+    assert [one.hint for one in findings(tmp_path, written)] == [advice]
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        pytest.param("compozy_mode", "did you mean COMPOZY_MODE?", id="lower-case"),
+        pytest.param("Db_Url", "did you mean DB_URL?", id="mixed-case"),
+        pytest.param("COMPOZY_MOD", "did you mean COMPOZY_MODE?", id="misspelled"),
+        pytest.param("COMPOZY_FOO", "", id="like-nothing"),
+        pytest.param("COMPOZY_DB_URL", "did you mean DB_URL?", id="prefix-too-many"),
+    ],
+)
+def test_unknown_variable_suggests_what_is_alike(name: str, advice: str, tmp_path: Path) -> None:
+    for sources in ({"environment": {name: "x"}}, {"dotenv": f"{name}=x\n"}):
+        (found,) = findings(tmp_path, **sources)
+        assert (found.id, found.hint.partition(" docs/")[0] if advice else "") == ("variable.unknown", advice)
+        assert advice or "did you mean" not in found.hint
+
+
+def test_variable_in_both_cases_is_no_finding(tmp_path: Path) -> None:
+    """Some programs set both, as with http_proxy."""
+    assert findings(tmp_path, environment={"DB_DRIVER": "sqlite", "db_driver": "sqlite"}) == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        pytest.param("COMPOZY_NAME=${SHOP}", ["${SHOP}"], id="plain"),
+        pytest.param('COMPOZY_NAME="a-${SHOP:-b}"', ["${SHOP}"], id="double-quotes"),
+        pytest.param("COMPOZY_NAME='${SHOP}'", [], id="single-quotes"),
+        pytest.param("OTHER=${SHOP}", [], id="no-setting"),
+        pytest.param("COMPOZY_NAME=$5", [], id="no-reference"),
+    ],
+)
+def test_reference_in_dotenv_is_a_finding(line: str, expected: list[str], tmp_path: Path) -> None:
+    found = findings(tmp_path, dotenv=f"{line}\n")
+    assert [one.message for one in found] == [
+        f"COMPOZY_NAME holds {reference}, which stays as it is: variables are not expanded in .env"
+        for reference in expected
+    ]
 
 
 HUGE = "9" * 5000

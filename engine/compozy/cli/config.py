@@ -33,19 +33,23 @@ def command() -> None:
 @configuration_options
 @format_option()
 @click.option("--all", "everything", is_flag=True, help="Also show settings that are unset.")
-def show(format_: str, everything: bool, strict: bool, **options: Any) -> None:
-    """Show every setting with its value and where it comes from."""
+def show(format_: str, everything: bool, strict: bool, **options: Any) -> int:
+    """Show every setting with its value and where it comes from. The exit code is 2 when a finding stops."""
     lifecycle = Lifecycle(read_configuration(options), strict=strict)
     resolved = lifecycle.resolve()
     findings = promoted(validate(resolved), strict=strict)
+    stopping = len(errors(findings))
     if format_ == "json":
         print_json(resolved_json(resolved, lifecycle.state, findings))
-        return
+        return INVALID if stopping else 0
+    if stopping:
+        print_line(_verdict(stopping, len(findings)) + ". This is what the rest would give:\n")
     print_components(resolved)
     print_settings(resolved, everything)
     if findings:
         print_line(err=True)
         print_findings(findings, resolved.configuration.texts)
+    return INVALID if stopping else 0
 
 
 def print_components(resolved: Resolved) -> None:

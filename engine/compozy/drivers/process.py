@@ -238,7 +238,7 @@ def _input(text: str) -> IO[bytes]:
     """Return the read end of a pipe that holds `text` and then ends."""
     read_end, write_end = os.pipe()
     with os.fdopen(write_end, "wb", buffering=0) as stream:
-        stream.write(text.encode())
+        stream.write(text.encode(errors="surrogateescape"))
     return os.fdopen(read_end, "rb")
 
 

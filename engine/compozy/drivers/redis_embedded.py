@@ -282,7 +282,11 @@ def _holds_data(folder: str) -> bool:
 
 
 def _quoted(path: str) -> str:
-    return path.replace("\\", "\\\\").replace('"', '\\"')
+    """Return a path as it stands between double quotes; bytes that are no text too."""
+    return "".join(
+        chr(byte) if byte < 128 and (chr(byte).isalnum() or byte in b"/._-") else f"\\x{byte:02x}"
+        for byte in os.fsencode(path)
+    )
 
 
 def _exchange(path: str, *commands: str) -> str:

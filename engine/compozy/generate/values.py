@@ -35,7 +35,7 @@ DEFINITIONS: Mapping[str, Schema] = {
         "anyOf": [{"const": 0}, {"type": "string", "pattern": rf"^\s*(?:{SIZE}|-?0(?:\.0*)?)\s*$"}],
     },
 }
-_TEXTS = ("text", "url", "path", "listen_address")
+_TEXTS = ("text", "url", "path", "host", "listen_address")
 _PLAIN: Mapping[str, Schema] = {
     **dict.fromkeys(_TEXTS, {"type": ["string", "number", "boolean", "null"]}),
     "integer": {"type": ["integer", "null"]},

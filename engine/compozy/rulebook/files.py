@@ -92,4 +92,4 @@ def installed_packs() -> tuple[str, ...]:
 
 def pack_directories(rules: Sequence[str], directory: str) -> tuple[str, ...]:
     """Return the absolute directories of the packs that a configuration names."""
-    return tuple(os.path.normpath(Path(directory, rule)) for rule in rules)
+    return tuple(os.path.normpath(Path(directory, os.path.expanduser(rule))) for rule in rules)

@@ -116,7 +116,9 @@ def read_rules(texts: Mapping[str, str], faults: Faults) -> Rulebook | None:
 
 def digest_of(texts: Mapping[str, str]) -> str:
     """Return the SHA-256 of names and texts, in hexadecimal."""
-    return hashlib.sha256("\0".join(f"{name}\0{text}" for name, text in texts.items()).encode()).hexdigest()
+    return hashlib.sha256(
+        "\0".join(f"{name}\0{text}" for name, text in texts.items()).encode(errors="surrogateescape")
+    ).hexdigest()
 
 
 @lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from compozy.settings.registry import CONTAINERS, Registry, Setting
 from compozy.settings.values import from_text, from_yaml, is_loopback
 from compozy.tables.problems import did_you_mean
 
-_TEXTS = ("text", "choice", "path", "url", "listen_address")
+_TEXTS = ("text", "choice", "path", "url", "host", "listen_address")
 
 
 def check_settings(registry: Registry, faults: Faults) -> None:

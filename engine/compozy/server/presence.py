@@ -59,7 +59,7 @@ def runtime_directory() -> Path:
 
 
 def _prefix(directory: str) -> str:
-    return hashlib.sha256(os.path.realpath(directory).encode()).hexdigest()[:16]
+    return hashlib.sha256(os.fsencode(os.path.realpath(directory))).hexdigest()[:16]
 
 
 @contextmanager

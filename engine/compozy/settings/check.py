@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from cerberus import Validator
 
 _TYPES = {
-    "text": "string", "url": "string", "path": "string", "choice": "string", "listen_address": "string",
+    "text": "string", "url": "string", "path": "string", "choice": "string", "host": "string",
+    "listen_address": "string",
     "integer": "integer", "number": "number", "boolean": "boolean", "duration": "number", "size": "integer",
     "list": "list", "map": "dict",
 }  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from compozy.document import Node, Place
+from compozy.document import Node, Place, resolve_scalar
 from compozy.settings.interpolate import UnsetVariable, expand
 from compozy.settings.mask import told, without_secrets
 from compozy.settings.origin import Candidate, Origin, Problem
@@ -50,7 +50,8 @@ class DocumentReader:
         if isinstance(root.value, dict):
             self._group(root, "")
         elif root.value is not None:
-            self._problem("type", "", root.place, expected="expected a mapping of settings", says=_says(root))
+            fix = "write name: value, such as mode: memory"
+            self._problem("syntax", "", root.place, reason=f"a configuration is a mapping; {_says(root)}", fix=fix)
         return self.contents
 
     def _group(self, node: Node, prefix: str) -> None:
@@ -127,7 +128,7 @@ class DocumentReader:
                 return from_text(setting, expanded, self.directory)
             return from_yaml(setting, node.value, node.text, self.directory)
         except ValueError as error:
-            says = "" if setting.secret else _says(node)
+            says = "" if setting.secret else _says(node) + _unquoted(setting, node, self.directory)
             self._problem("type", spelled, node.place, expected=str(error), says=says)
         except UnsetVariable as error:
             self._problem("unset-variable", spelled, node.place, variable=error.name, message=error.message)
@@ -259,6 +260,17 @@ def split_address(text: str) -> tuple[str | None, str | None]:
         return text, None
     host, colon, port = text.partition(":")
     return host, (port or None) if colon else None
+
+
+def _unquoted(setting: Setting, node: Node, directory: str) -> str:
+    """Return the advice to leave the quotes away, where that makes the value right."""
+    if not node.quoted:
+        return ""
+    try:
+        from_yaml(setting, resolve_scalar(node.text), node.text, directory)
+    except ValueError:
+        return ""
+    return "; write it without quotes"
 
 
 def _says(node: Node) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from compozy.base.source_file import UnreadableError
 
@@ -15,7 +16,19 @@ if TYPE_CHECKING:
 LIMIT_CHARACTERS = 250_000
 _MANY_MALFORMED = 100
 
-Line = tuple[str | None, str | None, int]
+_REFERENCE = re.compile(r"\$\{[A-Za-z_]\w*")
+
+
+class Line(NamedTuple):
+    """An entry of a `.env` file; the name is None where the line is malformed. `number` counts from 1.
+
+    `reference` is the beginning of a `${VAR}` that stands in it without single quotes, or empty.
+    """
+
+    name: str | None
+    value: str | None
+    number: int
+    reference: str = ""
 
 
 class Variables:
@@ -32,7 +45,7 @@ class Variables:
             return found
         if self.dotenv is None:
             lines = [line for file in reversed(self.inputs.dotenv) for line in self._lines(file)]
-            self.dotenv = {key: value for key, value, _ in lines if key and value is not None}
+            self.dotenv = {line.name: line.value for line in lines if line.name and line.value is not None}
         return self.dotenv.get(name)
 
     def _lines(self, name: str) -> list[Line]:
@@ -56,7 +69,7 @@ def dotenv_text(inputs: Inputs, name: str) -> str:
 
 
 def dotenv_lines(text: str) -> list[Line]:
-    """Return name, value and line of each entry; the name is None where a line is malformed, which ends at 100."""
+    """Return the entries of a `.env` file; reading stops after 100 malformed lines."""
     if not text:
         return []
     from io import StringIO
@@ -67,8 +80,15 @@ def dotenv_lines(text: str) -> list[Line]:
     for binding in parse_stream(StringIO(text)):
         skipped = len(binding.original.string) - len(binding.original.string.lstrip("\n"))
         if binding.key is not None or binding.error:
-            found.append((binding.key, binding.value, binding.original.line + skipped))
+            number = binding.original.line + skipped
+            found.append(Line(binding.key, binding.value, number, _reference(binding.original.string, binding.value)))
         malformed += binding.key is None and binding.error
         if malformed == _MANY_MALFORMED:
             break
     return found
+
+
+def _reference(written: str, value: str | None) -> str:
+    found = _REFERENCE.search(value or "")
+    quoted = written.partition("=")[2].lstrip().startswith("'")
+    return found[0] + "}" if found and not quoted else ""

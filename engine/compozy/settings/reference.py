@@ -7,7 +7,7 @@ A command that only looks at a project imports nothing of it: `project_code` is 
 from __future__ import annotations
 
 import importlib.util
-import os.path
+import os
 import re
 import sys
 from collections.abc import Collection, Iterator
@@ -86,7 +86,7 @@ def load_reference(reference: str, shipped: Collection[str] = ()) -> Any:
 
 def _file_module(path: str) -> ModuleType:
     """Import a file under a name of its own, so that two packs may have files of the same name."""
-    name = f"compozy_pack_{sha256(path.encode()).hexdigest()[:16]}"
+    name = f"compozy_pack_{sha256(os.fsencode(path)).hexdigest()[:16]}"
     loaded = sys.modules.get(name)
     if loaded is not None:
         return loaded

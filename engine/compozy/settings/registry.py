@@ -18,8 +18,8 @@ from compozy.settings.rows import Columns, listed_rows, put
 from compozy.tables.problems import did_you_mean
 
 TYPES = (
-    "text", "choice", "integer", "number", "boolean", "duration", "size", "path", "url", "listen_address", "list",
-    "map",
+    "text", "choice", "integer", "number", "boolean", "duration", "size", "path", "url", "host", "listen_address",
+    "list", "map",
 )  # fmt: skip
 CONTAINERS = ("list", "map")
 PRESENCE = ("found", "missing")

@@ -27,7 +27,7 @@ from compozy.settings.suggest import closest
 from compozy.settings.values import from_text, from_yaml
 
 # An empty text is a value of these; an emptied number, such as a port, is a fault. Of other types it sets nothing.
-_MAY_BE_EMPTIED = ("text", "url", "path", "listen_address", "integer")
+_MAY_BE_EMPTIED = ("text", "url", "path", "host", "listen_address", "integer")
 DOTENV_NAME = ".env"
 _LONGEST_NAME = 200
 _OURS = "COMPOZY_"
@@ -117,13 +117,15 @@ class DotenvSource:
 
     def take(self, contents: Contents, registry: Registry, file: str, inputs: Inputs, text: str) -> None:
         """Take one file's lines."""
-        for name, value, line in dotenv_lines(text):
-            place = Place(file, line, 1, len(name or "") or 1)
+        for name, value, number, reference in dotenv_lines(text):
+            place = Place(file, number, 1, len(name or "") or 1)
             origin = Origin("dotenv", place, name=name if name and len(name) <= _LONGEST_NAME else None)
             if name is None or value is None:
                 contents.problems.append(Problem("dotenv-line", "", origin))
-            else:
-                take_variable(contents, registry, name, value, origin, inputs)
+                continue
+            take_variable(contents, registry, name, value, origin, inputs)
+            if reference and name in registry.by_env:
+                contents.problems.append(Problem("not-expanded", name, origin, {"reference": reference}))
 
 
 class FileSource:
@@ -169,7 +171,8 @@ def _defaults(key: ById[Registry], directory: str) -> Layer:
         if setting.default is not None
     }
     if "name" in key.record.settings:
-        entries["name"] = Candidate(os.path.basename(directory) or "compozy", DEFAULT)
+        name = os.fsencode(os.path.basename(directory)).decode("utf-8", "replace")
+        entries["name"] = Candidate(name or "compozy", DEFAULT)
     return Layer("default", entries)
 
 
@@ -212,20 +215,28 @@ def _twice(found: Duplicate, origin: Origin) -> Problem:
 def take_variable(contents: Contents, registry: Registry, name: str, text: str, origin: Origin, inputs: Inputs) -> None:
     """Put one environment variable where it belongs: a setting, a problem, or nowhere."""
     path = registry.by_env.get(name)
-    if path is not None:
+    if path is not None and not text:
+        contents.problems.append(Problem("empty-variable", name, origin, {"path": path}))
+    elif path is not None:
         take_text(contents, registry, registry.settings[path], text, origin, inputs)
     elif name == TRUST_VARIABLE and origin.kind == "env":
         return  # says whose files are believed; a file cannot say that of itself
+    elif name.upper() in registry.by_env and name.upper() not in inputs.environment:
+        contents.problems.append(Problem("unknown-variable", name, origin, {"suggestion": name.upper()}))
     elif name.startswith(_OURS) and not name.startswith(_FOR_TESTS):
         facts = {"suggestion": _variable_meant(registry, name)}
         contents.problems.append(Problem("unknown-variable", name, origin, facts))
 
 
 def _variable_meant(registry: Registry, name: str) -> str:
-    """Return the variable that somebody meant, also by another spelling of its setting."""
+    """Return the variable most like `name`, or empty, also by another spelling of its setting.
+
+    What all names have in common does not make two of them alike.
+    """
     meant = {environment_name(spelled): registry.settings[path].env for spelled, path in registry.spelled.items()}
-    found = closest(name, {**meant, **dict.fromkeys(registry.by_env)})
-    return meant.get(found, found) if found else ""
+    known = {one.removeprefix(_OURS): one for one in {**dict.fromkeys(registry.by_env), **meant}}
+    found = known.get(closest(name.removeprefix(_OURS), known) or "", "")
+    return meant.get(found, found)
 
 
 def take_text(
@@ -310,7 +321,7 @@ def _named_file(start: str, file: str) -> str:
 def _with_variables(inputs: Inputs, file: str) -> Inputs:
     shown = os.path.relpath(file, inputs.directory)
     try:
-        set_there = {name for name, _, _ in dotenv_lines(dotenv_text(inputs, shown))}
+        set_there = {line.name for line in dotenv_lines(dotenv_text(inputs, shown))}
     except UnreadableError:
         set_there = set()
     environment = {name: text for name, text in inputs.environment.items() if name not in set_there}

@@ -213,7 +213,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _listen_address(text: str) -> str:
+def _host(text: str) -> str:
     text = text.strip()
     return text[1:-1] if text.startswith("[") and text.endswith("]") else text
 
@@ -230,7 +230,8 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "text": str,
     "url": str,
     "path": str,
-    "listen_address": _listen_address,
+    "host": _host,
+    "listen_address": _host,
     "choice": lambda text: text.strip().casefold(),
     "integer": _stripped(_integer),
     "number": _stripped(_number),
@@ -294,7 +295,23 @@ def it_says(text: object) -> str:
 
 
 def anchor(setting: Setting, path: str, directory: str) -> str:
-    """Return `path` seen from `directory`; `:memory:` and the empty text stay as they are."""
+    """Return `path` seen from `directory`; `:memory:` and the empty text stay as they are.
+
+    Raises:
+        ValueError: it begins with the home directory of a user who does not exist.
+    """
     if not path or (setting.memory and path == MEMORY):
         return path
-    return os.path.join(directory, path.removeprefix("./"))
+    return os.path.join(directory, home_expanded(path).removeprefix("./"))
+
+
+def home_expanded(path: str) -> str:
+    """Return `path` with `~` or `~user` at its beginning replaced by that home directory.
+
+    Raises:
+        ValueError: there is no such user.
+    """
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise ValueError(f"expected a path; {path.partition('/')[0]} is no user (./{path} is a file of that name)")
+    return expanded

@@ -85,7 +85,7 @@ def _host_kind(seen: Seen) -> Scalar:
     host = str(seen.value or "")
     if seen.setting.host_port:
         host = host.rpartition(":")[0]
-    is_socket = seen.setting.type == "text" and host.startswith("/")
+    is_socket = seen.setting.type == "host" and host.startswith("/")
     return "loopback" if is_loopback(host) or is_socket else "other"
 
 

@@ -6,6 +6,7 @@ definitions. A broken file or imported workflow hides only itself: it is reporte
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -140,6 +141,7 @@ class Catalogue:
                 yield path
 
     def _expand(self, name: str) -> list[Path]:
+        name = os.path.expanduser(name)
         if "*" in name and not Path(name).is_absolute():
             return sorted(path for path in self._directory.glob(name) if not is_leftover(path.name))
         return [self._directory / name]
