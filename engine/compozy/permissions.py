@@ -32,7 +32,7 @@ def _mode(path: str) -> int:
 def _has_secret(configuration: Configuration, layer: Layer, name: str) -> bool:
     """Return True if a file itself holds a secret; one that it only refers to with `${VAR}` is somewhere else."""
     if layer.kind == "dotenv" and any(
-        variable and value and is_secret_name(variable) for variable, value, _ in dotenv_lines(layer.texts[name])
+        line.name and line.value and is_secret_name(line.name) for line in dotenv_lines(layer.texts[name])
     ):
         return True
     settings = configuration.rulebook.registry.settings
