@@ -58,7 +58,7 @@ outputs: {mode: [memory]}
 rows: [{id: m, then: {mode: memory}, because: x}]
 """
 TYPES = {row["path"]: row["type"] for row in yaml.safe_load(SETTINGS)["settings"]}
-NUMBERS = [-1, 0, 1, 2, 2.5, 3, 0.1, 1024, 2**53, 2**53 + 1, 2**53 + 2, 10**30, 1.7e308, -1.7e308, 5e-324]
+NUMBERS = [-1, 0, 1, 2, 2.5, 3, 0.1, 1024, 2**53, 2**53 + 1, 2**53 + 2, 2**63 - 1, 1e30, 1.7e308, -1.7e308, 5e-324]
 TEXTS = ["", "small", "large", "big", "LARGE", "other", "localhost", "127.0.0.1", "127.0.0.2", "::1", "a/../b", "5"]
 PATHS = ["", ":memory:", "/other", "/a/../b", "/x/", "/../y", "/q\x01"]
 
@@ -66,7 +66,7 @@ PATHS = ["", ":memory:", "/other", "/a/../b", "/x/", "/../y", "/q\x01"]
 def listed(path: str) -> st.SearchStrategy[Any]:
     """Values that a cell on a setting may list."""
     if TYPES[path] in ("integer", "number", "duration", "size"):
-        return st.sampled_from(NUMBERS)
+        return st.sampled_from(NUMBERS if TYPES[path] == "number" else NUMBERS[:6])
     if TYPES[path] == "boolean":
         return st.booleans()
     if path in ("kind", "size"):
@@ -170,3 +170,15 @@ def directory() -> str:
 def resolved(rulebook: Rulebook, flags: Mapping[str, str]) -> Resolved:
     """Resolve what flags say under a rulebook."""
     return resolve(read_sources(Inputs(directory(), None, dict(flags)), rulebook), {})
+
+
+def resolved_from_file(rulebook: Rulebook, witness: str, folder: str) -> Resolved:
+    """Resolve a witness as it is pasted: its lines in a file, its flags on the command line."""
+    file = os.path.join(folder, "compozy.yaml")
+    with open(file, "w", encoding="utf-8") as stream:
+        stream.write(witness)
+    lines = [line.removeprefix("# flag: --set ") for line in witness.splitlines() if line.startswith("# flag: ")]
+    flags = dict(line.encode().decode("unicode_escape").split("=", 1) for line in lines)
+    configuration = read_sources(Inputs(folder, file, flags), rulebook)
+    assert not [problem for problem in configuration.problems if problem.kind in ("syntax", "type")]
+    return resolve(configuration, {})

@@ -65,6 +65,9 @@ class Viewer:
 
     fingerprint = "worlds"
 
+    def spelled(self, source: Source, value: Scalar) -> Scalar:
+        return value
+
     def bases(self, source: Source, *, collects: bool) -> tuple[Source, ...]:
         return (Source(source.kind, source.ref),)
 

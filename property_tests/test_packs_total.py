@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from property_tests.pack_worlds import TYPES, completed, resolved, tables, written
+from property_tests.pack_worlds import TYPES, completed, resolved, resolved_from_file, rulebook_of, tables, written
+
+from compozy.errors import RuleTableError
+from compozy.tables.verify import verify
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -18,3 +23,18 @@ def test_a_verified_pack_decides_every_readable_configuration(table: dict[str, A
     for _ in range(10):
         flags = {path: data.draw(written(path), label=path) for path in paths if data.draw(st.integers(0, 5))}
         assert resolved(pack.rulebook, flags).decision("t").outputs == {"out": "a"}
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(tables())
+def test_a_witness_shows_its_gap_when_it_is_pasted(table: dict[str, Any]) -> None:
+    # Whether a default path is a listed one depends on the directory, which no file says.
+    assume(all(source != {"setting": "folder"} for source in table["inputs"].values()))
+    assume("equals folder" not in str(table["inputs"]) and "'folder', 'view': 'equals" not in str(table["inputs"]))
+    assume("path_kind" not in str(table["inputs"]))  # depends on the files of the machine
+    rulebook = rulebook_of(table)
+    with TemporaryDirectory() as folder:
+        for report in verify(rulebook.ruleset).reports:
+            if report.kind == "gap":
+                with pytest.raises(RuleTableError, match="no row of table"):
+                    resolved_from_file(rulebook, report.witness or "", folder)

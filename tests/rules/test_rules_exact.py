@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nextafter
 from typing import Any
 
 import pytest
@@ -59,7 +60,10 @@ def reports(inputs: dict[str, str], *rows: dict[str, Any]) -> list[Report]:
             id="near-the-largest-double",
         ),
         pytest.param(
-            RATIO, [{"n": "unset"}, {"n": {"at_most": 1e300}}], {"ratio": int(1e300) + 1}, id="above-a-large-double"
+            RATIO,
+            [{"n": "unset"}, {"n": {"at_most": 1e300}}],
+            {"ratio": nextafter(1e300, inf)},
+            id="above-a-large-double",
         ),
         pytest.param(
             {"n": "zed.count", "f": "zed.count filled"}, [{"n": {"at_least": 1}}, {"f": False}], {"count": -1},

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from compozy.settings.registry import CONTAINERS, NUMBERS, Setting
-from compozy.settings.values import from_text, from_yaml
+from compozy.settings.values import LARGEST, LONGEST_S, duration_text, from_text, from_yaml, parse_duration
 from compozy.tables.table import Domain
 
 _NEVER_NEGATIVE = ("duration", "size")
@@ -20,9 +21,16 @@ def setting_domain(setting: Setting) -> Domain | None:
     if setting.type == "boolean":
         return Domain.boolean(optional=optional)
     if setting.type in NUMBERS:
-        least = 0 if setting.type in _NEVER_NEGATIVE and setting.minimum is None else setting.minimum
-        return Domain.number(integer=setting.type in ("integer", "size"), minimum=least, optional=optional)
+        return _numbers(setting, optional=optional)
     return None if setting.type in CONTAINERS else Domain.text(optional=optional)
+
+
+def _numbers(setting: Setting, *, optional: bool) -> Domain:
+    integer = setting.type in ("integer", "size")
+    least = 0 if setting.type in _NEVER_NEGATIVE else -LARGEST if integer else None
+    minimum = least if setting.minimum is None else setting.minimum
+    most = LONGEST_S if setting.type == "duration" else LARGEST if integer else None
+    return Domain.number(integer=integer, minimum=minimum, maximum=most, optional=optional)
 
 
 def normalised(setting: Setting, value: Any) -> Any:
@@ -33,3 +41,23 @@ def normalised(setting: Setting, value: Any) -> Any:
         return from_text(setting, value, "/") if isinstance(value, str) else from_yaml(setting, value, str(value), "/")
     except ValueError:
         return value
+
+
+def spelled(setting: Setting, value: Any) -> Any:
+    """Return a value as a configuration file says it, in plain data: the inverse of `normalised`."""
+    if isinstance(value, tuple):
+        return [*value] if setting.type == "list" else dict.fromkeys(value, 1)
+    if setting.type == "duration":
+        return _duration(value)
+    if setting.type == "size":
+        return f"{value}B"
+    if not isinstance(value, str):
+        return value
+    # A path that climbs is one that is seen from the project's directory.
+    relative = setting.type == "path" and value.startswith("/../")
+    return value.removeprefix("/" if relative else "").replace("$", "$$")
+
+
+def _duration(seconds: float) -> str:
+    text = duration_text(seconds)
+    return text if parse_duration(text) == seconds else f"{Decimal(seconds):f}s"

@@ -39,7 +39,7 @@ class Representative:
     """A value, the kind of its origin, and what a column without view reads of it.
 
     `anchored` is true for a path below the project's directory, which `plain` may then be in several ways;
-    `same_as` for the value of another setting.
+    `same_as` for the value of another setting; `free` for a text that was chosen for what views show of it.
     """
 
     value: Any
@@ -47,6 +47,7 @@ class Representative:
     plain: tuple[Scalar, ...]
     anchored: bool = False
     same_as: bool = False
+    free: bool = False
 
 
 def given(setting: Setting, values: Sequence[Scalar], copies: int) -> Iterator[Representative]:
@@ -60,7 +61,8 @@ def given(setting: Setting, values: Sequence[Scalar], copies: int) -> Iterator[R
     else:
         yield of_rules(setting, setting.default, DEFAULT, values)
     for value in written(setting, values, copies):
-        yield from (Representative(value, WRITTEN, (plain,)) for plain in _plain(setting, value, values))
+        free = value not in values
+        yield from (Representative(value, WRITTEN, (plain,), free=free) for plain in _plain(setting, value, values))
 
 
 def taken_over(setting: Setting, values: Sequence[Scalar], copies: int) -> Iterator[Representative]:
@@ -90,7 +92,14 @@ def written(setting: Setting, values: Sequence[Scalar], copies: int = 1) -> Iter
         yield from (False, True)
     else:
         domain = setting_domain(setting)
-        listed = [value for value in values if value is not None and domain is not None and domain.contains(value)]
+        listed = [
+            value
+            for value in values
+            if value is not None
+            and domain is not None
+            and domain.contains(value)
+            and normalised(setting, value) == value
+        ]
         yield from listed
         yield from _amounts(setting) if setting.type in NUMBERS else _texts(setting, listed, copies)
 

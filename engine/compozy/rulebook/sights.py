@@ -10,15 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from compozy.document import Scalar
-from compozy.rulebook.domains import normalised
+from compozy.rulebook.domains import normalised, spelled
 from compozy.rulebook.representatives import DEFAULT, RULE, Representative, given, of_rules, taken_over
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.views import COMPARISONS, VIEWS, compared_with
 from compozy.settings.views import Seen as Look
-from compozy.tables.sight import Sight
+from compozy.tables.sight import Assignment, Sight
 from compozy.tables.table import Source, Table
 
 # The kind of a source whose value tables or other settings may have filled in before findings look at it.
@@ -77,7 +77,7 @@ class SettingViewer:
         copies = 1 + len([source for source in sources if (source.view or "").startswith(EQUALS)])
         each = {base.ref: self._representatives(base, listed, copies) for base in bases}
         for seen in self._combined(sources, each) if len(each) > 1 else _alone(each):
-            assignment = tuple(_assigned(path, one) for path, one in seen.items())
+            assignment = tuple(pair for path, one in seen.items() for pair in _assigned(self.settings[path], one))
             shown = [self._shown(source, seen) for source in sources]
             yield from (Sight(combination, assignment) for combination in product(*shown))
 
@@ -123,6 +123,13 @@ class SettingViewer:
             if taken is not None and not isinstance(taken, tuple):
                 yield taken
 
+    def spelled(self, source: Source, value: Scalar) -> Any:
+        """Return a value as a configuration file says it, in plain data."""
+        setting = self.settings.get(source.each or source.ref)
+        if setting is not None and source.each is not None:
+            setting = setting.items.get(source.ref)
+        return value if setting is None else spelled(setting, value)
+
     def _representatives(self, base: Source, listed: Sequence[Scalar], copies: int) -> Iterator[Representative]:
         setting = self.settings[base.ref]
         yield from given(setting, listed, copies)
@@ -146,8 +153,8 @@ class SettingViewer:
     def _compare(self, link: _Link, one: Representative, other: Representative) -> tuple[Scalar, ...]:
         if link.view is None:
             return (not one.same_as or one.plain == other.plain,)
-        if one.anchored != other.anchored and None not in (one.value, other.value):
-            return (False, True)  # the project's directory may make them equal
+        if one.anchored != other.anchored:
+            return (False, True) if _may_be_below(one, other) or _may_be_below(other, one) else (False,)
         compare = COMPARISONS[link.view.partition(" ")[0]]
         # Below one directory, what is declared alike is equal.
         pair = (one.value, other.value) if one.anchored else (one.plain[0], other.plain[0])
@@ -163,6 +170,11 @@ class SettingViewer:
         return repr((settings, self.derived))
 
 
+def _may_be_below(one: Representative, other: Representative) -> bool:
+    """Return True if the project's directory may make `other` equal to the anchored path of `one`."""
+    return one.anchored and isinstance(other.value, str) and other.value.endswith(str(one.value))
+
+
 def _alone(each: Mapping[str, Iterable[Representative]]) -> Iterator[Seen]:
     # Lazily, because a caller that asks for one view has mostly seen everything after a few representatives.
     return ({path: one} for path, ones in each.items() for one in ones)
@@ -175,12 +187,18 @@ def _compared(source: Source) -> str | None:
 
 def _viewed(setting: Setting, one: Representative, view: str) -> tuple[Scalar, ...]:
     found = VIEWS[view].look(Look(setting, one.value, one.kind, "/"))
-    depends_on_files = view == "path_kind" and found in ("file", "directory")
+    # Any path may be a directory; of those that are free, one is that ends with a slash.
+    depends_on_files = view == "path_kind" and found in ("file", "directory") and not one.free
     return ("file", "directory") if depends_on_files and not str(one.value).endswith("/") else (found,)
 
 
-def _assigned(path: str, one: Representative) -> tuple[Source, Scalar]:
+def _assigned(setting: Setting, one: Representative) -> Assignment:
+    source = Source("setting", setting.path)
     if one.kind == RULE:
-        return (Source("derived", path), one.value)
-    shown = one.kind != DEFAULT and not isinstance(one.value, tuple)
-    return (Source("setting", path), one.value if shown else None)
+        return ((Source("derived", setting.path), one.value),)
+    if one.kind == DEFAULT:
+        return ((source, None),)
+    if one.plain in ((one.value,), (setting.default,)) or isinstance(one.value, tuple):
+        return ((source, one.value),)
+    # Rejected, so that the file below the flag decides.
+    return ((source, one.plain[0]), (Source("flag", setting.path), one.value))

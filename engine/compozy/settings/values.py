@@ -47,8 +47,8 @@ KEY_LENGTH = 16
 _LONGEST = 60
 _HEADER = re.compile(r"[\x21-\x7e]*\Z")
 # What threads, clocks and databases can hold.
-_LONGEST_S = 876_000 * 3600.0
-_LARGEST = 2**63 - 1
+LONGEST_S = 876_000 * 3600.0
+LARGEST = 2**63 - 1
 
 
 def parse_duration(text: str) -> float:
@@ -65,7 +65,7 @@ def parse_duration(text: str) -> float:
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
     if not _DURATION.match(text) or not math.isfinite(seconds):
         raise ValueError("expected a duration such as 500ms, 5m or 168h")
-    if seconds > _LONGEST_S:
+    if seconds > LONGEST_S:
         raise ValueError("expected a duration of at most 876000h, a hundred years")
     return seconds
 
@@ -98,7 +98,7 @@ def parse_size(text: str) -> int:
     if found is not None:
         number, unit = found.groups()
         size = float(number) * (1024 if "i" in unit.lower() else 1000) ** _POWERS[unit[0].lower()]
-    if size > _LARGEST:
+    if size > LARGEST:
         raise ValueError("expected a size such as 512KB, 64MiB or 1GB")
     return int(size)
 
@@ -133,7 +133,7 @@ def whole(value: object) -> int:
     number = int(value) if isinstance(value, float) and value.is_integer() else value
     if not isinstance(number, int) or isinstance(number, bool):
         raise ValueError("expected a whole number")
-    if abs(number) > _LARGEST:
+    if abs(number) > LARGEST:
         raise ValueError("expected a whole number of at most 64 bits")
     return number
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, floor
+from math import ceil, floor, inf, nextafter
 
 from compozy.tables.table import ANY, SET, Condition, Domain, Interval, Scalar, is_number
+
+# Larger integers are written as floats.
+_BEYOND_INTEGERS = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +100,13 @@ def _integer_sample(interval: Interval) -> int:
 
 
 def _real_sample(interval: Interval) -> float:
-    """Return a number inside, an integer where there is one: beyond 2**53 floats skip integers."""
+    """Return a number inside: a 64-bit integer where there is one, because beyond 2**53 floats skip integers."""
     whole = _integer_sample(interval)
-    if interval.contains(whole) or interval.low is None or interval.high is None:
+    if interval.contains(whole) and abs(whole) < _BEYOND_INTEGERS:
         return whole
-    # No integer lies between the bounds, so neither is beyond the floats.
-    return (interval.low + interval.high) / 2 if abs(whole) < 2**53 else whole
+    if interval.low is None or interval.high is None:
+        return nextafter(interval.low or 0, inf) if interval.high is None else nextafter(interval.high, -inf)
+    return interval.low / 2 + interval.high / 2
 
 
 def samples_in(atom: Atom, domain: Domain, most: int) -> list[Scalar]:

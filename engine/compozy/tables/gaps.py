@@ -14,7 +14,7 @@ from compozy.tables.regions import Region, regions_of
 from compozy.tables.report import UNPROVEN, Report
 from compozy.tables.subject import Subject
 from compozy.tables.table import Domain, Row, Scalar
-from compozy.tables.witness import row_yaml, witness_yaml
+from compozy.tables.witness import row_yaml
 
 # Counting gaps further than this many times the list would cost more than the count tells.
 _COUNTED = 4
@@ -36,7 +36,7 @@ def gap_reports(subject: Subject) -> list[Report]:
             message=f'table "{subject.table.id}" has no row for {region}' + ("" if subject.proven else UNPROVEN),
             table=subject.table.id,
             places=(subject.table.place,),
-            witness=witness_yaml(region.witness),
+            witness=subject.written(region.witness),
             proposal=_proposal(subject, next(names), box, region),
             shown=len(listed),
             total=len(listed) + left,

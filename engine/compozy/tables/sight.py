@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from compozy.tables.table import Scalar, Source
 
@@ -43,6 +43,10 @@ class Viewer(Protocol):
         distinguishes; further ones are for the viewer to choose, so that every combination that any values
         show is among the sights. What is least to write down comes first.
         """
+        ...
+
+    def spelled(self, source: Source, value: Scalar) -> Any:
+        """Return a value as a configuration file says it, in plain data."""
         ...
 
     @property

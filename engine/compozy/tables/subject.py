@@ -14,6 +14,7 @@ from compozy.tables.cover import Box, CellIndex, Space
 from compozy.tables.decide import RuleSet
 from compozy.tables.regions import witness_of
 from compozy.tables.report import UNPROVEN, Report
+from compozy.tables.sight import Assignment, Viewer
 from compozy.tables.table import Domain, Row, Table
 from compozy.tables.witness import witness_yaml
 
@@ -27,13 +28,14 @@ class Subject:
     axes: tuple[Axis, ...]
     space: Space
     limit: int
+    viewer: Viewer | None
 
     @classmethod
     def of(cls, ruleset: RuleSet, table: Table, axes: Sequence[Axis], limit: int) -> Subject:
         """Build the space of a table from its axes."""
         rows = len(table.rows)
         space = Space([CellIndex(axis.rows_at(), rows) for axis in axes], rows)
-        return cls(table, dict(ruleset.domains[table.id]), tuple(axes), space, limit)
+        return cls(table, dict(ruleset.domains[table.id]), tuple(axes), space, limit, ruleset.viewer)
 
     @property
     def proven(self) -> bool:
@@ -54,7 +56,11 @@ class Subject:
 
     def witness(self, box: Box) -> str | None:
         """Return settings that lead into a box, as YAML; `None` for an empty box."""
-        return witness_yaml(witness_of(self.axes, box)) if all(box) else None
+        return self.written(witness_of(self.axes, box)) if all(box) else None
+
+    def written(self, assignment: Assignment) -> str:
+        """Return an assignment as a configuration file, in YAML."""
+        return witness_yaml(assignment, self.viewer.spelled) if self.viewer else witness_yaml(assignment)
 
     def name(self, number: int) -> str:
         """Return a row's id in quotes."""

@@ -6,19 +6,25 @@ such as machine facts, views and decisions, stands in comment lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 import yaml
 
 from compozy.tables.cells import condition_data, scalar_words
 from compozy.tables.table import Condition, Scalar, Source
 
+Spell: TypeAlias = Callable[[Source, Scalar], Any]
+
+# The kinds of sources whose values a configuration file holds.
+_IN_FILES = ("setting", "item")
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def witness_yaml(assignment: Iterable[tuple[Source, Scalar]]) -> str:
+def witness_yaml(assignment: Iterable[tuple[Source, Scalar]], spell: Spell = lambda source, value: value) -> str:
     """Write settings as a configuration; what is unset is left out.
+
+    `spell` returns a value as a configuration file says it, in plain data.
 
     >>> print(witness_yaml([(Source("setting", "redis.mode"), "memory"), (Source("machine", "cpus"), 2)]))
     redis:
@@ -28,22 +34,25 @@ def witness_yaml(assignment: Iterable[tuple[Source, Scalar]]) -> str:
     document: dict[str, Any] = {}
     comments = []
     for source, value in assignment:
-        if value is None and source.kind in ("setting", "item"):
+        written = source.kind in _IN_FILES and source.view is None
+        if value is None and source.kind in _IN_FILES:
             continue
-        if source.view is not None or source.kind not in ("setting", "item") or not _put(document, source, value):
-            comments.append(f"# {_comment(source)} = {scalar_words(value)}")
+        if not written or not _put(document, source, spell(source, value)):
+            comments.append(f"# {_comment(source, value)}")
     body = _dump(document, flow=False).splitlines() if document else []
     return "\n".join([*body, *comments]) or "# nothing is set"
 
 
-def _comment(source: Source) -> str:
+def _comment(source: Source, value: Scalar) -> str:
+    if source.kind == "flag":
+        return f"flag: --set {source.ref}={str(value).encode('unicode_escape').decode()}"
     ref = f"{source.each}[].{source.ref}" if source.each else source.ref
-    if source.view is not None:
-        return f"view: {source.view} of {ref}"
-    return f"{source.kind}: {ref}" + (f".{source.output}" if source.output else "")
+    part = f".{source.output}" if source.output else ""
+    about = f"{source.kind}: {ref}{part}" if source.view is None else f"view: {source.view} of {ref}"
+    return f"{about} = {scalar_words(value)}"
 
 
-def _put(document: dict[str, Any], source: Source, value: Scalar) -> bool:
+def _put(document: dict[str, Any], source: Source, value: Any) -> bool:
     """Nest a value by its path; tell whether the path was free."""
     inner = document
     if source.each is not None:
@@ -61,7 +70,7 @@ def _list_element(document: dict[str, Any], path: str) -> dict[str, Any] | None:
     return elements[0] if isinstance(elements, list) else None
 
 
-def _nest(document: dict[str, Any], path: list[str], value: Scalar) -> bool:
+def _nest(document: dict[str, Any], path: list[str], value: Any) -> bool:
     inner = _descend(document, path[:-1])
     if inner is None or path[-1] in inner:
         return False
