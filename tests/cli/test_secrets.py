@@ -208,3 +208,15 @@ def test_traceback_keeps_its_frames_when_secrets_cannot_be_determined(
     err = capsys.readouterr().err
     assert "test_secrets.py" in err
     assert CANARY not in err.replace("raise ValueError(CANARY)", "")
+
+
+@pytest.mark.parametrize("name", ["PWD", "OLDPWD"])
+def test_working_directory_of_the_shell_is_not_a_secret(
+    name: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The names end like those of passwords."""
+    monkeypatch.setenv(name, str(project))
+    (project / ".compozy").write_text("a file where a directory should be")
+    write(project, "mode: persistent\n")
+    assert run(["workflow", "list"]) == 4
+    assert f"{project}/.compozy" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import multiprocessing
@@ -270,3 +271,13 @@ def test_release_leaves_the_lock_of_another_owner(folder: Path) -> None:
     first.release()
     assert (folder / "lock").exists()
     second.release()
+
+
+def test_a_full_disk_is_reported_with_a_fix_for_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(DriverError, match="version cannot be written|gitignore cannot be written") as caught:
+        StateDirectory(str(folder)).acquire()
+    assert (caught.value.hint, folder.exists()) == ("free some space on the disk", False)

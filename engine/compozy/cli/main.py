@@ -7,7 +7,6 @@ or usage, 3 rule table, 4 provisioning, 5 workflow run. Commands are imported wh
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import io
 import os
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compozy import __version__
+from compozy.base.system_hints import HINTS, hint_for
 from compozy.cli.redaction import install_hooks
 from compozy.cli.signals import end_worker_processes, interrupt_on_signals
 from compozy.errors import CompozyError, SystemProblem, UsageError
@@ -44,18 +44,6 @@ COMMANDS = {
     "config": ("compozy.cli.config", "Show, validate and explain the configuration."),
     "rules": ("compozy.cli.rules", "List, show, verify and draw the rule tables."),
     "trust": ("compozy.cli.trust", "Use the files of a directory that another user owns or may write."),
-}
-
-
-# errno -> what to do; every other error of the system that reaches the top is a bug
-_SYSTEM = {
-    errno.ENOSPC: "free some space on the disk",
-    errno.EDQUOT: "free some space, or raise the quota of the user",
-    errno.EIO: "the disk or the network file system has an error; see the log of the system",
-    errno.EROFS: "choose a directory on a file system that can be written",
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
-    errno.ENFILE: "raise the system's limit of open files",
-    errno.ENOMEM: "free some memory",
 }
 
 
@@ -150,10 +138,10 @@ def run(args: Sequence[str]) -> int:
     except click.exceptions.ClickException as error:
         return report(_usage_error(error), as_json=wants_json(args))
     except OSError as error:
-        if error.errno not in _SYSTEM:
+        if error.errno not in HINTS:  # every other one is a bug
             raise
         place = f" ({error.filename})" if error.filename else ""
-        return report(SystemProblem(f"{error.strerror}{place}", hint=_SYSTEM[error.errno]), as_json=wants_json(args))
+        return report(SystemProblem(f"{error.strerror}{place}", hint=hint_for(error)), as_json=wants_json(args))
     except SystemExit:
         return 0  # click's answer to a reader that went away, such as head
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from compozy.configuration import Configuration
 
+_DIRECTORIES = ("PWD", "OLDPWD")  # set by every shell, and not passwords
 _read: list[Configuration] = []
 
 
@@ -29,7 +30,7 @@ def redacted(text: str) -> str:
     from compozy.configuration import secrets_of
     from compozy.settings.redact import Redactor, is_secret_name
 
-    known = {value for name, value in os.environ.items() if is_secret_name(name)}
+    known = {value for name, value in os.environ.items() if is_secret_name(name) and name not in _DIRECTORIES}
     for configuration in _read:
         known |= secrets_of(configuration)
     return Redactor(known).text(text)

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 
 from compozy.base.ownership import refusal
+from compozy.base.system_hints import hint_for
 from compozy.errors import StateDirectoryError
 
 
@@ -22,9 +23,7 @@ def check_data_files(*paths: str) -> None:
     try:
         unsafe = [found for path in paths for found in _unsafe_entries(path)]
     except OSError as error:
-        raise StateDirectoryError(
-            f"{error.filename} cannot be read: {error.strerror}", hint="check its permissions"
-        ) from error
+        raise StateDirectoryError(f"{error.filename} cannot be read: {error.strerror}", hint=hint_for(error)) from error
     for entry, reason in unsafe:
         raise StateDirectoryError(
             f"{entry} {reason}; data of Compozy must be regular files of its owner",

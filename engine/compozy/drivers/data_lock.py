@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+from compozy.base.system_hints import hint_for
 from compozy.drivers.file_lock import dies_with_us, let_go
 from compozy.drivers.lock_holders import take_lock
 from compozy.errors import DriverError
@@ -44,9 +45,7 @@ class DataLock:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise DriverError(
-                f"{self._path} cannot be opened: {error.strerror}", hint="check the permissions"
-            ) from error
+            raise DriverError(f"{self._path} cannot be opened: {error.strerror}", hint=hint_for(error)) from error
         try:
             take_lock(descriptor, self._path, self._program)
         except BaseException:

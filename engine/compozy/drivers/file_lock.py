@@ -12,6 +12,7 @@ import re
 from functools import partial
 from pathlib import Path
 
+from compozy.base.system_hints import hint_for
 from compozy.drivers.data_files import check_data_files
 from compozy.drivers.lock_holders import in_use, take_lock
 from compozy.drivers.made import Made
@@ -68,7 +69,7 @@ class FileLock:
             descriptor = os.open(self.path, flags, 0o600)
         except OSError as error:
             reason = f"{self.path} cannot be opened: {error.strerror}"
-            raise DriverError(reason, hint="check the permissions") from error
+            raise DriverError(reason, hint=hint_for(error)) from error
         if _OURS.fullmatch(os.pread(descriptor, 64, 0)):
             return descriptor
         os.close(descriptor)
@@ -94,7 +95,7 @@ class FileLock:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise DriverError(f"{self.path} cannot be read: {error.strerror}", hint="check the permissions") from error
+            raise DriverError(f"{self.path} cannot be read: {error.strerror}", hint=hint_for(error)) from error
         try:
             # Shared, and for a moment: a start that comes meanwhile tries again, because no process id stands there.
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -151,7 +152,7 @@ def lock_beside(path: str, made: Made, program: str | None = None) -> FileLock:
     try:
         made.directory(folder)
     except OSError as error:
-        raise DriverError(f"{path} cannot be used: {error.strerror}", hint="check the permissions") from error
+        raise DriverError(f"{path} cannot be used: {error.strerror}", hint=hint_for(error)) from error
     lock = FileLock(f"{folder / Path(path).name}{LOCK_SUFFIX}")
     lock.acquire(path, program)
     return lock

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from compozy.base.output_file import open_regular, write_file
 from compozy.base.ownership import unsafe_status
+from compozy.base.system_hints import hint_for
 from compozy.drivers.made import Made
 from compozy.errors import DriverError
 from compozy.settings.keyring import Keyring, parse_keyring, random_key
@@ -48,7 +49,7 @@ def _create(file: str, made: Made) -> None:
         made.data(file)
         write_file(file, random_key() + "\n", replace=False)
     except OSError as error:
-        raise DriverError(f"{file} cannot be written: {error.strerror}", hint="check the permissions") from error
+        raise DriverError(f"{file} cannot be written: {error.strerror}", hint=hint_for(error)) from error
 
 
 def _read(file: str) -> str:

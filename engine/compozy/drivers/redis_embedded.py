@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from compozy.base.ownership import refusal
+from compozy.base.system_hints import hint_for
 from compozy.drivers.binaries import find_valkey
 from compozy.drivers.child import Child
 from compozy.drivers.data_files import check_data_files
@@ -225,7 +226,7 @@ def _prepare(folder: str, context: StartContext, *, restore: bool) -> None:
             context.made.data(folder)
         context.made.directory(folder)
     except OSError as error:
-        raise DriverError(f"{folder} cannot be used: {error.strerror}", hint="check its permissions") from error
+        raise DriverError(f"{folder} cannot be used: {error.strerror}", hint=hint_for(error)) from error
     _examine(folder)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from compozy.base.output_file import write_file
+from compozy.base.system_hints import hint_for
 from compozy.drivers.data_files import check_data_files
 from compozy.drivers.data_lock import DataLock
 from compozy.drivers.driver import Description, StartContext
@@ -259,6 +260,6 @@ def _create(path: str, made: Made) -> bool:
     try:
         write_file(path, "", replace=False)
     except OSError as error:
-        raise DriverError(f"{path} cannot be created: {error.strerror}", hint="check the permissions") from error
+        raise DriverError(f"{path} cannot be created: {error.strerror}", hint=hint_for(error)) from error
     made.data(path, *(path + suffix for suffix in BESIDE))
     return True

@@ -21,6 +21,7 @@ from pathlib import Path
 from compozy import __version__
 from compozy.base.output_file import write_file
 from compozy.base.source_file import check_owner
+from compozy.base.system_hints import hint_for
 from compozy.drivers.data_files import check_data_files
 from compozy.drivers.file_lock import FileLock
 from compozy.errors import DriverError, StateDirectoryError, TrustError
@@ -117,7 +118,7 @@ class StateDirectory:
                 write_file(stamp.with_name(".gitignore"), "*\n")
             write_file(stamp, json.dumps({"layout": LAYOUT, "compozy": __version__}) + "\n")
         except OSError as error:
-            raise DriverError(f"{stamp} cannot be written: {error.strerror}", hint="check the permissions") from error
+            raise DriverError(f"{stamp} cannot be written: {error.strerror}", hint=hint_for(error)) from error
 
 
 def _create(path: str) -> bool:
@@ -129,5 +130,5 @@ def _create(path: str) -> bool:
     except OSError as error:
         if isinstance(error, FileExistsError) and folder.is_dir():
             return False
-        raise DriverError(f"{path} cannot be created: {error.strerror}", hint="check the permissions") from error
+        raise DriverError(f"{path} cannot be created: {error.strerror}", hint=hint_for(error)) from error
     return True

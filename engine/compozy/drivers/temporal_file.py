@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compozy.base.output_file import write_file
+from compozy.base.system_hints import hint_for
 from compozy.drivers.data_files import check_data_files
 from compozy.drivers.process import environment
 from compozy.drivers.sqlite import BESIDE, check_file, unusable
@@ -149,7 +150,7 @@ def record_version(path: str, server: str, binary: str, key: str = "") -> None:
     try:
         write_file(record, json.dumps({"server": server, "binary": _identity(binary), "key": key}) + "\n")
     except OSError as error:
-        raise DriverError(f"{record} cannot be written: {error.strerror}", hint="check the permissions") from error
+        raise DriverError(f"{record} cannot be written: {error.strerror}", hint=hint_for(error)) from error
 
 
 def _identity(binary: str) -> str:
