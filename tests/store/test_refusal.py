@@ -68,6 +68,8 @@ def test_read_only_server_names_primary(url: str) -> None:
     error = refusal(f"{url}?options=-cdefault_transaction_read_only%3Don", "record_started", ROW)
     assert "it is read-only" in error.message
     assert "primary" in str(error.hint)
+    asked = refusal(f"{url}?options=-cdefault_transaction_read_only%3Don", "require_writable")
+    assert (asked.hint, "it is read-only" in asked.message) == (error.hint, True)
 
 
 @pytest.mark.parametrize("kind", ["sqlite-memory", "postgres"])

@@ -69,6 +69,26 @@ def test_an_accepted_execution_is_known_without_its_row(bench: Bench, tmp_path: 
     service.close()
 
 
+def test_late_rows_are_bounded_and_written_later(
+    bench: Bench, tmp_path: Path, nap: Definition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While rows cannot be written a bounded number waits; then nothing is started. The upkeep writes them."""
+    monkeypatch.setattr("compozy.workflows.late_rows.MOST_ROWS", 2)
+    bench.open()
+    store = FullStore(bench.database)
+    service = Service(bench.client, store, task_queue="nobody-works-here", directory=str(tmp_path))
+    names = [bench.call(service.start(nap)) for _ in range(2)]
+    with pytest.raises(UnavailableError, match="2 executions wait for their rows"):
+        bench.call(service.start(nap))
+    store.full = False
+    bench.call(service.reconcile())
+    assert {bench.call(service.execution(name)).status for name in names} == {"running"}
+    names.append(bench.call(service.start(nap)))
+    for name in names:
+        bench.call(service.terminate(name))
+    service.close()
+
+
 def test_a_silent_database_is_not_available(bench: Bench, silent: tuple[Service, SilentStore]) -> None:
     """The answer comes in time, and as soon as the database answers again, so does the service."""
     service, store = silent

@@ -64,6 +64,12 @@ def refused(error: Exception) -> UnavailableError | None:
     return UnavailableError("database", f"{reason} ({first_line(error)})", hint=hint)
 
 
+def read_only() -> UnavailableError:
+    """Return the error of a server that answers but takes no writes, as a standby after a failover does."""
+    reason, hint = _SQLSTATES["25006"]
+    return UnavailableError("database", reason, hint=hint)
+
+
 def _meaning(error: Exception) -> tuple[str, str] | None:
     cause: Any = getattr(error, "orig", None) or error
     state = getattr(cause, "pgcode", None)

@@ -18,7 +18,7 @@ from playhouse.pool import MaxConnectionsExceeded
 from compozy.store import migrate
 from compozy.store.migrate import Migration
 from compozy.store.records import LOST, RUNNING, Execution, RowState, StoredWorkflow
-from compozy.store.refusal import refused
+from compozy.store.refusal import read_only, refused
 from compozy.store.unavailable import SchemaError
 
 MAX_LIMIT = 1000
@@ -106,6 +106,17 @@ class Store:
             UnavailableError: the database does not answer.
         """
         self._run(lambda: self._database.execute_sql("SELECT 1").fetchone())
+
+    def require_writable(self) -> None:
+        """Ask the server whether it accepts writes; of a SQLite file only whether it can be read.
+
+        Raises:
+            UnavailableError: the database does not answer, or is read-only.
+        """
+        file = isinstance(self._database, peewee.SqliteDatabase)
+        question = "SELECT 'off'" if file else "SELECT current_setting('transaction_read_only')"
+        if self._run(lambda: self._database.execute_sql(question).fetchone()) != ("off",):
+            raise read_only()
 
     def record_started(self, execution: Execution) -> None:
         """Insert the row of a running execution; one that is there stays, unless it was lost or its run has ended.

@@ -30,6 +30,7 @@ from compozy.workflows.definition import Definition
 from compozy.workflows.execution_id import checked_execution_id, new_execution_id
 from compozy.workflows.identity import TemporalIdentity
 from compozy.workflows.inputs import complete_input
+from compozy.workflows.late_rows import LateRows
 from compozy.workflows.plain import why_not_plain
 from compozy.workflows.reconcile import Reconciler
 from compozy.workflows.temporal import UnreadableError, ask
@@ -68,7 +69,7 @@ class Service:
         self._retention_s = retention_s
         self._cancel_patience_s = cancel_patience_s
         self._cancelling: dict[str, asyncio.Task[None]] = {}
-        self._late: dict[str, Execution] = {}  # accepted by Temporal while the database could not be written
+        self._late = LateRows(store, self._in_thread)
         self._catalogue = Catalogue(store, directory, files)
         self.checks = Checks()
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="compozy-store")
@@ -109,7 +110,8 @@ class Service:
         run = wire.Run(definition, complete_input(definition, given or {}), timestamp())
         name = new_execution_id(definition.id) if execution_id is None else checked_execution_id(execution_id)
         row = Execution(name, definition.id, definition.version, RUNNING, run.input, str(run.started_at))
-        await self._in_thread(self._store.ping)
+        self._late.require_room()
+        await self._in_thread(self._store.require_writable)
         try:
             started = await self._start_workflow(name, run)
         except WorkflowAlreadyStartedError as error:
@@ -156,11 +158,12 @@ class Service:
         """
         found = await self._in_thread(self._store.execution, execution_id)
         if found is not None:
-            self._late.pop(execution_id, None)
+            self._late.forget(execution_id)
             return found
-        if execution_id in self._late:
-            return self._late[execution_id]
-        raise NotFoundError("execution", execution_id)
+        late = self._late.get(execution_id)
+        if late is None:
+            raise NotFoundError("execution", execution_id)
+        return late
 
     async def executions(
         self, *, limit: int = 100, workflow: str | None = None, status: str | None = None
@@ -322,6 +325,7 @@ class Service:
         Raises:
             UnavailableError: the database or Temporal does not answer.
         """
+        await self._late.write()
         return await self._reconciler.reconcile()
 
     async def adopt(self) -> tuple[str, ...]:
@@ -358,7 +362,7 @@ class Service:
         try:
             await self._in_thread(self._store.record_started, row)
         except UnavailableError as error:
-            self._late[row.id] = row
+            self._late.add(row)
             log.warning("execution.row_late", extra={"execution": row.id, "reason": error.detail})
 
     async def _same(self, row: Execution, error: WorkflowAlreadyStartedError) -> str:

@@ -1,0 +1,55 @@
+"""Rows of executions that Temporal accepted while the database could not be written.
+
+They are kept in memory until they can be written. Their number is bounded; at the bound nothing more is started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from compozy.store import Execution, Store, UnavailableError
+
+MOST_ROWS = 100
+
+InThread = Callable[..., Awaitable[Any]]
+
+
+class LateRows:
+    """Lives on one event loop; `in_thread` runs a store call off the loop."""
+
+    def __init__(self, store: Store, in_thread: InThread) -> None:
+        self._store = store
+        self._in_thread = in_thread
+        self._rows: dict[str, Execution] = {}
+
+    def add(self, row: Execution) -> None:
+        """Keep a row until it is written."""
+        self._rows[row.id] = row
+
+    def get(self, execution_id: str) -> Execution | None:
+        """Return the row of an execution that waits, or None."""
+        return self._rows.get(execution_id)
+
+    def forget(self, execution_id: str) -> None:
+        """Drop a row that is in the database."""
+        self._rows.pop(execution_id, None)
+
+    def require_room(self) -> None:
+        """Refuse to start another execution while too many rows wait.
+
+        Raises:
+            UnavailableError: as many rows wait as are kept.
+        """
+        if len(self._rows) >= MOST_ROWS:
+            raise UnavailableError("database", f"{len(self._rows)} executions wait for their rows to be written")
+
+    async def write(self) -> None:
+        """Write the rows that wait; a row that was written meanwhile stays as it is.
+
+        Raises:
+            UnavailableError: the database cannot be written.
+        """
+        for row in list(self._rows.values()):
+            await self._in_thread(self._store.record_started, row)
+            self.forget(row.id)
