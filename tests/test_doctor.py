@@ -98,6 +98,17 @@ def test_every_check_that_a_row_may_name_is_built() -> None:
     assert (set(CHECKS), set(_BINARIES)) == (set(NAMED), set(BINARIES))
 
 
+def test_binary_that_does_not_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is run with the environment of children, as a start does; what it prints last names the reason."""
+    monkeypatch.setenv("SETTING_OF_THE_USER", "broken")
+    script = tmp_path / "valkey-server"
+    script.write_text('#!/bin/sh\necho "cannot run here $SETTING_OF_THE_USER" >&2\nexit 1\n')
+    script.chmod(0o755)
+    monkeypatch.setattr("compozy.doctor._BINARIES", {**_BINARIES, "valkey": (lambda: str(script), "install it")})
+    found = checked(tmp_path)["redis.binary"]
+    assert (found.status, found.message) == ("fail", f"{script} does not run: cannot run here")
+
+
 @pytest.mark.parametrize(
     ("enabled", "status"), [pytest.param("true", "fail", id="on"), pytest.param("false", None, id="off")]
 )

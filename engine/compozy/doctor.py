@@ -155,18 +155,28 @@ def _binary(resolved: Resolved, step: Step, check: CheckRow, context: StartConte
     if found is None:
         yield Check(f"{step.component}.binary", "fail", f"no {name} binary was found", fix)
         return
-    yield Check(f"{step.component}.binary", "pass", f"{found}, {_version(found)}")
+    try:
+        yield Check(f"{step.component}.binary", "pass", f"{found}, {_version(found)}")
+    except DriverError as error:
+        yield Check(f"{step.component}.binary", "fail", error.message, fix)
 
 
 def _version(binary: str) -> str:
+    """Run a binary as a start does and return its version.
+
+    Raises:
+        DriverError: it does not run.
+    """
     try:
         shown = subprocess.run(
             [binary, "--version"], capture_output=True, text=True, timeout=5, check=False, env=environment()
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"which does not run: {error}"
-    lines = (shown.stdout or shown.stderr).strip().splitlines()
-    return lines[0] if lines else "no version"
+        raise DriverError(f"{binary} does not run: {error}") from error
+    lines = (shown.stdout or shown.stderr).strip().splitlines() or ["no version"]
+    if shown.returncode != 0:
+        raise DriverError(f"{binary} does not run: {lines[0]}")
+    return lines[0]
 
 
 def _port_of(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:

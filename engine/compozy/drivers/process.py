@@ -49,7 +49,7 @@ shift
 exec "$@" 3<&-
 """
 _PASSED_ON = ("LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
-_NO_HOME = "/nonexistent"  # a server that looks for its settings in a home directory finds none
+_NO_HOME = "/proc/none"  # a server finds no settings in its home directory and cannot create one, not even as root
 _TAIL = 400
 _KILL_S = 5.0
 _OPEN: weakref.WeakSet[socket.socket] = weakref.WeakSet()
