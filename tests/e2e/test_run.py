@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -103,8 +104,9 @@ def test_files_that_hold_no_workflow_are_told(shell: Shell) -> None:
     (shell.directory / "workflows" / "broken.yaml").write_text("id: broken\ntasks: [\n")
     server = shell.start()
     listed = shell.run("workflow", "list")
-    assert (listed.returncode, "nap" in listed.stdout, "broken.yaml" in listed.stderr) == (0, True, True)
-    assert ["broken.yaml" in problem["message"] for problem in shell.json("workflow", "list")["problems"]] == [True]
+    assert (listed.returncode, "nap" in listed.stdout, "broken.yaml" in listed.stderr) == (2, True, True)
+    printed = json.loads(shell.run("workflow", "list", "--format", "json").stdout)
+    assert ["broken.yaml" in problem["message"] for problem in printed["problems"]] == [True]
     assert server.stop() == 0
     assert "broken.yaml" in server.errors.read_text()
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from compozy.cli.completion import FILE, keys
+from compozy.cli.file_findings import file_texts, workflow_findings
 from compozy.cli.options import configuration_options, format_option, read_configuration
 from compozy.cli.output import print_document, print_findings, print_json, print_line, print_table, styled
 from compozy.configuration import Configuration
@@ -79,14 +80,16 @@ def _cut(text: str) -> str:
 @configuration_options
 @format_option("github", "sarif")
 def validate_(format_: str, strict: bool, **options: Any) -> int:
-    """Check the configuration and print every finding. The exit code is 2 when one of them stops."""
+    """Check configuration and workflow files. Exit code 2 when a finding stops."""
     configuration = read_configuration(options)
-    findings = promoted(validate(Lifecycle(configuration).resolve()), strict=strict)
+    resolved = Lifecycle(configuration).resolve()
+    in_files = workflow_findings(resolved)
+    findings = (*promoted(validate(resolved), strict=strict), *in_files)
     stopping = len(errors(findings))
     if format_ == "json":
         print_json({"valid": not stopping, "findings": [finding.as_json() for finding in findings]})
     elif format_ == "text":
-        print_findings(findings, configuration.texts, err=False)
+        print_findings(findings, {**configuration.texts, **file_texts(resolved, in_files)}, err=False)
         print_line(_verdict(stopping, len(findings)))
     else:
         print_report(format_, findings, configuration)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, replace
+from itertools import chain
 from typing import Any
 
 import click
 
+from compozy.cli.file_findings import workflow_findings
 from compozy.cli.options import configuration_options, format_option, read_configuration
 from compozy.cli.output import print_json, print_line, styled
 from compozy.cli.redaction import redacted
@@ -23,7 +26,8 @@ def command(format_: str, strict: bool, **options: Any) -> int:
     from compozy.doctor import Check, examine, failed
 
     checks: list[Check] = []
-    for check in examine(Lifecycle(read_configuration(options), strict=strict)):
+    lifecycle = Lifecycle(read_configuration(options), strict=strict)
+    for check in chain(examine(lifecycle), workflow_checks(lifecycle)):
         check = replace(check, message=redacted(check.message), fix=redacted(check.fix))
         checks.append(check)
         if format_ == "text":
@@ -33,6 +37,16 @@ def command(format_: str, strict: bool, **options: Any) -> int:
     else:
         print_line("\n" + _verdict(checks))
     return 4 if failed(checks) else 0
+
+
+def workflow_checks(lifecycle: Lifecycle) -> Iterator[Any]:
+    """Yield a check for each fault of a workflow file; a start leaves the file out and goes on."""
+    from compozy.doctor import Check
+
+    status = "fail" if lifecycle.strict else "warn"
+    for finding in workflow_findings(lifecycle.resolved):
+        message = f"{finding.message.splitlines()[0]} ({finding.where})"
+        yield Check(finding.id, status, message, finding.hint or "compozy config validate shows the line")
 
 
 def print_check(check: Any) -> None:

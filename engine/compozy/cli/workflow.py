@@ -21,7 +21,7 @@ from compozy.cli.output import json_text, print_failure, print_json, print_line,
 from compozy.cli.run import RUNNING, run
 from compozy.cli.status import running_client
 from compozy.cli.stored import StoredWorkflows, stored_workflows
-from compozy.errors import NotFoundError, UsageError
+from compozy.errors import DefinitionError, NotFoundError, UsageError
 
 
 @click.group(name="workflow")
@@ -36,26 +36,29 @@ command.add_command(run)
 @configuration_options
 @format_option()
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Newest executions shown.")
-def list_(format_: str, limit: int, strict: bool, **options: Any) -> None:
-    """List the workflows of the project and their newest executions."""
+def list_(format_: str, limit: int, strict: bool, **options: Any) -> int:
+    """List the workflows of the project and their newest executions. Exit code 2: a workflow file is not valid."""
     client, _ = running_client(options, strict)
     if client is not None:
         found = client.get("/api/v0/workflows") | client.get(f"/api/v0/executions?limit={limit}")
     else:
         with stored_workflows(options, strict) as stored:
             found = listing_json(stored, limit)
-    print_problems(found)
+    code = print_problems(found)
     if format_ == "json":
         problems = found.get("problems") or []
         print_json({"workflows": found["workflows"], "executions": found["executions"], "problems": problems})
-        return
-    print_listing(found)
+    else:
+        print_listing(found)
+    return code
 
 
-def print_problems(found: Mapping[str, Any]) -> None:
-    """Say which files hold no workflow that can be run, on stderr."""
-    for problem in found.get("problems") or []:
+def print_problems(found: Mapping[str, Any]) -> int:
+    """Print on stderr which files hold no workflow that can be run; return the exit code, 0 where there is none."""
+    problems = found.get("problems") or []
+    for problem in problems:
         print_failure(ServerError({**problem, "detail": problem["message"]}), as_json=False)
+    return DefinitionError.exit_code if problems else 0
 
 
 def listing_json(workflows: StoredWorkflows, limit: int) -> dict[str, Any]:
@@ -159,19 +162,22 @@ def signal(execution_id: str, name: str, payload: str, format_: str, strict: boo
 @command.command(epilog="Example: compozy workflow export --output workflows.json")
 @click.option("--output", metavar="FILE", help="Where to write; stdout when not given.")
 @configuration_options
-def export(output: str | None, strict: bool, **options: Any) -> None:
-    """Write the workflows of the project as JSON. `compozy workflow import` reads it."""
+def export(output: str | None, strict: bool, **options: Any) -> int:
+    """Write the workflows of the project as JSON. `compozy workflow import` reads it.
+
+    Exit code 2: a workflow file is not valid, and the others are written.
+    """
     client, _ = running_client(options, strict)
     if client is not None:
         found = client.get("/api/v0/workflows")
     else:
         with stored_workflows(options, strict) as stored:
             found = listing_json(stored, 1)
-    print_problems(found)
+    code = print_problems(found)
     workflows = found["workflows"]
     if output is None:
         print_json({"workflows": workflows})
-        return
+        return code
     text = json_text({"format_version": 1, "workflows": workflows})
     try:
         write_file(output, text + "\n")
@@ -179,6 +185,7 @@ def export(output: str | None, strict: bool, **options: Any) -> None:
         raise UsageError(f"{output} cannot be written: {error.strerror}") from error
     count = "1 workflow" if len(workflows) == 1 else f"{len(workflows)} workflows"
     print_line(f"{count} written to {output}", err=True)
+    return code
 
 
 @command.command(name="import", epilog="Example: compozy workflow import workflows.json")

@@ -6,21 +6,19 @@ definitions. A broken file or imported workflow hides only itself: it is reporte
 
 from __future__ import annotations
 
-import os.path
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compozy.base.source_file import is_leftover, list_sources
-from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, UsageError
+from compozy.errors import CompozyError, DefinitionError, NotFoundError, UsageError
 from compozy.settings.suggest import closest
 from compozy.store import Store, StoredWorkflow
 from compozy.store.records import timestamp
 from compozy.workflows.check import MAX_PROBLEMS
-from compozy.workflows.definition import Definition, definition_from_json, load_definition
+from compozy.workflows.definition import Definition, definition_from_json
+from compozy.workflows.workflow_files import WorkflowFiles
 
-FOLDER = "workflows"
 FORMAT_VERSION = 1
 
 
@@ -49,9 +47,7 @@ class Catalogue:
 
     def __init__(self, store: Store, directory: str, files: Sequence[str] = ()) -> None:
         self._store = store
-        self._directory = Path(directory)
-        self._files = tuple(files)
-        self._read: dict[Path, tuple[tuple[int, int], Definition]] = {}
+        self._files = WorkflowFiles(directory, files)
 
     def listing(self) -> Listing:
         """Return every workflow; a file wins over an imported one of the same id.
@@ -59,7 +55,8 @@ class Catalogue:
         Raises:
             UnavailableError: the database does not answer.
         """
-        found, problems = self._in_files()
+        files = self._files.read()
+        found, problems = files.definitions, files.problems
         for stored in self._store.workflows():
             if stored.id in found:
                 continue
@@ -74,16 +71,19 @@ class Catalogue:
 
         Raises:
             NotFoundError: there is none of that id.
-            DefinitionError: its file is broken, or the imported one is no workflow any more.
+            DefinitionError: its file is broken, two files have its id, or the imported one is not valid any more.
             UnavailableError: the database does not answer.
         """
-        found, problems = self._in_files()
+        files = self._files.read()
+        found = files.definitions
+        if workflow_id in files.ambiguous:
+            raise files.ambiguous[workflow_id]
         if workflow_id in found:
             return found[workflow_id]
         stored = self._store.workflow(workflow_id)
         if stored is not None:
             return _imported(stored)
-        for problem in problems:
+        for problem in files.problems:
             if isinstance(problem, DefinitionError) and Path(problem.file).stem == workflow_id:
                 raise problem
         names = sorted({*found, *(stored.id for stored in self._store.workflows())})
@@ -101,7 +101,7 @@ class Catalogue:
         for definition in definitions:
             plain = dict(definition.plain)
             self._store.save_workflow(StoredWorkflow(definition.id, definition.version, plain, now))
-        in_files, _ = self._in_files()
+        in_files = self._files.read().definitions
         names = tuple(definition.id for definition in definitions)
         return Imported(names, {name: in_files[name].file for name in names if name in in_files})
 
@@ -116,46 +116,6 @@ class Catalogue:
         if not self._store.delete_workflow(workflow_id):
             file = self.definition(workflow_id).file
             raise UsageError(f'workflow "{workflow_id}" was not imported; it comes from {file}', hint="remove the file")
-
-    def _in_files(self) -> tuple[dict[str, Definition], list[CompozyError]]:
-        found: dict[str, Definition] = {}
-        problems: list[CompozyError] = []
-        for path in self._paths():
-            try:
-                definition = self._load(path)
-            except (DefinitionError, SyntaxProblem, NotFoundError) as problem:
-                problems.append(problem)
-                continue
-            if definition.id in found:
-                both = f'id "{definition.id}" is also the one of {found[definition.id].file}'
-                problems.append(DefinitionError(str(path), [f"{path}: {both}"]))
-            found.setdefault(definition.id, definition)
-        return found, problems
-
-    def _paths(self) -> Iterator[Path]:
-        seen: set[Path] = set()
-        listed = (path for name in self._files for path in self._expand(name))
-        for path in [*listed, *map(Path, list_sources(str(self._directory / FOLDER)))]:
-            if path not in seen:
-                seen.add(path)
-                yield path
-
-    def _expand(self, name: str) -> list[Path]:
-        name = os.path.expanduser(name)
-        if "*" in name and not Path(name).is_absolute():
-            return sorted(path for path in self._directory.glob(name) if not is_leftover(path.name))
-        return [self._directory / name]
-
-    def _load(self, path: Path) -> Definition:
-        try:
-            status = path.stat()
-        except OSError:
-            return load_definition(path)
-        stamp = (status.st_mtime_ns, status.st_size)
-        known = self._read.get(path)
-        if known is None or known[0] != stamp:
-            known = self._read[path] = (stamp, load_definition(path))
-        return known[1]
 
 
 def _imported(stored: StoredWorkflow) -> Definition:

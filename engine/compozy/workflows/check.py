@@ -87,7 +87,8 @@ def _definition(found: Findings, root: Node) -> None:
         found.add(root.place, "", "expected a mapping with id and tasks")
         return
     _keys(found, root, _TOP, "")
-    _identifier(found, root, "id", "")
+    if _identifier(found, root, "id", "") is not None:
+        found.keep(root.value["id"], "id")
     for key in ("version", "description"):
         _expect(found, root, key, "", "text", lambda value: isinstance(value, (str, int, float)))
     inputs = _inputs(found, root)

@@ -1,0 +1,31 @@
+"""Findings about the workflow files of a project, for commands that check without a server."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterable, Mapping
+
+from compozy.base.source_file import UnreadableError, read_source
+from compozy.resolve import Resolved
+from compozy.settings.origin import Finding
+
+
+def workflow_findings(resolved: Resolved) -> tuple[Finding, ...]:
+    """Return what is wrong with the workflow files; a project without any loads no code for them."""
+    files, tools = resolved.get("workflows") or (), resolved.get("tools")
+    if not files and not os.path.isdir(os.path.join(resolved.directory, "workflows")):
+        return ()
+    from compozy.workflows.workflow_files import file_findings
+
+    return file_findings(resolved.directory, tuple(files), None if tools is None else tuple(tools))
+
+
+def file_texts(resolved: Resolved, findings: Iterable[Finding]) -> Mapping[str, str]:
+    """Return the texts of the files that findings point into, by the names in their places."""
+    texts = dict[str, str]()
+    for name in {finding.where.place.file for finding in findings if finding.where.place}:
+        try:
+            texts[name] = read_source(os.path.join(resolved.directory, name), own=False)
+        except UnreadableError:
+            continue
+    return texts

@@ -1,0 +1,117 @@
+"""Read the workflow files of a project, and check them without a store or a server.
+
+A broken file hides only itself, and of several files with one id none can be run: both are reported beside the others.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from compozy.base.source_file import is_leftover, list_sources
+from compozy.document import Place
+from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem
+from compozy.settings.origin import Finding, Origin
+from compozy.workflows.definition import Definition, load_definition
+
+FOLDER = "workflows"
+_LOCATED = re.compile(r"(.+?):(\d+):(\d+): (.*)\Z", re.DOTALL)
+
+
+@dataclass(slots=True)
+class FoundFiles:
+    """The definitions by id, the first file of each; `ambiguous` are the ids that further files have too."""
+
+    definitions: dict[str, Definition] = field(default_factory=dict)
+    problems: list[CompozyError] = field(default_factory=list)
+    ambiguous: dict[str, DefinitionError] = field(default_factory=dict)
+
+
+class WorkflowFiles:
+    """The files in `workflows/` of a project and those in `files`, relative to `directory`, `*` allowed."""
+
+    def __init__(self, directory: str, files: Sequence[str] = ()) -> None:
+        self._directory = Path(directory)
+        self._files = tuple(files)
+        self._read: dict[Path, tuple[tuple[int, int], Definition]] = {}
+
+    def read(self) -> FoundFiles:
+        """Return what the files hold now; a file that did not change is not parsed again."""
+        found = FoundFiles()
+        for path in self.paths():
+            try:
+                definition = self._load(path)
+            except (DefinitionError, SyntaxProblem, NotFoundError) as problem:
+                found.problems.append(problem)
+                continue
+            first = found.definitions.setdefault(definition.id, definition)
+            if first is not definition:
+                both = f'id "{definition.id}" is also the one of {first.file}'
+                twice = DefinitionError(str(path), [f"{definition.place('id')}: {both}"])
+                found.problems.append(twice)
+                found.ambiguous[definition.id] = twice
+        return found
+
+    def paths(self) -> Iterator[Path]:
+        """Yield each file once, those that the configuration names first."""
+        listed = (path for name in self._files for path in self._expand(name))
+        yield from dict.fromkeys([*listed, *map(Path, list_sources(str(self._directory / FOLDER)))])
+
+    def _expand(self, name: str) -> list[Path]:
+        name = os.path.expanduser(name)
+        if "*" in name and not Path(name).is_absolute():
+            return sorted(path for path in self._directory.glob(name) if not is_leftover(path.name))
+        return [self._directory / name]
+
+    def _load(self, path: Path) -> Definition:
+        try:
+            status = path.stat()
+        except OSError:
+            return load_definition(path)
+        stamp = (status.st_mtime_ns, status.st_size)
+        known = self._read.get(path)
+        if known is None or known[0] != stamp:
+            known = self._read[path] = (stamp, load_definition(path))
+        return known[1]
+
+
+def file_findings(directory: str, files: Sequence[str], allowed_tools: Sequence[str] | None) -> tuple[Finding, ...]:
+    """Return what is wrong with the workflow files of a project; tools are looked up without importing them."""
+    found = WorkflowFiles(directory, files).read()
+    problems = [*found.problems, *_tool_problems(directory, found, allowed_tools)]
+    return tuple(finding for problem in problems for finding in _findings(problem, directory))
+
+
+def _tool_problems(directory: str, found: FoundFiles, allowed: Sequence[str] | None) -> Iterator[DefinitionError]:
+    from compozy.workflows.tool_source import ToolFailure, ToolSources
+
+    sources = ToolSources(directory, allowed)
+    for definition in found.definitions.values():
+        for task in definition.tasks:
+            try:
+                if task.tool:
+                    sources.check(task.tool)
+            except ToolFailure as failure:
+                reason = f"{definition.place(f'tasks.{task.id}')}: {failure.reason}"
+                yield DefinitionError(definition.file, [reason])
+
+
+def _findings(problem: CompozyError, directory: str) -> Iterator[Finding]:
+    texts = problem.problems if isinstance(problem, DefinitionError) else (problem.message,)
+    for text in texts:
+        place, reason = _located(text, directory)
+        origin = Origin("file", place)
+        yield Finding(
+            problem.id, "error", reason, problem.hint or "", "workflows", origin, "", docs="docs/workflows.md"
+        )
+
+
+def _located(text: str, directory: str) -> tuple[Place | None, str]:
+    found = _LOCATED.match(text)
+    if found is None:
+        return None, text
+    file, line, column, reason = found.groups()
+    return Place(os.path.relpath(file, directory), int(line), int(column)), reason
