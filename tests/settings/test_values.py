@@ -213,9 +213,16 @@ def test_variable_in_both_cases_is_no_finding(tmp_path: Path) -> None:
 def test_reference_in_dotenv_is_a_finding(line: str, expected: list[str], tmp_path: Path) -> None:
     found = findings(tmp_path, dotenv=f"{line}\n")
     assert [one.message for one in found] == [
-        f"COMPOZY_NAME holds {reference}, which stays as it is: variables are not expanded in .env"
-        for reference in expected
+        f"COMPOZY_NAME holds {reference}, which is not expanded" for reference in expected
     ]
+
+
+@pytest.mark.parametrize(("path", "reference"), [("$HOME/x.db", "$HOME"), ("$$HOME/x.db", ""), ("${HOME}/x.db", "")])
+def test_variable_without_braces_in_a_path_is_a_finding(path: str, reference: str, tmp_path: Path) -> None:
+    found = findings(tmp_path, f"database: {{path: '{path}'}}", environment={"HOME": "/home/ada"})
+    assert [one.message for one in found if one.id == "variable.not-expanded"] == (
+        [f"database.path holds {reference}, which is not expanded"] if reference else []
+    )
 
 
 HUGE = "9" * 5000

@@ -244,8 +244,8 @@ def test_all_problems_are_told_at_once() -> None:
         ["1", "5"],
         ["3", "19"],
         ["4", "10"],
-        ["4", "69"],
         ["4", "38"],
+        ["4", "69"],
     ]
 
 
@@ -290,3 +290,13 @@ def test_reading_a_definition_without_templates_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_problems_are_listed_in_the_order_of_lines() -> None:
+    text = (
+        "id: a\nfoo: 1\ntasks:\n  - {id: t, type: aggregate, output: 1, bar: 1}\n  - {id: t, typ: b}\nbaz: 1\n"
+        "outputs: {a: '{{ tasks.x.output }}'}\ninput: 7\n"
+    )
+    lines = [int(problem.split(":")[1]) for problem in problems(text)]
+    assert lines == sorted(lines)
+    assert set(lines) == {2, 4, 5, 6, 7, 8}

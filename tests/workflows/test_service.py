@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 from tests.polling import eventually
 from tests.workflows.bench import Bench
 
-from compozy.errors import DefinitionError, NotFoundError, UsageError
+from compozy.errors import DefinitionError, NotFoundError, SyntaxProblem, UsageError
 from compozy.store import LOST, Execution, Pruned, Store, StoredWorkflow, UnavailableError
 from compozy.store.records import timestamp
 from compozy.workflows.catalogue import definition_json
@@ -63,6 +63,8 @@ def test_a_broken_file_hides_only_itself(bench: Bench) -> None:
     ]
     with pytest.raises(DefinitionError, match="bad.yaml"):
         workflows.workflow("bad")
+    with pytest.raises(SyntaxProblem, match="worse.yaml"):
+        workflows.workflow("worse")
 
 
 def test_leftovers_of_editors_are_no_workflows(bench: Bench) -> None:

@@ -6,6 +6,7 @@ place of each, and problems. Nothing here decides which source wins.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,7 @@ class Contents:
 
 
 _SUGGESTED = 100
+_BARE_VARIABLE = re.compile(r"(?<!\$)\$[A-Za-z_]\w*")
 Lookup = Callable[[str], str | None]
 
 
@@ -124,6 +126,9 @@ class DocumentReader:
         """Return the value of a scalar node, or None after a problem was noted."""
         try:
             expanded = self._expanded(node)
+            bare = _BARE_VARIABLE.search(node.text) if setting.type == "path" and self.lookup else None
+            if bare is not None:
+                self._problem("not-expanded", spelled, node.place, reference=bare[0])
             if expanded is not None:
                 return from_text(setting, expanded, self.directory)
             return from_yaml(setting, node.value, node.text, self.directory)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compozy.errors import CompozyError, DefinitionError, NotFoundError, UsageError
+from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, UsageError
 from compozy.settings.suggest import closest
 from compozy.store import Store, StoredWorkflow
 from compozy.store.records import timestamp
@@ -72,6 +72,7 @@ class Catalogue:
         Raises:
             NotFoundError: there is none of that id.
             DefinitionError: its file is broken, two files have its id, or the imported one is not valid any more.
+            SyntaxProblem: its file is not YAML.
             UnavailableError: the database does not answer.
         """
         files = self._files.read()
@@ -84,7 +85,8 @@ class Catalogue:
         if stored is not None:
             return _imported(stored)
         for problem in files.problems:
-            if isinstance(problem, DefinitionError) and Path(problem.file).stem == workflow_id:
+            file = problem.place.file if isinstance(problem, SyntaxProblem) else getattr(problem, "file", "")
+            if Path(file).stem == workflow_id:
                 raise problem
         names = sorted({*found, *(stored.id for stored in self._store.workflows())})
         meant = closest(workflow_id, names)

@@ -7,9 +7,11 @@ raised for a bad file and nothing is rendered; the caller decides.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from compozy.document import Node, Place
 from compozy.settings.suggest import Suggestions
@@ -23,6 +25,7 @@ TEMPLATE_MARKS = ("{{", "{%", "{#")
 MAX_ID_LENGTH = 100
 MAX_PROBLEMS = 100
 MAX_PROBLEM_LENGTH = 1000
+_LAST = (sys.maxsize, 0)
 MAX_DURATION_S = 10 * 365 * 86400.0
 
 _TOP = ("id", "version", "description", "input", "tasks", "outputs")
@@ -43,7 +46,7 @@ class Findings:
     """What was found so far; `lines` is True when the nodes carry real lines and columns."""
 
     lines: bool
-    problems: list[str] = field(default_factory=list)
+    found: list[tuple[tuple[int, int], str]] = field(default_factory=list)
     places: dict[str, str] = field(default_factory=dict)
     suggestions: Suggestions = field(default_factory=Suggestions)
 
@@ -53,11 +56,16 @@ class Findings:
         Raises:
             TooManyProblemsError: it is one more than an answer holds.
         """
-        if len(self.problems) == MAX_PROBLEMS:
-            self.problems.append(f"{place.file}: more than {MAX_PROBLEMS} problems; fix these first")
+        if len(self.found) == MAX_PROBLEMS:
+            self.found.append((_LAST, f"{place.file}: more than {MAX_PROBLEMS} problems; fix these first"))
             raise TooManyProblemsError
         where = str(place) if self.lines else f"{place.file}: {path}" if path else place.file
-        self.problems.append(f"{where}: {reason}"[:MAX_PROBLEM_LENGTH])
+        self.found.append(((place.line, place.column), f"{where}: {reason}"[:MAX_PROBLEM_LENGTH]))
+
+    @property
+    def problems(self) -> list[str]:
+        """The problems in the order of the lines, or as they were found."""
+        return [text for _, text in (sorted(self.found, key=itemgetter(0)) if self.lines else self.found)]
 
     def keep(self, node: Node, path: str) -> None:
         """Remember where `path` stands, for failures while it runs."""
