@@ -5,10 +5,10 @@ The public names are `load` and `Lifecycle`. Importing this package costs nothin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
     from compozy.lifecycle import Lifecycle
 

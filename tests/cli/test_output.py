@@ -164,3 +164,12 @@ def test_several_failures_are_escaped_one_by_one(terminal: OnTerminal) -> None:
 
 def _provision(failure: DriverError) -> ProvisionError:
     return ProvisionError("redis", failure.reason)
+
+
+@pytest.mark.parametrize(("term", "expected"), [("xterm", False), ("dumb", True)])
+def test_dumb_terminal_gets_no_colours(
+    term: str, expected: bool, terminal: OnTerminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", term)
+
+    assert (terminal(lambda: print_line(styled("a", "ok"))) == "a\n") is expected

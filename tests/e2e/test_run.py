@@ -119,7 +119,7 @@ def test_a_wrong_key_is_told_as_at_a_command_line(shell: Shell) -> None:
     assert server.stop() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_of_its_own_ends_at_once(shell: Shell, number: signal.Signals) -> None:
     """Nobody waits for a tool whose result nobody will see; nothing is left, and the end is told."""
     (shell.directory / "slow.py").write_text("import time, pathlib\ndef work():\n    pathlib.Path('began').touch()\n"

@@ -1,7 +1,9 @@
-"""The signals that end `compozy start`, whichever thread they reach."""
+"""The signals that end a command, whichever thread they reach and whatever that thread does."""
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import subprocess
 import sys
 
@@ -24,20 +26,91 @@ signals.starting = False
 def interrupt():
     while sys._current_frames()[main].f_code.co_name != "wait":
         time.sleep(0.001)
-    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    signal.pthread_kill(threading.get_ident(), int(sys.argv[1]))
 
 threading.Thread(target=interrupt, daemon=True).start()
 signals.wait()
 print("asked to stop")
 """
+IGNORED = """
+import signal
+from compozy.cli.signals import Signals
+
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+Signals()
+print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)
+"""
+FORKED = """
+import os, signal
+from compozy.cli.signals import Signals
+
+signals = Signals()
+if os.fork() == 0:
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    assert signal.set_wakeup_fd(-1) == -1
+    os._exit(0)
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+# Importing the command line is interrupted.
+IMPORTING = """
+import importlib.abc, os, signal, sys
+import compozy.__main__
+
+class Interrupt(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "compozy.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+compozy.__main__.main()
+"""
+# The signal comes in a callback, which loses the exception.
+LOST = """
+import os, signal, time, weakref
+from compozy.cli import main
+
+class Object: pass
+
+def callback(_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(1000): pass
+
+def run(_):
+    target = Object()
+    reference = weakref.ref(target, callback)
+    del target
+    while True:
+        time.sleep(60)
+
+main.cli.main = lambda **options: run(options)
+main.main([])
+"""
+# A tool holds the lock of the interpreter, also while it writes: no other Python code runs any more.
+HELD = """
+import ctypes, sys, threading
+from compozy.cli.signals import Signals
+
+def hold():
+    library = ctypes.PyDLL(None)
+    library.write(1, b"held\\n", 5)
+    while True:
+        library.sleep(600)
+
+signals = Signals()
+signals.starting = False
+signals.watch(float(sys.argv[1]))
+sys.setswitchinterval(1000)
+threading.Thread(target=hold, daemon=True).start()
+signals.wait()
+"""
 
 
-def test_a_signal_that_another_thread_gets_wakes_the_main_thread() -> None:
-    """The system chooses the thread; a wait that only a signal to its own thread ends would go on for ever."""
-    result = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, timeout=DEADLINE_S, check=True
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in an interpreter of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=DEADLINE_S, check=False
     )
-    assert result.stdout == "asked to stop\n"
 
 
 # A tool runs in a thread, and its pool of forked workers is terminated at the end of the block.
@@ -117,3 +190,42 @@ def test_interrupt_in_a_destructor_prints_no_traceback_and_is_not_lost() -> None
         [sys.executable, "-c", DESTRUCTOR], capture_output=True, text=True, timeout=DEADLINE_S, check=True
     )
     assert (result.stdout, result.stderr) == ("asked to stop\n", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_of_another_thread_wakes_the_main_thread(number: signal.Signals) -> None:
+    """The system chooses the thread; a wait that only a signal to its own thread ends would never return."""
+    assert python(ELSEWHERE, str(int(number))).stdout == "asked to stop\n"
+
+
+def test_ignored_hangup_stays_ignored() -> None:
+    """As below nohup."""
+    assert python(IGNORED).stdout == "True\n"
+
+
+def test_forked_process_has_default_signals() -> None:
+    assert python(FORKED).stdout == "0\n"
+
+
+def test_interrupt_while_importing_prints_no_traceback() -> None:
+    result = python(IMPORTING)
+
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, "")
+
+
+def test_interrupt_that_a_callback_loses_is_repeated() -> None:
+    result = python(LOST)
+
+    assert (result.returncode, result.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(("grace_s", "signals"), [(0.2, 1), (3600, 2)], ids=["grace-over", "second-signal"])
+def test_process_that_holds_the_interpreter_is_killed(grace_s: float, signals: int) -> None:
+    command = [sys.executable, "-c", HELD, str(grace_s)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, contextlib.ExitStack() as opened:
+        opened.callback(process.kill)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        for number in (signal.SIGTERM, signal.SIGINT)[:signals]:
+            process.send_signal(number)
+        assert process.wait(DEADLINE_S) == -signal.SIGKILL

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import io
 import os
 import sys
 from importlib import import_module
@@ -26,6 +25,8 @@ from compozy.settings.reference import project_code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_REPEAT_S = 0.01
 
 # command -> (module, one line for `compozy --help`)
 COMMANDS = {
@@ -95,7 +96,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
-    _complete_streams()
+    _open_standard_streams()
     install_hooks()
     interrupt_on_signals()
     # Nearly all that a start makes lives to the end; at the default the collector walks it again and again.
@@ -105,16 +106,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     end_worker_processes()
+    if "logging" in sys.modules:
+        import logging
+
+        logging.shutdown()
     # Everything is closed by now. Native threads of the Temporal client may still be in a call, and an
     # interpreter that is taken apart beneath them can crash.
     os._exit(code)
 
 
-def _complete_streams() -> None:
-    """Print into the void where the caller closed stdout or stderr."""
+def _open_standard_streams() -> None:
+    """Open those of the descriptors 0 to 2 that the caller closed, so that no other file takes their number."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, io.StringIO())
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - lives as long as the process
 
 
 def run(args: Sequence[str]) -> int:
@@ -126,7 +136,7 @@ def run(args: Sequence[str]) -> int:
         return code if isinstance(code, int) else 0
     except CompozyError as error:
         return report(error, as_json=wants_json(args))
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         return 130
     except click.exceptions.NoArgsIsHelpError as error:
         from compozy.cli.output import print_line

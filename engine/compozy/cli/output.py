@@ -14,7 +14,7 @@ import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -33,13 +33,29 @@ _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _WIDEST = 100
 _LONGEST = 10_000
 # Stands for the escape character of our own colours until everything else is escaped; foreign text cannot guess it.
+_own_stdout: list[TextIO] = []
 _ESCAPE = f"\ue001{secrets.token_hex(8)}\ue001"
+
+
+def protect_output() -> None:
+    """Keep standard output for this module: what tools and their children write to descriptor 1 goes to stderr."""
+    stdout = sys.__stdout__
+    if _own_stdout or stdout is None or sys.stdout is not stdout or stdout.fileno() != 1:
+        return  # it is protected already, or the caller has put a stream of its own there
+    stdout.flush()
+    _own_stdout.append(open(os.dup(1), "w", encoding=stdout.encoding, errors=stdout.errors))  # noqa: SIM115
+    os.dup2(2, 1)
+
+
+def _stream(*, err: bool) -> TextIO:
+    if err:
+        return sys.stderr
+    return _own_stdout[0] if _own_stdout else sys.stdout
 
 
 def styled(text: str, style: str, *, err: bool = False) -> str:
     """Return `text` for `print_line`, in the colour of `style` where the stream is a terminal."""
-    stream = sys.stderr if err else sys.stdout
-    if "NO_COLOR" in os.environ or not stream.isatty():
+    if "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" or not _stream(err=err).isatty():
         return text
     start, end = click.style("|", fg=_COLOURS[style], bold=style in ("bold", "error", "warning") or None).split("|")
     return _marked(start) + text + _marked(end)
@@ -55,10 +71,11 @@ def print_line(text: str = "", *, err: bool = False) -> None:
     Raises:
         UsageError: the stream leads to a full disk or a broken device.
     """
-    encoding = (sys.stderr if err else sys.stdout).encoding or "utf-8"
+    stream = _stream(err=err)
+    encoding = stream.encoding or "utf-8"
     plain = escape_control(text).replace(_ESCAPE, "\x1b")
     try:
-        click.echo(plain.encode(encoding, "backslashreplace").decode(encoding), err=err)
+        click.echo(plain.encode(encoding, "backslashreplace").decode(encoding), stream)
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise

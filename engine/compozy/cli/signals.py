@@ -1,23 +1,36 @@
-"""Signals that end a command, in this process alone: processes that a tool forks get the default actions back."""
+"""Signals that end a command, in this process alone: processes that a tool forks get the default actions back.
+
+The interpreter records each signal as a byte in a socket, also while another thread holds its lock. The bytes stay
+there: the main thread waits for them, and a watchdog process, which needs nothing of this interpreter, counts them.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import select
 import signal
+import socket
+import subprocess
 import sys
 import threading
 
+from compozy.cli import watchdog
 from compozy.cli.redaction import print_traceback
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_REPEAT_S = 0.01
 _FORKING = threading.local()
 
 
 def interrupt_on_signals() -> None:
     """Raise KeyboardInterrupt on SIGTERM and SIGHUP as on SIGINT; an ignored SIGHUP (`nohup`) stays ignored."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        _install(number, _interrupted)
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupted)
+    signal.signal(signal.SIGALRM, _interrupted)
+    sys.unraisablehook = _repeat_interrupt
     _restore_in_forks()
 
 
@@ -32,9 +45,10 @@ class Signals:
         self.starting = True
         self._asked = False
         # A signal may reach any thread. Only what is written here wakes the main thread up, whichever it was.
-        self._woken, waker = os.pipe()
-        os.set_blocking(waker, False)
-        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        self._woken, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+        self._watchdog: subprocess.Popen[bytes] | None = None
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in ENDING:
             _install(number, self._received)
         _restore_in_forks()
@@ -51,7 +65,24 @@ class Signals:
     def wait(self) -> None:
         """Return when the process was asked to stop."""
         while not self._asked:
-            os.read(self._woken, 64)
+            select.select([self._woken], [], [])
+            if not any(number in ENDING for number in self._woken.recv(64, socket.MSG_PEEK)):
+                self._woken.recv(64)
+
+    def watch(self, grace_s: float) -> None:
+        """Let a process of its own kill this one `grace_s` seconds after a signal, or soon after a second one."""
+        command = [sys.executable, "-I", "-S", watchdog.__file__, str(grace_s), *map(str, map(int, ENDING))]
+        with contextlib.suppress(OSError):  # without it only `kill -9` ends a process that holds its interpreter
+            self._watchdog = subprocess.Popen(
+                command, stdin=self._woken.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
+                start_new_session=True,
+            )  # fmt: skip
+
+    def close(self) -> None:
+        """End the watchdog process."""
+        if self._watchdog is not None:
+            self._watchdog.kill()
+            self._watchdog.wait()
 
 
 def end_worker_processes() -> None:
@@ -92,6 +123,13 @@ def _restore() -> None:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     _unblock()
+
+
+def _repeat_interrupt(problem: sys.UnraisableHookArgs) -> None:
+    """Raise KeyboardInterrupt again a moment after a destructor or a callback has lost it."""
+    _unraisable(problem)
+    if isinstance(problem.exc_value, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, _REPEAT_S)
 
 
 def _unraisable(problem: sys.UnraisableHookArgs) -> None:

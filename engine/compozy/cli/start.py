@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import faulthandler
+import contextlib
+import logging
 import os
-import sys
 import time
 from typing import Any
 
 import click
 
-from compozy.cli.logs import LEVELS
+from compozy.cli.logs import LEVELS, note_later
 from compozy.cli.options import configuration_options, format_option, runs_project_code
-from compozy.cli.output import print_document, print_failure, print_line, print_table, styled
+from compozy.cli.output import print_document, print_line, print_table, protect_output, styled
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.signals import Signals
 from compozy.cli.status import whereabouts
+from compozy.errors import DriverError
 from compozy.server.limits import raise_file_limit
 from compozy.server.presence import Presence, find_server
 from compozy.server.stack import Stack
 
+log = logging.getLogger("compozy.start")
+
 GRACE_S = 10.0
-STUCK_S = 40.0  # longer than the grace of requests and tools together
+STUCK_S = 40.0  # longer than the grace of requests, tools and components together
 
 
 @click.command(name="start", epilog="Example: compozy start --mode persistent --port 9000")
@@ -37,28 +40,41 @@ def command(format_: str, timeout: str, log_level: str, strict: bool, **options:
     began = time.perf_counter()
     signals = Signals()
     raise_file_limit()
+    protect_output()
     lifecycle = prepared(options, strict, log_level)
     tell_kept_data(lifecycle.resolved)
     other = find_server(lifecycle.resolved.directory)
-    stack = Stack(lifecycle, notice=say, timeout_s=seconds(timeout))
+    stack = Stack(lifecycle, notice=note_later, timeout_s=seconds(timeout))
     try:
         stack.open(serve=True)
         signals.starting = False  # who reads the ready line may stop us before the next line runs
         took = time.perf_counter() - began
         tell_neighbour(other)
-        print_ready(stack, took) if format_ == "json" else print_banner(stack, took)
-        for problem in stack.workflows.workflows().problems:
-            print_failure(problem, as_json=False)
+        with contextlib.suppress(OSError):  # a reader that has gone, such as `head`, does not end the server
+            print_ready(stack, took) if format_ == "json" else print_banner(stack, took)
+        signals.watch(STUCK_S)
+        report_unusable(stack)
         signals.wait()
-        say("stopping; a second signal ends at once")
-        faulthandler.dump_traceback_later(STUCK_S, exit=True)  # children end with us, however we end
+        note_later("stopping; a second signal ends at once")
         stack.close(GRACE_S)
     except KeyboardInterrupt:
-        say("stopped while starting")
+        note_later("stopped while starting")
         return 130
     finally:
         stack.close(0)
+        signals.close()
     return 0
+
+
+def report_unusable(stack: Stack) -> None:
+    """Print the workflow files that cannot be used; a database that does not answer now is no reason to end."""
+    try:
+        problems = stack.workflows.workflows().problems
+    except DriverError as error:
+        log.warning("workflows.not_listed", extra={"reason": error.message})
+        return
+    for problem in problems:
+        note_later(problem.message)
 
 
 def tell_neighbour(other: Presence | None) -> None:
@@ -81,7 +97,6 @@ def print_ready(stack: Stack, took_s: float) -> None:
         "components": health["components"],
     }
     print_document(ready, indent=None)
-    sys.stdout.flush()
 
 
 def print_access(stack: Stack) -> None:
@@ -108,4 +123,3 @@ def print_banner(stack: Stack, took_s: float) -> None:
     if ui or temporal.get("driver") == "temporal-embedded":
         print_line(f"  Temporal  {ui or 'web page is off; --set temporal.standalone.enable_ui=true serves it'}")
     print_line("\nRun a workflow: compozy workflow run FILE     Stop: Ctrl-C")
-    sys.stdout.flush()

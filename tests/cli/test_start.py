@@ -1,0 +1,42 @@
+"""What `compozy start` does after its ready line."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from compozy.cli.start import report_unusable
+from compozy.errors import DefinitionError
+from compozy.server.stack import Stack
+from compozy.store import UnavailableError
+
+
+def stack_that(answer: Any) -> Stack:
+    """Return the part of a stack that lists workflows."""
+
+    def workflows() -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return cast(Stack, SimpleNamespace(workflows=SimpleNamespace(workflows=workflows)))
+
+
+def test_database_that_is_silent_after_the_ready_line_does_not_end_the_server(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    report_unusable(stack_that(UnavailableError("database", "no answer within 10 s")))
+
+    assert [record.message for record in caplog.records] == ["workflows.not_listed"]
+
+
+def test_unusable_workflow_files_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "compozy.note")
+    problem = DefinitionError("broken.yaml", ["broken.yaml:1:1: no tasks"])
+
+    report_unusable(stack_that(SimpleNamespace(problems=[problem])))
+
+    assert [record.message for record in caplog.records] == [problem.message]
