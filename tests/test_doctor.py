@@ -246,3 +246,12 @@ def test_doctor_names_who_may_use_what(text: str, expected: tuple[str, str, str]
     found = {check.id: check.message for check in examine(lifecycle) if check.id.startswith("access.")}
     assert list(found) == ["access.http", "access.temporal", "access.payloads"]
     assert all(word in message for word, message in zip(expected, found.values(), strict=True))
+
+
+@pytest.mark.parametrize("mode", ["memory", "persistent"])
+@pytest.mark.parametrize(("migrates", "status"), [("true", "pass"), ("false", "fail")])
+def test_schema_of_sqlite_is_checked_without_a_file(tmp_path: Path, mode: str, migrates: str, status: str) -> None:
+    """A first start creates the tables, or refuses; nothing is created for the question."""
+    found = checked(tmp_path, mode=mode, **{"database.auto_migrate": migrates})["database.schema"]
+    assert found.status == status
+    assert list(tmp_path.iterdir()) == []

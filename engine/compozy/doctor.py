@@ -271,27 +271,27 @@ def _reach(resolved: Resolved, step: Step, check: CheckRow, context: StartContex
 
 
 def _schema(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
-    """Require the schema as a start does; a migration is rolled back."""
+    """Require the schema as a start does; a migration is rolled back, and a file is only read."""
     from compozy.store import Store
 
     driver, name = build_driver(step), f"{step.component}.schema"
+    reader = getattr(driver, "reader", None)
     try:
-        driver.start(StartContext(context.loop, context.notice, time.monotonic() + min(REACH_S, step.timeout_s)))
+        if reader is None:
+            driver.start(StartContext(context.loop, context.notice, time.monotonic() + min(REACH_S, step.timeout_s)))
+        store = Store(driver.handle if reader is None else reader())
     except DriverError:
         yield Check(name, "skip", "not asked, because the database was not reached", "see the check above")
         return
     try:
-        store, missing = Store(driver.handle), tuple[str, ...]()
-        if resolved.get(check.argument):
-            missing = store.rehearse()
-        else:
+        missing = store.rehearse() if reader is None and resolved.get(check.argument) else store.missing()
+        if not resolved.get(check.argument):
             store.require_schema()
     except DriverError as error:
         yield Check(name, "fail", error.message, error.hint or "see the log of the database")
     else:
-        yield Check(
-            name, "pass", f"a start can apply {', '.join(missing)}" if missing else "every migration is applied"
-        )
+        text = f"a start can apply {', '.join(missing)}" if missing else "every migration is applied"
+        yield Check(name, "pass", text)
     finally:
         driver.stop(0)
 

@@ -94,6 +94,14 @@ class SqliteDriver:
         except (sqlite3.Error, OSError) as error:
             raise unusable(self._path, "SQLite", error) from error
 
+    def reader(self) -> Any:
+        """Return a database that reads the file and changes nothing; an empty one where there is no file yet."""
+        from peewee import SqliteDatabase
+
+        if self._memory or not os.path.exists(self._path):
+            return SqliteDatabase(MEMORY)
+        return SqliteDatabase(f"{Path(self._path).as_uri()}?mode=ro", uri=True)
+
     def _open(self) -> None:
         # SQLite's memdb gives a named database real locks; a shared cache would answer "table is locked".
         name = f"file:/compozy-{uuid.uuid4().hex}?vfs=memdb" if self._memory else self._path

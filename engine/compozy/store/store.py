@@ -81,14 +81,22 @@ class Store:
             UnavailableError: the database does not answer.
             SchemaError: migrations are missing, or a newer version has migrated the database.
         """
-        self._refuse_newer()
-        missing = tuple(one.name for one in self.migrations() if one.applied_at is None)
+        missing = self.missing()
         if missing:
             raise SchemaError(
                 f"the database lacks {'migration' if len(missing) == 1 else 'migrations'} {', '.join(missing)}",
                 missing,
                 hint="run `compozy migrate schema`, or set database.auto_migrate: true",
             )
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the names of the migrations that a start would apply.
+
+        Raises:
+            UnavailableError, SchemaError: as `migrate`.
+        """
+        self._refuse_newer()
+        return tuple(one.name for one in self.migrations() if one.applied_at is None)
 
     def _refuse_newer(self) -> None:
         newer = tuple(one.name for one in self.migrations() if not one.shipped)
