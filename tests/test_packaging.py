@@ -20,7 +20,7 @@ def tree_packages() -> set[str]:
         str(path.parent.relative_to(ROOT / "engine")).replace("/", ".")
         for path in (ROOT / "engine").rglob("__init__.py")
     }
-    return engine | {"compozy.rules"}
+    return engine | {"compozy.docs", "compozy.rules"}
 
 
 def tree_files() -> set[str]:
@@ -34,7 +34,12 @@ def tree_files() -> set[str]:
         for path in (ROOT / "rules").rglob("*")
         if path.suffix in (*DATA, ".py")
     }
-    return engine | rules
+    docs = {
+        "compozy/" + str(path.relative_to(ROOT))
+        for path in (ROOT / "docs").rglob("*")
+        if path.suffix in (".md", ".yaml")
+    }
+    return engine | rules | docs
 
 
 @pytest.fixture(scope="module")

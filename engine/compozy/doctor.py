@@ -25,6 +25,7 @@ from compozy.drivers.process import environment
 from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import ConfigurationError, DriverError, ProjectCodeError
 from compozy.lifecycle import Lifecycle
+from compozy.manual import page
 from compozy.permissions import exposed_files
 from compozy.plan import Step, make_plan, port, value_of
 from compozy.provision import build_driver
@@ -90,7 +91,9 @@ def _findings(findings: Iterable[Any], strict: bool) -> Iterator[Check]:
     severities = {"error": "fail", "warning": "fail" if strict else "warn"}
     for finding in findings:
         message = f"{finding.message.splitlines()[0]} ({finding.where})"
-        yield Check(f"configuration.{finding.id}", severities[finding.severity], message, finding.hint or finding.docs)
+        yield Check(
+            f"configuration.{finding.id}", severities[finding.severity], message, finding.hint or page(finding.docs)
+        )
 
 
 def _exposed_files(configuration: Configuration) -> Iterator[Check]:

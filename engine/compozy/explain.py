@@ -120,7 +120,8 @@ class Explanation:
     """Everything about one key; `kind` is `setting` or `decision`, `key` its own name whatever was asked for.
 
     `given` is the effective value and `shadowed` what it wins over, highest first. `step` is what the rules say
-    about it; they decided it when `derived`. `read_by` are the tables that look at it.
+    about it; they decided it when `derived`. `read_by` are the tables that look at it, `names` the variable and the
+    flag that set it.
     """
 
     key: str
@@ -131,6 +132,7 @@ class Explanation:
     step: Step | None
     derived: bool
     read_by: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as JSON."""
@@ -143,6 +145,7 @@ class Explanation:
             "derived": self.derived,
             "step": self.step.as_json() if self.step else None,
             "read_by": list(self.read_by),
+            "names": list(self.names),
         }
 
 
@@ -194,6 +197,7 @@ def _setting(resolved: Resolved, path: str) -> Explanation:
         step=Chain(resolved, shown).step(table.id) if table else None,
         derived=value.origin.kind == "rule",
         read_by=tuple(_readers(resolved, "setting", path)),
+        names=tuple(name for name in (setting.env, setting.flag) if name),
     )
 
 

@@ -13,6 +13,7 @@ from compozy.document import Place
 from compozy.errors import NotFoundError
 from compozy.examples import Example, examples_of
 from compozy.explain import Chain, place_json
+from compozy.manual import page
 from compozy.resolve import Resolved
 from compozy.settings.origin import Finding
 from compozy.settings.suggest import closest
@@ -132,7 +133,7 @@ def finding_row(resolved: Resolved, finding: str) -> tuple[Table, Row]:
     rows = {row.id: (table, row) for table, row in finding_rows(resolved.rulebook.ruleset.tables.values())}
     if finding not in rows:
         near = closest(finding, rows)
-        hint = f"did you mean {near}?" if near else "docs/configuration/findings.md lists them"
+        hint = f"did you mean {near}?" if near else f"{page('docs/configuration/findings.md')} lists them"
         raise NotFoundError("finding", finding, hint=hint)
     return rows[finding]
 

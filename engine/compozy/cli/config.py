@@ -11,7 +11,15 @@ import click
 from compozy.cli.completion import FILE, keys
 from compozy.cli.file_findings import file_texts, workflow_findings
 from compozy.cli.options import configuration_options, format_option, read_configuration
-from compozy.cli.output import print_document, print_findings, print_json, print_line, print_table, styled
+from compozy.cli.output import (
+    print_document,
+    print_findings,
+    print_in_brief,
+    print_json,
+    print_line,
+    print_table,
+    styled,
+)
 from compozy.configuration import Configuration
 from compozy.errors import ConfigurationError, UsageError
 from compozy.lifecycle import Lifecycle
@@ -49,7 +57,7 @@ def show(format_: str, everything: bool, strict: bool, **options: Any) -> int:
     print_settings(resolved, everything)
     if findings:
         print_line(err=True)
-        print_findings(findings, resolved.configuration.texts)
+        print_in_brief(findings, resolved.configuration.texts)
     return INVALID if stopping else 0
 
 

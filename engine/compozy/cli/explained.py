@@ -12,6 +12,7 @@ from compozy.cli.output import styled
 from compozy.compare import Difference
 from compozy.explain import Explanation, Given, Input, Miss, Step
 from compozy.explain_finding import Case, FindingExplanation
+from compozy.manual import page
 
 _INDENT = "  "
 
@@ -25,6 +26,8 @@ def explanation_lines(found: Explanation) -> Iterator[str]:
         yield from (f"  over {lower.text}, from {_origin(lower)}" for lower in found.shadowed)
     else:
         yield f"{styled(found.key, 'bold')}: {found.about}"
+    if found.names:
+        yield f"  set by {', '.join(found.names)} or --set {found.key}=VALUE"
     if found.step is not None:
         yield ""
         yield "decided by" if found.derived else "the rules alone would say"
@@ -90,7 +93,7 @@ def finding_lines(found: FindingExplanation) -> Iterator[str]:
     yield f"{styled(f'{found.severity}[{found.id}]', found.severity)}: {found.text.rstrip()}"
     yield f"  rule {found.row} ({found.rule})"
     yield from (f"  {name} {value}" for name, value in (("about", found.key), ("hint:", found.hint)) if value)
-    yield from (["  see " + found.docs] if found.docs else [])
+    yield from (["  see " + page(found.docs)] if found.docs else [])
     yield ""
     yield "it shows when"
     yield from (f"  {column} is {wants}: {source}" for column, source, wants in found.when)

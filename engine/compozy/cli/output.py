@@ -22,6 +22,7 @@ from compozy.base.control import escape_control, escape_json, escape_line
 from compozy.cli.redaction import redacted
 from compozy.document import Place
 from compozy.errors import CompozyError, ConfigurationError, UsageError
+from compozy.manual import page
 from compozy.settings.mask import masked_lines
 from compozy.settings.origin import Finding
 from compozy.settings.redact import MASK, readable
@@ -137,6 +138,17 @@ def print_failure(error: CompozyError, *, as_json: bool) -> None:
         print_line(f"  fix: {hint}", err=True)
 
 
+def print_in_brief(findings: Iterable[Finding], texts: Mapping[str, str]) -> None:
+    """Print warnings on stderr in one line each, and where to read more; an error in full."""
+    warnings = [finding for finding in findings if finding.severity == "warning"]
+    print_findings([finding for finding in findings if finding.severity != "warning"], texts)
+    for finding in warnings:
+        head = styled(f"warning[{finding.id}]", "warning", err=True)
+        print_line(f"{head}: {finding.message.splitlines()[0]} ({finding.where})", err=True)
+    if warnings:
+        print_note("compozy config validate shows the place, the rule and a hint")
+
+
 def print_findings(findings: Iterable[Finding], texts: Mapping[str, str], *, err: bool = True) -> None:
     """Print findings one after the other; `texts` are the files that they point into, secrets masked."""
     for finding in findings:
@@ -167,7 +179,7 @@ def _rule(finding: Finding, texts: Mapping[str, str]) -> Iterator[str]:
         yield f"  ::: {finding.rule} (rule {finding.row})"
         yield from excerpt(finding.rule, _lines(texts.get(finding.rule.file, "")), mark="-")
     if finding.docs:
-        yield f"  = see:  {finding.docs}"
+        yield f"  = see:  {page(finding.docs)}"
 
 
 def excerpt(place: Place, lines: Sequence[str], *, mark: str = "^", only_name: bool = False) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from compozy.cli.logs import log_to_stderr
 from compozy.cli.options import read_configuration
-from compozy.cli.output import print_findings, print_note
+from compozy.cli.output import print_in_brief, print_note
 from compozy.errors import UsageError
 from compozy.lifecycle import Lifecycle
 from compozy.plan import STATE_DIRECTORY, make_plan
@@ -29,7 +29,7 @@ def prepared(options: dict[str, Any], strict: bool, log_level: str = "warning") 
     lifecycle.resolve()
     lifecycle.validate()
     log_to_stderr(log_level, lifecycle.resolved.redactor())
-    print_findings(lifecycle.findings, configuration.texts)
+    print_in_brief(lifecycle.findings, configuration.texts)
     return lifecycle
 
 

@@ -68,7 +68,7 @@ def _rule(finding: Finding) -> dict[str, Any]:
         "shortDescription": {"text": f"Rule {finding.row}."},
         "defaultConfiguration": {"level": finding.severity},
     }
-    return rule | ({"help": {"text": f"See {finding.docs}."}} if finding.docs else {})
+    return rule | ({"help": {"text": f"compozy config explain --finding {finding.id}"}} if finding.rule else {})
 
 
 def _result(finding: Finding, rule: int, folder: str) -> dict[str, Any]:

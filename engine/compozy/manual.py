@@ -1,0 +1,30 @@
+"""Locate the pages of the documentation: in the source tree, or inside the installed package."""
+
+from __future__ import annotations
+
+import os.path
+from functools import lru_cache
+from pathlib import Path
+
+FOLDER = "docs"
+
+
+@lru_cache(maxsize=1)
+def _root() -> Path:
+    """Return the directory that holds `docs/`."""
+    package = Path(__file__).parent
+    source_tree = package.parents[1]
+    return source_tree if (source_tree / "setup.cfg").is_file() and (source_tree / FOLDER).is_dir() else package
+
+
+def page(name: str) -> str:
+    """Return where a page such as `docs/modes.md#memory` is on this machine, relative where that is shorter to read.
+
+    Text that does not name a page of ours, such as the page of a rule pack, stays as it is.
+    """
+    file, mark, heading = name.partition("#")
+    path = _root() / file
+    if not file.startswith(f"{FOLDER}/") or not path.is_file():
+        return name
+    relative = os.path.relpath(path)
+    return (str(path) if relative.startswith(os.pardir) else relative) + mark + heading

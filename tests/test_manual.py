@@ -1,0 +1,80 @@
+"""Hints lead to pages that exist on the machine of the reader."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import compozy
+from compozy.cli.main import run
+from compozy.manual import page
+from compozy.rulebook import load_rulebook
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_page_is_relative_below_the_working_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert page("docs/modes.md#memory") == "docs/modes.md#memory"
+
+
+def test_page_is_absolute_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert page("docs/modes.md#memory") == f"{ROOT}/docs/modes.md#memory"
+
+
+@pytest.mark.parametrize("name", ["docs/no-such-page.md", "https://example.org/page#a", "setup.cfg", ""])
+def test_text_that_names_no_page_of_ours_stays(name: str) -> None:
+    assert page(name) == name
+
+
+def test_page_is_found_in_an_installed_package(tmp_path: Path) -> None:
+    package = tmp_path / "site" / "compozy"
+    shutil.copytree(Path(compozy.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "docs", package / "docs")
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from compozy.manual import page; print(page('docs/modes.md'))"
+    command = [sys.executable, "-c", code, str(package.parent)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
+    assert Path(printed).resolve() == package / "docs" / "modes.md"
+
+
+def test_every_finding_leads_to_a_page_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tables = load_rulebook().ruleset.tables.values()
+    pages = {page(f"docs/{row.body['docs']}") for table in tables for row in table.rows if row.body.get("docs")}
+    assert [name for name in pages if not Path(name.partition("#")[0]).is_file()] == []
+
+
+def test_explanation_of_a_finding_names_an_existing_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["config", "explain", "--finding", "mode.unknown"]) == 0
+    out = capsys.readouterr().out
+    (see,) = [line.removeprefix("  see ") for line in out.splitlines() if line.startswith("  see ")]
+    assert Path(see.partition("#")[0]).is_file()
+    assert 'invalid mode "' in out
+
+
+def test_config_show_prints_a_warning_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in (["config", "show"], ["plan"]):
+        assert run([*command, "--set", "worker.max_concurrent_workflows=50"]) == 0
+        warning, note = capsys.readouterr().err.strip().splitlines()
+        assert warning.startswith("warning[worker.concurrency.sqlite]: SQLite has concurrency limitations")
+        assert warning.endswith("(flag --set worker.max_concurrent_workflows)")
+        assert "compozy config validate" in note
+
+
+def test_explanation_of_a_setting_names_its_variable_and_flag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(["config", "explain", "server.port"])
+    assert "  set by COMPOZY_SERVER__PORT, --port or --set server.port=VALUE\n" in capsys.readouterr().out
