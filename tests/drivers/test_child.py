@@ -168,6 +168,12 @@ def test_a_missing_program_is_a_failed_start(started: Starting, launch: Launch) 
         child.wait_until(lambda: False, started.context())
 
 
+def test_configuration_that_a_pipe_does_not_hold_is_refused(launch: Launch) -> None:
+    """Nobody reads it yet, so that writing it would block for ever."""
+    with pytest.raises(DriverError, match="its configuration is longer than a pipe holds"):
+        launch(Command("cat", ("/bin/cat",), "x" * (1 << 22)))
+
+
 def test_stopping_leaves_no_process(started: Starting, launch: Launch, marker: str) -> None:
     """Guardian, server and what the server started are gone; a second stop does nothing."""
     child = launch(sleeper(marker))

@@ -7,9 +7,11 @@ configuration and never prints; it tells its notices to the context.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -37,6 +39,9 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self._ended = False
+        self._calls: dict[Future[Any], Coroutine[Any, Any, Any]] = {}
         self._thread = threading.Thread(target=self._run, name="compozy-loop", daemon=True)
         self._thread.start()
 
@@ -46,7 +51,13 @@ class LoopThread:
             self.loop.run_forever()
             self._end_tasks()
         finally:
+            with self._lock:
+                self._ended, calls = True, dict(self._calls)
             self.loop.close()
+            for future, coroutine in calls.items():  # one that came last may never have begun
+                future.cancel()
+                with contextlib.suppress(RuntimeError):
+                    coroutine.close()
 
     def _end_tasks(self) -> None:
         """Let what is about to end come to its end, and cancel the rest.
@@ -68,18 +79,24 @@ class LoopThread:
         Raises:
             DriverError: it did not end within `timeout_s`, or the loop is closed.
         """
-        if self.loop.is_closed():
-            coroutine.close()
-            raise DriverError("it was stopped")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        with self._lock:
+            if self._ended:
+                coroutine.close()
+                raise DriverError("it was stopped")
+            future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+            self._calls[future] = coroutine
         try:
             return future.result(timeout_s)
+        except CancelledError as error:
+            raise DriverError("it was stopped") from error
         except FutureTimeout as error:
             if future.done():
                 raise
             raise DriverError(f"no answer within {timeout_s:g} s") from error
         finally:
             future.cancel()
+            with self._lock:
+                self._calls.pop(future, None)
 
     def close(self) -> None:
         """Cancel what runs on the loop, stop it and wait for its thread; idempotent."""

@@ -15,6 +15,7 @@ and exists on Linux only.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import shutil
@@ -235,10 +236,18 @@ def _spawn(command: Command, guard: socket.socket) -> subprocess.Popen[bytes]:
 
 
 def _input(text: str) -> IO[bytes]:
-    """Return the read end of a pipe that holds `text` and then ends."""
+    """Return the read end of a pipe that holds `text` and then ends.
+
+    Raises:
+        OSError: the text is longer than a pipe holds.
+    """
     read_end, write_end = os.pipe()
+    content = text.encode(errors="surrogateescape")
+    os.set_blocking(write_end, False)
     with os.fdopen(write_end, "wb", buffering=0) as stream:
-        stream.write(text.encode(errors="surrogateescape"))
+        if stream.write(content) != len(content):
+            os.close(read_end)
+            raise OSError(errno.E2BIG, "its configuration is longer than a pipe holds")
     return os.fdopen(read_end, "rb")
 
 

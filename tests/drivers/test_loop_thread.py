@@ -1,0 +1,65 @@
+"""The event loop of the drivers: calls from other threads end with it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from tests.polling import DEADLINE_S, eventually
+
+from compozy.drivers.driver import LoopThread
+from compozy.errors import DriverError
+
+FOR_EVER_S = 86400.0
+
+
+class Closing(LoopThread):
+    """A loop that has stopped and is not closed yet until it may."""
+
+    def __init__(self) -> None:
+        self.stopped, self.may_close = threading.Event(), threading.Event()
+        super().__init__()
+
+    def _end_tasks(self) -> None:
+        super()._end_tasks()
+        self.stopped.set()
+        self.may_close.wait(DEADLINE_S)
+
+
+async def answer() -> int:
+    return 42
+
+
+def test_call_while_the_loop_closes_ends_with_it() -> None:
+    """It came after the loop had stopped and before it was closed: nothing would ever run it."""
+    loop = Closing()
+    with ThreadPoolExecutor(2) as pool:
+        closing = pool.submit(loop.close)
+        assert loop.stopped.wait(DEADLINE_S)
+        call = pool.submit(loop.call, answer(), FOR_EVER_S)
+        eventually(lambda: len(loop._calls) == 1, "the call")
+        loop.may_close.set()
+        with pytest.raises(DriverError, match="it was stopped"):
+            call.result(DEADLINE_S)
+        closing.result(DEADLINE_S)
+
+
+def test_call_that_runs_while_the_loop_closes_ends_with_it() -> None:
+    """What it waits for will not come."""
+    loop = LoopThread()
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(loop.call, asyncio.sleep(FOR_EVER_S), FOR_EVER_S)
+        eventually(lambda: len(loop._calls) == 1, "the call")
+        loop.close()
+        with pytest.raises(DriverError, match="it was stopped"):
+            call.result(DEADLINE_S)
+
+
+def test_call_after_the_loop_was_closed_is_refused() -> None:
+    """The coroutine is closed as well, so that Python does not warn of it."""
+    loop = LoopThread()
+    loop.close()
+    with pytest.raises(DriverError, match="it was stopped"):
+        loop.call(answer(), FOR_EVER_S)
