@@ -6,7 +6,7 @@ has. Whoever calls tools says what they may ask for with `offered`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -15,6 +15,7 @@ from compozy.errors import NotFoundError
 
 Lookup = Callable[[str], Any]
 _OFFERED: ContextVar[Lookup | None] = ContextVar("compozy_components", default=None)
+_SECRETS: ContextVar[Mapping[str, str]] = ContextVar("compozy_secrets")
 
 
 def no_components(name: str) -> Any:
@@ -42,16 +43,29 @@ def component(name: str) -> Any:
         raise NotFoundError("component", name, hint=hint) from error
 
 
+def secret(name: str) -> str:
+    """Return the secret of the setting `secrets`; it is redacted in the tool's result and errors.
+
+    Raises:
+        NotFoundError: no runtime calls this tool, or the project has no such secret.
+    """
+    found = _SECRETS.get({}).get(name)
+    if found is None:
+        raise NotFoundError("secret", name, hint="declare it under secrets: in compozy.yaml")
+    return found
+
+
 @contextmanager
-def offered(lookup: Lookup) -> Iterator[None]:
-    """Let tools that are called inside ask for components; `lookup` raises KeyError for an unknown one.
+def offered(lookup: Lookup, secrets: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Let tools that are called inside ask for components and secrets; `lookup` raises KeyError for an unknown one.
 
     >>> with offered({"mailer": "the mailer"}.__getitem__):
     ...     component("mailer")
     'the mailer'
     """
-    token = _OFFERED.set(lookup)
+    token, secrets_token = _OFFERED.set(lookup), _SECRETS.set(secrets or {})
     try:
         yield
     finally:
         _OFFERED.reset(token)
+        _SECRETS.reset(secrets_token)

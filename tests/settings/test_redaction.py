@@ -43,6 +43,8 @@ MODES = ("memory", "distributed")
 
 
 def secret(setting: Setting) -> str:
+    if setting.type == "map":
+        return f"{{A: {CANARY}}}"
     if setting.secret:
         return CANARY
     return f"redis://me:{CANARY}@host:1/0?x=1&token={CANARY}&api_key={CANARY}"
@@ -62,8 +64,10 @@ def given_through(source: str, folder: Path) -> dict[str, Any]:
     if source == "file":
         return {"text": as_file(secrets | lists), "environment": {"MY_SECRET": CANARY}}
     names = {path: f"X_{path.upper().replace('.', '_')}" for path in secrets}
-    text = as_file({**{path: f"${{{name}}}" for path, name in names.items()}, **lists})
-    return {"text": text, "environment": {**{names[path]: text for path, text in secrets.items()}, "MY_SECRET": CANARY}}
+    maps = {path for path in secrets if REGISTRY.settings[path].type == "map"}
+    written = {path: f"{{A: '${{{name}}}'}}" if path in maps else f"${{{name}}}" for path, name in names.items()}
+    values = {names[path]: CANARY if path in maps else text for path, text in secrets.items()}
+    return {"text": as_file({**written, **lists}), "environment": {**values, "MY_SECRET": CANARY}}
 
 
 def as_file(values: Mapping[str, str]) -> str:

@@ -147,6 +147,21 @@ BAD = [
         id="bad-tool",
     ),
     pytest.param(
+        "id: a\ntasks:\n  - {id: t, type: basic, tool: 'a:b', isolation: thead}",
+        "3:50: isolation must be thread or process",
+        id="isolation",
+    ),
+    pytest.param(
+        "id: a\ntasks:\n  - {id: t, type: basic, tool: 'a:b', with: {k: 'x {{ secrets.A }}'}}",
+        """3:49: "secrets" is there for a whole argument of a tool only: with: {key: "{{ secrets.NAME }}"}""",
+        id="part-of-an-argument",
+    ),
+    pytest.param(
+        "id: a\ntasks:\n  - {id: t, type: aggregate, output: '{{ secrets.A }}'}",
+        """3:38: "secrets" is there for a whole argument of a tool only: with: {key: "{{ secrets.NAME }}"}""",
+        id="secret-as-output",
+    ),
+    pytest.param(
         "id: a\ntasks:\n  - {id: t, type: aggregate, output: 1, sleep: 5}",
         "3:48: sleep: expected a duration such as 500ms, 5m or 168h",
         id="bare-number",

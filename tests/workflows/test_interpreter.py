@@ -19,6 +19,7 @@ from compozy.store import Execution, UnavailableError
 from compozy.workflows import interpreter, templates
 from compozy.workflows.definition import Definition, definition_from_json, load_definition, parse_definition
 from compozy.workflows.facade import Workflows, WorkflowSettings
+from compozy.workflows.tools import ToolOffer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -143,7 +144,8 @@ def test_a_secret_in_a_tool_s_error_is_redacted(bench: Bench, caplog: pytest.Log
         """)
     workflows = Workflows(
         bench.client, bench.database, bench.loop,
-        WorkflowSettings(str(bench.directory), bench.task_queue, grace_s=1.0), redact=Redactor(["s3cr3t-word"]).text,
+        WorkflowSettings(str(bench.directory), bench.task_queue, grace_s=1.0),
+        ToolOffer(redact=Redactor(["s3cr3t-word"]).text),
     )  # fmt: skip
 
     ended = bench.opened.enter_context(workflows).run(flow)
@@ -151,6 +153,50 @@ def test_a_secret_in_a_tool_s_error_is_redacted(bench: Bench, caplog: pytest.Log
     history = bench.call(bench.client.get_workflow_handle(ended.id).fetch_history())
     assert (ended.error or "").endswith("ValueError: wrong password [REDACTED]")
     assert "s3cr3t-word" not in history.to_json() + "".join(str(vars(record)) for record in caplog.records)
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_secrets_reach_tools_and_nothing_else(bench: Bench, isolation: str) -> None:
+    """A secret as an argument is filled in where the tool is called; history, row and result do not hold it."""
+    bench.write("mod_takes.py", "def work(key, parts):\n    return [len(key), parts[1]['k'] == key, 'got ' + key]\n")
+    flow = definition(f"""
+        id: takes
+        tasks:
+          - id: work
+            type: basic
+            tool: "mod_takes:work"
+            isolation: {isolation}
+            with: {{key: "{{{{ secrets.TOKEN }}}}", parts: [1, {{k: "{{{{ secrets.TOKEN }}}}"}}]}}
+        outputs: {{found: "{{{{ tasks.work.output }}}}"}}
+        """)
+    workflows = Workflows(
+        bench.client, bench.database, bench.loop,
+        WorkflowSettings(str(bench.directory), bench.task_queue, grace_s=1.0),
+        ToolOffer(secrets={"TOKEN": "s3cr3t-word"}),
+    )  # fmt: skip
+
+    ended = bench.opened.enter_context(workflows).run(flow)
+
+    assert (ended.status, ended.output) == ("completed", {"found": [11, True, "got [REDACTED]"]})
+    history = bench.call(bench.client.get_workflow_handle(ended.id).fetch_history())
+    assert "s3cr3t-word" not in history.to_json() + str(ended)
+    replay(bench.loop, history)
+
+
+def test_an_undeclared_secret_fails_the_task(bench: Bench) -> None:
+    """A secret that the project does not have is named, without a retry."""
+    bench.write("mod_key.py", "def work(key):\n    return key\n")
+    flow = definition("""
+        id: takes
+        tasks:
+          - id: work
+            type: basic
+            tool: "mod_key:work"
+            with: {key: "{{ secrets.NONE }}"}
+            retry: {initial_interval: 1h}
+        """)
+
+    assert 'there is no secret "NONE"; declare it under secrets:' in (bench.open().run(flow).error or "")
 
 
 def test_a_value_that_grows_too_large_fails(bench: Bench) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.polling import eventually
 
-from compozy.workflows.tools import ToolFailure, Tools, _Call
+from compozy.workflows.tools import ToolFailure, ToolOffer, Tools, _Call
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_naming_a_module_does_not_import_it(tools: Tools, tmp_path: Path) -> Non
 def test_only_allowed_tools_are_called(tmp_path: Path, patterns: tuple[str, ...], allowed: bool) -> None:
     """The setting lists what may be called; everything else is refused before it is imported."""
     (tmp_path / "mod_one.py").write_text("def run():\n    return 1\n")
-    tools = Tools(str(tmp_path), allowed=patterns).open()
+    tools = Tools(str(tmp_path), ToolOffer(allowed=patterns)).open()
     try:
         if allowed:
             assert call(tools, "mod_one:run") == 1
@@ -164,6 +164,19 @@ def test_only_allowed_tools_are_called(tmp_path: Path, patterns: tuple[str, ...]
             assert "mod_one" not in sys.modules
     finally:
         tools.close()
+
+
+def test_secrets_are_offered_and_redacted(tmp_path: Path) -> None:
+    """A tool reads the secrets of its runtime; its result does not hold them."""
+    (tmp_path / "mod_secret.py").write_text(
+        "from compozy.tools import secret\ndef read(name):\n    return [secret(name), {secret(name): 1}]\n"
+    )
+    tools = Tools(str(tmp_path), ToolOffer(secrets={"TOKEN": "s3cr3t-word"})).open()
+
+    assert call(tools, "mod_secret:read", name="TOKEN") == ["[REDACTED]", {"[REDACTED]": 1}]
+    with pytest.raises(ToolFailure, match='secret "OTHER" does not exist'):
+        call(tools, "mod_secret:read", name="OTHER")
+    tools.close()
 
 
 def test_a_hanging_import_blocks_no_other_tool(tools: Tools, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from compozy.server.access import Access
     from compozy.server.http import HttpServer
     from compozy.workflows.facade import Workflows
+    from compozy.workflows.tools import ToolOffer
 
 Notice = Callable[[str], None]
 
@@ -180,10 +181,16 @@ class Stack:
             auto_migrate=get("database.auto_migrate"),
             history_kept=bool(self.resolved.decision("temporal.kept").outputs["kept"]),
             retention_s=get("executions.retention"),
-            tools=None if get("tools") is None else tuple(get("tools")),
         )
-        runtime, redact = self.runtime, self.resolved.redactor().text
-        return Workflows(runtime.temporal, runtime.database, runtime.loop, settings, self._handle, redact)
+        runtime = self.runtime
+        return Workflows(runtime.temporal, runtime.database, runtime.loop, settings, self._offer())
+
+    def _offer(self) -> ToolOffer:
+        from compozy.workflows.tools import ToolOffer
+
+        given = self.resolved.get("secrets") or {}
+        secrets = {str(name): str(value) for name, value in given.items() if value is not None}
+        return ToolOffer(self._handle, self.resolved.get("tools"), secrets, self.resolved.redactor().text)
 
     def _handle(self, component: str) -> Any:
         return self.runtime.component(component).handle

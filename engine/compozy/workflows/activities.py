@@ -23,29 +23,25 @@ from compozy.workflows.budget import Budget
 from compozy.workflows.plain import clean_reason
 from compozy.workflows.rendering import rendering_of
 from compozy.workflows.templates import TemplateProblem
+from compozy.workflows.tool_secrets import fill_secrets
 from compozy.workflows.tools import ToolFailure, Tools
 
 HEARTBEAT_S = 2.0
 WRITE_TIMEOUT_S = 10.0
 FRAMES = 5
 
-Redact = Callable[[str], str]
 log = logging.getLogger("compozy.workflows")
 
 
 class Activities:
     """What one worker can do; rows are written on the threads of `writers`, long renderings run on `renderers`."""
 
-    def __init__(
-        self, store: Store, tools: Tools, writers: ThreadPoolExecutor, renderers: ThreadPoolExecutor,
-        redact: Redact = str,
-    ) -> None:  # fmt: skip
-        """Prepare; `redact` takes the secrets out of what tools say about their failures."""
+    def __init__(self, store: Store, tools: Tools, writers: ThreadPoolExecutor, renderers: ThreadPoolExecutor) -> None:
         self._store = store
         self._tools = tools
         self._writers = writers
         self._renderers = renderers
-        self._redact = redact
+        self._redact = tools.offer.redact
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities, as a worker wants them."""
@@ -85,7 +81,10 @@ class Activities:
         """Call a tool of the project; heartbeats tell Temporal that this worker is alive."""
         beating = asyncio.create_task(_beat())
         try:
-            return await self._tools.call(call["tool"], _arguments(call))
+            arguments = dict(call["arguments"])
+            fill_secrets(arguments, call.get("secrets") or [], self._tools.offer.secrets)
+            apart = call.get("isolation") == "process"
+            return await (self._tools.call_apart if apart else self._tools.call)(call["tool"], arguments)
         except ToolFailure as failure:
             reason = self._redact(failure.reason)
             self._log_failure(call, failure, reason)
@@ -113,11 +112,6 @@ class Activities:
 def _benign(reason: str, kind: str, *, final: bool = False) -> ApplicationError:
     """Return a failure that Temporal's library does not log once more."""
     return ApplicationError(reason, type=kind, non_retryable=final, category=ApplicationErrorCategory.BENIGN)
-
-
-def _arguments(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    arguments: Mapping[str, Any] = call["arguments"]
-    return arguments
 
 
 async def _beat() -> None:

@@ -10,12 +10,13 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 
 from compozy.document import Node, Place
 from compozy.settings.suggest import Suggestions
 from compozy.settings.values import parse_duration
+from compozy.workflows.definition import ISOLATIONS
 from compozy.workflows.input_types import INPUT_KEYS, INPUT_TYPES, fits, is_input_details
 
 IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
@@ -32,7 +33,7 @@ _TOP = ("id", "version", "description", "input", "tasks", "outputs")
 _TASK = ("id", "type", "description", "sleep")
 _TYPES: Mapping[str, tuple[str, ...]] = {
     "aggregate": (*_TASK, "output"),
-    "basic": (*_TASK, "tool", "with", "retry", "timeout"),
+    "basic": (*_TASK, "tool", "with", "retry", "timeout", "isolation"),
 }
 _RETRY = ("max_attempts", "initial_interval", "backoff", "max_interval")
 
@@ -80,6 +81,7 @@ class Known:
     inputs: Set[str] | None
     before: Set[str]
     tasks: Set[str]
+    secrets: bool = False
 
 
 def check_definition(root: Node, *, lines: bool) -> tuple[list[str], Mapping[str, str]]:
@@ -242,7 +244,8 @@ def _basic(found: Findings, node: Node, path: str, inside: str, known: Known) ->
         written = f"; {str(tool.plain())[:100]!r} is not that" if tool and tool.value is not None else ""
         place = tool.place if tool else node.place
         found.add(place, path, f'a basic task needs "tool": module:function, such as package.module:function{written}')
-    _mapping_of_templates(found, node, "with", f"{inside}.with", known)
+    _mapping_of_templates(found, node, "with", f"{inside}.with", replace(known, secrets=True))
+    _expect(found, node, "isolation", path, " or ".join(ISOLATIONS), lambda value: value in ISOLATIONS)
     _duration(found, node, "timeout", path, positive=True)
     retry = _expect(found, node, "retry", path, "a mapping", lambda value: isinstance(value, dict))
     if retry is not None:
@@ -296,7 +299,10 @@ def _templates(found: Findings, node: Node, path: str, known: Known) -> None:
 
 def _template_problems(text: str, known: Known, suggestions: Suggestions) -> Iterator[str]:
     from compozy.workflows.templates import TemplateProblem, references
+    from compozy.workflows.tool_secrets import secret_name
 
+    if known.secrets and secret_name(text) is not None:
+        return
     try:
         named = references(text)
     except TemplateProblem as problem:

@@ -22,6 +22,8 @@ from compozy.workflows.plain import why_not_plain
 
 DEFAULT_VERSION = "0.1.0"
 DEFAULT_TIMEOUT_S = 60.0
+THREAD = "thread"
+ISOLATIONS = (THREAD, "process")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Retry:
 class Task:
     """One step: `aggregate` renders `output`, `basic` calls `tool` (module:function) with `arguments`.
 
-    `sleep_s` is a durable pause before it, `timeout_s` bounds one call of the tool.
+    `sleep_s` is a durable pause before it, `timeout_s` bounds one call of the tool, `isolation` is one of
+    `ISOLATIONS`.
     """
 
     id: str
@@ -60,6 +63,7 @@ class Task:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     retry: Retry = Retry()
     timeout_s: float = DEFAULT_TIMEOUT_S
+    isolation: str = THREAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +194,7 @@ def _task(plain: Mapping[str, Any]) -> Task:
         tool=plain.get("tool") or "",
         arguments=plain.get("with") or {},
         retry=_retry(plain.get("retry") or {}),
+        isolation=plain.get("isolation") or THREAD,
         timeout_s=DEFAULT_TIMEOUT_S if timeout is None else _seconds(timeout),
     )
 

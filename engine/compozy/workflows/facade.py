@@ -14,12 +14,11 @@ import peewee
 from temporalio.client import Client
 
 from compozy.store import Execution, Pruned, Store
-from compozy.tools import Lookup, no_components
-from compozy.workflows.activities import Redact
 from compozy.workflows.catalogue import Imported, Listing
 from compozy.workflows.definition import Definition
 from compozy.workflows.restart import Health
 from compozy.workflows.service import Service
+from compozy.workflows.tools import NO_OFFER, ToolOffer
 from compozy.workflows.upkeep import Upkeep
 from compozy.workflows.worker import WorkerHost
 
@@ -43,9 +42,9 @@ class WorkflowSettings:
     """What the configuration says about workflows.
 
     `directory` is the project (absolute), `files` the further workflow files of `workflows[]`,
-    `max_concurrent_workflows` is 0 for unbounded, `tools` are the patterns of the tools that may be called (None:
-    all of the project), `history_kept` is False when a restart of Temporal forgets executions, `retention_s` is how
-    long ended ones are kept (None: for ever), `grace_s` how long tools may go on while stopping.
+    `max_concurrent_workflows` is 0 for unbounded, `history_kept` is False when a restart of Temporal forgets
+    executions, `retention_s` is how long ended ones are kept (None: for ever), `grace_s` how long tools may go on
+    while stopping.
     """
 
     directory: str
@@ -54,7 +53,6 @@ class WorkflowSettings:
     max_concurrent_workflows: int = 0
     auto_migrate: bool = True
     worker: bool = True
-    tools: tuple[str, ...] | None = None
     history_kept: bool = True
     retention_s: float | None = None
     grace_s: float = 10.0
@@ -69,12 +67,11 @@ class Workflows:
         database: peewee.Database,
         loop: Loop,
         settings: WorkflowSettings,
-        components: Lookup = no_components,
-        redact: Redact = str,
+        offer: ToolOffer = NO_OFFER,
     ) -> None:
         """Prepare; `open` makes it work.
 
-        `client` must live on `loop`; `components` gives tools their handles, `redact` redacts their errors.
+        `client` must live on `loop`; `offer` is what tools get.
         """
         self.store = Store(database)
         self._loop = loop
@@ -88,7 +85,7 @@ class Workflows:
             history_kept=settings.history_kept,
             retention_s=settings.retention_s,
         )
-        self.worker = _worker(client, self.store, database, settings, components, redact) if settings.worker else None
+        self.worker = _worker(client, self.store, database, settings, offer) if settings.worker else None
         self._upkeep = Upkeep(self.service)
 
     def open(self) -> Workflows:
@@ -213,9 +210,8 @@ class Workflows:
 
 
 def _worker(
-    client: Client, store: Store, database: peewee.Database, settings: WorkflowSettings, components: Lookup,
-    redact: Redact,
-) -> WorkerHost:  # fmt: skip
+    client: Client, store: Store, database: peewee.Database, settings: WorkflowSettings, offer: ToolOffer
+) -> WorkerHost:
     """Build the worker; SQLite takes one writer at a time, so one thread writes."""
     return WorkerHost(
         client,
@@ -225,7 +221,5 @@ def _worker(
         max_concurrent_workflows=settings.max_concurrent_workflows,
         grace_s=settings.grace_s,
         writers=1 if isinstance(database, peewee.SqliteDatabase) else 4,
-        components=components,
-        allowed_tools=settings.tools,
-        redact=redact,
+        offer=offer,
     )

@@ -31,6 +31,7 @@ from compozy.workflows.definition import Definition, Task
 from compozy.workflows.plain import clean_reason
 from compozy.workflows.rendering import INLINE_WORK, MAX_INLINE_WORK, Rendering, handed_over
 from compozy.workflows.templates import TemplateProblem, WorkExceededError
+from compozy.workflows.tool_secrets import Places, split_secrets
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
 # Temporal wants a timeout. It is longer than any process lives: the timer of a local activity whose worker was stopped
@@ -121,12 +122,12 @@ class Interpreter:
         return await self._rendered(run, None, run.definition.outputs, "outputs")
 
     async def _output(self, run: wire.Run, task: Task) -> Any:
-        key, template = ("output", task.output) if task.type == "aggregate" else ("with", task.arguments)
-        value = await self._rendered(run, task.id, template, f"tasks.{task.id}.{key}")
         if task.type == "aggregate":
-            return value
+            return await self._rendered(run, task.id, task.output, f"tasks.{task.id}.output")
+        template, secrets = split_secrets(task.arguments)
+        arguments = await self._rendered(run, task.id, template, f"tasks.{task.id}.with")
         self._record_started(run)
-        result = await _call_tool(run.definition, task, value)
+        result = await _call_tool(run.definition, task, arguments, secrets)
         self._renew_budget()
         return result
 
@@ -220,12 +221,18 @@ async def _settled(recording: workflow.ActivityHandle[Any]) -> None:
             await asyncio.shield(recording)
 
 
-async def _call_tool(definition: Definition, task: Task, arguments: Mapping[str, Any]) -> Any:
+async def _call_tool(definition: Definition, task: Task, arguments: Mapping[str, Any], secrets: Places) -> Any:
     retry = task.retry
     try:
         return await workflow.execute_activity(
             wire.CALL_TOOL,
-            {"tool": task.tool, "arguments": arguments, "task": task.id},
+            {
+                "tool": task.tool,
+                "arguments": arguments,
+                "task": task.id,
+                "secrets": secrets,
+                "isolation": task.isolation,
+            },
             activity_id=task.id,
             start_to_close_timeout=timedelta(seconds=task.timeout_s),
             heartbeat_timeout=HEARTBEAT_TIMEOUT,

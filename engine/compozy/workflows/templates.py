@@ -64,7 +64,7 @@ def references(text: str) -> References:
     with _translated():
         tree = _parse(text)
     unknown = dict.fromkeys(_unbound(tree, frozenset(("workflow", "tasks", *FUNCTIONS))))
-    problems = [f'"{name}" is not defined; templates know workflow and tasks' for name in sorted(unknown)]
+    problems = [_unknown_name(name) for name in sorted(unknown)]
     chains = list(_chains(tree))
     for root, *members in chains:
         problems.extend(_member_problems(root, members))
@@ -150,6 +150,12 @@ def _check_brackets(env: Environment, text: str) -> None:
             depth += (piece in "([{") - (piece in ")]}")
         if depth > _MAX_BRACKETS:
             raise RecursionError
+
+
+def _unknown_name(name: str) -> str:
+    if name == "secrets":
+        return '"secrets" is there for a whole argument of a tool only: with: {key: "{{ secrets.NAME }}"}'
+    return f'"{name}" is not defined; templates know workflow and tasks'
 
 
 def _unbound(node: nodes.Node, bound: frozenset[str]) -> Iterator[str]:

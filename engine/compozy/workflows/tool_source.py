@@ -7,6 +7,7 @@ module only imports, private names and names of the interpreter are not tools.
 from __future__ import annotations
 
 import ast
+import threading
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,6 +16,8 @@ from compozy.base.source_file import UnreadableError, read_source
 from compozy.errors import TrustError
 from compozy.settings.suggest import closest
 from compozy.workflows.plain import clean_reason
+
+_PARSING = threading.Lock()
 
 
 class ToolFailure(Exception):
@@ -72,9 +75,13 @@ class ToolSources:
             status = path.stat()
             stamp = (status.st_mtime_ns, status.st_size)
             if self._read.get(path, (None,))[0] != stamp:
-                self._read[path] = (stamp, frozenset(_defined(ast.parse(read_source(str(path)), str(path)).body)))
+                source = read_source(str(path))
+                with _PARSING:
+                    self._read[path] = (stamp, frozenset(_defined(ast.parse(source, str(path)).body)))
         except (SyntaxError, ValueError, RecursionError) as error:
             raise ToolFailure("SyntaxError", f"{path} cannot be read: {error}", final=True) from error
+        except SystemError as error:  # of Python itself, when something else parses at the same moment
+            raise ToolFailure("SystemError", f"{path} could not be parsed: {error}") from error
         except TrustError as error:
             raise ToolFailure("ToolRefused", str(error), final=True) from error
         except (OSError, UnreadableError) as error:

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType, TracebackType
@@ -29,9 +30,29 @@ from compozy.tools import Lookup, no_components, offered
 from compozy.workflows.error_text import describe_error
 from compozy.workflows.module_owner import OwnerCheck
 from compozy.workflows.plain import why_not_plain
+from compozy.workflows.tool_process import ToolRequest, call_in_process
+from compozy.workflows.tool_secrets import without_secrets
 from compozy.workflows.tool_source import ToolFailure, ToolSources
 
 __all__ = ["ToolFailure", "Tools"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOffer:
+    """What tools are offered, and what is taken out of their errors.
+
+    `components` gives the handle of a component by its name and raises KeyError when there is none; `allowed` are the
+    patterns of the setting `tools` (None: all of the project), `secrets` the setting of that name; `redact` takes every
+    secret out of a text.
+    """
+
+    components: Lookup = no_components
+    allowed: Sequence[str] | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    redact: Callable[[str], str] = str
+
+
+NO_OFFER = ToolOffer()
 
 
 class ToolStopped(BaseException):
@@ -67,18 +88,12 @@ _FINDER = _ProjectFinder()
 
 
 class Tools:
-    """The tools of the project in `directory` (absolute), importable from `open` to `close`.
+    """The tools of the project in `directory` (absolute), importable from `open` to `close`."""
 
-    `components` gives them the handle of a component by its name, and raises KeyError when there is none; `allowed` are
-    the patterns of the setting `tools`.
-    """
-
-    def __init__(
-        self, directory: str, components: Lookup = no_components, allowed: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, directory: str, offer: ToolOffer = NO_OFFER) -> None:
+        self.offer = offer
         self._directory = directory
-        self._components = components
-        self._sources = ToolSources(directory, allowed)
+        self._sources = ToolSources(directory, offer.allowed)
         self._owner_check = OwnerCheck(directory)
         self._before: frozenset[str] = frozenset()
         self._open = False
@@ -133,8 +148,18 @@ class Tools:
             ToolFailure: it was not found, does not take the arguments, raised, or gave no JSON.
             asyncio.CancelledError: this call was cancelled; the tool is stopped.
         """
+        return without_secrets(await self._call_in_thread(tool, arguments), self.offer.secrets)
+
+    async def call_apart(self, tool: str, arguments: Mapping[str, Any]) -> Any:
+        """Call the tool in a process of its own, which ends with the call; raises as `call` does."""
+        self._sources.check(tool)
+        self._check_code(tool)
+        request = ToolRequest(self._directory, tool, arguments, self.offer.allowed, self.offer.secrets)
+        return without_secrets(await call_in_process(request), self.offer.secrets)
+
+    async def _call_in_thread(self, tool: str, arguments: Mapping[str, Any]) -> Any:
         call = _Call(asyncio.get_running_loop(), lambda: self.function(tool), arguments)
-        with offered(self._components):
+        with offered(self.offer.components, self.offer.secrets):
             context = copy_context()
         threading.Thread(target=context.run, args=(call.work,), name=f"tool {tool}", daemon=True).start()
         try:
@@ -151,8 +176,7 @@ class Tools:
             where = getattr(loaded, "__file__", None) or "the interpreter"
             reason = f"the name {top} is taken by {where}; rename the project's module"
             raise ToolFailure("ToolNameTaken", reason, final=True)
-        if not is_project_code_allowed():
-            raise ToolFailure("ToolRefused", ProjectCodeError(name).message, final=True)
+        self._check_code(name)
         try:
             with _FINDER.taking(top, self._directory):
                 return importlib.import_module(name)
@@ -164,6 +188,10 @@ class Tools:
             raise ToolFailure("ToolNotFound", reason, final=True) from error
         except (ImportError, SyntaxError) as error:
             raise ToolFailure(type(error).__name__, describe_error(error), final=True) from error
+
+    def _check_code(self, name: str) -> None:
+        if not is_project_code_allowed():
+            raise ToolFailure("ToolRefused", ProjectCodeError(name).message, final=True)
 
     def _owns(self, module: ModuleType) -> bool:
         places = [getattr(module, "__file__", None)]

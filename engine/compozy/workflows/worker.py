@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -19,11 +18,10 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from compozy import __version__
 from compozy.store import Store, UnavailableError
-from compozy.tools import Lookup, no_components
-from compozy.workflows.activities import HEARTBEAT_S, Activities, Redact
+from compozy.workflows.activities import HEARTBEAT_S, Activities
 from compozy.workflows.interpreter import Interpreter
 from compozy.workflows.restart import USUAL, Health, Pace, Restarted
-from compozy.workflows.tools import Tools
+from compozy.workflows.tools import NO_OFFER, ToolOffer, Tools
 
 UNBOUNDED = 1000
 RENDERERS = 2
@@ -47,26 +45,23 @@ class WorkerHost:
         max_concurrent_workflows: int = 0,
         grace_s: float = 10.0,
         writers: int = 1,
-        components: Lookup = no_components,
-        allowed_tools: Sequence[str] | None = None,
-        redact: Redact = str,
+        offer: ToolOffer = NO_OFFER,
         pace: Pace = USUAL,
     ) -> None:
         """Prepare a worker.
 
         `max_concurrent_workflows` bounds the workflow tasks at work at once, 0 is unbounded; `grace_s` is
-        how long running tools may go on after `stop`; `writers` threads write rows; `components` gives tools the
-        handles of components, `allowed_tools` are the patterns of those that may be called, `redact` takes secrets out
-        of their messages; `pace` is how patient to be with a worker that fails.
+        how long running tools may go on after `stop`; `writers` threads write rows; `offer` is what
+        tools get; `pace` is how patient to be with a worker that fails.
         """
         self._client = client
         self._task_queue = task_queue
         self._slots = max_concurrent_workflows or UNBOUNDED
         self._grace_s = grace_s
-        self._tools = Tools(directory, components, allowed_tools)
+        self._tools = Tools(directory, offer)
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="compozy-rows")
         self._renderers = ThreadPoolExecutor(RENDERERS, thread_name_prefix="compozy-render")
-        self._activities = Activities(store, self._tools, self._writers, self._renderers, redact)
+        self._activities = Activities(store, self._tools, self._writers, self._renderers)
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
         self._restarted = Restarted(self._work, self._takes_work, _FATAL, pace)
