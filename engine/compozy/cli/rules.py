@@ -12,8 +12,9 @@ import click
 from compozy.cli.completion import tables
 from compozy.cli.options import format_option, runs_project_code, tell_place
 from compozy.cli.output import print_json, print_line, print_table, styled
+from compozy.cli.places import place_json, relative
+from compozy.cli.rulediff import diff
 from compozy.configuration import named_packs, read_sources
-from compozy.document import Place
 from compozy.errors import NotFoundError
 from compozy.rulebook import Rulebook, RuleCheck, check_rules, installed_packs, load_rulebook
 from compozy.rulebook.files import rule_texts
@@ -33,7 +34,10 @@ INVALID = 3
 
 @click.group(name="rules")
 def command() -> None:
-    """List, show, verify and draw the rule tables."""
+    """List, show, verify, compare and draw the rule tables."""
+
+
+command.add_command(diff)
 
 
 def rules_options(command: Command) -> Command:
@@ -80,7 +84,7 @@ def _summary(table: Table) -> dict[str, Any]:
         "hit": table.hit,
         "rows": len(table.rows),
         "about": table.about,
-        "where": _where(table.place),
+        "where": place_json(table.place),
     }
 
 
@@ -128,7 +132,7 @@ def table_json(table: Table) -> dict[str, Any]:
                 "then": dict(row.then),
                 "because": row.because,
                 "finding": dict(row.body) or None,
-                "where": _where(row.place),
+                "where": place_json(row.place),
             }
             for row in table.rows
         ],
@@ -185,8 +189,8 @@ def report_json(report: Report) -> dict[str, Any]:
         "severity": severity(report),
         "message": report.message,
         "table": report.table,
-        "where": _where(report.places[0]) if report.places else None,
-        "also": [_where(place) for place in report.places[1:]],
+        "where": place_json(report.places[0]) if report.places else None,
+        "also": [place_json(place) for place in report.places[1:]],
         "witness": report.witness,
         "proposal": report.proposal,
         "shown": report.shown,
@@ -194,18 +198,9 @@ def report_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _where(place: Place) -> dict[str, Any]:
-    return {"kind": "file", "file": _relative(place.file), "line": place.line, "column": place.column}
-
-
-def _relative(text: str) -> str:
-    """Write the files of packs as seen from the working directory where they lie below it."""
-    return text.replace(os.getcwd() + os.sep, "")
-
-
 def _print_check(result: RuleCheck, reports: Sequence[Report], valid: bool, times: Mapping[str, float]) -> None:
     for report in reports:
-        place_and_kind, *rest = (_relative(line) for line in report_lines(report))
+        place_and_kind, *rest = (relative(line) for line in report_lines(report))
         print_line("\n".join([styled(place_and_kind, severity(report)), *rest]) + "\n")
     count = "1 finding" if len(reports) == 1 else f"{len(reports)} findings"
     verdict = styled("valid", "ok") if valid else styled("not valid", "error") + f": {count} in"

@@ -1,0 +1,126 @@
+"""`compozy rules diff`: where two versions of the rules decide differently."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from compozy.cli.options import format_option
+from compozy.cli.output import print_document, print_json, print_line, styled
+from compozy.cli.places import place_json, relative
+from compozy.cli.report import sarif_log
+from compozy.settings.origin import Finding, Origin
+from compozy.tables.cells import condition_data, scalar_words
+from compozy.tables.table import Row
+
+if TYPE_CHECKING:
+    from compozy.tables.difference import Comparison, Difference
+
+DIFFERENT = 1
+
+
+@click.command(epilog="Example: compozy rules diff HEAD~1:rules ./rules")
+@click.argument("old")
+@click.argument("new")
+@format_option("text", "json", "sarif")
+def diff(old: str, new: str, format_: str) -> int:
+    """Show where the rules NEW decide otherwise than the rules OLD.
+
+    Each is `shipped`, a folder of rule files (a pack counts on top of the shipped rules), or REVISION:FOLDER of the
+    git repository around the working directory. The exit code is 0 when both decide alike, 1 when not.
+    """
+    from compozy.rulebook.versions import compare_versions, read_version
+
+    found = compare_versions(read_version(old), read_version(new))
+    {"text": _print_text, "json": _print_json, "sarif": _print_sarif}[format_](found)
+    return 0 if found.same else DIFFERENT
+
+
+def _kind(difference: Difference) -> str:
+    if difference.old is None:
+        return "decision-added"
+    return "decision-removed" if difference.new is None else "decision-changed"
+
+
+def _print_text(found: Comparison) -> None:
+    for name in found.removed:
+        print_line(f'{styled("table-removed", "warning")}: table "{name}"\n')
+    for name in found.added:
+        print_line(f'{styled("table-added", "warning")}: table "{name}"\n')
+    for difference in found.differences:
+        print_line(_text(difference) + "\n")
+    for name in found.cut:
+        print_line(f'table "{name}" differs in more regions than are listed\n')
+    count = len(found.differences)
+    regions = "1 region differs" if count == 1 else f"{count} regions differ"
+    print_line("same: both decide alike" if found.same else f"different: {regions}, {_tables(found)}")
+
+
+def _tables(found: Comparison) -> str:
+    return f"{len(found.added)} tables added, {len(found.removed)} removed"
+
+
+def _text(difference: Difference) -> str:
+    head = f'{styled(_kind(difference), "warning")}: table "{difference.table}" for {difference.region}'
+    note = [] if difference.proven else ["  it may be unreachable: too many combinations to prove"]
+    rows = [f"  old: {_row_text(difference.old)}", f"  new: {_row_text(difference.new)}"]
+    witness = [f"    {line}" for line in difference.witness.splitlines()]
+    return "\n".join([head, *note, *rows, "  for example:", *witness])
+
+
+def _row_text(row: Row | None) -> str:
+    if row is None:
+        return "no row"
+    outputs = ", ".join(f"{name}: {scalar_words(value)}" for name, value in row.then.items())
+    return f"row {row.id} ({relative(str(row.place))}) {outputs or row.body.get('text', '')}".rstrip()
+
+
+def _print_json(found: Comparison) -> None:
+    print_json(
+        {
+            "same": found.same,
+            "added": [*found.added],
+            "removed": [*found.removed],
+            "more": [*found.cut],
+            "differences": [_json(difference) for difference in found.differences],
+        }
+    )
+
+
+def _json(difference: Difference) -> dict[str, Any]:
+    return {
+        "id": _kind(difference),
+        "table": difference.table,
+        "when": {name: condition_data(condition) for name, condition in difference.when.items()},
+        "old": _row_json(difference.old),
+        "new": _row_json(difference.new),
+        "witness": difference.witness,
+        "proven": difference.proven,
+    }
+
+
+def _row_json(row: Row | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    return {"row": row.id, "then": dict(row.then), "finding": dict(row.body) or None, "where": place_json(row.place)}
+
+
+def _print_sarif(found: Comparison) -> None:
+    findings = [_finding(difference) for difference in found.differences]
+    findings += [_table_finding("table-added", name) for name in found.added]
+    findings += [_table_finding("table-removed", name) for name in found.removed]
+    print_document(sarif_log(findings, ""))
+
+
+def _finding(difference: Difference) -> Finding:
+    rows = f"old: {_row_text(difference.old)}; new: {_row_text(difference.new)}"
+    row = difference.new or difference.old
+    where = Origin("file", row.place) if row is not None else Origin("default")
+    message = f'table "{difference.table}" for {difference.region}: {rows}'
+    name = f"{difference.table}/{row.id}" if row is not None else difference.table
+    return Finding(_kind(difference), "warning", message, "", difference.table, where, name)
+
+
+def _table_finding(kind: str, table: str) -> Finding:
+    return Finding(kind, "warning", f'{kind.replace("-", " ")}: "{table}"', "", table, Origin("default"), table)

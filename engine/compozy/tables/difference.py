@@ -1,0 +1,160 @@
+"""Regions in which two versions of a decision table decide differently.
+
+The rows of both versions become one table, so that their regions are compared exactly, box by box, without
+enumerating inputs. Inputs are matched by their source, whatever a version calls them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from compozy.tables.axes import AxisBuilder
+from compozy.tables.cover import Box, joined_boxes
+from compozy.tables.decide import RuleSet, compile_leniently
+from compozy.tables.regions import regions_of
+from compozy.tables.sight import Viewer
+from compozy.tables.subject import Subject
+from compozy.tables.table import Catalogue, Column, Condition, Row, Source, Table
+
+MOST_REGIONS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A region of one table: `old` and `new` are the rows that decide there, None where a version has none.
+
+    `proven` is false where too many combinations had to be told apart to prove that settings lead there.
+    """
+
+    table: str
+    when: Mapping[str, Condition]
+    region: str
+    old: Row | None
+    new: Row | None
+    witness: str
+    proven: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What differs between two rule sets; `cut` names the tables with more than `MOST_REGIONS` regions."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    differences: tuple[Difference, ...]
+    cut: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether both rule sets decide alike."""
+        return not (self.added or self.removed or self.differences)
+
+
+def compare_tables(
+    old: Mapping[str, Table], new: Mapping[str, Table], catalogue: Catalogue, viewer: Viewer
+) -> Comparison:
+    """Compare the tables of two rule sets; settings are looked up in `catalogue`, which knows those of both."""
+    both = [name for name in new if name in old and _content(old[name]) != _content(new[name])]
+    merged = {name: _merged(old[name], new[name]) for name in both}
+    ruleset = compile_leniently([*new.values(), *merged.values()], catalogue, viewer)
+    builder = AxisBuilder(ruleset)
+    found: list[Difference] = []
+    cut = []
+    for name, table in merged.items():
+        parts = list(islice(_differences(ruleset, builder, old[name], new[name], table), MOST_REGIONS + 1))
+        found += parts[:MOST_REGIONS]
+        cut += [name] if len(parts) > MOST_REGIONS else []
+    added = tuple(name for name in new if name not in old)
+    return Comparison(added, tuple(name for name in old if name not in new), tuple(found), tuple(cut))
+
+
+def _content(table: Table) -> object:
+    """Return what decides: not the places, the order of `unique` rows and the reasons."""
+    columns = {column.name: str(column.source) for column in table.columns}
+    rows = [(row.id, {columns[n]: c for n, c in row.when.items() if n in columns}, _outcome(row)) for row in table.rows]
+    return (table.hit, table.for_each, rows)
+
+
+def _outcome(row: Row) -> object:
+    """Return what a row decides: its outputs and its finding, without the examples."""
+    return replace(row, body={key: value for key, value in row.body.items() if key not in ("good", "bad")}).outcome()
+
+
+def _merged(old: Table, new: Table) -> Table:
+    """Return one table with the rows of both, the old ones first."""
+    names: dict[Source, str] = {column.source: column.name for column in new.columns}
+    columns = list(new.columns)
+    for column in old.columns:
+        if column.source not in names:
+            taken = {*names.values()}
+            name = column.name if column.name not in taken else f"{column.name} (old)"
+            names[column.source] = name
+            columns.append(Column(name, column.source, column.place))
+    known = {column.name: names[column.source] for column in old.columns}
+    rows = [replace(row, when={known[name]: cell for name, cell in row.when.items()}) for row in old.rows]
+    return replace(new, id=f"{new.id} (both)", columns=tuple(columns), rows=(*rows, *new.rows), sets={})
+
+
+def _differences(ruleset: RuleSet, builder: AxisBuilder, old: Table, new: Table, merged: Table) -> Iterator[Difference]:
+    subject = Subject.of(ruleset, merged, builder.axes(merged, {}), MOST_REGIONS)
+    rows, before = merged.rows, len(old.rows)
+    parts = _collected(subject, before) if new.hit == "collect" else _decided(subject, before)
+    for one, other, boxes in parts:
+        for box in joined_boxes(boxes):
+            for region in regions_of(merged, subject.axes, box):
+                witness = subject.written(region.witness)
+                pair = (None if one is None else rows[one], None if other is None else rows[other])
+                yield Difference(new.id, region.when, str(region), *pair, witness, subject.proven)
+
+
+Part = tuple[int | None, int | None, list[Box]]
+
+
+def _decided(subject: Subject, before: int) -> Iterator[Part]:
+    """Yield the regions of tables in which one row decides: the first that matches."""
+    space, rows = subject.space, subject.table.rows
+    old, new = (1 << before) - 1, (1 << len(rows)) - (1 << before)
+    outcomes = [_outcome(row) for row in rows]
+    for one in range(before):
+        earlier = (1 << one) - 1
+        for other in _bits(space.touching(subject.box(one), new)):
+            if outcomes[one] != outcomes[other]:
+                box, hidden = subject.meeting(one, other), earlier | (new & ((1 << other) - 1))
+                yield one, other, list(islice(space.uncovered(box, hidden), MOST_REGIONS))
+        yield one, None, list(islice(space.uncovered(subject.box(one), earlier | new), MOST_REGIONS))
+    for other in _bits(new):
+        hidden = old | (new & ((1 << other) - 1))
+        yield None, other, list(islice(space.uncovered(subject.box(other), hidden), MOST_REGIONS))
+
+
+def _collected(subject: Subject, before: int) -> Iterator[Part]:
+    """Yield the regions of tables in which every matching row counts: rows of one id are versions of each other."""
+    rows = subject.table.rows
+    old, new = range(before), range(before, len(rows))
+    for one in old:
+        equal, version = _matching(subject, one, new)
+        for other in version:
+            boxes = subject.space.uncovered(subject.meeting(one, other), equal)
+            yield one, other, list(islice(boxes, MOST_REGIONS))
+        yield one, None, _left(subject, one, equal, version)
+    for other in new:
+        equal, version = _matching(subject, other, old)
+        yield None, other, _left(subject, other, equal, version)
+
+
+def _matching(subject: Subject, number: int, others: range) -> tuple[int, list[int]]:
+    """Return the rows among `others` with the same outcome, as a bit set, and those of the same id without it."""
+    rows, row = subject.table.rows, subject.table.rows[number]
+    equal = sum(1 << other for other in others if (rows[other].id, _outcome(rows[other])) == (row.id, _outcome(row)))
+    return equal, [other for other in others if rows[other].id == row.id and not equal >> other & 1]
+
+
+def _left(subject: Subject, number: int, equal: int, version: Sequence[int]) -> list[Box]:
+    covered = equal | sum(1 << other for other in version)
+    return list(islice(subject.space.uncovered(subject.box(number), covered), MOST_REGIONS))
+
+
+def _bits(mask: int) -> list[int]:
+    return [number for number in range(mask.bit_length()) if mask >> number & 1]
