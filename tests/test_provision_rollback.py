@@ -63,7 +63,7 @@ def real_plan(mode: str, directory: Path, port: int, data: str = ".compozy") -> 
         "database_file": str(state / "temporal.db") if kept else ":memory:", "bind_ip": HOST,
         "frontend_port": Port(port, "temporal.standalone.frontend_port", explicit=True), "enable_ui": False,
         "ui_port": Port(port, "temporal.standalone.ui_port", explicit=False), "require_ui": False,
-        "namespace": "default", "log_level": "error",
+        "namespace": "default", "log_level": "error", "encryption_key_file": str(state / "key") if kept else None,
     }  # fmt: skip
     steps = (
         Step("database", "sqlite", "sqlite", "compozy.drivers.sqlite:SqliteDriver", sqlite, (), 30.0),
@@ -140,7 +140,7 @@ def test_real_components_start_answer_and_stop(mode: str, tmp_path: Path) -> Non
         runtime.database.close()
     assert (servers() - before, listening(HOST, port)) == (set(), False)
     kept = {path.name for path in (tmp_path / ".compozy").glob("*")}
-    expected = {".gitignore", "compozy.db", "redis", "temporal.db", "temporal.db.version", "version"}
+    expected = {".gitignore", "compozy.db", "key", "redis", "temporal.db", "temporal.db.version", "version"}
     assert {name for name in kept if not name.endswith(("-wal", "-shm"))} == (
         expected if mode == "persistent" else set()
     )
