@@ -60,7 +60,8 @@ def sweep(
     for number in range(rounds):
         process = start(folder, f"r{number}", written, result)
         note_orphans(left, result)
-        written, left = write_and_kill(process, chance.uniform(shortest_s, longest_s), VICTIMS[kill])
+        missing = set(KINDS) - set(result.acknowledged) if number == rounds - 1 else set[str]()
+        written, left = write_and_kill(process, chance.uniform(shortest_s, longest_s), VICTIMS[kill], missing)
         if kill == "tree":
             note_orphans(left, result)
         result.rounds += 1
@@ -110,14 +111,22 @@ VICTIMS: dict[str, Callable[[psutil.Process], list[psutil.Process]]] = {
 
 
 def write_and_kill(
-    process: subprocess.Popen[str], after_s: float, victims: Callable[[psutil.Process], list[psutil.Process]]
+    process: subprocess.Popen[str],
+    after_s: float,
+    victims: Callable[[psutil.Process], list[psutil.Process]],
+    missing: set[str],
 ) -> tuple[list[Written], list[psutil.Process]]:
-    """Return what was acknowledged before `victims` were killed, and the processes that were below the server."""
+    """Return what was acknowledged before `victims` were killed, and the processes that were below the server.
+
+    They are killed `after_s` seconds after the first write, and not before each kind in `missing` was written.
+    """
     written: list[Written] = []
     reader = threading.Thread(target=_collect, args=(process, written))
     reader.start()
     deadline = time.monotonic() + DEADLINE_S
-    while not written and process.poll() is None and time.monotonic() < deadline:
+    while process.poll() is None and time.monotonic() < deadline:
+        if written and missing <= {kind for kind, _ in written}:
+            break
         time.sleep(0.005)
     if not written:
         raise SystemExit(f"the worker wrote nothing: {_errors(process)}")
