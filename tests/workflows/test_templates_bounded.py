@@ -164,11 +164,13 @@ ALL = ATTEMPTS | GROWING
 def test_growth_is_refused(attempt: str) -> None:
     """A template that multiplies is refused, at the latest when its budget is spent."""
     with pytest.raises(TemplateProblem):
-        render(attempt, SCOPE)
+        render(attempt, SCOPE, budget=Budget(MAX_WORK // 10))
 
 
 # Loops take long under a tracer, and throw away what they make.
-@pytest.mark.parametrize("attempt", [pytest.param(text, id=name) for name, text in ALL.items() if "{% for" not in text])
+@pytest.mark.parametrize(
+    "attempt", [pytest.param(text, id=name) for name, text in GROWING.items() if "{% for" not in text]
+)
 def test_growth_takes_bounded_memory(attempt: str) -> None:
     """A template that multiplies is refused before the value is built."""
     tracemalloc.start()
