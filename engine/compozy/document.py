@@ -18,6 +18,9 @@ import yaml
 from compozy.errors import DuplicateKeyProblem, SyntaxProblem
 
 Scalar: TypeAlias = str | int | float | bool | None
+_UNQUOTED = "put quotes around the template"
+_QUOTES = """write key: "{{ ... }}"; without quotes, braces begin a mapping"""
+_UNQUOTED_TEMPLATE = re.compile(r"(?:^|[:\[,]|-\s)\s*(\{[{%])")
 
 
 def _composer() -> Any:
@@ -146,7 +149,12 @@ def _syntax_problem(error: Exception, text: str, file: str) -> SyntaxProblem:
     if reason == _SECOND_DOCUMENT:
         hint = "remove this line, or put what follows into a file of its own"
         return SyntaxProblem("a second document begins here; a file holds one", place, hint=hint)
-    line = next(iter(text.splitlines()[place.line - 1 : place.line]), "")
+    lines = text.splitlines()
+    for number in (place.line, place.line - 1):
+        found = _UNQUOTED_TEMPLATE.search(lines[number - 1]) if 0 < number <= len(lines) else None
+        if found is not None:
+            return SyntaxProblem(_UNQUOTED, Place(file, number, found.start(1) + 1), hint=_QUOTES)
+    line = next(iter(lines[place.line - 1 : place.line]), "")
     if line[place.column - 1 : place.column] == "\t":
         reason = "a tab where YAML wants blanks"
     return SyntaxProblem(f"not valid YAML: {reason}", place, hint="check indentation, quotes and colons there")
@@ -196,6 +204,8 @@ class _Walk:
         keys: dict[str, Place] = {}
         for key_node, value_node in node.value:
             at = self.place(key_node)
+            if isinstance(key_node, yaml.MappingNode):
+                raise SyntaxProblem(_UNQUOTED, Place(self.file, at.line, max(1, at.column - 1)), hint=_QUOTES)
             if not isinstance(key_node, yaml.ScalarNode):
                 raise SyntaxProblem("a key must be a plain word", at)
             key = key_node.value

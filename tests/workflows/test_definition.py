@@ -282,6 +282,24 @@ def test_yaml_that_cannot_be_read_is_a_syntax_problem() -> None:
         parse_definition("id: a\nid: b\n", "f.yaml")
 
 
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        pytest.param("{{ workflow.input.x }}", "f.yaml:5:13", id="alone"),
+        pytest.param("{{ workflow.input.x }} and more", "f.yaml:5:13", id="in-text"),
+        pytest.param("{% if true %}a{% endif %}", "f.yaml:5:13", id="statement"),
+        pytest.param("[{{ workflow.input.x }}]", "f.yaml:5:14", id="in-list"),
+        pytest.param("[1,\n {% if true %}]", "f.yaml:6:2", id="next-line"),
+    ],
+)
+def test_an_unquoted_template_is_named(value: str, place: str) -> None:
+    """Braces without quotes are told as what they were meant to be."""
+    with pytest.raises(SyntaxProblem) as caught:
+        parse_definition(f"id: a\ntasks:\n  - id: t\n    type: aggregate\n    output: {value}\n", "f.yaml")
+
+    assert str(caught.value).splitlines()[0] == f"{place}: put quotes around the template"
+
+
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     """The path is named as it was given."""
     with pytest.raises(NotFoundError, match='workflow file ".*gone.yaml" does not exist'):

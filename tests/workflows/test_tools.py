@@ -30,6 +30,7 @@ def tools(tmp_path: Path) -> Iterator[Tools]:
         "async def useful():\n    raise ValueError('useful')\n"
         "def caused():\n    raise RuntimeError from ValueError('useful')\n"
         "def twice():\n    return {1: 'a', '1': 'b'}\n"
+        "def dated():\n    import datetime\n    return {'at': [{'when': datetime.datetime.now()}]}\n"
         "def keyed():\n    return {1: 'a'}\n"
         "NUMBER = 5\n"
         "def add(a, b=1):\n    return a + b\n"
@@ -111,6 +112,9 @@ def test_calling(tools: Tools, tool: str, arguments: dict[str, Any], result: Any
         pytest.param("mod_syntax:x", {}, "SyntaxError", "invalid syntax", True, id="broken-syntax"),
         pytest.param("mod_plain:add", {"c": 1}, "ToolArguments", "add(a, b=1) does not take them", True, id="args"),
         pytest.param("mod_plain:strange", {}, "ToolResult", "not JSON", True, id="no-json"),
+        pytest.param(
+            "mod_plain:dated", {}, "ToolResult", "at[0].when is a datetime; use isoformat()", True, id="place"
+        ),
         pytest.param("mod_plain:infinite", {}, "ToolResult", "not JSON", True, id="infinite"),
         pytest.param("mod_plain:shared", {}, "ToolResult", "more than 1000000 values", True, id="shared"),
         pytest.param("mod_plain:endless", {}, "ToolResult", "nested deeper", True, id="endless"),

@@ -15,6 +15,14 @@ MAX_DEPTH = 100
 MAX_VALUE_BYTES = 1_000_000
 _WRAPPING_BYTES = 1_000
 MAX_REASON = 4000
+_REMEDIES = {
+    "bytes": "decode it to text",
+    "date": "use isoformat()",
+    "datetime": "use isoformat()",
+    "Decimal": "use str() or float()",
+    "set": "use sorted()",
+    "coroutine": "await it",
+}
 
 
 def why_not_plain(value: Any, most_bytes: int = MAX_VALUE_BYTES) -> str | None:
@@ -35,10 +43,24 @@ def why_not_plain(value: Any, most_bytes: int = MAX_VALUE_BYTES) -> str | None:
     except UnicodeEncodeError:
         return "it holds half of a character (a lone surrogate)"
     except (TypeError, ValueError) as error:
-        return f"it is not JSON: {error}"
+        return f"it is not JSON: {_foreign_part(value) or error}"
     if len(text) <= most_bytes + _WRAPPING_BYTES:
         return None
     return f"it has {len(text)} bytes as JSON; at most {most_bytes} are taken"
+
+
+def _foreign_part(value: Any, path: str = "") -> str | None:
+    """Return which part of a value no JSON can hold, with a remedy; the value is not nested too deeply."""
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        items = ((f".{key}", item) for key, item in value.items())
+    elif isinstance(value, (list, tuple)):
+        items = ((f"[{index}]", item) for index, item in enumerate(value))
+    elif not isinstance(value, (str, int, float, bool, type(None))):
+        kind = type(value).__name__
+        remedy = _REMEDIES.get(kind, "convert it to text, numbers or lists")
+        return f"{path.lstrip('.') or 'the value'} is a {kind}; {remedy}"
+    return next((found for key, item in items if (found := _foreign_part(item, path + key))), None)
 
 
 def clean_reason(text: str) -> str:
