@@ -20,6 +20,7 @@ from compozy.cli.output import (
     print_table,
     styled,
 )
+from compozy.cli.simulate import simulate_
 from compozy.configuration import Configuration
 from compozy.errors import ConfigurationError, UsageError
 from compozy.lifecycle import Lifecycle
@@ -35,7 +36,10 @@ WIDEST = 60
 
 @click.group(name="config")
 def command() -> None:
-    """Show, validate and explain the configuration."""
+    """Show, validate, explain and simulate the configuration."""
+
+
+command.add_command(simulate_, "simulate")
 
 
 @command.command(epilog="Example: compozy config show --mode persistent")
