@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,7 +59,9 @@ def test_quoted_files_are_quoted_as_they_are() -> None:
 
 @pytest.mark.parametrize("text", [pytest.param(text, id=named(page)) for page, text, _ in blocks("python")])
 def test_python_examples_run(text: str, tmp_path: Path) -> None:
-    """What a reader copies works."""
+    """What a reader copies works, beside the workflow of the examples."""
+    (tmp_path / "workflows").mkdir()
+    shutil.copy(ROOT / "examples" / "hello-world.yaml", tmp_path / "workflows")
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", text],
         cwd=tmp_path,

@@ -61,8 +61,38 @@ def test_the_triggers_lead_through_the_states(tmp_path: Path) -> None:
 def test_a_trigger_that_the_state_does_not_allow_says_what_it_allows(tmp_path: Path) -> None:
     """The error names the state and what is possible."""
     with pytest.raises(TransitionError) as caught:
-        lifecycle(tmp_path).provision()
+        lifecycle(tmp_path).fire("provision")
     assert str(caught.value) == "cannot provision in state unresolved\nfix: possible now: resolve"
+
+
+@pytest.mark.parametrize("steps", [[], ["resolve"], ["resolve", "validate"]])
+def test_provision_takes_the_steps_that_are_missing(steps: list[str], tmp_path: Path) -> None:
+    walked = lifecycle(tmp_path)
+    for step in steps:
+        walked.fire(step)
+    walked.provision()
+    assert walked.state == "provisioned"
+    assert [entry.trigger for entry in walked.journal] == ["resolve", "validate", "provision"]
+
+
+def test_validate_resolves_first(tmp_path: Path) -> None:
+    walked = lifecycle(tmp_path)
+    walked.validate()
+    assert walked.state == "validated"
+
+
+def test_provision_stops_at_a_finding_of_a_missing_step(tmp_path: Path) -> None:
+    walked = lifecycle(tmp_path, mode="foo")
+    with pytest.raises(ConfigurationError):
+        walked.provision()
+    assert walked.state == "resolved"
+
+
+def test_provision_is_refused_while_provisioned(tmp_path: Path) -> None:
+    walked = lifecycle(tmp_path)
+    walked.provision()
+    with pytest.raises(TransitionError, match="cannot provision in state provisioned"):
+        walked.provision()
 
 
 def test_a_finding_that_stops_leaves_the_state_and_its_records(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from compozy.lifecycle import Lifecycle
+    from compozy.resolve import Resolved
+    from compozy.runtime import Runtime
 
 __version__ = "0.1.0"
 __all__ = ["Lifecycle", "__version__", "load"]
@@ -38,12 +40,17 @@ def load(
     from compozy.configuration import load_configuration
     from compozy.lifecycle import Lifecycle
 
+    def provision(resolved: Resolved) -> Runtime:
+        from compozy.workflows.project import provision_project
+
+        return provision_project(resolved)
+
     flags = {path: _text(value) for path, value in _flat(settings or {}, "")}
     configuration = load_configuration(
         directory=directory, file=file, flags=flags, packs=packs, environment=environment,
         flag_names={path: f"settings[{path!r}]" for path in flags},
     )  # fmt: skip
-    return Lifecycle(configuration, strict=strict)
+    return Lifecycle(configuration, strict=strict, provisioner=provision)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

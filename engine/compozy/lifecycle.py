@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Graph", "JournalEntry", "Lifecycle", "Provisioner", "Records", "Transition"]
 
 GRACE_S = 10.0
+FORWARD = ("resolve", "validate", "provision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,26 +139,36 @@ class Lifecycle:
         return self.resolved
 
     def validate(self) -> Validated:
-        """Check the effective values.
+        """Check the effective values, resolved first where they are not.
 
         Raises:
             ConfigurationError: a finding stops; it carries all of them.
-            TransitionError: the state is not `resolved`.
+            TransitionError: the state is `validated` or `provisioned`.
         """
+        self._walk_to("validate")
         self.fire("validate")
         if self.records.validated is None:
             raise TransitionError("validate", self.state, self.allowed())
         return self.records.validated
 
     def provision(self) -> Runtime:
-        """Start or reach every component.
+        """Start or reach every component, resolved and validated first where that was not done.
 
         Raises:
+            ConfigurationError: a finding stops; it carries all of them.
             ProvisionError: a component failed; whatever had been started is stopped again.
-            TransitionError: the state is not `validated`.
+            TransitionError: the components are provisioned.
         """
+        self._walk_to("provision")
         self.fire("provision")
         return self.runtime
+
+    def _walk_to(self, trigger: str) -> None:
+        """Take the steps that come before `trigger`; where none leads there, firing it names the ones allowed."""
+        with self._turn:
+            for step in FORWARD[: FORWARD.index(trigger)]:
+                if step in self.allowed():
+                    self.fire(step)
 
     def release(self, grace_s: float = GRACE_S) -> None:
         """Stop everything, back to `validated`; `grace_s` 0 stops at once.

@@ -58,6 +58,9 @@ class Runtime:
         self._probes: dict[str, _Probe] = {}
         self.made = Made()
         self.owner: Callable[[float], None] | None = None
+        self.make_workflows: Callable[[], Any] | None = None
+        self._workflows: Any = None
+        self._opening = threading.Lock()
         self._closing = threading.Lock()
         self._undone = False
 
@@ -86,6 +89,20 @@ class Runtime:
     def redis(self) -> Any:
         """The Redis client."""
         return self.component("redis").handle
+
+    @property
+    def workflows(self) -> Any:
+        """The workflows of the project, such as `workflows.run("order", {...})`; the first use starts the worker.
+
+        Raises:
+            DriverError: the runtime was provisioned for its components alone.
+        """
+        with self._opening:
+            if self._workflows is None:
+                if self.make_workflows is None:
+                    raise DriverError("this runtime has no workflows", hint="provision it with compozy.load(...)")
+                self._workflows = self.make_workflows()
+            return self._workflows
 
     def component(self, name: str) -> Driver:
         """Return the driver of a component; KeyError when there is none."""
@@ -135,13 +152,22 @@ class Runtime:
         self, grace_s: float, *, discard: bool, patience_s: float | None = None
     ) -> list[tuple[str, BaseException]]:
         with self._closing:
-            failures = self._stop_all(grace_s, patience_s)
+            failures = [*self._close_workflows(grace_s), *self._stop_all(grace_s, patience_s)]
             self.loop.close()
             if discard:
                 self.made.take_back()
             if self._state is not None:
                 self._state.release(discard=discard)
         return failures
+
+    def _close_workflows(self, grace_s: float) -> list[tuple[str, BaseException]]:
+        with self._opening:
+            opened, self._workflows = self._workflows, None
+        outcome = Outcome()
+        with outcome:
+            if opened is not None:
+                opened.close(grace_s)
+        return [] if outcome.error is None else [("workflows", outcome.error)]
 
     def _stop_all(self, grace_s: float, patience_s: float | None) -> list[tuple[str, BaseException]]:
         failures: list[tuple[str, BaseException]] = []

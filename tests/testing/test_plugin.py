@@ -73,6 +73,24 @@ def test_a_postgres(compozy_postgres):
     with compozy_postgres.database() as url:
         assert url.startswith("postgresql://")
 """
+SKIPPED = """
+def test_a_workflow_of_the_project(compozy_workflows):
+    execution = compozy_workflows.run("nap", {"n": 2}, timeout_s=60)
+    assert (execution.status, execution.output) == ("completed", {"doubled": 4})
+
+
+def test_the_time_is_that_of_its_own_test(compozy_workflows):
+    name = compozy_workflows.start("nap", {"n": 3})
+    assert compozy_workflows.wait(name, 60).output == {"doubled": 6}
+"""
+NAP = """
+id: nap
+input: {n: 1}
+tasks:
+  - {id: rest, type: aggregate, sleep: 30d, output: x}
+  - {id: double, type: basic, tool: "doubling:double", with: {n: "{{ workflow.input.n }}"}}
+outputs: {doubled: "{{ tasks.double.output }}"}
+"""
 UNKNOWN = """
 import pytest
 
@@ -125,6 +143,15 @@ def test_the_same_tests_run_on_postgres(tmp_path: Path) -> None:
     run = run_tests(tmp_path, {"test_databases.py": DATABASES}, environment)
     outcomes = {name: outcome for name, outcome in run.outcomes.items() if "marker" not in name}
     assert set(outcomes.values()) == {"passed"}, run.output
+
+
+def test_workflows_of_the_project_run_without_waiting_for_timers(tmp_path: Path) -> None:
+    (tmp_path / "workflows").mkdir()
+    (tmp_path / "workflows" / "nap.yaml").write_text(NAP)
+    (tmp_path / "doubling.py").write_text("def double(n):\n    return 2 * n\n")
+    run = run_tests(tmp_path, {"test_skipped.py": SKIPPED})
+    assert set(run.outcomes.values()) == {"passed"}, run.output
+    assert len(run.outcomes) == 2
 
 
 def test_an_unknown_mode_fails(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from compozy.server.access import Access
     from compozy.server.http import HttpServer
     from compozy.workflows.facade import Workflows
-    from compozy.workflows.tools import ToolOffer
 
 Notice = Callable[[str], None]
 
@@ -170,30 +169,9 @@ class Stack:
         return provision(make_plan(resolved), timeout_s=self.timeout_s, notice=self.notice)
 
     def _make_workflows(self) -> Workflows:
-        from compozy.workflows.facade import Workflows, WorkflowSettings
+        from compozy.workflows.project import project_workflows
 
-        get = self.resolved.get
-        settings = WorkflowSettings(
-            directory=self.resolved.directory,
-            task_queue=get("temporal.task_queue"),
-            files=tuple(get("workflows") or ()),
-            max_concurrent_workflows=get("worker.max_concurrent_workflows"),
-            auto_migrate=get("database.auto_migrate"),
-            history_kept=bool(self.resolved.decision("temporal.kept").outputs["kept"]),
-            retention_s=get("executions.retention"),
-        )
-        runtime = self.runtime
-        return Workflows(runtime.temporal, runtime.database, runtime.loop, settings, self._offer())
-
-    def _offer(self) -> ToolOffer:
-        from compozy.workflows.tools import ToolOffer
-
-        given = self.resolved.get("secrets") or {}
-        secrets = {str(name): str(value) for name, value in given.items() if value is not None}
-        return ToolOffer(self._handle, self.resolved.get("tools"), secrets, self.resolved.redactor().text)
-
-    def _handle(self, component: str) -> Any:
-        return self.runtime.component(component).handle
+        return project_workflows(self.resolved, self.runtime)
 
     def _listen(self, front: ExitStack) -> HttpServer:
         """Listen and announce the server without accepting connections yet; `front` undoes both.

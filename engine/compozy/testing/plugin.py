@@ -17,6 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from compozy.provision import Runtime
     from compozy.testing.databases import Databases
+    from compozy.testing.skipped_time import SkippedTimeWorkflows
     from compozy.testing.testbed import Testbed
     from compozy.testing.time_skipping import TimeSkipping
 
@@ -98,6 +99,26 @@ def temporal_time_skipping(compozy_testbed: Testbed) -> Iterator[TimeSkipping]:
     """A Temporal whose clock jumps to the next timer: `client`, `environment` and `call(coroutine)`."""
     with compozy_testbed.time_skipping.environment() as skipping:
         yield skipping
+
+
+@pytest.fixture
+def compozy_workflows(
+    compozy_testbed: Testbed,
+    compozy_mode: str,
+    compozy_settings: dict[str, Any],
+    temporal_time_skipping: TimeSkipping,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[SkippedTimeWorkflows]:
+    """The workflows of the project below pytest's root directory; timers take no time."""
+    directory, project = str(tmp_path_factory.mktemp("compozy")), str(request.config.rootpath)
+    with ExitStack() as stack:
+        with _told():
+            opened = compozy_testbed.workflows(
+                temporal_time_skipping, compozy_mode, directory, compozy_settings, project=project
+            )
+            workflows = stack.enter_context(opened)
+        yield workflows
 
 
 @contextmanager

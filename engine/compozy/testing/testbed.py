@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from compozy.resolve import Resolved
     from compozy.testing.databases import Databases
     from compozy.testing.servers import RedisServer, TemporalServer
-    from compozy.testing.time_skipping import TimeSkippingServer
+    from compozy.testing.skipped_time import SkippedTimeWorkflows
+    from compozy.testing.time_skipping import TimeSkipping, TimeSkippingServer
 
 Running = TypeVar("Running")
 
@@ -106,34 +107,58 @@ class Testbed:
             ConfigurationError: there is no such mode, or the settings are not valid.
             ProvisionError: the database could not be started.
         """
-        with self._provisioned(mode, directory, settings or {}, only="database") as runtime:
+        with self._provisioned(mode, directory, settings or {}, only=["database"]) as runtime:
             yield runtime.database
 
     @contextmanager
+    def workflows(
+        self, time: TimeSkipping, mode: str, directory: str, settings: Mapping[str, Any], *, project: str
+    ) -> Iterator[SkippedTimeWorkflows]:
+        """Give the workflows of `project` on a clock that jumps; the other components are those of `mode`.
+
+        Raises:
+            ConfigurationError: there is no such mode, or the settings are not valid.
+            ProvisionError: a component could not be started.
+        """
+        from compozy.testing.skipped_time import SkippedTimeWorkflows
+        from compozy.workflows.project import tool_offer, workflow_settings
+
+        resolved = _resolved({**_DEFAULTS, "mode": mode, **settings}, directory)
+        chosen = replace(workflow_settings(resolved), directory=project, task_queue=f"test-{uuid.uuid4().hex}")
+        others = [name for name in resolved.components if name != "temporal"]
+        with self._provisioned(mode, directory, settings, only=others) as runtime:
+            handles = {name: runtime.component(name).handle for name in others} | {"temporal": time.client}
+            workflows = SkippedTimeWorkflows(time, runtime.database, chosen, tool_offer(resolved, handles.__getitem__))
+            with workflows:
+                yield workflows
+
+    @contextmanager
     def _provisioned(
-        self, mode: str, directory: str, settings: Mapping[str, Any], *, only: str = ""
+        self, mode: str, directory: str, settings: Mapping[str, Any], *, only: Collection[str] = ()
     ) -> Iterator[Runtime]:
         from compozy.plan import make_plan
         from compozy.provision import provision
+        from compozy.workflows.project import project_workflows
 
         given = {**_DEFAULTS, "mode": mode, **settings}
         with ExitStack() as stack:
             resolved = self._supplied(given, directory, stack, only)
             plan = make_plan(resolved)
-            steps = tuple(step for step in plan.steps if only in ("", step.component))
+            steps = tuple(step for step in plan.steps if not only or step.component in only)
             runtime = provision(replace(plan, steps=steps))
+            runtime.make_workflows = lambda: project_workflows(resolved, runtime).open()
             stack.callback(runtime.close, 0)  # nobody comes back to this data: stop at once
             if "database" in resolved.components:
                 self._fill(runtime.database, given)
             yield runtime
 
-    def _supplied(self, given: Mapping[str, Any], directory: str, stack: ExitStack, only: str) -> Resolved:
+    def _supplied(self, given: Mapping[str, Any], directory: str, stack: ExitStack, only: Collection[str]) -> Resolved:
         """Return the validated configuration, with the addresses of the servers that its drivers need."""
         resolved = _resolved(given, directory)
         supplies = self._supplies()
         more: dict[str, Any] = {}
         for part in resolved.components.values():
-            if part.driver in supplies and only in ("", part.name):
+            if part.driver in supplies and (not only or part.name in only):
                 more |= supplies[part.driver](stack)
         return _resolved({**more, **given}, directory) if more else resolved
 

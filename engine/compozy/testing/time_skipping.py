@@ -53,6 +53,22 @@ class TimeSkipping:
         """
         return self.loop.call(coroutine, timeout_s)
 
+    @contextmanager
+    def unlocked(self) -> Iterator[None]:
+        """Let the clock jump to the next timer by itself, as often as no task is at work.
+
+        Raises:
+            DriverError: the server did not answer in time.
+        """
+        from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
+
+        service = self.client.test_service
+        self.call(service.unlock_time_skipping(UnlockTimeSkippingRequest()))
+        try:
+            yield
+        finally:
+            self.call(service.lock_time_skipping(LockTimeSkippingRequest()))
+
     def skip(self, duration: timedelta) -> None:
         """Let the clock jump ahead by `duration`; timers that are due fire on the way.
 

@@ -1,0 +1,48 @@
+"""The workflows of a configuration, on the components that were provisioned for it."""
+
+from __future__ import annotations
+
+from compozy.plan import make_plan
+from compozy.provision import Runtime, provision
+from compozy.resolve import Resolved
+from compozy.tools import Lookup
+from compozy.workflows.facade import Workflows, WorkflowSettings
+from compozy.workflows.tools import ToolOffer
+
+
+def workflow_settings(resolved: Resolved) -> WorkflowSettings:
+    """Return what a configuration determines about workflows."""
+    get = resolved.get
+    return WorkflowSettings(
+        directory=resolved.directory,
+        task_queue=get("temporal.task_queue"),
+        files=tuple(get("workflows") or ()),
+        max_concurrent_workflows=get("worker.max_concurrent_workflows"),
+        auto_migrate=get("database.auto_migrate"),
+        history_kept=bool(resolved.decision("temporal.kept").outputs["kept"]),
+        retention_s=get("executions.retention"),
+    )
+
+
+def project_workflows(resolved: Resolved, runtime: Runtime) -> Workflows:
+    """Return the workflows on the components of `runtime`, not opened yet."""
+    offer = tool_offer(resolved, lambda name: runtime.component(name).handle)
+    return Workflows(runtime.temporal, runtime.database, runtime.loop, workflow_settings(resolved), offer)
+
+
+def tool_offer(resolved: Resolved, components: Lookup) -> ToolOffer:
+    """Return what a configuration lets tools use; `components` gives the handle of a component."""
+    given = resolved.get("secrets") or {}
+    secrets = {str(name): str(value) for name, value in given.items() if value is not None}
+    return ToolOffer(components, resolved.get("tools"), secrets, resolved.redactor().text)
+
+
+def provision_project(resolved: Resolved) -> Runtime:
+    """Provision the components; `runtime.workflows` starts the worker on first use.
+
+    Raises:
+        ProvisionError: a component failed; everything that was started is stopped again.
+    """
+    runtime = provision(make_plan(resolved))
+    runtime.make_workflows = lambda: project_workflows(resolved, runtime).open()
+    return runtime
