@@ -6,6 +6,7 @@ only on a terminal, never with NO_COLOR.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -84,8 +85,9 @@ def print_line(text: str = "", *, err: bool = False) -> None:
 
 
 def print_note(text: str) -> None:
-    """Print a line for people on stderr."""
-    print_line(f"{styled('note', 'dim', err=True)}: {redacted(text)}", err=True)
+    """Print a line for people on stderr; where nobody can read it, as at a closed pipe, the command continues."""
+    with contextlib.suppress(OSError, ValueError, UsageError):
+        print_line(f"{styled('note', 'dim', err=True)}: {redacted(text)}", err=True)
 
 
 def json_text(value: Any, *, indent: int | None = 2, ascii_only: bool = False) -> str:
