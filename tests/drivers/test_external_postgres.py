@@ -174,6 +174,27 @@ def test_pooled_connections_are_replaced_after_a_restart(
         assert one(driver.handle) == 1
 
 
+def test_connection_context_outlives_its_connection(driver: PostgresDriver, postgres_server: PostgresServer) -> None:
+    """Within a context a dead connection is replaced; an outage there raises the error of the database."""
+    with driver.handle.connection_context():
+        assert one(driver.handle) == 1
+        postgres_server.stop()
+        postgres_server.start()
+        assert one(driver.handle) == 1
+    assert driver.handle.is_closed()
+
+    def ask_in_outage() -> None:
+        with driver.handle.connection_context():
+            postgres_server.stop()
+            one(driver.handle)
+
+    try:
+        with pytest.raises(peewee.OperationalError):
+            ask_in_outage()
+    finally:
+        postgres_server.start()
+
+
 def test_a_statement_in_an_outage_fails_as_a_database_error(
     driver: PostgresDriver, postgres_server: PostgresServer
 ) -> None:

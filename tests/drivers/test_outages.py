@@ -14,6 +14,7 @@ import compozy
 from compozy.drivers.ports import free_port
 from compozy.errors import ProvisionError
 from compozy.provision import Runtime
+from compozy.settings.keyring import random_key
 from compozy.store import Execution, Store, UnavailableError
 from compozy.testing.postgres import PostgresServer
 from compozy.testing.testbed import Testbed
@@ -128,6 +129,7 @@ def settings(testbed: Testbed, missing: set[str]) -> dict[str, str]:
     }
     return {
         "mode": "distributed",
+        "temporal.encryption_key": random_key(),
         **{path: nowhere[path] if path in missing else address for path, address in addresses.items()},
     }
 

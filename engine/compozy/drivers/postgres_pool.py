@@ -98,8 +98,12 @@ class Pool(PooledPostgresqlDatabase, Attempts):
     def cursor(self, named_cursor: str | None = None) -> Any:
         """Return a cursor on the thread's connection, or on a new one where that has died between statements."""
         base: Any = super()
-        self._renew()
-        return base.cursor(named_cursor)
+        contexts = self._state.ctx
+        try:
+            self._renew()
+            return base.cursor(named_cursor)
+        finally:
+            self._state.ctx = contexts  # a new connection would forget the contexts that the thread is in
 
     def end(self, timeout_s: float) -> None:
         """Close every connection for good; after `timeout_s` those whose statements get no answer are cut off.
