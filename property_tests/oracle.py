@@ -134,6 +134,7 @@ def decisions_of(facts: Facts) -> dict[str, dict[str, Any]]:
         "temporal.kept": {"kept": facts.kept["temporal"]},
         "redis.kept": {"kept": facts.kept["redis"]},
         "temporal.encryption": _encryption(facts),
+        "temporal.task_queue": {"queue": None if facts.temporal == "remote" else "compozy"},
         "server.access": _access(facts),
         "temporal.access": {"who": _temporal_access(facts)},
     }
@@ -198,8 +199,8 @@ def _ignored(component: str, path: str) -> Callable[[Facts], bool]:
     return lambda facts: not facts.said("mode") and getattr(facts, component) in EMBEDDED and facts.said(path)
 
 
-def _out_of_range(path: str) -> Callable[[Facts], bool]:
-    return lambda facts: not 1 <= facts.number(path, 5432) <= 65535
+def _out_of_range(path: str, lowest: int = 1) -> Callable[[Facts], bool]:
+    return lambda facts: not lowest <= facts.number(path, 5432) <= 65535
 
 
 def _same_port(first: str, second: str, *, ui: bool) -> Callable[[Facts], bool]:
@@ -423,6 +424,23 @@ PROMISES: Mapping[str, Promise] = {
             and facts.text("temporal.tls.enabled") == "false"
         ),
     ),
+    "shared.task_queue": Promise(
+        "warning",
+        "temporal.task_queue",
+        lambda facts: facts.temporal == "remote" and not facts.said("temporal.task_queue") and not facts.said("name"),
+    ),
+    "shared.database": Promise(
+        "warning",
+        "database.name",
+        lambda facts: (
+            facts.driver == "postgres" and not facts.filled("database.url") and not facts.said("database.name")
+        ),
+    ),
+    "shared.redis": Promise(
+        "warning",
+        "redis.db",
+        lambda facts: facts.redis == "distributed" and not facts.filled("redis.url") and not facts.said("redis.db"),
+    ),
     "temporal.encryption_key.missing": Promise(
         "error", "temporal.encryption_key", lambda facts: _encryption(facts)["source"] == "missing"
     ),
@@ -435,7 +453,7 @@ PROMISES: Mapping[str, Promise] = {
     "port.range.temporal": Promise("error", FRONTEND, _out_of_range(FRONTEND)),
     "port.range.ui": Promise("error", UI, _out_of_range(UI)),
     "port.range.redis": Promise("error", "redis.port", _out_of_range("redis.port")),
-    "port.range.server": Promise("error", "server.port", _out_of_range("server.port")),
+    "port.range.server": Promise("error", "server.port", _out_of_range("server.port", 0)),
     "port.equal.temporal-ui": Promise("error", UI, _same_port(UI, FRONTEND, ui=True)),
     "port.equal.server-temporal": Promise("error", "server.port", _same_port("server.port", FRONTEND, ui=False)),
     "port.equal.server-ui": Promise("error", "server.port", _same_port("server.port", UI, ui=True)),

@@ -62,7 +62,7 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
         {"env": "TEMPORAL_HOST_PORT", "host_port": True, "secret_parts": True},
     ),
     "temporal.namespace": ("text", "default", {}),
-    "temporal.task_queue": ("text", "compozy", {}),
+    "temporal.task_queue": ("text", None, {"same_as": "name"}),
     "temporal.api_key": ("text", None, {"secret": True, "header": True}),
     "temporal.encryption_key": ("text", None, {"secret": True}),
     "temporal.encryption_key_file": ("path", None, {}),
@@ -109,6 +109,11 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
     ),
     "server.port": ("integer", 8080, {"flag": "--port"}),
     "server.api_key": ("text", None, {"secret": True, "header": True}),
+    "server.url": (
+        "url",
+        None,
+        {"secret_parts": True, "schemes": ("http", "https"), "env": "COMPOZY_SERVER_URL", "flag": "--server"},
+    ),
     "worker.max_concurrent_workflows": (
         "integer",
         None,

@@ -20,10 +20,10 @@ from compozy.configuration import Configuration
 from compozy.drivers.binaries import find_temporal, find_valkey
 from compozy.drivers.driver import LoopThread, StartContext
 from compozy.drivers.move_journal import pending, read_journal
-from compozy.drivers.ports import is_free, owner_of
+from compozy.drivers.ports import descends_from, is_free, owner_of, process_on
 from compozy.drivers.process import environment
 from compozy.drivers.state_directory import StateDirectory
-from compozy.errors import ConfigurationError, DriverError, ProjectCodeError
+from compozy.errors import ConfigurationError, DriverError, InUseError, ProjectCodeError
 from compozy.lifecycle import Lifecycle
 from compozy.manual import page
 from compozy.permissions import exposed_files
@@ -51,16 +51,23 @@ _BINARIES: Mapping[str, tuple[Callable[[], str | None], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One answer; `status` is `pass`, `warn`, `fail` or `skip`, `fix` says what to do when it is not `pass`."""
+    """One answer; `status` is `pass`, `warn`, `fail` or `skip`, `fix` the remedy when it is not `pass`.
+
+    `user` is the id of the process that uses what was checked, where one does.
+    """
 
     id: str
     status: str
     message: str
     fix: str = ""
+    user: int | None = None
 
 
-def examine(lifecycle: Lifecycle) -> Iterator[Check]:
-    """Yield the checks, the cheap ones first; components are not asked when the configuration is not valid."""
+def examine(lifecycle: Lifecycle, server: int | None = None) -> Iterator[Check]:
+    """Yield the checks, the cheap ones first; components are not asked when the configuration is not valid.
+
+    What the running server of the project uses, the process `server`, passes.
+    """
     tables = len(lifecycle.configuration.rulebook.ruleset.tables)
     yield Check("rules", "pass", f"rule tables are valid ({tables} tables)")
     yield from _exposed_files(lifecycle.configuration)
@@ -78,13 +85,21 @@ def examine(lifecycle: Lifecycle) -> Iterator[Check]:
     yield from _clock()
     plan = make_plan(resolved)
     if plan.state_dir is not None:
-        yield _state_directory(plan.state_dir)
+        yield _unless_ours(_state_directory(plan.state_dir), server)
     yield from _restore([os.path.dirname(path) for step in plan.steps for path in step.files])
-    yield _port(resolved, "server", "server.port", resolved.get("server.host"))
+    yield _unless_ours(_port(resolved, "server", "server.port", resolved.get("server.host")), server)
     loop = LoopThread()
     with closing(loop):
         for step in plan.steps:
-            yield from _step(resolved, step, StartContext(loop, lambda line: None, time.monotonic() + REACH_S))
+            context = StartContext(loop, lambda line: None, time.monotonic() + REACH_S)
+            yield from (_unless_ours(check, server) for check in _step(resolved, step, context))
+
+
+def _unless_ours(check: Check, server: int | None) -> Check:
+    """Return a check that passes where the running server, or a process below it, is the one in the way."""
+    if server is None or check.user is None or not descends_from(check.user, server):
+        return check
+    return Check(check.id, "pass", f"in use by the running server of this project (process {server})")
 
 
 def _findings(findings: Iterable[Any], strict: bool) -> Iterator[Check]:
@@ -124,7 +139,7 @@ def _state_directory(path: str) -> Check:
     try:
         StateDirectory(path).examine()
     except DriverError as error:
-        return Check("state-directory", "fail", error.message, error.hint or "stop the other process")
+        return Check("state-directory", "fail", error.message, error.hint or "stop the other process", _user(error))
     return Check("state-directory", "pass", f"{path} is free, and of this version")
 
 
@@ -193,11 +208,16 @@ def _port(resolved: Resolved, component: str, path: str, host: str) -> Check:
             return Check(name, "pass", f"port {wanted.number} on {host} is free")
     except DriverError as error:
         return Check(name, "fail", error.message, f"choose an address of this machine, and a port, for {path}")
+    user = process_on(wanted.number)
     by = owner_of(wanted.number) or "another process"
     if wanted.explicit:
-        return Check(name, "fail", f"port {wanted.number} is taken by {by}", f"free it, or choose another {path}")
+        return Check(name, "fail", f"port {wanted.number} is taken by {by}", f"free it, or choose another {path}", user)
     message = f"port {wanted.number} is taken by {by}; a free one will serve"
-    return Check(name, "warn", message, f"nothing, or choose {path} yourself")
+    return Check(name, "warn", message, f"nothing, or choose {path} yourself", user)
+
+
+def _user(error: DriverError) -> int | None:
+    return error.owner if isinstance(error, InUseError) else None
 
 
 def _writable(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
@@ -240,7 +260,7 @@ def _intact(resolved: Resolved, step: Step, check: CheckRow, context: StartConte
     try:
         examine(context)
     except DriverError as error:
-        yield Check(name, "fail", error.message, error.hint or "restore a backup, or move it away")
+        yield Check(name, "fail", error.message, error.hint or "restore a backup, or move it away", _user(error))
     else:
         if os.path.exists(place):
             yield Check(name, "pass", f"{place} is intact")

@@ -270,9 +270,10 @@ class StateDirectoryError(DriverError):
 
 
 class InUseError(StateDirectoryError):
-    """A running process uses the data."""
+    """A running process uses the data; `owner` is its process id, None where it is not known."""
 
     id = "state.in-use"
+    owner: int | None = None
 
 
 class WorkflowRunError(CompozyError):

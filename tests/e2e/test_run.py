@@ -55,7 +55,7 @@ def test_who_stops_waiting_is_told_that_the_execution_goes_on(shell: Shell, serv
     with waiting(shell, server) as (process, name):
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=DEADLINE_S)
-    assert (process.returncode, f"{name} goes on without us" in errors) == (130, True)
+    assert (process.returncode, f"{name} continues on the server" in errors) == (130, True)
     assert shell.run("workflow", "cancel", name).stdout == f"{name} was asked to end\n"
     eventually(lambda: executions(server)[0]["status"] == "canceled", "the end of the execution")
     assert shell.run("workflow", "cancel", name).stdout == f"{name} had already ended: canceled\n"
@@ -181,3 +181,44 @@ def test_project_directory_need_not_be_utf8(shell: Shell) -> None:
     assert (result.returncode, result.stdout) == (0, "greeting: Hello, World!\n"), result.stderr
     assert shell.json("config", "show")["settings"]["name"]["value"] == "shop\ufffd"
     assert shell.run("status").returncode == 4
+
+
+def test_running_server_is_found_from_another_environment(
+    shell: Shell, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A persistent server, without the runtime directory of its environment; backup and doctor use its mode."""
+    server = shell.start("--mode", "persistent")
+    elsewhere = {"XDG_RUNTIME_DIR": str(tmp_path_factory.mktemp("elsewhere"))}
+
+    assert shell.json("status", env=elsewhere)["pid"] == server.pid
+    refused = shell.run("start", "--mode", "persistent", env=elsewhere)
+    assert (refused.returncode, f"runs at {server.ready['url']} (process {server.pid})" in refused.stderr) == (4, True)
+    assert shell.json("backup", "--output", "kept.tar.gz", env=elsewhere)["files"].keys() >= {"database.path"}
+    checks = shell.json("doctor", env=elsewhere)["checks"]
+    assert [check for check in checks if check["status"] == "fail"] == []
+    used = {check["id"] for check in checks if "in use by the running server" in check["message"]}
+    assert {"state-directory", "server.port"} <= used
+    assert server.stop() == 0
+
+
+def test_server_on_another_machine_is_named_by_its_url(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """From a directory without a server, by flag and by variable, with its key."""
+    key = "a-key-of-sixteen-characters"
+    server = shell.start("--port", "0", "--set", f"server.api_key={key}")
+    other = Shell(tmp_path_factory.mktemp("other"), tmp_path_factory.mktemp("other-runtime"))
+    url = str(server.ready["url"])
+
+    assert not url.endswith(":0")
+    assert other.json("status", "--server", url, "--set", f"server.api_key={key}")["pid"] == server.pid
+    variables = {"COMPOZY_SERVER_URL": url, "COMPOZY_SERVER__API_KEY": key}
+    assert other.json("status", env=variables)["pid"] == server.pid
+    assert other.run("status", "--server", url).returncode == 2
+    (other.directory / "nap.yaml").write_text(NAP)
+    name = other.run("workflow", "run", "nap.yaml", "--detach", "--quiet", env=variables).stdout.strip()
+    assert other.json("workflow", "list", env=variables)["executions"][0]["id"] == name
+    late = other.run("workflow", "run", "nap.yaml", "--timeout", "100ms", env=variables)
+    assert (late.returncode, "continues on the server" in late.stderr) == (5, True)
+    assert "follow it with compozy workflow show nap-" in late.stderr
+    assert server.stop() == 0
+    gone = other.run("status", env=variables)
+    assert (gone.returncode, f"the server at {url} does not answer" in gone.stderr) == (4, True)

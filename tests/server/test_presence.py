@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -9,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.polling import eventually
 
 from compozy.errors import DriverError
-from compozy.server.presence import Presence, announced, find_server, runtime_directory
+from compozy.server.presence import RECORD, Presence, announced, find_server, runtime_directory
 
 FORKED = """
 import os, sys, time
@@ -110,3 +112,51 @@ def test_runtime_directory_that_others_may_write_is_refused(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder.parent))
     with pytest.raises(DriverError, match="every user may write to it"):
         runtime_directory()
+
+
+def test_server_is_found_in_its_state_directory_from_another_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its runtime directory is not that of the command that looks for it."""
+    state = tmp_path / ".compozy"
+    state.mkdir()
+    with announced(presence(tmp_path), str(state)):
+        assert (state / RECORD).stat().st_mode & 0o777 == 0o600
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "other"))
+        assert find_server(str(tmp_path)) == presence(tmp_path)
+        assert find_server(str(tmp_path), port=2) is None
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    assert list(state.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}'])
+def test_record_that_nobody_holds_or_that_cannot_be_read_is_no_server(content: str, tmp_path: Path) -> None:
+    """A command that looks leaves it alone; the next start replaces it."""
+    record = tmp_path / ".compozy" / RECORD
+    record.parent.mkdir()
+    record.write_text(content)
+    with record.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert find_server(str(tmp_path)) is None
+    assert find_server(str(tmp_path)) is None
+    assert record.read_text() == content
+
+
+def test_record_that_others_may_write_is_not_believed(tmp_path: Path) -> None:
+    """It would send the key of the configuration to a server of another user."""
+    state = tmp_path / ".compozy"
+    state.mkdir()
+    with announced(presence(tmp_path), str(state)):
+        for path in (state / RECORD, *runtime_directory().iterdir()):
+            path.chmod(0o666)
+        assert find_server(str(tmp_path)) is None
+
+
+def test_record_that_a_cleaner_removed_is_written_again(tmp_path: Path) -> None:
+    """Temporary directories are cleaned of old files while servers run for weeks."""
+    with announced(presence(tmp_path), renew_s=0.01):
+        (record,) = runtime_directory().iterdir()
+        record.unlink()
+        record.parent.rmdir()
+        eventually(lambda: find_server(str(tmp_path)) == presence(tmp_path), "the new record")
+    assert list(runtime_directory().iterdir()) == []

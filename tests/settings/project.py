@@ -13,7 +13,11 @@ from compozy.settings.origin import Finding
 from compozy.settings.sources import make_inputs
 from compozy.validate import validate
 
-ENCRYPTED = {"COMPOZY_TEMPORAL__ENCRYPTION_KEY_FILE": "keys.txt"}  # what a remote Temporal needs
+# What a project on shared servers needs: an encryption key, and places of its own.
+OWN = {
+    "COMPOZY_TEMPORAL__ENCRYPTION_KEY_FILE": "keys.txt", "COMPOZY_TEMPORAL__TASK_QUEUE": "shop",
+    "COMPOZY_DATABASE__NAME": "shop", "COMPOZY_REDIS__DB": "1",
+}  # fmt: skip
 FACTS = {"valkey.binary": "found"}
 
 
@@ -51,8 +55,8 @@ def resolved(folder: Path, text: str = "", **sources: Any) -> Resolved:
 
 
 def findings(folder: Path, text: str = "", **sources: Any) -> Sequence[Finding]:
-    """Return the findings of a configuration of this text, which names an encryption key."""
-    environment = {**ENCRYPTED, **sources.pop("environment", {})}
+    """Return the findings of a configuration of this text, with places of its own on shared servers."""
+    environment = {**OWN, **sources.pop("environment", {})}
     return validate(resolved(folder, text, environment=environment, **sources))
 
 

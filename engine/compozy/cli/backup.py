@@ -11,6 +11,7 @@ import click
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_json, print_line
 from compozy.cli.prepare import prepared
+from compozy.cli.status import with_mode_of_server
 
 
 @click.command(name="backup", epilog="Example: compozy backup --mode persistent --output monday.tar.gz")
@@ -21,6 +22,7 @@ def command(format_: str, output: str | None, strict: bool, **options: Any) -> N
     """Write database, Temporal and Redis into one file; the server may run meanwhile."""
     from compozy.backup import back_up
 
+    options, _ = with_mode_of_server(options)
     resolved = prepared(options, strict).resolved
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     target = Path(options.get("cwd") or ".") / (output or f"compozy-backup-{stamp}.tar.gz")

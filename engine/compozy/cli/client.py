@@ -1,7 +1,6 @@
-"""Talk to the running server of a project.
+"""Talk to a running server over HTTP or HTTPS.
 
-What comes in: its presence and the API key of the configuration. What goes out: JSON, or the error that the
-server named. Standard library only, because it is imported by commands that must answer at once.
+Standard library only, because it is imported by commands that must answer at once.
 """
 
 from __future__ import annotations
@@ -13,14 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from compozy.errors import CompozyError
-from compozy.server.presence import Presence
 
 TIMEOUT_S = 30.0
 _EXIT_CODES = {"http.unauthorized": 2, "internal": 1}  # of problems that carry none
-# What the server tells a program is told otherwise to somebody at the command line.
+# At the command line the setting is named, not the header that a program would send.
 _TEXTS = {
     "http.unauthorized": (
-        "the server of this project wants another server.api_key",
+        "the server needs another server.api_key",
         "set it in compozy.yaml, .env, COMPOZY_SERVER__API_KEY or with --set server.api_key=@FILE",
     )
 }
@@ -46,8 +44,10 @@ class ServerGoneError(CompozyError):
 class Client:
     """Requests to one server; a response is JSON or a problem document (RFC 9457)."""
 
-    def __init__(self, presence: Presence, api_key: str | None) -> None:
-        self.presence = presence
+    def __init__(self, url: str, api_key: str | None, process: int | None = None) -> None:
+        """Prepare requests to `url`, which may have a path; `process` is the server's id on this machine."""
+        self._address = urlsplit(url)
+        self._name = f"{url} (process {process})" if process else url
         self._headers = {"Content-Type": "application/json"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
@@ -67,25 +67,30 @@ class Client:
             ServerError: the server answered with a problem.
             ServerGoneError: the server does not answer.
         """
-        address = urlsplit(self.presence.url)
-        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=timeout_s)
+        connection = self._connection(timeout_s)
         try:
             payload = None if body is None else json.dumps(body)
-            connection.request(method, path, payload, self._headers)
+            connection.request(method, self._address.path.rstrip("/") + path, payload, self._headers)
             response = connection.getresponse()
             return _result(response.status, response.read())
         except (OSError, http.client.HTTPException) as error:
             hint = "see its log, or stop it and run compozy start again"
-            raise ServerGoneError(
-                f"the server at {self.presence.url} (process {self.presence.pid}) does not answer: {error}",
-                hint=hint,
-            ) from error
+            raise ServerGoneError(f"the server at {self._name} does not answer: {error}", hint=hint) from error
         finally:
             connection.close()
 
+    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        host, port = str(self._address.hostname), self._address.port
+        if self._address.scheme == "https":
+            return http.client.HTTPSConnection(host, port, timeout=timeout_s)  # verifies the certificate
+        return http.client.HTTPConnection(host, port, timeout=timeout_s)
+
 
 def _result(status: int, text: bytes) -> Any:
-    content = json.loads(text or b"null")
+    try:
+        content = json.loads(text or b"null")
+    except ValueError as error:
+        raise http.client.HTTPException(f"status {status} without JSON; it is not a Compozy server") from error
     if status >= 400 and isinstance(content, dict) and "components" not in content:
         raise ServerError(content)
     return content

@@ -13,6 +13,7 @@ from compozy.cli.file_findings import workflow_findings
 from compozy.cli.options import configuration_options, format_option, read_configuration
 from compozy.cli.output import print_json, print_line, styled
 from compozy.cli.redaction import redacted
+from compozy.cli.status import with_mode_of_server
 from compozy.lifecycle import Lifecycle
 
 _STYLES = {"pass": "ok", "warn": "warning", "fail": "error", "skip": "dim"}
@@ -26,14 +27,15 @@ def command(format_: str, strict: bool, **options: Any) -> int:
     from compozy.doctor import Check, examine, failed
 
     checks: list[Check] = []
+    options, server = with_mode_of_server(options)
     lifecycle = Lifecycle(read_configuration(options), strict=strict)
-    for check in chain(examine(lifecycle), workflow_checks(lifecycle)):
+    for check in chain(examine(lifecycle, server.pid if server else None), workflow_checks(lifecycle)):
         check = replace(check, message=redacted(check.message), fix=redacted(check.fix))
         checks.append(check)
         if format_ == "text":
             print_check(check)
     if format_ == "json":
-        print_json({"checks": [asdict(check) for check in checks]})
+        print_json({"checks": [_as_json(check) for check in checks]})
     else:
         print_line("\n" + _verdict(checks))
     return 4 if failed(checks) else 0
@@ -47,6 +49,10 @@ def workflow_checks(lifecycle: Lifecycle) -> Iterator[Any]:
     for finding in workflow_findings(lifecycle.resolved):
         message = f"{finding.message.splitlines()[0]} ({finding.where})"
         yield Check(finding.id, status, message, finding.hint or "compozy config validate shows the line")
+
+
+def _as_json(check: Any) -> dict[str, Any]:
+    return {name: value for name, value in asdict(check).items() if name != "user"}
 
 
 def print_check(check: Any) -> None:

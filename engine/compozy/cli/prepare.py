@@ -5,6 +5,7 @@ What comes in: the parsed options. What goes out: a lifecycle in the state `vali
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ def say(line: str) -> None:
     print_note(line)
 
 
-def tell_kept_data(resolved: Resolved) -> None:
-    """Say that a state directory lies there when the mode leaves it alone."""
+def tell_kept_data(resolved: Resolved, note: Callable[[str], None] = say) -> None:
+    """Print a note when the mode does not use an existing state directory."""
     if make_plan(resolved).state_dir is None and Path(resolved.directory, STATE_DIRECTORY, "version").exists():
-        say(f"{STATE_DIRECTORY}/ holds data of an earlier run, which mode {resolved.mode} leaves alone")
-        say("--mode persistent uses it")
+        note(f"{STATE_DIRECTORY}/ holds data of an earlier run, which mode {resolved.mode} leaves alone")
+        note("--mode persistent uses it")

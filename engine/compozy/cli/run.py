@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from compozy.plan import make_plan
 if TYPE_CHECKING:
     from compozy.workflows.definition import Definition
 
+Note = Callable[[str], None]
 WAIT_S = 30.0
 TURN_S = 0.2
 RUNNING = "running"
@@ -48,25 +49,30 @@ RUNNING = "running"
 )
 @click.option("--detach", is_flag=True, help="Print the execution's id and do not wait; needs a running server.")
 @click.option("--timeout", default="24h", metavar="DURATION", show_default=True, help="How long to wait.")
+@click.option("--quiet", is_flag=True, help="With --detach print the bare id; no notes on stderr.")
 @runs_project_code
 def run(
-    workflow: str, format_: str, input_: str | None, param: tuple[str, ...], detach: bool, timeout: str,
+    workflow: str, format_: str, input_: str | None, param: tuple[str, ...], detach: bool, timeout: str, quiet: bool,
     strict: bool, **options: Any,
 ) -> int:  # fmt: skip
     """Run a workflow, wait for it and print its outputs. The exit code is 5 when it fails."""
-    given = read_input(input_, param)
+    given, note = read_input(input_, param), _silent if quiet else say
     until = time.monotonic() + seconds(timeout)
-    client = server_or_turn(options, strict, time.monotonic() if detach else until)
+    client = server_or_turn(options, strict, time.monotonic() if detach else until, note)
     if client is not None:
         result = run_on_server(client, workflow, given, None if detach else seconds(timeout))
     elif detach:
         raise UsageError("--detach needs a running server", hint="start one with compozy start")
     else:
-        result = run_in_turn(workflow, given, until, strict, options)
-    return print_result(result, format_, detached=detach)
+        result = run_in_turn(workflow, given, until, strict, options, note)
+    return print_result(result, format_, detached=detach, quiet=quiet)
 
 
-def server_or_turn(options: dict[str, Any], strict: bool, until: float) -> Client | None:
+def _silent(_line: str) -> None:
+    """Print nothing."""
+
+
+def server_or_turn(options: dict[str, Any], strict: bool, until: float, note: Note) -> Client | None:
     """Return a client of the project's server, or None when no other process uses the project's data.
 
     Waits for another command, or for a server that is starting, until `until` on the clock of `time.monotonic`.
@@ -86,7 +92,7 @@ def server_or_turn(options: dict[str, Any], strict: bool, until: float) -> Clien
             if time.monotonic() >= until:
                 raise
             if not told:
-                say(f"{error.message}; waiting for it")
+                note(f"{error.message}; waiting for it")
             told = True
             time.sleep(TURN_S)
         else:
@@ -94,16 +100,16 @@ def server_or_turn(options: dict[str, Any], strict: bool, until: float) -> Clien
 
 
 def run_in_turn(
-    workflow: str, given: GivenInput, until: float, strict: bool, options: dict[str, Any]
+    workflow: str, given: GivenInput, until: float, strict: bool, options: dict[str, Any], note: Note
 ) -> dict[str, Any]:
     """Run a workflow on a stack of its own; where another process was faster, wait again, or use its server."""
     while True:
         try:
-            return run_alone(workflow, given, max(0.0, until - time.monotonic()), strict, options)
+            return run_alone(workflow, given, max(0.0, until - time.monotonic()), strict, options, note)
         except ProvisionError as error:
             if not isinstance(error.__cause__, InUseError) or time.monotonic() >= until:
                 raise
-        client = server_or_turn(options, strict, until)
+        client = server_or_turn(options, strict, until, note)
         if client is not None:
             return run_on_server(client, workflow, given, max(0.0, until - time.monotonic()))
 
@@ -183,7 +189,7 @@ def run_on_server(client: Client, workflow: str, given: GivenInput, wait_s: floa
         error.hint = f"start it again, then compozy workflow show {name}"
         raise
     except KeyboardInterrupt:
-        say(f"{name} goes on without us; compozy workflow cancel {name} would end it")
+        say(f"{name} continues on the server; compozy workflow cancel {name} ends it")
         raise
 
 
@@ -205,7 +211,9 @@ def wait_on_server(client: Client, started: dict[str, Any], wait_s: float) -> di
     return result
 
 
-def run_alone(workflow: str, given: GivenInput, wait_s: float, strict: bool, options: dict[str, Any]) -> dict[str, Any]:
+def run_alone(
+    workflow: str, given: GivenInput, wait_s: float, strict: bool, options: dict[str, Any], note: Note
+) -> dict[str, Any]:
     """Bring the stack up, run one workflow, and stop everything."""
     from compozy.workflows.definition import load_definition
     from compozy.workflows.inputs import complete_input
@@ -214,16 +222,21 @@ def run_alone(workflow: str, given: GivenInput, wait_s: float, strict: bool, opt
     if definition is not None:
         complete_input(definition, given.complete(definition))
     protect_output()  # what a tool prints must not be taken for the result
-    with redirect_stdout(sys.stderr), stack_for_one_run(options, strict) as stack:
+    with redirect_stdout(sys.stderr), stack_for_one_run(options, strict, note) as stack:
         definition = definition or stack.workflows.workflow(workflow)
         name = stack.workflows.start(definition, given.complete(definition))
         try:
             execution = stack.workflows.wait(name, wait_s)
         except KeyboardInterrupt:
-            kept = stack.resolved.decision("temporal.kept").outputs["kept"]
-            say(f"{name} " + ("goes on when the server runs" if kept else "has ended with this command"))
+            say(f"{name} {_afterwards(stack)}")
             raise
-    return execution_json(execution.to_json())
+        found = execution_json(execution.to_json())
+        return found if execution.finished else {**found, "afterwards": _afterwards(stack)}
+
+
+def _afterwards(stack: Any) -> str:
+    kept = stack.resolved.decision("temporal.kept").outputs["kept"]
+    return "continues when a server runs" if kept else "has ended with this command"
 
 
 def execution_json(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,15 +245,15 @@ def execution_json(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def stack_for_one_run(options: dict[str, Any], strict: bool = False) -> Iterator[Any]:
-    """Yield a stack without HTTP interface, and say so."""
+def stack_for_one_run(options: dict[str, Any], strict: bool = False, note: Note = say) -> Iterator[Any]:
+    """Yield a stack without HTTP interface; `note` takes a line for each thing a user should know."""
     from compozy.server.stack import Stack
 
     lifecycle = prepared(options, strict)
     mode = lifecycle.resolved.mode
-    say(f"no server of this project is running; bringing up mode {mode} for this one command")
-    tell_kept_data(lifecycle.resolved)
-    stack = Stack(lifecycle, notice=say).open(serve=False)
+    note(f"no server of this project is running; bringing up mode {mode} for this one command")
+    tell_kept_data(lifecycle.resolved, note)
+    stack = Stack(lifecycle, notice=note).open(serve=False)
     try:
         yield stack
     except KeyboardInterrupt:
@@ -250,24 +263,28 @@ def stack_for_one_run(options: dict[str, Any], strict: bool = False) -> Iterator
         stack.close()
 
 
-def print_result(result: dict[str, Any], format_: str, *, detached: bool = False) -> int:
+def print_result(result: dict[str, Any], format_: str, *, detached: bool = False, quiet: bool = False) -> int:
     """Print how an execution ended and return the exit code; one that still runs is a failure unless `detached`."""
-    status = result["status"]
+    status, afterwards = result["status"], result.pop("afterwards", "continues on the server")
     if status == "completed":
         print_json(result) if format_ == "json" else print_output(result["output"])
         return 0
     if status == RUNNING and detached:
-        print_json(result) if format_ == "json" else print_line(f"{result['execution_id']} is running")
+        print_json(result) if format_ == "json" else print_line(
+            result["execution_id"] + ("" if quiet else " is running")
+        )
         return 0
-    error = WorkflowRunError(result["execution_id"], status, result.get("error") or _no_reason(status))
+    error = WorkflowRunError(result["execution_id"], status, result.get("error") or _no_reason(status, afterwards))
+    if status == RUNNING:
+        error.hint = f"follow it with compozy workflow show {result['execution_id']}"
     if format_ == "json":
         print_json({**result, "error": {"id": error.id, "message": error.message, "exit_code": error.exit_code}})
     print_failure(error, as_json=False)
     return error.exit_code
 
 
-def _no_reason(status: str) -> str:
-    return "it did not end within --timeout" if status == RUNNING else "no reason was recorded"
+def _no_reason(status: str, afterwards: str) -> str:
+    return f"it did not end within --timeout and {afterwards}" if status == RUNNING else "no reason was recorded"
 
 
 def print_output(output: Any) -> None:

@@ -16,7 +16,7 @@ from compozy.cli.output import print_document, print_line, print_table, protect_
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.signals import Signals
 from compozy.cli.status import whereabouts
-from compozy.errors import DriverError
+from compozy.errors import DriverError, InUseError, ProvisionError
 from compozy.server.limits import raise_file_limit
 from compozy.server.presence import Presence, find_server
 from compozy.server.stack import Stack
@@ -57,6 +57,8 @@ def command(format_: str, timeout: str, log_level: str, strict: bool, **options:
         signals.wait()
         note_later("stopping; a second signal ends at once")
         stack.close(GRACE_S)
+    except ProvisionError as error:
+        raise with_server(error, other) from error
     except KeyboardInterrupt:
         note_later("stopped while starting")
         return 130
@@ -75,6 +77,13 @@ def report_unusable(stack: Stack) -> None:
         return
     for problem in problems:
         note_later(problem.message)
+
+
+def with_server(error: ProvisionError, other: Presence | None) -> ProvisionError:
+    """Return the error with the address of the server that uses the data, where that is a server of this project."""
+    if other is not None and isinstance(error.__cause__, InUseError):
+        error.hint = f"the server of this project runs at {other.url} (process {other.pid}); use it, or stop it"
+    return error
 
 
 def tell_neighbour(other: Presence | None) -> None:

@@ -1,4 +1,4 @@
-"""`compozy status`: what the running server of the project says about itself."""
+"""`compozy status`: state and health of the running server, and how commands reach it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,15 @@ def running_client(options: dict[str, Any], strict: bool = False) -> tuple[Clien
     lifecycle = Lifecycle(read_configuration(options), strict=strict)
     resolved = lifecycle.resolve()
     lifecycle.validate()
+    url = resolved.get("server.url")
+    if url:
+        return Client(url, resolved.get("server.api_key")), lifecycle
     named = resolved.values["server.port"]
     presence = find_server(resolved.directory, int(named.value) if named.origin.kind == "flag" else None)
     if presence is None:
         return None, lifecycle
     _check_mode(resolved, presence)
-    return Client(presence, presence.api_key or resolved.get("server.api_key")), lifecycle
+    return Client(presence.url, presence.api_key or resolved.get("server.api_key"), presence.pid), lifecycle
 
 
 def _check_mode(resolved: Resolved, presence: Presence) -> None:
@@ -49,6 +52,15 @@ def _check_mode(resolved: Resolved, presence: Presence) -> None:
             f"the server of this project (process {presence.pid}) runs in mode {presence.mode}, not {resolved.mode}",
             hint=f"leave the mode away to use it, or stop it and run compozy start --mode {resolved.mode}",
         )
+
+
+def with_mode_of_server(options: dict[str, Any]) -> tuple[dict[str, Any], Presence | None]:
+    """Return the options with the mode of the project's server, and the server; a flag or a variable wins."""
+    resolved = Lifecycle(read_configuration(options)).resolve()
+    presence = find_server(resolved.directory)
+    if presence is None or resolved.values["mode"].origin.kind in ("flag", "env"):
+        return options, presence
+    return {**options, "setting_mode": presence.mode}, presence
 
 
 @click.command(name="status", epilog="Example: compozy status --format json")

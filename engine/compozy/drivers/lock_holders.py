@@ -52,7 +52,9 @@ def take_lock(descriptor: int, what: str, program: str | None, recorded: Callabl
 def in_use(what: str, owner: str) -> InUseError:
     """Return the error of data that a running process uses; `owner` is its process id where it is known."""
     process = f"process {owner or 'unknown'}"
-    return InUseError(f"{what} is in use by {process}", hint=f"stop {process}, or use another directory")
+    error = InUseError(f"{what} is in use by {process}", hint=f"stop {process}, or use another directory")
+    error.owner = int(owner) if owner.isdigit() else None
+    return error
 
 
 def is_running(owner: str) -> bool:

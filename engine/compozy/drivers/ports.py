@@ -97,7 +97,24 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def owner_of(number: int) -> str | None:
-    """Return `name (process id)` of who listens on `number`, where the system tells (Linux, own processes)."""
+    """Return `name (process id)` of the process that listens on `number`; see `process_on`."""
+    process = process_on(number)
+    return None if process is None else f"{_name(str(process))} (process {process})"
+
+
+def descends_from(process: int, ancestor: int) -> bool:
+    """Return True if `process` is `ancestor` or was started below it (Linux)."""
+    while process > 1 and process != ancestor:
+        try:
+            status = Path(f"/proc/{process}/stat").read_text()
+        except OSError:
+            return False
+        process = int(status.rpartition(")")[2].split()[1])
+    return process == ancestor
+
+
+def process_on(number: int) -> int | None:
+    """Return the id of the process that listens on `number`, where the system shows it (Linux, own processes)."""
     inodes = {inode for table in ("tcp", "tcp6") for inode in _listeners(Path("/proc/net") / table, number)}
     for link in glob("/proc/[0-9]*/fd/*") if inodes else ():
         try:
@@ -105,8 +122,7 @@ def owner_of(number: int) -> str | None:
         except OSError:
             continue
         if target.removeprefix("socket:[").removesuffix("]") in inodes:
-            process = link.split("/")[2]
-            return f"{_name(process)} (process {process})"
+            return int(link.split("/")[2])
     return None
 
 

@@ -9,6 +9,7 @@ It has mode 0700 and holds regular files and directories alone; the content of t
     temporal.db     the embedded Temporal
     redis/          the embedded Redis
     key             the encryption key of the histories
+    server.json     where the running server listens, for its owner and root
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How a command finds the running server of a project, without a file in the project.
+"""Records of running servers, by which commands find the server of a project.
 
-What comes in: a project directory. What goes out: where its server listens. The record lies in the
-user's runtime directory and is locked for as long as the server lives, so that a stale one is told from a
-live one whatever killed its owner.
+A record lies in the user's runtime directory, and in the state directory where the project has one, so that a command
+with another environment, or of root, finds the server too. It is locked for as long as the server lives, which tells it
+from a stale one, whatever ended its owner.
 """
 
 from __future__ import annotations
@@ -10,18 +10,26 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from compozy.base.output_file import new_file
-from compozy.base.ownership import unsafe_owner, user_name
+from compozy.base.output_file import new_file, open_regular
+from compozy.base.ownership import refusal, unsafe_owner, user_name
 from compozy.drivers.file_lock import dies_with_us, let_go
 from compozy.errors import DriverError
+from compozy.plan import STATE_DIRECTORY
+
+RECORD = "server.json"  # in the state directory
+RENEW_S = 30.0
+log = logging.getLogger("compozy.server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +71,65 @@ def _prefix(directory: str) -> str:
 
 
 @contextmanager
-def announced(presence: Presence) -> Iterator[None]:
-    """Make `presence` known for as long as the block runs.
+def announced(presence: Presence, state_dir: str | None = None, *, renew_s: float = RENEW_S) -> Iterator[None]:
+    """Keep `presence` known for as long as the block runs, also in the state directory where there is one.
+
+    A record that a cleaner of temporary files removes is written again within `renew_s` seconds.
 
     Raises:
-        DriverError: the record cannot be written.
+        DriverError: a record cannot be written.
     """
-    path = runtime_directory() / f"{_prefix(presence.directory)}-{presence.pid}.json"
-    record = _locked_record(path, presence)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        let_go(record)
+    places: list[Callable[[], Path]] = [partial(_runtime_record, presence)]
+    places += [partial(Path, state_dir, RECORD)] if state_dir else []
+    with ExitStack() as opened:
+        records = [opened.enter_context(closing(_Record(place, presence))) for place in places]
+        stopped = threading.Event()
+        renewing = threading.Thread(target=_renew, args=(records, stopped, renew_s), daemon=True)
+        renewing.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            renewing.join()
+
+
+def _runtime_record(presence: Presence) -> Path:
+    return runtime_directory() / f"{_prefix(presence.directory)}-{presence.pid}.json"
+
+
+class _Record:
+    """One locked file with a presence; it exists and is locked until `close`."""
+
+    def __init__(self, place: Callable[[], Path], presence: Presence) -> None:
+        self._place = place
+        self._presence = presence
+        self._path = place()
+        self._lock = _locked_record(self._path, presence)
+
+    def renew(self) -> None:
+        """Write the file again if it is gone.
+
+        Raises:
+            DriverError: it cannot be written.
+        """
+        path = self._place()
+        if not path.exists():
+            old, self._lock = self._lock, _locked_record(path, self._presence)
+            let_go(old)
+
+    def close(self) -> None:
+        """Remove the file and end its lock."""
+        self._path.unlink(missing_ok=True)
+        let_go(self._lock)
+
+
+def _renew(records: Sequence[_Record], stopped: threading.Event, renew_s: float) -> None:
+    while not stopped.wait(renew_s):
+        for record in records:
+            try:
+                record.renew()
+            except DriverError as error:
+                log.warning("presence.lost", extra={"reason": error.message})
 
 
 def _locked_record(path: Path, presence: Presence) -> int:
@@ -99,16 +153,21 @@ def find_server(directory: str, port: int | None = None) -> Presence | None:
 
     With `port` only a server at that port counts.
     """
-    found = [_living(path) for path in runtime_directory().glob(f"{_prefix(directory)}-*.json")]
+    found = [_living(path, stale_goes=True) for path in runtime_directory().glob(f"{_prefix(directory)}-*.json")]
+    found.append(_living(Path(directory, STATE_DIRECTORY, RECORD)))
     living = [presence for presence in found if presence is not None and port in (None, urlsplit(presence.url).port)]
     return max(living, key=lambda presence: presence.started_at, default=None)
 
 
-def _living(path: Path) -> Presence | None:
-    with suppress(FileNotFoundError), path.open(encoding="utf-8") as stream:
+def _living(path: Path, *, stale_goes: bool = False) -> Presence | None:
+    """Return the presence in a locked record; None for one that is stale, or that another user controls."""
+    with suppress(OSError, ValueError, TypeError), open_regular(path) as stream:
+        if refusal(path) is not None:
+            return None
         try:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return Presence(**json.load(stream))
-        path.unlink(missing_ok=True)
+        if stale_goes:
+            path.unlink(missing_ok=True)
     return None

@@ -195,7 +195,7 @@ class Stack:
         self.url = server.url
         key = None if access.written else access.api_key
         presence = Presence(os.getpid(), server.url, self.resolved.mode, self.resolved.directory, time.time(), key)
-        front.enter_context(announced(presence))
+        front.enter_context(announced(presence, self.runtime.state_dir))
         return server
 
 
