@@ -36,8 +36,12 @@ def resolving(rulebook: Rulebook) -> list[Table]:
     return [table for table in rulebook.ruleset.tables.values() if table.stage == "resolve"]
 
 
+# These read what others decide, and no other table reads them: their combinations are tried for themselves.
+KEYS = ("temporal.encryption", "server.access", "temporal.access")
+
+
 def brief(rulebook: Rulebook) -> list[Variable]:
-    return variables(rulebook, resolving(rulebook), brief=True)
+    return variables(rulebook, [table for table in resolving(rulebook) if table.id not in KEYS], brief=True)
 
 
 def global_modes() -> Iterator[object]:
@@ -138,6 +142,23 @@ class Idempotence:
         self.done.add(key)
         second = resolved_of(resolved.rulebook, repeated)
         assert (effective(second), second.components) == (effective(resolved), resolved.components)
+
+
+def test_no_table_reads_the_tables_of_keys() -> None:
+    read = {column.source.ref for table in resolving(load_rulebook()) for column in table.columns}
+    assert read.isdisjoint(KEYS)
+
+
+@pytest.mark.parametrize("table", KEYS)
+def test_every_combination_of_keys_keeps_the_contract(table: str) -> None:
+    rulebook = load_rulebook()
+    idempotence = Idempotence()
+    for choice in choices(variables(rulebook, [rulebook.ruleset.tables[table]], brief=True)):
+        resolved = resolved_of(rulebook, choice)
+        check_total(resolved)
+        check_precedence(resolved, choice)
+        check_contract(resolved, choice, facts_of(choice))
+        idempotence.check(resolved)
 
 
 @pytest.mark.parametrize("mode", list(global_modes()))
