@@ -146,12 +146,18 @@ def test_all_that_fail_are_named(events: Events) -> None:
     assert ([failure.component for failure in caught.value.failures], caught.value.exit_code) == (["a", "b"], 4)
 
 
-def test_what_is_still_starting_after_a_failure_is_called_off(events: Events) -> None:
-    """It gets a moment to fail as well, then it is not waited for any more, and it is named."""
+def test_step_that_is_cancelled_after_a_failure_is_not_counted_as_failed(events: Events) -> None:
+    """It gets a moment to fail as well, then it is stopped and named apart from the failures."""
     a, b = Script(events, "a", on_start=fail("refused")), Script(events, "b", on_start=wait_for_the_end)
-    with no_threads_left(), pytest.raises(ProvisionError, match="refused") as caught:
+    with no_threads_left(), pytest.raises(ProvisionErrors) as caught:
         provision(plan(step(a), step(b)))
-    assert "it was not ready yet when the start was called off" in str(caught.value)
+    assert str(caught.value) == (
+        "1 component could not be provisioned\n"
+        "  a (driver scripted, rule row row-a): refused\n"
+        "    fix: mend refused\n"
+        "  b: its start was cancelled before it was ready"
+    )
+    assert ([failure.component for failure in caught.value.failures], caught.value.cancelled) == (["a"], ("b",))
     assert sorted(stopped(events)) == ["a", "b"]
 
 

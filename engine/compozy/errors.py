@@ -212,13 +212,17 @@ class ProvisionError(CompozyError):
 
 
 class ProvisionErrors(ProvisionError):
-    """Several components that could not be provisioned; `failures` holds each one, in the order of the plan."""
+    """Components that could not be provisioned; `failures` holds each one, in the order of the plan.
 
-    def __init__(self, failures: Sequence[ProvisionError]) -> None:
-        CompozyError.__init__(
-            self, "\n".join([f"{len(failures)} components could not be provisioned", *map(_told, failures)])
-        )
+    `cancelled` are those whose start was cancelled because of the failures; they count as no failure of their own.
+    """
+
+    def __init__(self, failures: Sequence[ProvisionError], cancelled: Sequence[str] = ()) -> None:
+        count = "1 component" if len(failures) == 1 else f"{len(failures)} components"
+        others = [f"  {name}: its start was cancelled before it was ready" for name in cancelled]
+        CompozyError.__init__(self, "\n".join([f"{count} could not be provisioned", *map(_told, failures), *others]))
         self.failures = tuple(failures)
+        self.cancelled = tuple(cancelled)
         self.component, self.reason = failures[0].component, failures[0].reason
         self.row, self.driver = failures[0].row, failures[0].driver
 

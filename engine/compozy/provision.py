@@ -116,6 +116,7 @@ class _Start:
         self._done: set[str] = set()
         self._ended: queue.SimpleQueue[_Ended] = queue.SimpleQueue()
         self._failures: dict[str, ProvisionError] = {}
+        self._cancelled: list[str] = []
         self._patience = float("inf")
 
     def run(self) -> None:
@@ -131,10 +132,15 @@ class _Start:
                 if not self._failures:
                     self._launch()
             if self._failures:
-                raise _together([self._failures[name] for name in self._drivers if name in self._failures])
+                raise self._failure()
         except BaseException:
             self._call_off()
             raise
+
+    def _failure(self) -> ProvisionError:
+        """Return the failures of all steps as one error; a step that was cancelled because of them is none."""
+        failures = [self._failures[name] for name in self._drivers if name in self._failures]
+        return failures[0] if len(failures) + len(self._cancelled) == 1 else ProvisionErrors(failures, self._cancelled)
 
     def _launch(self) -> None:
         for step in [step for step in self._waiting if self._done >= set(step.needs)]:
@@ -165,8 +171,11 @@ class _Start:
         except queue.Empty:
             now = time.monotonic()
             for step, deadline in list(self._running.values()):
-                if now >= deadline + SLACK_S or now >= self._patience:
-                    self._note(_Ended(step, DriverError(_late(now < deadline), hint=_LATE_HINT)))
+                if now >= deadline + SLACK_S:
+                    self._note(_Ended(step, DriverError("it was not ready in time", hint=_LATE_HINT)))
+                elif now >= self._patience:
+                    self._running.pop(step.component)
+                    self._cancelled.append(step.component)
 
     def _note(self, ended: _Ended) -> None:
         self._running.pop(ended.step.component, None)
@@ -185,14 +194,6 @@ class _Start:
         until = time.monotonic() + SLACK_S
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
-
-
-def _late(called_off: bool) -> str:
-    return "it was not ready yet when the start was called off" if called_off else "it was not ready in time"
-
-
-def _together(failures: list[ProvisionError]) -> ProvisionError:
-    return failures[0] if len(failures) == 1 else ProvisionErrors(failures)
 
 
 def _failed(step: Step, error: DriverError) -> ProvisionError:
