@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.store.test_refusal import limited as as_limited_user
 
 from compozy.configuration import load_configuration
 from compozy.doctor import _BINARIES, CHECKS, Check, examine
+from compozy.drivers.data_files import LONGEST_BYTES
 from compozy.lifecycle import Lifecycle
 from compozy.rulebook.drivers import BINARIES
 from compozy.rulebook.drivers import CHECKS as NAMED
@@ -255,3 +257,31 @@ def test_schema_of_sqlite_is_checked_without_a_file(tmp_path: Path, mode: str, m
     found = checked(tmp_path, mode=mode, **{"database.auto_migrate": migrates})["database.schema"]
     assert found.status == status
     assert list(tmp_path.iterdir()) == []
+
+
+def test_path_that_sqlite_cannot_open_fails_before_a_start(tmp_path: Path) -> None:
+    """The longest path that SQLite opens passes; one byte more does not."""
+    for more, status in ((0, ""), (1, "fail")):
+        folder = tmp_path
+        while len(str(folder)) < 400:
+            folder = folder / ("d" * 90)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = "x" * (LONGEST_BYTES + more - len(f"{folder}/"))
+        files = {"database.path": str(folder / name), "temporal.standalone.database_file": str(folder / name[::-1])}
+        found = checked(tmp_path, mode="persistent", **files)
+        for check in ("database.intact", "temporal.intact"):
+            assert (found[check].status if check in found else "") == status
+            assert not status or f"at most {LONGEST_BYTES}" in found[check].message
+
+
+def test_longest_path_is_the_one_that_sqlite_opens(tmp_path: Path) -> None:
+    folder = tmp_path / ("d" * 200) / ("e" * 100)
+    folder.mkdir(parents=True)
+    opened = []
+    for size in (LONGEST_BYTES, LONGEST_BYTES + 1):
+        path = f"{folder}/{'x' * (size - len(f'{folder}/'))}"
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = wal")
+            connection.execute("CREATE TABLE t (a)")
+            opened.append(size)
+    assert opened == [LONGEST_BYTES]

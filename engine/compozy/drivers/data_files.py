@@ -11,7 +11,10 @@ from collections.abc import Iterator
 
 from compozy.base.ownership import refusal
 from compozy.base.system_hints import hint_for
-from compozy.errors import StateDirectoryError
+from compozy.errors import DriverError, StateDirectoryError
+
+# SQLite takes 512 bytes for a path with the ending of the log and a NUL character (MAX_PATHNAME).
+LONGEST_BYTES = 504
 
 
 def check_data_files(*paths: str) -> None:
@@ -28,6 +31,20 @@ def check_data_files(*paths: str) -> None:
         raise StateDirectoryError(
             f"{entry} {reason}; data of Compozy must be regular files of its owner",
             hint="move it away, or copy the data itself to its place; nothing was changed",
+        )
+
+
+def check_length(path: str) -> None:
+    """Refuse the path of a database file that SQLite cannot open with the log beside it.
+
+    Raises:
+        DriverError: the path is too long.
+    """
+    size_bytes = len(os.fsencode(path))
+    if size_bytes > LONGEST_BYTES:
+        raise DriverError(
+            f"the path {path} is too long: it has {size_bytes} bytes, and SQLite opens at most {LONGEST_BYTES}",
+            hint="move the project to a directory with a shorter path, or choose a shorter path for the file",
         )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from compozy.base.output_file import write_file
 from compozy.base.system_hints import hint_for
-from compozy.drivers.data_files import check_data_files
+from compozy.drivers.data_files import check_data_files, check_length
 from compozy.drivers.data_lock import DataLock
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
@@ -85,6 +85,7 @@ class SqliteDriver:
         """
         if self._memory:
             return
+        check_length(self._path)
         check_data_files(*_files(self._path))
         if not os.path.exists(self._path):
             return

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from compozy.drivers.binaries import find_temporal
 from compozy.drivers.child import Child
+from compozy.drivers.data_files import check_length
 from compozy.drivers.data_lock import DataLock
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
@@ -303,8 +304,9 @@ def _check_name(path: str) -> None:
     """Refuse a file that Temporal's server would not open by its name.
 
     Raises:
-        DriverError: the name holds a character that stands for something else in a URI.
+        DriverError: the path is too long, or its name holds a character that stands for something else in a URI.
     """
+    check_length(path)
     name = os.path.basename(path)
     if set(name) & set("#?%"):
         raise DriverError(f'Temporal cannot use a file called "{name}"', hint="choose a name without #, ? and %")
