@@ -7,11 +7,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from property_tests.config_documents import DOCUMENTS, REGISTRY, as_text
 
+from compozy.base.control import escape_control
 from compozy.cli.explained import explanation_lines
 from compozy.cli.output import finding_lines
 from compozy.cli.report import github_lines, sarif_log
@@ -94,7 +96,8 @@ def shown(resolved: Resolved, found: tuple[Finding, ...]) -> None:
         assert finding.id
         assert finding.message
         assert finding.severity in ("error", "warning")
-        assert all(line.isprintable() for line in finding_lines(finding, texts))
+        printed = (escape_control(line) for line in finding_lines(finding, texts))
+        assert not any(category(char) == "Cc" for line in printed for char in line)
     json.dumps(
         [resolved_json(resolved, "resolved", found), diagnostics(resolved, found), sarif_log(found, ".")],
         allow_nan=False,

@@ -127,7 +127,7 @@ def test_a_long_file_is_read_in_time(text: str, tmp_path: Path) -> None:
         pytest.param("name: a\nmode: memory\nname: b\n", [("file.duplicate-key", 3)], id="one"),
         pytest.param("x-a: 1\nx-a: 2\nx-a: 3\n", [("file.duplicate-key", 2), ("file.duplicate-key", 3)], id="two"),
         pytest.param(
-            "server: {prot: 1}\nmode: foo\nserver: {hots: 1, port: 0}\n",
+            "server: {prot: 1}\nmode: foo\nserver: {hots: 1, port: 65536}\n",
             [
                 ("key.unknown", 1), ("mode.unknown", 2), ("file.duplicate-key", 3),
                 ("key.unknown", 3), ("port.range.server", 3),
