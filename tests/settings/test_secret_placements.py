@@ -40,6 +40,8 @@ def is_secret(setting: Setting) -> bool:
 
 
 def text_of(setting: Setting) -> str:
+    if setting.type == "map":
+        return f"{{a: {CANARY}}}"
     if setting.secret:
         return CANARY
     scheme = setting.schemes[0] if setting.schemes else "redis"
@@ -65,8 +67,9 @@ def placements() -> Iterator[Any]:
 
 def of_setting(spelled: str, setting: Setting) -> Iterator[Any]:
     text = text_of(setting)
-    yield pytest.param({"text": nested(spelled, f"'{text}'")}, id=f"file-{spelled}")
-    yield pytest.param({"text": nested(spelled, "'${MY_TOKEN}'")}, id=f"variable-{spelled}")
+    written, variable = (f"'{text}'", "'${MY_TOKEN}'") if setting.type != "map" else (text, "{a: '${MY_TOKEN}'}")
+    yield pytest.param({"text": nested(spelled, written)}, id=f"file-{spelled}")
+    yield pytest.param({"text": nested(spelled, variable)}, id=f"variable-{spelled}")
     yield pytest.param({"flags": {spelled: text}}, id=f"flag-{spelled}")
     if spelled == setting.path:
         yield pytest.param({"environment": {setting.env: text}}, id=f"env-{spelled}")
