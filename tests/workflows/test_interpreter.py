@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, RetryState, TimeoutError, TimeoutType
 from tests.polling import eventually
 from tests.workflows.bench import Bench
 from tests.workflows.test_replay import replay
@@ -17,7 +18,7 @@ from compozy.errors import NotFoundError
 from compozy.settings.redact import Redactor
 from compozy.store import Execution, UnavailableError
 from compozy.workflows import interpreter, templates
-from compozy.workflows.definition import Definition, definition_from_json, load_definition, parse_definition
+from compozy.workflows.definition import Definition, Task, definition_from_json, load_definition, parse_definition
 from compozy.workflows.facade import Workflows, WorkflowSettings
 from compozy.workflows.tools import ToolOffer
 
@@ -504,3 +505,14 @@ def test_wait_gives_the_running_execution_when_the_time_is_up(bench: Bench) -> N
     waited: Execution = workflows.wait(name, 0.05)
 
     assert waited.status == "running"
+
+
+def test_a_tool_whose_worker_ended_is_told_so() -> None:
+    """A call without heartbeats is told as what it is, after its attempts."""
+    error = ActivityError(
+        "activity timed out", scheduled_event_id=1, started_event_id=2, identity="", activity_type="compozy.tool",
+        activity_id="a", retry_state=RetryState.MAXIMUM_ATTEMPTS_REACHED,
+    )  # fmt: skip
+    error.__cause__ = TimeoutError("heartbeat", type=TimeoutType.HEARTBEAT, last_heartbeat_details=[])
+
+    assert interpreter._reason(error, Task("a", "basic")) == "its worker ended"
