@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import peewee
 import pytest
@@ -17,6 +18,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
     DeleteWorkflowExecutionRequest,
+    DescribeNamespaceResponse,
     PollWorkflowTaskQueueRequest,
     PollWorkflowTaskQueueResponse,
     ResetWorkflowExecutionRequest,
@@ -24,6 +26,7 @@ from temporalio.api.workflowservice.v1 import (
     RespondWorkflowTaskFailedRequest,
 )
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 from tests.polling import eventually
 
 from compozy.drivers.driver import LoopThread
@@ -33,6 +36,7 @@ from compozy.store.records import RUNNING, timestamp
 from compozy.testing.servers import TemporalServer
 from compozy.workflows import wire
 from compozy.workflows.definition import definition_from_json
+from compozy.workflows.identity import TemporalIdentity
 from compozy.workflows.reconcile import FEW, STUCK_ATTEMPTS
 from compozy.workflows.service import Service
 from compozy.workflows.upkeep import Upkeep
@@ -324,3 +328,28 @@ def test_a_lost_row_of_a_running_execution_is_restored(
         store.correct(replace(row, status="terminated", error=LOST, finished_at=timestamp()))
 
         assert adopted(loop, service, name) == row
+
+
+@pytest.mark.parametrize("status", [RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED])
+def test_a_server_that_hides_its_identity_is_taken_as_it_is(loop: LoopThread, status: RPCStatusCode) -> None:
+    """Where a call is not offered, or not to us, the rest of the identity counts."""
+
+    class Hiding:
+        """A service that refuses to tell the cluster."""
+
+        async def get_cluster_info(self, _request: object) -> object:
+            raise RPCError("refused", status, b"")
+
+        async def describe_namespace(self, _request: object) -> DescribeNamespaceResponse:
+            return DescribeNamespaceResponse(namespace_info={"id": self.namespace_id})
+
+        namespace_id = "one"
+
+    service = Hiding()
+    identity = TemporalIdentity(SimpleNamespace(workflow_service=service, namespace="n"), fixed=True)  # type: ignore[arg-type]
+    loop.call(identity.check(), 10)
+    loop.call(identity.check(), 10)
+
+    service.namespace_id = "two"
+    with pytest.raises(UnavailableError, match="namespace two instead of one"):
+        loop.call(identity.check(), 10)

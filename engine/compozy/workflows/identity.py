@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from typing import TypeVar
+
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, GetClusterInfoRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from compozy.store import UnavailableError
 from compozy.workflows.temporal import ask
+
+Answer = TypeVar("Answer")
 
 
 class TemporalIdentity:
@@ -33,11 +38,16 @@ class TemporalIdentity:
 
     async def _found(self) -> tuple[str, str]:
         service, namespace = self._client.workflow_service, self._client.namespace
-        try:
-            cluster = await service.get_cluster_info(GetClusterInfoRequest())
-            described = await service.describe_namespace(DescribeNamespaceRequest(namespace=namespace))
-        except RPCError as error:
-            if error.status == RPCStatusCode.UNIMPLEMENTED:  # the test server with skipped time
-                return "", ""
-            raise
-        return cluster.cluster_id, described.namespace_info.id
+        cluster = await _granted(service.get_cluster_info(GetClusterInfoRequest()))
+        described = await _granted(service.describe_namespace(DescribeNamespaceRequest(namespace=namespace)))
+        return cluster.cluster_id if cluster else "", described.namespace_info.id if described else ""
+
+
+async def _granted(call: Awaitable[Answer]) -> Answer | None:
+    """Return the answer; None from a server that does not offer the call, or not to us."""
+    try:
+        return await call
+    except RPCError as error:
+        if error.status in (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED):
+            return None
+        raise
