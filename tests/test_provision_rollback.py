@@ -140,7 +140,16 @@ def test_real_components_start_answer_and_stop(mode: str, tmp_path: Path) -> Non
         runtime.database.close()
     assert (servers() - before, listening(HOST, port)) == (set(), False)
     kept = {path.name for path in (tmp_path / ".compozy").glob("*")}
-    expected = {".gitignore", "compozy.db", "key", "redis", "temporal.db", "temporal.db.version", "version"}
+    expected = {
+        ".gitignore",
+        "compozy.db",
+        "inventory.json",
+        "key",
+        "redis",
+        "temporal.db",
+        "temporal.db.version",
+        "version",
+    }
     assert {name for name in kept if not name.endswith(("-wal", "-shm"))} == (
         expected if mode == "persistent" else set()
     )

@@ -19,6 +19,7 @@ from typing import Any
 from compozy.configuration import Configuration
 from compozy.drivers.binaries import find_temporal, find_valkey
 from compozy.drivers.driver import LoopThread, StartContext
+from compozy.drivers.inventory import Inventory, holding_of
 from compozy.drivers.move_journal import pending, read_journal
 from compozy.drivers.ports import descends_from, is_free, owner_of, process_on
 from compozy.drivers.process import environment
@@ -91,7 +92,7 @@ def examine(lifecycle: Lifecycle, server: int | None = None) -> Iterator[Check]:
     loop = LoopThread()
     with closing(loop):
         for step in plan.steps:
-            context = StartContext(loop, lambda line: None, time.monotonic() + REACH_S)
+            context = StartContext(loop, lambda line: None, time.monotonic() + REACH_S, plan.state_dir)
             yield from (_unless_ours(check, server) for check in _step(resolved, step, context))
 
 
@@ -253,11 +254,14 @@ def _intact(resolved: Resolved, step: Step, check: CheckRow, context: StartConte
     if pending([os.path.dirname(place)]):
         yield Check(name, "skip", "an interrupted restore is completed first", "see the check above")
         return
-    examine = getattr(build_driver(step), "examine", None)
+    driver = build_driver(step)
+    examine = getattr(driver, "examine", None)
     if examine is None:
         yield Check(name, "skip", f"{step.driver} does not look into its files", f"remove the check of {step.row}")
         return
     try:
+        if context.state_dir is not None:
+            Inventory(context.state_dir).check(step.component, holding_of(driver))
         examine(context)
     except DriverError as error:
         yield Check(name, "fail", error.message, error.hint or "restore a backup, or move it away", _user(error))

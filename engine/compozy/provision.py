@@ -12,11 +12,12 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from compozy.drivers.driver import Driver, LoopThread, StartContext
+from compozy.drivers.inventory import Inventory, holding_of
 from compozy.drivers.move_journal import recover
 from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import DriverError, ProvisionError, ProvisionErrors, RuleTableError
@@ -46,6 +47,9 @@ def provision(plan: Plan, *, timeout_s: float = 60.0, notice: Notice = lambda li
     steps = ordered(list(plan.steps))
     drivers = {step.component: build_driver(step) for step in steps}
     with _locked(plan) as state:
+        inventory = None if plan.state_dir is None else Inventory(plan.state_dir)
+        if inventory is not None:
+            _check_holdings(steps, drivers, inventory)
         runtime = Runtime(plan, LoopThread(), state)
         context = StartContext(runtime.loop, notice, time.monotonic() + timeout_s, plan.state_dir, made=runtime.made)
         try:
@@ -53,7 +57,25 @@ def provision(plan: Plan, *, timeout_s: float = 60.0, notice: Notice = lambda li
         except BaseException:
             runtime.abandon()
             raise
+        if inventory is not None:
+            runtime.keep_inventory(inventory)
     return runtime
+
+
+def _check_holdings(steps: Sequence[Step], drivers: Mapping[str, Driver], inventory: Inventory) -> None:
+    """Refuse a start on data that is missing or has shrunk, before anything is started.
+
+    Raises:
+        ProvisionError: a component holds less than recorded, or the record cannot be read.
+    """
+    failures = []
+    for step in steps:
+        try:
+            inventory.check(step.component, holding_of(drivers[step.component]))
+        except DriverError as error:
+            failures.append(_failed(step, error))
+    if failures:
+        raise _together(failures, [])
 
 
 def build_driver(step: Step) -> Driver:
@@ -140,7 +162,7 @@ class _Start:
     def _failure(self) -> ProvisionError:
         """Return the failures of all steps as one error; a step that was cancelled because of them is none."""
         failures = [self._failures[name] for name in self._drivers if name in self._failures]
-        return failures[0] if len(failures) + len(self._cancelled) == 1 else ProvisionErrors(failures, self._cancelled)
+        return _together(failures, self._cancelled)
 
     def _launch(self) -> None:
         for step in [step for step in self._waiting if self._done >= set(step.needs)]:
@@ -194,6 +216,10 @@ class _Start:
         until = time.monotonic() + SLACK_S
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
+
+
+def _together(failures: Sequence[ProvisionError], cancelled: Sequence[str]) -> ProvisionError:
+    return failures[0] if len(failures) + len(cancelled) == 1 else ProvisionErrors(failures, cancelled)
 
 
 def _failed(step: Step, error: DriverError) -> ProvisionError:

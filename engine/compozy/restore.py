@@ -19,6 +19,7 @@ from compozy.backup import BESIDE, Kept, kept_data
 from compozy.base.leftovers import private_directory
 from compozy.drivers.data_lock import DataLock
 from compozy.drivers.file_lock import lock_beside
+from compozy.drivers.inventory import INVENTORY
 from compozy.drivers.made import Made
 from compozy.drivers.move_journal import ROOM, Moves, move_all, pending, recover
 from compozy.drivers.sqlite import BESIDE as LOGS
@@ -65,7 +66,7 @@ def restore(resolved: Resolved, source: Path, *, force: bool, accept_unsigned: b
         places = {kept.name + end: room for kept, room in rooms.items() for end in ("", BESIDE)}
         manifest = read_archive(source, places, None if keys is None else partial(verify, keys=keys))
         held = {name.partition("/")[0].removesuffix(BESIDE) for name in manifest.files}
-        aside = _move(rooms, [kept for kept in found if kept.name in held], force=force)
+        aside = _move(rooms, [kept for kept in found if kept.name in held], _inventory(resolved), force=force)
         missing = tuple(kept.name for kept in found if kept.name not in held)
         left_out = tuple(sorted(held - {kept.name for kept in found}))
         return Restored(manifest, aside, left_out, missing, verified=keys is not None)
@@ -119,8 +120,17 @@ def _rooms(found: Sequence[Kept]) -> Iterator[Mapping[Kept, Path]]:
         yield {kept: rooms[os.path.realpath(kept.path.parent)] for kept in found}
 
 
-def _move(rooms: Mapping[Kept, Path], restored: Sequence[Kept], *, force: bool) -> tuple[Path, ...]:
-    """Move earlier data aside and the new data to its place; return where the earlier data is.
+def _inventory(resolved: Resolved) -> list[Path]:
+    """Return the existing record of what the earlier data held, which does not apply to the restored data."""
+    state_dir = make_plan(resolved).state_dir
+    file = Path(state_dir or "", INVENTORY)
+    return [file] if state_dir is not None and file.exists() else []
+
+
+def _move(
+    rooms: Mapping[Kept, Path], restored: Sequence[Kept], records: Sequence[Path], *, force: bool
+) -> tuple[Path, ...]:
+    """Move earlier data and records aside and the new data to its place; return where the earlier data is.
 
     Raises:
         UsageError: there is earlier data, and `force` is not set.
@@ -130,6 +140,7 @@ def _move(rooms: Mapping[Kept, Path], restored: Sequence[Kept], *, force: bool) 
     if there and not force:
         names = ", ".join(str(path) for path in there)
         raise UsageError(f"data exists already: {names}", hint="--force moves it aside before restoring")
+    there += records
     aside = _names_aside(there)
     new = [
         (str(rooms[kept] / (kept.name + end)), f"{kept.path}{end}")

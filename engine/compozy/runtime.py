@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from compozy.drivers.driver import Driver, LoopThread
+from compozy.drivers.inventory import Inventory, Recorder
 from compozy.drivers.made import Made
 from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import CompozyError, DriverError
@@ -63,6 +64,7 @@ class Runtime:
         self._opening = threading.Lock()
         self._closing = threading.Lock()
         self._undone = False
+        self._recorder: Recorder | None = None
 
     def __enter__(self) -> Runtime:
         return self
@@ -113,6 +115,11 @@ class Runtime:
         self._drivers[name] = driver
         self._probes[name] = _Probe(name, driver)
 
+    def keep_inventory(self, inventory: Inventory) -> None:
+        """Record what the components keep, from now until they have stopped."""
+        self._recorder = Recorder(inventory, self._drivers)
+        self._recorder.start()
+
     def health(self) -> Mapping[str, Health]:
         """Ask every component at once; one that does not answer within a second is not healthy."""
         probes = dict(self._probes)
@@ -153,6 +160,9 @@ class Runtime:
     ) -> list[tuple[str, BaseException]]:
         with self._closing:
             failures = [*self._close_workflows(grace_s), *self._stop_all(grace_s, patience_s)]
+            recorder, self._recorder = self._recorder, None
+            if recorder is not None:
+                recorder.close(discard=discard)
             self.loop.close()
             if discard:
                 self.made.take_back()

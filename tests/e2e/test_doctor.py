@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,32 +91,14 @@ def test_plan_shows_what_would_start_and_starts_nothing(shell: Shell, mode: str,
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
-    "database-garbage": lambda state: (state / "compozy.db").write_bytes(b"garbage" * 1000),
-    "database-cut": lambda state: (state / "compozy.db").write_bytes((state / "compozy.db").read_bytes()[:5000]),
-    "temporal-garbage": lambda state: (state / "temporal.db").write_bytes(b"garbage" * 1000),
-    "temporal-empty": lambda state: (state / "temporal.db").write_bytes(b""),
-    "temporal-of-another-kind": lambda state: foreign(state / "temporal.db"),
+    "database-missing": lambda state: (state / "compozy.db").unlink(),
     "temporal-newer": lambda state: (state / "temporal.db.version").write_text('{"server": "99.0.0", "binary": "x"}'),
-    "temporal-record": lambda state: (state / "temporal.db.version").write_text("garbage"),
-    "redis-manifest": lambda state: manifest(state).write_text("garbage"),
     "redis-no-manifest": lambda state: manifest(state).unlink(),
-    "redis-part": lambda state: next((state / "redis" / "appendonlydir").glob("*.incr.aof")).unlink(),
-    "redis-file": lambda state: (shutil.rmtree(state / "redis"), (state / "redis").touch()),
-    "version": lambda state: (state / "version").write_text('{"layout": 99}'),
     "no-directory": lambda state: (shutil.rmtree(state), state.touch()),
 }  # fmt: skip
 
 
 OWNED = {"database": "compozy.db", "temporal": "temporal.db", "redis": "redis", "version": "version"}
-
-
-def foreign(file: Path) -> None:
-    """Put a database of something else in the place of a file."""
-    for path in file.parent.glob(f"{file.name}*"):
-        if not path.name.endswith(".version"):
-            path.unlink()
-    with closing(sqlite3.connect(file)) as other:
-        other.execute("CREATE TABLE recipes (name)")
 
 
 def manifest(state: Path) -> Path:
@@ -156,6 +136,18 @@ def test_doctor_knows_what_start_refuses(shell: Shell, used: Path, damage: str) 
     damaged = OWNED.get(damage.partition("-")[0], "")  # the others came up until they were called off
     after = contents(state)
     assert [name for name in before if name.startswith(damaged) and before[name] != after.get(name)] == []
+
+
+def test_start_accepts_lost_data_with_a_flag(shell: Shell, used: Path) -> None:
+    """The refusal names the flag; without it nothing is created."""
+    state = shell.directory / ".compozy"
+    shutil.copytree(used, state)
+    (state / "compozy.db").unlink()
+    refused = shell.run("start", "--mode", "persistent")
+    assert (refused.returncode, "--accept-loss" in refused.stderr, (state / "compozy.db").exists()) == (4, True, False)
+    server = shell.start("--mode", "persistent", "--accept-loss")
+    assert server.stop() == 0
+    assert (state / "inventory.json").exists()
 
 
 def test_doctor_finds_nothing_wrong_with_what_a_server_left(shell: Shell, used: Path) -> None:

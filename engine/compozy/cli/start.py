@@ -16,7 +16,9 @@ from compozy.cli.output import print_document, print_line, print_table, protect_
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.signals import Signals
 from compozy.cli.status import whereabouts
+from compozy.drivers.inventory import forget_inventory
 from compozy.errors import DriverError, InUseError, ProvisionError
+from compozy.plan import make_plan
 from compozy.server.limits import raise_file_limit
 from compozy.server.presence import Presence, find_server
 from compozy.server.stack import Stack
@@ -34,8 +36,9 @@ STUCK_S = 40.0  # longer than the grace of requests, tools and components togeth
 @click.option(
     "--log-level", type=click.Choice(LEVELS), default="warning", show_default=True, help="From which level to log."
 )
+@click.option("--accept-loss", is_flag=True, help="Start although kept data is missing or smaller than it was.")
 @runs_project_code
-def command(format_: str, timeout: str, log_level: str, strict: bool, **options: Any) -> int:
+def command(format_: str, timeout: str, log_level: str, accept_loss: bool, strict: bool, **options: Any) -> int:
     """Provision the mode and run the HTTP interface and the workers until a signal comes."""
     began = time.perf_counter()
     signals = Signals()
@@ -44,6 +47,9 @@ def command(format_: str, timeout: str, log_level: str, strict: bool, **options:
     lifecycle = prepared(options, strict, log_level)
     tell_kept_data(lifecycle.resolved)
     other = find_server(lifecycle.resolved.directory)
+    state_dir = make_plan(lifecycle.resolved).state_dir
+    if accept_loss and state_dir is not None:
+        forget_inventory(state_dir)
     stack = Stack(lifecycle, notice=note_later, timeout_s=seconds(timeout))
     try:
         stack.open(serve=True)

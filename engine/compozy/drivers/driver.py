@@ -130,7 +130,8 @@ class Driver(Protocol):
     """One backend of one component.
 
     A driver whose row has the check `intact` also has `examine(context)`: it looks at its files as `start` does,
-    changes nothing, and raises DriverError where `start` would.
+    changes nothing, and raises DriverError where `start` would. A driver that keeps data may have `holding()`, which
+    returns how much that is (see `inventory.Holding`), also before `start` and after `stop`.
     """
 
     @property

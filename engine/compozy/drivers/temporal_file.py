@@ -20,7 +20,7 @@ from compozy.base.output_file import write_file
 from compozy.base.system_hints import hint_for
 from compozy.drivers.data_files import check_data_files
 from compozy.drivers.process import environment
-from compozy.drivers.sqlite import BESIDE, check_file, unusable
+from compozy.drivers.sqlite import BESIDE, check_file, read_only_uri, unusable
 from compozy.errors import DriverError
 from compozy.settings.keyring import Keyring
 
@@ -79,7 +79,7 @@ def _unfinished(path: str) -> bool:
     Raises:
         sqlite3.DatabaseError: it holds something else than Temporal's tables.
     """
-    with closing(sqlite3.connect(f"{Path(path).as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(read_only_uri(path), uri=True)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         if tables and "namespaces" not in tables:
             raise sqlite3.DatabaseError("it has no table of namespaces")
