@@ -220,6 +220,23 @@ def test_all_texts_of_a_value_share_one_budget() -> None:
         render([turns] * 100, SCOPE)
 
 
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        pytest.param("{{ [" + "1," * 5000 + "] }}", 60_000, id="code"),
+        pytest.param("{{ '}}' ~ [" + "1," * 5000 + "] }}", 60_000, id="behind-a-text-with-braces"),
+        pytest.param("{% if true %}" + "{{ 1 }}" * 2000 + "{% endif %}", 60_000, id="many"),
+        pytest.param("{{ 1 }}" + "x, y. " * 15_000 + "{{ 2 }}", 0, id="text"),
+    ],
+)
+def test_parsing_counts_as_work(text: str, steps: int) -> None:
+    """The code of a template counts before it is parsed, each time; the text around it hardly does."""
+    for _ in range(2):
+        budget = Budget()
+        render(text, SCOPE, budget=budget)
+        assert steps <= budget.spent < steps + 30_000
+
+
 def test_work_is_the_same_each_time() -> None:
     """The same template and values take the same work, so that a replay ends at the same place."""
     spent = set()

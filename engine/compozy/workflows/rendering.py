@@ -17,7 +17,7 @@ from compozy.workflows.evaluate import Names
 from compozy.workflows.templates import render
 
 # What one execution may render in its workflow between two pauses, and in all: a replay repeats this work.
-INLINE_WORK = 10_000
+INLINE_WORK = 30_000
 MAX_INLINE_WORK = 1_000_000
 
 

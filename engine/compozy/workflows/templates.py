@@ -26,6 +26,9 @@ MAX_TEMPLATE = 100_000
 WORKFLOW = ("id", "version", "execution_id", "input")
 
 _MAX_BRACKETS = 20
+_TEXT_OF_A_STEP = 64
+_STEPS_OF_CODE = 6  # for one character, which takes the parser some microseconds
+_CODE = re.compile(r"""(?s)\{[{%](?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?![}%]\}).)*""")
 _DASHED_TASK = re.compile(r"\btasks\s*\.\s*([a-z0-9_]+(?:-[a-z0-9_]+)+)(?=\s*\.\s*output\b)")
 _FAILURES = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError)
 
@@ -107,7 +110,14 @@ def _rendered(value: Any, scope: Names, path: str, budget: Budget) -> Any:
     if not isinstance(value, str) or not is_template(value):
         return value
     with _translated(path):
+        budget.spend(_parsing_work(value))
         return _compiled(value)(scope, budget)
+
+
+@lru_cache(maxsize=1024)
+def _parsing_work(text: str) -> int:
+    """Return the work of parsing a template; it counts each time, so that a replay with parsed ones ends alike."""
+    return len(text) // _TEXT_OF_A_STEP + _STEPS_OF_CODE * sum(len(code) for code in _CODE.findall(text))
 
 
 @lru_cache(maxsize=1)
