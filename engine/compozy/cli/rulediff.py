@@ -51,7 +51,7 @@ def _print_text(found: Comparison) -> None:
     for difference in found.differences:
         print_line(_text(difference) + "\n")
     for name in found.cut:
-        print_line(f'table "{name}" differs in more regions than are listed\n')
+        print_line(f'table "{name}" may differ in more regions than are listed\n')
     count = len(found.differences)
     regions = "1 region differs" if count == 1 else f"{count} regions differ"
     print_line("same: both decide alike" if found.same else f"different: {regions}, {_tables(found)}")

@@ -3,7 +3,8 @@
 What comes in: axes cut into cells, each with the rows that hold there (bit i is row i). What goes out:
 boxes, one set of cells an axis (bit k is cell k). It must not know what a cell stands for.
 
-The search halves boxes along the edge of a row until one row covers the whole box or none touches it.
+The search halves boxes along the edge of a row until one row covers the whole box or none touches it. Deciding
+whether anything is left is NP-hard, so each question has a budget of steps.
 """
 
 from __future__ import annotations
@@ -12,6 +13,13 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 Box: TypeAlias = tuple[int, ...]
+
+# Steps of one search; about 20 microseconds each.
+MOST_STEPS = 50_000
+
+
+class OutOfStepsError(Exception):
+    """A search needs more steps than its budget; what it found until then is true."""
 
 
 class CellIndex:
@@ -95,6 +103,11 @@ class Space:
         self.axes = tuple(axes)
         self.everything = (1 << rows) - 1
         self.whole: Box = tuple(axis.whole for axis in self.axes)
+        self.steps_left = MOST_STEPS
+
+    def refill(self) -> None:
+        """Give the next question a whole budget of steps."""
+        self.steps_left = MOST_STEPS
 
     def row(self, number: int) -> Box:
         """Return the box of a row."""
@@ -114,14 +127,27 @@ class Space:
                 break
         return rows
 
+    def within(self, box: Box, rows: int) -> int:
+        """Return those of the rows that lie inside a box."""
+        for axis, cells in zip(self.axes, box, strict=True):
+            rows &= ~axis.rows_in_any(axis.whole ^ cells)
+        return rows
+
     def uncovered(self, box: Box, rows: int) -> Iterator[Box]:
-        """Yield disjoint boxes that together are what the rows leave uncovered of a box."""
+        """Yield disjoint boxes that together are what the rows leave uncovered of a box.
+
+        Raises:
+            OutOfStepsError: the budget of steps is used up.
+        """
         stack = [(box, self.touching(box, rows))] if all(box) else []
         while stack:
             box, rows = stack.pop()
             if not rows:
                 yield box
             elif not self.covering(box, rows):
+                if not self.steps_left:
+                    raise OutOfStepsError
+                self.steps_left -= 1
                 stack += self._halves(box, rows)
 
     def _halves(self, box: Box, rows: int) -> list[tuple[Box, int]]:

@@ -7,11 +7,12 @@ enumerating inputs. Inputs are matched by their source, whatever a version calls
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from compozy.tables.axes import AxisBuilder
-from compozy.tables.cover import Box, joined_boxes
+from compozy.tables.cover import Box, OutOfStepsError, joined_boxes
 from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.regions import regions_of
 from compozy.tables.sight import Viewer
@@ -39,7 +40,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What differs between two rule sets; `cut` names the tables with more than `MOST_REGIONS` regions."""
+    """What differs between two rule sets; `cut` names the tables that differ, or may differ, in further regions."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -49,7 +50,7 @@ class Comparison:
     @property
     def same(self) -> bool:
         """Whether both rule sets decide alike."""
-        return not (self.added or self.removed or self.differences)
+        return not (self.added or self.removed or self.differences or self.cut)
 
 
 def compare_tables(
@@ -63,9 +64,13 @@ def compare_tables(
     found: list[Difference] = []
     cut = []
     for name, table in merged.items():
-        parts = list(islice(_differences(ruleset, builder, old[name], new[name], table), MOST_REGIONS + 1))
+        parts: list[Difference] = []
+        stopped = True
+        with suppress(OutOfStepsError):
+            parts += islice(_differences(ruleset, builder, old[name], new[name], table), MOST_REGIONS + 1)
+            stopped = False
         found += parts[:MOST_REGIONS]
-        cut += [name] if len(parts) > MOST_REGIONS else []
+        cut += [name] if stopped or len(parts) > MOST_REGIONS else []
     added = tuple(name for name in new if name not in old)
     return Comparison(added, tuple(name for name in old if name not in new), tuple(found), tuple(cut))
 

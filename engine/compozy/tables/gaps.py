@@ -7,9 +7,10 @@ witness and a proposed row.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 
-from compozy.tables.cover import Box, joined_boxes
+from compozy.tables.cover import Box, OutOfStepsError, joined_boxes
 from compozy.tables.regions import Region, regions_of
 from compozy.tables.report import UNPROVEN, Report
 from compozy.tables.subject import Subject
@@ -22,7 +23,7 @@ _COUNTED = 4
 
 def gap_reports(subject: Subject) -> list[Report]:
     """Report the regions that no row matches, joined as far as they can be."""
-    boxes, exact = gap_boxes(subject, subject.limit * _COUNTED)
+    boxes, exact, finished = gap_boxes(subject, subject.limit * _COUNTED)
     parts = ((box, region) for box in boxes for region in regions_of(subject.table, subject.axes, box))
     listed = list(islice(parts, subject.limit))
     left = len(boxes) - len({box for box, _ in listed})
@@ -30,7 +31,8 @@ def gap_reports(subject: Subject) -> list[Report]:
         # What is not listed is counted by boxes, and behind a joint axis a box may be several regions.
         exact = exact and all(len(axis.columns) == 1 for axis in subject.axes)
     names = _free_names(subject)
-    return [
+    unfinished = [] if finished or listed else [subject.unproven("that every input has a row")]
+    return unfinished + [
         Report(
             kind="gap",
             message=f'table "{subject.table.id}" has no row for {region}' + ("" if subject.proven else UNPROVEN),
@@ -47,11 +49,17 @@ def gap_reports(subject: Subject) -> list[Report]:
     ]
 
 
-def gap_boxes(subject: Subject, most: int) -> tuple[list[Box], bool]:
-    """Return the joined boxes that no row matches, and whether these are all there are."""
+def gap_boxes(subject: Subject, most: int) -> tuple[list[Box], bool, bool]:
+    """Return the joined boxes that no row matches, whether these are all, and whether the search came to its end."""
     space = subject.space
-    found = list(islice(space.uncovered(space.whole, space.everything), most + 1))
-    return joined_boxes(found[:most]), len(found) <= most
+    space.refill()
+    found: list[Box] = []
+    finished = False
+    with suppress(OutOfStepsError):
+        for box in islice(space.uncovered(space.whole, space.everything), most + 1):
+            found.append(box)
+        finished = True
+    return joined_boxes(found[:most]), finished and len(found) <= most, finished
 
 
 def _free_names(subject: Subject) -> Iterator[str]:

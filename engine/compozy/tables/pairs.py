@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 
-from compozy.tables.cover import Box
+from compozy.tables.cover import Box, OutOfStepsError
 from compozy.tables.report import Report
 from compozy.tables.subject import Subject
 
@@ -21,30 +23,28 @@ def pair_reports(subject: Subject) -> list[Report]:
     """Report rows that match together where at most one may, or where one repeats another."""
     if subject.table.hit == "first":
         return []
-    outcomes = [row.outcome() for row in subject.table.rows]
-    alike = _alike(outcomes) if subject.table.hit == "collect" else None
-    found: list[tuple[str, int, int]] = []
+    alike = _alike([row.outcome() for row in subject.table.rows])
+    found: list[tuple[int, int, str]] = []
     totals: Counter[str] = Counter()
-    for first, second in meeting_rows(subject, alike):
-        kind = _kind(subject, first, second, outcomes)
-        if kind:
-            totals[kind] += 1
-            if totals[kind] <= subject.limit:
-                found.append((kind, first, second))
-    return [_pair_report(subject, kind, first, second, totals[kind]) for kind, first, second in found]
+    for first, meeting in meeting_rows(subject, alike if subject.table.hit == "collect" else None):
+        for kind, rows in _kinds(subject, first, meeting, alike[first]):
+            room = subject.limit - totals[kind]
+            found += ((first, second, kind) for second in islice(_bits(rows), max(room, 0)))
+            totals[kind] += rows.bit_count()
+    return [_pair_report(subject, kind, first, second, totals[kind]) for first, second, kind in sorted(found)]
 
 
 def meeting_rows(subject: Subject, partners: Sequence[int] | None = None) -> Iterator[tuple[int, int]]:
-    """Yield pairs of rows (first < second) that match together; `partners` are those each row is asked about."""
+    """Yield each row with the later rows that match together with it, as a bit set.
+
+    `partners` are the rows that each row is compared with; all of them when None.
+    """
     everything = subject.space.everything
     for first, others in enumerate(partners or [everything] * len(subject.table.rows)):
         later = others >> (first + 1) << (first + 1)
-        if later:
-            later = subject.space.touching(subject.box(first), later)
-        while later:
-            lowest = later & -later
-            yield first, lowest.bit_length() - 1
-            later ^= lowest
+        meeting = subject.space.touching(subject.box(first), later) if later else 0
+        if meeting:
+            yield first, meeting
 
 
 def _alike(outcomes: Sequence[Hashable]) -> list[int]:
@@ -55,15 +55,22 @@ def _alike(outcomes: Sequence[Hashable]) -> list[int]:
     return [rows[outcome] for outcome in outcomes]
 
 
-def _kind(subject: Subject, first: int, second: int, outcomes: Sequence[Hashable]) -> str:
-    if outcomes[first] != outcomes[second]:
-        return "conflict"
-    one, other = subject.box(first), subject.box(second)
-    if one == other:
-        return "duplicate"
-    if subject.meeting(first, second) in (one, other):
-        return "subsumed"
-    return "" if subject.table.hit == "collect" else "overlap"
+def _kinds(subject: Subject, first: int, meeting: int, alike: int) -> Iterator[tuple[str, int]]:
+    """Yield the rows that meet a row, by the kind of fault; whole bit sets, because there may be millions of pairs."""
+    box, same = subject.box(first), meeting & alike
+    outer, inner = subject.space.covering(box, same), subject.space.within(box, same)
+    yield "conflict", meeting & ~alike
+    yield "duplicate", outer & inner
+    yield "subsumed", outer ^ inner
+    if subject.table.hit != "collect":
+        yield "overlap", same & ~(outer | inner)
+
+
+def _bits(rows: int) -> Iterator[int]:
+    while rows:
+        lowest = rows & -rows
+        yield lowest.bit_length() - 1
+        rows ^= lowest
 
 
 def _pair_report(subject: Subject, kind: str, first: int, second: int, total: int) -> Report:
@@ -83,16 +90,19 @@ def _pair_report(subject: Subject, kind: str, first: int, second: int, total: in
     return subject.report(kind, message, rows, box=box, shown=shown, total=total, proven=proven)
 
 
-def masked_rows(subject: Subject) -> list[int]:
-    """Return the rows of a `first` table of which earlier rows together take all that can be reached."""
-    space = subject.space
+def masked_rows(subject: Subject) -> tuple[list[int], bool]:
+    """Return the rows of a `first` table that earlier rows hide, and whether the search came to its end."""
+    masked: list[int] = []
     if subject.table.hit != "first":
-        return []
-    return [
-        number
-        for number in range(1, len(subject.table.rows))
-        if subject.fires(number) and _is_covered(subject, subject.box(number), (1 << number) - 1 & space.everything)
-    ]
+        return masked, True
+    subject.space.refill()
+    try:
+        for number in range(1, len(subject.table.rows)):
+            if subject.fires(number) and _is_covered(subject, subject.box(number), (1 << number) - 1):
+                masked.append(number)
+    except OutOfStepsError:
+        return masked, False
+    return masked, True
 
 
 def _is_covered(subject: Subject, box: Box, rows: int) -> bool:
@@ -119,14 +129,12 @@ def _hiding_rows(subject: Subject, number: int) -> list[int]:
     rows = subject.space.touching(box, (1 << number) - 1)
     alone = subject.space.covering(box, rows)
     if alone:
-        return _numbers(alone & -alone)
+        return [*_bits(alone & -alone)]
     needed = rows
-    for other in reversed(_numbers(rows)) if rows.bit_count() <= _MOST_SHRUNK else ():
-        without = needed & ~(1 << other)
-        if _is_covered(subject, box, without):
-            needed = without
-    return _numbers(needed)
-
-
-def _numbers(rows: int) -> list[int]:
-    return [number for number in range(rows.bit_length()) if rows >> number & 1]
+    # Naming fewer rows is a courtesy: it ends with the budget.
+    with suppress(OutOfStepsError):
+        for other in reversed([*_bits(rows)]) if rows.bit_count() <= _MOST_SHRUNK else ():
+            without = needed & ~(1 << other)
+            if _is_covered(subject, box, without):
+                needed = without
+    return [*_bits(needed)]

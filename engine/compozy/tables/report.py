@@ -24,6 +24,7 @@ KINDS = {
     "contradiction": "a row with a cell that no value satisfies",
     "unreachable": "a row that no settings reach, because of the tables or the views between",
     "unproduced": "an output value that no row produces",
+    "unproven": "a question about a table that its search could not answer within its budget of steps",
     "incomplete-finding": "a finding without text, severity, good or bad example",
 }
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from compozy.tables.axes import Axis
-from compozy.tables.cover import Box, CellIndex, Space
+from compozy.tables.cover import MOST_STEPS, Box, CellIndex, Space
 from compozy.tables.decide import RuleSet
 from compozy.tables.regions import witness_of
 from compozy.tables.report import UNPROVEN, Report
@@ -66,6 +66,11 @@ class Subject:
         """Return a row's id in quotes."""
         return f'"{self.table.rows[number].id}"'
 
+    def unproven(self, what: str) -> Report:
+        """Build the report that the search for an answer was stopped."""
+        message = f"{what} could not be proven: the search was stopped after {MOST_STEPS} steps"
+        return self.report("unproven", message, proven=False, reachable=True)
+
     def report(
         self,
         kind: str,
@@ -76,9 +81,10 @@ class Subject:
         shown: int = 1,
         total: int = 1,
         proven: bool = True,
+        reachable: bool = False,
     ) -> Report:
         """Build a report on rows of the table, or on the table itself."""
         places = tuple(row.place for row in rows) or (self.table.place,)
-        text = f'table "{self.table.id}": {message}' + ("" if proven else UNPROVEN)
+        text = f'table "{self.table.id}": {message}' + ("" if proven or reachable else UNPROVEN)
         witness = self.witness(box) if box is not None else None
         return Report(kind, text, self.table.id, places, witness, None, shown, total, proven=proven)

@@ -77,11 +77,12 @@ def _verify_table(subject: Subject) -> tuple[list[Report], list[Row]]:
     """Return the reports on a table, and the rows of it that can decide."""
     table = subject.table
     dead = [number for number in range(len(table.rows)) if not subject.fires(number)]
-    masked = masked_rows(subject)
+    masked, proven = masked_rows(subject)
     firing = [row for number, row in enumerate(table.rows) if number not in {*dead, *masked}]
     reports = [] if table.hit == "collect" else gap_reports(subject)
     reports += [_dead_report(subject, number) for number in dead]
     reports += masked_reports(subject, masked)
+    reports += [] if proven else [subject.unproven("whether each row can decide")]
     reports += pair_reports(subject)
     reports += _unproduced_reports(subject, firing)
     reports += _finding_reports(subject)
