@@ -9,10 +9,10 @@ import click
 
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_json, print_line
-from compozy.cli.prepare import seconds
 from compozy.cli.status import running_client
 from compozy.cli.stored import stored_workflows
 from compozy.errors import UsageError
+from compozy.settings.values import duration_text, parse_duration
 
 
 @click.command(name="prune", epilog="Example: compozy prune --older-than 720h")
@@ -23,11 +23,11 @@ from compozy.errors import UsageError
 def command(older_than: str | None, dry_run: bool, format_: str, strict: bool, **options: Any) -> None:
     """Remove executions that ended longer ago. Running ones and workflows stay."""
     client, lifecycle = running_client(options, strict)
-    age_s = lifecycle.resolved.get("executions.retention") if older_than is None else seconds(older_than)
+    age_s = lifecycle.resolved.get("executions.retention") if older_than is None else _seconds(older_than)
     if age_s is None:
         raise UsageError("executions are kept for ever", hint="give --older-than, or set executions.retention")
     if client is not None:
-        found = client.post("/api/v0/prune", {"older_than": f"{age_s:g}s", "dry_run": dry_run})
+        found = client.post("/api/v0/prune", {"older_than": duration_text(age_s), "dry_run": dry_run})
     else:
         before = datetime.now(UTC) - timedelta(seconds=age_s)
         with stored_workflows(options, strict) as stored:
@@ -37,3 +37,10 @@ def command(older_than: str | None, dry_run: bool, format_: str, strict: bool, *
         return
     done = "would be removed" if dry_run else "were removed"
     print_line(f"{found['count']} executions that ended before {found['before']} {done}")
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--older-than {text}: {error}", hint="write a number with a unit, such as 720h") from error
