@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.polling import eventually
 
 import compozy
 from compozy import runtime as module
@@ -115,7 +117,81 @@ def test_closing_goes_in_reverse_with_the_grace(events: Events) -> None:
     with no_threads_left():
         provision(plan(step(a), step(b, "a"))).close(3.0)
     assert events == [("started", "a"), ("started", "b"), ("stopped", "b"), ("stopped", "a")]
-    assert (a.graces, b.graces) == ([3.0], [3.0])
+    assert 0 < a.graces[0] <= b.graces[0] <= 3.0
+
+
+def test_grace_is_shared_by_all_components(events: Events) -> None:
+    """One that uses all of it leaves nothing to the next."""
+    a, b = Script(events, "a"), Script(events, "b", on_stop=time.sleep)
+    provision(plan(step(a), step(b, "a"))).close(0.05)
+    assert a.graces == [0.0]
+
+
+def test_component_that_does_not_stop_is_left_behind(
+    events: Events, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "UNDO_S", 0.05)
+    hanging = Script(events, "b", on_stop=lambda grace_s: stuck.wait(PATIENCE_S) and None)
+    with pytest.raises(DriverError, match="b did not stop: no end within 0.05 s"):
+        provision(plan(step(Script(events, "a")), step(hanging, "a"))).close(0)
+    assert [name for verb, name in events if verb == "stopped"] == ["b", "a"]
+
+
+def test_watched_health_is_the_last_answer_and_asks_no_one(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many ask, one question is open; the answers of the background are those that are returned."""
+    monkeypatch.setattr(module, "WATCH_S", 0.01)
+    asked, away = threading.Event(), threading.Event()
+    threads = set()
+
+    def ping() -> None:
+        threads.add(threading.current_thread().name)
+        asked.set()
+        if away.is_set():
+            refuse("gone")
+
+    with provision(plan(step(Script(events, "a", on_ping=ping)))) as runtime:
+        runtime.watch()
+        assert runtime.health()["a"].healthy
+        away.set()
+        eventually(lambda: runtime.health()["a"].error == "gone", "the outage")
+        away.clear()
+        eventually(lambda: runtime.health()["a"].healthy, "the recovery")
+        asked.clear()
+        eventually(asked.is_set, "a question that no caller asked")
+    assert threads == {"compozy-health"}
+
+
+def test_watched_component_that_hangs_is_reported_without_waiting(
+    events: Events, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WATCH_S", 0.01)
+    hanging = threading.Event()
+
+    def ping() -> None:
+        if hanging.is_set():
+            stuck.wait(PATIENCE_S)
+
+    with provision(plan(step(Script(events, "a", on_ping=ping)))) as runtime:
+        runtime.watch()
+        monkeypatch.setattr(module, "PING_S", 0.05)
+        hanging.set()
+        eventually(lambda: runtime.health()["a"].error == "no answer within 0.05 s", "the outage")
+        stuck.set()
+        hanging.clear()
+        eventually(lambda: runtime.health()["a"].healthy, "the recovery")
+
+
+def test_end_of_a_watched_runtime_is_no_outage(
+    events: Events, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "WATCH_S", 0.001)
+    stopped = threading.Event()
+    script = Script(events, "a", on_ping=lambda: refuse("stopped") if stopped.is_set() else None)
+    script.on_stop = lambda grace_s: stopped.set()
+    with provision(plan(step(script))) as runtime:
+        runtime.watch()
+    eventually(lambda: "compozy-health" not in {thread.name for thread in threading.enumerate()}, "the last question")
+    assert caplog.records == []
 
 
 def test_closing_twice_is_no_error(events: Events) -> None:

@@ -22,6 +22,7 @@ from compozy.errors import CompozyError, DriverError
 from compozy.plan import Plan
 
 PING_S = 1.0
+WATCH_S = 0.5  # the pause between two health checks in the background
 UNDO_S = 12.0  # longer than it takes to kill a child that does not want to end
 log = logging.getLogger("compozy.provision")
 
@@ -63,6 +64,8 @@ class Runtime:
         self._workflows: Any = None
         self._opening = threading.Lock()
         self._closing = threading.Lock()
+        self._watched = False
+        self._unwatched = threading.Event()
         self._undone = False
         self._recorder: Recorder | None = None
 
@@ -120,16 +123,30 @@ class Runtime:
         self._recorder = Recorder(inventory, self._drivers)
         self._recorder.start()
 
+    def watch(self) -> None:
+        """Ask every component again and again in the background; from now on `health` returns the last answers."""
+        self.health()  # the first answers
+        for probe in self._probes.values():
+            probe.watch(self._unwatched)
+        self._watched = True
+
     def health(self) -> Mapping[str, Health]:
-        """Ask every component at once; one that does not answer within a second is not healthy."""
+        """Return the health of every component; one that does not answer within a second is not healthy.
+
+        Without `watch` all of them are asked at once, and their answers waited for.
+        """
         probes = dict(self._probes)
+        if self._watched:
+            return {name: probe.last() for name, probe in probes.items()}
         for probe in probes.values():
             probe.ask()
         until = time.monotonic() + PING_S
         return {name: probe.answer(until - time.monotonic()) for name, probe in probes.items()}
 
     def close(self, grace_s: float = 10.0) -> None:
-        """Stop every component in reverse, each within `grace_s` seconds; idempotent.
+        """Stop every component in reverse, all of them within `grace_s` seconds; idempotent.
+
+        The next component gets what is left of the grace; one that does not end `UNDO_S` after it is left behind.
 
         A lifecycle that provisioned it goes back to the state `validated`.
 
@@ -152,14 +169,14 @@ class Runtime:
         What does not stop is logged, because the failure of the start is what matters. Closing it then does nothing.
         """
         self._undone = True
-        for name, error in self._close(0, discard=True, patience_s=UNDO_S):
+        for name, error in self._close(0, discard=True):
             log.error("rollback.failed", extra={"component": name, "reason": _reason(error)})
 
-    def _close(
-        self, grace_s: float, *, discard: bool, patience_s: float | None = None
-    ) -> list[tuple[str, BaseException]]:
+    def _close(self, grace_s: float, *, discard: bool) -> list[tuple[str, BaseException]]:
+        self._unwatched.set()
         with self._closing:
-            failures = [*self._close_workflows(grace_s), *self._stop_all(grace_s, patience_s)]
+            until = time.monotonic() + grace_s
+            failures = [*self._close_workflows(grace_s), *self._stop_all(until)]
             recorder, self._recorder = self._recorder, None
             if recorder is not None:
                 recorder.close(discard=discard)
@@ -179,10 +196,10 @@ class Runtime:
                 opened.close(grace_s)
         return [] if outcome.error is None else [("workflows", outcome.error)]
 
-    def _stop_all(self, grace_s: float, patience_s: float | None) -> list[tuple[str, BaseException]]:
+    def _stop_all(self, until: float) -> list[tuple[str, BaseException]]:
         failures: list[tuple[str, BaseException]] = []
         for name, driver in reversed(self._drivers.items()):
-            error = _stop(driver, grace_s) if patience_s is None else _stop_within(driver, grace_s, patience_s)
+            error = _stop_within(driver, max(0.0, until - time.monotonic()))
             if error is not None:
                 failures.append((name, error))
         self._probes.clear()
@@ -196,8 +213,9 @@ def _stop(driver: Driver, grace_s: float) -> BaseException | None:
     return outcome.error
 
 
-def _stop_within(driver: Driver, grace_s: float, patience_s: float) -> BaseException | None:
+def _stop_within(driver: Driver, grace_s: float) -> BaseException | None:
     """Stop a driver that may hang, as one does whose start hangs as well."""
+    patience_s = grace_s + UNDO_S
     errors: list[BaseException | None] = []
     thread = threading.Thread(target=lambda: errors.append(_stop(driver, grace_s)), name="compozy-undo", daemon=True)
     thread.start()
@@ -215,16 +233,33 @@ class _Probe:
         self._down = False
         self._answered = threading.Event()
         self._open = False
+        self._began = 0.0
         self._health = Health(False, None, "it was not asked")
 
     def ask(self) -> None:
-        """Ask, unless the last question is still open."""
+        """Ask in a thread, unless the last question is still open."""
+        if self._begin():
+            threading.Thread(target=self._ping, name="compozy-health", daemon=True).start()
+
+    def watch(self, ended: threading.Event) -> None:
+        """Ask every `WATCH_S` seconds from one thread until `ended`."""
+        threading.Thread(target=self._repeat, args=(ended,), name="compozy-health", daemon=True).start()
+
+    def _repeat(self, ended: threading.Event) -> None:
+        while not ended.wait(WATCH_S):
+            if self._begin():
+                self._ping()
+                if not ended.is_set():
+                    self._log_change(self._health)
+
+    def _begin(self) -> bool:
         with self._lock:
             if self._open:
-                return
+                return False
             self._open = True
+            self._began = time.monotonic()
             self._answered.clear()
-        threading.Thread(target=self._ping, name="compozy-health", daemon=True).start()
+            return True
 
     def _ping(self) -> None:
         began = time.perf_counter()
@@ -237,10 +272,18 @@ class _Probe:
             self._open = False
             self._answered.set()
 
+    def last(self) -> Health:
+        """Return the last answer at once, or that the question that is open has none in time."""
+        with self._lock:
+            late = self._open and time.monotonic() - self._began > PING_S
+        health = _late() if late else self._health
+        self._log_change(health)
+        return health
+
     def answer(self, timeout_s: float) -> Health:
         """Return the answer, or that there was none in time."""
         answered = self._answered.wait(max(0.0, timeout_s))
-        health = self._health if answered else Health(False, None, f"no answer within {PING_S:g} s")
+        health = self._health if answered else _late()
         self._log_change(health)
         return health
 
@@ -252,6 +295,10 @@ class _Probe:
             log.warning("component.up", extra={"component": self._name})
         elif not was_down and not health.healthy:
             log.warning("component.down", extra={"component": self._name, "reason": health.error})
+
+
+def _late() -> Health:
+    return Health(False, None, f"no answer within {PING_S:g} s")
 
 
 def _reason(error: BaseException) -> str:

@@ -340,3 +340,18 @@ def test_a_dead_server_is_not_healthy(make: Make, started: Starting) -> None:
     driver.stop(0)
     with pytest.raises(DriverError, match="does not answer"):
         driver.ping()
+
+
+def test_server_that_takes_no_writes_is_unhealthy_and_not_replaced(make: Make, started: Starting) -> None:
+    driver = make()
+    driver.start(started.context())
+    pid = driver.describe().details["pid"]
+    driver.handle.config_set("maxmemory", 1)
+
+    with pytest.raises(DriverError, match="OOM command not allowed"):
+        driver.ping()
+
+    assert driver._lives()
+    driver.handle.config_set("maxmemory", 0)
+    driver.ping()
+    assert (driver.describe().details["pid"], driver.handle.keys("*")) == (pid, [])

@@ -23,6 +23,7 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from tests.polling import eventually
 
+from compozy.drivers import sqlite
 from compozy.drivers.driver import LoopThread
 from compozy.drivers.page_guard import PageGuard, single
 from compozy.drivers.ports import free_port
@@ -398,6 +399,19 @@ def test_a_damaged_file_is_told_and_not_touched(make: Make, started: Starting, t
     with pytest.raises(DriverError, match="is damaged or not a Temporal database"):
         make(tmp_path / "temporal.db").start(started.context())
     assert (tmp_path / "temporal.db").read_bytes() == b"not a database" * 100
+
+
+def test_server_whose_file_cannot_grow_is_unhealthy_and_not_replaced(
+    make: Make, started: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = make(tmp_path / "temporal.db")
+    driver.start(started.context())
+    driver.ping()
+    monkeypatch.setattr(sqlite, "_LEAST_BYTES", 1 << 60)  # as on a disk that is full
+
+    with pytest.raises(DriverError, match="temporal.db cannot grow: the disk is full"):
+        driver.ping()
+    assert driver._answers()
 
 
 def test_a_second_server_on_the_same_file_is_refused(make: Make, started: Starting, tmp_path: Path) -> None:

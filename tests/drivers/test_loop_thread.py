@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -63,3 +64,16 @@ def test_call_after_the_loop_was_closed_is_refused() -> None:
     loop.close()
     with pytest.raises(DriverError, match="it was stopped"):
         loop.call(answer(), FOR_EVER_S)
+
+
+def test_unhandled_failure_is_logged_once_for_each_kind(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR, "compozy.loop")
+    loop = LoopThread()
+
+    async def fail() -> None:
+        for message in ("out of files", "out of files", "another kind"):
+            asyncio.get_running_loop().call_exception_handler({"message": message, "exception": OSError(24, "full")})
+
+    loop.call(fail(), DEADLINE_S)
+    loop.close()
+    assert [record.__dict__["reason"] for record in caplog.records] == ["out of files", "another kind"]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
+import psycopg2
 import pytest
+import redis
 from tests.polling import eventually
 
 import compozy
@@ -66,6 +69,66 @@ def test_health_tells_which_service_is_away_and_when_it_is_back(
     finally:
         service.start()
     eventually(lambda: unhealthy(runtime) == set(), "recovery")
+
+
+def redis_with(testbed: Testbed, *command: str) -> None:
+    """Send one command to the Redis of the tests."""
+    with redis.Redis.from_url(testbed.redis.url) as client:
+        client.execute_command(*command)
+
+
+def postgres_with(testbed: Testbed, setting: str) -> None:
+    """Set or reset a setting for all sessions of the PostgreSQL of the tests."""
+    with closing(psycopg2.connect(testbed.databases.url_of("postgres"))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER SYSTEM {setting}")
+            cursor.execute("SELECT pg_reload_conf()")
+
+
+@pytest.mark.parametrize(
+    ("component", "refuse", "accept", "reason"),
+    [
+        pytest.param(
+            "database",
+            lambda testbed: postgres_with(testbed, "SET default_transaction_read_only = on"),
+            lambda testbed: postgres_with(testbed, "RESET default_transaction_read_only"),
+            "it is read-only",
+            id="read-only-postgres",
+        ),
+        pytest.param(
+            "redis",
+            lambda testbed: redis_with(testbed, "CONFIG", "SET", "maxmemory", "1"),
+            lambda testbed: redis_with(testbed, "CONFIG", "SET", "maxmemory", "0"),
+            "it is at its memory limit and takes no writes",
+            id="full-redis",
+        ),
+        pytest.param(
+            "redis",
+            lambda testbed: redis_with(testbed, "REPLICAOF", HOST, "1"),
+            lambda testbed: redis_with(testbed, "REPLICAOF", "NO", "ONE"),
+            "it is a read-only replica",
+            id="redis-replica",
+        ),
+    ],
+)
+def test_service_that_answers_but_takes_no_writes_is_unhealthy(
+    testbed: Testbed,
+    runtime: Runtime,
+    component: str,
+    refuse: Callable[[Testbed], None],
+    accept: Callable[[Testbed], None],
+    reason: str,
+) -> None:
+    assert unhealthy(runtime) == set()
+    refuse(testbed)
+    try:
+        eventually(lambda: unhealthy(runtime) == {component}, "the refusal")
+        assert (runtime.health()[component].error or "").endswith(reason)
+    finally:
+        accept(testbed)
+    eventually(lambda: unhealthy(runtime) == set(), "recovery")
+    assert runtime.redis.keys("compozy:health*") == []
 
 
 class Writer(threading.Thread):

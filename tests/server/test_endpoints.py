@@ -181,17 +181,26 @@ def test_a_broken_file_is_told_beside_the_others(site: Site) -> None:
     assert [problem["id"] for problem in body["problems"]] == ["workflow.definition"]
 
 
+def test_metrics_do_not_wait_for_a_database_that_is_down(site: Site) -> None:
+    site.state.components["database"] = {"mode": "memory", "driver": "sqlite", "healthy": False, "latency_ms": None}
+
+    text = site.get("/metrics").text
+
+    assert 'compozy_component_up{component="database",driver="sqlite",mode="memory"} 0' in text.splitlines()
+    assert "compozy_executions{" not in text
+
+
 def test_metrics_are_text_for_prometheus(site: Site) -> None:
     """Executions, components and requests are counted."""
     site.post(f"{RUN}?wait=30s")
-    site.state.components["database"] = {"mode": 'a"b', "driver": "x", "healthy": False, "latency_ms": None}
+    site.state.components["store"] = {"mode": 'a"b', "driver": "x", "healthy": False, "latency_ms": None}
 
     lines = site.get("/metrics").text.splitlines()
 
     assert "compozy_ready 0" in lines
     assert "compozy_worker_up 1" in lines
     assert 'compozy_component_up{component="redis",driver="valkey",mode="memory"} 1' in lines
-    assert 'compozy_component_up{component="database",driver="x",mode="a\\"b"} 0' in lines
+    assert 'compozy_component_up{component="store",driver="x",mode="a\\"b"} 0' in lines
     assert 'compozy_component_latency_seconds{component="redis"} 0.000500' in lines
     assert 'compozy_executions{status="completed"} 1' in lines
     assert 'compozy_executions{status="failed"} 0' in lines

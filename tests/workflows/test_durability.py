@@ -20,6 +20,7 @@ from compozy.testing.postgres import PostgresServer
 from compozy.testing.servers import TemporalServer
 from compozy.workflows.definition import Definition, definition_from_json, load_definition
 from compozy.workflows.facade import Workflows, WorkflowSettings
+from compozy.workflows.temporal import ask
 
 POOL: Any = PooledPostgresqlDatabase
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -164,3 +165,11 @@ def test_an_outage_of_the_database_loses_and_doubles_nothing(loop: LoopThread, c
             assert {row.status for row in ended} == {"completed"}
             assert {row.id for row in workflows.executions()} == names
         pool.close_all()
+
+
+def test_missing_namespace_is_an_outage_and_no_missing_execution(loop: LoopThread, server: TemporalServer) -> None:
+    """As after somebody has deleted it."""
+    client = loop.call(Client.connect(server.address, namespace="deleted"), 30)
+
+    with pytest.raises(UnavailableError, match="Namespace deleted is not found"):
+        loop.call(ask(client, client.get_workflow_handle("x").describe(), "x"), 30)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -23,6 +24,8 @@ Result = TypeVar("Result")
 _LET_END_S = 0.2
 _CLOSE_S = 2.0
 _JOIN_S = 5.0
+_QUIET_S = 60.0
+log = logging.getLogger("compozy.loop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.loop.set_exception_handler(_LoopLog())
         self._lock = threading.Lock()
         self._ended = False
         self._calls: dict[Future[Any], Coroutine[Any, Any, Any]] = {}
@@ -103,6 +107,19 @@ class LoopThread:
         if self._thread.is_alive() and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join(_JOIN_S)
+
+
+class _LoopLog:
+    """Logs what no task handles, each kind once a minute: running out of files is reported for every connection."""
+
+    def __init__(self) -> None:
+        self._logged: dict[str, float] = {}
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        message, now = str(context.get("message", "")), time.monotonic()
+        if now - self._logged.get(message, -_QUIET_S) >= _QUIET_S:
+            self._logged[message] = now
+            log.error("loop.failed", extra={"reason": message}, exc_info=context.get("exception"))
 
 
 @dataclass(frozen=True, slots=True)

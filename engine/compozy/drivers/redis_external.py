@@ -18,6 +18,8 @@ from compozy.errors import DriverError
 
 log = logging.getLogger("compozy.redis")
 PING_S = 1.0
+# Writing an empty text into it changes nothing, but is refused wherever a write is.
+PROBED_KEY = "compozy:health"
 _PORT = 6379
 _CONNECT_S = 2.0
 _ANSWER_S = 5.0  # an answer that takes longer counts as lost; blocking commands wait in slices of it
@@ -57,6 +59,13 @@ _SYMPTOMS = (
         "what answers there is no Redis, or one older than version 6",
         "correct redis.url, or redis.host and redis.port",
     ),
+    Symptom(
+        "OOM command|maxmemory",
+        "it is at its memory limit and takes no writes",
+        "raise `maxmemory` of the server, or set a policy that evicts keys",
+    ),
+    Symptom("READONLY|read only replica", "it is a read-only replica", "name the primary in redis.url or redis.host"),
+    Symptom("MISCONF", "it takes no writes because it cannot save its data", "see its log and its disk"),
     Symptom("loading the dataset|BUSYLOADING", "the server is loading its data", "wait until it is ready"),
     Symptom("max number of clients", "the server takes no more clients", "raise `maxclients` of the server"),
     Symptom(
@@ -164,18 +173,21 @@ class RedisExternalDriver:
         return "redis.url" if self._url else "redis.host and redis.port"
 
     def ping(self) -> None:
-        """Ask the server, on a connection of its own that tries once.
+        """Ask for a write that changes nothing, on a connection of its own that tries once.
 
         Raises:
-            DriverError: it did not answer within about a second.
+            DriverError: it did not answer within about a second, or takes no writes.
         """
-        from redis.exceptions import RedisError
+        from redis.exceptions import NoPermissionError, RedisError
 
         probe = self._probe
         if probe is None:
             raise DriverError(f"{self._where}: not started")
         try:
-            probe.ping()
+            try:
+                probe.setrange(PROBED_KEY, 0, "")
+            except NoPermissionError:  # a user of few rights
+                probe.ping()
         except (RedisError, OSError, ValueError, LookupError) as error:
             self._tell(str(error), probe.connection_pool.connection_kwargs.get("password"), error)
 

@@ -28,7 +28,7 @@ from compozy.drivers.key_file import load_keyring
 from compozy.drivers.page_guard import PageGuard
 from compozy.drivers.ports import choose_port, free_port, listening, listens, owner_of
 from compozy.drivers.process import Command
-from compozy.drivers.sqlite import BESIDE, database_holding
+from compozy.drivers.sqlite import BESIDE, check_writable, database_holding
 from compozy.drivers.temporal_file import check_database, check_key, examine_database, record_file, record_version
 from compozy.errors import DriverError, PortBusyError
 from compozy.plan import Port
@@ -248,11 +248,16 @@ class TemporalEmbeddedDriver:
         record_version(file, connection.version(), binary, self._keyring.newest if self._keyring else "")
 
     def ping(self) -> None:
-        """Read the namespace of our server.
+        """Read the namespace of our server, and see that its file can grow.
 
         Raises:
-            DriverError: the server does not answer, or another process has its port.
+            DriverError: the server does not answer, another process has its port, or the disk is full.
         """
+        self._ask()
+        if self._file is not None and os.path.exists(self._file):
+            check_writable(self._file)
+
+    def _ask(self) -> None:
         child, connection = self._child, self._connection
         if child is None or connection is None:
             raise DriverError("temporal was not started")
@@ -272,8 +277,9 @@ class TemporalEmbeddedDriver:
             self._data.verify()
 
     def _answers(self) -> bool:
+        """Return True if the server answers, for its supervision: another one would not have more room on the disk."""
         try:
-            self.ping()
+            self._ask()
         except DriverError:
             return False
         return True

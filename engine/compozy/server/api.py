@@ -29,6 +29,7 @@ from compozy.workflows.service import Service
 FORMAT = {"format_version": 1}
 START_KEYS = ("input", "definition", "source", "file", "execution_id")
 USUAL_LIMIT = 100
+COUNT_S = 1.0
 # A page instead of a redirect: a browser sends a strict cookie with the requests of our own page only.
 _SESSION_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Compozy</title>
 <meta http-equiv="refresh" content="0; url=/"></head><body><a href="/">Continue</a></body></html>
@@ -243,12 +244,20 @@ async def new_session_link(api: Api, request: Request) -> Response:
 
 async def metrics(api: Api, _request: Request) -> Response:
     """Return the metrics in the text format of Prometheus."""
-    try:
-        counts: Mapping[str, int] | None = await api.service.count_by_status()
-    except UnavailableError:
-        counts = None
-    text = metrics_text(await api.health_json(), counts, api.traffic.answers, api.traffic.seconds)
+    health = await api.health_json()
+    text = metrics_text(health, await _counts(api, health), api.traffic.answers, api.traffic.seconds)
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+
+async def _counts(api: Api, health: Mapping[str, Any]) -> Mapping[str, int] | None:
+    """Return the executions by status, None while the database does not answer at once."""
+    if not health["components"].get("database", {}).get("healthy", True):
+        return None
+    try:
+        async with asyncio.timeout(COUNT_S):
+            return await api.service.count_by_status()
+    except (UnavailableError, TimeoutError):
+        return None
 
 
 async def _executions(api: Api, request: Request, workflow: str | None) -> Response:

@@ -79,6 +79,7 @@ class Stack:
                 self._opened.callback(lambda: self.workflows.close(self._grace_s))
                 self.workflows.open()
                 if server is not None:
+                    self.runtime.watch()
                     server.start()
                 self._opened.enter_context(front.pop_all())
         except BaseException:

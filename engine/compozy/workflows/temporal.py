@@ -64,11 +64,18 @@ def temporal_errors(execution_id: str) -> Iterator[None]:
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND and _NAMESPACE.match(error.message):
             raise UnavailableError("temporal", f"its namespace does not exist: {error.message}") from error
+        if _lacks_namespace(error):
+            raise UnavailableError("temporal", error.message) from error
         if error.status == RPCStatusCode.NOT_FOUND:
             raise NotFoundError("running execution", execution_id) from error
         if error.status == RPCStatusCode.INVALID_ARGUMENT:
             raise UsageError(f"Temporal refused the request: {error.message}") from error
         raise UnavailableError("temporal", _REASONS.get(error.status, error.message)) from error
+
+
+def _lacks_namespace(error: RPCError) -> bool:
+    """Return True if the namespace itself is missing, which has the same status as a missing execution."""
+    return any("NamespaceNotFound" in detail.type_url for detail in error.grpc_status.details)
 
 
 async def ask(client: Client, call: Coroutine[Any, Any, Result], about: str, patience_s: float = PATIENCE_S) -> Result:
