@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from property_tests.choices import KEY, Choice
+from property_tests.choices import HOST, KEY, Choice
 
 MEMORY = ":memory:"
 EMBEDDED = ("memory", "persistent")
@@ -422,6 +422,15 @@ PROMISES: Mapping[str, Promise] = {
             and _elsewhere(facts.text("temporal.host_port", "localhost:1"))
             and facts.filled("temporal.api_key")
             and facts.text("temporal.tls.enabled") == "false"
+        ),
+    ),
+    "server.url.clear": Promise(
+        "warning",
+        "server.url",
+        lambda facts: (
+            facts.text("server.url").startswith("http://")
+            and HOST in facts.text("server.url")
+            and facts.filled("server.api_key")
         ),
     ),
     "shared.task_queue": Promise(

@@ -44,8 +44,10 @@ class Endpoint:
         if self.scheme == "rediss":
             unchecked = (self.options.get(name, "").casefold() in words for name, words in _UNCHECKED.items())
             return "unverified" if any(unchecked) else "verified"
-        if self.scheme == "redis":
+        if self.scheme in ("redis", "http"):
             return "clear"
+        if self.scheme == "https":
+            return "verified"
         return _PROTECTION.get(self.options.get("sslmode", ""), "none")
 
 

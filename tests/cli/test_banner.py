@@ -1,0 +1,29 @@
+"""What `compozy start` prints about access to a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import compozy
+from compozy.cli.start import print_access
+from compozy.server.stack import Stack
+
+
+def test_server_that_is_open_to_others_says_so_and_prints_no_link(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The banner may end in a log that others read."""
+    settings = {"server.host": "0.0.0.0", "server.api_key": "a-key-of-sixteen-characters"}
+    lifecycle = compozy.load(directory=str(tmp_path), settings=settings, environment={})
+    lifecycle.resolve()
+    lifecycle.validate()
+
+    print_access(Stack(lifecycle, notice=lambda text: None))
+
+    printed = capsys.readouterr().out
+    assert "other machines as well, with server.api_key" in printed
+    assert "compozy status --link" in printed
+    assert "token" not in printed
+    assert "a-key-of-sixteen" not in printed
