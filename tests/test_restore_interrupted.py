@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from tests.kept_data import (
     DATABASE,
+    REDIS,
+    TEMPORAL,
     fill,
     lifecycle,
     names,
@@ -26,6 +28,7 @@ from tests.kept_data import (
 from compozy.backup import back_up
 from compozy.base.leftovers import private_directory
 from compozy.doctor import examine
+from compozy.drivers import move_journal
 from compozy.drivers.move_journal import JOURNAL, Moves, recover
 from compozy.errors import BackupError, StateDirectoryError
 from compozy.restore import restore
@@ -162,3 +165,27 @@ def test_restore_that_cannot_undo_its_moves_keeps_journal_and_data(
     recover([place(resolved, DATABASE).parent])
     assert told(resolved) in (["saved"] * 4, ["old"] * 4)
     assert [name for name in names(place(resolved, DATABASE).parent) if name.startswith(".compozy-")] == []
+
+
+def test_unpacked_data_is_on_the_disk_before_the_journal_is_written(
+    tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files with their content, and every directory with its entries; a move keeps their inodes."""
+    synced, before = set[int](), set[int]()
+    sync, write = os.fsync, move_journal.write_file
+
+    def record(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    def write_journal(*given: Any) -> None:
+        before.update(synced)
+        write(*given)
+
+    monkeypatch.setattr(os, "fsync", record)
+    monkeypatch.setattr(move_journal, "write_file", write_journal)
+    resolved = project(tmp_path / "target")
+    restore(resolved, archive, force=False)
+    redis = place(resolved, REDIS)
+    moved = [place(resolved, DATABASE), place(resolved, TEMPORAL), redis, *redis.rglob("*")]
+    assert {path.stat().st_ino for path in moved} <= before

@@ -17,6 +17,7 @@ from pathlib import Path
 from compozy.archive import Manifest, read_archive
 from compozy.backup import BESIDE, Kept, kept_data
 from compozy.base.leftovers import private_directory
+from compozy.base.output_file import sync_tree
 from compozy.drivers.data_lock import DataLock
 from compozy.drivers.file_lock import lock_beside
 from compozy.drivers.inventory import INVENTORY
@@ -148,6 +149,8 @@ def _move(
         for end in ("", BESIDE)
         if (rooms[kept] / (kept.name + end)).exists()
     ]
+    for room in set(rooms.values()):
+        sync_tree(room)
     earlier = [(str(path), str(target)) for path, target in zip(there, aside, strict=True)]
     data = tuple(str(kept.path) for kept in restored)
     move_all(Moves(tuple(_folders(restored)), data, (*earlier, *new)))

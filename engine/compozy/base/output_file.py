@@ -92,6 +92,16 @@ def sync_directory(path: str | Path) -> None:
         os.fsync(folder)
 
 
+def sync_tree(path: str | Path) -> None:
+    """Synchronise a directory and those below it with the disk, the deepest first; files are not read.
+
+    Raises:
+        OSError: one of them cannot be opened.
+    """
+    for folder, _, _ in os.walk(path, topdown=False):
+        sync_directory(folder)
+
+
 @contextmanager
 def _directory(path: str | Path) -> Iterator[int]:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
