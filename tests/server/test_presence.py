@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.polling import eventually
 
-from compozy.errors import DriverError
+from compozy.errors import DriverError, TrustError
 from compozy.server.presence import RECORD, Presence, announced, find_server, runtime_directory
 
 FORKED = """
@@ -142,14 +142,16 @@ def test_record_that_nobody_holds_or_that_cannot_be_read_is_no_server(content: s
     assert record.read_text() == content
 
 
-def test_record_that_others_may_write_is_not_believed(tmp_path: Path) -> None:
-    """It would send the key of the configuration to a server of another user."""
+def test_record_that_others_may_write_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command would send the key of the configuration to a server of another user; `compozy trust` allows it."""
     state = tmp_path / ".compozy"
     state.mkdir()
     with announced(presence(tmp_path), str(state)):
-        for path in (state / RECORD, *runtime_directory().iterdir()):
-            path.chmod(0o666)
-        assert find_server(str(tmp_path)) is None
+        (state / RECORD).chmod(0o666)
+        with pytest.raises(TrustError, match="every user may write to it"):
+            find_server(str(tmp_path))
+        monkeypatch.setenv("COMPOZY_TRUST", str(tmp_path))
+        assert find_server(str(tmp_path)) == presence(tmp_path)
 
 
 def test_record_that_a_cleaner_removed_is_written_again(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from compozy.base.output_file import new_file, open_regular
-from compozy.base.ownership import refusal, unsafe_owner, user_name
+from compozy.base.ownership import unsafe_owner, user_name
+from compozy.base.source_file import check_owner
 from compozy.drivers.file_lock import dies_with_us, let_go
 from compozy.errors import DriverError
 from compozy.plan import STATE_DIRECTORY
@@ -152,6 +153,9 @@ def find_server(directory: str, port: int | None = None) -> Presence | None:
     """Return the server of the project in `directory` that started last, or None; stale records are removed.
 
     With `port` only a server at that port counts.
+
+    Raises:
+        TrustError: another user controls the record of a running server.
     """
     found = [_living(path, stale_goes=True) for path in runtime_directory().glob(f"{_prefix(directory)}-*.json")]
     found.append(_living(Path(directory, STATE_DIRECTORY, RECORD)))
@@ -160,13 +164,16 @@ def find_server(directory: str, port: int | None = None) -> Presence | None:
 
 
 def _living(path: Path, *, stale_goes: bool = False) -> Presence | None:
-    """Return the presence in a locked record; None for one that is stale, or that another user controls."""
+    """Return the presence in a locked record; None for one that is stale or cannot be read.
+
+    Raises:
+        TrustError: another user controls the record of a running server.
+    """
     with suppress(OSError, ValueError, TypeError), open_regular(path) as stream:
-        if refusal(path) is not None:
-            return None
         try:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
+            check_owner(str(path))
             return Presence(**json.load(stream))
         if stale_goes:
             path.unlink(missing_ok=True)
