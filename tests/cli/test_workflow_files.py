@@ -57,6 +57,23 @@ def test_config_validate_finds_faults_of_workflow_files(
     assert any(message in shown for _, _, shown in found)
 
 
+@pytest.mark.parametrize("name", ["workflows", "workflows/other.yaml"])
+def test_workflow_file_that_others_may_write_is_refused_until_it_is_trusted(
+    name: str, project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tasks call the tools of the project; the other files stay."""
+    add(project, "other.yaml", GOOD.format(id="other"))
+    path = project / name
+    path.chmod(path.stat().st_mode | 0o002)
+    code, found = validated(capsys)
+    assert code == 2
+    assert f"{path} is refused: every user may write to it" in found[0][2]
+    assert run(["workflow", "run", "other"]) == 2
+    assert f"compozy trust {project / 'workflows'}" in capsys.readouterr().err
+    monkeypatch.setenv("COMPOZY_TRUST", str(project))
+    assert validated(capsys) == (0, [])
+
+
 def test_config_validate_accepts_valid_workflow_files(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     add(project, "tools.yaml", TOOL % "helpers:count")
     assert validated(capsys) == (0, [])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, UsageError
+from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, TrustError, UsageError
 from compozy.settings.suggest import closest
 from compozy.store import Store, StoredWorkflow
 from compozy.store.records import timestamp
@@ -73,6 +73,7 @@ class Catalogue:
             NotFoundError: there is none of that id.
             DefinitionError: its file is broken, two files have its id, or the imported one is not valid any more.
             SyntaxProblem: its file is not YAML.
+            TrustError: another user controls its file.
             UnavailableError: the database does not answer.
         """
         files = self._files.read()
@@ -85,8 +86,7 @@ class Catalogue:
         if stored is not None:
             return _imported(stored)
         for problem in files.problems:
-            file = problem.place.file if isinstance(problem, SyntaxProblem) else getattr(problem, "file", "")
-            if Path(file).stem == workflow_id:
+            if _may_hide(problem, workflow_id):
                 raise problem
         names = sorted({*found, *(stored.id for stored in self._store.workflows())})
         meant = closest(workflow_id, names)
@@ -118,6 +118,14 @@ class Catalogue:
         if not self._store.delete_workflow(workflow_id):
             file = self.definition(workflow_id).file
             raise UsageError(f'workflow "{workflow_id}" was not imported; it comes from {file}', hint="remove the file")
+
+
+def _may_hide(problem: CompozyError, workflow_id: str) -> bool:
+    """Return True if the file of a problem is called like the workflow, or its whole directory is refused."""
+    if isinstance(problem, TrustError):
+        return Path(problem.path).is_dir() or Path(problem.path).stem == workflow_id
+    file = problem.place.file if isinstance(problem, SyntaxProblem) else getattr(problem, "file", "")
+    return Path(file).stem == workflow_id
 
 
 def _imported(stored: StoredWorkflow) -> Definition:

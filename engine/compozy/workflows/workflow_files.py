@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from compozy.base.source_file import is_leftover, list_sources
+from compozy.base.source_file import check_owner, is_leftover, list_sources
 from compozy.document import Place
-from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem
+from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, TrustError
 from compozy.settings.origin import Finding, Origin
 from compozy.workflows.definition import Definition, load_definition
 
@@ -43,8 +43,9 @@ class WorkflowFiles:
         found = FoundFiles()
         for path in self.paths():
             try:
+                check_owner(str(path))
                 definition = self._load(path)
-            except (DefinitionError, SyntaxProblem, NotFoundError) as problem:
+            except (DefinitionError, SyntaxProblem, NotFoundError, TrustError) as problem:
                 found.problems.append(problem)
                 continue
             first = found.definitions.setdefault(definition.id, definition)
