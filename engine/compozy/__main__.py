@@ -31,4 +31,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # `python -m` puts the working directory first, whose modules would be imported in the place of ours.
+    if not sys.flags.safe_path:
+        del sys.path[0]
     main()

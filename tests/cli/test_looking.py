@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +81,13 @@ def test_looking_command_imports_nothing_of_the_project(name: str, project: Path
     code = run([*name.split(), *arguments(command, project), *chosen])
     assert code in (0, 2, 3, 4)
     assert imported(project) == []
+
+
+def test_module_run_imports_nothing_of_the_working_directory(project: Path) -> None:
+    """`python -m` puts that directory on the module path."""
+    (project / "click.py").write_text(MARK.format(mark=str(project / "imported-click.py")), encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "compozy", "config", "show"], cwd=project, check=False)
+    assert (done.returncode, imported(project)) == (0, [])
 
 
 def test_rules_check_imports_the_rule_pack(project: Path) -> None:
