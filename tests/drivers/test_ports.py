@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from compozy.drivers.ports import choose_port, free_port, is_free, listening, owner_of, split_address
+from compozy.drivers import ports
+from compozy.drivers.ports import choose_port, free_port, is_free, listening, listens, owner_of, split_address
 from compozy.errors import DriverError, PortBusyError
 from compozy.plan import Port
 
@@ -81,3 +82,12 @@ def test_half_an_address_is_an_error(address: str) -> None:
     """The text says how to write it."""
     with pytest.raises(DriverError, match="is not an address"):
         split_address(address)
+
+
+def test_listener_is_found_while_it_opens_and_closes_files(busy: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A descriptor that was listed may be closed before it is looked at, and says nothing of the others."""
+    real = ports.glob
+    monkeypatch.setattr(ports, "glob", lambda pattern: [pattern.replace("*", "99999"), *real(pattern)])
+    assert listens(os.getpid(), busy) is True
+    assert listens(os.getppid(), busy) is False
+    assert listens(os.getpid(), free_port(HOST)) is None

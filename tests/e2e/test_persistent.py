@@ -120,7 +120,7 @@ def test_a_second_start_is_refused_and_disturbs_nothing(shell: Shell) -> None:
     result = shell.run("start", *MODE, "--format", "json")
     assert (result.returncode, json.loads(result.stdout)["error"]["id"]) == (4, "provision.failed")
     assert f"is in use by process {server.pid}" in result.stderr
-    assert f"fix: stop process {server.pid}" in result.stderr
+    assert f"fix: the server of this project runs at {server.ready['url']} (process {server.pid})" in result.stderr
     assert shell.json("status")["ready"] is True
     assert server.stop() == 0
 

@@ -127,13 +127,20 @@ def process_on(number: int) -> int | None:
 
 
 def listens(process: int, number: int) -> bool | None:
-    """Tell whether `process` listens on `number`; None where the system does not tell."""
+    """Return True if `process` listens on `number`; None where the system does not show it."""
     inodes = {inode for table in ("tcp", "tcp6") for inode in _listeners(Path("/proc/net") / table, number)}
-    try:
-        links = [os.readlink(link) for link in glob(f"/proc/{process}/fd/*")]
-    except OSError:
+    if not inodes:
         return None
-    return bool({f"socket:[{inode}]" for inode in inodes} & set(links)) if inodes else None
+    sockets = {f"socket:[{inode}]" for inode in inodes}
+    for link in glob(f"/proc/{process}/fd/*"):
+        try:
+            if os.readlink(link) in sockets:
+                return True
+        except FileNotFoundError:  # closed meanwhile, as a busy process does all the time
+            continue
+        except OSError:
+            return None
+    return False
 
 
 def _listeners(table: Path, number: int) -> list[str]:

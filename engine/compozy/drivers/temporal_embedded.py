@@ -266,7 +266,7 @@ class TemporalEmbeddedDriver:
         if pid is None:
             raise DriverError(f"temporal at {connection.address} does not run")
         if pid != self._listener:  # a server keeps its port for its lifetime
-            if not self._listens(child):
+            if listens(pid, self._port) is False:
                 owner = owner_of(self._port) or "nobody"
                 raise DriverError(f"temporal at {connection.address}: {owner} listens there, not our server")
             self._listener = pid
