@@ -30,8 +30,9 @@ HOSTS = ("127.0.0.1", "localhost", "::1", "0.0.0.0", "")
 API_KEYS = ("a-short-key", "a-key-of-sixteen-characters", "")
 # What follows the scheme of a URL: with and without a password, to this machine and another one, protected or not.
 URLS = (
-    "elsewhere/x", "me:pw@elsewhere/x", "me:pw@localhost/x", "me:pw@elsewhere/x?sslmode=disable",
-    "me:pw@elsewhere/x?sslmode=require", "elsewhere/x?sslmode=verify-full", "me:pw@elsewhere/x?ssl_cert_reqs=none",
+    "elsewhere/x", "localhost/x", "me:pw@elsewhere/x", "me:pw@localhost/x", "me:pw@elsewhere/x?sslmode=disable",
+    "elsewhere/x?sslmode=disable", "me:pw@elsewhere/x?sslmode=require", "me:pw@elsewhere/x?sslmode=verify-full",
+    "elsewhere/x?ssl_cert_reqs=none", "me:pw@elsewhere/x?ssl_cert_reqs=none",
 )  # fmt: skip
 KEYS = (KEY, "short", "")
 
@@ -145,8 +146,10 @@ def _texts(setting: Setting, views: Iterable[str | None]) -> tuple[str, ...]:
     if "host_kind" in views:
         return (f"{HOST}:1", "localhost:1", "") if setting.host_port else HOSTS
     if "url_tls" in views:
-        schemes = [scheme for scheme in setting.schemes if scheme.isalpha() and scheme != "unix"]
-        return ("", *(f"{scheme}://{rest}" for scheme in schemes for rest in URLS))
+        schemes = [scheme for scheme in setting.schemes if scheme not in ("unix", "=", "postgres")]
+        # An address of an unknown scheme is an error of its own, and the tables are evaluated all the same.
+        unknown = (f"other://{rest}" for rest in ("elsewhere/x", "me:pw@elsewhere/x"))
+        return ("", *(f"{scheme}://{rest}" for scheme in schemes for rest in URLS), *unknown)
     return (_address(setting), "")
 
 
@@ -211,7 +214,7 @@ def _choice(pairs: Iterable[tuple[Variable, Text]]) -> Choice:
     )
 
 
-def pool(rulebook: Rulebook, tables: Sequence[Table], most: int = 8000) -> Iterator[Choice]:
+def pool(rulebook: Rulebook, tables: Sequence[Table], most: int = 10_000) -> Iterator[Choice]:
     """Yield every combination of what the tables depend on; where these are too many, those of known words.
 
     Where these are too many as well, every pair of values, the rest unset.

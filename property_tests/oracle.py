@@ -428,7 +428,7 @@ PROMISES: Mapping[str, Promise] = {
         "warning",
         "server.url",
         lambda facts: (
-            facts.text("server.url").startswith("http://")
+            not facts.text("server.url").startswith("https://")
             and HOST in facts.text("server.url")
             and facts.filled("server.api_key")
         ),

@@ -125,6 +125,9 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
     "workflows": ("list", [], {}),
     "memories": ("list", [], {}),
     "rules": ("list", [], {}),
+    "executions.retention": ("duration", None, {}),
+    "secrets": ("map", None, {"secret": True}),
+    "tools": ("list", None, {}),
     "runtime": ("map", {}, {}),
 }
 GROUP_ALIASES = {"temporal.embedded": "temporal.standalone", "redis.embedded": "redis.standalone"}

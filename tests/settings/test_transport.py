@@ -17,14 +17,14 @@ TEMPORAL = "temporal: {{mode: remote, {}}}"
 @pytest.mark.parametrize(
     ("address", "local", "password", "protection"),
     [
-        ("postgres://me:pw@db/shop", False, True, "none"),
+        ("postgres://me:pw@db/shop", False, True, "unstated"),
         ("postgres://me:pw@db/shop?sslmode=require", False, True, "unverified"),
         ("postgres://me:pw@db/shop?sslmode=prefer", False, True, "clear"),
         ("postgres://me@db/shop?password=pw&sslmode=verify-full", False, True, "verified"),
-        ("postgres://me:pw@localhost,db/shop", False, True, "none"),
+        ("postgres://me:pw@localhost,db/shop", False, True, "unstated"),
         ("postgres://me:pw@localhost:1,[::1]:2/shop", True, True, "none"),
         ("postgres:///shop?host=/run/pg", True, False, "none"),
-        ("postgres:///shop?host=db", False, False, "none"),
+        ("postgres:///shop?host=db", False, False, "unstated"),
         ("host=db password='a b' sslmode=disable", False, True, "clear"),
         ("host=/run/pg", True, False, "none"),
         ("redis://cache", False, False, "clear"),
@@ -33,10 +33,10 @@ TEMPORAL = "temporal: {{mode: remote, {}}}"
         ("rediss://cache?ssl_cert_reqs=CERT_NONE", False, False, "unverified"),
         ("rediss://cache?ssl_check_hostname=False", False, False, "unverified"),
         ("unix:///run/redis.sock", True, False, "none"),
-        ("redis://me:p@ss@127.0.0.1", True, True, "clear"),
+        ("redis://me:p@ss@127.0.0.1", True, True, "none"),
         ("", True, False, "none"),
         ("://", True, False, "none"),
-        ("http://[", False, False, "none"),
+        ("http://[", False, False, "clear"),
     ],
 )
 def test_endpoint_reads_hosts_password_and_protection(

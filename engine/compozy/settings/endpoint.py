@@ -40,7 +40,9 @@ class Endpoint:
 
     @property
     def protection(self) -> str:
-        """`clear`, `unverified` or `verified` encryption; `none` where the address does not state it."""
+        """`clear`, `unverified` or `verified` encryption, `unstated`, or `none` where nothing leaves this machine."""
+        if self.is_local:
+            return "none"
         if self.scheme == "rediss":
             unchecked = (self.options.get(name, "").casefold() in words for name, words in _UNCHECKED.items())
             return "unverified" if any(unchecked) else "verified"
@@ -48,7 +50,7 @@ class Endpoint:
             return "clear"
         if self.scheme == "https":
             return "verified"
-        return _PROTECTION.get(self.options.get("sslmode", ""), "none")
+        return _PROTECTION.get(self.options.get("sslmode", ""), "unstated")
 
 
 @lru_cache(maxsize=1024)

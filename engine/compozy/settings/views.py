@@ -95,12 +95,6 @@ def _key_length(seen: Seen) -> Scalar:
     return "short" if len(str(seen.value)) < KEY_LENGTH else "long"
 
 
-def _url_host(seen: Seen) -> Scalar:
-    if not seen.value:
-        return "none"
-    return "loopback" if endpoint(str(seen.value)).is_local else "other"
-
-
 def _url_password(seen: Seen) -> bool:
     return endpoint(str(seen.value or "")).has_password
 
@@ -132,9 +126,8 @@ VIEWS: Mapping[str, View] = {
     "host_kind": View(("loopback", "other"), False, _host_kind),
     "filled": View((False, True), False, _filled),
     "key_length": View(("none", "short", "long"), False, _key_length),
-    "url_host": View(("none", "loopback", "other"), False, _url_host),
     "url_password": View((False, True), False, _url_password),
-    "url_tls": View(("none", "clear", "unverified", "verified"), False, _url_tls),
+    "url_tls": View(("none", "clear", "unverified", "verified", "unstated"), False, _url_tls),
     "keyring": View(("usable", "malformed"), True, _keyring),
 }
 
