@@ -37,7 +37,7 @@ def test_a_secret_that_looks_like_a_path_is_not_printed(
 ) -> None:
     """It may begin with a slash."""
     words = ["--mode", "distributed", "--set", f"{path}={SECRET}", "--cwd", str(tmp_path), "--format", format_]
-    malformed = path == "temporal.encryption_key"
+    malformed = path in ("temporal.encryption_key", "secrets")
     assert run(["plan", *words, "--set", "temporal.encryption_key_file=keys.txt"]) == (2 if malformed else 0)
     printed = capsys.readouterr()
     assert SECRET not in printed.out + printed.err
