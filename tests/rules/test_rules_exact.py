@@ -151,3 +151,18 @@ def test_a_listed_text_that_a_setting_never_holds_is_reported(setting: str, text
     found = reports({"n": setting}, {"n": text}, {"n": {"not": text}})
     assert {report.kind for report in found} == {"unknown-value"}
     assert found[0].message.endswith(f'is not a value of input "n"; {reason}')
+
+
+def narrowed(*words: str) -> list[str]:
+    """Return the kinds of faults after a pack takes words from a choice with the default `small`."""
+    pack = f"settings:\n  - {{extends: zed.two, without: [{', '.join(words)}]}}\n"
+    checked = check_rules({**shipped_texts(), "zed.yaml": SETTINGS, "pack.yaml": pack})
+    if checked.rulebook is not None:
+        assert checked.rulebook.registry.settings["zed.two"].values == ("small",)
+    return [report.kind for report in checked.reports]
+
+
+def test_a_pack_narrows_a_choice() -> None:
+    assert narrowed("large") == []
+    assert narrowed("huge") == ["unknown-row"]
+    assert narrowed("small") == ["bad-default"]

@@ -94,7 +94,9 @@ def test_inputs_are_added() -> None:
         pytest.param([BASE], 'b.yaml:1:8: table "t" is already defined at a.yaml:1:8', id="defined-twice"),
         pytest.param([pack("", "hit: first")], 'unknown key "hit" in a block that extends', id="key"),
         pytest.param([pack("", "values: {oout: [c]}")], 'has no output "oout"; did you mean "out"?', id="output"),
-        pytest.param([pack("", "values: {out: c}")], "only a listed output can be widened", id="values-scalar"),
+        pytest.param(
+            [pack("", "values: {out: c}")], "only a listed output can be widened or narrowed", id="values-scalar"
+        ),
         pytest.param([pack("", "values: [c]")], "`values` must map outputs", id="values-list"),
         pytest.param(
             [pack("", "inputs: {mode: {setting: x}}")], 'already has the input "mode" at a.yaml:3:10', id="input"
@@ -104,3 +106,44 @@ def test_inputs_are_added() -> None:
 def test_a_conflict_is_named(packs: list[str], expected: str) -> None:
     """What packs cannot do is named, with both places where two collide."""
     assert expected in problem(*packs)
+
+
+def test_a_removed_row_is_gone() -> None:
+    assert [r.id for r in merged(pack("", "removes: [two]")).rows] == ["one", "rest"]
+
+
+def test_a_pack_may_remove_the_row_of_another_pack() -> None:
+    packs = (pack(row("three", "mode: z")), pack("", "removes: [three, one]"))
+    assert [r.id for r in merged(*packs).rows] == ["two", "rest"]
+
+
+def test_a_replacement_is_replaced_by_its_own_name() -> None:
+    """A policy pack over a team pack over the table."""
+    team, policy = pack(marked("team", "replaces", "two")), pack(marked("policy", "replaces", "team"))
+    assert [(r.id, r.replaces) for r in merged(team, policy).rows] == [
+        ("one", None), ("policy", "team"), ("rest", None),
+    ]  # fmt: skip
+
+
+def test_outputs_are_narrowed() -> None:
+    found = merged(pack("", "without: {out: [b]}"))
+    assert found.outputs["out"] == Domain.finite(["a"])
+
+
+@pytest.mark.parametrize(
+    ("packs", "text"),
+    [
+        pytest.param([pack("", "removes: [twoo]")], '`removes` names the row "twoo"', id="removes-unknown"),
+        pytest.param([pack("", "removes: two")], "`removes` must be a list of rows", id="removes-scalar"),
+        pytest.param(
+            [pack("", "without: {out: [z]}")], 'output "out" of table "t" has no value z', id="without-unknown"
+        ),
+        pytest.param([pack("", "without: {aut: [a]}")], 'table "t" has no output "aut"', id="without-output"),
+        pytest.param([pack("", "without: [a]")], "`without` must map outputs", id="without-list"),
+        pytest.param(
+            [pack("", "without: {out: [b]}")], 'b is not a value of output "out"', id="row-with-removed-value"
+        ),
+    ],
+)
+def test_a_pack_cannot_take_away_what_is_not_there(packs: list[str], text: str) -> None:
+    assert text in problem(*packs)

@@ -145,7 +145,7 @@ _FIELD = Columns("a field", _NEEDED, _COLUMNS)
 _EXTENSION = Columns(
     "a row that extends a setting",
     {"extends": "text"},
-    {"values": "texts", "also": "words", "aliases": "texts", "items": "rows"},
+    {"values": "texts", "without": "texts", "also": "words", "aliases": "texts", "items": "rows"},
 )
 _FACT = Columns(
     "a machine fact",
@@ -240,13 +240,23 @@ class _Reader:
             self.faults.add("malformed", f"setting {setting.path} has no list of values to add to", row.place)
         also = plain.get("also", {})
         self.words(row, setting, values, also)
+        without = self.without(row, setting, plain.get("without", ()))
         self.settings[setting.path] = replace(
             setting,
-            values=setting.values + values,
-            also={**setting.also, **also},
+            values=tuple(value for value in setting.values if value not in without) + values,
+            also={word: value for word, value in {**setting.also, **also}.items() if value not in without},
             aliases=setting.aliases + tuple(plain.get("aliases", ())),
             items={**setting.items, **fields},
         )
+
+    def without(self, row: Node, setting: Setting, values: Sequence[str]) -> frozenset[str]:
+        """Return the values that a row takes from a choice; one that is not there, or the default, is noted."""
+        for value in values:
+            message = f"setting {setting.path} has no value {value} to take away{did_you_mean(value, setting.values)}"
+            self.faults.require(value in setting.values, "unknown-row", message, row.place)
+            message = f"setting {setting.path} has the default {value}, which cannot be taken away; replace its row"
+            self.faults.require(value != setting.default, "bad-default", message, row.place, setting.place)
+        return frozenset(values)
 
     def words(self, row: Node, setting: Setting, values: tuple[str, ...], also: Mapping[str, str]) -> None:
         """Note what is wrong with the words that a row adds to a choice."""

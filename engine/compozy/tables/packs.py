@@ -7,13 +7,13 @@ read afterwards, as if one author had written the whole table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from compozy.document import Node, Place
 from compozy.tables.problems import Problems, did_you_mean
 
-EXTENSION_KEYS = ("extends", "about", "inputs", "values", "rows")
+EXTENSION_KEYS = ("extends", "about", "inputs", "values", "without", "removes", "rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,18 @@ class Block:
 
 @dataclass(slots=True)
 class Merged:
-    """A table's defining block, the rows of all packs in order, and what the packs add to it."""
+    """A table's defining block, the rows of all packs in order, and what the packs add to it and take from it.
+
+    `values` and `without` hold (output, place, list of values); `removes` names rows.
+    """
 
     block: Block
     rows: list[Node]
     inputs: dict[str, Node] = field(default_factory=dict)
     input_places: dict[str, Place] = field(default_factory=dict)
     values: list[tuple[str, Place, Node]] = field(default_factory=list)
+    without: list[tuple[str, Place, Node]] = field(default_factory=list)
+    removes: list[Node] = field(default_factory=list)
 
 
 def merge_blocks(blocks: Iterable[Block], problems: Problems) -> list[Merged]:
@@ -50,7 +55,7 @@ def merge_blocks(blocks: Iterable[Block], problems: Problems) -> list[Merged]:
             hint = did_you_mean(block.name, merged)
             problems.add(block.place, f'extends the table "{block.name}", which does not exist{hint}')
     for table in merged.values():
-        table.rows = _order_rows(table.rows, table.block, problems)
+        table.rows = _order_rows(table, problems)
     return list(merged.values())
 
 
@@ -72,12 +77,21 @@ def _extend(table: Merged, block: Block, problems: Problems) -> None:
     problems.unknown_keys(block.node, EXTENSION_KEYS, "a block that extends a table")
     table.rows += mappings(block.node, "rows", problems)
     _add_inputs(table, block, problems)
-    values = block.node.value.get("values")
-    if values is None or not problems.require(
-        isinstance(values.value, dict), values.place, "`values` must map outputs to lists of further values"
+    table.values += _by_output(block, "values", problems)
+    table.without += _by_output(block, "without", problems)
+    removes = block.node.value.get("removes")
+    if removes is not None and problems.require(
+        isinstance(removes.value, list), removes.place, "`removes` must be a list of rows"
     ):
-        return
-    table.values += [(name, values.keys[name], node) for name, node in values.value.items()]
+        table.removes += removes.value
+
+
+def _by_output(block: Block, key: str, problems: Problems) -> list[tuple[str, Place, Node]]:
+    values = block.node.value.get(key)
+    reason = f"`{key}` must map outputs to lists of values"
+    if values is None or not problems.require(isinstance(values.value, dict), values.place, reason):
+        return []
+    return [(name, values.keys[name], node) for name, node in values.value.items()]
 
 
 def _add_inputs(table: Merged, block: Block, problems: Problems) -> None:
@@ -113,16 +127,16 @@ def text_of(row: Node, key: str) -> str | None:
     return node.value if node is not None and isinstance(node.value, str) else None
 
 
-def _order_rows(rows: list[Node], block: Block, problems: Problems) -> list[Node]:
+def _order_rows(table: Merged, problems: Problems) -> list[Node]:
+    block, rows = table.block, table.rows
     plain = [row for row in rows if "replaces" not in row.value]
-    replacing = [row for row in rows if "replaces" in row.value]
     ordered = [row for row in plain if "before" not in row.value]
     for row in (row for row in plain if "before" in row.value):
         _insert(row, ordered, block, problems)
-    replaced = _replace(replacing, ordered, block, problems)
-    final = [replaced.get(index, row) for index, row in enumerate(ordered)]
-    _check_ids(final, block, problems)
-    return final
+    _replace([row for row in rows if "replaces" in row.value], ordered, block, problems)
+    _remove(table.removes, ordered, block, problems)
+    _check_ids(ordered, block, problems)
+    return ordered
 
 
 def _insert(row: Node, ordered: list[Node], block: Block, problems: Problems) -> None:
@@ -130,26 +144,38 @@ def _insert(row: Node, ordered: list[Node], block: Block, problems: Problems) ->
     ordered.insert(len(ordered) if index is None else index, row)
 
 
-def _replace(rows: list[Node], ordered: list[Node], block: Block, problems: Problems) -> Mapping[int, Node]:
-    replaced: dict[int, Node] = {}
+def _replace(rows: list[Node], ordered: list[Node], block: Block, problems: Problems) -> None:
+    """Put each row in the place of the one that it names; a replacement is replaced by its own name only."""
     for row in rows:
         index = _index_of(row, "replaces", ordered, block, problems)
         if index is None:
             continue
-        if index in replaced:
-            target = text_of(row, "replaces")
-            first = replaced[index].place
-            problems.add(row.place, f'row "{target}" of table "{block.name}" is already replaced at {first}')
+        standing, target = ordered[index], text_of(row, "replaces")
+        if text_of(standing, "replaces") == target:
+            reason = f'row "{target}" of table "{block.name}" is already replaced at {standing.place}'
+            problems.add(row.place, reason)
             continue
-        replaced[index] = row
-    return replaced
+        ordered[index] = row
+
+
+def _remove(names: list[Node], ordered: list[Node], block: Block, problems: Problems) -> None:
+    for node in names:
+        ids = [text_of(row, "id") for row in ordered]
+        if node.value in ids:
+            del ordered[ids.index(node.value)]
+            continue
+        known = did_you_mean(node.value, [name for name in ids if name])
+        reason = f'`removes` names the row "{node.value}", which table "{block.name}" does not have{known}'
+        problems.add(node.place, reason)
 
 
 def _index_of(row: Node, key: str, ordered: list[Node], block: Block, problems: Problems) -> int | None:
     ids = [text_of(other, "id") for other in ordered]
     target = text_of(row, key)
-    if target in ids and target is not None:
-        return ids.index(target)
+    # A row that was replaced stands for its replacement, so that the conflict is named.
+    for names in (ids, [text_of(other, "replaces") for other in ordered]):
+        if target in names and target is not None:
+            return names.index(target)
     known = did_you_mean(target, [name for name in ids if name])
     place = row.value[key].place
     problems.add(place, f'`{key}` names the row "{target}", which table "{block.name}" does not have{known}')

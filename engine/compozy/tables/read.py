@@ -14,7 +14,7 @@ from compozy.errors import SyntaxProblem
 from compozy.tables.cells import CellError, parse_condition, scalar_words
 from compozy.tables.packs import Block, Merged, mappings, merge_blocks, text_of
 from compozy.tables.problems import Problems, did_you_mean
-from compozy.tables.table import Column, Condition, Domain, Row, Source, Table
+from compozy.tables.table import Column, Condition, Domain, Row, Source, Table, identity
 
 _TABLE_KEYS = ("table", "stage", "about", "hit", "for_each", "inputs", "outputs", "sets", "rows")
 _ROW_KEYS = ("id", "when", "then", "because", "finding", "replaces", "before")
@@ -157,7 +157,9 @@ class _Reader:
             return {}
         outputs = {name: self._output(name, domain) for name, domain in node.value.items()}
         for name, place, values in self._merged.values:
-            self._widen(name, place, values, outputs)
+            self._change(name, place, values, outputs, wider=True)
+        for name, place, values in self._merged.without:
+            self._change(name, place, values, outputs, wider=False)
         return outputs
 
     def _output(self, name: str, node: Node) -> Domain:
@@ -173,17 +175,25 @@ class _Reader:
             return Domain.number()
         return Domain.boolean() if word == "boolean" else Domain.text()
 
-    def _widen(self, name: str, place: Place, node: Node, outputs: dict[str, Domain]) -> None:
+    def _change(self, name: str, place: Place, node: Node, outputs: dict[str, Domain], *, wider: bool) -> None:
+        """Add values to a listed output, or take values from it."""
         table = self._merged.block.name
         if name not in outputs:
             self._problems.add(place, f'table "{table}" has no output "{name}"{did_you_mean(name, outputs)}')
             return
         domain = outputs[name]
         if domain.kind != "finite" or not isinstance(node.value, list):
-            self._problems.add(place, f'only a listed output can be widened, by a list; "{name}" cannot')
+            self._problems.add(place, f'only a listed output can be widened or narrowed, by a list; "{name}" cannot')
             return
         values: list[Scalar] = [*domain.values, *([None] if domain.optional else [])]
-        outputs[name] = Domain.finite([*values, *self._scalars(node)])
+        given = self._scalars(node)
+        known = {identity(value) for value in values}
+        for value in () if wider else given:
+            words = "null" if value is None else scalar_words(value)
+            reason = f'output "{name}" of table "{table}" has no value {words} to take away'
+            self._problems.require(identity(value) in known, place, reason)
+        taken = set() if wider else {identity(value) for value in given}
+        outputs[name] = Domain.finite(v for v in [*values, *(given if wider else [])] if identity(v) not in taken)
 
     def _scalars(self, node: Node) -> list[Scalar]:
         for item in node.value:
