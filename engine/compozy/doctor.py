@@ -247,11 +247,10 @@ def _disk(resolved: Resolved, step: Step, check: CheckRow, context: StartContext
 
 
 def _intact(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
-    """Let the driver look at its files as its start does."""
+    """Let the driver look at its files, and at what else it refuses, as its start does."""
     place, name = resolved.get(check.argument), f"{step.component}.intact"
-    if not place or place == MEMORY:
-        return
-    if pending([os.path.dirname(place)]):
+    kept = bool(place) and place != MEMORY
+    if kept and pending([os.path.dirname(place)]):
         yield Check(name, "skip", "an interrupted restore is completed first", "see the check above")
         return
     driver = build_driver(step)
@@ -260,13 +259,13 @@ def _intact(resolved: Resolved, step: Step, check: CheckRow, context: StartConte
         yield Check(name, "skip", f"{step.driver} does not look into its files", f"remove the check of {step.row}")
         return
     try:
-        if context.state_dir is not None:
+        if kept and context.state_dir is not None:
             Inventory(context.state_dir).check(step.component, holding_of(driver))
         examine(context)
     except DriverError as error:
         yield Check(name, "fail", error.message, error.hint or "restore a backup, or move it away", _user(error))
     else:
-        if os.path.exists(place):
+        if kept and os.path.exists(place):
             yield Check(name, "pass", f"{place} is intact")
 
 

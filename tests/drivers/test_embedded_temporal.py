@@ -414,6 +414,15 @@ def test_server_whose_file_cannot_grow_is_unhealthy_and_not_replaced(
     assert driver._answers()
 
 
+@pytest.mark.parametrize("address", ["::1", "127.0.0.2", "localhost"])
+def test_address_on_which_no_execution_runs_is_refused(make: Make, started: Starting, address: str) -> None:
+    driver = make(bind_ip=address)
+
+    for check in (driver.start, driver.examine):
+        with pytest.raises(DriverError, match=f"runs no execution on {address}"):
+            check(started.context())
+
+
 def test_a_second_server_on_the_same_file_is_refused(make: Make, started: Starting, tmp_path: Path) -> None:
     """Two servers would start on one file without an error; ours does not."""
     first, second = make(tmp_path / "temporal.db"), make(tmp_path / "temporal.db")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compozy.drivers.ports import free_port
+from compozy.drivers.child import Child
+from compozy.drivers.ports import free_port, listening
 from compozy.drivers.temporal_remote import TemporalRemoteDriver
 from compozy.errors import DriverError
 from compozy.testing.servers import TemporalServer
@@ -16,6 +19,7 @@ from compozy.testing.servers import TemporalServer
 from .starting import Starting
 from .tls import HOST, Authority, tls_proxy
 
+OTHER_HOST = "127.0.0.2"
 KEY = "0" * 64
 # In HPACK's Huffman code (RFC 7541, appendix B) the character 0 is five zero bits.
 KEY_ON_THE_WIRE = b"\0" * 30
@@ -131,3 +135,22 @@ def test_the_api_key_arrives_at_the_server(
         driver.start(started.context())
         driver.stop(0)
         assert (KEY_ON_THE_WIRE in proxy.seen) is arrives
+
+
+def test_server_that_runs_no_execution_is_unhealthy(started: Starting, tmp_path: Path) -> None:
+    """It has the namespace, but its parts look for each other where they do not listen."""
+    server = TemporalServer()
+    server.port = free_port(OTHER_HOST)
+    command = server._command(tmp_path)
+    argv = tuple(OTHER_HOST if part == HOST else part for part in command.argv)
+    child = Child(replace(command, argv=argv))
+    child.start()
+    driver = TemporalRemoteDriver(host_port=f"{OTHER_HOST}:{server.port}")
+    try:
+        child.wait_until(lambda: listening(OTHER_HOST, server.port), started.context())
+        driver.start(started.context())
+
+        with pytest.raises(DriverError, match=f"temporal at {OTHER_HOST}:{server.port}: it (did not|cannot be)"):
+            driver.ping()
+    finally:
+        child.stop(signal.SIGTERM, 0)

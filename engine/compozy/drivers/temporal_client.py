@@ -12,9 +12,11 @@ from functools import lru_cache
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
+    DescribeWorkflowExecutionRequest,
     GetSystemInfoRequest,
     UpdateNamespaceRequest,
 )
@@ -29,6 +31,7 @@ from compozy.settings.keyring import Keyring
 
 _CALL_S = 1.0
 _MARGIN_S = 0.5
+_NO_EXECUTION = "compozy-health"
 PATIENT_S = 15.0  # a server that reads a long history while it starts may take its time
 _REASONS = {
     RPCStatusCode.UNAUTHENTICATED: "it does not accept the credentials",
@@ -57,6 +60,21 @@ class Connection:
         service = self.client.workflow_service
         found = self._call(service.describe_namespace(request, timeout=timedelta(seconds=timeout_s)), timeout_s)
         return int(found.config.workflow_execution_retention_ttl.seconds)
+
+    def read_execution(self, timeout_s: float = _CALL_S) -> None:
+        """Ask for an execution that does not exist, which only a server whose parts reach each other can answer.
+
+        Raises:
+            DriverError: the part that holds executions does not answer.
+        """
+        execution = WorkflowExecution(workflow_id=_NO_EXECUTION)
+        request = DescribeWorkflowExecutionRequest(namespace=self.client.namespace, execution=execution)
+        asking = self.client.workflow_service.describe_workflow_execution(request, timeout=timedelta(seconds=timeout_s))
+        try:
+            self.loop.call(asking, timeout_s + _MARGIN_S)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise explained(error, self.address, self.client.namespace) from error
 
     def keep_for(self, retention_s: int) -> None:
         """Set how long finished executions are kept.

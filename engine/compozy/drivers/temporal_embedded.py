@@ -99,6 +99,7 @@ class TemporalEmbeddedDriver:
         binary = find_temporal()
         if binary is None:
             raise DriverError("no temporal binary was found", hint=_MISSING)
+        _check_address(self._ip)
         try:
             if self._file is not None:
                 self._prepare(self._file, binary, context)
@@ -125,8 +126,9 @@ class TemporalEmbeddedDriver:
         """See whether the file can be used, and change nothing; one that is not there yet can.
 
         Raises:
-            DriverError: it is damaged, is of another kind or version, or its name cannot be used.
+            DriverError: it is damaged, is of another kind or version, or its name or the address cannot be used.
         """
+        _check_address(self._ip)
         binary = find_temporal()
         if self._file is not None and binary is not None:
             _check_name(self._file)
@@ -248,16 +250,16 @@ class TemporalEmbeddedDriver:
         record_version(file, connection.version(), binary, self._keyring.newest if self._keyring else "")
 
     def ping(self) -> None:
-        """Read the namespace of our server, and see that its file can grow.
+        """Read the namespace of our server, and see that executions can be read and its file can grow.
 
         Raises:
             DriverError: the server does not answer, another process has its port, or the disk is full.
         """
-        self._ask()
+        self._ask().read_execution()
         if self._file is not None and os.path.exists(self._file):
             check_writable(self._file)
 
-    def _ask(self) -> None:
+    def _ask(self) -> Connection:
         child, connection = self._child, self._connection
         if child is None or connection is None:
             raise DriverError("temporal was not started")
@@ -271,6 +273,7 @@ class TemporalEmbeddedDriver:
                 raise DriverError(f"temporal at {connection.address}: {owner} listens there, not our server")
             self._listener = pid
         connection.ping()
+        return connection
 
     def _verify(self) -> None:
         if self._data is not None:
@@ -309,6 +312,17 @@ class TemporalEmbeddedDriver:
         if self._child is not None:
             details |= {"pid": self._child.pid, "restarts": self._child.restarts}
         return Description(_address(self._reached_at(), self._port), self._file, details)
+
+
+def _check_address(address: str) -> None:
+    """Refuse an address on which the parts of Temporal's development server do not find each other.
+
+    Raises:
+        DriverError: the address is neither 127.0.0.1 nor the one of all interfaces.
+    """
+    if address not in ("127.0.0.1", *_REACHED_AT):
+        reason = f"the embedded Temporal runs no execution on {address}: its parts reach each other on 127.0.0.1"
+        raise DriverError(reason, hint="set temporal.standalone.bind_ip to 127.0.0.1, or remove it")
 
 
 def _check_name(path: str) -> None:

@@ -133,7 +133,7 @@ class TemporalRemoteDriver:
         }
 
     def ping(self) -> None:
-        """Read the namespace.
+        """Read the namespace, and see that executions can be read.
 
         Raises:
             DriverError: the server did not answer within about a second, or refuses.
@@ -141,6 +141,7 @@ class TemporalRemoteDriver:
         if self._connection is None:
             raise DriverError(f"temporal at {self._address}: not started")
         self._connection.ping(PING_S)
+        self._connection.read_execution(PING_S)
 
     def stop(self, grace_s: float) -> None:
         """Let go of the client; idempotent."""
