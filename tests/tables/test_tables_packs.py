@@ -141,7 +141,7 @@ def test_outputs_are_narrowed() -> None:
         pytest.param([pack("", "without: {aut: [a]}")], 'table "t" has no output "aut"', id="without-output"),
         pytest.param([pack("", "without: [a]")], "`without` must map outputs", id="without-list"),
         pytest.param(
-            [pack("", "without: {out: [b]}")], 'b is not a value of output "out"', id="row-with-removed-value"
+            [pack("", "without: {out: [a]}")], 'a is not a value of output "out"', id="row-with-removed-value"
         ),
     ],
 )
