@@ -70,6 +70,13 @@ def test_it_is_created_for_us_alone(folder: Path) -> None:
     state.release()
 
 
+def test_directory_that_others_may_read_is_closed_to_them(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o755)
+    StateDirectory(str(folder)).acquire()
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_second_owner_is_refused_with_the_first_ones_process_id(folder: Path, owner: subprocess.Popen[str]) -> None:
     """It is another process; nothing in the directory changes."""
     before = sorted(path.name for path in folder.iterdir())

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from pathlib import Path
 
 from compozy import __version__
@@ -55,6 +56,7 @@ class StateDirectory:
             check_data_files(os.path.realpath(self.path))
             if not self._has_layout(damaged_is_missing=replace_stamp):
                 self._write_stamp()
+            _close_to_others(self.path)
         except BaseException:
             self.release(discard=True)
             raise
@@ -120,6 +122,21 @@ class StateDirectory:
             write_file(stamp, json.dumps({"layout": LAYOUT, "compozy": __version__}) + "\n")
         except OSError as error:
             raise DriverError(f"{stamp} cannot be written: {error.strerror}", hint=hint_for(error)) from error
+
+
+def _close_to_others(path: str) -> None:
+    """Give the directory mode 0700 where others may read it and it is ours.
+
+    Raises:
+        DriverError: the mode cannot be changed.
+    """
+    found = os.stat(path)
+    if found.st_uid != os.geteuid() or not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return
+    try:
+        os.chmod(path, stat.S_IRWXU)
+    except OSError as error:
+        raise DriverError(f"{path} cannot be used: {error.strerror}", hint=hint_for(error)) from error
 
 
 def _create(path: str) -> bool:
