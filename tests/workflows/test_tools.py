@@ -204,11 +204,16 @@ def test_a_hanging_import_blocks_no_other_tool(tools: Tools, tmp_path: Path) -> 
 
 
 def test_a_cancelled_loop_of_python_ends(tools: Tools, tmp_path: Path) -> None:
-    """A synchronous tool whose call was given up stops at its next line, and its thread with it."""
+    """A synchronous tool whose call was given up is stopped when it uses the processor, not while it waits."""
     (tmp_path / "mod_spins.py").write_text(
-        "import pathlib\ndef spin(mark):\n    pathlib.Path(mark).touch()\n    while True:\n        pass\n"
+        "import pathlib, threading\ngate = threading.Event()\n"
+        "def spin(mark):\n    pathlib.Path(mark).touch()\n    gate.wait(30)\n    while True:\n        pass\n"
+        "def release():\n    gate.set()\n"
     )
     mark = tmp_path / "spins"
+
+    def runs() -> bool:
+        return any(thread.name == "tool mod_spins:spin" for thread in threading.enumerate())
 
     async def cancel_it() -> None:
         calling = asyncio.create_task(tools.call("mod_spins:spin", {"mark": str(mark)}))
@@ -217,10 +222,12 @@ def test_a_cancelled_loop_of_python_ends(tools: Tools, tmp_path: Path) -> None:
         calling.cancel()
         with pytest.raises(asyncio.CancelledError):
             await calling
+        assert runs()
+        await tools.call("mod_spins:release", {})
+        while runs():
+            await asyncio.sleep(0.01)
 
     asyncio.run(cancel_it())
-
-    eventually(lambda: not any(thread.name == "tool mod_spins:spin" for thread in threading.enumerate()))
 
 
 def test_a_module_of_an_installed_name_is_the_project_s(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import inspect
 import json
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -53,6 +54,8 @@ class ToolOffer:
 
 
 NO_OFFER = ToolOffer()
+_WATCH_S = 0.2
+_LONGEST_WATCH_S = 10.0
 
 
 class ToolStopped(BaseException):
@@ -219,7 +222,7 @@ class _Call:
 
     def work(self) -> None:
         """Call the function and deliver its result; runs in the thread."""
-        with _Deliver(self):
+        with contextlib.suppress(ToolStopped), _Deliver(self):  # one may be raised while the failure is delivered
             with self._stoppable():
                 function = self._find()
                 _check_arguments(function, self._arguments)
@@ -236,7 +239,7 @@ class _Call:
             self._loop.call_soon_threadsafe(self._settle, result, failure)
 
     def cancel(self) -> None:
-        """Cancel an async tool; stop a synchronous one at its next line of Python."""
+        """Cancel an async tool; stop a synchronous one that uses the processor. Called on the caller's loop."""
         inner = self._inner
         if inner is not None:
             loop, task = inner
@@ -244,20 +247,32 @@ class _Call:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(task.cancel)
             return
+        self._watch(0.0, _WATCH_S)
+
+    def _watch(self, seen_s: float, delay_s: float) -> None:
+        """Stop the thread once it uses the processor; one that waits is left alone until it does.
+
+        An exception that is thrown into a thread which waits outside of Python would slow the whole interpreter down,
+        and hang it under a tracer, until the thread is back.
+        """
         with self._turn:
-            if self._thread is not None:
+            if self._thread is None:
+                return
+            used_s = _processor_s(self._thread)
+            if seen_s and used_s - seen_s > delay_s / 50:
                 _throw(self._thread, ToolStopped)
+                return
+        self._loop.call_later(delay_s, self._watch, used_s, min(2 * delay_s, _LONGEST_WATCH_S))
 
     @contextmanager
     def _stoppable(self) -> Iterator[None]:
-        """Let `cancel` stop this thread inside, and never after it."""
+        """Let `cancel` stop this thread inside, and not after it."""
         with self._turn:
             self._thread = threading.get_ident()
         try:
             yield
         finally:
             with self._turn:
-                _throw(threading.get_ident(), None)  # one that was thrown too late
                 self._thread = None
 
     async def _awaited(self, result: Awaitable[Any]) -> Any:
@@ -299,11 +314,15 @@ class _Deliver:
         return True
 
 
-def _throw(thread: int, error: type[BaseException] | None) -> None:
-    """Raise an exception in another thread of Python; None takes back one that was not raised yet."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
-    )
+def _processor_s(thread: int) -> float:
+    """Return the processor time of a living thread; 0 where the system does not tell."""
+    clock = getattr(time, "pthread_getcpuclockid", None)
+    return 0.0 if clock is None else time.clock_gettime(clock(thread))
+
+
+def _throw(thread: int, error: type[BaseException]) -> None:
+    """Raise an exception in another thread, at its next step in Python."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
 
 
 def _check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
