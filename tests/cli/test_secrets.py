@@ -20,7 +20,7 @@ CANARY = "cAnAry-7f3a9c51-key"
 BUG = """
 import compozy.doctor
 from compozy.cli.main import main
-def broken(lifecycle):
+def broken(lifecycle, *_):
     raise RuntimeError("cannot use " + lifecycle.resolve().get("redis.password") + " of Redis")
 compozy.doctor.examine = broken
 main(["doctor"])
@@ -220,3 +220,15 @@ def test_working_directory_of_the_shell_is_not_a_secret(
     write(project, "mode: persistent\n")
     assert run(["workflow", "list"]) == 4
     assert f"{project}/.compozy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_text_in_the_place_of_the_map_of_secrets_is_not_shown(
+    form: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A type error does not quote what was written."""
+    write(project, f"secrets: {CANARY}\n")
+    assert run(["config", "validate", "--format", form]) == 2
+    captured = capsys.readouterr()
+    assert "secrets: expected a map" in captured.out + captured.err
+    assert CANARY not in captured.out + captured.err

@@ -107,7 +107,8 @@ def check(registry: Registry, candidates: Mapping[str, Candidate]) -> list[Probl
 def _beside_schema(setting: Setting, candidate: Candidate) -> Iterator[Problem]:
     """Yield what cerberus has no words for: addresses, and fields that tell elements apart."""
     if not _has_form(setting, candidate.value):
-        facts = {"expected": form_words(setting), "says": told(redact_value(setting, candidate.value))}
+        says = "" if setting.secret else told(redact_value(setting, candidate.value))
+        facts = {"expected": form_words(setting), "says": says}
         yield Problem("type", setting.path, candidate.origin, facts)
     for item in setting.items.values():
         if item.unique:

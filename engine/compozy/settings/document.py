@@ -149,7 +149,8 @@ class DocumentReader:
     def _container(self, spelled: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> Any:
         wanted = list if setting.type == "list" else dict
         if not isinstance(node.value, wanted):
-            self._problem("type", spelled, node.place, expected=f"expected a {setting.type}", says=_says(node))
+            says = "" if setting.secret else _says(node)
+            self._problem("type", spelled, node.place, expected=f"expected a {setting.type}", says=says)
             return None
         if not setting.items or setting.type == "map":
             return self._free(setting.path, node, parts)
