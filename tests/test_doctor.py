@@ -166,7 +166,7 @@ def test_a_port_is_asked_for_on_the_address_of_its_check(host: str, status: str,
     assert found["shop.port"].status == status
 
 
-@pytest.mark.parametrize(("value", "ids"), [("true", {"shop.binary"}), ("false", set[str]())])
+@pytest.mark.parametrize(("value", "ids"), [("true", {"shop.binary", "shop.code"}), ("false", {"shop.code"})])
 def test_a_check_is_asked_while_its_condition_holds(value: str, ids: set[str], tmp_path: Path) -> None:
     """Any check may have one."""
     found = shop_checks(tmp_path, "{binary: temporal, when: {shop.open: true}}", **{"shop.open": value})

@@ -204,14 +204,14 @@ def test_a_driver_that_hangs_in_its_stop_too_does_not_hang_the_start(
     assert stopped(events) == ["b", "a"]
 
 
-def test_a_bug_in_a_driver_is_shown_as_such(events: Events) -> None:
-    """Everything is stopped all the same, and the bug is not dressed up."""
+def test_exception_of_a_pack_driver_names_its_component(events: Events) -> None:
+    """Everything is stopped, and the exception is the cause."""
 
     def stumble(context: StartContext) -> None:
         raise ZeroDivisionError
 
     a, b = Script(events, "a"), Script(events, "b", on_start=stumble)
-    with no_threads_left(), pytest.raises(ZeroDivisionError):
+    with no_threads_left(), pytest.raises(ProvisionError, match="b .*row-b.*: its start raised ZeroDivisionError"):
         provision(plan(step(a), step(b, "a")))
     assert stopped(events) == ["b", "a"]
 

@@ -47,8 +47,9 @@ def refuse(reason: str) -> None:
 
 def test_health_has_a_latency_or_an_error(events: Events) -> None:
     """Of every component, by its name."""
-    well, ill = Script(events, "well"), Script(events, "ill", on_ping=lambda: refuse("gone"))
+    well, ill = Script(events, "well"), Script(events, "ill")
     with provision(plan(step(well), step(ill))) as runtime:
+        ill.on_ping = lambda: refuse("gone")
         health = runtime.health()
     assert (health["well"].healthy, health["well"].error) == (True, None)
     assert health["well"].latency_ms is not None
@@ -77,7 +78,9 @@ def test_a_ping_that_hangs_is_no_health_and_asked_once(
         asked.append(1)
         stuck.wait(PATIENCE_S)
 
-    with provision(plan(step(Script(events, "a", on_ping=hang)))) as runtime:
+    script = Script(events, "a")
+    with provision(plan(step(script))) as runtime:
+        script.on_ping = hang
         looks = [runtime.health()["a"] for _ in range(3)]
         assert [(look.healthy, look.error) for look in looks] == [(False, "no answer within 0.05 s")] * 3
         assert asked == [1]
@@ -87,14 +90,18 @@ def test_a_ping_that_hangs_is_no_health_and_asked_once(
 def test_a_component_that_recovers_is_healthy_again(events: Events) -> None:
     """Health is asked anew each time."""
     answers: Iterator[Callable[[], None]] = iter([no_answer, lambda: None])
-    with provision(plan(step(Script(events, "a", on_ping=lambda: next(answers)())))) as runtime:
+    script = Script(events, "a")
+    with provision(plan(step(script))) as runtime:
+        script.on_ping = lambda: next(answers)()
         assert [runtime.health()["a"].healthy for _ in range(2)] == [False, True]
 
 
 def test_outage_is_logged_when_it_begins_and_ends(events: Events, caplog: pytest.LogCaptureFixture) -> None:
     """At the default level, and once, however often health is asked."""
     answers: Iterator[Callable[[], None]] = iter([no_answer, no_answer, lambda: None, lambda: None])
-    with provision(plan(step(Script(events, "a", on_ping=lambda: next(answers)())))) as runtime:
+    script = Script(events, "a")
+    with provision(plan(step(script))) as runtime:
+        script.on_ping = lambda: next(answers)()
         for _ in range(4):
             runtime.health()
     logged = [(record.levelno, record.getMessage()) for record in caplog.records if record.name == "compozy.provision"]
@@ -107,8 +114,12 @@ def test_the_text_of_a_foreign_error_is_not_told(events: Events) -> None:
     def stumble() -> None:
         raise ValueError("password=hunter2")
 
-    with provision(plan(step(Script(events, "a", on_ping=stumble)))) as runtime:
-        assert runtime.health()["a"].error == "ValueError"
+    script = Script(events, "a")
+    with provision(plan(step(script))) as runtime:
+        script.on_ping = stumble
+        error = str(runtime.health()["a"].error)
+    assert error.startswith(f"its ping raised ValueError ({__file__}:")
+    assert "hunter2" not in error
 
 
 def test_closing_goes_in_reverse_with_the_grace(events: Events) -> None:
@@ -132,7 +143,7 @@ def test_component_that_does_not_stop_is_left_behind(
 ) -> None:
     monkeypatch.setattr(module, "UNDO_S", 0.05)
     hanging = Script(events, "b", on_stop=lambda grace_s: stuck.wait(PATIENCE_S) and None)
-    with pytest.raises(DriverError, match="b did not stop: no end within 0.05 s"):
+    with pytest.raises(DriverError, match=r"b \(rule row row-b\) did not stop: no end within 0.05 s"):
         provision(plan(step(Script(events, "a")), step(hanging, "a"))).close(0)
     assert [name for verb, name in events if verb == "stopped"] == ["b", "a"]
 
@@ -158,7 +169,7 @@ def test_watched_health_is_the_last_answer_and_asks_no_one(events: Events, monke
         eventually(lambda: runtime.health()["a"].healthy, "the recovery")
         asked.clear()
         eventually(asked.is_set, "a question that no caller asked")
-    assert threads == {"compozy-health"}
+    assert threads == {"compozy-start-a", "compozy-health"}
 
 
 def test_watched_component_that_hangs_is_reported_without_waiting(
@@ -205,7 +216,9 @@ def test_failures_of_closing_are_collected(events: Events) -> None:
     """All are stopped, then one error names all that refused."""
     a, b, c = (Script(events, name, on_stop=stop) for name, stop in zip("abc", (no, yes, no), strict=True))
     runtime = provision(plan(step(a), step(b, "a"), step(c, "b")))
-    with pytest.raises(DriverError, match="c did not stop: busy; a did not stop: busy"):
+    with pytest.raises(
+        DriverError, match=r"c \(rule row row-c\) did not stop: busy; a \(rule row row-a\) did not stop: busy"
+    ):
         runtime.close()
     assert [name for verb, name in events if verb == "stopped"] == ["c", "b", "a"]
 

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from compozy.base.foreign import call_within
 from compozy.configuration import Configuration
 from compozy.drivers.binaries import find_temporal, find_valkey
 from compozy.drivers.driver import LoopThread, StartContext
@@ -24,19 +26,31 @@ from compozy.drivers.move_journal import pending, read_journal
 from compozy.drivers.ports import descends_from, is_free, owner_of, process_on
 from compozy.drivers.process import environment
 from compozy.drivers.state_directory import StateDirectory
-from compozy.errors import ConfigurationError, DriverError, InUseError, ProjectCodeError
+from compozy.errors import (
+    ConfigurationError,
+    DriverError,
+    ForeignCodeError,
+    InUseError,
+    ProjectCodeError,
+    ProvisionError,
+    RuleTableError,
+    TrustError,
+)
 from compozy.lifecycle import Lifecycle
 from compozy.manual import page
 from compozy.permissions import exposed_files
 from compozy.plan import Step, make_plan, port, value_of
-from compozy.provision import build_driver
+from compozy.provision import build_driver, is_shipped
 from compozy.resolve import Resolved
 from compozy.rulebook.drivers import VECTOR_STORES, CheckRow
+from compozy.settings.outline import outline_fault
+from compozy.settings.reference import is_project_code_allowed
 from compozy.settings.values import MEMORY
 
 LOW_DISK_BYTES = 100 * 1024 * 1024
 NEEDED_DISK_BYTES = 8 * 1024 * 1024  # a first start writes about 5 MB
 REACH_S = 3.0
+CHECK_S = 15.0  # for Python of a rule pack, which may hang
 CLOCK_SKEW_S = 5.0
 # The tables that decide who may use what, and the names of their checks.
 ACCESS = {
@@ -93,7 +107,7 @@ def examine(lifecycle: Lifecycle, server: int | None = None) -> Iterator[Check]:
     with closing(loop):
         for step in plan.steps:
             context = StartContext(loop, lambda line: None, time.monotonic() + REACH_S, plan.state_dir)
-            yield from (_unless_ours(check, server) for check in _step(resolved, step, context))
+            yield from (_unless_ours(check, server) for check in examine_step(resolved, step, context))
 
 
 def _unless_ours(check: Check, server: int | None) -> Check:
@@ -159,12 +173,47 @@ def _no_directory(path: str) -> str:
     return f"{path} {what}"
 
 
-def _step(resolved: Resolved, step: Step, context: StartContext) -> Iterator[Check]:
-    for check in step.checks:
-        try:
+def examine_step(resolved: Resolved, step: Step, context: StartContext) -> Iterator[Check]:
+    """Yield the answers to the checks of one component."""
+    if is_shipped(step):
+        for check in step.checks:
             yield from CHECKS[check.kind](resolved, step, check, context)
-        except ProjectCodeError as error:
-            yield Check(f"{step.component}.{check.kind}", "skip", error.message, "compozy start imports it")
+        return
+    code = _code(step)
+    yield code
+    for check in step.checks:
+        yield from _guarded(resolved, step, check, context, usable=code.status != "fail")
+
+
+def _code(step: Step) -> Check:
+    """Build the driver of a rule pack; a command that imports none of it looks at its source only."""
+    name, fix = f"{step.component}.code", "compozy rules check imports it"
+    try:
+        if is_project_code_allowed():
+            build_driver(step, CHECK_S)
+            return Check(name, "pass", f"{step.factory} can be used")
+        fault = outline_fault(step.factory)
+    except (RuleTableError, ProvisionError, TrustError) as error:
+        return Check(name, "fail", error.message, error.hint or fix)
+    if fault:
+        return Check(name, "fail", f"provision row {step.row}: {step.factory} cannot be imported: {fault}", fix)
+    return Check(name, "skip", ProjectCodeError(step.factory).message, fix)
+
+
+def _guarded(
+    resolved: Resolved, step: Step, check: CheckRow, context: StartContext, *, usable: bool
+) -> Iterator[Check]:
+    """Yield the answers of a check that may call Python of a rule pack."""
+    name = f"{step.component}.{check.kind}"
+    try:
+        work = partial(CHECKS[check.kind], resolved, step, check, context)
+        yield from call_within(f"the check {check.kind}", lambda: list(work()), CHECK_S)
+    except ProjectCodeError as error:
+        yield Check(name, "skip", error.message, "compozy start imports it")
+    except (DriverError, ProvisionError, RuleTableError) as error:
+        if usable:
+            named = f"driver {step.driver}, rule row {step.row}: {error.message}"
+            yield Check(name, "fail", resolved.redactor().text(named), error.hint or "mend the driver")
 
 
 def _binary(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
@@ -262,6 +311,8 @@ def _intact(resolved: Resolved, step: Step, check: CheckRow, context: StartConte
         if kept and context.state_dir is not None:
             Inventory(context.state_dir).check(step.component, holding_of(driver))
         examine(context)
+    except ForeignCodeError:
+        raise
     except DriverError as error:
         yield Check(name, "fail", error.message, error.hint or "restore a backup, or move it away", _user(error))
     else:
@@ -287,6 +338,8 @@ def _reach(resolved: Resolved, step: Step, check: CheckRow, context: StartContex
         driver.ping()
         took_ms = (time.perf_counter() - began) * 1000
         details = driver.describe().details
+    except ForeignCodeError:
+        raise
     except DriverError as error:
         yield Check(name, "fail", redactor.text(error.message), redactor.text(error.hint or f"check that {where} runs"))
         return
@@ -306,6 +359,8 @@ def _schema(resolved: Resolved, step: Step, check: CheckRow, context: StartConte
         if reader is None:
             driver.start(StartContext(context.loop, context.notice, time.monotonic() + min(REACH_S, step.timeout_s)))
         store = Store(driver.handle if reader is None else reader())
+    except ForeignCodeError:
+        raise
     except DriverError:
         yield Check(name, "skip", "not asked, because the database was not reached", "see the check above")
         return
@@ -313,6 +368,8 @@ def _schema(resolved: Resolved, step: Step, check: CheckRow, context: StartConte
         missing = store.rehearse() if reader is None and resolved.get(check.argument) else store.missing()
         if not resolved.get(check.argument):
             store.require_schema()
+    except ForeignCodeError:
+        raise
     except DriverError as error:
         yield Check(name, "fail", error.message, error.hint or "see the log of the database")
     else:
@@ -330,6 +387,8 @@ def _extension(resolved: Resolved, step: Step, check: CheckRow, context: StartCo
         driver.start(StartContext(context.loop, context.notice, time.monotonic() + min(REACH_S, step.timeout_s)))
         query = "SELECT default_version, extract(epoch FROM now()) FROM pg_available_extensions WHERE name = %s"
         row = driver.handle.execute_sql(query, (extension,)).fetchone()
+    except ForeignCodeError:
+        raise
     except DriverError:
         yield Check(name, "skip", "not asked, because the database was not reached", "see the check above")
         return

@@ -251,6 +251,12 @@ class DriverError(CompozyError):
         self.reason = reason
 
 
+class ForeignCodeError(DriverError):
+    """Code of a project or a rule pack raised an exception of its own, did not return, or has the wrong form."""
+
+    id = "code.failed"
+
+
 class PortBusyError(DriverError):
     """An explicitly chosen port is taken; `owner` names the process where it can be known."""
 

@@ -15,18 +15,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
+from compozy.base.foreign import call_within
 from compozy.drivers.driver import Driver, LoopThread, StartContext
+from compozy.drivers.foreign_driver import ForeignDriver, verb_faults
 from compozy.drivers.inventory import Inventory, holding_of
 from compozy.drivers.move_journal import recover
 from compozy.drivers.state_directory import StateDirectory
-from compozy.errors import DriverError, ProvisionError, ProvisionErrors, RuleTableError
+from compozy.errors import CompozyError, DriverError, ProvisionError, ProvisionErrors, RuleTableError
 from compozy.plan import Plan, Step, ordered
 from compozy.rulebook import load_rulebook
 from compozy.runtime import Health, Outcome, Runtime
-from compozy.settings.reference import load_reference
+from compozy.settings.reference import IMPORT_S, load_reference
 
-__all__ = ["Health", "Runtime", "build_driver", "provision"]
+__all__ = ["Health", "Runtime", "build_driver", "is_shipped", "provision"]
 
 SETTLE_S = 1.5
 SLACK_S = 1.0  # a driver may take this long to notice that its time is over
@@ -45,7 +48,7 @@ def provision(plan: Plan, *, timeout_s: float = 60.0, notice: Notice = lambda li
         RuleTableError: a provision row names a factory or options that do not exist.
     """
     steps = ordered(list(plan.steps))
-    drivers = {step.component: build_driver(step) for step in steps}
+    drivers = {step.component: build_driver(step, timeout_s) for step in steps}
     with _locked(plan) as state:
         inventory = None if plan.state_dir is None else Inventory(plan.state_dir)
         if inventory is not None:
@@ -78,21 +81,43 @@ def _check_holdings(steps: Sequence[Step], drivers: Mapping[str, Driver], invent
         raise _together(failures, [])
 
 
-def build_driver(step: Step) -> Driver:
-    """Return the driver of a step, not started.
+def is_shipped(step: Step) -> bool:
+    """Return True unless the driver of a step is Python of a rule pack."""
+    return step.factory in {row.factory for row in load_rulebook().drivers.values()}
+
+
+def build_driver(step: Step, limit_s: float = IMPORT_S) -> Driver:
+    """Return the driver of a step, not started; the one of a rule pack is behind a guard.
+
+    Its import and its constructor may take `limit_s` seconds each.
 
     Raises:
-        RuleTableError: its factory does not exist or does not take its options.
+        RuleTableError: its factory does not exist, does not take its options, or does not return a driver.
+        ProvisionError: its constructor raises, or does not return in time.
         ProjectCodeError: its factory is Python of a project, and that is not allowed here.
         TrustError: another user may write the file of its factory.
     """
+    shipped = is_shipped(step)
+    limit_s = min(limit_s, IMPORT_S)
     try:
-        factory = load_reference(step.factory, {row.factory for row in load_rulebook().drivers.values()})
+        factory = load_reference(step.factory, (step.factory,) if shipped else (), limit_s)
         inspect.signature(factory).bind(**step.options)
+        driver: Driver = factory(**step.options) if shipped else _foreign(step, factory, limit_s)
     except (RuleTableError, TypeError, ValueError) as error:
-        raise RuleTableError([f"provision row {step.row}: {step.factory} cannot be used: {error}"]) from error
-    driver: Driver = factory(**step.options)
+        named = f"{step.component}: provision row {step.row}"
+        raise RuleTableError([f"{named}: {step.factory} cannot be used: {error}"]) from error
     return driver
+
+
+def _foreign(step: Step, factory: Callable[..., Any], limit_s: float) -> Driver:
+    try:
+        driver = call_within("its constructor", lambda: factory(**step.options), limit_s)
+    except DriverError as error:
+        raise _failed(step, error) from error
+    faults = list(verb_faults(driver))
+    if faults:
+        raise RuleTableError(faults)
+    return ForeignDriver(driver)
 
 
 @contextmanager
@@ -183,6 +208,8 @@ class _Start:
             driver.start(context)
             if context.cancelled.is_set():
                 driver.stop(0)
+            else:
+                _prove(driver)
         self._ended.put(_Ended(step, outcome.error))
 
     def _wait(self) -> None:
@@ -203,9 +230,9 @@ class _Start:
         self._running.pop(ended.step.component, None)
         if ended.error is None:
             self._done.add(ended.step.component)
-        elif isinstance(ended.error, DriverError):
+        elif isinstance(ended.error, CompozyError):
             self._failures[ended.step.component] = _failed(ended.step, ended.error)
-            # The others get a moment to say that they fail too, so that all is told at once.
+            # The others get a moment to fail too, so that all failures are reported at once.
             self._patience = min(self._patience, time.monotonic() + SETTLE_S)
         else:
             raise ended.error
@@ -222,7 +249,21 @@ def _together(failures: Sequence[ProvisionError], cancelled: Sequence[str]) -> P
     return failures[0] if len(failures) + len(cancelled) == 1 else ProvisionErrors(failures, cancelled)
 
 
-def _failed(step: Step, error: DriverError) -> ProvisionError:
-    failure = ProvisionError(step.component, error.reason, row=step.row, driver=step.driver, hint=error.hint)
+def _prove(driver: Driver) -> None:
+    """Require that a driver that has started answers and describes itself, so that `provisioned` means ready.
+
+    Raises:
+        DriverError: it does not.
+    """
+    try:
+        driver.ping()
+    except DriverError as error:
+        reason = f"it has started, but does not answer: {error.reason}"
+        raise DriverError(reason, hint=error.hint or "`start` returns when `ping` succeeds") from error
+    driver.describe()
+
+
+def _failed(step: Step, error: CompozyError) -> ProvisionError:
+    failure = ProvisionError(step.component, error.message, row=step.row, driver=step.driver, hint=error.hint)
     failure.__cause__ = error
     return failure

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from compozy.drivers.driver import Driver, LoopThread
+from compozy.base.foreign import join_within
+from compozy.drivers.driver import Description, Driver, LoopThread
 from compozy.drivers.inventory import Inventory, Recorder
 from compozy.drivers.made import Made
 from compozy.drivers.state_directory import StateDirectory
@@ -29,11 +30,12 @@ log = logging.getLogger("compozy.provision")
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a component answered: `latency_ms` in milliseconds, or the `error`."""
+    """What a component answered: `latency_ms` in milliseconds, or the `error`; `about` is where it was last."""
 
     healthy: bool
     latency_ms: float | None
     error: str | None = None
+    about: Description = Description()
 
 
 class Outcome:
@@ -161,7 +163,9 @@ class Runtime:
         if bugs:
             raise bugs[0]
         if failures:
-            raise DriverError("; ".join(f"{name} did not stop: {error}" for name, error in failures))
+            rows = {step.component: f" (rule row {step.row})" for step in self.plan.steps}
+            texts = [f"{name}{rows.get(name, '')} did not stop: {error}" for name, error in failures]
+            raise DriverError("; ".join(texts))
 
     def abandon(self) -> None:
         """Undo a start that has failed: stop everything at once and remove the files that it created.
@@ -219,7 +223,7 @@ def _stop_within(driver: Driver, grace_s: float) -> BaseException | None:
     errors: list[BaseException | None] = []
     thread = threading.Thread(target=lambda: errors.append(_stop(driver, grace_s)), name="compozy-undo", daemon=True)
     thread.start()
-    thread.join(patience_s)
+    join_within(thread, patience_s)
     return errors[0] if errors else DriverError(f"no end within {patience_s:g} s")
 
 
@@ -234,6 +238,7 @@ class _Probe:
         self._answered = threading.Event()
         self._open = False
         self._began = 0.0
+        self._about = Description()
         self._health = Health(False, None, "it was not asked")
 
     def ask(self) -> None:
@@ -267,7 +272,12 @@ class _Probe:
         with outcome:
             self._driver.ping()
         took_ms = (time.perf_counter() - began) * 1000
-        self._health = Health(True, took_ms) if outcome.error is None else Health(False, None, _reason(outcome.error))
+        described = Outcome()
+        with described:
+            self._about = self._driver.describe()
+        error = outcome.error or described.error
+        failure = None if error is None else _reason(error)
+        self._health = Health(error is None, took_ms if error is None else None, failure, self._about)
         with self._lock:
             self._open = False
             self._answered.set()
@@ -276,14 +286,14 @@ class _Probe:
         """Return the last answer at once, or that the question that is open has none in time."""
         with self._lock:
             late = self._open and time.monotonic() - self._began > PING_S
-        health = _late() if late else self._health
+        health = _late(self._about) if late else self._health
         self._log_change(health)
         return health
 
     def answer(self, timeout_s: float) -> Health:
         """Return the answer, or that there was none in time."""
         answered = self._answered.wait(max(0.0, timeout_s))
-        health = self._health if answered else _late()
+        health = self._health if answered else _late(self._about)
         self._log_change(health)
         return health
 
@@ -297,8 +307,8 @@ class _Probe:
             log.warning("component.down", extra={"component": self._name, "reason": health.error})
 
 
-def _late() -> Health:
-    return Health(False, None, f"no answer within {PING_S:g} s")
+def _late(about: Description) -> Health:
+    return Health(False, None, f"no answer within {PING_S:g} s", about)
 
 
 def _reason(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from compozy.cli.redaction import redacted
 from compozy.cli.status import with_mode_of_server
 from compozy.lifecycle import Lifecycle
 
+_SUCCESS = "start would succeed"
 _STYLES = {"pass": "ok", "warn": "warning", "fail": "error", "skip": "dim"}
 
 
@@ -65,5 +66,7 @@ def print_check(check: Any) -> None:
 def _verdict(checks: list[Any]) -> str:
     counts = {status: sum(check.status == status for check in checks) for status in _STYLES}
     said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    outcome = styled("start would fail", "error") if counts["fail"] else styled("start would succeed", "ok")
+    unseen = any(check.id.endswith(".code") and check.status == "skip" for check in checks)
+    success = "nothing was found that stops a start; Python of this project was not run" if unseen else _SUCCESS
+    outcome = styled("start would fail", "error") if counts["fail"] else styled(success, "ok")
     return f"{outcome} ({said})"

@@ -16,7 +16,7 @@ import click
 
 from compozy.base.source_file import UnreadableError, read_source
 from compozy.cli.completion import DIRECTORY, FILE, among, settings
-from compozy.cli.output import print_note
+from compozy.cli.output import print_note, protect_output
 from compozy.cli.redaction import remember
 from compozy.configuration import Configuration, load_configuration
 from compozy.errors import UsageError
@@ -70,6 +70,7 @@ def runs_project_code(command: Command) -> Command:
 
     @wraps(command)
     def running(*args: Any, **options: Any) -> Any:
+        protect_output()  # what foreign code prints must not be taken for the result
         with project_code(allowed=True):
             return command(*args, **options)
 

@@ -20,7 +20,7 @@ from compozy.cli.client import Client, ServerGoneError
 from compozy.cli.completion import FILE
 from compozy.cli.json_input import parse_json, read_argument
 from compozy.cli.options import configuration_options, format_option, runs_project_code
-from compozy.cli.output import print_failure, print_json, print_line, protect_output, shown
+from compozy.cli.output import print_failure, print_json, print_line, shown
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.status import running_client
 from compozy.drivers.state_directory import StateDirectory
@@ -221,7 +221,6 @@ def run_alone(
     definition = load_definition(workflow) if is_file(workflow) else None
     if definition is not None:
         complete_input(definition, given.complete(definition))
-    protect_output()  # what a tool prints must not be taken for the result
     with redirect_stdout(sys.stderr), stack_for_one_run(options, strict, note) as stack:
         definition = definition or stack.workflows.workflow(workflow)
         name = stack.workflows.start(definition, given.complete(definition))

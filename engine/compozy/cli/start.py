@@ -12,7 +12,7 @@ import click
 
 from compozy.cli.logs import LEVELS, note_later
 from compozy.cli.options import configuration_options, format_option, runs_project_code
-from compozy.cli.output import print_document, print_line, print_table, protect_output, styled
+from compozy.cli.output import print_document, print_line, print_table, styled
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.signals import Signals
 from compozy.cli.status import whereabouts
@@ -43,7 +43,6 @@ def command(format_: str, timeout: str, log_level: str, accept_loss: bool, stric
     began = time.perf_counter()
     signals = Signals()
     raise_file_limit()
-    protect_output()
     lifecycle = prepared(options, strict, log_level)
     tell_kept_data(lifecycle.resolved)
     other = find_server(lifecycle.resolved.directory)

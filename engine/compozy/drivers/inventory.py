@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from compozy.base.output_file import open_regular, write_file
-from compozy.errors import StateDirectoryError
+from compozy.errors import DriverError, StateDirectoryError
 
 INVENTORY = "inventory.json"
 _FORMAT = 1
@@ -140,8 +140,9 @@ class Recorder:
     def _record(self, *, discard: bool = False) -> None:
         try:
             self._inventory.revert() if discard else self._inventory.record(holdings_of(self._drivers))
-        except OSError as error:
-            log.warning("inventory.failed", extra={"reason": error.strerror})
+        except (OSError, DriverError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error.reason
+            log.warning("inventory.failed", extra={"reason": reason})
 
 
 def holdings_of(drivers: Mapping[str, Any]) -> dict[str, Holding]:

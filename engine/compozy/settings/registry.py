@@ -212,7 +212,22 @@ class _Reader:
         replaced = plain.pop("replaces", None)
         setting = self.built(plain, row)
         if setting is not None:
+            self.require_protection(setting, self.settings.get(replaced or ""))
             put(self.settings, setting.path, setting, replaced, "setting", self.faults)
+
+    def require_protection(self, setting: Setting, replaced: Setting | None) -> None:
+        """Refuse a row that takes the protection of a secret or of a listener away from the row that it replaces."""
+        if replaced is None:
+            return
+        for column in ("secret", "secret_parts"):
+            kept = setting.secret or getattr(setting, column) or not getattr(replaced, column)
+            message = f"setting {setting.path} replaces {replaced.path} and must keep its `{column}: true`"
+            self.faults.require(kept, "malformed", message, setting.place, replaced.place)
+        kept = replaced.type != "listen_address" or setting.type == "listen_address"
+        message = f"setting {setting.path} replaces {replaced.path} and must keep its type listen_address"
+        self.faults.require(kept, "malformed", message, setting.place, replaced.place)
+        for name in replaced.items.keys() & setting.items.keys():
+            self.require_protection(setting.items[name], replaced.items[name])
 
     def extend(self, row: Node) -> None:
         plain = _EXTENSION.read(row, self.faults)

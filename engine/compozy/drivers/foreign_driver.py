@@ -1,0 +1,70 @@
+"""A driver of a rule pack behind the guard: its verbs raise `DriverError` and nothing else.
+
+The caller of a verb bounds its time, except for `holding`. No verb is called in the main thread, where a signal looks
+like an exception of the driver.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from compozy.base.foreign import call_foreign, call_within
+from compozy.drivers.driver import Description, Driver, StartContext
+from compozy.errors import ForeignCodeError
+
+VERBS = ("start", "ping", "stop", "describe")
+OPTIONAL_VERBS = ("examine", "holding", "reader")
+HOLDING_S = 5.0
+
+
+def verb_faults(driver: object) -> Iterator[str]:
+    """Yield why an object, or the objects of a class, cannot be a driver: a verb is missing or `async def`."""
+    for verb in (*VERBS, *OPTIONAL_VERBS):
+        found = inspect.getattr_static(driver, verb, None)
+        if found is None and verb in VERBS:
+            yield f"it has no method `{verb}`"
+        elif inspect.iscoroutinefunction(found):
+            yield f"its {verb} is `async def`, and must be a method that blocks"
+
+
+class ForeignDriver:
+    """Passes every verb on to a driver that is not ours."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    @property
+    def handle(self) -> Any:
+        """What users get."""
+        return call_foreign("its handle", lambda: self._driver.handle)
+
+    def start(self, context: StartContext) -> None:
+        """Start the driver."""
+        self._call("start", context)
+
+    def ping(self) -> None:
+        """Ask the driver for a real operation."""
+        self._call("ping")
+
+    def stop(self, grace_s: float) -> None:
+        """Stop the driver."""
+        self._call("stop", grace_s)
+
+    def describe(self) -> Description:
+        """Return the description, or raise ForeignCodeError for anything else."""
+        found = self._call("describe")
+        if not isinstance(found, Description):
+            raise ForeignCodeError(f"its describe returned {type(found).__name__}, not a Description")
+        return found
+
+    def _call(self, verb: str, *arguments: Any) -> Any:
+        return call_foreign(f"its {verb}", lambda: getattr(self._driver, verb)(*arguments))
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._driver, name)
+        if name == "holding":
+            return lambda: call_within("its holding", found, HOLDING_S)
+        return partial(self._call, name) if name in OPTIONAL_VERBS else found
