@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import mailbox
 import shutil
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from compozy.cli.main import run
 from compozy.configuration import Configuration, load_configuration
 from compozy.drivers.driver import LoopThread, StartContext
 from compozy.errors import DriverError, NotFoundError, RuleTableError
@@ -277,6 +279,45 @@ def test_an_installed_package_offers_its_pack(tmp_path: Path, monkeypatch: pytes
         assert Lifecycle(found, facts=FACTS).resolve().components["mailer"].driver == "mailer-console"
     finally:
         installed_packs.cache_clear()
+
+
+def test_same_pack_named_twice_is_in_force_once(tmp_path: Path) -> None:
+    """A copy counts as the same pack, as an installed one that the configuration names as well."""
+    shutil.copytree(PACK, tmp_path / "copy")
+    (tmp_path / "copy" / "__init__.py").write_text("")
+    assert (
+        load_rulebook((str(tmp_path / "copy"), str(PACK), str(PACK))).digest
+        == load_rulebook((str(tmp_path / "copy"),)).digest
+    )
+
+
+def test_same_pack_with_other_python_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Which of the two would run could not be seen."""
+    shutil.copytree(PACK, tmp_path / "copy")
+    (tmp_path / "copy" / "mailer.py").write_text("")
+    with pytest.raises(RuleTableError, match=f"{PACK} is already in force as {tmp_path}/copy") as caught:
+        load_rulebook((str(tmp_path / "copy"), str(PACK)))
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "value", "code"),
+    [
+        pytest.param(["--mailer-mode", "persistent"], "persistent", 0, id="two-words"),
+        pytest.param(["--mailer-mode=@nowhere"], "@nowhere", 2, id="at-sign"),
+    ],
+)
+def test_flag_of_a_pack_is_the_origin_of_its_value(
+    words: list[str], value: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a shipped flag is; its value never names a file."""
+    command = ["config", "show", "--format", "json", "--cwd", str(tmp_path), "--rules", str(PACK), *words]
+    assert run(command) == code
+    found = json.loads(capsys.readouterr().out)["settings"]["mailer.mode"]
+    written = [found, *found.get("shadowed", ())]
+    assert {"value": value, "origin": {"kind": "flag", "name": "--mailer-mode"}} in [
+        {"value": part["value"], "origin": part["origin"]} for part in written
+    ]
 
 
 def test_the_order_of_packs_is_the_order_in_which_they_were_named(tmp_path: Path) -> None:

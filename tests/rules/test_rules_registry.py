@@ -136,3 +136,34 @@ def test_a_driver_may_be_replaced_by_naming_its_row() -> None:
     drivers = build_rulebook({**shipped_texts(), "/pack/drivers.yaml": text}).drivers
     assert drivers["database", "sqlite"].factory == "/pack/mine.py:Mine"
     assert len(drivers) == len(build_rulebook(shipped_texts()).drivers)
+
+
+@pytest.mark.parametrize(
+    ("shipped", "row", "text"),
+    [
+        pytest.param("type: text, secret: true", "type: text", "`secret: true`", id="secret"),
+        pytest.param("type: url, secret_parts: true", "type: url", "`secret_parts: true`", id="parts"),
+        pytest.param("type: url, secret_parts: true", "type: url, secret: true", "", id="more"),
+        pytest.param("type: text, secret: true", "type: text, secret: true", "", id="kept"),
+        pytest.param(
+            "type: listen_address, default: 127.0.0.1", "type: text", "its type listen_address", id="listener"
+        ),
+        pytest.param(
+            "type: list, default: [], items: [{path: key, type: text, secret: true, help: x}]",
+            "type: list, default: [], items: [{path: key, type: text, help: x}]",
+            "`secret: true`",
+            id="field",
+        ),
+    ],
+)
+def test_replacement_of_a_setting_keeps_its_protection(shipped: str, row: str, text: str) -> None:
+    """Neither a secret nor the check of a listener is lost, also under another name; both places are named."""
+    first = f"settings:\n  - {{path: vault.key, {shipped}, help: x}}\n"
+    second = f"settings:\n  - {{replaces: vault.key, path: vault.pin, {row}, help: x}}\n"
+    if not text:
+        assert "vault.pin" in registry(first, second).settings
+        return
+    with pytest.raises(RuleTableError, match=text) as caught:
+        registry(first, second)
+    assert "1.yaml" in caught.value.message
+    assert "2.yaml" in caught.value.message

@@ -24,7 +24,7 @@ from compozy.errors import CompozyError, SystemProblem, UsageError
 from compozy.settings.reference import project_code
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _REPEAT_S = 0.01
 
@@ -127,12 +127,15 @@ def _open_standard_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - lives as long as the process
 
 
-def run(args: Sequence[str]) -> int:
-    """Run one command and return its exit code; a traceback passes only when there is a bug."""
+def run(args: Sequence[str], pack_flags: Mapping[str, str] | None = None) -> int:
+    """Run one command and return its exit code; a traceback passes only when there is a bug.
+
+    `pack_flags` are the flags of rule packs, by path, that the arguments were written with.
+    """
     try:
         _check_directory()
         with project_code(allowed=False):  # except by `options.runs_project_code`
-            code: Any = cli.main(args=list(args), prog_name="compozy", standalone_mode=False)
+            code: Any = cli.main(args=list(args), prog_name="compozy", standalone_mode=False, obj=pack_flags)
         return code if isinstance(code, int) else 0
     except CompozyError as error:
         return report(error, as_json=wants_json(args))
@@ -171,7 +174,7 @@ def _run_with_pack_flags(args: Sequence[str], error: click.exceptions.NoSuchOpti
         written_out = with_pack_flags(args)
     except CompozyError as problem:
         return report(problem, as_json=wants_json(args))
-    return report(_usage_error(error), as_json=wants_json(args)) if written_out is None else run(written_out)
+    return report(_usage_error(error), as_json=wants_json(args)) if written_out is None else run(*written_out)
 
 
 def wants_json(args: Sequence[str]) -> bool:

@@ -102,6 +102,8 @@ def read_configuration(options: Mapping[str, Any], *, variables: str | None = No
         UsageError: a `--set` without `=`, or a file or directory that does not exist.
     """
     flags, names = dict[str, str](), dict[str, str]()
+    context = click.get_current_context(silent=True)
+    pack_flags: Mapping[str, str] = (context.find_object(dict) if context else None) or {}
     for text in options.get("set_") or ():
         path, equals, value = text.partition("=")
         if not equals:
@@ -111,7 +113,7 @@ def read_configuration(options: Mapping[str, Any], *, variables: str | None = No
         name = path.strip()
         in_file = value.startswith("@") and not value.startswith("@@")
         flags[name] = file_text(name, value[1:]) if in_file else value.replace("@@", "@", value.startswith("@@"))
-        names[name] = f"--set {name}" + (FROM_FILE if in_file else "")
+        names[name] = pack_flags.get(name) or f"--set {name}" + (FROM_FILE if in_file else "")
     for setting in load_rulebook().registry.settings.values():
         given = options.get(_parameter(setting.path)) if setting.flag else None
         if given is not None:

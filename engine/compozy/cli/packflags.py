@@ -12,8 +12,8 @@ from compozy.cli.rules import pack_folders
 from compozy.rulebook import load_rulebook
 
 
-def with_pack_flags(args: Sequence[str]) -> list[str] | None:
-    """Return the arguments with the flags of the packs in force written out; None when they hold none.
+def with_pack_flags(args: Sequence[str]) -> tuple[list[str], dict[str, str]] | None:
+    """Return the arguments with the flags of the packs in force written out, and those flags by path; None without.
 
     Raises:
         UsageError: the configuration file or directory that is named does not exist.
@@ -23,8 +23,10 @@ def with_pack_flags(args: Sequence[str]) -> list[str] | None:
     registry = load_rulebook(pack_folders(config, cwd, list(_values(args, "--rules")))).registry
     paths = {str(setting.flag): path for path, setting in registry.settings.items() if setting.flag}
     shipped = {setting.flag for setting in load_rulebook().registry.settings.values()}
-    found = list(_written_out(args, {flag: path for flag, path in paths.items() if flag not in shipped}))
-    return found if found != list(args) else None
+    added = {flag: path for flag, path in paths.items() if flag not in shipped}
+    found = list(_written_out(args, added))
+    used = {path: flag for flag, path in added.items() if any(arg.partition("=")[0] == flag for arg in args)}
+    return (found, used) if found != list(args) else None
 
 
 def _written_out(args: Sequence[str], paths: dict[str, str]) -> Iterator[str]:
@@ -34,7 +36,8 @@ def _written_out(args: Sequence[str], paths: dict[str, str]) -> Iterator[str]:
         if flag not in paths:
             yield arg
         else:
-            yield from ("--set", f"{paths[flag]}={value if equals else next(rest, '')}")
+            value = value if equals else next(rest, "")
+            yield from ("--set", f"{paths[flag]}={'@' * value.startswith('@')}{value}")  # @ alone names a file
 
 
 def _values(args: Sequence[str], flag: str) -> Iterator[str]:

@@ -41,12 +41,28 @@ def rule_texts(packs: Sequence[str]) -> dict[str, str]:
     """Return the texts of the shipped rules and of the packs, absolute directories, by file name.
 
     Raises:
-        RuleTableError: a directory does not exist, holds no rule file, or a file in it is not text.
+        RuleTableError: a directory does not exist, holds no rule file, or a file in it is not text; or two packs
+            have the same rules and different Python.
     """
     texts = dict(shipped_texts())
+    read: dict[str, dict[str, str]] = {}
     for pack in packs:
-        texts.update(pack_files(pack))
+        found = dict(pack_files(pack))
+        rules = {os.path.relpath(name, pack): text for name, text in found.items()}
+        first = next((other for other, known in read.items() if known == rules), None)
+        if first is None:
+            read[pack] = rules
+            texts.update(found)
+        elif _python(first) != _python(pack):
+            reason = f"rule pack {pack} is already in force as {first}, whose Python differs"
+            raise RuleTableError([reason], hint="use one of them: uninstall the package, or remove it from rules:")
     return texts
+
+
+def _python(pack: str) -> dict[str, bytes]:
+    """Return the Python files of a pack; `__init__.py` only makes it a package."""
+    found = [path for path in Path(pack).rglob("*.py") if path.name != "__init__.py"]
+    return {str(path.relative_to(pack)): path.read_bytes() for path in found}
 
 
 def pack_files(pack: str) -> Iterator[tuple[str, str]]:
