@@ -249,11 +249,18 @@ def test_without_a_key_only_local_names_are_answered(site: Site, host: str, stat
 
 @pytest.mark.parametrize(
     ("origin", "status"),
-    [pytest.param("http://evil.example", 403, id="foreign"), pytest.param(None, 200, id="same")],
+    [
+        pytest.param("http://evil.example", 403, id="foreign"),
+        pytest.param("null", 403, id="sandboxed-page-or-file"),
+        pytest.param("http://127.0.0.1.evil.example", 403, id="look-alike"),
+        pytest.param("http://localhost:1", 403, id="other-port"),
+        pytest.param("", 403, id="empty"),
+        pytest.param(None, 200, id="same"),
+    ],
 )
 def test_pages_of_other_origins_cannot_start_anything(site: Site, origin: str | None, status: int) -> None:
     """What a browser sends for a foreign page is refused."""
-    headers = {"Origin": origin or f"http://127.0.0.1:{site.server.port}"}
+    headers = {"Origin": f"http://127.0.0.1:{site.server.port}" if origin is None else origin}
 
     assert site.ask("POST", f"{RUN}?wait=30s", {}, headers).status == status
 
