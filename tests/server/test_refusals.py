@@ -158,10 +158,6 @@ def test_query_values_with_control_characters_are_refused(site: Site) -> None:
     assert (answer.status, answer.json["detail"]) == (400, '"\\x00" holds control characters')
 
 
-def test_input_of_exactly_the_limit_is_accepted(site: Site) -> None:
-    assert site.post(RUN, {"input": {"name": "x" * 1_000_000}}).status == 202
-
-
 def test_an_outage_is_503_with_a_clear_text(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A component that is away gives 503, its name, and when to try again; metrics still come."""
     gone = tmp_path_factory.mktemp("gone") / "no" / "folder.db"

@@ -136,3 +136,8 @@ def test_a_bad_input_is_refused(given: Any, problems: tuple[str, ...]) -> None:
         complete_input(DECLARED, given)
 
     assert caught.value.problems == problems
+
+
+def test_text_of_exactly_the_limit_is_accepted() -> None:
+    """Its quotes and the mapping around it are not counted."""
+    assert complete_input(DECLARED, {"who": "x" * 1_000_000})["who"] == "x" * 1_000_000
