@@ -12,7 +12,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.converter import ActivitySerializationContext, DataConverter, WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
-from tests.polling import eventually
+from tests.polling import DEADLINE_S, eventually
 from tests.workflows.bench import Bench
 
 from compozy.drivers.payload_codec import EncryptionCodec, PayloadRefusedError, encrypting
@@ -196,6 +196,26 @@ def test_execution_of_a_foreign_client_fails_without_running_a_tool(sealed: Seal
         sealed.bench.call(forged())
     assert "not encrypted" in str(caught.value.cause)
     assert not marker.exists()
+
+
+def test_execution_of_a_foreign_client_without_an_argument_fails(sealed: Sealed) -> None:
+    """There is no payload that could be refused; its workflow task must not be tried for ever."""
+    keyring = ring()
+    sealed.open(keyring)
+
+    async def forged() -> None:
+        name, queue = f"forged-{secrets.token_hex(4)}", sealed.bench.task_queue
+        await sealed.bench.client.start_workflow(wire.WORKFLOW_TYPE, id=name, task_queue=queue)
+        handle = sealed.client(keyring).get_workflow_handle(name)
+        try:
+            await asyncio.wait_for(handle.result(), DEADLINE_S)
+        except TimeoutError:
+            await handle.terminate()
+            raise
+
+    with pytest.raises(WorkflowFailureError) as caught:
+        sealed.bench.call(forged())
+    assert "was not started by Compozy" in str(caught.value.cause)
 
 
 def test_execution_that_a_worker_cannot_open_ends_with_the_reason_in_its_row(sealed: Sealed) -> None:

@@ -71,8 +71,11 @@ class Interpreter:
         self._started: workflow.ActivityHandle[Any] | None = None
 
     @workflow.run
-    async def run(self, payload: dict[str, Any]) -> Any:
-        """Run the tasks in order; record how it ended, then end that way."""
+    async def run(self, payload: dict[str, Any] | None = None) -> Any:
+        """Run the tasks in order; record how it ended, then end that way.
+
+        An execution of a foreign client may have no `payload`.
+        """
         run = _decoded(payload)
         try:
             output = await self._perform(run)
@@ -183,7 +186,7 @@ class Interpreter:
         await _settled(_record(wire.RECORD_FINISHED, _row(run, status, output=output, error=error)))
 
 
-def _decoded(payload: dict[str, Any]) -> wire.Run:
+def _decoded(payload: Any) -> wire.Run:
     try:
         return wire.decode_run(payload)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
