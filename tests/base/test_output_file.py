@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from compozy.base.output_file import copy_file, new_file, open_regular, write_file
+from compozy.base.output_file import TEMPORARY, copy_file, new_file, open_regular, write_file
 
 
 def mode_of(path: Path) -> int:
@@ -66,6 +67,22 @@ def test_write_file_refuses_what_is_not_a_regular_file(planted: str, replace: bo
     with pytest.raises(OSError, match="exists already|symbolic link|not a regular file"):
         write_file(tmp_path / "a", "new", replace=replace)
     assert ((tmp_path / "victim").read_text(), sorted(os.listdir(tmp_path))) == ("mine", before)
+
+
+@pytest.mark.parametrize("link", [False, True], ids=["file", "link"])
+def test_a_temporary_name_that_another_user_prepared_is_not_opened(
+    link: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if its random part had been guessed: the content would go where the other user reads it."""
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "guessed")
+    (tmp_path / "victim").write_text("old")
+    prepared = tmp_path / f"{TEMPORARY}guessed"
+    prepared.symlink_to("victim") if link else prepared.write_text("prepared")
+    with pytest.raises(FileExistsError):
+        write_file(tmp_path / "a", "new")
+    assert (tmp_path / "victim").read_text() == "old"
+    assert prepared.read_text() == ("old" if link else "prepared")
+    assert not (tmp_path / "a").exists()
 
 
 def test_write_file_refuses_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
