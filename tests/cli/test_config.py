@@ -155,7 +155,7 @@ def sarif(found: dict[str, Any]) -> list[str]:
 
 def test_sarif_has_the_structure_of_the_standard(config: Run, tmp_path: Path) -> None:
     """Results point to rules, regions into files; what has no file has a logical place."""
-    write(tmp_path, "mode: foo\nserver: {prot: 1, port: 0}\n")
+    write(tmp_path, "mode: foo\nserver: {prot: 1, port: 70000}\n")
     code, out, _ = config("validate", "--format", "sarif", "--set", "redis.mode=bar")
     found = json.loads(out)
     assert (code, sarif(found)) == (2, [])

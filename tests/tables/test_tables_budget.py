@@ -39,24 +39,24 @@ def test_a_hard_table_ends_with_a_report_that_it_could_not_be_proven() -> None:
         {"when": {name: random.random() < 0.5 for name in random.sample(columns, 3)}, "then": {"out": "a"}}
         for _ in range(258)
     ]
-    found = [report for report in verify(ruleset(columns, rows, "first")).reports if report.kind == "unproven"]
+    found = [report for report in verify(ruleset(columns, rows, "unique")).reports if report.kind == "unproven"]
     assert "could not be proven: the search was stopped" in found[0].message
     assert severity(found[0]) == "warning"
 
 
-def test_millions_of_pairs_are_counted_and_a_hundred_listed() -> None:
+def test_all_pairs_are_counted_and_a_hundred_listed() -> None:
     random, columns = Random(1), [f"c{number}" for number in range(10)]
     rows: list[dict[str, object]] = [
         {
             "when": {name: random.sample(WORDS, 8) for name in random.sample(columns, 4)},
             "then": {"out": random.choice("ab")},
         }
-        for _ in range(2_000)
+        for _ in range(600)
     ]
     conflicts = [r for r in verify(ruleset(columns, rows, "unique")).reports if r.kind == "conflict"]
     assert len(conflicts) == 100
     assert {report.total for report in conflicts} == {conflicts[0].total}
-    assert conflicts[0].total > 500_000
+    assert conflicts[0].total > 50_000
 
 
 def test_a_search_without_steps_raises() -> None:
