@@ -266,7 +266,7 @@ class PortBusyError(DriverError):
         by = f" by {owner}" if owner else ""
         super().__init__(
             f"port {port} ({setting}) is already in use{by}",
-            hint=f"free the port, choose another {setting}, or remove the setting so that a free one is taken",
+            hint=f"stop that process, or choose another {setting}",
         )
         self.port = port
         self.setting = setting

@@ -14,7 +14,9 @@ import pytest
 from tests.settings.project import write
 
 from compozy.cli import redaction
+from compozy.cli.client import ServerError
 from compozy.cli.main import run
+from compozy.cli.output import print_failure
 
 CANARY = "cAnAry-7f3a9c51-key"
 BUG = """
@@ -232,3 +234,9 @@ def test_text_in_the_place_of_the_map_of_secrets_is_not_shown(
     captured = capsys.readouterr()
     assert "secrets: expected a map" in captured.out + captured.err
     assert CANARY not in captured.out + captured.err
+
+
+def test_hint_for_a_missing_key_is_readable(capsys: pytest.CaptureFixture[str]) -> None:
+    """The hint shows no text in a form that redaction takes for a secret."""
+    print_failure(ServerError({"id": "http.unauthorized"}), as_json=False)
+    assert "[REDACTED]" not in capsys.readouterr().err

@@ -47,6 +47,7 @@ def test_a_busy_chosen_port_is_an_error(busy: int) -> None:
     assert (caught.value.port, caught.value.setting) == (busy, SETTING)
     assert caught.value.owner is not None
     assert f"(process {os.getpid()})" in caught.value.owner
+    assert caught.value.hint == f"stop that process, or choose another {SETTING}"
 
 
 def test_nobody_owns_a_free_port() -> None:

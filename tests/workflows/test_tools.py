@@ -113,7 +113,7 @@ def test_calling(tools: Tools, tool: str, arguments: dict[str, Any], result: Any
         pytest.param("mod_plain:add", {"c": 1}, "ToolArguments", "add(a, b=1) does not take them", True, id="args"),
         pytest.param("mod_plain:strange", {}, "ToolResult", "not JSON", True, id="no-json"),
         pytest.param(
-            "mod_plain:dated", {}, "ToolResult", "at[0].when is a datetime; use isoformat()", True, id="place"
+            "mod_plain:dated", {}, "ToolResult", "at[0].when has the type datetime; use isoformat()", True, id="place"
         ),
         pytest.param("mod_plain:infinite", {}, "ToolResult", "not JSON", True, id="infinite"),
         pytest.param("mod_plain:shared", {}, "ToolResult", "more than 1000000 values", True, id="shared"),

@@ -19,7 +19,7 @@ _EXIT_CODES = {"http.unauthorized": 2, "internal": 1}  # of problems that carry 
 _TEXTS = {
     "http.unauthorized": (
         "the server needs another server.api_key",
-        "set it in compozy.yaml, .env, COMPOZY_SERVER__API_KEY or with --set server.api_key=@FILE",
+        "set it in compozy.yaml, in .env or with the variable COMPOZY_SERVER__API_KEY",
     )
 }
 

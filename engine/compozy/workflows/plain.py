@@ -59,7 +59,7 @@ def _foreign_part(value: Any, path: str = "") -> str | None:
     elif not isinstance(value, (str, int, float, bool, type(None))):
         kind = type(value).__name__
         remedy = _REMEDIES.get(kind, "convert it to text, numbers or lists")
-        return f"{path.lstrip('.') or 'the value'} is a {kind}; {remedy}"
+        return f"{path.lstrip('.') or 'the value'} has the type {kind}; {remedy}"
     return next((found for key, item in items if (found := _foreign_part(item, path + key))), None)
 
 
