@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from tests.store.test_migrations import NAMES
 
 from compozy.cli.main import run
+from compozy.server.presence import Presence, announced
 from compozy.testing.postgres import PostgresServer
 
 Migrate = Callable[..., Any]
@@ -73,3 +75,15 @@ def test_memory_mode_has_no_schema(tmp_path: Path, capsys: pytest.CaptureFixture
     """There is nothing to migrate, and the error says which modes have a schema."""
     assert run(["migrate", "schema", "--cwd", str(tmp_path)]) == 2
     assert "--mode persistent or distributed" in capsys.readouterr().err
+
+
+def test_mode_of_the_running_server_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a flag the command asks for the database of the server, which memory mode does not keep."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    command = ["migrate", "schema", "--list", "--cwd", str(tmp_path)]
+    assert run(command) == 2
+    with announced(Presence(os.getpid(), "http://127.0.0.1:1", "persistent", str(tmp_path), 1.0)):
+        assert run(command) == 0
+    assert NAMES[0] in capsys.readouterr().out

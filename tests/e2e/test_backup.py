@@ -117,10 +117,11 @@ def test_restore_refuses_an_archive_of_a_newer_version(shell: Shell, archive: Pa
 
 
 def test_restore_refuses_while_a_server_runs(shell: Shell, archive: Path) -> None:
-    """The lock of the state directory names the server's process."""
+    """The lock of the state directory names the server's process; without a flag the mode is the server's."""
     server = shell.start(*MODE)
-    result = shell.run("restore", str(archive), *MODE, "--force")
-    assert (result.returncode, str(server.pid) in result.stderr) == (4, True)
+    for flags in (MODE, ()):
+        result = shell.run("restore", str(archive), *flags, "--force")
+        assert (result.returncode, str(server.pid) in result.stderr) == (4, True)
     assert server.stop() == 0
 
 

@@ -13,6 +13,7 @@ import click
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_json, print_line, print_table
 from compozy.cli.prepare import prepared, say
+from compozy.cli.status import with_mode_of_server
 from compozy.errors import UsageError
 from compozy.plan import Plan, make_plan
 
@@ -42,6 +43,7 @@ def schema(
 
     A server that uses a SQLite file must be stopped; PostgreSQL is migrated under an advisory lock.
     """
+    options, _ = with_mode_of_server(options)
     plan = database_plan(options, strict)
     if back and not list_:
         _confirm(yes)

@@ -10,6 +10,7 @@ import click
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_json, print_line
 from compozy.cli.prepare import prepared, say
+from compozy.cli.status import with_mode_of_server
 
 
 @click.command(name="restore", epilog="Example: compozy restore monday.tar.gz --mode persistent")
@@ -22,6 +23,7 @@ def command(file: Path, format_: str, force: bool, accept_unsigned: bool, strict
     """Check a backup and put it where the components keep their data; the server must be stopped."""
     from compozy.restore import restore
 
+    options, _ = with_mode_of_server(options)
     resolved = prepared(options, strict).resolved
     restored = restore(resolved, file, force=force, accept_unsigned=accept_unsigned)
     manifest, aside = restored.manifest, [str(path) for path in restored.aside]
