@@ -223,6 +223,19 @@ def test_failures_of_closing_are_collected(events: Events) -> None:
     assert [name for verb, name in events if verb == "stopped"] == ["c", "b", "a"]
 
 
+def test_failure_of_closing_does_not_hide_the_error_of_the_block(
+    events: Events, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ValueError, match="original"), provision(plan(step(Script(events, "a", on_stop=no)))):
+        raise ValueError("original")
+    assert [getattr(record, "reason", "") for record in caplog.records] == ["a (rule row row-a) did not stop: busy"]
+
+
+def test_failure_of_closing_ends_a_block_without_an_error(events: Events) -> None:
+    with pytest.raises(DriverError, match="did not stop"), provision(plan(step(Script(events, "a", on_stop=no)))):
+        pass
+
+
 def no(grace_s: float) -> None:
     refuse("busy")
 

@@ -74,8 +74,13 @@ class Runtime:
     def __enter__(self) -> Runtime:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            self.close()
+        except CompozyError as problem:
+            if error is None:
+                raise
+            log.error("close.failed", extra={"reason": _reason(problem)})  # the error of the block is raised
 
     @property
     def state_dir(self) -> str | None:
