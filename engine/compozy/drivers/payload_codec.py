@@ -8,6 +8,7 @@ failure that Temporal does not retry. This module imports the Temporal client li
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import hmac
@@ -112,10 +113,22 @@ class _EncryptedFailures(DefaultFailureConverterWithEncodedAttributes):
         super().to_failure(shown, payload_converter, failure)
 
 
+@dataclasses.dataclass(frozen=True)
+class _EncryptingConverter(DataConverter):
+    """The usual converters with a codec for each execution.
+
+    Only the codec depends on the execution. The library would build all converters anew for each of the about ten
+    payloads of an execution, which takes longer than the encryption.
+    """
+
+    def with_context(self, context: SerializationContext) -> _EncryptingConverter:
+        """Return the converter for the execution of `context`."""
+        bound = copy.copy(self)
+        if isinstance(self.payload_codec, EncryptionCodec):
+            object.__setattr__(bound, "payload_codec", self.payload_codec.with_context(context))
+        return bound
+
+
 def encrypting(keyring: Keyring) -> DataConverter:
     """Return the usual data converter with encrypted payloads, messages and stack traces of failures."""
-    return dataclasses.replace(
-        DataConverter.default,
-        payload_codec=EncryptionCodec(keyring),
-        failure_converter_class=_EncryptedFailures,
-    )
+    return _EncryptingConverter(payload_codec=EncryptionCodec(keyring), failure_converter_class=_EncryptedFailures)
