@@ -12,6 +12,7 @@ import gc
 import json
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -92,13 +93,17 @@ def answers(driver: Driver) -> bool:
     return True
 
 
+_OVER = (psutil.CONN_TIME_WAIT, psutil.CONN_CLOSE_WAIT)
+
+
 def traces() -> set[object]:
     """Return the children, the open connections and the threads of this process."""
     gc.collect()  # clients of Temporal hang up when they are collected
     process = psutil.Process()
     children = {("process", child.pid) for child in process.children(recursive=True) if alive(child)}
-    open_ones = (one for one in process.net_connections() if one.status != psutil.CONN_TIME_WAIT)
-    connections = {("connection", one.laddr, one.raddr) for one in open_ones}
+    # Counted by the far end: a client of another fixture may connect anew at any time.
+    far_ends = Counter(one.raddr or one.laddr for one in process.net_connections() if one.status not in _OVER)
+    connections = {("connection", end, number) for end, count in far_ends.items() for number in range(count)}
     threads = {("thread", thread.name) for thread in threading.enumerate() if thread.name.startswith("compozy")}
     return {*children, *connections, *threads}
 

@@ -166,3 +166,7 @@ def test_a_pack_narrows_a_choice() -> None:
     assert narrowed("large") == []
     assert narrowed("huge") == ["unknown-row"]
     assert narrowed("small") == ["bad-default"]
+
+
+def test_a_view_of_an_unknown_setting_is_reported() -> None:
+    assert {report.kind for report in reports({"n": "zed.nothing in_memory"}, {"n": True}, {})} == {"unknown-input"}

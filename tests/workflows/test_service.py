@@ -228,10 +228,11 @@ def test_a_terminated_execution_is_found_out(bench: Bench) -> None:
     name = workflows.start(NAP)
     bench.call(bench.client.get_workflow_handle(name).terminate("enough"))
 
-    assert workflows.reconcile() == (name,)
+    corrected = workflows.reconcile()
 
     row = workflows.execution(name)
     assert (row.status, row.output, row.finished) == ("terminated", None, True)
+    assert corrected in ((name,), ())  # the upkeep may have been faster
     assert workflows.reconcile() == ()
 
 

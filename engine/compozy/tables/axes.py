@@ -259,7 +259,7 @@ class AxisBuilder:
         self, bases: Sequence[Source], sources: Sequence[Source], variables: Mapping[Source, Variable]
     ) -> Family:
         viewer = self._ruleset.viewer
-        if viewer is None or (len(sources) == 1 and sources[0].view is None):
+        if viewer is None or (len(sources) == 1 and (sources[0].view is None or sources[0] in bases)):
             return plain_family(sources[0], variables[sources[0]])
         # As many values as there are settings may have to differ from each other.
         values = {source.ref: variables[source].samples(len(bases)) for source in sources if source.view is None}
