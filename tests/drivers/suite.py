@@ -12,7 +12,6 @@ import gc
 import json
 import threading
 import traceback
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -101,9 +100,9 @@ def traces() -> set[object]:
     gc.collect()  # clients of Temporal hang up when they are collected
     process = psutil.Process()
     children = {("process", child.pid) for child in process.children(recursive=True) if alive(child)}
-    # Counted by the far end: a client of another fixture may connect anew at any time.
-    far_ends = Counter(one.raddr or one.laddr for one in process.net_connections() if one.status not in _OVER)
-    connections = {("connection", end, number) for end, count in far_ends.items() for number in range(count)}
+    # By the far end only: runtimes of other fixtures ask their servers for health, and connect anew at any time.
+    open_ones = (one for one in process.net_connections() if one.status not in _OVER)
+    connections = {("connection", one.raddr or one.laddr) for one in open_ones}
     threads = {("thread", thread.name) for thread in threading.enumerate() if thread.name.startswith("compozy")}
     return {*children, *connections, *threads}
 
