@@ -12,7 +12,8 @@ import gc
 import json
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -95,14 +96,21 @@ def answers(driver: Driver) -> bool:
 _OVER = (psutil.CONN_TIME_WAIT, psutil.CONN_CLOSE_WAIT)
 
 
-def traces() -> set[object]:
-    """Return the children, the open connections and the threads of this process."""
+def far_ends() -> Counter[object]:
+    """Return the open connections of this process, counted by their far end."""
+    open_ones = (one for one in psutil.Process().net_connections() if one.status not in _OVER)
+    return Counter(one.raddr or one.laddr for one in open_ones)
+
+
+def traces(others: Collection[object] = ()) -> set[object]:
+    """Return the children, the open connections and the threads of this process.
+
+    `others` are far ends that runtimes of other fixtures use: these ask for health, and connect anew at any time.
+    """
     gc.collect()  # clients of Temporal hang up when they are collected
-    process = psutil.Process()
-    children = {("process", child.pid) for child in process.children(recursive=True) if alive(child)}
-    # By the far end only: runtimes of other fixtures ask their servers for health, and connect anew at any time.
-    open_ones = (one for one in process.net_connections() if one.status not in _OVER)
-    connections = {("connection", one.raddr or one.laddr) for one in open_ones}
+    children = {("process", child.pid) for child in psutil.Process().children(recursive=True) if alive(child)}
+    counts = {end: count for end, count in far_ends().items() if end not in others}
+    connections = {("connection", end, number) for end, count in counts.items() for number in range(count)}
     threads = {("thread", thread.name) for thread in threading.enumerate() if thread.name.startswith("compozy")}
     return {*children, *connections, *threads}
 
@@ -171,23 +179,25 @@ class DriverSuite(Suite):
 
     def test_it_leaves_nothing_behind(self, subject: Subject, started: Starting) -> None:
         """After `stop` no process, connection or thread of it is left."""
+        others = far_ends()
         warm(subject, started)
-        before = traces()
+        before = traces(others)
         driver = subject.make()
         driver.start(started.context())
         driver.ping()
         driver.stop(0)
         del driver
-        eventually(lambda: not traces() - before, "the end of everything that was started")
+        eventually(lambda: not traces(others) - before, "the end of everything that was started")
 
     def test_a_start_that_fails_leaves_nothing_behind(self, subject: Subject, started: Starting) -> None:
         """A driver undoes what it had begun before it failed."""
+        others = far_ends()
         warm(subject, started)
-        before = traces()
+        before = traces(others)
         for make in subject.failing:
             with pytest.raises(DriverError):
                 make().start(started.context(5))
-        eventually(lambda: not traces() - before, "the end of everything that was started")
+        eventually(lambda: not traces(others) - before, "the end of everything that was started")
 
     def test_a_start_that_fails_says_what_to_do(self, subject: Subject, started: Starting) -> None:
         """Every failure comes with a fix."""

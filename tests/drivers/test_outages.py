@@ -22,7 +22,7 @@ from compozy.store import Execution, Store, UnavailableError
 from compozy.testing.postgres import PostgresServer
 from compozy.testing.testbed import Testbed
 
-from .suite import PATIENCE_S, traces
+from .suite import PATIENCE_S, far_ends, traces
 
 HOST = "127.0.0.1"
 
@@ -210,7 +210,8 @@ def test_a_half_configured_start_names_every_missing_part(
 ) -> None:
     """One error for all of them, each with its address, a fix, and no password; nothing is left running."""
     given = settings(testbed, set(missing))
-    before = traces()
+    others = far_ends()
+    before = traces(others)
     lifecycle = compozy.load(directory=str(tmp_path), settings=given, environment={})
     lifecycle.resolve()
     lifecycle.validate()
@@ -221,4 +222,4 @@ def test_a_half_configured_start_names_every_missing_part(
     assert {path for path in missing if path not in text} == set()
     assert "hush" not in text
     assert lifecycle.state == "validated"
-    eventually(lambda: not traces() - before, "the end of everything that was started")
+    eventually(lambda: not traces(others) - before, "the end of everything that was started")
