@@ -282,6 +282,31 @@ def test_what_a_killed_writer_left_half_done_is_taken_back(make: Make, started: 
     assert rows(driver) == 0
 
 
+JOURNAL_HEADER = bytes.fromhex("d9d505f920a163d7 00000000 c0ffee00 00000000 00000200 00001000").ljust(512, b"\0")
+
+
+@pytest.mark.parametrize("header", [pytest.param(b"", id="begun"), pytest.param(JOURNAL_HEADER, id="written")])
+def test_start_accepts_empty_file_beside_rollback_journal(
+    make: Make, started: Starting, tmp_path: Path, header: bytes
+) -> None:
+    """A start that was killed while SQLite created the file leaves it empty beside the journal of its first page."""
+    (tmp_path / "compozy.db").touch()
+    (tmp_path / "compozy.db-journal").write_bytes(header)
+    driver = make(tmp_path / "compozy.db")
+    driver.start(started.context())
+    create(driver)
+    assert rows(driver) == 0
+
+
+def test_start_rejects_empty_file_beside_write_ahead_log(make: Make, started: Starting, tmp_path: Path) -> None:
+    """SQLite would remove the log, which holds what was committed before the file was emptied."""
+    (tmp_path / "compozy.db").touch()
+    (tmp_path / "compozy.db-wal").write_bytes(b"frames")
+    with pytest.raises(DriverError, match="it is empty and has a write-ahead log"):
+        make(tmp_path / "compozy.db").start(started.context())
+    assert (tmp_path / "compozy.db-wal").read_bytes() == b"frames"
+
+
 def damaged(path: Path, kind: str) -> bytes:
     if kind == "text":
         path.write_bytes(b"this is not a database " * 50)

@@ -195,8 +195,9 @@ def check_file(path: str) -> None:
         head = stream.read(len(_MAGIC))
     if head and head != _MAGIC:
         raise sqlite3.DatabaseError("file is not a database")
-    if not head and any(os.path.exists(path + suffix) and os.path.getsize(path + suffix) for suffix in BESIDE):
-        raise sqlite3.DatabaseError("it is empty and has a log")  # which SQLite would remove when it opens the file
+    # SQLite removes the log of an empty file. A rollback journal is harmless: it remains when a creation was killed.
+    if not head and os.path.exists(path + "-wal") and os.path.getsize(path + "-wal"):
+        raise sqlite3.DatabaseError("it is empty and has a write-ahead log")
     try:
         _look_through(path, read_only_uri(path))
     except sqlite3.OperationalError as error:
