@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import peewee
+import psutil
 import pytest
 from tests.polling import eventually
 
@@ -209,6 +210,61 @@ def test_lock_timeout_names_holder(make: Make, started: Starting) -> None:
     reason = 'database is locked: thread "MainThread" has kept a transaction open for'
     assert [str(error).rpartition(" for ")[0] + " for" for error in raised] == [reason] * 2
     assert in_threads(lambda number: write_one(driver), 2) == []
+
+
+def open_files(path: Path) -> int:
+    return sum(file.path == str(path) for file in psutil.Process().open_files())
+
+
+def test_connections_are_reused_and_closed_by_stop(make: Make, started: Starting, tmp_path: Path) -> None:
+    """One call after another uses one connection; what threads left open is closed too, and nothing after the stop."""
+    path = tmp_path / "compozy.db"
+    driver = make(path)
+    driver.start(started.context())
+    create(driver)
+    once = open_files(path)
+    in_threads(lambda number: write_one(driver), 1)
+    assert open_files(path) == once
+    for _ in range(5):
+        in_threads(lambda number: driver.handle.connect(), 1)
+    assert open_files(path) <= once + 1  # that of the last thread
+    assert rows(driver) == 1
+    driver.stop(0)
+    assert open_files(path) == 0
+
+
+def test_connection_used_during_stop_is_closed_afterwards(make: Make, started: Starting, tmp_path: Path) -> None:
+    """A thread that works while the driver stops keeps its connection to the end of its work, and no longer."""
+    path = tmp_path / "compozy.db"
+    driver = make(path)
+    driver.start(started.context())
+    begun, end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with driver.handle.connection_context():
+            begun.set()
+            end.wait(DEADLINE_S)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    begun.wait(DEADLINE_S)
+    driver.stop(0)
+    end.set()
+    worker.join(DEADLINE_S)
+    assert open_files(path) == 0
+
+
+def test_calls_are_refused_while_file_is_elsewhere(make: Make, started: Starting, tmp_path: Path) -> None:
+    """A pooled connection to a file that was moved is not used; the file is used again when it is back."""
+    path, elsewhere = tmp_path / "compozy.db", tmp_path / "moved.db"
+    driver = make(path)
+    driver.start(started.context())
+    create(driver)
+    path.rename(elsewhere)
+    (refusal,) = in_threads(lambda number: write_one(driver), 1)
+    assert "was moved, removed or replaced while it is in use" in str(refusal)
+    elsewhere.rename(path)
+    assert in_threads(lambda number: write_one(driver), 1) == []
 
 
 def test_memory_lasts_as_long_as_the_driver(make: Make, started: Starting) -> None:

@@ -20,9 +20,11 @@ from compozy.store import LOST, Execution, Pruned, Store, StoredWorkflow, Unavai
 from compozy.store.records import timestamp
 from compozy.workflows.catalogue import definition_json
 from compozy.workflows.definition import definition_from_json
+from compozy.workflows.ends import Ends
 from compozy.workflows.facade import Workflows, WorkflowSettings
 from compozy.workflows.inputs import InputError
 from compozy.workflows.service import ConflictError, Service
+from compozy.workflows.worker import WorkerHost
 
 GREET = """
 id: {id}
@@ -32,6 +34,8 @@ tasks: [{{id: t, type: aggregate, output: "{{{{ workflow.input.name }}}}"}}]
 NAP = definition_from_json(
     {"id": "nap", "tasks": [{"id": "nap", "type": "aggregate", "sleep": "1000h", "output": 1}]}, "nap"
 )
+
+SHORT = definition_from_json({"id": "short", "tasks": [{"id": "a", "type": "aggregate", "output": 1}]}, "short")
 
 
 def test_workflows_come_from_the_project(bench: Bench) -> None:
@@ -343,3 +347,51 @@ def test_the_retention_removes_old_executions(bench: Bench, store: Store) -> Non
 
     eventually(lambda: store.execution("old") is None)
     assert store.execution("open") is not None
+
+
+def test_wait_returns_announced_end_without_temporal(bench: Bench, store: Store, tmp_path: Path) -> None:
+    """The worker of this process wrote the final row: its announcement ends the wait, not Temporal's answer."""
+    bench.open()
+    ends = Ends()
+    service = Service(bench.client, store, task_queue="nobody-works-here", directory=str(tmp_path), ends=ends)
+
+    async def wait() -> Execution:
+        name = await service.start(SHORT)
+        waiting = asyncio.ensure_future(service.wait(name, 20))
+        await asyncio.sleep(0)
+        row = replace(await service.execution(name), status="completed", finished_at=timestamp())
+        await asyncio.to_thread(store.record_finished, row)
+        ends.announce(name)
+        return await waiting
+
+    row = bench.call(wait())
+    assert row.status == "completed"
+    bench.call(bench.client.get_workflow_handle(row.id).terminate())
+    service.close()
+
+
+def test_wait_returns_end_that_another_worker_brought(bench: Bench, store: Store, tmp_path: Path) -> None:
+    """An execution whose end is not announced in this process is asked for at Temporal."""
+    bench.open()
+    service = Service(bench.client, store, task_queue=bench.task_queue, directory=str(tmp_path), ends=Ends())
+    name = bench.call(service.start(SHORT))
+    assert bench.call(service.wait(name, 20)).status == "completed"
+    service.close()
+
+
+def test_worker_announces_final_row(bench: Bench, store: Store) -> None:
+    """The event of an execution is set when its worker has written its final row, which can then be read."""
+    ends = Ends()
+    worker = WorkerHost(bench.client, store, task_queue=bench.task_queue, directory=str(bench.directory), ends=ends)
+    service = Service(bench.client, store, task_queue=bench.task_queue, directory="/", ends=ends)
+
+    async def announced() -> Execution:
+        await worker.start()
+        event = ends.event("short-1")
+        await service.start(SHORT, execution_id="short-1")
+        await asyncio.wait_for(event.wait(), 20)
+        await worker.stop()
+        return await service.execution("short-1")
+
+    assert bench.call(announced()).status == "completed"
+    service.close()

@@ -19,6 +19,8 @@ from peewee import OperationalError, PostgresqlDatabase
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, TRANSACTION_STATUS_IDLE
 
+from compozy.drivers.thread_connections import ThreadConnections
+
 FRESH_S = 1.0  # a connection that was idle for longer is asked before it is used
 ANSWER_S = 1.0
 _CUTS, _CUT_S = 20, 0.25
@@ -56,7 +58,7 @@ class Attempts(PostgresqlDatabase):
             raise
 
 
-class Pool(PooledPostgresqlDatabase, Attempts):
+class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
     """A pool that notices when connections have died, those that a thread keeps between statements too.
 
     A thread that finds all of its `size` connections in use waits for `wait_s` seconds; connections of ended threads
@@ -67,10 +69,8 @@ class Pool(PooledPostgresqlDatabase, Attempts):
 
     def __init__(self, name: str, parameters: Mapping[str, Any], *, size: int, wait_s: float) -> None:
         self.size = size
-        self._owners: dict[int, threading.Thread] = {}
         self._idle_since: dict[int, float] = {}
-        base: Any = super()
-        base.__init__(name, **parameters, max_connections=size, timeout=wait_s)
+        super().__init__(name, **parameters, max_connections=size, timeout=wait_s)
 
     def init(self, *arguments: Any, **options: Any) -> None:
         """Take other parameters; None in the place of the name ends the pool for good."""
@@ -152,28 +152,9 @@ class Pool(PooledPostgresqlDatabase, Attempts):
         state.manual_close()
         state.close_idle()
 
-    def _connect(self) -> Any:
-        base: Any = super()
-        state: Any = self
-        with state._pool_lock:
-            self._reclaim()
-            connection = base._connect()
-            self._owners[id(connection)] = threading.current_thread()
-            return connection
-
-    def _reclaim(self) -> None:
-        """Close the connections of threads that have ended; needs the lock of the pool."""
-        state: Any = self
-        for key in [key for key, owner in self._owners.items() if not owner.is_alive()]:
-            del self._owners[key]
-            if key in state._in_use:
-                state._close_raw(state._in_use.pop(key).connection)
-
     def _close(self, connection: Any, close_conn: bool = False) -> None:
-        base: Any = super()
-        self._owners.pop(id(connection), None)
         self._idle_since[id(connection)] = time.monotonic()
-        base._close(connection, close_conn)
+        super()._close(connection, close_conn)
 
     def _is_closed(self, connection: Any) -> bool:
         return bool(connection.closed) or _ready(connection, select.POLLIN, 0.0)

@@ -45,7 +45,7 @@ class SqliteDriver:
         self._path = path
         self._memory = path == MEMORY
         self._data = DataLock(path)
-        self._turns = Turns(busy_timeout_s, readers_wait=self._memory, verify=self._verify)
+        self._turns = Turns(busy_timeout_s, readers_wait=self._memory)
         self._anchor: sqlite3.Connection | None = None
         self._lock: FileLock | None = None
         self._database: Any = None
@@ -123,13 +123,15 @@ class SqliteDriver:
                 self._anchor.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             # A connection opens the log when it first reads; while this one has it, no other creates or deletes it.
             self._anchor.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-        self._database = _database(name, timeout_s, connection, uri=self._memory)
+        self._database = self._pool(name, connection)
 
-    def _verify(self) -> None:
-        try:
-            self._data.verify()
-        except DriverError as error:  # callers of the database expect its errors
-            raise sqlite3.OperationalError(error.reason) from error
+    def _pool(self, name: str, connection: type[Connection]) -> Any:
+        from compozy.drivers.sqlite_pool import SqlitePool
+
+        pragmas = {"foreign_keys": 1} if self._memory else {"foreign_keys": 1, "synchronous": "normal"}
+        # A transaction that begins by reading and then writes cannot wait for others: all of them begin as writers.
+        options = {"pragmas": pragmas, "lock_type": "IMMEDIATE", "uri": self._memory, "factory": connection}
+        return SqlitePool(name, self._turns, self._data.verify, **options)
 
     def ping(self) -> None:
         """Read from the database, and see that it could be written.
@@ -157,8 +159,8 @@ class SqliteDriver:
     def stop(self, grace_s: float) -> None:
         """Close the database for every thread; an in-memory one is gone; idempotent."""
         self._turns.close()
-        if self._database is not None and not self._database.is_closed():
-            self._database.close()
+        if self._database is not None:
+            self._database.close()  # and with it those that no thread uses
         self._close_anchor()
         self._data.release()  # after the connections: to close a file ends the locks that SQLite has on it
         lock, self._lock = self._lock, None
@@ -174,14 +176,6 @@ class SqliteDriver:
         """Say where the data is."""
         details = {"sqlite": sqlite3.sqlite_version, "journal": "memory" if self._memory else "wal"}
         return Description(self._path, None if self._memory else self._path, details)
-
-
-def _database(name: str, timeout_s: float, connection: type[Connection], *, uri: bool) -> Any:
-    from peewee import SqliteDatabase
-
-    pragmas = {"foreign_keys": 1} if uri else {"foreign_keys": 1, "synchronous": "normal"}
-    # A transaction that begins by reading and then writes cannot wait for others: all of them begin as writers.
-    return SqliteDatabase(name, pragmas=pragmas, timeout=timeout_s, lock_type="IMMEDIATE", uri=uri, factory=connection)
 
 
 def check_file(path: str) -> None:

@@ -35,13 +35,11 @@ class Turns:
     """A lock that is handed from one to the next in the order of asking.
 
     `readers_wait` tells that reading needs the turn as well: an in-memory database cannot be read while it is written.
-    `verify` raises an error where a new connection would reach another file than the connections before it.
     """
 
-    def __init__(self, timeout_s: float, *, readers_wait: bool, verify: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, timeout_s: float, *, readers_wait: bool) -> None:
         self.timeout_s = timeout_s
         self.readers_wait = readers_wait
-        self.verify = verify
         self._lock = threading.Lock()
         self._holder: Turn | None = None
         self._closed = False
@@ -51,6 +49,11 @@ class Turns:
     def waiting(self) -> int:
         """Return the length of the line."""
         return len(self._line)
+
+    @property
+    def closed(self) -> bool:
+        """Return True after `close`."""
+        return self._closed
 
     def needed(self, sql: str) -> bool:
         """Return True if a statement has to wait for its turn."""
@@ -123,7 +126,6 @@ class Connection(sqlite3.Connection):
     def __init__(self, *args: Any, **options: Any) -> None:
         self.mine = False
         self.turns.check()
-        self.turns.verify()
         # Another thread closes it when its own has ended.
         super().__init__(*args, **{**options, "check_same_thread": False})
 

@@ -20,6 +20,7 @@ from compozy.store import Execution, Store, UnavailableError
 from compozy.store.records import timestamp
 from compozy.workflows import wire
 from compozy.workflows.budget import Budget
+from compozy.workflows.ends import Ends
 from compozy.workflows.plain import clean_reason
 from compozy.workflows.rendering import rendering_of
 from compozy.workflows.templates import TemplateProblem
@@ -36,8 +37,11 @@ log = logging.getLogger("compozy.workflows")
 class Activities:
     """What one worker can do; rows are written on the threads of `writers`, long renderings run on `renderers`."""
 
-    def __init__(self, store: Store, tools: Tools, writers: ThreadPoolExecutor, renderers: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, store: Store, tools: Tools, ends: Ends, writers: ThreadPoolExecutor, renderers: ThreadPoolExecutor
+    ) -> None:
         self._store = store
+        self._ends = ends
         self._tools = tools
         self._writers = writers
         self._renderers = renderers
@@ -58,6 +62,7 @@ class Activities:
         # The clock may have been set back in between.
         finished_at = max(timestamp(), row["started_at"])
         await self._write(self._store.record_finished, Execution(**{**row, "finished_at": finished_at}))
+        self._ends.announce(row["id"])
 
     @activity.defn(name=wire.RENDER)
     async def render(self, key: str) -> Any:

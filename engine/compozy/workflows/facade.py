@@ -16,6 +16,7 @@ from temporalio.client import Client
 from compozy.store import Execution, Pruned, Store
 from compozy.workflows.catalogue import Imported, Listing
 from compozy.workflows.definition import Definition
+from compozy.workflows.ends import Ends
 from compozy.workflows.restart import Health
 from compozy.workflows.service import Service
 from compozy.workflows.tools import NO_OFFER, ToolOffer
@@ -74,6 +75,7 @@ class Workflows:
         `client` must live on `loop`; `offer` is what tools get.
         """
         self.store = Store(database)
+        ends = Ends()
         self._loop = loop
         self._settings = settings
         self.service = Service(
@@ -84,8 +86,9 @@ class Workflows:
             files=settings.files,
             history_kept=settings.history_kept,
             retention_s=settings.retention_s,
+            ends=ends if settings.worker else None,
         )
-        self.worker = _worker(client, self.store, database, settings, offer) if settings.worker else None
+        self.worker = _worker(client, self.store, database, settings, offer, ends) if settings.worker else None
         self._upkeep = Upkeep(self.service)
 
     def open(self) -> Workflows:
@@ -210,7 +213,7 @@ class Workflows:
 
 
 def _worker(
-    client: Client, store: Store, database: peewee.Database, settings: WorkflowSettings, offer: ToolOffer
+    client: Client, store: Store, database: peewee.Database, settings: WorkflowSettings, offer: ToolOffer, ends: Ends
 ) -> WorkerHost:
     """Build the worker; SQLite takes one writer at a time, so one thread writes."""
     return WorkerHost(
@@ -222,4 +225,5 @@ def _worker(
         grace_s=settings.grace_s,
         writers=1 if isinstance(database, peewee.SqliteDatabase) else 4,
         offer=offer,
+        ends=ends,
     )

@@ -27,6 +27,7 @@ from compozy.workflows import wire
 from compozy.workflows.catalogue import Catalogue, Imported, Listing, exported_definitions
 from compozy.workflows.checks import Checks
 from compozy.workflows.definition import Definition
+from compozy.workflows.ends import Ends
 from compozy.workflows.execution_id import checked_execution_id, new_execution_id
 from compozy.workflows.identity import TemporalIdentity
 from compozy.workflows.inputs import complete_input
@@ -39,6 +40,7 @@ from compozy.workflows.temporal import UnreadableError, ask
 TASK_TIMEOUT = timedelta(seconds=3)
 READERS = 4
 WAIT_PATIENCE_S = 5.0
+ANNOUNCED_S = 0.25  # most executions take less
 DATABASE_PATIENCE_S = 10.0  # longer than a writer waits for its turn
 CANCEL_PATIENCE_S = 30.0  # longer than an execution tries to write its row
 TERMINATED = "terminated by request"
@@ -60,8 +62,10 @@ class Service:
     def __init__(
         self, client: Client, store: Store, *, task_queue: str, directory: str, files: Sequence[str] = (),
         history_kept: bool = True, retention_s: float | None = None, patience_s: float = DATABASE_PATIENCE_S,
-        cancel_patience_s: float = CANCEL_PATIENCE_S,
+        cancel_patience_s: float = CANCEL_PATIENCE_S, ends: Ends | None = None,
     ) -> None:  # fmt: skip
+        """Prepare; `ends` announces what a worker in this process finishes, None where there is no such worker."""
+        self._ends = ends
         self._client = client
         self._store = store
         self._task_queue = task_queue
@@ -126,12 +130,13 @@ class Service:
             NotFoundError: there is no such execution.
             UnavailableError: the database or Temporal does not answer.
         """
+        announced = None if self._ends is None else self._ends.event(execution_id)
         row = await self.execution(execution_id)
         if row.finished:
             return row
         try:
             async with asyncio.timeout(timeout_s):
-                await self._ended(execution_id)
+                await self._announced_or_ended(execution_id, announced)
         except TimeoutError:
             return await self.execution(execution_id)
         row = await self.execution(execution_id)
@@ -373,6 +378,23 @@ class Service:
         if (await self.execution(row.id)).input != row.input:
             raise ConflictError(f"execution {row.id} exists and has another input") from error
         return row.id
+
+    async def _announced_or_ended(self, execution_id: str, announced: asyncio.Event | None) -> None:
+        """Wait for a worker of this process; Temporal is asked as well after a while: another one may do the work."""
+        if announced is None:
+            return await self._ended(execution_id)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANNOUNCED_S):
+                await announced.wait()
+                return None
+        ways = [asyncio.ensure_future(self._ended(execution_id)), asyncio.ensure_future(announced.wait())]
+        try:
+            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await done.pop()
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
 
     async def _ended(self, execution_id: str) -> None:
         try:

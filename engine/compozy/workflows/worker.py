@@ -19,6 +19,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from compozy import __version__
 from compozy.store import Store, UnavailableError
 from compozy.workflows.activities import HEARTBEAT_S, Activities
+from compozy.workflows.ends import Ends
 from compozy.workflows.interpreter import Interpreter
 from compozy.workflows.restart import USUAL, Health, Pace, Restarted
 from compozy.workflows.tools import NO_OFFER, ToolOffer, Tools
@@ -46,13 +47,14 @@ class WorkerHost:
         grace_s: float = 10.0,
         writers: int = 1,
         offer: ToolOffer = NO_OFFER,
+        ends: Ends | None = None,
         pace: Pace = USUAL,
     ) -> None:
         """Prepare a worker.
 
         `max_concurrent_workflows` bounds the workflow tasks at work at once, 0 is unbounded; `grace_s` is
         how long running tools may go on after `stop`; `writers` threads write rows; `offer` is what
-        tools get; `pace` is how patient to be with a worker that fails.
+        tools get; `ends` is informed of final rows; `pace` is how patient to be with a worker that fails.
         """
         self._client = client
         self._task_queue = task_queue
@@ -61,7 +63,7 @@ class WorkerHost:
         self._tools = Tools(directory, offer)
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="compozy-rows")
         self._renderers = ThreadPoolExecutor(RENDERERS, thread_name_prefix="compozy-render")
-        self._activities = Activities(store, self._tools, self._writers, self._renderers)
+        self._activities = Activities(store, self._tools, ends or Ends(), self._writers, self._renderers)
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
         self._restarted = Restarted(self._work, self._takes_work, _FATAL, pace)

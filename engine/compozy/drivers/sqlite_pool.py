@@ -1,0 +1,55 @@
+"""A pool of SQLite connections: to open one takes longer than most calls.
+
+This module imports peewee, so it is itself imported late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from peewee import OperationalError
+from playhouse.pool import PooledSqliteDatabase
+
+from compozy.drivers.sqlite_turns import Turns
+from compozy.drivers.thread_connections import ThreadConnections
+from compozy.errors import DriverError
+
+MOST_IDLE = 8  # each keeps two files open
+
+
+class SqlitePool(ThreadConnections, PooledSqliteDatabase):  # type: ignore[misc]  # the stubs of `init` differ
+    """The connections of all threads to one database.
+
+    `verify` raises a DriverError where the file is no longer the one that was opened.
+    """
+
+    def __init__(self, name: str, turns: Turns, verify: Callable[[], None], **options: Any) -> None:
+        self._turns = turns
+        self._verify = verify
+        # In a pool `timeout` is the wait for a connection, and their number is not limited: SQLite's is a pragma.
+        pragmas = {**options.pop("pragmas"), "busy_timeout": int(turns.timeout_s * 1000)}
+        super().__init__(name, max_connections=None, pragmas=pragmas, **options)
+
+    def connect(self, reuse_if_open: bool = False) -> bool:
+        """Take a connection for the calling thread; return True if it had none.
+
+        Raises:
+            peewee.OperationalError: the database was closed, or its file was moved, removed or replaced.
+        """
+        try:
+            if self.is_closed():
+                self._verify()
+        except DriverError as error:
+            raise OperationalError(error.reason) from error
+        base: Any = super()
+        return bool(base.connect(reuse_if_open))
+
+    def close(self) -> bool:
+        """Give the calling thread's connection back; return True if it had one."""
+        base: Any = super()
+        state: Any = self
+        had_one = bool(base.close())
+        if self._turns.closed or len(state._connections) > MOST_IDLE:
+            self.close_unused()
+        return had_one

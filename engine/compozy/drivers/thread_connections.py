@@ -1,0 +1,49 @@
+"""Close the pooled connections of threads that have ended.
+
+A thread that ends without closing its connection would keep it in the pool's list of used connections for ever.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from playhouse.pool import PooledDatabase
+
+
+class ThreadConnections(PooledDatabase):
+    """A pool that knows which thread uses which connection."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self._owners: dict[int, threading.Thread] = {}
+        base: Any = super()
+        base.__init__(name, **options)
+
+    def close_unused(self) -> None:
+        """Close the connections that no living thread uses."""
+        state: Any = self
+        with state._pool_lock:
+            self._reclaim()
+            state.close_idle()
+
+    def _connect(self) -> Any:
+        base: Any = super()
+        state: Any = self
+        with state._pool_lock:
+            self._reclaim()
+            connection = base._connect()
+            self._owners[id(connection)] = threading.current_thread()
+            return connection
+
+    def _reclaim(self) -> None:
+        """Close the connections of threads that have ended; needs the lock of the pool."""
+        state: Any = self
+        for key in [key for key, owner in self._owners.items() if not owner.is_alive()]:
+            del self._owners[key]
+            if key in state._in_use:
+                state._close_raw(state._in_use.pop(key).connection)
+
+    def _close(self, connection: Any, close_conn: bool = False) -> None:
+        base: Any = super()
+        self._owners.pop(id(connection), None)
+        base._close(connection, close_conn)
