@@ -33,6 +33,7 @@ ALLOWED = {
     "snapshot._Database.copy": "SQLite writes the copy into a private temporary folder",
     "snapshot._database": "SQLite opens an existing file, mode=ro, or a private copy",
     "snapshot._write_lock": "SQLite opens the database that it locks",
+    "rulecoverage.rows_in_examples": "a private temporary folder",
     "ruletrial.trial_reports": "a private temporary folder",
 }
 _METHODS = {"write_text", "write_bytes", "touch", "rename", "symlink_to", "hardlink_to"}

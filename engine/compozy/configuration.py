@@ -92,6 +92,15 @@ def load_configuration(
     return read_sources(inputs, load_rulebook((*always, *named))) if named else configuration
 
 
+def packs_in_force(inputs: Inputs, further: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the absolute directories of the installed rule packs, of `further` ones and of those that `rules` names.
+
+    None of them is read.
+    """
+    named = named_packs(read_sources(inputs, load_rulebook()))
+    return (*installed_packs(), *(os.path.abspath(pack) for pack in further), *named)
+
+
 def read_sources(inputs: Inputs, rulebook: Rulebook) -> Configuration:
     """Read every source of `SOURCES` in its order."""
     layers = tuple(source.read(inputs, rulebook.registry) for source in SOURCES)

@@ -16,10 +16,11 @@ SETTINGS = ("COMPOZY_TEST_MODE", "DB_URL")
 
 @dataclass(frozen=True)
 class Run:
-    """What became of each test: `passed`, or the text of its failure or error."""
+    """What became of each test: `passed`, or the text of its failure or error; and the exit code of the run."""
 
     outcomes: Mapping[str, str]
     output: str
+    code: int
 
 
 def run_tests(directory: Path, files: Mapping[str, str], environment: Mapping[str, str] | None = None) -> Run:
@@ -40,7 +41,7 @@ def run_tests(directory: Path, files: Mapping[str, str], environment: Mapping[st
     output = result.stdout + result.stderr
     assert report.exists(), output
     cases = ElementTree.parse(report).getroot().iter("testcase")
-    return Run({case.attrib["name"]: _outcome(case) for case in cases}, output)
+    return Run({case.attrib["name"]: _outcome(case) for case in cases}, output, result.returncode)
 
 
 def _outcome(case: ElementTree.Element) -> str:

@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -30,6 +30,23 @@ def write_file(path: str | Path, content: str | bytes, *, mode: int = 0o600, rep
     """
     with new_file(path, mode=mode, replace=replace) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
+
+
+def merge_file(path: str | Path, merge: Callable[[bytes], bytes], *, mode: int = 0o600) -> None:
+    """Replace a file with what `merge` returns for its content, which is empty where there is no file.
+
+    Processes that do so at the same time take turns by a lock on the directory.
+
+    Raises:
+        OSError: see `new_file`.
+    """
+    target = Path(path)
+    with _directory(target.parent) as folder:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        content = b""
+        with suppress(FileNotFoundError), open_regular(target) as stream:
+            content = stream.read()
+        write_file(target, merge(content), mode=mode)
 
 
 def copy_file(source: str | Path, target: str | Path) -> None:

@@ -43,7 +43,7 @@ COMMANDS = {
     "prune": ("compozy.cli.prune", "Remove executions that ended long ago."),
     "migrate": ("compozy.cli.migrate", "Bring the database to the schema of this version."),
     "config": ("compozy.cli.config", "Show, validate, explain and simulate the configuration."),
-    "rules": ("compozy.cli.rules", "List, show, verify, compare and draw the rule tables."),
+    "rules": ("compozy.cli.rules", "List, show, verify, measure, compare and draw the rule tables."),
     "trust": ("compozy.cli.trust", "Use the files of a directory that another user owns or may write."),
 }
 
@@ -106,6 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     end_worker_processes()
+    if "compozy.rulebook.recording" in sys.modules:
+        import_module("compozy.rulebook.recording").write_recording()
     if "logging" in sys.modules:
         import logging
 

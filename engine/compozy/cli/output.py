@@ -20,6 +20,7 @@ from typing import Any, TextIO
 import click
 
 from compozy.base.control import escape_control, escape_json, escape_line
+from compozy.base.output_file import write_file
 from compozy.cli.redaction import redacted
 from compozy.document import Place
 from compozy.errors import CompozyError, ConfigurationError, UsageError
@@ -113,11 +114,29 @@ def shown(value: Any) -> str:
 
 def print_table(rows: Sequence[Sequence[str]], header: Sequence[str], indent: str = "") -> None:
     """Print rows under a header, columns aligned by two blanks; a cell takes one line."""
-    rows = [[escape_line(cell) for cell in row] for row in rows]
-    widths = [max(len(row[at]) for row in (header, *rows)) for at in range(len(header))]
-    print_line(indent + styled(_line(header, widths), "dim"))
-    for row in rows:
-        print_line(indent + _line(row, widths))
+    first, *lines = table_lines(rows, header)
+    print_line(indent + styled(first, "dim"))
+    for line in lines:
+        print_line(indent + line)
+
+
+def table_lines(rows: Sequence[Sequence[str]], header: Sequence[str]) -> list[str]:
+    """Return a header and rows as lines, columns aligned by two blanks."""
+    rows = [header, *([escape_line(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(header))]
+    return [_line(row, widths) for row in rows]
+
+
+def write_output(file: str, text: str) -> None:
+    """Write a report to a file instead of standard output; control characters are escaped.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    try:
+        write_file(file, escape_control(text.rstrip("\n")) + "\n", mode=0o644)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from error
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from compozy.cli.rules import pack_folders
+from compozy.cli.ruleoptions import pack_folders
 from compozy.rulebook import load_rulebook
 
 

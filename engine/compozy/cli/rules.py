@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from compozy.cli.completion import tables
-from compozy.cli.options import format_option, runs_project_code, tell_place
+from compozy.cli.options import format_option, runs_project_code
 from compozy.cli.output import print_json, print_line, print_table, styled
 from compozy.cli.places import place_json, relative
+from compozy.cli.rulecover import cover
 from compozy.cli.rulediff import diff
-from compozy.configuration import named_packs, read_sources
-from compozy.errors import NotFoundError
-from compozy.rulebook import Rulebook, RuleCheck, check_rules, installed_packs, load_rulebook
+from compozy.cli.ruleoptions import find_table, pack_folders, rules_options
+from compozy.rulebook import Rulebook, RuleCheck, check_rules, load_rulebook
 from compozy.rulebook.files import rule_texts
 from compozy.settings.faults import report_lines, severity
-from compozy.settings.sources import make_inputs
-from compozy.settings.suggest import closest
 from compozy.tables.cells import condition_data
 from compozy.tables.report import Report
 from compozy.tables.table import Domain, Table
@@ -28,40 +25,16 @@ from compozy.tables.table import Domain, Table
 if TYPE_CHECKING:
     from compozy.tables.graph import Graph
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 INVALID = 3
 
 
 @click.group(name="rules")
 def command() -> None:
-    """List, show, verify, compare and draw the rule tables."""
+    """List, show, verify, measure, compare and draw the rule tables."""
 
 
 command.add_command(diff)
-
-
-def rules_options(command: Command) -> Command:
-    """Add `--config`, `--cwd` and `--rules`, which say which rule packs are in force."""
-    options = [
-        click.option("--config", metavar="FILE", help="Configuration file whose rule packs count."),
-        click.option("--cwd", metavar="DIR", help="Directory to look for the configuration file from."),
-        click.option("--rules", metavar="DIR", multiple=True, help="Directory of a rule pack; may be repeated."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def pack_folders(config: str | None, cwd: str | None, rules: Sequence[str]) -> tuple[str, ...]:
-    """Return the directories of every pack in force, without reading one of them.
-
-    Raises:
-        UsageError: the file or directory that was named does not exist.
-    """
-    tell_place(config, cwd)
-    inputs = make_inputs(os.environ, directory=cwd, file=config)
-    named = named_packs(read_sources(inputs, load_rulebook()))
-    return (*installed_packs(), *(os.path.abspath(rule) for rule in rules), *named)
+command.add_command(cover)
 
 
 @command.command(name="list", epilog="Example: compozy rules list --rules ./my-pack")
@@ -101,20 +74,6 @@ def show(table: str, format_: str, **where: Any) -> None:
     from compozy.tables.draw import table_text
 
     print_line(table_text(found))
-
-
-def find_table(rulebook: Rulebook, name: str) -> Table:
-    """Return a table by its id.
-
-    Raises:
-        NotFoundError: there is none of that name.
-    """
-    tables = rulebook.ruleset.tables
-    if name not in tables:
-        near = closest(name, tables)
-        hint = f"did you mean {near}?" if near else "compozy rules list shows them"
-        raise NotFoundError("rule table", name, hint=hint)
-    return tables[name]
 
 
 def table_json(table: Table) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from compozy.errors import RuleTableError
 from compozy.rulebook.files import installed_packs, pack_directories, pack_files, rule_texts, shipped_files
+from compozy.rulebook.recording import watched
 from compozy.rulebook.rows import ComponentRow, DriverRow, Rulebook, SettingsCatalogue, digest_of, read_rules
 from compozy.rulebook.verified import is_verified, remember_verified
 from compozy.settings.faults import Faults, refuse, severity
@@ -62,9 +63,9 @@ def load_rulebook(packs: tuple[str, ...] = ()) -> Rulebook:
             place and witness.
     """
     if not packs:
-        return _shipped()
+        return watched(_shipped())
     texts = rule_texts(packs)
-    return _loaded(_Texts(texts, digest_of(texts)))
+    return watched(_loaded(_Texts(texts, digest_of(texts))))
 
 
 @lru_cache(maxsize=1)

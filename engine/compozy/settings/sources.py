@@ -32,6 +32,8 @@ DOTENV_NAME = ".env"
 _LONGEST_NAME = 200
 _OURS = "COMPOZY_"
 _FOR_TESTS = "COMPOZY_TEST_"
+COVERAGE_VARIABLE = "COMPOZY_RULES_COVERAGE"
+_OF_THE_PROCESS = (TRUST_VARIABLE, COVERAGE_VARIABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +221,8 @@ def take_variable(contents: Contents, registry: Registry, name: str, text: str, 
         contents.problems.append(Problem("empty-variable", name, origin, {"path": path}))
     elif path is not None:
         take_text(contents, registry, registry.settings[path], text, origin, inputs)
-    elif name == TRUST_VARIABLE and origin.kind == "env":
-        return  # says whose files are believed; a file cannot say that of itself
+    elif name in _OF_THE_PROCESS and origin.kind == "env":
+        return  # whose files are believed and what is recorded; a file cannot say that of itself
     elif name.upper() in registry.by_env and name.upper() not in inputs.environment:
         contents.problems.append(Problem("unknown-variable", name, origin, {"suggestion": name.upper()}))
     elif name.startswith(_OURS) and not name.startswith(_FOR_TESTS):

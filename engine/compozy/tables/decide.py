@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from compozy.errors import RuleTableError
 from compozy.tables.cells import condition_data, scalar_words
@@ -45,7 +45,8 @@ class RuleSet:
     """Tables ready to decide; `order` is an order in which every table comes after what it reads.
 
     `faults` is empty unless the set was linked leniently; then only verification may use it. `viewer` is
-    for verification; without it, columns that look at one setting through views count as independent.
+    for verification; without it, columns that look at one setting through views count as independent. `decided`
+    collects a pair for each different decision: the table and the rows that decided, as a bit set.
     """
 
     tables: Mapping[str, Table]
@@ -54,6 +55,7 @@ class RuleSet:
     compiled: Mapping[str, CompiledTable]
     faults: tuple[Fault, ...] = ()
     viewer: Viewer | None = None
+    decided: set[tuple[str, int]] = field(default_factory=set, repr=False, compare=False)
 
     def decide(self, table_id: str, inputs: Mapping[str, Scalar]) -> Decision:
         """Decide one table for the values of its columns; `None` is unset, other keys are ignored.
@@ -71,8 +73,10 @@ class RuleSet:
             raise RuleTableError([f'table "{table_id}" needs a value for its input "{error.args[0]}"']) from error
         matching = compiled.matching(given)
         if compiled.hit == "collect":
+            self.decided.add((table_id, matching))
             return Decision(table_id, rows_of(compiled.table, matching), given, {})
         row = _single_row(compiled, matching, given)
+        self.decided.add((table_id, matching & -matching))
         return Decision(table_id, (row,), given, row.then)
 
     @property

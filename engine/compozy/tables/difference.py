@@ -78,13 +78,8 @@ def compare_tables(
 def _content(table: Table) -> object:
     """Return what decides: not the places, the order of `unique` rows and the reasons."""
     columns = {column.name: str(column.source) for column in table.columns}
-    rows = [(row.id, {columns[n]: c for n, c in row.when.items() if n in columns}, _outcome(row)) for row in table.rows]
+    rows = [(row.id, {columns[n]: c for n, c in row.when.items() if n in columns}, row.effect()) for row in table.rows]
     return (table.hit, table.for_each, rows)
-
-
-def _outcome(row: Row) -> object:
-    """Return what a row decides: its outputs and its finding, without the examples."""
-    return replace(row, body={key: value for key, value in row.body.items() if key not in ("good", "bad")}).outcome()
 
 
 def _merged(old: Table, new: Table) -> Table:
@@ -121,7 +116,7 @@ def _decided(subject: Subject, before: int) -> Iterator[Part]:
     """Yield the regions of tables in which one row decides: the first that matches."""
     space, rows = subject.space, subject.table.rows
     old, new = (1 << before) - 1, (1 << len(rows)) - (1 << before)
-    outcomes = [_outcome(row) for row in rows]
+    outcomes = [row.effect() for row in rows]
     for one in range(before):
         earlier = (1 << one) - 1
         for other in _bits(space.touching(subject.box(one), new)):
@@ -152,7 +147,7 @@ def _collected(subject: Subject, before: int) -> Iterator[Part]:
 def _matching(subject: Subject, number: int, others: range) -> tuple[int, list[int]]:
     """Return the rows among `others` with the same outcome, as a bit set, and those of the same id without it."""
     rows, row = subject.table.rows, subject.table.rows[number]
-    equal = sum(1 << other for other in others if (rows[other].id, _outcome(rows[other])) == (row.id, _outcome(row)))
+    equal = sum(1 << other for other in others if (rows[other].id, rows[other].effect()) == (row.id, row.effect()))
     return equal, [other for other in others if rows[other].id == row.id and not equal >> other & 1]
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "Place", "Row", "Scalar", "Source", "Table", "identity", "is_number",
 ]  # fmt: skip
 
+_EXAMPLES = ("good", "bad")
 Identity: TypeAlias = tuple[bool, Scalar]
 
 
@@ -273,6 +274,10 @@ class Row:
     def outcome(self) -> tuple[object, ...]:
         """Return what the row decides in a form that can be compared."""
         return (tuple(sorted((name, identity(value)) for name, value in self.then.items())), repr(self.body))
+
+    def effect(self) -> tuple[object, ...]:
+        """Return the outcome without the examples of a finding, which decide nothing."""
+        return replace(self, body={key: value for key, value in self.body.items() if key not in _EXAMPLES}).outcome()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 What comes in: a mode, from a marker, a parameter or `COMPOZY_TEST_MODE`. What goes out: what that mode provides, fresh
 for each test. The plugin is loaded into every pytest session of the environment, so nothing is imported here before a
-fixture is used.
+fixture or an option is used.
 """
 
 from __future__ import annotations
@@ -25,9 +25,31 @@ VARIABLE = "COMPOZY_TEST_MODE"
 _MARKER = "compozy(mode=None, settings=None): the mode of the test, and settings by their path"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of rule coverage."""
+    group = parser.getgroup("compozy", "rules of Compozy")
+    group.addoption("--compozy-cover", action="store_true", help="Report which rows of the rules decided in this run.")
+    group.addoption(
+        "--compozy-cover-min", type=float, metavar="PERCENT",
+        help="Fail the run when fewer rows decided; implies --compozy-cover. Default: no threshold.",
+    )  # fmt: skip
+    group.addoption(
+        "--compozy-cover-file", metavar="FILE",
+        help="Merge the recording into FILE, and report on all of it. Default: a temporary file.",
+    )  # fmt: skip
+    group.addoption(
+        "--compozy-cover-rules", metavar="DIR", action="append",
+        help="Directory of a rule pack, beside those of the project; may be repeated.",
+    )  # fmt: skip
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Make the marker known, and record where rule coverage is asked for."""
     config.addinivalue_line("markers", _MARKER)
+    if config.getoption("--compozy-cover") or config.getoption("--compozy-cover-min") is not None:
+        from compozy.testing.covered import RuleCover
+
+        config.pluginmanager.register(RuleCover(config), "compozy-cover")
 
 
 @pytest.fixture(scope="session")
