@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from compozy.base.source_file import SourceFiles
 from compozy.rulebook import Rulebook, installed_packs, load_rulebook, pack_directories
 from compozy.settings.dotenv import Variables
 from compozy.settings.origin import Candidate, Problem
@@ -72,10 +73,12 @@ def load_configuration(
     packs: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     variables: str | None = None,
+    files: SourceFiles | None = None,
 ) -> Configuration:
     """Read the sources; `environment` is the process's when None, `packs` are further rule directories.
 
-    `variables` is a file like `.env`; what it sets goes before the environment and `.env`.
+    `variables` is a file like `.env`; what it sets goes before the environment and `.env`. `files` are those read
+    before, which are not opened again.
 
     Raises:
         UsageError: the file or directory that was named does not exist.
@@ -84,7 +87,7 @@ def load_configuration(
     """
     inputs = make_inputs(
         os.environ if environment is None else environment,
-        directory=directory, file=file, flags=flags, flag_names=flag_names, variables=variables,
+        directory=directory, file=file, flags=flags, flag_names=flag_names, variables=variables, files=files,
     )  # fmt: skip
     always = (*installed_packs(), *(os.path.abspath(pack) for pack in packs))
     configuration = read_sources(inputs, load_rulebook(always))

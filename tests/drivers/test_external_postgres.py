@@ -82,6 +82,8 @@ def test_each_failure_is_told_with_address_and_fix(
         pytest.param("postgresql://compozy:hu/sh@localhost/x", id="slash-in-password"),
         pytest.param("postgresql://compozy:12/sh@localhost/x", id="number-and-slash-in-password"),
         pytest.param("hush", id="no-url"),
+        pytest.param("postgresql://compozy:hush%ff@localhost/x", id="not-utf-8"),
+        pytest.param("postgresql://localhost/x?application_name=%ff", id="option-not-utf-8"),
     ],
 )
 def test_a_url_that_cannot_be_read_is_not_quoted(started: Starting, url: str) -> None:

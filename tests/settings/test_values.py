@@ -218,6 +218,15 @@ def test_reference_in_dotenv_is_a_finding(line: str, expected: list[str], tmp_pa
     ]
 
 
+def test_reference_in_variable_that_the_file_uses_is_a_finding(tmp_path: Path) -> None:
+    """A variable of `.env` that names no setting reaches settings through the file."""
+    dotenv = "SHOP=a\nFIRST=${SHOP}\nSECOND='${SHOP}'\nUNUSED=${SHOP}\n"
+    found = findings(tmp_path, "name: ${FIRST}${FIRST}${SECOND}\n", dotenv=dotenv)
+    assert [(one.message, str(one.where)) for one in found] == [
+        ("FIRST holds ${SHOP}, which is not expanded", "dotenv FIRST .env:2:1")
+    ]
+
+
 @pytest.mark.parametrize(("path", "reference"), [("$HOME/x.db", "$HOME"), ("$$HOME/x.db", ""), ("${HOME}/x.db", "")])
 def test_variable_without_braces_in_a_path_is_a_finding(path: str, reference: str, tmp_path: Path) -> None:
     found = findings(tmp_path, f"database: {{path: '{path}'}}", environment={"HOME": "/home/ada"})

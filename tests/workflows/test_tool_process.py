@@ -15,7 +15,7 @@ from compozy.workflows.tools import ToolFailure, ToolOffer, Tools
 
 SECRETS = {"TOKEN": "s3cr3t-word", "SHORT": "abc"}
 SOURCE = """
-import os, pathlib, signal, subprocess, sys, time
+import os, pathlib, signal, subprocess, sys, threading, time
 from compozy.tools import component, secret
 def add(a, b=1):
     print("noise")
@@ -43,6 +43,19 @@ def told():
     return {"env": os.environ["TOKEN"], "read": "Bearer " + secret("TOKEN"), secret("SHORT"): len(secret("TOKEN"))}
 def tells():
     raise ValueError(secret("TOKEN"))
+def forks():
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+    return child
+def forks_and_exits():
+    if not os.fork():
+        time.sleep(600)
+    os._exit(7)
+def leaves_thread():
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    print("last words")
+    return os.getpid()
 def handle():
     return component("redis")
 """
@@ -77,6 +90,7 @@ def test_results_come_back_without_the_output(tools: Tools, capfd: pytest.Captur
     [
         pytest.param("fails", "ValueError", "no", False, id="raises"),
         pytest.param("exits", "ToolProcess", "its worker ended: exit status 7", False, id="exits"),
+        pytest.param("forks_and_exits", "ToolProcess", "its worker ended: exit status 7", False, id="leaves-child"),
         pytest.param("dies", "ToolProcess", "its worker ended: signal SIGKILL", False, id="killed"),
         pytest.param("nope", "ToolNotFound", 'defines no function "nope"', True, id="unknown"),
         pytest.param("add", "ToolArguments", "does not take them", True, id="arguments"),
@@ -96,6 +110,17 @@ def test_a_tool_that_closes_descriptors_harms_nobody(tools: Tools) -> None:
     """Standard descriptors that a tool closes are its own."""
     assert call(tools, "closes") == "closed"
     assert call(tools, "add", a=1)[0] == 2
+
+
+@pytest.mark.parametrize("name", ["forks", "leaves_thread"])
+def test_result_does_not_wait_for_what_the_tool_left_running(
+    tools: Tools, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A forked child or a thread is killed after the result; output is complete."""
+    left = call(tools, name)
+
+    eventually(lambda: not _runs(left))
+    assert name == "forks" or "last words" in capfd.readouterr().err
 
 
 def test_large_arguments_and_results_pass(tools: Tools) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from compozy.base.source_file import UnreadableError, read_source
+from compozy.base.source_file import SourceFiles, UnreadableError, read_source
 from compozy.cli.completion import DIRECTORY, FILE, among, settings
 from compozy.cli.output import print_note, protect_output
 from compozy.cli.redaction import remember
@@ -26,6 +26,7 @@ from compozy.settings.locate import find_file, project_above
 from compozy.settings.reference import project_code
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Made = TypeVar("Made")
 
 
 def configuration_options(command: Command) -> Command:
@@ -121,10 +122,16 @@ def read_configuration(options: Mapping[str, Any], *, variables: str | None = No
     tell_place(options.get("config"), options.get("cwd"))
     configuration = load_configuration(
         directory=options.get("cwd"), file=options.get("config"), flags=flags, flag_names=names,
-        packs=options.get("rules") or (), variables=variables,
+        packs=options.get("rules") or (), variables=variables, files=_once(SourceFiles),
     )  # fmt: skip
     remember(configuration)
     return configuration
+
+
+def _once(make: Callable[[], Made]) -> Made:
+    """Return the one object of a command that `make` makes, because a pipe has no content for a second reader."""
+    context = click.get_current_context(silent=True)
+    return cast("Made", context.meta.setdefault(f"{__name__}.{make.__qualname__}", make())) if context else make()
 
 
 def file_text(path: str, file: str) -> str:
@@ -134,7 +141,10 @@ def file_text(path: str, file: str) -> str:
         UsageError: the file cannot be read; its name may be a secret that begins with @ and is not repeated.
     """
     try:
-        content = sys.stdin.read() if file == "-" else read_source(file, own=False)
+        read = _once(dict[str, str])
+        content = read.get(file)
+        if content is None:
+            content = read[file] = sys.stdin.read() if file == "-" else read_source(file, own=False)
     except (UnreadableError, UnicodeDecodeError) as error:
         reason = str(error) if isinstance(error, UnreadableError) else "it is not UTF-8 text"
         hint = "the name follows @; write @@ for a value that begins with @"

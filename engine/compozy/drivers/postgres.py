@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PING_S = 1.0
 _PORT = 5432
 _SHORTEST_S = 2  # libpq rounds shorter timeouts up to this
-_URL = "write it as postgresql://user:password@host:5432/name; special characters in the password are escaped, @ as %40"
+_URL = "write it as postgresql://user:password@host:5432/name; special characters are escaped as UTF-8, @ as %40"
 _READ_ONLY = "after a failover name the primary, for example with ?target_session_attrs=read-write in database.url"
 _OTHERWISE = (
     "check user, password and name of the database (database.url, or database.user, database.password, database.name), "
@@ -179,7 +179,7 @@ class PostgresDriver:
         unreadable = DriverError("database.url is not the URL of a PostgreSQL", hint=_URL)
         try:
             found = {"host": "localhost", "dbname": self._parts.get("dbname"), **parse_dsn(url)}
-        except psycopg2.ProgrammingError:
+        except (psycopg2.ProgrammingError, UnicodeDecodeError):  # %ff is not UTF-8
             raise unreadable from None
         ports = str(found.get("port", _PORT)).split(",")
         if not all(port.isdigit() for port in ports) or "@" in f"{found['host']}{found['dbname']}":

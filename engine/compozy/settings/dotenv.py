@@ -32,11 +32,15 @@ class Line(NamedTuple):
 
 
 class Variables:
-    """Variables for `${VAR}`: the environment first, then `.env`, which is read only when needed."""
+    """Variables for `${VAR}`: the environment first, then `.env`, which is read only when needed.
+
+    `used` are the entries of `.env` that were asked for, by name, each with its file.
+    """
 
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
-        self.dotenv: Mapping[str, str] | None = None
+        self.dotenv: Mapping[str, tuple[str, Line]] | None = None
+        self.used: dict[str, tuple[str, Line]] = {}
 
     def get(self, name: str) -> str | None:
         """Return the value of a variable, or None when it is not set."""
@@ -44,9 +48,12 @@ class Variables:
         if found is not None:
             return found
         if self.dotenv is None:
-            lines = [line for file in reversed(self.inputs.dotenv) for line in self._lines(file)]
-            self.dotenv = {line.name: line.value for line in lines if line.name and line.value is not None}
-        return self.dotenv.get(name)
+            lines = [(file, line) for file in reversed(self.inputs.dotenv) for line in self._lines(file)]
+            self.dotenv = {line.name: (file, line) for file, line in lines if line.name and line.value is not None}
+        if name not in self.dotenv:
+            return None
+        self.used[name] = self.dotenv[name]
+        return self.dotenv[name][1].value
 
     def _lines(self, name: str) -> list[Line]:
         try:

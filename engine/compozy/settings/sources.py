@@ -17,7 +17,7 @@ from compozy.base.source_file import SourceFiles, UnreadableError
 from compozy.document import Duplicate, Place, read_leniently
 from compozy.errors import SyntaxProblem, UsageError
 from compozy.settings.document import Contents, DocumentReader, split_address
-from compozy.settings.dotenv import Variables, dotenv_lines, dotenv_text
+from compozy.settings.dotenv import Line, Variables, dotenv_lines, dotenv_text
 from compozy.settings.identity import ById
 from compozy.settings.locate import find_file, ignored_files
 from compozy.settings.mask import sounds_secret, told, without_secrets
@@ -119,15 +119,14 @@ class DotenvSource:
 
     def take(self, contents: Contents, registry: Registry, file: str, inputs: Inputs, text: str) -> None:
         """Take one file's lines."""
-        for name, value, number, reference in dotenv_lines(text):
-            place = Place(file, number, 1, len(name or "") or 1)
-            origin = Origin("dotenv", place, name=name if name and len(name) <= _LONGEST_NAME else None)
-            if name is None or value is None:
+        for line in dotenv_lines(text):
+            origin = _origin(file, line)
+            if line.name is None or line.value is None:
                 contents.problems.append(Problem("dotenv-line", "", origin))
                 continue
-            take_variable(contents, registry, name, value, origin, inputs)
-            if reference and name in registry.by_env:
-                contents.problems.append(Problem("not-expanded", name, origin, {"reference": reference}))
+            take_variable(contents, registry, line.name, line.value, origin, inputs)
+            if line.reference and line.name in registry.by_env:
+                contents.problems.append(_not_expanded(line, origin))
 
 
 class FileSource:
@@ -151,6 +150,11 @@ class FileSource:
         variables = Variables(inputs)
         contents = DocumentReader(registry, variables.get, inputs.directory).read(root)
         contents.problems += [_twice(one, Origin("file", one.place)) for one in duplicates]
+        contents.problems += [
+            _not_expanded(line, _origin(file, line))
+            for file, line in variables.used.values()
+            if line.reference and line.name not in registry.by_env  # those are problems of `.env` itself
+        ]
         return Layer("file", _shared(contents, registry), (*contents.problems, *ignored), {shown: text})
 
 
@@ -202,6 +206,16 @@ def _sharing(key: ById[Registry]) -> tuple[tuple[str, str], ...]:
 
 def _unreadable(name: str, kind: str, error: UnreadableError) -> Problem:
     return Problem("unreadable", "", Origin(kind, Place(name, 1, 1)), {"file": name, "reason": str(error)})
+
+
+def _origin(file: str, line: Line) -> Origin:
+    """Return the origin of an entry of a `.env` file."""
+    place = Place(file, line.number, 1, len(line.name or "") or 1)
+    return Origin("dotenv", place, name=line.name if line.name and len(line.name) <= _LONGEST_NAME else None)
+
+
+def _not_expanded(line: Line, origin: Origin) -> Problem:
+    return Problem("not-expanded", line.name or "", origin, {"reference": line.reference})
 
 
 def _ignored(name: str) -> Problem:
@@ -291,6 +305,7 @@ def make_inputs(
     flags: Mapping[str, str] | None = None,
     flag_names: Mapping[str, str] | None = None,
     variables: str | None = None,
+    files: SourceFiles | None = None,
 ) -> Inputs:
     """Find the configuration file and the anchor of relative paths.
 
@@ -306,7 +321,9 @@ def make_inputs(
         raise UsageError(f"directory {directory} does not exist", hint="create it, or name another one with --cwd")
     found = find_file(start) if file is None else _named_file(start, file)
     anchor = os.path.dirname(found) if found else start
-    inputs = Inputs(anchor, found, dict(flags or {}), dict(environment), dict(flag_names or {}))
+    inputs = Inputs(
+        anchor, found, dict(flags or {}), dict(environment), dict(flag_names or {}), files=files or SourceFiles()
+    )
     return _with_variables(inputs, variables) if variables else inputs
 
 

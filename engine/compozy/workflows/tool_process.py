@@ -21,6 +21,7 @@ from compozy.errors import NotFoundError
 from compozy.workflows.tool_source import ToolFailure
 
 _MODULE = "compozy.workflows.tool_process"
+_END = b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,9 @@ async def call_in_process(request: ToolRequest) -> Any:
     reader, results = await _read_pipe(result_read)
     try:
         requests.write(request.to_json().encode())
-        return _result(await reader.read(), await process.wait())
+        answer = await reader.read()
+        # With an answer the call is over; threads and children that the tool left running are killed below.
+        return _result(answer, 0 if answer.endswith(_END) else await process.wait())
     finally:
         requests.close()
         results.close()
@@ -88,7 +91,7 @@ async def _read_pipe(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.Rea
 
 
 def _result(answer: bytes, status: int) -> Any:
-    if not answer:
+    if not answer.endswith(_END):
         ended = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
         raise ToolFailure("ToolProcess", f"its worker ended: {ended}")
     found = json.loads(answer)
@@ -110,13 +113,16 @@ def main(request_read: int, result_write: int) -> None:
 
     os.set_inheritable(request_read, False)
     os.set_inheritable(result_write, False)
+    os.register_at_fork(after_in_child=lambda: os.close(result_write))  # the result ends with this process
     requests = open(request_read, "rb")  # noqa: SIM115 - open as long as the process lives
     request = ToolRequest(**json.loads(requests.readline()))
     threading.Thread(target=_end_with_caller, args=(requests,), daemon=True).start()
     with project_code(allowed=True):
         answer = asyncio.run(_answer(request))
+    with suppress(OSError, ValueError):  # the tool may have closed them
+        sys.stdout.flush()
     with suppress(BrokenPipeError), open(result_write, "wb") as results:
-        results.write(json.dumps(answer).encode())
+        results.write(json.dumps(answer).encode() + _END)
 
 
 def _end_with_caller(requests: Any) -> None:
