@@ -131,11 +131,13 @@ def test_it_gets_a_complete_environment_of_its_own(
     monkeypatch.setenv("TEMPORAL_ADDRESS", "elsewhere")
     monkeypatch.setenv("HOME", "/somewhere")
     monkeypatch.delenv("USER", raising=False)
+    monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     child = launch(Command("env", ("/bin/sh", "-c", "env; echo end; sleep 300")))
     child.wait_until(lambda: child.tail().endswith("end"), started.context())
     assert "TEMPORAL_ADDRESS" not in child.tail()
     assert {"USER=user-54321", "HOME=/proc/none"} <= set(child.tail().splitlines())
+    assert "PATH=" not in child.tail().splitlines()  # without the variable, the shell has a default
 
 
 def test_a_death_while_starting_carries_the_end_of_the_log(started: Starting, launch: Launch) -> None:

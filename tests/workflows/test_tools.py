@@ -25,6 +25,7 @@ def tools(tmp_path: Path) -> Iterator[Tools]:
         "def replaced():\n    return 1\nreplaced = time.sleep\n"
         "class Odd(Exception):\n    def __str__(self):\n        return str(1 // 0)\n"
         "def untextual():\n    raise Odd\n"
+        "def silent():\n    raise RuntimeError\n"
         "async def grouped():\n    async with asyncio.TaskGroup() as group:\n"
         "        group.create_task(useful())\n"
         "async def useful():\n    raise ValueError('useful')\n"
@@ -102,6 +103,7 @@ def test_calling(tools: Tools, tool: str, arguments: dict[str, Any], result: Any
         pytest.param("mod_plain:Shape", {}, "ToolNotFound", "defines no function", True, id="class"),
         pytest.param("mod_plain:replaced", {}, "ToolNotFound", "is replaced by something of time", True, id="replaced"),
         pytest.param("mod_plain:untextual", {}, "Odd", "(its text raised ZeroDivisionError)", False, id="no-text"),
+        pytest.param("mod_plain:silent", {}, "RuntimeError", "(no text)", False, id="empty-text"),
         pytest.param("mod_plain:grouped", {}, "ExceptionGroup", "ValueError: useful", False, id="group"),
         pytest.param("mod_plain:caused", {}, "RuntimeError", "caused by ValueError: useful", False, id="cause"),
         pytest.param("mod_plain:twice", {}, "ToolResult", 'two keys that are "1" as text', True, id="equal-keys"),

@@ -253,5 +253,5 @@ def _input(text: str) -> IO[bytes]:
 
 def environment() -> dict[str, str]:
     """Return the environment of children: complete for a user id without a name, and without settings of others."""
-    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if os.environ.get(name)}
     return {**passed_on, "USER": user_name(os.geteuid()).replace(" ", "-"), "HOME": _NO_HOME}
