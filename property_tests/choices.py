@@ -1,20 +1,21 @@
-"""What can be said about a configuration, derived from the rulebook: a new row is tried without a new test.
+"""The texts of a configuration that the rules tell apart, derived from the rulebook: a new row needs no new test.
 
-A choice maps settings to texts, as flags give them, and machine facts to words. What nobody mentions is unset.
+A choice maps settings to texts, as flags give them, and machine facts to words. Every other setting is unset.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import combinations, product
 from typing import Any
 
 from compozy.configuration import Configuration, read_sources
 from compozy.document import Scalar
 from compozy.resolve import Resolved, cell, resolve
 from compozy.rulebook import Rulebook
+from compozy.settings.identity import ById
 from compozy.settings.origin import PROBLEMS
 from compozy.settings.registry import Setting
 from compozy.settings.sources import Inputs
@@ -59,81 +60,55 @@ class Variable:
     options: tuple[Text, ...]
 
 
-def variables(rulebook: Rulebook, tables: Iterable[Table], *, brief: bool = False) -> list[Variable]:
-    """Return every source that the tables read, through whatever tables feed them, with its options.
-
-    `brief` leaves out what another option stands for: further words for a value, a default said aloud, paths that
-    no decision tells from another file.
-    """
+def variables(rulebook: Rulebook) -> list[Variable]:
+    """Return every setting and machine fact that some table reads, with its options."""
     columns: dict[Source, list[tuple[Table, Column]]] = {}
-    for table in cone(rulebook, tables):
+    for table in rulebook.ruleset.tables.values():
         for column in table.columns:
             source = column.source
             if source.kind != "decision" and source.each != PROBLEMS:
-                key = Source(source.kind, source.each) if source.each else Source(source.kind, source.ref)
+                key = Source("setting", source.each) if source.each else Source(source.kind, source.ref)
                 columns.setdefault(key, []).append((table, column))
-                for path in _compared(source):
-                    columns.setdefault(Source("setting", path), [])
-    return [Variable(source, _options(rulebook, source, read, brief=brief)) for source, read in columns.items()]
-
-
-def _compared(source: Source) -> Iterator[str]:
-    path = compared_with(source.view)
-    if path is not None:
-        yield path
-
-
-def lean(variables: Iterable[Variable]) -> list[Variable]:
-    """Return the variables without words that nobody knows, unusual paths and empty texts."""
-    drop = {UNKNOWN, *PATHS[2:], ""}
-    return [
-        Variable(variable.source, tuple(text for text in variable.options if text not in drop))
-        for variable in variables
-    ]
+                compared = compared_with(source.view)
+                if compared is not None:
+                    columns.setdefault(Source("setting", compared), [])
+    return [Variable(source, _options(rulebook, source, read)) for source, read in columns.items()]
 
 
 def cone(rulebook: Rulebook, tables: Iterable[Table]) -> list[Table]:
-    """Return the tables and all that feed them: by decisions, and after resolving also by derived values."""
+    """Return the tables of decisions and all that feed them."""
     known = rulebook.ruleset.tables
-    derived = {path: table for table in known.values() for path in table.sets.values()}
     found: dict[str, Table] = {}
     border = list(tables)
     while border:
         table = border.pop()
         found[table.id] = table
-        sources = [column.source for column in table.columns]
-        feeding = [known[source.ref] for source in sources if source.kind == "decision"]
-        if table.stage != "resolve":
-            feeding += [derived[source.ref] for source in sources if source.ref in derived]
+        feeding = [known[column.source.ref] for column in table.columns if column.source.kind == "decision"]
         border += [feeder for feeder in feeding if feeder.id not in found]
     return list(found.values())
 
 
-def _options(
-    rulebook: Rulebook, source: Source, read: Sequence[tuple[Table, Column]], *, brief: bool
-) -> tuple[Text, ...]:
+def _options(rulebook: Rulebook, source: Source, read: Sequence[tuple[Table, Column]]) -> tuple[Text, ...]:
     if source.kind == "machine":
         return rulebook.registry.facts[source.ref].values
     setting = rulebook.registry.settings[source.ref]
     if setting.type == "list":
         return tuple(_lists(setting, read))
-    known = dict.fromkeys((*_values(setting, read, brief=brief), *_equals(rulebook, setting, read)))
-    return tuple(known) if brief and setting.default is not None and setting.values else (None, *known)
+    return (None, *dict.fromkeys((*_values(setting, read), *_equals(rulebook, setting, read))))
 
 
-def _values(setting: Setting, read: Sequence[tuple[Table, Column]], *, brief: bool) -> Iterator[str]:
+def _values(setting: Setting, read: Sequence[tuple[Table, Column]]) -> Iterator[str]:
     views = {column.source.view for _, column in read}
     yield from setting.values
     if setting.checked == "rules":
         yield UNKNOWN
-    if setting.checked == "rules" and not brief:
         yield from (*setting.also, *(str(value) for value in _listed(read) if isinstance(value, str)))
     if setting.type == "boolean":
         yield from ("false", "true")
     if setting.type in ("integer", "number", "duration", "size"):
         yield from _numbers(setting, read)
     if setting.type == "path":
-        yield from (FILE,) if brief else PATHS
+        yield from PATHS
     if setting.type in ("text", "url", "host", "listen_address"):
         yield from _texts(setting, views)
 
@@ -200,49 +175,27 @@ def _lists(setting: Setting, read: Sequence[tuple[Table, Column]]) -> Iterator[T
         yield from (f"[{{id: one, {name}: {value}}}]" for value in setting.items[name].values)
 
 
-def choices(variables: Sequence[Variable]) -> Iterator[Choice]:
-    """Yield every combination."""
-    for texts in product(*(variable.options for variable in variables)):
-        yield _choice(zip(variables, texts, strict=True))
-
-
-def _choice(pairs: Iterable[tuple[Variable, Text]]) -> Choice:
-    said = [(variable.source, text) for variable, text in pairs if text is not None]
+def choice_of(variables: Iterable[Variable], texts: Mapping[str, Text]) -> Choice:
+    """Return the choice of a text for each variable; None is unset."""
+    given = [(one.source, text) for one in variables if (text := texts.get(one.source.ref)) is not None]
     return Choice(
-        {source.ref: text for source, text in said if source.kind != "machine"},
-        {source.ref: text for source, text in said if source.kind == "machine"},
+        {source.ref: text for source, text in given if source.kind != "machine"},
+        {source.ref: text for source, text in given if source.kind == "machine"},
     )
 
 
-def pool(rulebook: Rulebook, tables: Sequence[Table], most: int = 10_000) -> Iterator[Choice]:
-    """Yield every combination of what the tables depend on; where these are too many, those of known words.
-
-    Where these are too many as well, every pair of values, the rest unset.
-    """
-    everything = variables(rulebook, tables)
-    for found in (everything, lean(everything), lean(variables(rulebook, tables, brief=True))):
-        if size(found) <= most:
-            yield from choices(found)
-            return
-    for first, second in combinations(everything, 2):
-        yield from choices([first, second])
-
-
-def size(variables: Sequence[Variable]) -> int:
+def size(variables: Iterable[Variable]) -> int:
     """Return the number of combinations."""
-    count = 1
-    for variable in variables:
-        count *= len(variable.options)
-    return count
+    return math.prod(len(variable.options) for variable in variables)
 
 
 def configuration_of(rulebook: Rulebook, choice: Choice) -> Configuration:
     """Return the configuration of a choice: what flags would give, read once for each text."""
-    defaults = _defaults(rulebook)
+    defaults = read_flag(rulebook, None, "")
     candidates = dict(defaults.candidates)
     problems = list(defaults.problems)
     for path, text in choice.settings.items():
-        read = _flag(rulebook, path, text)
+        read = read_flag(rulebook, path, text)
         for target, given in read.candidates.items():
             if given[0].origin.kind == "flag" and (target == path or target not in choice.settings):
                 candidates[target] = (given[0], *candidates.get(target, ()))
@@ -271,28 +224,14 @@ def inputs_of(resolved: Resolved, table: Table) -> list[dict[str, Scalar]]:
     return [{column.name: seen(column, element) for column in table.columns} for element in elements]
 
 
-class _Key:
-    def __init__(self, rulebook: Rulebook) -> None:
-        self.rulebook = rulebook
-
-    def __hash__(self) -> int:
-        return hash(self.rulebook.digest)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self.rulebook.digest == other.rulebook.digest
-
-
-def _defaults(rulebook: Rulebook) -> Configuration:
-    return _read(_Key(rulebook), None, "")
-
-
-def _flag(rulebook: Rulebook, path: str, text: str) -> Configuration:
-    return _read(_Key(rulebook), path, text)
+def read_flag(rulebook: Rulebook, path: str | None, text: str) -> Configuration:
+    """Return the configuration that one flag gives; without a path, that of the defaults."""
+    return _read(ById(rulebook), path, text)
 
 
 @cache
-def _read(key: _Key, path: str | None, text: str) -> Configuration:
-    return read_sources(Inputs(DIRECTORY, None, {path: text} if path else {}), key.rulebook)
+def _read(key: ById[Rulebook], path: str | None, text: str) -> Configuration:
+    return read_sources(Inputs(DIRECTORY, None, {path: text} if path else {}), key.record)
 
 
 def as_text(setting: Setting, value: Any) -> str:

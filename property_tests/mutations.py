@@ -17,19 +17,30 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from property_tests.choices import Choice, inputs_of, pool, resolved_of
+from property_tests.branching import Scan, answers, completed
+from property_tests.choices import Choice, Variable, variables
 from property_tests.mutations_rows import ORACLE, SURVIVED, VERIFIED, row_mutants, row_verdict
-from property_tests.oracle import PROBLEMS, PROMISES, Facts, decisions_of, facts_of, findings_of, rows_of
+from property_tests.oracle import DECISIONS, PROBLEMS, PROMISES, Facts, mode_row
 
 from compozy.document import Scalar
 from compozy.rulebook import load_rulebook
 from compozy.tables.atoms import Atom, atoms_of
 from compozy.tables.cells import condition_words, scalar_words
 from compozy.tables.decide import RuleSet, compile_leniently
+from compozy.tables.difference import compare_tables
 from compozy.tables.table import ANY, Condition, Domain, Interval, Row, Table, is_number
 from compozy.tables.verify import verify
 
 EQUIVALENT = "equivalent"
+_DERIVED = "it is never unset there: a table derives it where nobody writes it"
+# Mutants that agree with the contract in every combination, and that the comparison of tables cannot prove equivalent,
+# because it takes a decision and the value that it derives for independent.
+PROVEN_ELSEWHERE = {
+    "validate.database.path/database.path.empty: path widened to empty or unset": _DERIVED,
+    "validate.temporal.file/temporal.database_file.empty: file widened to empty or unset": _DERIVED,
+    "validate.redis.directory/redis.data_dir.empty: directory widened to empty or unset": _DERIVED,
+    "validate.concurrency/worker.concurrency.sqlite: limit widened to 0 or > 10 or unset": _DERIVED,
+}
 
 
 @dataclass(frozen=True)
@@ -54,8 +65,8 @@ def mutants_of(ruleset: RuleSet, table: Table) -> Iterator[Mutant]:
                 when = {**row.when, column: condition}
                 changed = _with(table, at, replace(row, when=when))
                 yield Mutant(f"{where}: {column} widened to {words}", changed, at, column)
-        for words, changed in _changed_outcomes(row, table):
-            yield Mutant(f"{where}: {words}", _with(table, at, changed), at)
+        for words, outcome in _changed_outcomes(row, table):
+            yield Mutant(f"{where}: {words}", _with(table, at, outcome), at)
 
 
 def _with(table: Table, at: int, row: Row | None) -> Table:
@@ -121,93 +132,86 @@ def _changed_outcomes(row: Row, table: Table) -> Iterator[tuple[str, Row]]:
         yield f"severity changed to {other_severity}", replace(row, body={**row.body, "severity": other_severity})
 
 
-Question = tuple[dict[str, Scalar], object]
+def verdict(ruleset: RuleSet, mutant: Mutant) -> str:
+    """Return what notices a mutant, or that it is equivalent, or that it survived."""
+    if is_wrong(mutant):
+        return ORACLE
+    tables = {**ruleset.tables, mutant.table.id: mutant.table}
+    if not verify(compile_leniently(tables.values(), _Known(ruleset))).valid:
+        return VERIFIED
+    equivalent = mutant.name in PROVEN_ELSEWHERE or is_equivalent(ruleset, mutant)
+    return EQUIVALENT if equivalent else SURVIVED
+
+
+def is_wrong(mutant: Mutant) -> bool:
+    """Return True if the contract promises another severity, or another answer in some combination."""
+    table = mutant.table
+    if _severities(table) != _promised(table):
+        return True
+    if table.for_each == "problems":
+        return any(_reported(table, {"problem": kind}) != {name} for name, (kind, _) in PROBLEMS.items())
+    same = _same_decision if table.hit != "collect" else _same_finding
+    rulebook = load_rulebook()
+    tables = {**rulebook.ruleset.tables, table.id: table}
+    row = rulebook.ruleset.tables[table.id].rows[mutant.at].id
+    if table.hit == "collect":
+        table = _alone(table, row)
+
+    def question(choice: Choice) -> bool:
+        return same(Scan(rulebook, choice, tables), table, row, Facts(choice))
+
+    if not all(question(choice) for choice in quick_choices(table.id, row)):
+        return True
+    return not all(answer.value for answer in answers(_space(), question))
 
 
 @cache
-def questions(table_id: str) -> tuple[Question, ...]:
-    """Return what the property tests ask a table, each different question once, with the answer of the contract."""
+def _space() -> list[Variable]:
+    return variables(load_rulebook())
+
+
+@cache
+def quick_choices(table_id: str, row: str) -> tuple[Choice, ...]:
+    """Return combinations of many different answers; most mutants are wrong in one of these."""
     rulebook = load_rulebook()
     table = rulebook.ruleset.tables[table_id]
-    if table.for_each == "problems":
-        return tuple(({"problem": kind}, {name}) for name, (kind, _) in PROBLEMS.items())
-    found: dict[tuple[object, ...], Question] = {}
-    for choice in pool(rulebook, [table]):
-        facts = facts_of(choice)
-        for inputs in inputs_of(resolved_of(rulebook, choice), table):
-            key = tuple((value.__class__, value) for value in inputs.values())
-            if key not in found:
-                found[key] = (inputs, _answer(table, facts))
-    return tuple(found.values())
+
+    def question(choice: Choice) -> bool:
+        facts = Facts(choice)
+        scan = Scan(rulebook, choice, rulebook.ruleset.tables)
+        return _same_decision(scan, table, row, facts) if table.hit != "collect" else PROMISES[row].when(facts)
+
+    found = list(answers(_space(), question))
+    positive = [answer for answer in found if answer.value]
+    sampled = [*positive[:: 1 + len(positive) // 20], *found[:: 1 + len(found) // 40]]
+    return tuple(completed(_space(), answer, seed) for seed, answer in enumerate(sampled))
 
 
-def _answer(table: Table, facts: Facts) -> object:
-    if table.hit == "collect":
-        return findings_of(facts) & {row.id for row in table.rows}
-    return decisions_of(facts)[table.id], rows_of(facts).get(table.id)
+def _alone(table: Table, row: str) -> Table:
+    """Return a collecting table with one of its rows: the rows of such a table are independent of each other."""
+    return replace(table, rows=tuple(found for found in table.rows if found.id == row))
 
 
-def verdict(ruleset: RuleSet, mutant: Mutant) -> str:
-    """Return what notices a mutant, or that it is equivalent, or that it survived."""
+def _same_decision(scan: Scan, table: Table, row: str, facts: Facts) -> bool:
+    decided = next(scan.matching(table), None)
+    if decided is None or decided.then != DECISIONS[table.id](facts):
+        return False
+    return table.id != "mode" or decided.id == mode_row(facts)
+
+
+def _same_finding(scan: Scan, table: Table, row: str, facts: Facts) -> bool:
+    return any(scan.matching(table)) == PROMISES[row].when(facts)
+
+
+def _reported(table: Table, inputs: Mapping[str, Scalar]) -> set[str]:
+    return {row.id for row in table.rows if all(cell.matches(inputs[name]) for name, cell in row.when.items())}
+
+
+def is_equivalent(ruleset: RuleSet, mutant: Mutant) -> bool:
+    """Return True if no configuration shows a difference between a mutant and the shipped table."""
+    assert ruleset.viewer is not None
     tables = {**ruleset.tables, mutant.table.id: mutant.table}
-    changed = compile_leniently(tables.values(), _Known(ruleset))
-    if not verify(changed).valid:
-        return VERIFIED
-    if any(_given(changed, mutant.table, inputs) != answer for inputs, answer in questions(mutant.table.id)):
-        return ORACLE
-    if _severities(mutant.table) != _promised(mutant.table):
-        return ORACLE
-    return EQUIVALENT if reason(ruleset, mutant) else SURVIVED
-
-
-def _given(ruleset: RuleSet, table: Table, inputs: Mapping[str, Scalar]) -> object:
-    decision = ruleset.decide(table.id, inputs)
-    if table.hit == "collect":
-        return {row.id for row in decision.rows}
-    return dict(decision.outputs), decision.rows[0].id if table.id in _ROWS_SEEN else None
-
-
-_ROWS_SEEN = frozenset(rows_of(facts_of(Choice())))
-
-
-def reason(ruleset: RuleSet, mutant: Mutant) -> str:
-    """Return why a mutant decides exactly as the shipped table does; empty when that is not proven."""
-    if not mutant.column:
-        return ""
-    table = ruleset.tables[mutant.table.id]
-    before, after = (found.rows[mutant.at].condition(mutant.column) for found in (table, mutant.table))
-    atoms = atoms_of(ruleset.domains[table.id][mutant.column], [before, after])
-    added = [atom.sample for atom in atoms if after.matches(atom.sample) and not before.matches(atom.sample)]
-    earlier = [row.condition(mutant.column) for row in table.rows[: mutant.at]]
-    if table.hit == "first" and len(table.columns) == 1:
-        taken = all(any(condition.matches(value) for condition in earlier) for value in added)
-        return "an earlier row takes the values" if taken else ""
-    if added == [None] and table.stage != "resolve" and _always_set(ruleset, table, mutant.column):
-        return "a table always derives the setting, so it is never unset"
-    if added == [None] and table.stage != "resolve" and _set_beside(ruleset, mutant):
-        return "a table derives the setting wherever the other cells hold"
-    return ""
-
-
-def _set_beside(ruleset: RuleSet, mutant: Mutant) -> bool:
-    """Tell whether a derived setting has a value in every question for which the other cells of the row hold."""
-    table = ruleset.tables[mutant.table.id]
-    path = next(found.source.ref for found in table.columns if found.name == mutant.column)
-    derived = {target for other in ruleset.tables.values() for target in other.sets.values()}
-    others = {name: cell for name, cell in table.rows[mutant.at].when.items() if name != mutant.column}
-    asked = [
-        inputs for inputs, _ in questions(table.id) if all(cell.matches(inputs[name]) for name, cell in others.items())
-    ]
-    return path in derived and bool(others and asked) and all(inputs[mutant.column] is not None for inputs in asked)
-
-
-def _always_set(ruleset: RuleSet, table: Table, column: str) -> bool:
-    path = next(found.source.ref for found in table.columns if found.name == column)
-    return any(
-        target == path and not other.outputs[output].optional
-        for other in ruleset.tables.values()
-        for output, target in other.sets.items()
-    )
+    return compare_tables(ruleset.tables, tables, _Known(ruleset), ruleset.viewer).same
 
 
 def _severities(table: Table) -> dict[str, str]:
@@ -244,7 +248,7 @@ def run(word: str = "", say: Callable[[str], None] = lambda line: None) -> Count
             found = verdict(ruleset, mutant)
             counts[found] += 1
             if found in (EQUIVALENT, SURVIVED):
-                say(f"{found}: {mutant.name} {reason(ruleset, mutant)}".rstrip())
+                say(f"{found}: {mutant.name} {PROVEN_ELSEWHERE.get(mutant.name, '')}".rstrip())
     return counts
 
 

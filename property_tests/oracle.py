@@ -1,13 +1,15 @@
-"""What the contract promises, said once more in Python and without looking at a rule table.
+"""What the contract promises, stated in Python without looking at a rule table.
 
-What comes in: a choice. What goes out: what every decision table must answer, and which findings must be there.
-The rule rows are tested against this, and every mutant of a row must disagree with it somewhere.
+A choice comes in. The answer of every decision table and the findings that must be reported come out. The rule rows
+are tested against this, and every mutant of a row must differ from it somewhere. A setting is read only where the
+answer depends on it, so that `branching` can leave the others open.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import yaml
@@ -25,18 +27,73 @@ INHERITED = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What follows from a choice by the contract's words."""
+    """What follows from a choice according to the contract; `inherited` has a row for each global mode."""
 
     choice: Choice
-    mode: str
-    database: str
-    temporal: str
-    redis: str
-    driver: str
-    redis_driver: str
-    redis_persistent: bool
-    redis_needs_server: bool
-    kept: Mapping[str, bool]
+    inherited: Mapping[str, tuple[str, str, str]] = field(default_factory=lambda: INHERITED)
+
+    @cached_property
+    def mode(self) -> str:
+        """The global mode."""
+        asked = self.text("mode")
+        return asked if asked in self.inherited else "memory"
+
+    @cached_property
+    def database(self) -> str:
+        """The effective mode of the database."""
+        asked = self.text("database.driver")
+        if asked == "postgres":
+            return "distributed"
+        if asked == "sqlite" and self.mode == "distributed":
+            return "persistent"
+        return self.inherited[self.mode][0]
+
+    @cached_property
+    def temporal(self) -> str:
+        """The effective mode of Temporal."""
+        asked = self.text("temporal.mode").replace("distributed", "remote")
+        return asked if asked in ("memory", "persistent", "remote") else self.inherited[self.mode][1]
+
+    @cached_property
+    def redis(self) -> str:
+        """The effective mode of Redis."""
+        asked = self.text("redis.mode")
+        return asked if asked in ("memory", "persistent", "distributed") else self.inherited[self.mode][2]
+
+    @property
+    def driver(self) -> str:
+        """The driver of the database."""
+        return "postgres" if self.database == "distributed" else "sqlite"
+
+    @cached_property
+    def redis_persistent(self) -> bool:
+        """Whether an embedded Redis writes to disk."""
+        return self.redis != "distributed" and self.switched(REDIS_KEPT, self.redis == "persistent")
+
+    @property
+    def redis_needs_server(self) -> bool:
+        """Whether only a real server is sufficient for Redis."""
+        return self.redis == "persistent" or self.redis_persistent
+
+    @cached_property
+    def redis_driver(self) -> str:
+        """The driver of Redis."""
+        if self.redis != "memory":
+            return "redis-external" if self.redis == "distributed" else "valkey"
+        engine = self.text("redis.standalone.engine", "auto")
+        if engine == "auto" and self.choice.facts.get("valkey.binary") == "missing" and not self.redis_persistent:
+            return "fakeredis"
+        return "fakeredis" if engine == "fakeredis" else "valkey"
+
+    def keeps(self, component: str) -> bool:
+        """Return True if the data of a component survives a restart."""
+        if component == "redis":
+            return self.redis == "distributed" or (self.redis_persistent and self.redis_driver == "valkey")
+        mode, path = (self.database, "database.path") if component == "database" else (self.temporal, TEMPORAL_FILE)
+        if mode not in EMBEDDED:
+            return True
+        text = self.text(path)
+        return text != MEMORY if text else mode == "persistent"
 
     def text(self, path: str, default: str = "") -> str:
         """Return what was said about a setting."""
@@ -68,76 +125,35 @@ class Facts:
         return found
 
 
-def facts_of(choice: Choice, inherited: Mapping[str, tuple[str, str, str]] = INHERITED) -> Facts:
-    """Draw the conclusions from a choice; `inherited` has a row for each global mode."""
-    said = choice.settings.get
-    mode = str(said("mode")) if said("mode") in inherited else "memory"
-    database, temporal, redis = inherited[mode]
-    if said("database.driver") == "postgres":
-        database = "distributed"
-    if said("database.driver") == "sqlite" and mode == "distributed":
-        database = "persistent"
-    own = {"distributed": "remote"}.get(str(said("temporal.mode")), said("temporal.mode"))
-    temporal = str(own) if own in ("memory", "persistent", "remote") else temporal
-    redis = str(said("redis.mode")) if said("redis.mode") in ("memory", "persistent", "distributed") else redis
-    persistent = redis != "distributed" and _switched(choice, "redis.standalone.persistence.enabled", redis)
-    redis_driver = _redis_driver(choice, redis, persistent)
-    kept = {
-        "database": database == "distributed" or _file_kept(choice, "database.path", database),
-        "temporal": temporal == "remote" or _file_kept(choice, "temporal.standalone.database_file", temporal),
-        "redis": redis == "distributed" or (persistent and redis_driver == "valkey"),
-    }
-    driver = "postgres" if database == "distributed" else "sqlite"
-    needs_server = redis == "persistent" or persistent
-    return Facts(choice, mode, database, temporal, redis, driver, redis_driver, persistent, needs_server, kept)
-
-
-def _switched(choice: Choice, path: str, mode: str) -> bool:
-    return choice.settings.get(path, "true" if mode == "persistent" else "false") == "true"
-
-
-def _file_kept(choice: Choice, path: str, mode: str) -> bool:
-    text = choice.settings.get(path)
-    return text != MEMORY if text else mode == "persistent"
-
-
-def _redis_driver(choice: Choice, mode: str, persistent: bool) -> str:
-    if mode == "distributed":
-        return "redis-external"
-    engine = choice.settings.get("redis.standalone.engine", "auto")
-    without = choice.facts.get("valkey.binary") == "missing" and not persistent
-    imitated = engine == "fakeredis" or (engine == "auto" and without)
-    return "fakeredis" if imitated and mode == "memory" else "valkey"
-
-
-def decisions_of(facts: Facts) -> dict[str, dict[str, Any]]:
-    """Return what every decision table must answer: table -> output -> value."""
-    return {
-        "mode": {"mode": facts.mode},
-        "database.mode": {"mode": facts.database},
-        "temporal.mode": {"mode": facts.temporal},
-        "redis.mode": {"mode": facts.redis},
-        "database.driver": {"driver": facts.driver},
-        "temporal.driver": {"driver": f"temporal-{'remote' if facts.temporal == 'remote' else 'embedded'}"},
-        "redis.driver": {"driver": facts.redis_driver},
-        "database.path": {"path": {"memory": MEMORY, "persistent": "./.compozy/compozy.db"}.get(facts.database)},
-        "temporal.database_file": {
-            "file": {"memory": MEMORY, "persistent": "./.compozy/temporal.db"}.get(facts.temporal)
-        },
-        "redis.persistence": {
-            "enabled": facts.redis_persistent,
-            "data_dir": "./.compozy/redis" if facts.redis_persistent else None,
-            "needs_server": facts.redis_needs_server,
-        },
-        "worker.concurrency": {"limit": 10 if facts.driver == "sqlite" else 200},
-        "database.kept": {"kept": facts.kept["database"]},
-        "temporal.kept": {"kept": facts.kept["temporal"]},
-        "redis.kept": {"kept": facts.kept["redis"]},
-        "temporal.encryption": _encryption(facts),
-        "temporal.task_queue": {"queue": None if facts.temporal == "remote" else "compozy"},
-        "server.access": _access(facts),
-        "temporal.access": {"who": _temporal_access(facts)},
-    }
+# What each decision table must answer: table -> output -> value.
+DECISIONS: Mapping[str, Callable[[Facts], dict[str, Any]]] = {
+    "mode": lambda facts: {"mode": facts.mode},
+    "database.mode": lambda facts: {"mode": facts.database},
+    "temporal.mode": lambda facts: {"mode": facts.temporal},
+    "redis.mode": lambda facts: {"mode": facts.redis},
+    "database.driver": lambda facts: {"driver": facts.driver},
+    "temporal.driver": lambda facts: {"driver": f"temporal-{'remote' if facts.temporal == 'remote' else 'embedded'}"},
+    "redis.driver": lambda facts: {"driver": facts.redis_driver},
+    "database.path": lambda facts: {
+        "path": {"memory": MEMORY, "persistent": "./.compozy/compozy.db"}.get(facts.database)
+    },
+    "temporal.database_file": lambda facts: {
+        "file": {"memory": MEMORY, "persistent": "./.compozy/temporal.db"}.get(facts.temporal)
+    },
+    "redis.persistence": lambda facts: {
+        "enabled": facts.redis_persistent,
+        "data_dir": "./.compozy/redis" if facts.redis_persistent else None,
+        "needs_server": facts.redis_needs_server,
+    },
+    "worker.concurrency": lambda facts: {"limit": 10 if facts.driver == "sqlite" else 200},
+    "database.kept": lambda facts: {"kept": facts.keeps("database")},
+    "temporal.kept": lambda facts: {"kept": facts.keeps("temporal")},
+    "redis.kept": lambda facts: {"kept": facts.keeps("redis")},
+    "temporal.encryption": lambda facts: _encryption(facts),
+    "temporal.task_queue": lambda facts: {"queue": None if facts.temporal == "remote" else "compozy"},
+    "server.access": lambda facts: _access(facts),
+    "temporal.access": lambda facts: {"who": _temporal_access(facts)},
+}
 
 
 def _access(facts: Facts) -> dict[str, Any]:
@@ -161,15 +177,16 @@ def _encryption(facts: Facts) -> dict[str, Any]:
         return {"source": "file", "file": None}
     if facts.temporal == "remote":
         return {"source": "missing", "file": None}
-    return (
-        {"source": "file", "file": "./.compozy/key"} if facts.kept["temporal"] else {"source": "random", "file": None}
-    )
+    if facts.keeps("temporal"):
+        return {"source": "file", "file": "./.compozy/key"}
+    return {"source": "random", "file": None}
 
 
-def rows_of(facts: Facts) -> dict[str, str]:
-    """Return the row that must decide, where the contract lets people see which: table -> row."""
-    said = facts.choice.settings.get("mode")
-    return {"mode": "default" if said is None else facts.mode if said == facts.mode else "unknown"}
+def mode_row(facts: Facts) -> str:
+    """Return the row that must decide the global mode, because users see it as the origin of the value."""
+    if not facts.said("mode"):
+        return "default"
+    return facts.mode if facts.text("mode") == facts.mode else "unknown"
 
 
 @dataclass(frozen=True)
@@ -231,11 +248,11 @@ def _unprintable(path: str) -> bool:
 
 def _against_mode(component: str, mode: str) -> Callable[[Facts], bool]:
     kept = mode == "memory"
-    return lambda facts: getattr(facts, component) == mode and facts.kept[component] == kept
+    return lambda facts: getattr(facts, component) == mode and facts.keeps(component) == kept
 
 
 def _outlives(first: str, second: str) -> Callable[[Facts], bool]:
-    return lambda facts: facts.kept[first] and not facts.kept[second]
+    return lambda facts: facts.keeps(first) and not facts.keeps(second)
 
 
 def _many(workflows: int) -> bool:
@@ -557,5 +574,5 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
 
 
 def findings_of(facts: Facts) -> set[str]:
-    """Return the ids of the findings that must be there."""
+    """Return the ids of the findings that must be reported."""
     return {name for name, promise in PROMISES.items() if promise.when(facts)}

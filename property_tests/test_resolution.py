@@ -1,71 +1,76 @@
-"""The promises of the contract about resolving, over every combination that the rulebook tells apart."""
+"""The promises of the contract about resolving, over every combination that the tables distinguish."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from property_tests.choices import (
-    Choice,
-    Variable,
-    as_text,
-    choices,
-    cone,
-    pool,
-    resolved_of,
-    size,
-    variables,
-)
-from property_tests.oracle import INHERITED, Facts, decisions_of, facts_of, rows_of
+from property_tests.branching import Answer, Scan, answers, completed
+from property_tests.choices import Choice, as_text, cone, resolved_of, size, variables
+from property_tests.oracle import DECISIONS, INHERITED, Facts, mode_row
 
 from compozy.resolve import Resolved
 from compozy.rulebook import Rulebook, load_rulebook
 from compozy.settings.values import anchor
-from compozy.tables.table import Source, Table
+from compozy.tables.table import Table
 
 PACK = str(Path(__file__).parent.parent / "examples" / "rule-pack" / "pack")
-MODES = INHERITED | {"ci": ("persistent", "memory", "memory")}
 RULEBOOKS = {"shipped": (), "with-pack": (PACK,)}
-MODE = Source("setting", "mode")
+MODES = {"shipped": INHERITED, "with-pack": INHERITED | {"ci": ("persistent", "memory", "memory")}}
+EVERY_TABLE = pytest.mark.parametrize("table", [pytest.param(name, id=name) for name in DECISIONS])
+EVERY_RULEBOOK = pytest.mark.parametrize("rules", [pytest.param(name, id=name) for name in RULEBOOKS])
 
 
 def resolving(rulebook: Rulebook) -> list[Table]:
     return [table for table in rulebook.ruleset.tables.values() if table.stage == "resolve"]
 
 
-# These read what others decide, and no other table reads them: their combinations are tried for themselves.
-KEYS = ("temporal.encryption", "server.access", "temporal.access")
+Outputs = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 
-def brief(rulebook: Rulebook) -> list[Variable]:
-    return variables(rulebook, [table for table in resolving(rulebook) if table.id not in KEYS], brief=True)
-
-
-def global_modes() -> Iterator[object]:
-    for mode in next(v for v in brief(load_rulebook()) if v.source == MODE).options:
-        yield pytest.param(mode, id=str(mode))
-
-
-@cache
-def cones(rulebook_name: str) -> Mapping[str, frozenset[str]]:
-    """Map each component to the settings and facts that its mode and driver depend on."""
-    rulebook = load_rulebook(RULEBOOKS[rulebook_name])
+def decided(rules: str, table: str) -> Iterator[Answer[Outputs]]:
+    """Yield what a table decides and what the contract promises, over every combination."""
+    rulebook = load_rulebook(RULEBOOKS[rules])
     tables = rulebook.ruleset.tables
-    return {
-        part.id: frozenset(
-            column.source.ref
-            for table in cone(rulebook, [tables[part.mode], tables[part.driver]])
-            for column in table.columns
-            if column.source.kind != "decision"
-        )
-        for part in rulebook.components
-    }
+
+    def question(choice: Choice) -> Outputs:
+        decision = Scan(rulebook, choice, tables).decisions[table]
+        return decision.outputs, DECISIONS[table](Facts(choice, MODES[rules]))
+
+    return answers(variables(rulebook), question)
 
 
-def check_total(resolved: Resolved) -> None:
+@EVERY_RULEBOOK
+@EVERY_TABLE
+def test_every_combination_decides_what_the_contract_promises_and_sampled_ones_when_resolved(
+    rules: str, table: str
+) -> None:
+    """No combination is left out; one of each sampled answer is resolved, with what the answer leaves open drawn."""
+    found = list(decided(rules, table))
+    assert [answer.decided for answer in found if answer.value[0] != answer.value[1]] == []
+    rulebook = load_rulebook(RULEBOOKS[rules])
+    space = variables(rulebook)
+    every = size(space)
+    assert sum(answer.combinations for answer in found) == every
+    sampled = found[:: 1 + len(found) // 100]
+    for seed, answer in enumerate(sampled):
+        choice = completed(space, answer, seed)
+        resolved = resolved_of(rulebook, choice)
+        check_components(resolved)
+        check_precedence(resolved, choice)
+        check_contract(resolved, Facts(choice, MODES[rules]))
+        if seed % 4 == 0:
+            check_repeated(resolved)
+    print(f"{table}: {every:.1e} of {every:.1e} combinations, {len(found)} of them different; {len(sampled)} resolved")
+
+
+def test_the_contract_promises_every_decision() -> None:
+    assert {table.id for table in resolving(load_rulebook())} == DECISIONS.keys()
+
+
+def check_components(resolved: Resolved) -> None:
     """Every component has a mode, and a driver that can be built."""
     for part in resolved.components.values():
         assert part.mode
@@ -73,7 +78,7 @@ def check_total(resolved: Resolved) -> None:
 
 
 def check_precedence(resolved: Resolved, choice: Choice) -> None:
-    """What was written wins, and what a row would have derived is listed among what it shadows."""
+    """A written value wins, and the value that a row derives is listed among the shadowed ones."""
     for table in resolving(resolved.rulebook):
         for output, path in table.sets.items():
             derived = resolved.decision(table.id).outputs[output]
@@ -86,135 +91,60 @@ def check_precedence(resolved: Resolved, choice: Choice) -> None:
                 assert (value.origin.kind, value.origin.table) == ("rule", table.id)
 
 
-def check_contract(resolved: Resolved, choice: Choice, facts: Facts) -> None:
-    """Drivers, paths, persistence and limits follow from the effective modes as the contract says."""
-    for table, outputs in decisions_of(facts).items():
-        assert resolved.decision(table).outputs == outputs, (table, choice)
-    for table, row in rows_of(facts).items():
-        assert [found.id for found in resolved.decision(table).rows] == [row], choice
+def check_contract(resolved: Resolved, facts: Facts) -> None:
+    """Every table, the row behind the global mode and the components are those of the contract."""
+    for table, promised in DECISIONS.items():
+        assert resolved.decision(table).outputs == promised(facts), (table, facts.choice)
+    assert [row.id for row in resolved.decision("mode").rows] == [mode_row(facts)]
     expected = {"database": facts.database, "temporal": facts.temporal, "redis": facts.redis}
     assert {name: resolved.components[name].mode for name in expected} == expected
     assert resolved.mode == facts.mode
 
 
-class Locality:
-    """Remembers what each component was given for its own inputs."""
-
-    def __init__(self, dependencies: Mapping[str, frozenset[str]]) -> None:
-        self.dependencies = dependencies
-        self.seen: dict[tuple[object, ...], tuple[str, str]] = {}
-
-    def check(self, resolved: Resolved, choice: Choice) -> None:
-        """The same own inputs under the same global mode give the same component, whatever the others say."""
-        for name, part in resolved.components.items():
-            said = {**choice.settings, **choice.facts}
-            own = tuple(said.get(path) for path in sorted(self.dependencies[name]))
-            assert self.seen.setdefault((name, own), (part.mode, part.driver)) == (part.mode, part.driver)
-
-
-def again(resolved: Resolved) -> Choice:
-    """Return the choice that says every effective value of a choice or a derivation aloud."""
+def check_repeated(resolved: Resolved) -> None:
+    """Resolving the effective values again changes none of them."""
     settings = resolved.rulebook.registry.settings
-    said = {
+    texts = {
         path: as_text(settings[path], value.value)
         for path, value in resolved.values.items()
         if value.origin.kind in ("flag", "rule") and value.value is not None
     }
-    return Choice(said, dict(resolved.facts))
+    again = resolved_of(resolved.rulebook, Choice(texts, dict(resolved.facts)))
+    assert (effective(again), again.components) == (effective(resolved), resolved.components)
 
 
 def effective(resolved: Resolved) -> dict[str, Any]:
     return {path: value.value for path, value in resolved.values.items()}
 
 
-class Idempotence:
-    """Resolves what was effective once more; each effective configuration once."""
-
-    def __init__(self) -> None:
-        self.done: set[tuple[object, ...]] = set()
-
-    def check(self, resolved: Resolved) -> None:
-        """Resolving the effective values again changes none of them."""
-        repeated = again(resolved)
-        key = (*sorted(repeated.settings.items()), *sorted(repeated.facts.items()))
-        if key in self.done:
-            return
-        self.done.add(key)
-        second = resolved_of(resolved.rulebook, repeated)
-        assert (effective(second), second.components) == (effective(resolved), resolved.components)
+@EVERY_RULEBOOK
+def test_resolving_twice_gives_equal_records(rules: str) -> None:
+    rulebook = load_rulebook(RULEBOOKS[rules])
+    space = variables(rulebook)
+    for seed, answer in enumerate(decided(rules, "redis.kept")):
+        choice = completed(space, answer, seed)
+        first, second = resolved_of(rulebook, choice), resolved_of(rulebook, choice)
+        assert (first.values, first.decisions) == (second.values, second.decisions)
 
 
-def test_no_table_reads_the_tables_of_keys() -> None:
-    read = {column.source.ref for table in resolving(load_rulebook()) for column in table.columns}
-    assert read.isdisjoint(KEYS)
-
-
-@pytest.mark.parametrize("table", KEYS)
-def test_every_combination_of_keys_keeps_the_contract(table: str) -> None:
-    rulebook = load_rulebook()
-    idempotence = Idempotence()
-    for choice in choices(variables(rulebook, [rulebook.ruleset.tables[table]], brief=True)):
-        resolved = resolved_of(rulebook, choice)
-        check_total(resolved)
-        check_precedence(resolved, choice)
-        check_contract(resolved, choice, facts_of(choice))
-        idempotence.check(resolved)
-
-
-@pytest.mark.parametrize("mode", list(global_modes()))
-def test_every_combination_keeps_the_contract(mode: str | None) -> None:
-    """Total, local, by precedence, by the effective modes and idempotent: all combinations under one mode."""
-    rulebook = load_rulebook()
-    found = [Variable(v.source, (mode,)) if v.source == MODE else v for v in brief(rulebook)]
-    assert size(found) >= 7200
-    locality, idempotence = Locality(cones("shipped")), Idempotence()
-    for choice in choices(found):
-        resolved = resolved_of(rulebook, choice)
-        check_total(resolved)
-        check_precedence(resolved, choice)
-        check_contract(resolved, choice, facts_of(choice))
-        locality.check(resolved, choice)
-        idempotence.check(resolved)
-
-
-@pytest.mark.parametrize("rulebook_name", [pytest.param(name, id=name) for name in RULEBOOKS])
-@pytest.mark.parametrize("component", ["database", "temporal", "redis"])
-def test_every_spelling_of_one_component_keeps_the_contract(rulebook_name: str, component: str) -> None:
-    """Also with all further words, defaults said aloud, strange paths and a rule pack's mode."""
-    rulebook = load_rulebook(RULEBOOKS[rulebook_name])
-    tables = [table for table in resolving(rulebook) if table.id.startswith(f"{component}.")]
-    idempotence = Idempotence()
-    for choice in pool(rulebook, tables, most=2000):
-        resolved = resolved_of(rulebook, choice)
-        check_total(resolved)
-        check_precedence(resolved, choice)
-        check_contract(resolved, choice, facts_of(choice, MODES if rulebook_name == "with-pack" else INHERITED))
-        idempotence.check(resolved)
-
-
-@pytest.mark.parametrize("rulebook_name", [pytest.param(name, id=name) for name in RULEBOOKS])
-def test_resolving_twice_gives_the_same(rulebook_name: str) -> None:
-    """The same inputs give an equal record: values, origins, decisions."""
-    rulebook = load_rulebook(RULEBOOKS[rulebook_name])
-    for part in rulebook.components:
-        tables = rulebook.ruleset.tables
-        for choice in pool(rulebook, [tables[part.mode], tables[part.driver]], most=400):
-            first, second = resolved_of(rulebook, choice), resolved_of(rulebook, choice)
-            assert (first.values, first.decisions) == (second.values, second.decisions)
-
-
-@pytest.mark.parametrize("rulebook_name", [pytest.param(name, id=name) for name in RULEBOOKS])
-def test_no_component_depends_on_the_own_settings_of_another(rulebook_name: str) -> None:
-    """Two components share the global mode and nothing else."""
-    found = cones(rulebook_name)
-    for name, paths in found.items():
-        for other, others in found.items():
-            if other != name:
-                assert paths & others == {"mode"}
+@EVERY_RULEBOOK
+def test_components_have_no_settings_in_common_but_the_mode(rules: str) -> None:
+    rulebook = load_rulebook(RULEBOOKS[rules])
+    tables = rulebook.ruleset.tables
+    read = {
+        part.id: {
+            column.source.ref
+            for table in cone(rulebook, [tables[part.mode], tables[part.driver]])
+            for column in table.columns
+            if column.source.kind != "decision"
+        }
+        for part in rulebook.components
+    }
+    for name, paths in read.items():
+        assert all(paths & others == {"mode"} for other, others in read.items() if other != name)
 
 
 def test_derived_paths_are_anchored_at_the_project() -> None:
-    """A relative path that a row derives is seen from the project's directory."""
     rulebook = load_rulebook()
     resolved = resolved_of(rulebook, Choice({"mode": "persistent"}))
     setting = rulebook.registry.settings["database.path"]

@@ -170,3 +170,13 @@ def test_a_pack_narrows_a_choice() -> None:
 
 def test_a_view_of_an_unknown_setting_is_reported() -> None:
     assert {report.kind for report in reports({"n": "zed.nothing in_memory"}, {"n": True}, {})} == {"unknown-input"}
+
+
+def test_a_finding_on_a_derived_setting_that_is_unset_is_unreachable() -> None:
+    row = {"id": "zed.modeless", "when": {"known": "unset"}, "finding": {"severity": "warning", "text": "x"}}
+    table = {
+        "table": "zed.mode", "stage": "validate", "hit": "collect", "rows": [row],
+        "inputs": {"known": {"setting": "mode", "view": "known"}},
+    }  # fmt: skip
+    checked = check_rules({**shipped_texts(), "table.yaml": yaml.safe_dump(table)})
+    assert "unreachable" in {report.kind for report in checked.reports if report.table == "zed.mode"}

@@ -132,7 +132,8 @@ class SettingViewer:
 
     def _representatives(self, base: Source, listed: Sequence[Scalar], copies: int) -> Iterator[Representative]:
         setting = self.settings[base.ref]
-        yield from given(setting, listed, copies)
+        always_derived = base.kind == RESOLVED and None not in self.derived.get(setting.path, (None,))
+        yield from (one for one in given(setting, listed, copies) if one.value is not None or not always_derived)
         if base.kind != RESOLVED:
             return
         if setting.same_as is not None:
