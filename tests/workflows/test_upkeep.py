@@ -12,8 +12,9 @@ from types import SimpleNamespace
 
 import peewee
 import pytest
+from temporalio.api.command.v1 import Command, ContinueAsNewWorkflowExecutionCommandAttributes
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import WorkflowTaskFailedCause
+from temporalio.api.enums.v1 import CommandType, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
@@ -241,6 +242,36 @@ def test_a_reset_execution_runs_again(loop: LoopThread, client: Client, service:
     ended = loop.call(service.execution(name), 10)
     assert (ended.status, ended.error, ended.run_id) == ("terminated", "second", again.run_id)
     assert loop.call(service.adopt(), 10) == ()
+
+
+def test_execution_that_is_continued_as_new_keeps_one_row(
+    loop: LoopThread, client: Client, service: Service, tmp_path: Path
+) -> None:
+    """Another worker may continue an execution in a new run; the row follows it, running and ended."""
+    name = started(loop, service, f"continued-{tmp_path.name}")
+    first = loop.call(service.execution(name), 10)
+    task = poll(loop, client, tmp_path.name)
+    begun = task.history.events[0].workflow_execution_started_event_attributes
+    command = Command(
+        command_type=CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION,
+        continue_as_new_workflow_execution_command_attributes=ContinueAsNewWorkflowExecutionCommandAttributes(
+            workflow_type=begun.workflow_type, task_queue=begun.task_queue, input=begun.input
+        ),
+    )
+    loop.call(client.workflow_service.respond_workflow_task_completed(
+        RespondWorkflowTaskCompletedRequest(task_token=task.task_token, namespace="default", commands=[command])
+    ), 10)  # fmt: skip
+
+    assert loop.call(service.reconcile(), 10) == ()
+    again = adopted(loop, service, name)
+    assert again == replace(first, run_id=again.run_id)
+    assert again.run_id not in (None, first.run_id)
+
+    loop.call(client.get_workflow_handle(name).terminate(reason="second"), 10)
+    loop.call(service.reconcile(), 10)
+    ended = loop.call(service.execution(name), 10)
+    assert (ended.status, ended.error, ended.run_id) == ("terminated", "second", again.run_id)
+    assert [row.id for row in loop.call(service.executions(), 10)] == [name]
 
 
 def test_a_row_that_says_another_end_is_corrected(

@@ -105,8 +105,8 @@ class Reconciler:
     async def adopt(self) -> tuple[str, ...]:
         """Correct the rows of executions that were changed from outside; return their ids.
 
-        These are executions that run without a row, or in another run than the one whose end their row tells (as after
-        a reset), and executions that ended in another way than their rows say.
+        These are executions that run without a row, or in another run than their row says (after a reset, or continued
+        as new), and executions that ended in another way than their rows say.
 
         Raises:
             UnavailableError: the database or Temporal does not answer.
@@ -270,7 +270,7 @@ def _differs(row: RowState | None, found: WorkflowExecution) -> bool:
         return running
     other_run = row.run_id not in (None, found.run_id)
     if running:
-        return row.error == LOST or (row.finished and other_run)
+        return row.error == LOST or other_run
     ended = _STATUSES.get(found.status or WorkflowExecutionStatus.RUNNING, row.status)
     return row.finished and (row.error == LOST or other_run or row.status != ended)
 
