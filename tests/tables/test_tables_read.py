@@ -100,7 +100,7 @@ def test_null_makes_an_output_of_text_or_number_optional(outputs: str, value: st
         pytest.param("tables: [1]", "a.yaml:1:10: each of `tables` must be a mapping", id="table-scalar"),
         pytest.param("hit: first", "a.yaml:1:1: needs either `table: <id>` or `extends: <id>`", id="no-id"),
         pytest.param("table: [x]", "a.yaml:1:8: `table` must be the id of a table", id="id-list"),
-        pytest.param("table: t", "a.yaml:1:8: needs `hit`: one of unique, first, collect", id="no-hit"),
+        pytest.param("table: t", "a.yaml:1:8: needs `hit`: one of unique, any, first, collect", id="no-hit"),
         pytest.param("table: t\nhit: uniqe", 'unknown hit policy "uniqe"; did you mean "unique"?', id="hit"),
         pytest.param("table: t\nhit: first", "`outputs` must map names to domains", id="no-outputs"),
         pytest.param("table: t\nhit: collect\nrow: []", 'unknown key "row" in a table; did you mean "rows"?', id="key"),

@@ -75,6 +75,8 @@ class SettingsCatalogue:
             return Domain.finite(fact.values) if fact else None
         if source.kind == "item" and source.each == PROBLEMS:
             return Domain.finite(PROBLEM_KINDS) if source.ref == "kind" else None
+        if source.kind == "input":
+            return None  # declared inputs belong to decision files
         setting = self.registry.settings.get(source.each or source.ref)
         if setting is not None and source.kind == "item":
             setting = setting.items.get(source.ref)

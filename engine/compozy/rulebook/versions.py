@@ -13,8 +13,7 @@ from compozy.rulebook.files import pack_files, shipped_texts
 from compozy.rulebook.rows import SettingsCatalogue
 from compozy.rulebook.sights import SettingViewer
 from compozy.settings.faults import refuse
-from compozy.tables.difference import Comparison, compare_tables
-from compozy.tables.table import Domain, Source
+from compozy.tables.difference import Comparison, JoinedCatalogue, compare_tables
 
 SHIPPED = "shipped"
 # A folder with a lifecycle of its own is a whole set of rules; any other one is a pack over the shipped rules.
@@ -62,23 +61,9 @@ def _git(*arguments: str) -> str:
     return done.stdout.decode(errors="replace")
 
 
-class _Both:
-    """The settings of two versions: a domain holds what either version accepts."""
-
-    def __init__(self, old: Rulebook, new: Rulebook) -> None:
-        self._old, self._new = SettingsCatalogue(old.registry), SettingsCatalogue(new.registry)
-
-    def domain(self, source: Source) -> Domain | None:
-        """Return the domain behind a source, None where neither version knows it."""
-        old, new = self._old.domain(source), self._new.domain(source)
-        if old is None or new is None or "finite" not in (old.kind, new.kind):
-            return new or old
-        values = (*new.values, *old.values, *([None] if old.optional or new.optional else []))
-        return Domain.finite(values) if old.kind == new.kind else new
-
-
 def compare_versions(old: Rulebook, new: Rulebook) -> Comparison:
     """Compare what two versions decide, table by table; witnesses are configurations of the new one."""
     tables = new.ruleset.tables
     viewer = SettingViewer(new.registry, tables.values())
-    return compare_tables(old.ruleset.tables, tables, _Both(old, new), viewer)
+    both = JoinedCatalogue(SettingsCatalogue(old.registry), SettingsCatalogue(new.registry))
+    return compare_tables(old.ruleset.tables, tables, both, viewer)

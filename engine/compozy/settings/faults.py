@@ -14,7 +14,7 @@ from compozy.document import Place
 from compozy.errors import RuleTableError
 from compozy.tables.report import Report
 
-WARNINGS = frozenset({"unproduced", "unused-driver"})
+WARNINGS = frozenset({"unproduced", "unused-driver", "free-input"})
 _LOCATED = re.compile(r"(.+?):(\d+):(\d+): (.*)\Z", re.DOTALL)
 
 

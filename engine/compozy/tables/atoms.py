@@ -7,7 +7,7 @@ value, and the way back from chosen atoms to one condition. It must not know row
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil, floor, inf, nextafter
 
@@ -56,18 +56,18 @@ def _text_pieces(conditions: Iterable[Condition]) -> list[tuple[Scalar, Interval
 
 
 def _number_pieces(domain: Domain, conditions: Iterable[Condition]) -> Iterator[tuple[Scalar, Interval | None]]:
-    whole = Interval(domain.minimum, domain.maximum)
+    whole = domain.interval
     # A bound between two integers cuts the integers as well, although it is not one of them.
     breaks = sorted({n for condition in set(conditions) for n in _breaks(condition) if whole.contains(n)})
     if not breaks:
         yield from _piece(whole, domain)
         return
-    yield from _piece(Interval(domain.minimum, breaks[0], False, True), domain)
+    yield from _piece(replace(whole, high=breaks[0], high_open=True), domain)
     for first, second in pairwise(breaks):
         yield from _point(first, domain)
         yield from _piece(Interval(first, second, True, True), domain)
     yield from _point(breaks[-1], domain)
-    yield from _piece(Interval(breaks[-1], domain.maximum, True, False), domain)
+    yield from _piece(replace(whole, low=breaks[-1], low_open=True), domain)
 
 
 def _point(number: float, domain: Domain) -> Iterator[tuple[Scalar, Interval | None]]:

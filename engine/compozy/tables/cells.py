@@ -14,7 +14,7 @@ from compozy.errors import RuleTableError
 from compozy.tables.table import ANY, SET, UNSET, Condition, Interval, Scalar, is_number
 
 _WORDS = {"set": SET, "unset": UNSET, "any": ANY}
-_BOUNDS = ("above", "at_least", "below", "at_most")
+BOUNDS = ("above", "at_least", "below", "at_most")
 
 
 class CellError(RuleTableError):
@@ -66,7 +66,7 @@ def _parse_mapping(node: Node) -> Condition:
         return _parse_in(node.value["in"])
     if keys == ["not"]:
         return parse_condition(node.value["not"]).inverted()
-    if keys and all(key in _BOUNDS for key in keys):
+    if keys and all(key in BOUNDS for key in keys):
         return _parse_range(node)
     raise CellError(
         node.place,
@@ -133,13 +133,19 @@ def _literal(value: Scalar) -> Any:
 
 
 def _bounds(interval: Interval) -> list[dict[str, float]]:
+    # There is no word for any number, but two ranges that meet say it.
+    bounds = interval_data(interval)
+    return [bounds] if bounds else [{"below": 0}, {"at_least": 0}]
+
+
+def interval_data(interval: Interval) -> dict[str, float]:
+    """Return the bounds of an interval in the words of a cell, empty for any number."""
     bounds: dict[str, float] = {}
     if interval.low is not None:
         bounds["above" if interval.low_open else "at_least"] = interval.low
     if interval.high is not None:
         bounds["below" if interval.high_open else "at_most"] = interval.high
-    # There is no word for any number, but two ranges that meet say it.
-    return [bounds] if bounds else [{"below": 0}, {"at_least": 0}]
+    return bounds
 
 
 def scalar_words(value: Scalar) -> str:

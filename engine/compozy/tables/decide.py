@@ -62,7 +62,7 @@ class RuleSet:
 
         Raises:
             RuleTableError: there is no such table, a column has no value, no row of a `unique` or
-                `first` table matches, or several rows of a `unique` table match and disagree.
+                `first` table matches, or several rows of a `unique` or `any` table match and disagree.
         """
         compiled = self.compiled.get(table_id)
         if compiled is None:
@@ -126,7 +126,7 @@ def _single_row(compiled: CompiledTable, matching: int, inputs: Mapping[str, Sca
     if not matching:
         raise RuleTableError([f'{table.place}: no row of table "{table.id}" matches {_inputs_words(inputs)}'])
     lowest = matching & -matching
-    if compiled.hit == "unique" and lowest != matching:
+    if compiled.hit in ("unique", "any") and lowest != matching:
         rows = rows_of(table, matching)
         if any(row.outcome() != rows[0].outcome() for row in rows):
             names = " and ".join(f'"{row.id}" ({row.place})' for row in rows)

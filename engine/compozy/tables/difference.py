@@ -17,7 +17,7 @@ from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.regions import regions_of
 from compozy.tables.sight import Viewer
 from compozy.tables.subject import Subject
-from compozy.tables.table import Catalogue, Column, Condition, Row, Source, Table
+from compozy.tables.table import Catalogue, Column, Condition, Domain, Row, Source, Table
 
 MOST_REGIONS = 100
 
@@ -53,8 +53,23 @@ class Comparison:
         return not (self.added or self.removed or self.differences or self.cut)
 
 
+class JoinedCatalogue:
+    """The inputs of two versions: a domain holds what either version accepts."""
+
+    def __init__(self, old: Catalogue, new: Catalogue) -> None:
+        self._old, self._new = old, new
+
+    def domain(self, source: Source) -> Domain | None:
+        """Return the domain behind a source, None where neither version knows it."""
+        old, new = self._old.domain(source), self._new.domain(source)
+        if old is None or new is None or "finite" not in (old.kind, new.kind):
+            return new or old
+        values = (*new.values, *old.values, *([None] if old.optional or new.optional else []))
+        return Domain.finite(values) if old.kind == new.kind else new
+
+
 def compare_tables(
-    old: Mapping[str, Table], new: Mapping[str, Table], catalogue: Catalogue, viewer: Viewer
+    old: Mapping[str, Table], new: Mapping[str, Table], catalogue: Catalogue, viewer: Viewer | None
 ) -> Comparison:
     """Compare the tables of two rule sets; settings are looked up in `catalogue`, which knows those of both."""
     both = [name for name in new if name in old and _content(old[name]) != _content(new[name])]

@@ -62,7 +62,7 @@ def _kinds(subject: Subject, first: int, meeting: int, alike: int) -> Iterator[t
     yield "conflict", meeting & ~alike
     yield "duplicate", outer & inner
     yield "subsumed", outer ^ inner
-    if subject.table.hit != "collect":
+    if subject.table.hit == "unique":
         yield "overlap", same & ~(outer | inner)
 
 

@@ -18,8 +18,8 @@ from compozy.tables.table import Column, Condition, Domain, Row, Source, Table, 
 
 _TABLE_KEYS = ("table", "stage", "about", "hit", "for_each", "inputs", "outputs", "sets", "rows")
 _ROW_KEYS = ("id", "when", "then", "because", "finding", "replaces", "before")
-_HITS = ("unique", "first", "collect")
-_KINDS = ("setting", "machine", "item", "decision")
+_HITS = ("unique", "any", "first", "collect")
+_KINDS = ("setting", "machine", "item", "decision", "input")
 _OUTPUT_WORDS = ("text", "number", "boolean")
 
 
@@ -152,7 +152,7 @@ class _Reader:
     def _read_outputs(self) -> dict[str, Domain]:
         node = self._node.value.get("outputs")
         if node is None or not isinstance(node.value, dict):
-            if node is not None or self._hit in ("unique", "first"):
+            if node is not None or self._hit in ("unique", "any", "first"):
                 self._problems.add(node.place if node else self._place, "`outputs` must map names to domains")
             return {}
         outputs = {name: self._output(name, domain) for name, domain in node.value.items()}

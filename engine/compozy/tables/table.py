@@ -159,8 +159,8 @@ UNSET = Condition(unset=True)
 class Domain:
     """What a column or an output may be: `finite`, `text` or `number`, and whether it may be unset.
 
-    `values` are the legal values of a finite domain, in order, without `None`. `minimum` and
-    `maximum` (both inclusive) and `integer` belong to numbers.
+    `values` are the legal values of a finite domain, in order, without `None`. `minimum` and `maximum`,
+    inclusive unless they are open, and `integer` belong to numbers.
     """
 
     kind: str
@@ -169,6 +169,8 @@ class Domain:
     integer: bool = False
     minimum: float | None = None
     maximum: float | None = None
+    minimum_open: bool = False
+    maximum_open: bool = False
 
     @classmethod
     def finite(cls, values: Iterable[Scalar], *, optional: bool = False) -> Domain:
@@ -199,6 +201,17 @@ class Domain:
         """Build a domain of numbers between two inclusive bounds."""
         return cls("number", (), optional, integer, minimum, maximum)
 
+    @classmethod
+    def within(cls, interval: Interval, *, integer: bool = False, optional: bool = False) -> Domain:
+        """Build the domain of the numbers of an interval."""
+        low, high = interval.low, interval.high
+        return cls("number", (), optional, integer, low, high, interval.low_open, interval.high_open)
+
+    @property
+    def interval(self) -> Interval:
+        """Everything between the bounds of a domain of numbers."""
+        return Interval(self.minimum, self.maximum, self.minimum_open, self.maximum_open)
+
     def contains(self, value: Scalar) -> bool:
         """Tell whether a value is legal; `None` is unset.
 
@@ -218,14 +231,14 @@ class Domain:
             return False
         if self.integer and isinstance(value, float) and not value.is_integer():
             return False
-        return Interval(self.minimum, self.maximum).contains(value)
+        return self.interval.contains(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a column's value comes from.
 
-    `kind` is `setting`, `machine`, `item` or `decision`; `ref` the path, fact, field or table. `view`
+    `kind` is `setting`, `machine`, `item`, `decision` or `input`; `ref` the path, fact, field, table or name. `view`
     names a function of the value, `output` the output of the table, `each` the list an item is of.
     """
 
@@ -282,7 +295,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A decision table; `hit` is `unique`, `first` or `collect`, `rows` are in order of authorship.
+    """A decision table; `hit` is `unique`, `any`, `first` or `collect`, `rows` are in order of authorship.
 
     `sets` maps an output to whatever it derives and is not interpreted here. `for_each` names a list;
     the table is then evaluated once for each of its elements.

@@ -17,7 +17,7 @@ from compozy.tables.table import Condition, Scalar, Source
 Spell: TypeAlias = Callable[[Source, Scalar], Any]
 
 # The kinds of sources whose values a configuration file holds.
-_IN_FILES = ("setting", "item")
+_IN_FILES = ("setting", "item", "input")
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
