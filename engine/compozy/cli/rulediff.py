@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import isfile
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ from compozy.cli.options import format_option
 from compozy.cli.output import print_document, print_json, print_line, styled
 from compozy.cli.places import place_json, relative
 from compozy.cli.report import sarif_log
+from compozy.cli.rulefiles import read_valid
 from compozy.settings.origin import Finding, Origin
 from compozy.tables.cells import condition_data, scalar_words
 from compozy.tables.table import Row
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 DIFFERENT = 1
 
 
-@click.command(epilog="Example: compozy rules diff HEAD~1:rules ./rules")
+@click.command(epilog="Example: compozy rules diff HEAD~1:rules ./rules; compozy rules diff old.dmn new.dmn")
 @click.argument("old")
 @click.argument("new")
 @format_option("text", "json", "sarif")
@@ -28,13 +30,24 @@ def diff(old: str, new: str, format_: str) -> int:
     """Show where the rules NEW decide otherwise than the rules OLD.
 
     Each is `shipped`, a folder of rule files (a pack counts on top of the shipped rules), or REVISION:FOLDER of the
-    git repository around the working directory. The exit code is 0 when both decide alike, 1 when not.
+    git repository around the working directory; or both are decision files or DMN models. The exit code is 0 when
+    both decide alike, 1 when not.
     """
-    from compozy.rulebook.versions import compare_versions, read_version
-
-    found = compare_versions(read_version(old), read_version(new))
+    found = _compared_files(old, new) if isfile(old) and isfile(new) else _compared_versions(old, new)
     {"text": _print_text, "json": _print_json, "sarif": _print_sarif}[format_](found)
     return 0 if found.same else DIFFERENT
+
+
+def _compared_versions(old: str, new: str) -> Comparison:
+    from compozy.rulebook.versions import compare_versions, read_version
+
+    return compare_versions(read_version(old), read_version(new))
+
+
+def _compared_files(old: str, new: str) -> Comparison:
+    from compozy.decisions import compare_decisions
+
+    return compare_decisions(read_valid(old), read_valid(new))
 
 
 def _kind(difference: Difference) -> str:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from compozy.cli.completion import tables
+from compozy.cli.completion import FILE, tables
 from compozy.cli.options import format_option, runs_project_code
 from compozy.cli.output import print_json, print_line, print_table, styled
-from compozy.cli.places import place_json, relative
+from compozy.cli.places import place_json
 from compozy.cli.rulecover import cover
 from compozy.cli.rulediff import diff
+from compozy.cli.rulefiles import export, import_, refuse_packs, report_text
 from compozy.cli.ruleoptions import find_table, pack_folders, rules_options
-from compozy.rulebook import Rulebook, RuleCheck, check_rules, load_rulebook
+from compozy.rulebook import Rulebook, check_rules, load_rulebook
 from compozy.rulebook.files import rule_texts
-from compozy.settings.faults import report_lines, severity
+from compozy.settings.faults import severity
 from compozy.tables.cells import condition_data
 from compozy.tables.report import Report
 from compozy.tables.table import Domain, Table
@@ -30,11 +32,13 @@ INVALID = 3
 
 @click.group(name="rules")
 def command() -> None:
-    """List, show, verify, measure, compare and draw the rule tables."""
+    """List, show, verify, measure, compare, draw, import and export the rule tables."""
 
 
 command.add_command(diff)
 command.add_command(cover)
+command.add_command(import_)
+command.add_command(export)
 
 
 @command.command(name="list", epilog="Example: compozy rules list --rules ./my-pack")
@@ -102,41 +106,72 @@ def _domain_json(domain: Domain) -> Any:
     return [*domain.values, *([None] if domain.optional else [])] if domain.values else domain.kind
 
 
-@command.command(epilog="Example: compozy rules check --rules ./my-pack")
+@command.command(epilog="Example: compozy rules check --rules ./my-pack; compozy rules check loan.dmn")
 @rules_options
 @format_option()
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=FILE)
 @runs_project_code
-def check(format_: str, **where: Any) -> int:
-    """Verify all tables, rows and packs as one. The exit code is 3 when something is wrong."""
+def check(files: Sequence[str], format_: str, **where: Any) -> int:
+    """Verify all tables, rows and packs as one. The exit code is 3 when something is wrong.
+
+    With FILE, a decision file or a DMN model, the tables of each file are verified by themselves.
+    """
+    if files:
+        refuse_packs(where)
+    result = _check_files(files) if files else _check_rules(where)
+    _print_check_json(result) if format_ == "json" else _print_check(result)
+    return 0 if result.valid else INVALID
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What was verified and found; times in milliseconds."""
+
+    reports: Sequence[Report]
+    tables: int
+    rows: int
+    verified_ms: float
+    tried_ms: float | None
+
+    @property
+    def valid(self) -> bool:
+        """Whether there are at most warnings."""
+        return all(severity(report) != "error" for report in self.reports)
+
+
+def _check_rules(where: Mapping[str, Any]) -> _Checked:
+    """Verify the rules in force, and try them out unless they do not even hold together."""
     result = check_rules(rule_texts(pack_folders(**where)))
     began = time.perf_counter()
-    reports = [*result.reports, *_trial(result)]
-    times = {"verified_ms": result.took_s * 1e3, "tried_ms": (time.perf_counter() - began) * 1e3}
-    valid = all(severity(report) != "error" for report in reports)
-    if format_ == "json":
-        _print_check_json(result, reports, valid, times)
-    else:
-        _print_check(result, reports, valid, times)
-    return 0 if valid else INVALID
+    reports = [*result.reports]
+    if result.rulebook is not None and result.valid:
+        from compozy.ruletrial import trial_reports
+
+        reports += trial_reports(result.rulebook)
+    tried_ms = (time.perf_counter() - began) * 1e3
+    return _Checked(reports, result.tables, result.rows, result.took_s * 1e3, tried_ms)
 
 
-def _trial(result: RuleCheck) -> Iterator[Report]:
-    """Try the rules out, unless they do not even hold together."""
-    if result.rulebook is None or not result.valid:
-        return
-    from compozy.ruletrial import trial_reports
+def _check_files(files: Sequence[str]) -> _Checked:
+    from compozy.decisions import read_decisions, verify_decisions
 
-    yield from trial_reports(result.rulebook)
+    read = [read_decisions(file) for file in files]
+    began = time.perf_counter()
+    found = [verify_decisions(decisions) for decisions in read]
+    took_ms = (time.perf_counter() - began) * 1e3
+    reports = [report for verified in found for report in verified.reports]
+    return _Checked(reports, sum(v.tables for v in found), sum(v.rows for v in found), took_ms, None)
 
 
-def _print_check_json(result: RuleCheck, reports: Sequence[Report], valid: bool, times: Mapping[str, float]) -> None:
+def _print_check_json(result: _Checked) -> None:
     print_json(
         {
-            "valid": valid,
+            "valid": result.valid,
             "tables": result.tables,
             "rows": result.rows,
-            "findings": [report_json(report) for report in reports],
-            **{name: round(time_ms, 1) for name, time_ms in times.items()},
+            "findings": [report_json(report) for report in result.reports],
+            "verified_ms": round(result.verified_ms, 1),
+            "tried_ms": None if result.tried_ms is None else round(result.tried_ms, 1),
         }
     )
 
@@ -157,15 +192,15 @@ def report_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _print_check(result: RuleCheck, reports: Sequence[Report], valid: bool, times: Mapping[str, float]) -> None:
-    for report in reports:
-        place_and_kind, *rest = (relative(line) for line in report_lines(report))
-        print_line("\n".join([styled(place_and_kind, severity(report)), *rest]) + "\n")
-    count = "1 finding" if len(reports) == 1 else f"{len(reports)} findings"
-    verdict = styled("valid", "ok") if valid else styled("not valid", "error") + f": {count} in"
-    counts = f"{result.tables} tables, {result.rows} rows"
-    took = f"verified in {times['verified_ms']:.1f} ms, tried out in {times['tried_ms']:.0f} ms"
-    print_line(f"{verdict}{':' if valid else ''} {counts} ({took})")
+def _print_check(result: _Checked) -> None:
+    for report in result.reports:
+        print_line(report_text(report) + "\n")
+    count = "1 finding" if len(result.reports) == 1 else f"{len(result.reports)} findings"
+    verdict = styled("valid", "ok") if result.valid else styled("not valid", "error") + f": {count} in"
+    counts = f"{'1 table' if result.tables == 1 else f'{result.tables} tables'}, {result.rows} rows"
+    tried = "" if result.tried_ms is None else f", tried out in {result.tried_ms:.0f} ms"
+    took = f"verified in {result.verified_ms:.1f} ms{tried}"
+    print_line(f"{verdict}{':' if result.valid else ''} {counts} ({took})")
 
 
 @command.command(epilog="Example: compozy rules graph --what tables --format svg > tables.svg")

@@ -1,0 +1,119 @@
+"""`compozy rules import` and `compozy rules export`: decision files and DMN models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from compozy.base.output_file import write_file
+from compozy.cli.completion import FILE, tables
+from compozy.cli.output import print_line, styled
+from compozy.cli.places import relative
+from compozy.cli.ruleoptions import pack_folders, rules_options
+from compozy.errors import UsageError
+from compozy.rulebook import load_rulebook
+from compozy.settings.faults import report_lines, severity
+
+if TYPE_CHECKING:
+    from compozy.decisions import Decisions
+    from compozy.tables.report import Report
+
+INVALID = 3
+_output = click.option("--output", "-o", metavar="FILE", type=FILE, help="File to write; else standard output.")
+
+
+@click.command(name="import", epilog="Example: compozy rules import loan.dmn --output loan.yaml")
+@click.argument("file", type=FILE)
+@_output
+@click.option("--partial", is_flag=True, help="Leave out tables with something that is not supported.")
+def import_(file: str, output: str | None, partial: bool) -> int:
+    """Import the decision tables of the DMN model FILE as a decision file.
+
+    What is not supported is reported with its place, reason and fix; then nothing is written and the exit code is 3,
+    unless --partial is given.
+    """
+    from compozy.decisions import read_decisions
+    from compozy.decisions.decision_file import decisions_text
+
+    decisions = read_decisions(file)
+    for report in decisions.reports:
+        print_line(report_text(report, err=True), err=True)
+    refused = any(severity(report) == "error" for report in decisions.reports)
+    if refused and not (partial and decisions.tables):
+        return INVALID
+    _write(decisions_text(decisions, f"Imported from {relative(file)}"), output)
+    return 0
+
+
+@click.command(epilog="Example: compozy rules export redis.driver --output driver.dmn")
+@rules_options
+@click.option(
+    "--from", "file", metavar="FILE", type=FILE, help="Decision file to export from; else the rules in force."
+)
+@click.option(
+    "--dmn-version", "version", type=click.Choice(["1.3", "1.4", "1.5"]), default="1.3", show_default=True,
+    help="Version of DMN to write.",
+)  # fmt: skip
+@_output
+@click.argument("names", metavar="[TABLE]...", nargs=-1, shell_complete=tables)
+def export(names: Sequence[str], file: str | None, version: str, output: str | None, **where: Any) -> None:
+    """Export each TABLE and all tables that it reads as a DMN model.
+
+    With --from and without TABLE, all tables of FILE are exported.
+    """
+    from compozy.decisions.dmn_export import dmn_text
+
+    if file is not None:
+        refuse_packs(where)
+    elif not names:
+        raise UsageError("no TABLE is named", hint="name one that compozy rules list shows, or a file with --from")
+    ruleset = load_rulebook(pack_folders(**where)).ruleset if file is None else read_valid(file).ruleset
+    _write(dmn_text(ruleset, names or ruleset.order, version), output)
+
+
+def refuse_packs(where: Mapping[str, Any]) -> None:
+    """Refuse the options that name rule packs beside a decision file.
+
+    Raises:
+        UsageError: one of them is given.
+    """
+    if any(where.values()):
+        raise UsageError("a FILE stands by itself, without --config, --cwd and --rules", hint="leave them out")
+
+
+def report_text(report: Report, *, err: bool = False) -> str:
+    """Return a report as text; its first line in the colour of its severity."""
+    first, *rest = (relative(line) for line in report_lines(report))
+    return "\n".join([styled(first, severity(report), err=err), *rest])
+
+
+def read_valid(file: str) -> Decisions:
+    """Read a decision file or DMN model, all of whose tables can be read and linked.
+
+    Raises:
+        RuleTableError: something in it cannot be read.
+    """
+    from compozy.decisions import read_decisions
+    from compozy.errors import RuleTableError
+    from compozy.settings.faults import refuse
+    from compozy.tables.link import fault_lines
+
+    decisions = read_decisions(file)
+    refuse(decisions.reports)
+    faults = decisions.ruleset.faults
+    if faults:
+        raise RuleTableError(fault_lines(faults))
+    return decisions
+
+
+def _write(text: str, output: str | None) -> None:
+    """Write a text to a file, or print it."""
+    if output is None:
+        print_line(text.rstrip("\n"))
+        return
+    try:
+        write_file(output, text)
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}") from error

@@ -1,0 +1,155 @@
+"""Decision files: YAML with `inputs`, which declares types and values, and `tables`, as in other rule files."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from compozy.decisions.declared import Decisions
+from compozy.document import Node, read_document, resolve_scalar
+from compozy.errors import RuleTableError, SyntaxProblem
+from compozy.settings.faults import Faults
+from compozy.tables.cells import BOUNDS, CellError, condition_data, interval_data, parse_condition
+from compozy.tables.problems import Problems, did_you_mean
+from compozy.tables.read import read_tables
+from compozy.tables.table import Column, Domain, Row, Table
+
+_TYPES = ("text", "number", "integer", "boolean")
+_KEYS = ("type", "optional", *BOUNDS)
+_PLAIN = re.compile(r"[^\W\d_][\w.-]*(?: [\w.-]+)*")
+
+
+def parse_decisions(text: str, name: str) -> Decisions:
+    """Parse the text of a decision file; what is malformed is a report, and then there are no tables."""
+    faults, problems = Faults(), Problems()
+    try:
+        document = read_document(text, name)
+        inputs = _read_inputs(document, problems)
+        problems.raise_if_any()
+        return Decisions(inputs, read_tables([(name, document)]))
+    except SyntaxProblem as error:
+        faults.add("syntax", error.reason, error.place)
+    except RuleTableError as error:
+        faults.take("malformed", error)
+    return Decisions({}, (), tuple(faults.reports))
+
+
+def _read_inputs(document: Node, problems: Problems) -> dict[str, Domain]:
+    """Take `inputs` out of a document and read it."""
+    if not isinstance(document.value, dict) or not {"inputs", "tables"} <= set(document.value):
+        problems.add(document.place, "a decision file is a mapping with `inputs` and `tables`")
+        return {}
+    node = document.value.pop("inputs")
+    (document.keys or {}).pop("inputs")
+    if not problems.require(isinstance(node.value, dict), node.place, "`inputs` must map names to types"):
+        return {}
+    domains = {name: _read_domain(name, declared, problems) for name, declared in node.value.items()}
+    return {name: domain for name, domain in domains.items() if domain is not None}
+
+
+def _read_domain(name: str, node: Node, problems: Problems) -> Domain | None:
+    if isinstance(node.value, list) and node.value and not any(isinstance(n.value, dict | list) for n in node.value):
+        return Domain.finite(item.value for item in node.value)
+    members = node.value if isinstance(node.value, dict) else {"type": node}
+    problems.unknown_keys(node, _KEYS, f'the input "{name}"')
+    word = members["type"].value if "type" in members else ""
+    optional = members["optional"].value if "optional" in members else False
+    if word not in _TYPES or not isinstance(optional, bool):
+        known = did_you_mean(word, _TYPES)
+        problems.add(
+            node.place, f'input "{name}" needs a list of values or a `type`; `optional` is true or false{known}'
+        )
+        return None
+    bounds = {key: value for key, value in members.items() if key in BOUNDS}
+    if word in ("number", "integer"):
+        return _read_number(Node(bounds, node.place), optional=optional, integer=word == "integer", problems=problems)
+    problems.require(not bounds, node.place, f'input "{name}" is no number, so it has no bounds')
+    return Domain.boolean(optional=optional) if word == "boolean" else Domain.text(optional=optional)
+
+
+def _read_number(bounds: Node, *, optional: bool, integer: bool, problems: Problems) -> Domain:
+    if not bounds.value:
+        return Domain.number(integer=integer, optional=optional)
+    try:
+        condition = parse_condition(bounds)
+    except CellError as error:
+        problems.add(error.place, error.reason)
+        return Domain.number()
+    if not problems.require(condition.intervals, bounds.place, "no number lies between these bounds"):
+        return Domain.number()
+    return Domain.within(condition.intervals[0], integer=integer, optional=optional)
+
+
+def decisions_text(decisions: Decisions, about: str = "") -> str:
+    """Return a decision file that `parse_decisions` reads back, with `about` as its first comment."""
+    comment = "".join(f"# {line}\n" for line in about.splitlines())
+    inputs = [f"  {flow(name)}: {flow(_domain_data(domain))}" for name, domain in decisions.inputs.items()]
+    tables = [line for table in decisions.tables for line in _table_lines(table)]
+    return comment + "\n".join([*_section("inputs", inputs, "{}"), *_section("tables", tables, "[]")]) + "\n"
+
+
+def _section(key: str, lines: list[str], empty: str) -> list[str]:
+    return [f"{key}:", *lines] if lines else [f"{key}: {empty}"]
+
+
+def _domain_data(domain: Domain) -> Any:
+    if domain.kind == "finite" and not domain.optional and domain == Domain.boolean():
+        return "boolean"
+    if domain.kind == "finite":
+        return [*domain.values, *([None] if domain.optional else [])]
+    word = "integer" if domain.integer else domain.kind
+    bounds = interval_data(domain.interval)
+    if not bounds and not domain.optional:
+        return word
+    return {"type": word, **bounds, **({"optional": True} if domain.optional else {})}
+
+
+def _table_lines(table: Table) -> list[str]:
+    head = {"table": table.id, "about": table.about, "hit": table.hit}
+    inputs = {column.name: _source_data(column) for column in table.columns}
+    outputs = {name: _output_data(domain) for name, domain in table.outputs.items()}
+    lines = [f"{key}: {flow(value)}" for key, value in head.items() if value]
+    lines += _section("inputs", [f"  {flow(name)}: {flow(data)}" for name, data in inputs.items()], "{}")
+    lines += _section("outputs", [f"  {flow(name)}: {flow(data)}" for name, data in outputs.items()], "{}")
+    lines += _section("rows", [f"  - {flow(_row_data(row))}" for row in table.rows], "[]")
+    return [f"  {'- ' if number == 0 else '  '}{line}" for number, line in enumerate(lines)]
+
+
+def _source_data(column: Column) -> dict[str, str]:
+    source = column.source
+    return {source.kind: source.ref, **({"output": source.output} if source.output else {})}
+
+
+def _output_data(domain: Domain) -> Any:
+    # A null in a row makes a text or number optional.
+    return _domain_data(domain) if domain.kind == "finite" else domain.kind
+
+
+def _row_data(row: Row) -> dict[str, Any]:
+    when = {name: condition_data(condition) for name, condition in row.when.items()}
+    return {"id": row.id, "when": when, "then": dict(row.then), "because": row.because}
+
+
+def flow(value: Any) -> str:
+    """Return plain data as YAML in one line; text is quoted wherever a reader could take it for something else.
+
+    >>> flow({"when": {"a b": "on", "n": [1, {"below": 2.5}]}, "then": {"x": "5", "y": None}})
+    '{when: {a b: on, n: [1, {below: 2.5}]}, then: {x: "5", y: null}}'
+    """
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{flow(key)}: {flow(member)}" for key, member in value.items()) + "}"
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return "[" + ", ".join(flow(member) for member in value) + "]"
+    return _text(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _text(text: str) -> str:
+    if _PLAIN.fullmatch(text) and resolve_scalar(text) == text:
+        return text
+    return '"' + "".join(_escaped(char) for char in text) + '"'
+
+
+def _escaped(char: str) -> str:
+    return char if char.isprintable() and char not in '"\\' else f"\\U{ord(char):08x}"
