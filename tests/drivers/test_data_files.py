@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,9 @@ def outside(victim: Path) -> dict[str, str]:
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_state_directory_refuses_planted_entries(entry: str, kind: str, tmp_path: Path, victim: Path) -> None:
     plant(tmp_path / ".compozy" / entry, victim, kind)
-    with pytest.raises(DriverError, match="symbolic link|hard link|special file") as caught:
-        StateDirectory(str(tmp_path / ".compozy")).acquire()
+    for use in (StateDirectory.examine, StateDirectory.acquire):
+        with pytest.raises(StateDirectoryError, match="symbolic link|hard link|special file") as caught:
+            use(StateDirectory(str(tmp_path / ".compozy")))
     assert (caught.value.hint is not None, outside(victim)) == (True, {"victim": "1234\n"})
     assert os.path.lexists(tmp_path / ".compozy" / entry)
     assert os.listdir(tmp_path / ".compozy") == [entry.partition("/")[0]]
@@ -64,9 +66,12 @@ def test_state_directory_refuses_planted_entries(entry: str, kind: str, tmp_path
 @pytest.mark.parametrize("text", ["[[package]]\nname = 'x'\n", "12 34", "1" * 40, "\0"])
 def test_lock_refuses_and_keeps_a_file_with_other_content(text: str, tmp_path: Path) -> None:
     (tmp_path / "lock").write_text(text)
-    with pytest.raises(DriverError, match="is not a lock file of Compozy"):
-        FileLock(str(tmp_path / "lock")).acquire("it")
+    (tmp_path / "directory").mkdir()
+    for use, name in product((FileLock.examine, FileLock.acquire), ("lock", "directory")):
+        with pytest.raises(StateDirectoryError, match=f"{name} is not a lock file of Compozy"):
+            use(FileLock(str(tmp_path / name)), "it")
     assert (tmp_path / "lock").read_text() == text
+    assert (tmp_path / "directory").is_dir()
 
 
 @pytest.mark.parametrize("name", ["poetry", "package", "a" * 240])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from compozy.base.system_hints import hint_for
 from compozy.drivers.data_files import check_data_files
 from compozy.drivers.lock_holders import in_use, take_lock
 from compozy.drivers.made import Made
-from compozy.errors import DriverError
+from compozy.errors import DriverError, StateDirectoryError
 
 LOCK_SUFFIX = ".compozy-lock"
 _OURS = re.compile(rb"\d{0,20}\n?")
@@ -44,11 +45,10 @@ class FileLock:
         """Take the lock; `what` is what it protects, for the error, `program` see `take_lock`.
 
         Raises:
-            StateDirectoryError: a running process holds it.
-            DriverError: the file cannot be opened, or is not a lock file.
+            StateDirectoryError: a running process holds it, or the file cannot be opened or is not a lock file.
         """
         while self._descriptor is None:
-            descriptor = self._open()
+            descriptor = self._open(os.O_CREAT | os.O_RDWR)
             try:
                 take_lock(descriptor, what, program, partial(_owner, descriptor))
             except BaseException:
@@ -62,18 +62,28 @@ class FileLock:
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
-    def _open(self) -> int:
+    def _open(self, access: int) -> int:
+        """Open the file if it is a lock file, or with `O_CREAT` in `access` missing.
+
+        Raises:
+            StateDirectoryError: it is missing, cannot be opened, or is not a lock file.
+        """
         check_data_files(self.path)
-        flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            descriptor = os.open(self.path, flags, 0o600)
+            descriptor = os.open(self.path, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        except IsADirectoryError:
+            pass
         except OSError as error:
             reason = f"{self.path} cannot be opened: {error.strerror}"
-            raise DriverError(reason, hint=hint_for(error)) from error
-        if _OURS.fullmatch(os.pread(descriptor, 64, 0)):
-            return descriptor
-        os.close(descriptor)
-        raise DriverError(f"{self.path} is not a lock file of Compozy", hint="move it away; nothing was changed in it")
+            raise StateDirectoryError(reason, hint=hint_for(error)) from error
+        else:
+            with suppress(IsADirectoryError):
+                if _OURS.fullmatch(os.pread(descriptor, 64, 0)):
+                    return descriptor
+            os.close(descriptor)
+        raise StateDirectoryError(
+            f"{self.path} is not a lock file of Compozy", hint="move it away; nothing was changed in it"
+        )
 
     def release(self) -> None:
         """Remove the file and let go; idempotent."""
@@ -84,18 +94,17 @@ class FileLock:
             let_go(descriptor)
 
     def examine(self, what: str) -> None:
-        """Refuse a lock that another process has, and change nothing.
+        """Refuse what `acquire` would refuse, and change nothing.
 
         Raises:
-            StateDirectoryError: a running process holds it.
-            DriverError: the file cannot be read.
+            StateDirectoryError: a running process holds it, or it is not a lock file.
         """
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
+            descriptor = self._open(os.O_RDONLY)
+        except StateDirectoryError:
+            if os.path.lexists(self.path):
+                raise
             return
-        except OSError as error:
-            raise DriverError(f"{self.path} cannot be read: {error.strerror}", hint=hint_for(error)) from error
         try:
             # Shared, and for a moment: a start that comes meanwhile tries again, because no process id stands there.
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -66,7 +66,6 @@ class StateDirectory:
 
         Raises:
             StateDirectoryError: see `acquire`.
-            DriverError: the lock file cannot be opened.
         """
         self._check_owner()
         self._lock.examine(f"the state directory {self.path}")
