@@ -27,8 +27,11 @@ COMPONENT = {
     "temporal.db-wal": "temporal",
     "MANIFEST": "redis", "BASE": "redis", "INCR": "redis", "dump.rdb": "redis", "redis": "redis",
     "redis/appendonlydir": "redis", "version": "database", "inventory.json": "database", ".gitignore": "database",
+    "lock": "database", "compozy.db.compozy-lock": "database", "temporal.db.compozy-lock": "temporal",
+    "redis.compozy-lock": "redis",
 }  # fmt: skip
 PATTERNS = {"MANIFEST": "*.manifest", "BASE": "*.base.rdb", "INCR": "*.incr.aof"}
+LOCKS = tuple(name for name in COMPONENT if name.endswith("lock"))
 DATA = ("compozy.db", "temporal.db", "MANIFEST", "BASE", "INCR")
 
 
@@ -67,6 +70,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "pipe": lambda file: (file.unlink(), os.mkfifo(file)),
     "foreign": replace_by_foreign_database,
     "newer": lambda file: file.write_text('{"layout": 99, "server": "99.0.0", "binary": "x"}'),
+    "planted": lambda file: file.write_text("other: program\n"),
+    "planted-directory": lambda file: file.mkdir(),
     "tree-removed": lambda folder: shutil.rmtree(folder),
     "file": lambda folder: (shutil.rmtree(folder), folder.touch()),
 }
@@ -76,6 +81,7 @@ PLACED = ("link", "hard-link", "pipe")
 KINDS = [
     *((file, kind) for file in FILES for kind in CONTENT),
     *((file, kind) for file in ("compozy.db", "BASE") for kind in PLACED),
+    *((file, "planted") for file in LOCKS), ("lock", "planted-directory"),
     *(("inventory.json", kind) for kind in ("garbage", "halved", "directory")),
     *(("temporal.db-wal", kind) for kind in ("removed", "emptied", "halved", "link")),
     ("dump.rdb", "removed"), ("dump.rdb", "halved"), (".gitignore", "removed"),
@@ -83,6 +89,7 @@ KINDS = [
     ("compozy.db", "foreign"), ("temporal.db", "foreign"), ("version", "newer"), ("temporal.db.version", "newer"),
 ]  # fmt: skip
 LOST = {
+    *((file, "planted") for file in LOCKS), ("lock", "planted-directory"),
     *((file, kind) for file in DATA for kind in ("removed", "emptied", "halved")),
     ("temporal.db-wal", "removed"), ("redis", "tree-removed"), ("redis/appendonlydir", "tree-removed"),
     ("compozy.db", "foreign"), ("temporal.db", "foreign"), ("version", "newer"), ("temporal.db.version", "newer"),

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from compozy.drivers.driver import StartContext
+from compozy.drivers.file_lock import beside
 from compozy.drivers.inventory import Inventory, holding_of
 from compozy.drivers.move_journal import pending
 from compozy.errors import DriverError, ForeignCodeError, InUseError
@@ -57,6 +58,8 @@ def check_intact(resolved: Resolved, step: Step, check: CheckRow, context: Start
         yield Check(name, "skip", f"{step.driver} does not look into its files", f"remove the check of {step.row}")
         return
     try:
+        if kept:
+            beside(place).examine(place)
         if kept and context.state_dir is not None:
             Inventory(context.state_dir).check(step.component, holding_of(driver))
         examine(context)

@@ -147,21 +147,25 @@ def _same(descriptor: int, path: str) -> bool:
         return False
 
 
+def beside(path: str) -> FileLock:
+    """Return the lock of the data at `path`, a file beside it; links above it are resolved, so that there is one."""
+    return FileLock(f"{Path(os.path.realpath(Path(path).parent)) / Path(path).name}{LOCK_SUFFIX}")
+
+
 def lock_beside(path: str, made: Made, program: str | None = None) -> FileLock:
     """Lock the data at `path` by a file beside it, against other projects that use the same data.
 
     `program` is the binary of a server to which the lock is passed on; see `take_lock`.
-    Links above it are resolved, so that the data has one lock. Missing directories are created and noted in `made`.
+    Missing directories are created and noted in `made`.
 
     Raises:
         StateDirectoryError: a running process uses the data.
         DriverError: the lock cannot be written.
     """
-    folder = Path(os.path.realpath(Path(path).parent))
+    lock = beside(path)
     try:
-        made.directory(folder)
+        made.directory(Path(lock.path).parent)
     except OSError as error:
         raise DriverError(f"{path} cannot be used: {error.strerror}", hint=hint_for(error)) from error
-    lock = FileLock(f"{folder / Path(path).name}{LOCK_SUFFIX}")
     lock.acquire(path, program)
     return lock
