@@ -568,6 +568,7 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "secret.on-command-line": ("secret-on-command-line", "warning"),
     "variable.unset": ("unset-variable", "error"),
     "variable.unknown": ("unknown-variable", "warning"),
+    "settings.excluded": ("excluded", "error"),
     "listener.open": ("open-listener", "error"),
     "listener.key": ("open-listener-key", "error"),
 }

@@ -6,7 +6,7 @@ A pack is completed with the rows that verification proposes for its gaps, so th
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from compozy.configuration import read_sources
 from compozy.resolve import Resolved, resolve
+from compozy.rulebook.constraints import check_constraints
 from compozy.rulebook.rows import Rulebook, read_rules
 from compozy.settings.faults import Faults
 from compozy.settings.sources import Inputs
@@ -109,6 +110,22 @@ def tables(draw: st.DrawFn) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@st.composite
+def constraints(draw: st.DrawFn, table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Constraints on settings, mostly those that a table reads; each leaves the defaults alone."""
+    read = sorted({source["setting"] for source in table["inputs"].values()} - {"folder"})
+    paths = st.sampled_from([*read, *read, "kind", "count"])
+    found = []
+    for _ in range(draw(st.integers(0, 2))):
+        chosen = draw(st.lists(paths, unique=True, min_size=1, max_size=2))
+        found.append({path: draw(cells(path, None)) for path in chosen})
+    faults = Faults()
+    never = rulebook_of(table, found).never.tables["never"]
+    check_constraints(never, rulebook_of(table, ()).registry.settings, faults)
+    refused = {report.places[0] for report in faults.reports}
+    return [row for row, read_row in zip(found, never.rows, strict=True) if read_row.place not in refused]
+
+
 @dataclass(frozen=True)
 class Pack:
     """A table that was completed with its proposals, and what verification reports of it."""
@@ -118,19 +135,25 @@ class Pack:
     reports: tuple[Report, ...]
 
 
-def rulebook_of(table: Mapping[str, Any]) -> Rulebook:
-    """Read the settings, a lifecycle and the table."""
+def rulebook_of(table: Mapping[str, Any], never: Sequence[Mapping[str, Any]] = ()) -> Rulebook:
+    """Read the settings, a lifecycle, the table and the constraints."""
     faults = Faults()
-    texts = {"s.yaml": SETTINGS, "l.yaml": SHELL, "m.yaml": MODE, "t.yaml": yaml.safe_dump(table)}
+    texts = {
+        "n.yaml": yaml.safe_dump({"never": [*never]}),
+        "s.yaml": SETTINGS,
+        "l.yaml": SHELL,
+        "m.yaml": MODE,
+        "t.yaml": yaml.safe_dump(table),
+    }
     found = read_rules(texts, faults)
     assert found is not None, [report.message for report in faults.reports]
     return found
 
 
-def completed(table: Mapping[str, Any]) -> Pack:
+def completed(table: Mapping[str, Any], never: Sequence[Mapping[str, Any]] = ()) -> Pack:
     """Add the proposed rows until verification reports no gap."""
     while True:
-        rulebook = rulebook_of(table)
+        rulebook = rulebook_of(table, never)
         reports = tuple(report for report in verify(rulebook.ruleset).reports if report.table == "t")
         gaps = [report for report in reports if report.kind == "gap"]
         if not gaps:

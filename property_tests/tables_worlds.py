@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from compozy.tables.decide import RuleSet, compile_tables
 from compozy.tables.read import read_tables
 from compozy.tables.sight import Sight
-from compozy.tables.table import Domain, Scalar, Source
+from compozy.tables.table import Condition, Domain, Scalar, Source
 
 # How busy the machine is says nothing about the tables.
 unhurried = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -67,6 +67,9 @@ class Viewer:
 
     def spelled(self, source: Source, value: Scalar) -> Scalar:
         return value
+
+    def limits(self, source: Source) -> Sequence[Condition]:
+        return ()
 
     def bases(self, source: Source, *, collects: bool) -> tuple[Source, ...]:
         return (Source(source.kind, source.ref),)

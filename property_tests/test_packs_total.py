@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from property_tests.pack_worlds import TYPES, completed, resolved, resolved_from_file, rulebook_of, tables, written
+from property_tests.pack_worlds import (
+    TYPES,
+    completed,
+    constraints,
+    resolved,
+    resolved_from_file,
+    rulebook_of,
+    tables,
+    written,
+)
 
 from compozy.errors import RuleTableError
 from compozy.tables.verify import verify
@@ -17,7 +26,7 @@ from compozy.tables.verify import verify
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables(), st.data())
 def test_a_verified_pack_decides_every_readable_configuration(table: dict[str, Any], data: st.DataObject) -> None:
-    pack = completed(table)
+    pack = completed(table, data.draw(constraints(table)))
     read = [word for source in table["inputs"].values() for word in source.values()]
     paths = sorted({word.removeprefix("equals ") for word in read} & TYPES.keys())
     for _ in range(10):
@@ -26,13 +35,16 @@ def test_a_verified_pack_decides_every_readable_configuration(table: dict[str, A
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(tables())
-def test_a_witness_shows_its_gap_when_it_is_pasted(table: dict[str, Any]) -> None:
+@given(tables(), st.data())
+def test_a_witness_shows_its_gap_when_it_is_pasted(table: dict[str, Any], data: st.DataObject) -> None:
     # Whether a default path is a listed one depends on the directory, which no file says.
     assume(all(source != {"setting": "folder"} for source in table["inputs"].values()))
     assume("equals folder" not in str(table["inputs"]) and "'folder', 'view': 'equals" not in str(table["inputs"]))
     assume("path_kind" not in str(table["inputs"]))  # depends on the files of the machine
-    rulebook = rulebook_of(table)
+    # A witness is not excluded, or resolving would see the defaults and not the gap.
+    never = data.draw(constraints(table))
+    assume("/../" not in str(never))  # a path that climbs depends on the directory
+    rulebook = rulebook_of(table, never)
     with TemporaryDirectory() as folder:
         for report in verify(rulebook.ruleset).reports:
             if report.kind == "gap":

@@ -17,7 +17,7 @@ from compozy.configuration import read_sources
 from compozy.document import Place
 from compozy.resolve import Resolved, resolve
 from compozy.rulebook.check import EXAMPLE_INPUTS
-from compozy.rulebook.rows import Rulebook
+from compozy.rulebook.rows import Rulebook, with_constraints
 from compozy.settings.origin import Finding
 from compozy.settings.sources import Inputs
 from compozy.validate import validate
@@ -32,8 +32,8 @@ class Example:
     """One example of the finding `id`; a `bad` one shows it, a `good` one does not.
 
     `given` is a configuration as a mapping, or its text. Keys of the mapping that start with `$` stand for the
-    other inputs: `$environment`, `$flags` and `$machine` are mappings, `$dotenv` is the text of `.env`, `$bytes`
-    the content of the file in hexadecimal, `$files` the texts of further files by name.
+    other inputs: `$environment`, `$flags` and `$machine` are mappings, `$dotenv` is the text of `.env`, `$never` the
+    constraints, `$bytes` the content of the file in hexadecimal, `$files` the texts of further files by name.
     """
 
     id: str
@@ -68,6 +68,8 @@ def run_example(rulebook: Rulebook, example: Example, directory: str) -> tuple[F
     """Return the findings of an example; its files are written into `directory` and removed again."""
     folder = Path(directory)
     files = _files(example)
+    if example.given_as("$never") is not None:
+        rulebook = with_constraints(rulebook, yaml.safe_dump({"never": example.given_as("$never")}), str(example.place))
     try:
         for name, content in files.items():
             (folder / name).write_bytes(content)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 from compozy.document import Place
 from compozy.errors import NotFoundError
 from compozy.examples import Example, examples_of
@@ -182,6 +184,9 @@ def _inputs(example: Example) -> Iterator[str]:
         yield f"# on the command line: --set {path}={value}"
     for fact, value in (example.given_as("$machine") or {}).items():
         yield f"# on a machine where {fact} is {value}"
+    if example.given_as("$never") is not None:
+        given = yaml.safe_dump(example.given_as("$never"), default_flow_style=True, sort_keys=False, width=1000)
+        yield f"# with the constraint {given.strip()}"
     for name in example.given_as("$files") or {}:
         yield f"# a file named {name}"
     if example.given_as("$bytes") is not None:

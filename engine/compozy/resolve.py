@@ -14,13 +14,14 @@ from compozy.configuration import Configuration, secrets_of
 from compozy.document import Scalar
 from compozy.errors import NotFoundError
 from compozy.rulebook import Rulebook
+from compozy.rulebook.constraints import NEVER
 from compozy.settings.origin import DEFAULT, Candidate, Origin
 from compozy.settings.redact import Redactor, redact_value
 from compozy.settings.registry import Setting
 from compozy.settings.suggest import closest
 from compozy.settings.values import from_text
 from compozy.settings.views import COMPARISONS, VIEWS, Seen, compared_with
-from compozy.tables.table import Column, Decision, Table
+from compozy.tables.table import Column, Decision, Row, Table
 
 STAGE = "resolve"
 _BELOW_RULES = "default"
@@ -55,7 +56,8 @@ UNSET = Value(None, DEFAULT)
 class Resolved:
     """Every setting's effective value: the state `resolved`.
 
-    `decisions` maps a table to its decision, `facts` the machine facts that the tables saw.
+    `decisions` maps a table to its decision, `facts` the machine facts that the tables saw. `excluded` are the
+    constraints that the configuration violates; validation reports them.
     """
 
     configuration: Configuration
@@ -64,6 +66,7 @@ class Resolved:
     values: Mapping[str, Value]
     decisions: Mapping[str, Decision]
     facts: Mapping[str, str]
+    excluded: tuple[Row, ...] = ()
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{part.name}: {part.driver} ({part.mode})" for part in self.components.values())
@@ -123,10 +126,29 @@ class _Run:
         self.derived: dict[str, Candidate] = {}
         self.given = {path: _value(candidates) for path, candidates in configuration.candidates.items()}
         self.accepted = {path: self.legal(path) for path in self.given}
+        self.read = dict(self.given)
+        self.excluded = self.exclude()
 
     def tables(self, stages: Collection[str]) -> list[Table]:
         tables = (self.ruleset.tables[name] for name in self.ruleset.order)
         return [table for table in tables if table.stage in stages]
+
+    def exclude(self) -> tuple[Row, ...]:
+        """Return the violated constraints, after the settings that they name were set back to their defaults.
+
+        The tables need not decide what a constraint excludes. A default may violate another constraint, hence the
+        rounds; the defaults of all settings violate none.
+        """
+        never, candidates = self.configuration.rulebook.never, self.configuration.candidates
+        table, found = never.tables[NEVER], tuple[Row, ...]()
+        for _ in table.rows:
+            inputs = {column.name: self.accepted.get(column.name, UNSET).value for column in table.columns}
+            rows = never.decide(NEVER, inputs).rows
+            found = found or rows
+            for path in {path for row in rows for path in row.when}:
+                defaults = (c for c in candidates.get(path, ()) if c.origin.kind == _BELOW_RULES)
+                self.accepted[path] = self.read[path] = next((Value(c.value, c.origin) for c in defaults), UNSET)
+        return found
 
     def evaluate(self, table: Table) -> None:
         inputs = {column.name: self.cell(column) for column in table.columns}
@@ -137,7 +159,7 @@ class _Run:
 
     def cell(self, column: Column) -> Scalar:
         view = column.source.view
-        values = self.accepted if view is None or compared_with(view) is not None else self.given
+        values = self.accepted if view is None or compared_with(view) is not None else self.read
         return cell(column, values, self.settings, self.decisions, self.facts, self.configuration.directory)
 
     def legal(self, path: str) -> Value:
@@ -168,7 +190,7 @@ class _Run:
             row.id: self.component(row.id, row.mode, row.driver) for row in self.configuration.rulebook.components
         }
         mode = str(next(iter(self.decisions["mode"].outputs.values())))
-        return Resolved(self.configuration, mode, components, values, self.decisions, self.facts)
+        return Resolved(self.configuration, mode, components, values, self.decisions, self.facts, self.excluded)
 
     def followed(self, setting: Setting, values: Mapping[str, Value]) -> Any:
         """Return the first value along a chain of `same_as`, in whatever order its settings are declared."""

@@ -123,12 +123,21 @@ class _Run:
 
     def problems(self) -> Iterator[Problem]:
         yield from self.resolved.configuration.problems
+        yield from (self.excluded(row) for row in self.resolved.excluded)
         effective = {
             path: Candidate(value.value, value.origin, value.parts or {})
             for path, value in self.resolved.values.items()
             if value.value is not None and value.origin.kind not in _NOBODY
         }
         yield from check(self.resolved.rulebook.registry, effective)
+
+    def excluded(self, row: Row) -> Problem:
+        """Return the problem of a violated constraint, at the first of its settings that a source gave."""
+        given = [path for path in row.when if self.resolved.values[path].origin.kind not in _NOBODY]
+        key = (given or [*row.when])[0]
+        reason = f": {row.because}" if row.because else ""
+        facts = {"settings": row.id, "reason": reason, "constraint": str(row.place)}
+        return Problem("excluded", key, self.origin(key), facts)
 
     def item(self, column: Column, element: Any) -> Scalar:
         if column.source.kind != "item":

@@ -52,7 +52,7 @@ def test_an_example_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_every_example_has_a_text_to_show() -> None:
     """The documentation prints a file, a `.env` or other inputs of each."""
-    inputs = ("$environment", "$dotenv", "$flags", "$machine", "$bytes", "$files")
+    inputs = ("$environment", "$dotenv", "$flags", "$machine", "$bytes", "$files", "$never")
     empty = [e.id for e in SHIPPED if not e.text and all(e.given_as(name) is None for name in inputs)]
     assert empty == []
 

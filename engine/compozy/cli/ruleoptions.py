@@ -47,7 +47,7 @@ def find_table(rulebook: Rulebook, name: str) -> Table:
     Raises:
         NotFoundError: there is none of that name.
     """
-    tables = rulebook.ruleset.tables
+    tables = rulebook.tables
     if name not in tables:
         near = closest(name, tables)
         hint = f"did you mean {near}?" if near else "compozy rules list shows them"

@@ -46,7 +46,7 @@ command.add_command(export)
 @format_option()
 def list_(format_: str, **where: Any) -> None:
     """List the tables: stage, hit policy, rows and what each decides."""
-    tables = load_rulebook(pack_folders(**where)).ruleset.tables.values()
+    tables = load_rulebook(pack_folders(**where)).tables.values()
     if format_ == "json":
         print_json({"tables": [_summary(table) for table in tables]})
         return

@@ -106,7 +106,7 @@ def build_rulebook(texts: Mapping[str, str]) -> Rulebook:
     """
     faults = Faults()
     rulebook = read_rules(texts, faults)
-    for fault in rulebook.ruleset.faults if rulebook else ():
+    for fault in (*rulebook.ruleset.faults, *rulebook.never.faults) if rulebook else ():
         faults.add(fault.kind, fault.reason, *fault.places, table=fault.table)
     return _usable(rulebook, faults.reports)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from compozy.document import Place, Scalar
+from compozy.rulebook.constraints import NEVER, check_constraints
 from compozy.rulebook.driver_faults import driver_faults
 from compozy.rulebook.listed_texts import check_listed_texts
 from compozy.rulebook.rows import ComponentRow, DriverRow, Rulebook
@@ -41,6 +42,7 @@ KINDS: Mapping[str, str] = {
     "unused-driver": "a provision row for a driver that no table decides",
     "bad-driver": "a provision row with an option, timeout, address, file or check that makes no sense",
     "circular-needs": "components that need each other in a circle",
+    "bad-constraint": "a constraint that excludes even a configuration that gives none of its settings",
     "no-lifecycle": "no states and transitions at all",
     "no-initial-state": "no state, or more than one, is the initial one",
     "unknown-state": "a transition from or to a state that does not exist",
@@ -58,6 +60,7 @@ EXAMPLE_INPUTS: Mapping[str, Callable[[Any], bool]] = {
     "$flags": lambda given: _is_texts(given),
     "$machine": lambda given: _is_texts(given),
     "$dotenv": lambda given: isinstance(given, str),
+    "$never": lambda given: isinstance(given, dict | list),
     "$files": lambda given: _is_texts(given) and not any("/" in name for name in given),
     "$bytes": lambda given: isinstance(given, str) and re.fullmatch(r"(?:[0-9a-fA-F]{2})*", given) is not None,
 }
@@ -72,8 +75,9 @@ def _is_texts(given: Any) -> bool:
 
 def rule_reports(rulebook: Rulebook) -> list[Report]:
     """Return everything that is wrong with the rules; an empty list when they are in order."""
-    faults = Faults(list(verify(rulebook.ruleset).reports))
+    faults = Faults([*verify(rulebook.ruleset).reports, *verify(rulebook.never).reports])
     check_settings(rulebook.registry, faults)
+    check_constraints(rulebook.never.tables[NEVER], rulebook.registry.settings, faults)
     _check_stages(rulebook, faults)
     check_listed_texts(rulebook, faults)
     _check_derived(rulebook, faults)

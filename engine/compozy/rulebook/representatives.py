@@ -31,7 +31,7 @@ _PATHS = ("", "/{name}", "/{name}/", "/../{name}", "/{name}\x01")
 # Zero counts as empty, so every interval around it needs a number beside it, however narrow it is.
 _AMOUNTS = (0, 1, -1, 5e-324, -5e-324)
 # The setting whose default is the name of the directory.
-_NAMED_BY_THE_DIRECTORY = "name"
+NAMED_BY_THE_DIRECTORY = "name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def given(setting: Setting, values: Sequence[Scalar], copies: int) -> Iterator[R
     `copies` is the number of settings that are compared with each other: so many values that no cell lists are
     needed to make them all different.
     """
-    if setting.path == _NAMED_BY_THE_DIRECTORY:
+    if setting.path == NAMED_BY_THE_DIRECTORY:
         yield from taken_over(setting, values, copies)
     else:
         yield of_rules(setting, setting.default, DEFAULT, values)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from compozy.document import Node, Place, read_document
 from compozy.errors import RuleTableError, SyntaxProblem
+from compozy.rulebook.constraints import NEVER, read_constraints
 from compozy.rulebook.domains import setting_domain
 from compozy.rulebook.drivers import DriverRow as DriverRow
 from compozy.rulebook.drivers import read_drivers
@@ -26,10 +27,10 @@ from compozy.settings.views import VIEWS, compared_with
 from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.problems import did_you_mean
 from compozy.tables.read import read_tables
-from compozy.tables.table import Domain, Source
+from compozy.tables.table import Domain, Source, Table
 
 _TABLE_KEYS = frozenset({"tables", "table", "extends"})
-_KEYS = ("settings", "aliases", "machine", "components", "drivers", "states", "transitions")
+_KEYS = ("settings", "aliases", "machine", "components", "drivers", "states", "transitions", NEVER)
 _COMPONENT = Columns(
     "a component", {"id": "text", "mode": "text", "driver": "text", "about": "text"}, {"replaces": "text"}
 )
@@ -48,15 +49,24 @@ class ComponentRow:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Rulebook:
-    """All rules that are in force; `digest` changes with every byte of them, `files` are their texts."""
+    """All rules that are in force; `digest` changes with every byte of them, `files` are their texts.
+
+    `never` holds the constraints, as the one table of a rule set of its own.
+    """
 
     registry: Registry
     ruleset: RuleSet
+    never: RuleSet
     components: tuple[ComponentRow, ...]
     drivers: Mapping[tuple[str, str], DriverRow]
     lifecycle: Graph
     files: Mapping[str, str]
     digest: str
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """The decision tables, and the table of the constraints if there are any."""
+        return {**self.ruleset.tables, **{name: table for name, table in self.never.tables.items() if table.rows}}
 
     def __repr__(self) -> str:
         return f"Rulebook({len(self.ruleset.tables)} tables, digest {self.digest[:12]})"
@@ -105,6 +115,7 @@ def read_rules(texts: Mapping[str, str], faults: Faults) -> Rulebook | None:
     components = read_components(rows, faults)
     drivers = read_drivers(rows, faults)
     lifecycle = _lifecycle(rows, faults)
+    never = read_constraints(rows, registry, faults)
     try:
         tables = read_tables((node.place.file, node) for node in documents if _holds_tables(node))
     except RuleTableError as error:
@@ -112,8 +123,16 @@ def read_rules(texts: Mapping[str, str], faults: Faults) -> Rulebook | None:
         return None
     if faults.reports:
         return None
-    ruleset = compile_leniently(tables, SettingsCatalogue(registry), SettingViewer(registry, tables))
-    return Rulebook(registry, ruleset, components, drivers, lifecycle, texts, digest_of(texts))
+    catalogue = SettingsCatalogue(registry)
+    ruleset = compile_leniently(tables, catalogue, SettingViewer(registry, tables, never.rows))
+    excluded = compile_leniently([never], catalogue)
+    return Rulebook(registry, ruleset, excluded, components, drivers, lifecycle, texts, digest_of(texts))
+
+
+def with_constraints(rulebook: Rulebook, text: str, name: str) -> Rulebook:
+    """Return a rulebook with the constraints of a rule file, given as text, in the place of its own."""
+    never = read_constraints([read_document(text, name)], rulebook.registry, Faults())
+    return replace(rulebook, never=compile_leniently([never], SettingsCatalogue(rulebook.registry)))
 
 
 def digest_of(texts: Mapping[str, str]) -> str:

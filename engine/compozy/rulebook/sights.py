@@ -1,7 +1,8 @@
 """What columns see of settings together: their values, and each view of them.
 
-Settings that a table compares (`equals`), and those that take each other's value (`same_as`), are seen as one:
-every combination that some configuration can show is among the sights. What depends on files is taken to be either.
+Settings that a table compares (`equals`), that take each other's value (`same_as`) or that a constraint names
+together, are seen as one: every combination that some configuration can show is among the sights, and none that a
+constraint excludes. What depends on files is taken to be either.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from itertools import product
 from typing import Any, TypeAlias
 
 from compozy.document import Scalar
-from compozy.rulebook.domains import normalised, spelled
+from compozy.rulebook.domains import normalised, setting_domain, spelled
 from compozy.rulebook.representatives import DEFAULT, RULE, Representative, given, of_rules, taken_over
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.views import COMPARISONS, VIEWS, compared_with
 from compozy.settings.views import Seen as Look
+from compozy.tables.atoms import atoms_of
+from compozy.tables.cover import MOST_STEPS, OutOfStepsError
 from compozy.tables.sight import Assignment, Sight
-from compozy.tables.table import Source, Table
+from compozy.tables.table import Condition, Row, Source, Table
 
 # The kind of a source whose value tables or other settings may have filled in before findings look at it.
 RESOLVED = "resolved"
@@ -47,8 +50,10 @@ class _Link:
 class SettingViewer:
     """Tells the table engine what the views of settings show together."""
 
-    def __init__(self, registry: Registry, tables: Iterable[Table]) -> None:
+    def __init__(self, registry: Registry, tables: Iterable[Table], never: Sequence[Row] = ()) -> None:
         self.settings = registry.settings
+        self.never = tuple(row for row in never if row.when.keys() <= registry.settings.keys())
+        self.named = _named_together(self.never)
         self.derived: dict[str, list[Scalar]] = {}
         for table in tables:
             for output, path in table.sets.items():
@@ -63,7 +68,14 @@ class SettingViewer:
         paths = dict.fromkeys(path for path in (source.ref, compared) if path is not None)
         if collects:
             paths |= dict.fromkeys(other for path in paths if (other := self.settings[path].same_as) is not None)
+        paths |= dict.fromkeys(other for path in paths for other in self.named.get(path, ()))
         return tuple(Source(RESOLVED if collects and self._changes(path) else "setting", path) for path in paths)
+
+    def limits(self, source: Source) -> Sequence[Condition]:
+        """Return the conditions of the constraints on the value of a source."""
+        if source.kind not in ("setting", RESOLVED):
+            return []
+        return [row.when[source.ref] for row in self.never if source.ref in row.when]
 
     def _changes(self, path: str) -> bool:
         return path in self.derived or self.settings[path].same_as is not None
@@ -73,10 +85,14 @@ class SettingViewer:
     ) -> Iterator[Sight]:
         """Yield what sources can show together; the least to write down comes first."""
         named = [value for base in bases for value in self._named(base.ref)] if len(bases) > 1 else []
+        named += [value for base in bases for value in self._limiting(base)]
         listed = list(dict.fromkeys([*(value for base in bases for value in values.get(base.ref, ())), *named]))
         copies = 1 + len([source for source in sources if (source.view or "").startswith(EQUALS)])
-        each = {base.ref: self._representatives(base, listed, copies) for base in bases}
-        for seen in self._combined(sources, each) if len(each) > 1 else _alone(each):
+        # What was resolved may be anything that was written.
+        ordered = sorted(bases, key=lambda base: base.kind == RESOLVED)
+        each = {base.ref: self._representatives(base, listed, copies) for base in ordered}
+        linked = len(each) > 1 or any(path in row.when for row in self.never for path in each)
+        for seen in self._combined(sources, each) if linked else _alone(each):
             assignment = tuple(pair for path, one in seen.items() for pair in _assigned(self.settings[path], one))
             shown = [self._shown(source, seen) for source in sources]
             yield from (Sight(combination, assignment) for combination in product(*shown))
@@ -92,12 +108,32 @@ class SettingViewer:
         for path, ones in answers.items():
             for (answer, *_), one in ones.items():
                 compared = (self._compared_with_all(link, path, one, known) for link in links)
-                distinct[path].setdefault((answer, *compared), one)
-        for chosen in product(*(ones.values() for ones in distinct.values())):
+                distinct[path].setdefault((answer, self._excluded(path, one), *compared), one)
+        combinations = product(*(ones.values() for ones in distinct.values()))
+        for steps, chosen in enumerate(combinations):
+            if steps == MOST_STEPS:
+                raise OutOfStepsError
             seen = dict(zip(distinct, chosen, strict=True))
             held = (self._compare(link, seen[link.first], seen[link.second]) for link in links if link.holds)
-            if all(result == (True,) for result in held):
+            if all(result == (True,) for result in held) and not self._are_excluded(seen):
                 yield seen
+
+    def _excluded(self, path: str, one: Representative) -> tuple[bool, ...]:
+        """Return for each constraint on a setting whether a representative certainly meets its condition."""
+        plain = self._read("setting", path, one).plain
+        return tuple(all(map(row.when[path].matches, plain)) for row in self.never if path in row.when)
+
+    def _are_excluded(self, seen: Seen) -> bool:
+        read = {path: self._read("setting", path, one).plain for path, one in seen.items()}
+        rows = (row.when for row in self.never if row.when.keys() <= read.keys())
+        return any(all(all(map(when[path].matches, read[path])) for path in when) for when in rows)
+
+    def _read(self, kind: str, path: str, one: Representative) -> Representative:
+        """Return what is read of a setting: before it is resolved, only what its sources give."""
+        derived = one.kind == RULE or (one.same_as and self._changes(path))
+        if kind == RESOLVED or not derived:
+            return one
+        return of_rules(self.settings[path], self.settings[path].default, DEFAULT, ())
 
     def _by_answers(
         self, path: str, ones: Iterable[Representative], own: Sequence[Source]
@@ -106,7 +142,7 @@ class SettingViewer:
         found: dict[tuple[object, ...], Representative] = {}
         for one in ones:
             answer = tuple(self._shown(source, {path: one}) for source in own if source.ref == path)
-            found.setdefault((answer, one.plain, one.anchored, one.same_as), one)
+            found.setdefault((answer, one.plain, one.anchored, one.same_as, self._excluded(path, one)), one)
         return found
 
     def _compared_with_all(
@@ -122,6 +158,11 @@ class SettingViewer:
             taken = normalised(setting, value)
             if taken is not None and not isinstance(taken, tuple):
                 yield taken
+
+    def _limiting(self, base: Source) -> Iterator[Scalar]:
+        """Yield values on both sides of every condition of a constraint."""
+        domain, limits = setting_domain(self.settings[base.ref]), self.limits(base)
+        yield from (atom.sample for atom in atoms_of(domain, limits) if not atom.other) if domain and limits else ()
 
     def spelled(self, source: Source, value: Scalar) -> Any:
         """Return a value as a configuration file says it, in plain data."""
@@ -144,11 +185,12 @@ class SettingViewer:
 
     def _shown(self, source: Source, seen: Seen) -> tuple[Scalar, ...]:
         """Return what a source may show on some machine."""
-        one, other = seen[source.ref], _compared(source)
+        one, other = self._read(source.kind, source.ref, seen[source.ref]), _compared(source)
         if source.view is None:
             return one.plain
         if other is not None:
-            return self._compare(_Link(source.ref, other, source.view), one, seen[other])
+            second = self._read(source.kind, other, seen[other])
+            return self._compare(_Link(source.ref, other, source.view), one, second)
         return _viewed(self.settings[source.ref], one, source.view)
 
     def _compare(self, link: _Link, one: Representative, other: Representative) -> tuple[Scalar, ...]:
@@ -168,12 +210,21 @@ class SettingViewer:
             (s.path, s.type, s.default, s.values, s.checked, s.memory, s.minimum, s.same_as)
             for s in self.settings.values()
         ]
-        return repr((settings, self.derived))
+        return repr((settings, self.derived, [(row.when, row.id) for row in self.never]))
 
 
 def _may_be_below(one: Representative, other: Representative) -> bool:
     """Return True if the project's directory may make `other` equal to the anchored path of `one`."""
     return one.anchored and isinstance(other.value, str) and other.value.endswith(str(one.value))
+
+
+def _named_together(never: Iterable[Row]) -> Mapping[str, frozenset[str]]:
+    """Return for each setting of a constraint those that it depends on, through further constraints as well."""
+    named: dict[str, frozenset[str]] = {}
+    for row in never:
+        joined = frozenset(row.when).union(*(named.get(path, frozenset()) for path in row.when))
+        named.update(dict.fromkeys(joined, joined))
+    return named
 
 
 def _alone(each: Mapping[str, Iterable[Representative]]) -> Iterator[Seen]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from compozy.errors import UsageError
 from compozy.rulebook import Rulebook, check_rules
+from compozy.rulebook.constraints import NEVER
 from compozy.rulebook.files import pack_files, shipped_texts
 from compozy.rulebook.rows import SettingsCatalogue
 from compozy.rulebook.sights import SettingViewer
@@ -64,6 +66,9 @@ def _git(*arguments: str) -> str:
 def compare_versions(old: Rulebook, new: Rulebook) -> Comparison:
     """Compare what two versions decide, table by table; witnesses are configurations of the new one."""
     tables = new.ruleset.tables
-    viewer = SettingViewer(new.registry, tables.values())
     both = JoinedCatalogue(SettingsCatalogue(old.registry), SettingsCatalogue(new.registry))
-    return compare_tables(old.ruleset.tables, tables, both, viewer)
+    viewer = SettingViewer(new.registry, tables.values(), new.never.tables[NEVER].rows)
+    found = compare_tables(old.ruleset.tables, tables, both, viewer)
+    excluded = compare_tables(old.never.tables, new.never.tables, both, SettingViewer(new.registry, ()))
+    differences = (*excluded.differences, *found.differences)
+    return replace(found, differences=differences, cut=(*excluded.cut, *found.cut))

@@ -16,6 +16,7 @@ from operator import attrgetter, getitem
 from typing import TypeAlias
 
 from compozy.tables.atoms import Atom, atoms_of
+from compozy.tables.cover import OutOfStepsError
 from compozy.tables.decide import RuleSet
 from compozy.tables.link import decision_output, feeders
 from compozy.tables.relation import Cutter, Family, Opened, Relation, Step, Variable, combine, plain_family, seen_family
@@ -87,7 +88,8 @@ class AxisBuilder:
     def _axes_of(self, table: Table, group: Sequence[Column], produced: Produced) -> list[Axis]:
         fed = [column.source for column in group if column.source.kind == "decision"]
         sound = all(self._is_sound(source) for source in fed)
-        if not sound or (len(group) == 1 and not fed):
+        alone = len(group) == 1 and not fed and not self._is_limited(self._resolved(table, group[0]))
+        if not sound or alone:
             return [self._single_axis(table, column, produced) for column in group]
         joint = self._joint_axis(table, group)
         return [joint] if joint else [self._single_axis(table, column, produced, exact=False) for column in group]
@@ -116,6 +118,10 @@ class AxisBuilder:
         if table.hit == "collect" or decision_output(source, table) not in table.outputs:
             return False
         return all(self._is_sound(column.source) for column in table.columns if column.source.kind == "decision")
+
+    def _is_limited(self, source: Source) -> bool:
+        viewer = self._ruleset.viewer
+        return viewer is not None and any(viewer.limits(base) for base in self._bases[source])
 
     def _cone_of(self, table: Table, column: Column) -> frozenset[Source]:
         if column.source.kind == "decision" and column.source.ref in self._ordered:
@@ -175,10 +181,13 @@ class AxisBuilder:
         if viewer is None or source in bases or source.view is None:
             return None
         shown: dict[Identity, Assignment] = {}
-        for sight in viewer.sights(bases, [source], {}):
-            shown.setdefault(identity(sight.seen[0]), sight.said)
-            if len(shown) == most:
-                break
+        try:
+            for sight in viewer.sights(bases, [source], {}):
+                shown.setdefault(identity(sight.seen[0]), sight.said)
+                if len(shown) == most:
+                    break
+        except OutOfStepsError:
+            return None
         return shown
 
     # columns that depend on each other
@@ -202,7 +211,10 @@ class AxisBuilder:
             return known
         steps = [*self._ancestors(group), last]
         variables = self._cutter.variables(steps)
-        families = self._families(variables)
+        try:
+            families = self._families(variables)
+        except OutOfStepsError:
+            return None, []
         relation = combine(self._opened, steps, variables, families, self._most)
         combinations = (relation, [variables[source] for source in last.sources])
         if all(source.kind == "decision" for source in last.sources):
@@ -259,10 +271,14 @@ class AxisBuilder:
         self, bases: Sequence[Source], sources: Sequence[Source], variables: Mapping[Source, Variable]
     ) -> Family:
         viewer = self._ruleset.viewer
-        if viewer is None or (len(sources) == 1 and (sources[0].view is None or sources[0] in bases)):
+        plain = len(sources) == 1 and (sources[0].view is None or sources[0] in bases)
+        if viewer is None or (plain and not viewer.limits(sources[0])):
             return plain_family(sources[0], variables[sources[0]])
-        # As many values as there are settings may have to differ from each other.
-        values = {source.ref: variables[source].samples(len(bases)) for source in sources if source.view is None}
+        values: dict[str, list[Scalar]] = {}
+        for source in sources:
+            if source.view is None:
+                # As many values as there are settings may have to differ from each other.
+                values.setdefault(source.ref, []).extend(variables[source].samples(len(bases)))
         return seen_family(sources, variables, viewer.sights(bases, sources, values))
 
 

@@ -125,6 +125,8 @@ class Cutter:
             return Variable(tuple((atom,) for atom in atoms_of(domain, ())), domain)
         tables = self._ruleset.tables
         conditions: list[Condition] = [row.condition(name) for t, name in readers for row in tables[t].rows]
+        if self._ruleset.viewer is not None:
+            conditions += self._ruleset.viewer.limits(source)
         indexes = [self._ruleset.compiled[t].index(name) for t, name in readers]
         alike: dict[tuple[int, ...], list[Atom]] = {}
         for atom in atoms_of(domain, conditions):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from compozy.tables.table import Scalar, Source
+from compozy.tables.table import Condition, Scalar, Source
 
 Assignment: TypeAlias = tuple[tuple[Source, Scalar], ...]
 
@@ -43,6 +43,10 @@ class Viewer(Protocol):
         distinguishes; further ones are for the viewer to choose, so that every combination that any values
         show is among the sights. What is least to write down comes first.
         """
+        ...
+
+    def limits(self, source: Source) -> Sequence[Condition]:
+        """Return the conditions on the value of a source by which some configurations are excluded."""
         ...
 
     def spelled(self, source: Source, value: Scalar) -> Any:
