@@ -7,6 +7,7 @@ prints them, the tests and `compozy rules check` run them. It writes only into t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from compozy.rulebook.check import EXAMPLE_INPUTS
 from compozy.rulebook.rows import Rulebook, with_constraints
 from compozy.settings.origin import Finding
 from compozy.settings.sources import Inputs
-from compozy.validate import validate
+from compozy.tables.table import Decision, Table, TableExample
+from compozy.validate import occasions, validate
 
 CONFIG_NAME = "compozy.yaml"
 DOTENV_NAME = ".env"
@@ -66,19 +68,17 @@ def examples_of(rulebook: Rulebook) -> Iterator[Example]:
 
 def run_example(rulebook: Rulebook, example: Example, directory: str) -> tuple[Finding, ...]:
     """Return the findings of an example; its files are written into `directory` and removed again."""
-    folder = Path(directory)
-    files = _files(example)
-    if example.given_as("$never") is not None:
-        rulebook = with_constraints(rulebook, yaml.safe_dump({"never": example.given_as("$never")}), str(example.place))
-    try:
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-        return validate(
-            _resolved(rulebook, example, directory, str(folder / CONFIG_NAME) if CONFIG_NAME in files else None)
-        )
-    finally:
-        for name in files:
-            (folder / name).unlink(missing_ok=True)
+    with _resolved(rulebook, example, directory) as resolved:
+        return validate(resolved)
+
+
+def run_table_example(rulebook: Rulebook, table: Table, example: TableExample, directory: str) -> tuple[Decision, ...]:
+    """Return what a table decides in an example of it: once, or for each element that it is evaluated for."""
+    given = Example(table.id, "table", example.given, example.place)
+    with _resolved(rulebook, given, directory) as resolved:
+        if table.id in resolved.decisions:
+            return (resolved.decisions[table.id],)
+        return tuple(occasion.decision for occasion in occasions(resolved, table))
 
 
 def _files(example: Example) -> dict[str, bytes]:
@@ -91,7 +91,20 @@ def _files(example: Example) -> dict[str, bytes]:
     return files | {name: text.encode() for name, text in further.items()}
 
 
-def _resolved(rulebook: Rulebook, example: Example, directory: str, file: str | None) -> Resolved:
+@contextmanager
+def _resolved(rulebook: Rulebook, example: Example, directory: str) -> Iterator[Resolved]:
+    """Yield the configuration of an example while its files exist."""
+    folder = Path(directory)
+    files = _files(example)
+    if example.given_as("$never") is not None:
+        rulebook = with_constraints(rulebook, yaml.safe_dump({"never": example.given_as("$never")}), str(example.place))
+    file = str(folder / CONFIG_NAME) if CONFIG_NAME in files else None
     inputs = Inputs(directory, file, example.given_as("$flags") or {}, example.given_as("$environment") or {})
     facts = {name: fact.values[0] for name, fact in rulebook.registry.facts.items()}
-    return resolve(read_sources(inputs, rulebook), facts | (example.given_as("$machine") or {}))
+    try:
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        yield resolve(read_sources(inputs, rulebook), facts | (example.given_as("$machine") or {}))
+    finally:
+        for name in files:
+            (folder / name).unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 
-from compozy.examples import examples_of, run_example
+from compozy.examples import examples_of, run_example, run_table_example
 from compozy.rulebook import Rulebook
 from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.recording import RowKey, decided_rows, row_key
@@ -85,4 +85,7 @@ def rows_in_examples(rulebook: Rulebook) -> set[RowKey]:
     with TemporaryDirectory(prefix="compozy-rules-") as directory:
         for example in examples_of(apart):
             run_example(apart, example, directory)
+        for table in apart.ruleset.tables.values():
+            for shown in table.examples:
+                run_table_example(apart, table, shown, directory)
     return decided_rows(apart.ruleset)

@@ -15,12 +15,13 @@ from typing import Any
 
 from compozy.document import Place
 from compozy.errors import RuleTableError
-from compozy.examples import Example, examples_of, run_example
+from compozy.examples import Example, examples_of, run_example, run_table_example
 from compozy.rulebook.rows import DriverRow, Rulebook
 from compozy.settings.faults import Faults
 from compozy.settings.reference import load_reference
 from compozy.tables.problems import did_you_mean
 from compozy.tables.report import Report
+from compozy.tables.table import Table, TableExample
 
 
 def trial_reports(rulebook: Rulebook, docs: Path | None = None) -> list[Report]:
@@ -32,6 +33,7 @@ def trial_reports(rulebook: Rulebook, docs: Path | None = None) -> list[Report]:
         _loaded(f"machine fact {fact.name}", fact.probe, fact.place, faults)
     with TemporaryDirectory(prefix="compozy-rules-") as directory:
         reports = [report for example in examples_of(rulebook) for report in _tried(rulebook, example, directory)]
+        reports += table_reports(rulebook, directory)
     return [*faults.reports, *reports, *(_missing_pages(rulebook, docs) if docs else ())]
 
 
@@ -64,6 +66,22 @@ def _tried(rulebook: Rulebook, example: Example, directory: str) -> Iterator[Rep
     gives = f"it gives {', '.join(found)}" if found else "it gives no finding"
     message = f'finding "{example.id}": its {example.kind} example {shown}; {gives}'
     yield Report("bad-example", message, "", (example.place,), example.text.rstrip() or None)
+
+
+def table_reports(rulebook: Rulebook, directory: str) -> Iterator[Report]:
+    """Yield a report for each example of a table that other rows decide; it runs in an empty directory."""
+    for table in rulebook.ruleset.tables.values():
+        for example in table.examples:
+            yield from _tried_table(rulebook, table, example, directory)
+
+
+def _tried_table(rulebook: Rulebook, table: Table, example: TableExample, directory: str) -> Iterator[Report]:
+    decisions = run_table_example(rulebook, table, example, directory)
+    decided = {row.id for decision in decisions for row in decision.rows}
+    if decided != set(example.rows):
+        rows = [", ".join(sorted(names)) or "no row" for names in (set(example.rows), decided)]
+        message = f'an example of table "{table.id}" names {rows[0]}; it is decided by {rows[1]}'
+        yield Report("bad-example", message, table.id, (example.place,))
 
 
 def _missing_pages(rulebook: Rulebook, docs: Path) -> Iterator[Report]:

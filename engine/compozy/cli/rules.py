@@ -13,6 +13,7 @@ from compozy.cli.completion import FILE, tables
 from compozy.cli.options import format_option, runs_project_code
 from compozy.cli.output import print_json, print_line, print_table, styled
 from compozy.cli.places import place_json
+from compozy.cli.rulecases import cases
 from compozy.cli.rulecover import cover
 from compozy.cli.rulediff import diff
 from compozy.cli.rulefiles import export, import_, refuse_packs, report_text
@@ -32,11 +33,12 @@ INVALID = 3
 
 @click.group(name="rules")
 def command() -> None:
-    """List, show, verify, measure, compare, draw, import and export the rule tables."""
+    """List, show, verify, test, compare, draw, import and export the rule tables."""
 
 
 command.add_command(diff)
 command.add_command(cover)
+command.add_command(cases)
 command.add_command(import_)
 command.add_command(export)
 

@@ -50,7 +50,7 @@ KINDS: Mapping[str, str] = {
     "unreachable-state": "a state that no transition leads to",
     "trap": "a state that no way leads back from",
     "unloadable": "a factory or probe that cannot be imported, or does not take its options",
-    "bad-example": "an example that shows its finding when it should not, or does not when it should",
+    "bad-example": "an example of a finding or a table that does not show what it should",
     "no-page": "a finding that points to a page or heading that does not exist",
 }
 PROVISION = "provision"
@@ -82,6 +82,7 @@ def rule_reports(rulebook: Rulebook) -> list[Report]:
     check_listed_texts(rulebook, faults)
     _check_derived(rulebook, faults)
     _check_findings(rulebook, faults)
+    _check_examples(rulebook, faults)
     _check_components(rulebook, faults)
     for driver in rulebook.drivers.values():
         _check_driver(rulebook, driver, faults)
@@ -206,6 +207,13 @@ def _placeholder_faults(rulebook: Rulebook, table: Table, body: Mapping[str, Any
             if name is not None and name not in known:
                 hint = did_you_mean(name, known)
                 yield f"`{part}` has the placeholder {{{name}}}, which is no input and no setting{hint}"
+
+
+def _check_examples(rulebook: Rulebook, faults: Faults) -> None:
+    for table in rulebook.ruleset.tables.values():
+        for example in table.examples:
+            for fault in _example_faults(rulebook, example.given):
+                faults.add("bad-example", f'an example of table "{table.id}": {fault}', example.place, table=table.id)
 
 
 def _example_faults(rulebook: Rulebook, given: Any) -> Iterator[str]:

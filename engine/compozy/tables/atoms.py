@@ -125,6 +125,32 @@ def samples_in(atom: Atom, domain: Domain, most: int) -> list[Scalar]:
     return found[:most]
 
 
+def boundary_values(atom: Atom, domain: Domain) -> list[Scalar]:
+    """Return the values at the ends of an atom, or its sample where it has no ends.
+
+    >>> count = Domain.number(integer=True, minimum=0)
+    >>> [boundary_values(atom, count) for atom in atoms_of(count, [Condition.of([], [Interval(5, 9)])])]
+    [[0, 4], [5], [6, 8], [9], [10]]
+    """
+    interval = atom.interval
+    if interval is None:
+        return [atom.sample]
+    ends = [
+        _end(bound, inwards, open_=open_, integer=domain.integer)
+        for bound, inwards, open_ in ((interval.low, inf, interval.low_open), (interval.high, -inf, interval.high_open))
+        if bound is not None
+    ]
+    return [*dict.fromkeys(end for end in ends if interval.contains(end))] or [atom.sample]
+
+
+def _end(bound: float, inwards: float, *, open_: bool, integer: bool) -> float:
+    """Return the last number before a bound; `inwards` is the infinity on the side of the interval."""
+    if not integer:
+        return nextafter(bound, inwards) if open_ else bound
+    whole = ceil(bound) if inwards > 0 else floor(bound)
+    return whole + (1 if inwards > 0 else -1) if open_ and whole == bound else whole
+
+
 def _halves(atom: Atom) -> list[Interval]:
     if atom.interval is None or not is_number(atom.sample):
         return []

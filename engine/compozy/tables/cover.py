@@ -109,6 +109,16 @@ class Space:
         """Give the next question a whole budget of steps."""
         self.steps_left = MOST_STEPS
 
+    def spend(self) -> None:
+        """Take one step from the budget.
+
+        Raises:
+            OutOfStepsError: the budget is used up.
+        """
+        if not self.steps_left:
+            raise OutOfStepsError
+        self.steps_left -= 1
+
     def row(self, number: int) -> Box:
         """Return the box of a row."""
         return tuple(axis.cells[number] for axis in self.axes)
@@ -145,9 +155,7 @@ class Space:
             if not rows:
                 yield box
             elif not self.covering(box, rows):
-                if not self.steps_left:
-                    raise OutOfStepsError
-                self.steps_left -= 1
+                self.spend()
                 stack += self._halves(box, rows)
 
     def _halves(self, box: Box, rows: int) -> list[tuple[Box, int]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from compozy.document import Node, Place
 from compozy.tables.problems import Problems, did_you_mean
 
-EXTENSION_KEYS = ("extends", "about", "inputs", "values", "without", "removes", "rows")
+EXTENSION_KEYS = ("extends", "about", "inputs", "values", "without", "removes", "rows", "examples")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Merged:
     values: list[tuple[str, Place, Node]] = field(default_factory=list)
     without: list[tuple[str, Place, Node]] = field(default_factory=list)
     removes: list[Node] = field(default_factory=list)
+    examples: list[Node] = field(default_factory=list)
 
 
 def merge_blocks(blocks: Iterable[Block], problems: Problems) -> list[Merged]:
@@ -70,6 +71,7 @@ def _define(block: Block, merged: dict[str, Merged], problems: Problems) -> None
             if key in row.value:
                 problems.add(row.keys[key] if row.keys else row.place, f"`{key}` belongs to a block that `extends`")
     _add_inputs(table, block, problems)
+    table.examples += mappings(block.node, "examples", problems)
     merged[block.name] = table
 
 
@@ -77,6 +79,7 @@ def _extend(table: Merged, block: Block, problems: Problems) -> None:
     problems.unknown_keys(block.node, EXTENSION_KEYS, "a block that extends a table")
     table.rows += mappings(block.node, "rows", problems)
     _add_inputs(table, block, problems)
+    table.examples += mappings(block.node, "examples", problems)
     table.values += _by_output(block, "values", problems)
     table.without += _by_output(block, "without", problems)
     removes = block.node.value.get("removes")

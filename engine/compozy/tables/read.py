@@ -14,10 +14,11 @@ from compozy.errors import SyntaxProblem
 from compozy.tables.cells import CellError, parse_condition, scalar_words
 from compozy.tables.packs import Block, Merged, mappings, merge_blocks, text_of
 from compozy.tables.problems import Problems, did_you_mean
-from compozy.tables.table import Column, Condition, Domain, Row, Source, Table, identity
+from compozy.tables.table import Column, Condition, Domain, Row, Source, Table, TableExample, identity
 
-_TABLE_KEYS = ("table", "stage", "about", "hit", "for_each", "inputs", "outputs", "sets", "rows")
+_TABLE_KEYS = ("table", "stage", "about", "hit", "for_each", "inputs", "outputs", "sets", "rows", "examples")
 _ROW_KEYS = ("id", "when", "then", "because", "finding", "replaces", "before")
+_EXAMPLE_KEYS = ("given", "rows")
 _HITS = ("unique", "any", "first", "collect")
 _KINDS = ("setting", "machine", "item", "decision", "input")
 _OUTPUT_WORDS = ("text", "number", "boolean")
@@ -94,6 +95,7 @@ class _Reader:
             sets=self._read_sets(),
             rows=rows,
             place=self._place,
+            examples=tuple(self._example(node) for node in self._merged.examples),
         )
 
     def _text(self, key: str) -> str:
@@ -299,6 +301,18 @@ class _Reader:
             return {}
         body: Mapping[str, Any] = finding.plain()
         return body
+
+    # examples
+
+    def _example(self, node: Node) -> TableExample:
+        self._problems.unknown_keys(node, _EXAMPLE_KEYS, "an example")
+        for key in _EXAMPLE_KEYS:
+            self._problems.require(key in node.value, node.place, f"an example needs `{key}`")
+        given, rows = (node.value[key].plain() if key in node.value else None for key in _EXAMPLE_KEYS)
+        listed = [rows] if isinstance(rows, str) else rows or []
+        texts = isinstance(listed, list) and all(isinstance(row, str) for row in listed)
+        self._problems.require(texts, node.place, "`rows` must be the id of a row, or a list of them")
+        return TableExample(given, tuple(listed) if texts else (), node.place)
 
 
 def _widened(domain: Domain, name: str, rows: Iterable[Row]) -> Domain:

@@ -14,7 +14,7 @@ from compozy.document import Place, Scalar
 
 __all__ = [
     "ANY", "SET", "UNSET", "Catalogue", "Column", "Condition", "Decision", "Domain", "Interval", "NearMiss",
-    "Place", "Row", "Scalar", "Source", "Table", "identity", "is_number",
+    "Place", "Row", "Scalar", "Source", "Table", "TableExample", "identity", "is_number",
 ]  # fmt: skip
 
 _EXAMPLES = ("good", "bad")
@@ -294,6 +294,15 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class TableExample:
+    """The rows of a table that decide where `given` is configured, which is plain data and not interpreted here."""
+
+    given: Any
+    rows: tuple[str, ...]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A decision table; `hit` is `unique`, `any`, `first` or `collect`, `rows` are in order of authorship.
 
@@ -311,6 +320,7 @@ class Table:
     sets: Mapping[str, str]
     rows: tuple[Row, ...]
     place: Place
+    examples: tuple[TableExample, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
