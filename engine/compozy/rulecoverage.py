@@ -66,7 +66,7 @@ class Coverage:
 def measure(rulebook: Rulebook, decided: Mapping[str, Collection[RowKey]], *, shipped: bool) -> Coverage:
     """Return which rows decided by source; without `shipped` only the rows of rule packs count."""
     files = () if shipped else shipped_texts().keys()
-    tables = (_covered(table, decided, files) for table in rulebook.ruleset.tables.values())
+    tables = (_covered(table, decided, files) for table in rulebook.tables.values())
     return Coverage(tuple(decided), tuple(table for table in tables if table.rows))
 
 
@@ -81,11 +81,13 @@ def _covered(table: Table, decided: Mapping[str, Collection[RowKey]], left_out: 
 
 def rows_in_examples(rulebook: Rulebook) -> set[RowKey]:
     """Run every example of the rules and return the rows that decided."""
-    apart = replace(rulebook, ruleset=replace(rulebook.ruleset, decided=set()))
+    apart = replace(
+        rulebook, ruleset=replace(rulebook.ruleset, decided=set()), never=replace(rulebook.never, decided=set())
+    )
     with TemporaryDirectory(prefix="compozy-rules-") as directory:
         for example in examples_of(apart):
             run_example(apart, example, directory)
         for table in apart.ruleset.tables.values():
             for shown in table.examples:
                 run_table_example(apart, table, shown, directory)
-    return decided_rows(apart.ruleset)
+    return decided_rows(apart.ruleset) | decided_rows(apart.never)

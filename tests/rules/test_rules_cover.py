@@ -18,6 +18,7 @@ from compozy.configuration import load_configuration
 from compozy.resolve import resolve
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.recording import decided_rows, merge_recording, read_recording, row_key
+from compozy.rulecoverage import measure
 from compozy.settings.sources import COVERAGE_VARIABLE
 
 Command = Callable[..., tuple[int, str, str]]
@@ -167,6 +168,16 @@ def test_resolving_notes_the_rows_that_decide(tmp_path: Path) -> None:
     resolved = resolve(configuration, dict.fromkeys(configuration.rulebook.registry.facts, "missing"))
     noted = {(table, row) for table, row, _ in decided_rows(configuration.rulebook.ruleset)}
     assert noted == {(name, row.id) for name, decision in resolved.decisions.items() for row in decision.rows}
+
+
+def test_a_constraint_is_a_row_that_decides_where_it_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "pack.yaml").write_text("never: {mode: memory, database.driver: postgres}\n")
+    flags = {"mode": "memory", "database.driver": "postgres"}
+    configuration = load_configuration(directory=str(tmp_path), flags=flags, environment={}, packs=[str(tmp_path)])
+    rulebook = configuration.rulebook
+    resolve(configuration, dict.fromkeys(rulebook.registry.facts, "missing"))
+    coverage = measure(rulebook, {"run": decided_rows(rulebook.never)}, shipped=False)
+    assert [(table.table.id, table.decided("run"), table.never) for table in coverage.tables] == [("never", 1, ())]
 
 
 RECORDING = """

@@ -48,7 +48,7 @@ def watched(rulebook: Rulebook) -> Rulebook:
     if os.environ.get(COVERAGE_VARIABLE):
         if not _watched:
             atexit.register(write_recording)
-        _watched[id(rulebook.ruleset)] = rulebook.ruleset
+        _watched.update((id(ruleset), ruleset) for ruleset in (rulebook.ruleset, rulebook.never))
     return rulebook
 
 
