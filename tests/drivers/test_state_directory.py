@@ -41,6 +41,15 @@ if not os.fork():
 time.sleep(300)
 """
 
+SERVING = """
+import subprocess, sys, time
+from compozy.drivers.file_lock import FileLock
+lock = FileLock(sys.argv[1])
+lock.acquire("it")
+print(subprocess.Popen(["sleep", "300"], pass_fds=lock.inherited).pid, flush=True)
+time.sleep(300)
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -236,6 +245,19 @@ def test_examining_a_free_lock_changes_nothing_and_does_not_hinder_a_start(tmp_p
     with pytest.raises(StateDirectoryError, match=f"it is in use by process {os.getpid()}"):
         FileLock(str(path)).examine("it")
     lock.release()
+
+
+def test_examination_accepts_a_lock_whose_owner_was_killed(tmp_path: Path) -> None:
+    """A server that outlived its owner still holds it; a start ends that server."""
+    path = str(tmp_path / "lock")
+    with subprocess.Popen([sys.executable, "-c", SERVING, path], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        server = int(owner.stdout.readline())
+        with pytest.raises(InUseError, match=f"in use by process {owner.pid}"):
+            FileLock(path).examine("it")
+        owner.kill()
+    FileLock(path).examine("it")
+    os.kill(server, signal.SIGKILL)
 
 
 def test_examining_a_state_directory_changes_nothing(folder: Path) -> None:

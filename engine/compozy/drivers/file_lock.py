@@ -15,7 +15,7 @@ from pathlib import Path
 
 from compozy.base.system_hints import hint_for
 from compozy.drivers.data_files import check_data_files
-from compozy.drivers.lock_holders import in_use, take_lock
+from compozy.drivers.lock_holders import in_use, is_running, take_lock
 from compozy.drivers.made import Made
 from compozy.errors import DriverError, StateDirectoryError
 
@@ -109,7 +109,9 @@ class FileLock:
             # Shared, and for a moment: a start that comes meanwhile tries again, because no process id stands there.
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise in_use(what, _owner(descriptor)) from error
+            owner = _owner(descriptor)
+            if is_running(owner) or not owner:  # `acquire` ends servers that outlived their owner
+                raise in_use(what, owner) from error
         finally:
             os.close(descriptor)
 
