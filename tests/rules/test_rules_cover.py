@@ -15,9 +15,10 @@ import pytest
 
 from compozy.cli.main import run
 from compozy.configuration import load_configuration
+from compozy.errors import UsageError
 from compozy.resolve import resolve
 from compozy.rulebook import load_rulebook
-from compozy.rulebook.recording import decided_rows, merge_recording, read_recording, row_key
+from compozy.rulebook.recording import decided_rows, merge_recording, read_recording, row_key, write_recording
 from compozy.rulecoverage import measure
 from compozy.settings.sources import COVERAGE_VARIABLE
 
@@ -200,6 +201,26 @@ def test_processes_merge_into_one_file(tmp_path: Path) -> None:
     assert [process.wait(60) for process in started] == [0, 0]
     decided = {(table, row) for table, row, _ in read_recording(str(file))}
     assert decided >= {("mode", mode) for mode in modes} | {("zed", "earlier")}
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        pytest.param("", "cannot be written: Not a directory", id="not-a-directory"),
+        pytest.param("{}", "not a recording of rule coverage", id="another-file"),
+    ],
+)
+def test_a_recording_that_cannot_be_written_is_reported_and_harms_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, text: str
+) -> None:
+    file = tmp_path / "live.json"
+    file.write_text(content)
+    load_configuration(directory=str(tmp_path), environment={})
+    monkeypatch.setenv(COVERAGE_VARIABLE, str(file if content else file / "below"))
+    resolve(load_configuration(directory=str(tmp_path), environment={}), {"valkey.binary": "missing"})
+    with pytest.raises(UsageError, match=text):
+        write_recording()
+    assert file.read_text() == content
 
 
 def test_the_variable_is_no_unknown_one(tmp_path: Path) -> None:

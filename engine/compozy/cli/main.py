@@ -106,8 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     end_worker_processes()
-    if "compozy.rulebook.recording" in sys.modules:
-        import_module("compozy.rulebook.recording").write_recording()
+    _write_recording()
     if "logging" in sys.modules:
         import logging
 
@@ -115,6 +114,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Everything is closed by now. Native threads of the Temporal client may still be in a call, and an
     # interpreter that is taken apart beneath them can crash.
     os._exit(code)
+
+
+def _write_recording() -> None:
+    """Write the rows that decided, where that was asked for; a failure is a note, because the command is done."""
+    if "compozy.rulebook.recording" in sys.modules:
+        from compozy.cli.output import print_note
+
+        try:
+            import_module("compozy.rulebook.recording").write_recording()
+        except UsageError as error:
+            print_note(error.message)
 
 
 def _open_standard_streams() -> None:

@@ -10,6 +10,7 @@ import atexit
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Collection, Iterable
 from typing import Any, TypeAlias
 
@@ -47,23 +48,32 @@ def watched(rulebook: Rulebook) -> Rulebook:
     """Return `rulebook`, whose decisions `write_recording` writes where the variable names a file."""
     if os.environ.get(COVERAGE_VARIABLE):
         if not _watched:
-            atexit.register(write_recording)
+            atexit.register(_write_at_exit)
         _watched.update((id(ruleset), ruleset) for ruleset in (rulebook.ruleset, rulebook.never))
     return rulebook
 
 
 def write_recording() -> None:
-    """Merge what this process recorded into the file that the variable names; a failure is logged."""
+    """Merge what this process recorded into the file that the variable names, if it recorded anything.
+
+    Raises:
+        UsageError: the file holds something else, or cannot be written.
+    """
     file = os.environ.get(COVERAGE_VARIABLE)
-    rows = {key for ruleset in _watched.values() for key in decided_rows(ruleset)} if file else None
+    rows = {key for ruleset in _watched.values() for key in decided_rows(ruleset)}
     if not file or not rows:
         return
     try:
         merge_recording(file, rows)
-    except (OSError, UsageError) as error:
-        import logging
+    except OSError as error:
+        raise UsageError(f"{COVERAGE_VARIABLE}: {file} cannot be written: {error.strerror}") from error
 
-        logging.getLogger("compozy.rules").warning("%s: %s cannot be written: %s", COVERAGE_VARIABLE, file, error)
+
+def _write_at_exit() -> None:
+    try:
+        write_recording()
+    except UsageError as error:
+        warnings.warn(error.message, RuntimeWarning, stacklevel=1)
 
 
 def merge_recording(file: str, rows: Collection[RowKey]) -> None:

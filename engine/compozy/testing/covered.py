@@ -35,6 +35,8 @@ class RuleCover:
             folder = TemporaryDirectory(prefix="compozy-cover-")
             self._config.add_cleanup(folder.cleanup)
             given = str(Path(folder.name) / "rows.json")
+        if not os.path.isdir(os.path.dirname(os.path.abspath(given))):
+            raise pytest.UsageError(f"--compozy-cover-file: the directory of {given} does not exist")
         environment = pytest.MonkeyPatch()
         self._config.add_cleanup(environment.undo)
         environment.setenv(COVERAGE_VARIABLE, os.path.abspath(given))
@@ -42,14 +44,16 @@ class RuleCover:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write what this process recorded; the last process of the session also judges."""
-        write_recording()
-        if self._reports and not self._judged() and session.exitstatus == pytest.ExitCode.OK:
+        if not self._judged() and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _judged(self) -> bool:
-        """Prepare the report; return False below the threshold, and where nothing can be measured."""
+        """Prepare the report; return False below the threshold, and where nothing can be written or measured."""
         file = os.environ[COVERAGE_VARIABLE]
         try:
+            write_recording()
+            if not self._reports:
+                return True
             packs = packs_in_force(
                 make_inputs(os.environ, directory=str(self._config.rootpath)),
                 self._config.getoption("--compozy-cover-rules") or (),
