@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
@@ -46,8 +46,7 @@ _WORDS: Mapping[str, Scalar] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(NamedTuple):
     """Where something stands: file name, line and column, both counted from 1; `length` in characters."""
 
     file: str

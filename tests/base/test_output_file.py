@@ -127,6 +127,8 @@ def test_file_and_directory_are_synchronised_in_this_order(tmp_path: Path, monke
     monkeypatch.setattr(os, "replace", lambda *given, **named: (events.append("rename"), rename(*given, **named)))
     write_file(tmp_path / "a", "new")
     assert events == ["file", "rename", "directory"]
+    write_file(tmp_path / "a", "newer", durable=False)
+    assert events[3:] == ["rename"]
 
 
 @pytest.mark.parametrize("planted", ["link", "pipe", "directory"])

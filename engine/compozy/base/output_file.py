@@ -22,13 +22,15 @@ TEMPORARY = ".compozy-partial-"  # the beginning of every temporary name
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-def write_file(path: str | Path, content: str | bytes, *, mode: int = 0o600, replace: bool = True) -> None:
+def write_file(
+    path: str | Path, content: str | bytes, *, mode: int = 0o600, replace: bool = True, durable: bool = True
+) -> None:
     """Write a file as `new_file` does; text is encoded as UTF-8.
 
     Raises:
         OSError: see `new_file`.
     """
-    with new_file(path, mode=mode, replace=replace) as stream:
+    with new_file(path, mode=mode, replace=replace, durable=durable) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
 
 
@@ -60,10 +62,11 @@ def copy_file(source: str | Path, target: str | Path) -> None:
 
 
 @contextmanager
-def new_file(path: str | Path, *, mode: int = 0o600, replace: bool = True) -> Iterator[BinaryIO]:
+def new_file(path: str | Path, *, mode: int = 0o600, replace: bool = True, durable: bool = True) -> Iterator[BinaryIO]:
     """Yield a stream; what is written to it becomes the file `path` when the block ends without an error.
 
-    With `replace` an existing file of ours is replaced. File and directory are synchronised with the disk.
+    With `replace` an existing file of ours is replaced. With `durable` file and directory are synchronised with the
+    disk; a file that means nothing after a loss of power can do without.
 
     Raises:
         FileExistsError: `path` exists and `replace` is not set.
@@ -77,13 +80,15 @@ def new_file(path: str | Path, *, mode: int = 0o600, replace: bool = True) -> It
             try:
                 yield stream
                 stream.flush()
-                os.fsync(stream.fileno())
+                if durable:
+                    os.fsync(stream.fileno())
                 _publish(temporary, target, folder, replace=replace)
             except BaseException:
                 with suppress(OSError):
                     os.unlink(temporary, dir_fd=folder)
                 raise
-        os.fsync(folder)
+        if durable:
+            os.fsync(folder)
 
 
 def open_regular(path: str | Path) -> BinaryIO:

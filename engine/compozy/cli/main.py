@@ -94,13 +94,16 @@ def cli() -> None:
     """
 
 
+COMMAND_OBJECTS = 2_000_000  # a start makes a million
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     _open_standard_streams()
     install_hooks()
     interrupt_on_signals()
-    # Nearly all that a start makes lives to the end; at the default the collector walks it again and again.
-    gc.set_threshold(50_000, 20, 20)
+    # Nearly all objects of a start or a short command live to its end: a collection would traverse them for nothing.
+    gc.set_threshold(COMMAND_OBJECTS)
     code = run(list(sys.argv[1:] if arguments is None else arguments))
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

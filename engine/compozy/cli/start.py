@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import time
@@ -58,6 +59,7 @@ def command(format_: str, timeout: str, log_level: str, accept_loss: bool, stric
         with contextlib.suppress(OSError):  # a reader that has gone, such as `head`, does not end the server
             print_ready(stack, took) if format_ == "json" else print_banner(stack, took)
         signals.watch(STUCK_S)
+        collect_garbage_of_requests()
         report_unusable(stack)
         signals.wait()
         note_later("stopping; a second signal ends at once")
@@ -96,6 +98,12 @@ def tell_neighbour(other: Presence | None) -> None:
     if other is not None:
         say(f"another server of this project runs already (process {other.pid}, mode {other.mode}, {other.url});")
         say("commands in this directory use the one that started last, unless --port names the other")
+
+
+def collect_garbage_of_requests() -> None:
+    """Collect from now on, except what the start made: it lives as long as the server."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def print_ready(stack: Stack, took_s: float) -> None:

@@ -31,7 +31,7 @@ def remember_verified(digest: str) -> None:
         return
     with contextlib.suppress(OSError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_file(file, "\n".join([*marks, _mark(digest)][-_KEPT:]) + "\n")
+        write_file(file, "\n".join([*marks, _mark(digest)][-_KEPT:]) + "\n", durable=False)
 
 
 def cache_file() -> Path | None:
