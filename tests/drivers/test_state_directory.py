@@ -310,3 +310,17 @@ def test_a_full_disk_is_reported_with_a_fix_for_it(folder: Path, monkeypatch: py
     with pytest.raises(DriverError, match="version cannot be written|gitignore cannot be written") as caught:
         StateDirectory(str(folder)).acquire()
     assert (caught.value.hint, folder.exists()) == ("free some space on the disk", False)
+
+
+def test_full_disk_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process id does not fit; the error names the file and a fix, and another start may follow."""
+    lock = FileLock(str(tmp_path / "lock"))
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        with pytest.raises(StateDirectoryError, match="lock cannot be written: No space left on device") as caught:
+            lock.acquire("it")
+    assert (caught.value.hint, lock.held, os.listdir(tmp_path)) == ("free some space on the disk", False, [])

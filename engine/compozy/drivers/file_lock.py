@@ -45,7 +45,7 @@ class FileLock:
         """Take the lock; `what` is what it protects, for the error, `program` see `take_lock`.
 
         Raises:
-            StateDirectoryError: a running process holds it, or the file cannot be opened or is not a lock file.
+            StateDirectoryError: a running process holds it, or the file is not a lock file or cannot be written.
         """
         while self._descriptor is None:
             descriptor = self._open(os.O_CREAT | os.O_RDWR)
@@ -59,8 +59,13 @@ class FileLock:
                 dies_with_us(descriptor)
             else:  # its last owner removed it between our opening and locking it
                 os.close(descriptor)
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            self.release()
+            reason = f"{self.path} cannot be written: {error.strerror}"
+            raise StateDirectoryError(reason, hint=hint_for(error)) from error
 
     def _open(self, access: int) -> int:
         """Open the file if it is a lock file, or with `O_CREAT` in `access` missing.
