@@ -12,11 +12,12 @@ import click
 from compozy.cli.completion import FILE, tables
 from compozy.cli.options import format_option, runs_project_code
 from compozy.cli.output import print_json, print_line, print_table, styled
-from compozy.cli.places import place_json
+from compozy.cli.places import place_json, relative
 from compozy.cli.rulecases import cases
 from compozy.cli.rulecover import cover
 from compozy.cli.rulediff import diff
 from compozy.cli.rulefiles import export, import_, refuse_packs, report_text
+from compozy.cli.rulefix import fixed_files, fixed_packs
 from compozy.cli.ruleoptions import find_table, pack_folders, rules_options
 from compozy.rulebook import Rulebook, check_rules, load_rulebook
 from compozy.rulebook.files import rule_texts
@@ -27,6 +28,7 @@ from compozy.tables.table import Domain, Table
 
 if TYPE_CHECKING:
     from compozy.tables.graph import Graph
+    from compozy.tables.rowfiles import AddedRow
 
 INVALID = 3
 
@@ -111,17 +113,25 @@ def _domain_json(domain: Domain) -> Any:
 @command.command(epilog="Example: compozy rules check --rules ./my-pack; compozy rules check loan.dmn")
 @rules_options
 @format_option()
+@click.option("--fix", is_flag=True, help="Write the proposed row of each gap into your rule files, then verify again.")
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=FILE)
 @runs_project_code
-def check(files: Sequence[str], format_: str, **where: Any) -> int:
+def check(files: Sequence[str], fix: bool, format_: str, **where: Any) -> int:
     """Verify all tables, rows and packs as one. The exit code is 3 when something is wrong.
 
-    With FILE, a decision file or a DMN model, the tables of each file are verified by themselves.
+    With FILE, a decision file or a DMN model, the tables of each file are verified by themselves. A row that --fix
+    writes decides as the nearest row does: read it, and say why.
     """
     if files:
         refuse_packs(where)
+    added = (fixed_files(files) if files else fixed_packs(pack_folders(**where))) if fix else []
     result = _check_files(files) if files else _check_rules(where)
-    _print_check_json(result) if format_ == "json" else _print_check(result)
+    if format_ == "json":
+        _print_check_json(result, added)
+    else:
+        for row in added:
+            print_line(f'{styled("added", "ok")}: table "{row.table}", in {relative(row.file)}:\n  - {row.row}\n')
+        _print_check(result)
     return 0 if result.valid else INVALID
 
 
@@ -165,12 +175,13 @@ def _check_files(files: Sequence[str]) -> _Checked:
     return _Checked(reports, sum(v.tables for v in found), sum(v.rows for v in found), took_ms, None)
 
 
-def _print_check_json(result: _Checked) -> None:
+def _print_check_json(result: _Checked, added: Sequence[AddedRow]) -> None:
     print_json(
         {
             "valid": result.valid,
             "tables": result.tables,
             "rows": result.rows,
+            "added": [{"table": row.table, "file": relative(row.file), "row": row.row} for row in added],
             "findings": [report_json(report) for report in result.reports],
             "verified_ms": round(result.verified_ms, 1),
             "tried_ms": None if result.tried_ms is None else round(result.tried_ms, 1),

@@ -1,0 +1,144 @@
+"""Change the rows of rule files on disk: comments, order and quoting of everything else stay.
+
+Which files may be changed is for the caller to say.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import yaml
+
+from compozy.base.output_file import write_file
+from compozy.base.yaml_text import UneditableError, YamlText
+from compozy.document import Place
+from compozy.errors import UsageError
+from compozy.tables.report import Report
+
+# Rounds of adding rows; after the first one, only gaps are left that were not listed.
+_MOST_ROUNDS = 10
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class AddedRow:
+    """A row that was written for a gap: its table, the file, and the row as YAML."""
+
+    table: str
+    file: str
+    row: str
+
+
+@dataclass(slots=True)
+class RowFiles:
+    """The texts of rule files that may be changed, by name; `write` puts the changed ones on disk."""
+
+    texts: dict[str, str]
+    changed: dict[str, YamlText] = field(default_factory=dict)
+
+    def edit(self, file: str) -> YamlText:
+        """Return a file for editing.
+
+        Raises:
+            UsageError: it has aliases.
+        """
+        if file not in self.changed:
+            try:
+                self.changed[file] = YamlText(self.texts[file])
+            except UneditableError as error:
+                raise UsageError(f"{file} cannot be edited: {error}", hint="edit it yourself") from error
+        return self.changed[file]
+
+    def current(self) -> dict[str, str]:
+        """Return the texts with all edits."""
+        return {**self.texts, **{file: document.text for file, document in self.changed.items()}}
+
+    def write(self) -> tuple[str, ...]:
+        """Write the files whose text changed, with their line ends and modes, and return their names.
+
+        Raises:
+            UsageError: a file cannot be written, or changed on disk meanwhile.
+        """
+        names = tuple(file for file, document in self.changed.items() if document.text != self.texts[file])
+        for file in names:
+            try:
+                _write(file, self.texts[file], self.changed[file].text)
+            except OSError as error:
+                raise UsageError(f"{file} cannot be written: {error.strerror}") from error
+        return names
+
+
+def _write(file: str, before: str, text: str) -> None:
+    with open(file, "rb") as stream:
+        content, mode = stream.read(), stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+    lines = content.removeprefix(_BOM).decode()
+    end = "\r\n" if "\r\n" in lines else "\n"
+    if lines != before.replace("\n", end):
+        raise UsageError(f"{file} changed meanwhile, or mixes line ends", hint="run the command again")
+    marker = _BOM if content.startswith(_BOM) else b""
+    write_file(file, marker + text.replace("\n", end).encode(), mode=mode)
+
+
+def add_rows(files: RowFiles, reports_of: Callable[[Mapping[str, str]], Sequence[Report]]) -> list[AddedRow]:
+    """Add the proposed row of every gap to the block of its table, until none is left that one of the files can close.
+
+    A table of another file is extended, in a block that extends it already or in a list of tables. `reports_of`
+    verifies texts.
+    """
+    added: list[AddedRow] = []
+    for _ in range(_MOST_ROUNDS):
+        gaps = [report for report in reports_of(files.current()) if report.kind == "gap" and report.proven]
+        round_of = [row for report in gaps for row in _add(files, report)]
+        added += round_of
+        if not round_of:
+            break
+    return added
+
+
+def _add(files: RowFiles, report: Report) -> Iterator[AddedRow]:
+    row = (report.proposal or "").removeprefix("- ")
+    file = _file_for(files, report.table, report.places[0]) if row else None
+    if file is None:
+        return
+    document = files.edit(file)
+    blocks = _blocks_of(document, report.table)
+    rows = document.value(blocks[0], "rows") if blocks else None
+    if isinstance(rows, yaml.SequenceNode):
+        document.append_item(rows, row)
+    elif blocks:
+        document.append_key(blocks[0], "rows", f"[{row}]")
+    elif (tables := _tables(document)) is not None:
+        document.append_item(tables, f"extends: {report.table}\nrows:\n  - {row}")
+    yield AddedRow(report.table, file, row)
+
+
+def _file_for(files: RowFiles, table: str, place: Place) -> str | None:
+    """Return the file to which a row of a table can be added: its own, else one that extends it or lists tables."""
+    if place.file in files.texts:
+        return place.file
+    editable: dict[str, YamlText] = {}
+    for name in files.texts:
+        with suppress(UsageError):
+            editable[name] = files.edit(name)
+    extending = [name for name, document in editable.items() if _blocks_of(document, table)]
+    listing = [name for name, document in editable.items() if _tables(document)]
+    return next(iter([*extending, *listing]), None)
+
+
+def _blocks_of(document: YamlText, table: str) -> list[yaml.MappingNode]:
+    """Return the blocks that define or extend a table."""
+    tables = _tables(document)
+    listed = tables.value if tables is not None else []
+    blocks = [node for node in (document.root, *listed) if isinstance(node, yaml.MappingNode)]
+    names = ((block, document.value(block, key)) for key in ("table", "extends") for block in blocks)
+    return [block for block, name in names if name is not None and name.value == table]
+
+
+def _tables(document: YamlText) -> yaml.SequenceNode | None:
+    """Return the list of tables of a file, if it has one in block style."""
+    tables = document.value(document.root, "tables") if isinstance(document.root, yaml.MappingNode) else None
+    return tables if isinstance(tables, yaml.SequenceNode) and not tables.flow_style else None
