@@ -33,6 +33,7 @@ settings:
   - {path: label, type: text, help: t}
   - {path: host, type: text, default: localhost, help: t}
   - {path: same, type: text, same_as: label, help: t}
+  - {path: third, type: text, same_as: same, help: t}
   - {path: link, type: url, help: u}
   - {path: file, type: path, memory: true, help: p}
   - {path: folder, type: path, default: here, help: p}
@@ -44,10 +45,12 @@ settings:
   - {path: active, type: boolean, help: o}
 """
 SHELL = """
-states: [{id: unresolved, about: a, initial: true}, {id: resolved, about: b}]
+states: [{id: unresolved, about: a, initial: true}, {id: resolved, about: b}, {id: validated, about: c}]
 transitions:
   - {trigger: resolve, from: unresolved, to: resolved, step: resolve, stages: [resolve], because: c}
+  - {trigger: validate, from: resolved, to: validated, step: validate, stages: [validate], because: c}
   - {trigger: reset, from: resolved, to: unresolved, step: forget, because: d}
+  - {trigger: reset, from: validated, to: unresolved, step: forget, because: d}
 """
 MODE = """
 table: mode
@@ -59,6 +62,7 @@ outputs: {mode: [memory]}
 rows: [{id: m, then: {mode: memory}, because: x}]
 """
 TYPES = {row["path"]: row["type"] for row in yaml.safe_load(SETTINGS)["settings"]}
+TEXTUAL = ("text", "choice", "path", "url")
 NUMBERS = [-1, 0, 1, 2, 2.5, 3, 0.1, 1024, 2**53, 2**53 + 1, 2**53 + 2, 2**63 - 1, 1e30, 1.7e308, -1.7e308, 5e-324]
 TEXTS = ["", "small", "large", "big", "LARGE", "other", "localhost", "127.0.0.1", "127.0.0.2", "::1", "a/../b", "5"]
 PATHS = ["", ":memory:", "/other", "/a/../b", "/x/", "/../y", "/q\x01"]
@@ -95,7 +99,8 @@ def tables(draw: st.DrawFn) -> dict[str, Any]:
     inputs: dict[str, dict[str, str]] = {}
     looked: dict[str, tuple[str, str | None]] = {}
     for path in draw(st.lists(st.sampled_from(sorted(TYPES)), unique=True, min_size=1, max_size=2)):
-        views = st.one_of(st.sampled_from([None, *VIEWS]), st.sampled_from(sorted(TYPES)).map("equals {}".format))
+        own = [name for name, view in VIEWS.items() if not view.reads_text or TYPES[path] in TEXTUAL]
+        views = st.one_of(st.sampled_from([None, *own]), st.sampled_from(sorted(TYPES)).map("equals {}".format))
         for view in draw(st.lists(views, unique=True, min_size=1, max_size=2)):
             name = f"c{len(inputs)}"
             inputs[name] = {"setting": path, **({"view": view} if view else {})}
@@ -113,7 +118,7 @@ def tables(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def constraints(draw: st.DrawFn, table: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Constraints on settings, mostly those that a table reads; each leaves the defaults alone."""
-    read = sorted({source["setting"] for source in table["inputs"].values()} - {"folder"})
+    read = sorted({source.get("setting", "kind") for source in table["inputs"].values()} - {"folder"})
     paths = st.sampled_from([*read, *read, "kind", "count"])
     found = []
     for _ in range(draw(st.integers(0, 2))):
@@ -126,6 +131,56 @@ def constraints(draw: st.DrawFn, table: Mapping[str, Any]) -> list[dict[str, Any
     return [row for row, read_row in zip(found, never.rows, strict=True) if read_row.place not in refused]
 
 
+DERIVED = {
+    "label": ["small", "", "other", None],
+    "host": ["small", "127.0.0.1", None],
+    "same": ["localhost", None],
+    "file": [":memory:", "./x", None],
+    "folder": ["./x", "/other", None],
+    "count": [0, 2, None],
+    "size": ["large", None],
+}
+
+
+@st.composite
+def deriving(draw: st.DrawFn) -> dict[str, Any]:
+    """A table that gives one or two settings a value wherever nothing is written."""
+    paths = draw(st.lists(st.sampled_from(sorted(DERIVED)), unique=True, min_size=1, max_size=2))
+    outputs = {f"o{number}": DERIVED[path] for number, path in enumerate(paths)}
+    read = draw(st.sampled_from(["kind", "active", *paths]))
+    inputs = {"i": {"setting": read, "view": "given"}}
+    rows = [
+        {
+            "id": f"d{given}",
+            "when": {"i": given},
+            "then": {name: draw(st.sampled_from(values)) for name, values in outputs.items()},
+            "because": "x",
+        }
+        for given in (True, False)
+    ]
+    return {
+        "table": "d", "stage": "resolve", "hit": "unique", "about": "d", "inputs": inputs, "outputs": outputs,
+        "sets": {f"o{number}": path for number, path in enumerate(paths)}, "rows": rows,
+    }  # fmt: skip
+
+
+@st.composite
+def findings(draw: st.DrawFn) -> dict[str, Any]:
+    """A table of findings over what resolving makes of settings, and over what was derived."""
+    table = draw(tables())
+    inputs = {**table["inputs"], **({"d": {"decision": "d", "output": "o0"}} if draw(st.booleans()) else {})}
+    found = {"severity": "warning", "key": "mode", "text": "x", "good": {}, "bad": {}}
+    rows = [
+        {
+            "id": f"f{number}",
+            "when": row["when"] | ({"d": draw(st.sampled_from(["set", "unset"]))} if "d" in inputs else {}),
+            "finding": found,
+        }
+        for number, row in enumerate(table["rows"])
+    ]
+    return {"table": "f", "stage": "validate", "hit": "collect", "about": "f", "inputs": inputs, "rows": rows}
+
+
 @dataclass(frozen=True)
 class Pack:
     """A table that was completed with its proposals, and what verification reports of it."""
@@ -135,15 +190,17 @@ class Pack:
     reports: tuple[Report, ...]
 
 
-def rulebook_of(table: Mapping[str, Any], never: Sequence[Mapping[str, Any]] = ()) -> Rulebook:
-    """Read the settings, a lifecycle, the table and the constraints."""
+def rulebook_of(
+    table: Mapping[str, Any], never: Sequence[Mapping[str, Any]] = (), *further: Mapping[str, Any]
+) -> Rulebook:
+    """Read the settings, a lifecycle, the tables and the constraints."""
     faults = Faults()
     texts = {
         "n.yaml": yaml.safe_dump({"never": [*never]}),
         "s.yaml": SETTINGS,
         "l.yaml": SHELL,
         "m.yaml": MODE,
-        "t.yaml": yaml.safe_dump(table),
+        "t.yaml": yaml.safe_dump({"tables": [table, *further]}),
     }
     found = read_rules(texts, faults)
     assert found is not None, [report.message for report in faults.reports]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from compozy.tables.decide import RuleSet, compile_tables
 from compozy.tables.read import read_tables
-from compozy.tables.sight import Sight
+from compozy.tables.sight import Look, Sight
 from compozy.tables.table import Condition, Domain, Scalar, Source
 
 # How busy the machine is says nothing about the tables.
@@ -71,8 +71,8 @@ class Viewer:
     def limits(self, source: Source) -> Sequence[Condition]:
         return ()
 
-    def bases(self, source: Source, *, collects: bool) -> tuple[Source, ...]:
-        return (Source(source.kind, source.ref),)
+    def look(self, source: Source, *, collects: bool) -> Look:
+        return Look(source, (Source(source.kind, source.ref),))
 
     def sights(
         self, bases: Sequence[Source], sources: Sequence[Source], values: Mapping[str, Sequence[Scalar]]

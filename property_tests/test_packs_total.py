@@ -12,6 +12,8 @@ from property_tests.pack_worlds import (
     TYPES,
     completed,
     constraints,
+    deriving,
+    findings,
     resolved,
     resolved_from_file,
     rulebook_of,
@@ -21,14 +23,20 @@ from property_tests.pack_worlds import (
 
 from compozy.errors import RuleTableError
 from compozy.tables.verify import verify
+from compozy.validate import occasions
+
+
+def read_by(table: dict[str, Any]) -> list[str]:
+    """The settings that a table reads, plainly or compared with another one."""
+    read = [word for source in table["inputs"].values() for word in source.values()]
+    return sorted({word.removeprefix("equals ") for word in read} & TYPES.keys())
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables(), st.data())
 def test_a_verified_pack_decides_every_readable_configuration(table: dict[str, Any], data: st.DataObject) -> None:
     pack = completed(table, data.draw(constraints(table)))
-    read = [word for source in table["inputs"].values() for word in source.values()]
-    paths = sorted({word.removeprefix("equals ") for word in read} & TYPES.keys())
+    paths = read_by(table)
     for _ in range(10):
         flags = {path: data.draw(written(path), label=path) for path in paths if data.draw(st.integers(0, 5))}
         assert resolved(pack.rulebook, flags).decision("t").outputs == {"out": "a"}
@@ -37,8 +45,9 @@ def test_a_verified_pack_decides_every_readable_configuration(table: dict[str, A
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables(), st.data())
 def test_a_witness_shows_its_gap_when_it_is_pasted(table: dict[str, Any], data: st.DataObject) -> None:
-    # Whether a default path is a listed one depends on the directory, which no file says.
-    assume(all(source != {"setting": "folder"} for source in table["inputs"].values()))
+    # Whether a default path is a listed or a long one depends on the directory, which no file says.
+    placed = ({"setting": "folder"}, {"setting": "folder", "view": "key_length"})
+    assume(all(source not in placed for source in table["inputs"].values()))
     assume("equals folder" not in str(table["inputs"]) and "'folder', 'view': 'equals" not in str(table["inputs"]))
     assume("path_kind" not in str(table["inputs"]))  # depends on the files of the machine
     # A witness is not excluded, or resolving would see the defaults and not the gap.
@@ -50,3 +59,18 @@ def test_a_witness_shows_its_gap_when_it_is_pasted(table: dict[str, Any], data: 
             if report.kind == "gap":
                 with pytest.raises(RuleTableError, match="no row of table"):
                     resolved_from_file(rulebook, report.witness or "", folder)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(deriving(), findings(), st.data())
+def test_no_finding_that_some_configuration_gives_is_reported_as_unreachable(
+    fills: dict[str, Any], table: dict[str, Any], data: st.DataObject
+) -> None:
+    rulebook = rulebook_of(table, (), fills)
+    reports = verify(rulebook.ruleset).reports
+    dead = {report.message.split('"')[3] for report in reports if report.kind in ("contradiction", "unreachable")}
+    paths = sorted({*read_by(fills), *read_by(table), *fills["sets"].values(), "label", "same"})
+    for _ in range(5):
+        flags = {path: data.draw(written(path), label=path) for path in paths if data.draw(st.booleans())}
+        found = occasions(resolved(rulebook, flags), rulebook.ruleset.tables["f"])
+        assert dead.isdisjoint(row.id for occasion in found for row in occasion.decision.rows)

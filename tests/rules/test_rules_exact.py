@@ -79,6 +79,9 @@ def reports(inputs: dict[str, str], *rows: dict[str, Any]) -> list[Report]:
             {"host": "127.0.0.2"},
             id="host-kind-beside-two-listed-hosts",
         ),
+        pytest.param(
+            {"n": "zed.file key_length"}, [{"n": ["none", "short"]}], {"file": "/other-of-some-length"}, id="long-path"
+        ),
     ],
 )  # fmt: skip
 def test_a_gap_of_real_values_is_found(
@@ -87,6 +90,11 @@ def test_a_gap_of_real_values_is_found(
     (gap,) = reports(inputs, *rows)
     assert gap.kind == "gap"
     assert yaml.safe_load(gap.witness or "") == {"zed": witness}
+
+
+def test_a_default_path_may_be_long_below_a_deep_directory() -> None:
+    (gap,) = reports({"n": "zed.folder key_length"}, {"n": ["none", "short"]})
+    assert (gap.kind, gap.message) == ("gap", 'table "zed.kept" has no row for n: long')
 
 
 @pytest.mark.parametrize(
@@ -180,3 +188,9 @@ def test_a_finding_on_a_derived_setting_that_is_unset_is_unreachable() -> None:
     }  # fmt: skip
     checked = check_rules({**shipped_texts(), "table.yaml": yaml.safe_dump(table)})
     assert "unreachable" in {report.kind for report in checked.reports if report.table == "zed.mode"}
+
+
+@pytest.mark.parametrize("view", ["key_length", "known", "path_kind"])
+def test_a_view_of_texts_is_refused_for_a_number(view: str) -> None:
+    found = reports({"n": f"zed.count {view}"}, {"n": "set"}, {})
+    assert found[0].message == f'table "zed.kept": there is no setting zed.count ({view}), which input "n" reads'

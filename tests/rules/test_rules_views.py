@@ -147,6 +147,6 @@ def test_what_happens_is_among_what_is_known(first: str) -> None:
     viewer = SettingViewer(registry(), ())
     for (setting, value, kind), second in product(taken(), sorted(VIEWS)):
         shown = tuple(VIEWS[view].look(Seen(setting, value, kind, "/")) for view in (first, second))
-        bases = viewer.bases(Source("setting", setting.path), collects=False)
+        bases = viewer.look(Source("setting", setting.path), collects=False).bases
         sources = [Source("setting", setting.path, view) for view in (first, second)]
         assert shown in {sight.seen for sight in viewer.sights(bases, sources, {})}

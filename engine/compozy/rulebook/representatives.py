@@ -6,7 +6,7 @@ Relative paths are seen from `/`; the project's real directory is not known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -27,7 +27,9 @@ _URLS = tuple(
     f"://{userinfo}{host}/{query}"
     for query, userinfo, host in product(_QUERIES, ("", "user:pw@"), ("{name}", "localhost"))
 )
-_PATHS = ("", "/{name}", "/{name}/", "/../{name}", "/{name}\x01")
+_PATHS = ("", "/{name}", "/{name}/", "/../{name}", "/{name}\x01", "/{name}-of-some-length", "/" + "A" * 42 + "=")
+# Below which a project may lie; the length of a path depends on it.
+_DIRECTORIES = ("", "/" + "d" * 64)
 # Zero counts as empty, so every interval around it needs a number beside it, however narrow it is.
 _AMOUNTS = (0, 1, -1, 5e-324, -5e-324)
 # The setting whose default is the name of the directory.
@@ -38,19 +40,21 @@ NAMED_BY_THE_DIRECTORY = "name"
 class Representative:
     """A value, the kind of its origin, and what a column without view reads of it.
 
-    `anchored` is true for a path below the project's directory, which `plain` may then be in several ways;
-    `same_as` for the value of another setting; `free` for a text that was chosen for what views show of it.
+    `anchored` is true for a path below the project's directory, which `plain` may then be in several ways; `free`
+    for a text that was chosen for what views show of it. `derived` is what a table gives a setting for which nothing
+    is written, and `below` the default that is read before the table has decided.
     """
 
     value: Any
     kind: str
     plain: tuple[Scalar, ...]
     anchored: bool = False
-    same_as: bool = False
     free: bool = False
+    derived: Scalar = None
+    below: Representative | None = None
 
 
-def given(setting: Setting, values: Sequence[Scalar], copies: int) -> Iterator[Representative]:
+def given(setting: Setting, values: Collection[Scalar], copies: int) -> Iterator[Representative]:
     """Yield the default, then what a source may write; `values` are those that cells distinguish.
 
     `copies` is the number of settings that are compared with each other: so many values that no cell lists are
@@ -65,12 +69,17 @@ def given(setting: Setting, values: Sequence[Scalar], copies: int) -> Iterator[R
         yield from (Representative(value, WRITTEN, (plain,), free=free) for plain in _plain(setting, value, values))
 
 
-def taken_over(setting: Setting, values: Sequence[Scalar], copies: int) -> Iterator[Representative]:
+def placements(one: Representative) -> tuple[Any, ...]:
+    """Return a value as it reads in projects that lie in different directories."""
+    return tuple(directory + str(one.value) for directory in _DIRECTORIES) if one.anchored else (one.value,)
+
+
+def taken_over(setting: Setting, values: Collection[Scalar], copies: int) -> Iterator[Representative]:
     """Yield any value, as one that no source of the setting wrote."""
-    yield from (Representative(value, DEFAULT, (value,), same_as=True) for value in written(setting, values, copies))
+    yield from (Representative(value, DEFAULT, (value,)) for value in written(setting, values, copies))
 
 
-def of_rules(setting: Setting, value: Any, kind: str, values: Sequence[Scalar]) -> Representative:
+def of_rules(setting: Setting, value: Any, kind: str, values: Collection[Scalar]) -> Representative:
     """Return a default or a derived value."""
     taken = None if value is None else normalised(setting, value)
     if setting.type != "path" or taken in (None, value):
@@ -84,7 +93,7 @@ def _literal(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def written(setting: Setting, values: Sequence[Scalar], copies: int = 1) -> Iterator[Any]:
+def written(setting: Setting, values: Collection[Scalar], copies: int = 1) -> Iterator[Any]:
     """Yield the listed values that the setting can hold, and unlisted ones."""
     if setting.type in CONTAINERS:
         yield from ((), ("x",))
@@ -112,7 +121,7 @@ def _amounts(setting: Setting) -> Iterator[float]:
         yield from {setting.minimum - 1, setting.minimum - 2, min(0, setting.minimum - 1)}
 
 
-def _texts(setting: Setting, listed: Sequence[Scalar], copies: int) -> Iterator[str]:
+def _texts(setting: Setting, listed: Collection[Scalar], copies: int) -> Iterator[str]:
     known: list[Scalar] = [*setting.values, *([MEMORY] if setting.memory else [])]
     yield from (text for text in known if isinstance(text, str))
     known += listed
@@ -139,7 +148,7 @@ def _unlisted(pattern: str, known: Iterable[Scalar]) -> str:
     return text
 
 
-def _plain(setting: Setting, value: Any, values: Sequence[Scalar]) -> tuple[Scalar, ...]:
+def _plain(setting: Setting, value: Any, values: Collection[Scalar]) -> tuple[Scalar, ...]:
     """Return what a column without view may read where `value` is written."""
     if setting.accepts(value):
         return (value,)

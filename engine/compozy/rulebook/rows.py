@@ -21,7 +21,7 @@ from compozy.rulebook.sights import SettingViewer
 from compozy.rulebook.states import Graph, read_graph
 from compozy.settings.faults import Faults
 from compozy.settings.origin import PROBLEM_KINDS, PROBLEMS
-from compozy.settings.registry import Registry, Setting, read_registry
+from compozy.settings.registry import CONTAINERS, NUMBERS, Registry, Setting, read_registry
 from compozy.settings.rows import Columns, listed_rows, put
 from compozy.settings.views import VIEWS, compared_with
 from compozy.tables.decide import RuleSet, compile_leniently
@@ -99,6 +99,8 @@ class SettingsCatalogue:
         if other is not None:
             return Domain.boolean() if other in self.registry.settings else None
         found = VIEWS.get(view)
+        if found is not None and found.reads_text and setting.type in (*NUMBERS, *CONTAINERS, "boolean"):
+            return None
         return Domain.finite(found.values, optional=found.optional) if found else None
 
 

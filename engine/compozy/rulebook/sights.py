@@ -7,44 +7,46 @@ constraint excludes. What depends on files is taken to be either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
+from itertools import chain, product
 from typing import Any, TypeAlias
 
 from compozy.document import Scalar
 from compozy.rulebook.domains import normalised, setting_domain, spelled
-from compozy.rulebook.representatives import DEFAULT, RULE, Representative, given, of_rules, taken_over
-from compozy.settings.registry import Registry, Setting
+from compozy.rulebook.representatives import DEFAULT, RULE, WRITTEN, Representative, given, of_rules, placements
+from compozy.settings.registry import Registry
 from compozy.settings.views import COMPARISONS, VIEWS, compared_with
 from compozy.settings.views import Seen as Look
+from compozy.tables import sight
 from compozy.tables.atoms import atoms_of
 from compozy.tables.cover import MOST_STEPS, OutOfStepsError
-from compozy.tables.sight import Assignment, Sight
+from compozy.tables.sight import ORIGIN, Assignment, Sight
 from compozy.tables.table import Condition, Row, Source, Table
 
-# The kind of a source whose value tables or other settings may have filled in before findings look at it.
+# The kind of a source that reads what resolving makes of a setting: a derived value, or that of another setting,
+# where nothing is written.
 RESOLVED = "resolved"
-# The comparison that distinguishes unlisted values from each other.
-EQUALS = "equals "
-
+EQUALS = "equals"
+_UNLISTED = object()
+# Values of settings that are seen together; every two of them may have to be compared.
+_MOST_COMPARED = 1_000
 
 Seen: TypeAlias = Mapping[str, Representative]
+# A representative, and what the sources that read its setting alone show of it.
+Answered: TypeAlias = tuple[tuple[object, ...], Representative]
 
 
 @dataclass(frozen=True, slots=True)
-class _Link:
-    """Two settings that are compared by a view, or the first of which takes over the value of the second."""
+class _Reader:
+    """A source: it reads the first setting of `chain` that has a value, and may compare it with one of `other`."""
 
-    first: str
-    second: str
-    view: str | None
-
-    @property
-    def holds(self) -> bool:
-        """Whether the comparison is true in every configuration."""
-        return self.view is None
+    source: Source
+    chain: tuple[str, ...]
+    other: tuple[str, ...]
+    compares: str
 
 
 class SettingViewer:
@@ -54,22 +56,27 @@ class SettingViewer:
         self.settings = registry.settings
         self.never = tuple(row for row in never if row.when.keys() <= registry.settings.keys())
         self.named = _named_together(self.never)
-        self.derived: dict[str, list[Scalar]] = {}
+        self.derived: dict[str, dict[Scalar, None]] = {}
+        self._filled: dict[str, Source] = {}
         for table in tables:
-            for output, path in table.sets.items():
-                self.derived.setdefault(path, []).extend(row.then.get(output) for row in table.rows)
+            for output, path in table.sets.items() if table.hit != "collect" else ():
+                values = (row.then.get(output) for row in table.rows)
+                self.derived.setdefault(path, {}).update((value, None) for value in values if value is not None)
+                self._filled[path] = Source("decision", table.id, None, output)
 
-    def bases(self, source: Source, *, collects: bool) -> tuple[Source, ...]:
+    def look(self, source: Source, *, collects: bool) -> sight.Look:
         """Return the settings that a column looks at: as they were written or, for findings, as they were resolved."""
         compared = _compared(source)
         known = source.view is None or source.view in VIEWS or compared in self.settings
         if source.kind != "setting" or source.ref not in self.settings or not known:
-            return (source,)
-        paths = dict.fromkeys(path for path in (source.ref, compared) if path is not None)
-        if collects:
-            paths |= dict.fromkeys(other for path in paths if (other := self.settings[path].same_as) is not None)
+            return sight.Look(source, (source,))
+        own = [path for path in (source.ref, compared) if path is not None]
+        chains = [self._chain(RESOLVED if collects else source.kind, path) for path in own]
+        paths = dict.fromkeys(path for chain in chains for path in chain)
+        filled = {Source("setting", path): self._filled[path] for path in paths if collects and path in self._filled}
+        kind = RESOLVED if filled or any(len(chain) > 1 for chain in chains) else source.kind
         paths |= dict.fromkeys(other for path in paths for other in self.named.get(path, ()))
-        return tuple(Source(RESOLVED if collects and self._changes(path) else "setting", path) for path in paths)
+        return sight.Look(replace(source, kind=kind), tuple(Source("setting", path) for path in paths), filled)
 
     def limits(self, source: Source) -> Sequence[Condition]:
         """Return the conditions of the constraints on the value of a source."""
@@ -77,85 +84,132 @@ class SettingViewer:
             return []
         return [row.when[source.ref] for row in self.never if source.ref in row.when]
 
-    def _changes(self, path: str) -> bool:
-        return path in self.derived or self.settings[path].same_as is not None
+    def _chain(self, kind: str, path: str) -> tuple[str, ...]:
+        """Return the settings of which the first that has a value gives a setting its own."""
+        found = [path]
+        while kind == RESOLVED and (setting := self.settings[found[-1]]).default is None:
+            following = setting.same_as
+            if following is None or following not in self.settings or following in found:
+                break
+            found.append(following)
+        return tuple(found)
 
     def sights(
         self, bases: Sequence[Source], sources: Sequence[Source], values: Mapping[str, Sequence[Scalar]]
     ) -> Iterator[Sight]:
         """Yield what sources can show together; the least to write down comes first."""
-        named = [value for base in bases for value in self._named(base.ref)] if len(bases) > 1 else []
+        paths = [base.ref for base in bases]
+        named = [value for path in paths for value in self._named(path)] if len(paths) > 1 else []
         named += [value for base in bases for value in self._limiting(base)]
-        listed = list(dict.fromkeys([*(value for base in bases for value in values.get(base.ref, ())), *named]))
-        copies = 1 + len([source for source in sources if (source.view or "").startswith(EQUALS)])
-        # What was resolved may be anything that was written.
-        ordered = sorted(bases, key=lambda base: base.kind == RESOLVED)
-        each = {base.ref: self._representatives(base, listed, copies) for base in ordered}
-        linked = len(each) > 1 or any(path in row.when for row in self.never for path in each)
-        for seen in self._combined(sources, each) if linked else _alone(each):
-            assignment = tuple(pair for path, one in seen.items() for pair in _assigned(self.settings[path], one))
-            shown = [self._shown(source, seen) for source in sources]
-            yield from (Sight(combination, assignment) for combination in product(*shown))
+        listed = dict.fromkeys([*(value for path in paths for value in values.get(path, ())), *named])
+        resolved = any(source.kind in (RESOLVED, ORIGIN) for source in sources)
+        readers = [self._reader(source) for source in sources]
+        # Only equality distinguishes texts that no cell lists from each other.
+        copies = len(paths) if any(reader.other and reader.compares == EQUALS for reader in readers) else 1
+        each = {path: self._representatives(path, listed, copies, resolved=resolved) for path in paths}
+        known: set[tuple[Scalar, ...]] = set()
+        linked = len(paths) > 1 or any(self.limits(base) for base in bases)
+        for seen in self._combined(readers, each, listed) if linked else _alone(each):
+            for combination in product(*[self._shown(reader, seen) for reader in readers]):
+                if combination in known:
+                    yield Sight(combination, ())
+                else:
+                    known.add(combination)
+                    yield Sight(combination, tuple(pair for path in seen for pair in self._assigned(path, seen[path])))
 
-    def _combined(self, sources: Sequence[Source], each: Mapping[str, Iterable[Representative]]) -> Iterator[Seen]:
+    def _reader(self, source: Source) -> _Reader:
+        other = _compared(source)
+        compared = () if other in (None, source.ref) else self._chain(source.kind, str(other))
+        word = (source.view or "").partition(" ")[0]
+        return _Reader(source, self._chain(source.kind, source.ref), compared, word)
+
+    def _combined(
+        self, readers: Sequence[_Reader], each: Mapping[str, Iterable[Representative]], listed: Collection[Scalar]
+    ) -> Iterator[Seen]:
         """Yield the combinations of representatives that their own views, or a comparison, can distinguish."""
-        own = [source for source in sources if _compared(source) in (None, source.ref)]
-        links = [_Link(s.ref, str(_compared(s)), s.view) for s in sources if s not in own]
-        links += [_Link(path, other, None) for path in each if (other := self.settings[path].same_as or "") in each]
-        answers = {path: self._by_answers(path, ones, own) for path, ones in each.items()}
-        known = {path: list(ones.values()) for path, ones in answers.items()}
-        distinct: dict[str, dict[tuple[object, ...], Representative]] = {path: {} for path in known}
-        for path, ones in answers.items():
-            for (answer, *_), one in ones.items():
-                compared = (self._compared_with_all(link, path, one, known) for link in links)
-                distinct[path].setdefault((answer, self._excluded(path, one), *compared), one)
-        combinations = product(*(ones.values() for ones in distinct.values()))
-        for steps, chosen in enumerate(combinations):
+        answered: dict[str, list[Answered]] = {}
+        for path, ones in each.items():
+            reading = [reader.source for reader in readers if not reader.other and path in reader.chain]
+            found: dict[object, Answered] = {}
+            for one in ones:
+                answers = self._answers(reading, path, one, listed)
+                # What is read plainly is what is compared.
+                found.setdefault((answers, one.plain, one.anchored), (answers, one))
+            answered[path] = list(found.values())
+        known = _told_apart(answered)
+        if len(known) > 1 and sum(map(len, known.values())) > _MOST_COMPARED:
+            raise OutOfStepsError
+        links = [reader for reader in readers if reader.other]
+        for path, pairs in known.items():
+            kept: dict[object, Answered] = {}
+            for answers, one in pairs:
+                compared = tuple(self._compared_with_all(link, path, one, known) for link in links)
+                kept.setdefault((answers, compared), (answers, one))
+            known[path] = list(kept.values())
+        for steps, chosen in enumerate(product(*known.values())):
             if steps == MOST_STEPS:
                 raise OutOfStepsError
-            seen = dict(zip(distinct, chosen, strict=True))
-            held = (self._compare(link, seen[link.first], seen[link.second]) for link in links if link.holds)
-            if all(result == (True,) for result in held) and not self._are_excluded(seen):
+            seen = {path: one for path, (_, one) in zip(known, chosen, strict=True)}
+            if not self._are_excluded(seen):
                 yield seen
 
     def _excluded(self, path: str, one: Representative) -> tuple[bool, ...]:
         """Return for each constraint on a setting whether a representative certainly meets its condition."""
-        plain = self._read("setting", path, one).plain
+        plain = (one.below or one).plain
         return tuple(all(map(row.when[path].matches, plain)) for row in self.never if path in row.when)
 
     def _are_excluded(self, seen: Seen) -> bool:
-        read = {path: self._read("setting", path, one).plain for path, one in seen.items()}
-        rows = (row.when for row in self.never if row.when.keys() <= read.keys())
+        rows = [row.when for row in self.never if row.when.keys() <= seen.keys()]
+        read = {path: (one.below or one).plain for path, one in seen.items()} if rows else {}
         return any(all(all(map(when[path].matches, read[path])) for path in when) for when in rows)
 
-    def _read(self, kind: str, path: str, one: Representative) -> Representative:
-        """Return what is read of a setting: before it is resolved, only what its sources give."""
-        derived = one.kind == RULE or (one.same_as and self._changes(path))
-        if kind == RESOLVED or not derived:
-            return one
-        return of_rules(self.settings[path], self.settings[path].default, DEFAULT, ())
+    def _answers(
+        self, sources: Sequence[Source], path: str, one: Representative, listed: Collection[Scalar]
+    ) -> tuple[object, ...]:
+        """Return what sources show of a value, where all texts that no cell lists are one."""
+        found: list[object] = [one.value is None, self._excluded(path, one)]
+        for source in sources:
+            shown = self._answer(source, path, one)
+            if source.view is None and source.kind != ORIGIN:
+                found += [_UNLISTED if isinstance(value, str) and value not in listed else value for value in shown]
+            else:
+                found.append(shown)
+        return tuple(found)
 
-    def _by_answers(
-        self, path: str, ones: Iterable[Representative], own: Sequence[Source]
-    ) -> dict[tuple[object, ...], Representative]:
-        """Keep the first of the representatives that give the same answers and are compared as the same value."""
-        found: dict[tuple[object, ...], Representative] = {}
-        for one in ones:
-            answer = tuple(self._shown(source, {path: one}) for source in own if source.ref == path)
-            found.setdefault((answer, one.plain, one.anchored, one.same_as, self._excluded(path, one)), one)
-        return found
+    def _answer(self, source: Source, path: str, one: Representative) -> tuple[Scalar, ...]:
+        """Return what a source shows if it takes its value from one setting."""
+        if source.kind == ORIGIN:
+            return (sight.WRITTEN if one.kind == WRITTEN else one.derived,)
+        one = _taken(source, one)
+        if source.view is None:
+            return one.plain
+        if _compared(source):
+            return self._compare(source, one, one)
+        setting, view, kind = self.settings[source.ref], VIEWS[source.view], one.kind if path == source.ref else DEFAULT
+        found = tuple(dict.fromkeys(view.look(Look(setting, value, kind, "/")) for value in placements(one)))
+        # Any path may be a directory; of those that are free, one is that ends with a slash.
+        depends_on_files = source.view == "path_kind" and found[0] in ("file", "directory") and not one.free
+        return ("file", "directory") if depends_on_files and not str(one.value).endswith("/") else found
 
     def _compared_with_all(
-        self, link: _Link, path: str, one: Representative, known: Mapping[str, Sequence[Representative]]
-    ) -> tuple[object, ...]:
-        forth = tuple(self._compare(link, one, o) for o in known[link.second]) if path == link.first else ()
-        return forth + (tuple(self._compare(link, o, one) for o in known[link.first]) if path == link.second else ())
+        self, link: _Reader, path: str, one: Representative, known: Mapping[str, Sequence[Answered]]
+    ) -> tuple[tuple[Scalar, ...], ...]:
+        """Return what a comparison gives for a value and every value that it may be compared with."""
+        source, seen = link.source, _taken(link.source, one)
+        seconds = (
+            [other for _, other in chain.from_iterable(known[p] for p in link.other)] if path in link.chain else []
+        )
+        firsts = [other for _, other in chain.from_iterable(known[p] for p in link.chain)] if path in link.other else []
+        return (
+            *[self._compare(source, seen, _taken(source, other)) for other in seconds],
+            *[self._compare(source, _taken(source, other), seen) for other in firsts],
+        )
 
     def _named(self, path: str) -> Iterator[Scalar]:
         """Yield the values that rules give a setting, so that those compared with it can be equal to them."""
         setting = self.settings[path]
         for value in (setting.default, *setting.values, *self.derived.get(path, ())):
-            taken = normalised(setting, value)
+            taken = None if value is None else normalised(setting, value)
             if taken is not None and not isinstance(taken, tuple):
                 yield taken
 
@@ -171,37 +225,42 @@ class SettingViewer:
             setting = setting.items.get(source.ref)
         return value if setting is None else spelled(setting, value)
 
-    def _representatives(self, base: Source, listed: Sequence[Scalar], copies: int) -> Iterator[Representative]:
-        setting = self.settings[base.ref]
-        always_derived = base.kind == RESOLVED and None not in self.derived.get(setting.path, (None,))
-        yield from (one for one in given(setting, listed, copies) if one.value is not None or not always_derived)
-        if base.kind != RESOLVED:
-            return
-        if setting.same_as is not None:
-            yield from taken_over(setting, listed, copies)
-        for value in dict.fromkeys(self.derived.get(setting.path, ())):
-            if value is not None:
-                yield of_rules(setting, value, RULE, listed)
+    def _representatives(
+        self, path: str, listed: Collection[Scalar], copies: int, *, resolved: bool
+    ) -> Iterator[Representative]:
+        setting, values = self.settings[path], self.derived.get(path, {}) if resolved else {}
+        for one in given(setting, listed, copies):
+            yield one
+            if one.kind == DEFAULT:
+                derived = ((value, of_rules(setting, value, RULE, listed)) for value in values)
+                yield from (replace(made, derived=value, below=one) for value, made in derived)
 
-    def _shown(self, source: Source, seen: Seen) -> tuple[Scalar, ...]:
+    def _shown(self, reader: _Reader, seen: Seen) -> tuple[Scalar, ...]:
         """Return what a source may show on some machine."""
-        one, other = self._read(source.kind, source.ref, seen[source.ref]), _compared(source)
-        if source.view is None:
-            return one.plain
-        if other is not None:
-            second = self._read(source.kind, other, seen[other])
-            return self._compare(_Link(source.ref, other, source.view), one, second)
-        return _viewed(self.settings[source.ref], one, source.view)
+        source, path = reader.source, _first(reader.source, reader.chain, seen)
+        if not reader.other:
+            return self._answer(source, path, seen[path])
+        other = seen[_first(source, reader.other, seen)]
+        return self._compare(source, _taken(source, seen[path]), _taken(source, other))
 
-    def _compare(self, link: _Link, one: Representative, other: Representative) -> tuple[Scalar, ...]:
-        if link.view is None:
-            return (not one.same_as or one.plain == other.plain,)
+    def _compare(self, source: Source, one: Representative, other: Representative) -> tuple[Scalar, ...]:
+        word, _, path = str(source.view).partition(" ")
         if one.anchored != other.anchored:
             return (False, True) if _may_be_below(one, other) or _may_be_below(other, one) else (False,)
-        compare = COMPARISONS[link.view.partition(" ")[0]]
         # Below one directory, what is declared alike is equal.
         pair = (one.value, other.value) if one.anchored else (one.plain[0], other.plain[0])
-        return (compare(pair[0], pair[1], self.settings[link.second]),)
+        return (COMPARISONS[word](pair[0], pair[1], self.settings[path]),)
+
+    def _assigned(self, path: str, one: Representative) -> Assignment:
+        setting, source = self.settings[path], Source("setting", path)
+        if one.kind == RULE:
+            return ((Source("derived", path), one.value),)
+        if one.kind == DEFAULT:
+            return ((source, None),)
+        if one.plain in ((one.value,), (setting.default,)) or isinstance(one.value, tuple):
+            return ((source, one.value),)
+        # Rejected, so that the file below the flag decides.
+        return ((source, one.plain[0]), (Source("flag", path), one.value))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -237,20 +296,29 @@ def _compared(source: Source) -> str | None:
     return compared_with(source.view) if source.kind != "item" else None
 
 
-def _viewed(setting: Setting, one: Representative, view: str) -> tuple[Scalar, ...]:
-    found = VIEWS[view].look(Look(setting, one.value, one.kind, "/"))
-    # Any path may be a directory; of those that are free, one is that ends with a slash.
-    depends_on_files = view == "path_kind" and found in ("file", "directory") and not one.free
-    return ("file", "directory") if depends_on_files and not str(one.value).endswith("/") else (found,)
+def _taken(source: Source, one: Representative) -> Representative:
+    """Return the value of a setting as a source reads it; before resolving, nothing is derived."""
+    return one if one.below is None or source.kind == RESOLVED else one.below
 
 
-def _assigned(setting: Setting, one: Representative) -> Assignment:
-    source = Source("setting", setting.path)
-    if one.kind == RULE:
-        return ((Source("derived", setting.path), one.value),)
-    if one.kind == DEFAULT:
-        return ((source, None),)
-    if one.plain in ((one.value,), (setting.default,)) or isinstance(one.value, tuple):
-        return ((source, one.value),)
-    # Rejected, so that the file below the flag decides.
-    return ((source, one.plain[0]), (Source("flag", setting.path), one.value))
+def _first(source: Source, paths: Sequence[str], seen: Seen) -> str:
+    """Return the first setting of a chain that has a value, the last one where none has."""
+    return next((path for path in paths[:-1] if _taken(source, seen[path]).value is not None), paths[-1])
+
+
+def _told_apart(answered: Mapping[str, Sequence[Answered]]) -> dict[str, list[Answered]]:
+    """Leave out free values that show nothing new: as many as there are settings are enough to be all different."""
+    alike: dict[tuple[Scalar, ...], list[object]] = {}
+    for path, pairs in answered.items():
+        for answers, one in pairs:
+            if one.free:
+                alike.setdefault(one.plain, []).append((path, answers))
+    count, left_out = Counter[tuple[object, ...]](), set()
+    for plain, shown in alike.items():
+        count[tuple(shown)] += 1
+        if count[tuple(shown)] > len(answered):
+            left_out.add(plain)
+    return {
+        path: [(answers, one) for answers, one in pairs if not one.free or one.plain not in left_out]
+        for path, pairs in answered.items()
+    }

@@ -34,11 +34,15 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A function of a setting with the listed `values` it returns; `optional` says that it may be unset."""
+    """A function of a setting with the listed `values` it returns; `optional` says that it may be unset.
+
+    A view with `reads_text` is defined for settings whose values are texts.
+    """
 
     values: tuple[Scalar, ...]
     optional: bool
     look: Callable[[Seen], Scalar]
+    reads_text: bool = True
 
 
 def _given(seen: Seen) -> bool:
@@ -118,13 +122,13 @@ def _keyring(seen: Seen) -> Scalar:
 
 
 VIEWS: Mapping[str, View] = {
-    "given": View((False, True), False, _given),
-    "presence": View(("empty", "given"), True, _presence),
+    "given": View((False, True), False, _given, reads_text=False),
+    "presence": View(("empty", "given"), True, _presence, reads_text=False),
     "known": View(("known", "unknown"), True, _known),
     "in_memory": View((False, True), True, _in_memory),
     "path_kind": View(("memory", "file", "directory", "climbing", "control"), True, _path_kind),
     "host_kind": View(("loopback", "other"), False, _host_kind),
-    "filled": View((False, True), False, _filled),
+    "filled": View((False, True), False, _filled, reads_text=False),
     "key_length": View(("none", "short", "long"), False, _key_length),
     "url_password": View((False, True), False, _url_password),
     "url_tls": View(("none", "clear", "unverified", "verified", "unstated"), False, _url_tls),

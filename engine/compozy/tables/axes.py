@@ -9,8 +9,8 @@ feeder produces, and the axis says that it is not exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter, getitem
 from typing import TypeAlias
@@ -20,7 +20,7 @@ from compozy.tables.cover import OutOfStepsError
 from compozy.tables.decide import RuleSet
 from compozy.tables.link import decision_output, feeders
 from compozy.tables.relation import Cutter, Family, Opened, Relation, Step, Variable, combine, plain_family, seen_family
-from compozy.tables.sight import Assignment
+from compozy.tables.sight import ORIGIN, Assignment, Look
 from compozy.tables.table import Column, Domain, Identity, Scalar, Source, Table, identity
 
 MOST_COMBINATIONS = 20_000
@@ -74,7 +74,7 @@ class AxisBuilder:
         self._ordered = set(ruleset.order)
         self._sources: dict[tuple[str, str], Source] = {}
         self._steps: dict[str, Step] = {}
-        self._bases: dict[Source, tuple[Source, ...]] = {}
+        self._looks: dict[Source, Look] = {}
         self._cones: dict[str, frozenset[Source]] = {}
         self._known: dict[tuple[Source, ...], Combinations] = {}
 
@@ -86,13 +86,23 @@ class AxisBuilder:
         return axes
 
     def _axes_of(self, table: Table, group: Sequence[Column], produced: Produced) -> list[Axis]:
-        fed = [column.source for column in group if column.source.kind == "decision"]
+        fed = [source for column in group for source in self._decisions(table, column)]
         sound = all(self._is_sound(source) for source in fed)
-        alone = len(group) == 1 and not fed and not self._is_limited(self._resolved(table, group[0]))
-        if not sound or alone:
+        if not sound or (len(group) == 1 and not fed and self._is_plain(table, group[0])):
             return [self._single_axis(table, column, produced) for column in group]
         joint = self._joint_axis(table, group)
         return [joint] if joint else [self._single_axis(table, column, produced, exact=False) for column in group]
+
+    def _decisions(self, table: Table, column: Column) -> Collection[Source]:
+        """Return the decisions that a column reads, or that fill in what it looks at."""
+        source = self._resolved(table, column)
+        return (source,) if source.kind == "decision" else self._looks[source].filled.values()
+
+    def _is_plain(self, table: Table, column: Column) -> bool:
+        """Return True if a column shows any value of one setting, or whatever a view shows by itself."""
+        look, viewer = self._looks[self._resolved(table, column)], self._ruleset.viewer
+        limited = viewer is not None and any(viewer.limits(base) for base in look.bases)
+        return not limited and (look.source.view is not None or len(look.bases) == 1)
 
     # which columns depend on common settings
 
@@ -119,14 +129,12 @@ class AxisBuilder:
             return False
         return all(self._is_sound(column.source) for column in table.columns if column.source.kind == "decision")
 
-    def _is_limited(self, source: Source) -> bool:
-        viewer = self._ruleset.viewer
-        return viewer is not None and any(viewer.limits(base) for base in self._bases[source])
-
     def _cone_of(self, table: Table, column: Column) -> frozenset[Source]:
         if column.source.kind == "decision" and column.source.ref in self._ordered:
             return self._cone(column.source.ref)
-        return frozenset(self._bases[self._resolved(table, column)])
+        look = self._looks[self._resolved(table, column)]
+        filling = (self._cone(decision.ref) for decision in look.filled.values() if decision.ref in self._ordered)
+        return frozenset(look.bases).union(*filling)
 
     def _cone(self, table_id: str) -> frozenset[Source]:
         known = self._cones.get(table_id)
@@ -142,22 +150,20 @@ class AxisBuilder:
         key = (table.id, column.name)
         known = self._sources.get(key)
         if known is None:
-            known, bases = self._named(column.source, collects=table.hit == "collect")
-            self._sources[key] = known
-            self._bases[known] = bases
+            look = self._look(column.source, collects=table.hit == "collect")
+            known = self._sources[key] = look.source
+            self._looks[known] = look
         return known
 
-    def _named(self, source: Source, *, collects: bool) -> tuple[Source, tuple[Source, ...]]:
+    def _look(self, source: Source, *, collects: bool) -> Look:
         """Return a source with nothing left implicit, and the underlying values that it looks at."""
         if source.kind == "decision":
             feeder = self._ruleset.tables.get(source.ref)
             if feeder is not None:
                 source = Source("decision", source.ref, None, decision_output(source, feeder))
-            return source, (source,)
-        if self._ruleset.viewer is None:
-            return source, (source,)
-        bases = self._ruleset.viewer.bases(source, collects=collects)
-        return replace(source, kind=bases[0].kind), bases
+        elif self._ruleset.viewer is not None:
+            return self._ruleset.viewer.look(source, collects=collects)
+        return Look(source, (source,))
 
     # one column alone
 
@@ -177,7 +183,7 @@ class AxisBuilder:
 
     def _shown(self, source: Source, most: int) -> Shown | None:
         """Return what a view by itself can show, with what brings it about; `None` where there is no view."""
-        bases, viewer = self._bases[source], self._ruleset.viewer
+        bases, viewer = self._looks[source].bases, self._ruleset.viewer
         if viewer is None or source in bases or source.view is None:
             return None
         shown: dict[Identity, Assignment] = {}
@@ -209,24 +215,34 @@ class AxisBuilder:
         known = self._known.get(last.sources)
         if known is not None:
             return known
-        steps = [*self._ancestors(group), last]
-        variables = self._cutter.variables(steps)
+        agreements = self._agreements(last)
+        steps = [*self._ancestors([*last.sources, *agreements.values()]), last]
+        variables = self._cutter.variables(steps, agreements)
         try:
             families = self._families(variables)
         except OutOfStepsError:
             return None, []
-        relation = combine(self._opened, steps, variables, families, self._most)
+        relation = combine(self._opened, steps, variables, families, agreements, self._most)
         combinations = (relation, [variables[source] for source in last.sources])
         if all(source.kind == "decision" for source in last.sources):
             self._known[last.sources] = combinations
         return combinations
 
-    def _ancestors(self, group: Iterable[Column]) -> list[Step]:
-        """Return the tables behind a group, each right after what it reads, so that little is kept long."""
+    def _agreements(self, step: Step) -> dict[Source, Source]:
+        """Return the origin of each value that a decision fills in, with that decision."""
+        agreements: dict[Source, Source] = {}
+        for base, decision in (pair for source in step.sources for pair in self._looks[source].filled.items()):
+            origin = Source(ORIGIN, base.ref)
+            self._looks[origin] = Look(origin, (base,))
+            agreements[origin] = decision
+        return agreements
+
+    def _ancestors(self, sources: Iterable[Source]) -> list[Step]:
+        """Return the tables behind sources, each right after what it reads, so that little is kept long."""
         visited: dict[str, None] = {}
-        for column in group:
-            if column.source.kind == "decision":
-                self._visit(column.source.ref, visited)
+        for source in sources:
+            if source.kind == "decision":
+                self._visit(source.ref, visited)
         return [self._whole_step(table_id) for table_id in visited]
 
     def _visit(self, table_id: str, visited: dict[str, None]) -> None:
@@ -250,7 +266,7 @@ class AxisBuilder:
         related: list[tuple[dict[Source, None], list[Source]]] = []
         for source in variables:
             if source.kind != "decision":
-                bases, members = dict.fromkeys(self._bases[source]), [source]
+                bases, members = dict.fromkeys(self._looks[source].bases), [source]
                 for group in [group for group in related if not bases.keys().isdisjoint(group[0])]:
                     related.remove(group)
                     bases, members = group[0] | bases, group[1] + members
@@ -271,12 +287,11 @@ class AxisBuilder:
         self, bases: Sequence[Source], sources: Sequence[Source], variables: Mapping[Source, Variable]
     ) -> Family:
         viewer = self._ruleset.viewer
-        plain = len(sources) == 1 and (sources[0].view is None or sources[0] in bases)
-        if viewer is None or (plain and not viewer.limits(sources[0])):
+        if viewer is None or (tuple(bases) == tuple(sources) and not viewer.limits(sources[0])):
             return plain_family(sources[0], variables[sources[0]])
         values: dict[str, list[Scalar]] = {}
         for source in sources:
-            if source.view is None:
+            if source.view is None and source.kind != ORIGIN:
                 # As many values as there are settings may have to differ from each other.
                 values.setdefault(source.ref, []).extend(variables[source].samples(len(bases)))
         return seen_family(sources, variables, viewer.sights(bases, sources, values))

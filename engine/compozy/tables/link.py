@@ -86,7 +86,7 @@ def _decision_domain(table: Table, source: Source, tables: Mapping[str, Table]) 
         known = ", ".join(feeder.outputs)
         asked = f'has no output "{name}"' if name else "has several outputs; say which with `output`"
         return f'table "{source.ref}" {asked} (outputs: {known})', None
-    return "", _produced_domain(feeder, name)
+    return "", produced_domain(feeder, name)
 
 
 def decision_output(source: Source, feeder: Table) -> str:
@@ -96,7 +96,8 @@ def decision_output(source: Source, feeder: Table) -> str:
     return next(iter(feeder.outputs)) if len(feeder.outputs) == 1 else ""
 
 
-def _produced_domain(feeder: Table, output: str) -> Domain:
+def produced_domain(feeder: Table, output: str) -> Domain:
+    """Return what a reader of an output may see."""
     domain = feeder.outputs[output]
     if domain.kind == "finite":
         return domain

@@ -84,6 +84,9 @@ def _pair_report(subject: Subject, kind: str, first: int, second: int, total: in
         "subsumed": f"row {inner} lies within row {outer}, which decides the same; remove it",
     }[kind]
     rows = (subject.table.rows[first], subject.table.rows[second])
+    aside = sorted(key for key in {**rows[0].body, **rows[1].body} if rows[0].body.get(key) != rows[1].body.get(key))
+    if aside and kind in ("duplicate", "subsumed"):
+        message += f" (they differ in {', '.join(aside)} only)"
     shown = min(total, subject.limit)
     # What one row repeats of another, it repeats wherever it is reached.
     proven = subject.proven or kind in ("duplicate", "subsumed")

@@ -21,6 +21,8 @@ _ROW_KEYS = ("id", "when", "then", "because", "finding", "replaces", "before")
 _EXAMPLE_KEYS = ("given", "rows")
 _HITS = ("unique", "any", "first", "collect")
 _KINDS = ("setting", "machine", "item", "decision", "input")
+# A view is a function of a setting; items and machine facts are read as they are.
+_OPTIONS = {"setting": ("view",), "decision": ("output",)}
 _OUTPUT_WORDS = ("text", "number", "boolean")
 
 
@@ -134,7 +136,7 @@ class _Reader:
             self._problems.add(node.place, f"an input needs exactly one of {', '.join(_KINDS)}")
             return None
         kind = kinds[0]
-        known = (kind, "output") if kind == "decision" else (kind, "view")
+        known = (kind, *_OPTIONS.get(kind, ()))
         self._problems.unknown_keys(node, known, f"an input of kind {kind}")
         ref = self._member(node, kind)
         if kind == "item" and for_each is None:

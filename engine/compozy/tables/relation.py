@@ -20,7 +20,8 @@ from compozy.tables.alive import Narrowing, Undecided
 from compozy.tables.atoms import Atom, atoms_of, samples_in
 from compozy.tables.decide import RuleSet
 from compozy.tables.index import ColumnIndex
-from compozy.tables.sight import Assignment, Sight
+from compozy.tables.link import produced_domain
+from compozy.tables.sight import WRITTEN, Assignment, Sight
 from compozy.tables.table import Column, Condition, Domain, Scalar, Source, Table, identity
 
 Relation: TypeAlias = dict[tuple[int, ...], Assignment]
@@ -100,29 +101,42 @@ class Cutter:
 
     def __init__(self, ruleset: RuleSet) -> None:
         self._ruleset = ruleset
-        self._known: dict[tuple[tuple[str, str], ...], Variable] = {}
+        self._known: dict[object, Variable] = {}
 
-    def variables(self, steps: Sequence[Step]) -> dict[Source, Variable]:
+    def variables(self, steps: Sequence[Step], agreements: Mapping[Source, Source]) -> dict[Source, Variable]:
         """Cut every source that the steps read, so finely that no reader distinguishes more."""
         readers: dict[Source, list[tuple[str, str]]] = {}
         for step in steps:
             for column, source in zip(step.columns, step.sources, strict=True):
                 readers.setdefault(source, []).append((step.table.id, column.name))
-        return {source: self._variable(source, reading) for source, reading in readers.items()}
+        found = {source: self._variable(source, reading) for source, reading in readers.items()}
+        for origin, decision in agreements.items():
+            found[decision] = self._variable(decision, ())
+            found[origin] = self._origin(origin, found[decision].domain)
+        return found
 
     def _variable(self, source: Source, readers: Sequence[tuple[str, str]]) -> Variable:
         # What a table decides is cut the same way for every reader.
-        key = tuple(readers[:1] if source.kind == "decision" else readers)
+        key = source if source.kind == "decision" else tuple(readers)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = self._cut(source, key)
+            decided = source.kind == "decision"
+            known = self._known[key] = self._decided(source) if decided else self._cut(source, readers)
         return known
+
+    def _origin(self, origin: Source, decided: Domain) -> Variable:
+        known = self._known.get(origin)
+        if known is None:
+            domain = Domain.finite([*decided.values, WRITTEN], optional=decided.optional)
+            known = self._known[origin] = _listed(domain)
+        return known
+
+    def _decided(self, source: Source) -> Variable:
+        return _listed(produced_domain(self._ruleset.tables[source.ref], source.output or ""))
 
     def _cut(self, source: Source, readers: Sequence[tuple[str, str]]) -> Variable:
         table_id, column = readers[0]
         domain = self._ruleset.domains[table_id][column]
-        if source.kind == "decision":
-            return Variable(tuple((atom,) for atom in atoms_of(domain, ())), domain)
         tables = self._ruleset.tables
         conditions: list[Condition] = [row.condition(name) for t, name in readers for row in tables[t].rows]
         if self._ruleset.viewer is not None:
@@ -134,19 +148,26 @@ class Cutter:
         return Variable(tuple(tuple(atoms) for atoms in alike.values()), domain)
 
 
+def _listed(domain: Domain) -> Variable:
+    """Return the variable whose every value is a choice."""
+    return Variable(tuple((atom,) for atom in atoms_of(domain, ())), domain)
+
+
 def combine(
     opened: Opened,
     steps: Sequence[Step],
     variables: Mapping[Source, Variable],
     families: Mapping[Source, Family],
+    agreements: Mapping[Source, Source],
     most: int,
 ) -> Relation | None:
     """Return the combinations of choices of the last step's columns, by position in its columns.
 
-    A combination for which a table has no row is dropped: that gap is the feeding table's own. Returns
-    `None` when more than `most` combinations would have to be looked at together.
+    `agreements` maps the origin of a value to the decision that gives it where nothing is written. A combination for
+    which a table has no row is dropped: that gap is the feeding table's own. Returns `None` when more than `most`
+    combinations would have to be looked at together.
     """
-    walk = _Walk(opened, steps, variables, most)
+    walk = _Walk(opened, steps, variables, agreements, most)
     for number, step in enumerate(steps):
         for source in step.sources:
             if source not in walk.chosen and not walk.choose(families[source]):
@@ -162,7 +183,14 @@ class _Walk:
     A kept source counts as a table with a row for each choice, so that both are narrowed alike.
     """
 
-    def __init__(self, opened: Opened, steps: Sequence[Step], variables: Mapping[Source, Variable], most: int):
+    def __init__(
+        self,
+        opened: Opened,
+        steps: Sequence[Step],
+        variables: Mapping[Source, Variable],
+        agreements: Mapping[Source, Source],
+        most: int,
+    ) -> None:
         self.most = most
         self.chosen: set[Source] = set()
         pairs = [opened.table(step, variables) for step in steps[:-1]]
@@ -172,6 +200,7 @@ class _Walk:
         for source in self.kept:
             rows = range(len(variables[source].choices))
             self.slots.append(Undecided.of({source: [1 << row for row in rows]}, rows))
+        self.slots += [_agreement(o, d, len(variables[d].choices)) for o, d in agreements.items()]
         self.readers: dict[Source, list[int]] = {}
         for position, slot in enumerate(self.slots):
             for source in slot.held:
@@ -234,6 +263,16 @@ def _advance(after: Relation, state: list[int], moves: Sequence[Move], witness: 
     key = tuple(state)
     if key not in after:
         after[key] = witness + said
+
+
+def _agreement(origin: Source, decision: Source, decided: int) -> Undecided[Source]:
+    """Return a table that has a row where a value was written, and where it is the one of the decision."""
+    # The choices of the origin are those of the decision, and behind them that something was written.
+    held = {
+        origin: [1 << number for number in range(decided + 1)],
+        decision: [1 << number | 1 << decided for number in range(decided)],
+    }
+    return Undecided.of(held, [0] * (decided + 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,29 @@ whoever owns the settings says what a value looks like. It must not know any vie
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from compozy.tables.table import Condition, Scalar, Source
 
 Assignment: TypeAlias = tuple[tuple[Source, Scalar], ...]
+
+# The kind of a source that shows where an underlying value comes from: the value that a table derives for it, None
+# where it derives none, or `WRITTEN`, which equals no value of a rule file.
+ORIGIN = "origin"
+WRITTEN = "\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a column reads: its full `source`, the underlying values `bases`, and the decisions that fill them in.
+
+    `filled` maps a base to the decision that gives its value wherever nothing is written.
+    """
+
+    source: Source
+    bases: tuple[Source, ...]
+    filled: Mapping[Source, Source] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +43,11 @@ class Sight:
 class Viewer(Protocol):
     """Knows which columns look at the same underlying value, and what they see of it together."""
 
-    def bases(self, source: Source, *, collects: bool) -> tuple[Source, ...]:
-        """Return the underlying values that a column looks at, its own first.
+    def look(self, source: Source, *, collects: bool) -> Look:
+        """Return how a column of a table reads; the first base is its own.
 
-        Columns with a common base are looked at together. `collects` tells that the column belongs to a table of
-        findings. A source of which nothing is known is its own base.
+        Columns with a common base are looked at together. `collects` is true for a column of a table of findings.
+        A source of which nothing is known is its own base.
         """
         ...
 

@@ -6,7 +6,7 @@ module of the package reads. It must not read files, and knows no setting of Com
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias, TypeGuard
 
@@ -17,7 +17,9 @@ __all__ = [
     "Place", "Row", "Scalar", "Source", "Table", "TableExample", "identity", "is_number",
 ]  # fmt: skip
 
+# What a finding adds to its severity, key and text.
 _EXAMPLES = ("good", "bad")
+_EXPLAINING = ("suggest", "hint", "docs", *_EXAMPLES)
 Identity: TypeAlias = tuple[bool, Scalar]
 
 
@@ -285,12 +287,16 @@ class Row:
         return self.when.get(column, ANY)
 
     def outcome(self) -> tuple[object, ...]:
-        """Return what the row decides in a form that can be compared."""
-        return (tuple(sorted((name, identity(value)) for name, value in self.then.items())), repr(self.body))
+        """Return what the row decides in a form that can be compared; a hint or an example is no part of it."""
+        return self._content(_EXPLAINING)
 
     def effect(self) -> tuple[object, ...]:
-        """Return the outcome without the examples of a finding, which decide nothing."""
-        return replace(self, body={key: value for key, value in self.body.items() if key not in _EXAMPLES}).outcome()
+        """Return all that the row gives, hints included, without the examples of a finding, which decide nothing."""
+        return self._content(_EXAMPLES)
+
+    def _content(self, without: Collection[str]) -> tuple[object, ...]:
+        body = sorted((key, value) for key, value in self.body.items() if key not in without)
+        return (tuple(sorted((name, identity(value)) for name, value in self.then.items())), repr(body))
 
 
 @dataclass(frozen=True, slots=True)
