@@ -97,7 +97,7 @@ def test_rules_check_imports_the_rule_pack(project: Path) -> None:
 
 
 def test_doctor_skips_what_needs_project_code(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(["doctor", "--set", "mailer.mode=distributed"])
+    run(["doctor", "--mode", "memory", "--set", "mailer.mode=distributed"])
     assert "skip  mailer.reach: " in capsys.readouterr().out
 
 
