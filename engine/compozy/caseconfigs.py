@@ -6,7 +6,6 @@ Each one was resolved and led to the inputs and rows of its case, so that it is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -45,7 +44,7 @@ def _configuration(rulebook: Rulebook, table: Table, case: Case, directory: str)
 
 def _given(rulebook: Rulebook, case: Case) -> Given:
     viewer = rulebook.ruleset.viewer
-    written = [(replace(source, kind=_kind(source)), value) for source, value in case.witness]
+    written = [(source._replace(kind=_kind(source)), value) for source, value in case.witness]
     text = witness_yaml(_of(written, "setting", "item"), viewer.spelled) if viewer else ""
     given: dict[str, Any] = yaml.safe_load(text) or {}
     for key, kind in (("$flags", "flag"), ("$machine", "machine")):

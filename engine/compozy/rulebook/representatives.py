@@ -6,10 +6,9 @@ Relative paths are seen from `/`; the project's real directory is not known.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from compozy.document import Scalar
 from compozy.rulebook.domains import normalised, setting_domain
@@ -17,7 +16,7 @@ from compozy.settings.registry import CONTAINERS, NUMBERS, Setting
 from compozy.settings.values import KEYWORDS, MEMORY
 
 WRITTEN, DEFAULT, RULE = "file", "default", "rule"
-# Texts that some view distinguishes; the braces are filled so that no row lists the text.
+# Texts that some view distinguishes, the first two by being empty or not; braces are filled so that no row lists them.
 _TEXTS = (
     "", "{name}", "localhost", "127.0.0.{number}", MEMORY, "{name}/", "../{name}", "{name}\x01",
     "{name}-of-some-length", "localhost:{number}", "A" * 43 + "=",  # the last one is an encryption key
@@ -36,8 +35,7 @@ _AMOUNTS = (0, 1, -1, 5e-324, -5e-324)
 NAMED_BY_THE_DIRECTORY = "name"
 
 
-@dataclass(frozen=True, slots=True)
-class Representative:
+class Representative(NamedTuple):
     """A value, the kind of its origin, and what a column without view reads of it.
 
     `anchored` is true for a path below the project's directory, which `plain` may then be in several ways; `free`
@@ -54,29 +52,32 @@ class Representative:
     below: Representative | None = None
 
 
-def given(setting: Setting, values: Collection[Scalar], copies: int) -> Iterator[Representative]:
+def given(setting: Setting, values: Collection[Scalar], copies: int, *, inspected: bool) -> Iterator[Representative]:
     """Yield the default, then what a source may write; `values` are those that cells distinguish.
 
     `copies` is the number of settings that are compared with each other: so many values that no cell lists are
-    needed to make them all different.
+    needed to make them all different. `inspected` is true where some view looks into texts.
     """
     if setting.path == NAMED_BY_THE_DIRECTORY:
-        yield from taken_over(setting, values, copies)
+        yield from (Representative(value, DEFAULT, (value,)) for value in written(setting, values, copies, inspected))
     else:
         yield of_rules(setting, setting.default, DEFAULT, values)
-    for value in written(setting, values, copies):
+    lower: tuple[Scalar, ...] | None = None
+    for value in written(setting, values, copies, inspected):
         free = value not in values
-        yield from (Representative(value, WRITTEN, (plain,), free=free) for plain in _plain(setting, value, values))
+        if setting.accepts(value):
+            yield Representative(value, WRITTEN, (value,), free=free)
+        elif value == "":
+            # Only a file, the lowest source, empties a choice.
+            yield Representative(value, WRITTEN, (setting.default,), free=free)
+        else:
+            lower = _lower(setting, values, inspected) if lower is None else lower
+            yield from (Representative(value, WRITTEN, (plain,), free=free) for plain in lower)
 
 
 def placements(one: Representative) -> tuple[Any, ...]:
     """Return a value as it reads in projects that lie in different directories."""
     return tuple(directory + str(one.value) for directory in _DIRECTORIES) if one.anchored else (one.value,)
-
-
-def taken_over(setting: Setting, values: Collection[Scalar], copies: int) -> Iterator[Representative]:
-    """Yield any value, as one that no source of the setting wrote."""
-    yield from (Representative(value, DEFAULT, (value,)) for value in written(setting, values, copies))
 
 
 def of_rules(setting: Setting, value: Any, kind: str, values: Collection[Scalar]) -> Representative:
@@ -93,7 +94,7 @@ def _literal(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def written(setting: Setting, values: Collection[Scalar], copies: int = 1) -> Iterator[Any]:
+def written(setting: Setting, values: Collection[Scalar], copies: int, inspected: bool) -> Iterator[Any]:
     """Yield the listed values that the setting can hold, and unlisted ones."""
     if setting.type in CONTAINERS:
         yield from ((), ("x",))
@@ -110,7 +111,7 @@ def written(setting: Setting, values: Collection[Scalar], copies: int = 1) -> It
             and normalised(setting, value) == value
         ]
         yield from listed
-        yield from _amounts(setting) if setting.type in NUMBERS else _texts(setting, listed, copies)
+        yield from _amounts(setting) if setting.type in NUMBERS else _texts(setting, listed, copies, inspected)
 
 
 def _amounts(setting: Setting) -> Iterator[float]:
@@ -121,39 +122,35 @@ def _amounts(setting: Setting) -> Iterator[float]:
         yield from {setting.minimum - 1, setting.minimum - 2, min(0, setting.minimum - 1)}
 
 
-def _texts(setting: Setting, listed: Collection[Scalar], copies: int) -> Iterator[str]:
-    known: list[Scalar] = [*setting.values, *([MEMORY] if setting.memory else [])]
-    yield from (text for text in known if isinstance(text, str))
-    known += listed
-    for pattern in _patterns(setting):
+def _texts(setting: Setting, listed: Collection[Scalar], copies: int, inspected: bool) -> Iterator[str]:
+    named = [*setting.values, *([MEMORY] if setting.memory else [])]
+    yield from named
+    known = {*named, *listed}
+    for pattern in _patterns(setting, inspected):
         for _ in range(copies if "{" in pattern else 1):
             text = _unlisted(pattern, known)
-            known.append(text)
+            known.add(text)
             yield text
 
 
-def _patterns(setting: Setting) -> Iterator[str]:
-    yield from _PATHS if setting.type == "path" else _TEXTS
-    if setting.type == "url":
+def _patterns(setting: Setting, inspected: bool) -> Iterator[str]:
+    patterns = _PATHS if setting.type == "path" else _TEXTS
+    yield from patterns if inspected else patterns[:2]
+    if setting.type == "url" and inspected:
         schemes = [scheme for scheme in setting.schemes if scheme != KEYWORDS] or ["http"]
         yield from (scheme + url for scheme in schemes for url in _URLS)
 
 
-def _unlisted(pattern: str, known: Iterable[Scalar]) -> str:
+def _unlisted(pattern: str, known: Collection[Scalar]) -> str:
     """Return the first text of a pattern that is not among the known ones."""
-    text, number, taken = pattern.format(name="other", number=1), 1, set(known)
-    while "{" in pattern and text in taken:
+    text, number = pattern.format(name="other", number=1), 1
+    while "{" in pattern and text in known:
         number += 1
         text = pattern.format(name=f"other-{number}", number=number)
     return text
 
 
-def _plain(setting: Setting, value: Any, values: Collection[Scalar]) -> tuple[Scalar, ...]:
-    """Return what a column without view may read where `value` is written."""
-    if setting.accepts(value):
-        return (value,)
-    # A rejected value counts as unset, so that a lower source decides. Only a file, the lowest, empties a choice.
-    if value == "":
-        return (setting.default,)
-    lower = [other for other in written(setting, values) if setting.accepts(other)]
+def _lower(setting: Setting, values: Collection[Scalar], inspected: bool) -> tuple[Scalar, ...]:
+    """Return what a column without view may read where a value is rejected: what a lower source gives."""
+    lower = [other for other in written(setting, values, 1, inspected) if setting.accepts(other)]
     return (*((setting.default,) if setting.default is None else ()), *lower)

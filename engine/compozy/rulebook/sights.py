@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, product
 from typing import Any, TypeAlias
@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from compozy.document import Scalar
 from compozy.rulebook.domains import normalised, setting_domain, spelled
 from compozy.rulebook.representatives import DEFAULT, RULE, WRITTEN, Representative, given, of_rules, placements
-from compozy.settings.registry import Registry
+from compozy.settings.registry import Registry, Setting
 from compozy.settings.views import COMPARISONS, VIEWS, compared_with
 from compozy.settings.views import Seen as Look
 from compozy.tables import sight
@@ -41,12 +41,67 @@ Answered: TypeAlias = tuple[tuple[object, ...], Representative]
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """A source: it reads the first setting of `chain` that has a value, and may compare it with one of `other`."""
+    """A source: it reads the first setting of `chain` that has a value, and may compare it with one of `other`.
+
+    `setting` is its own, and for a comparison `second` is the other one, which may be the same.
+    """
 
     source: Source
     chain: tuple[str, ...]
     other: tuple[str, ...]
-    compares: str
+    setting: Setting
+    second: Setting | None
+    word: str
+
+    @property
+    def inspects(self) -> bool:
+        """Whether what is shown of a text depends on more than that it is empty, listed or equal to another."""
+        view = VIEWS.get(self.word)
+        return view.reads_text and self.word != "known" if view else self.word in COMPARISONS and self.word != EQUALS
+
+    def taken(self, one: Representative) -> Representative:
+        """Return the value of a setting as it is read; before resolving, nothing is derived."""
+        return one if one.below is None or self.source.kind == RESOLVED else one.below
+
+    def first(self, paths: Sequence[str], seen: Seen) -> str:
+        """Return the first setting of a chain that has a value, the last one where none has."""
+        return next((path for path in paths[:-1] if self.taken(seen[path]).value is not None), paths[-1])
+
+    def shown(self, seen: Seen) -> tuple[Scalar, ...]:
+        """Return what the source may show on some machine."""
+        path = self.first(self.chain, seen) if len(self.chain) > 1 else self.chain[0]
+        if not self.other:
+            return self.answer(path, seen[path])
+        return self.compared(self.taken(seen[path]), self.taken(seen[self.first(self.other, seen)]))
+
+    def answer(self, path: str, one: Representative) -> tuple[Scalar, ...]:
+        """Return what the source shows if it takes its value from one setting."""
+        if self.source.kind == ORIGIN:
+            return (sight.WRITTEN if one.kind == WRITTEN else one.derived,)
+        one = self.taken(one)
+        if not self.word:
+            return one.plain
+        if self.second is not None:
+            return self.compared(one, one)
+        kind, view = one.kind if path == self.setting.path else DEFAULT, VIEWS[self.word]
+        if one.anchored:
+            looks = (view.look(Look(self.setting, value, kind, "/")) for value in placements(one))
+            found = tuple(dict.fromkeys(looks))
+        else:
+            found = (view.look(Look(self.setting, one.value, kind, "/")),)
+        # Any path may be a directory; of those that are free, one is that ends with a slash.
+        depends_on_files = self.word == "path_kind" and found[0] in ("file", "directory") and not one.free
+        return ("file", "directory") if depends_on_files and not str(one.value).endswith("/") else found
+
+    def compared(self, one: Representative, other: Representative) -> tuple[Scalar, ...]:
+        """Return what the comparison gives for two values."""
+        if self.second is None:
+            return ()
+        if one.anchored != other.anchored:
+            return (False, True) if _may_be_below(one, other) or _may_be_below(other, one) else (False,)
+        # Below one directory, what is declared alike is equal.
+        pair = (one.value, other.value) if one.anchored else (one.plain[0], other.plain[0])
+        return (COMPARISONS[self.word](pair[0], pair[1], self.second),)
 
 
 class SettingViewer:
@@ -76,7 +131,7 @@ class SettingViewer:
         filled = {Source("setting", path): self._filled[path] for path in paths if collects and path in self._filled}
         kind = RESOLVED if filled or any(len(chain) > 1 for chain in chains) else source.kind
         paths |= dict.fromkeys(other for path in paths for other in self.named.get(path, ()))
-        return sight.Look(replace(source, kind=kind), tuple(Source("setting", path) for path in paths), filled)
+        return sight.Look(source._replace(kind=kind), tuple(Source("setting", path) for path in paths), filled)
 
     def limits(self, source: Source) -> Sequence[Condition]:
         """Return the conditions of the constraints on the value of a source."""
@@ -105,23 +160,26 @@ class SettingViewer:
         resolved = any(source.kind in (RESOLVED, ORIGIN) for source in sources)
         readers = [self._reader(source) for source in sources]
         # Only equality distinguishes texts that no cell lists from each other.
-        copies = len(paths) if any(reader.other and reader.compares == EQUALS for reader in readers) else 1
-        each = {path: self._representatives(path, listed, copies, resolved=resolved) for path in paths}
+        copies = len(paths) if any(reader.other and reader.word == EQUALS for reader in readers) else 1
+        inspected = {path for reader in readers if reader.inspects for path in reader.chain}
+        each = {
+            path: self._representatives(path, listed, copies, resolved=resolved, inspected=path in inspected)
+            for path in paths
+        }
         known: set[tuple[Scalar, ...]] = set()
         linked = len(paths) > 1 or any(self.limits(base) for base in bases)
         for seen in self._combined(readers, each, listed) if linked else _alone(each):
-            for combination in product(*[self._shown(reader, seen) for reader in readers]):
-                if combination in known:
-                    yield Sight(combination, ())
-                else:
+            for combination in product(*[reader.shown(seen) for reader in readers]):
+                if combination not in known:
                     known.add(combination)
                     yield Sight(combination, tuple(pair for path in seen for pair in self._assigned(path, seen[path])))
 
     def _reader(self, source: Source) -> _Reader:
-        other = _compared(source)
-        compared = () if other in (None, source.ref) else self._chain(source.kind, str(other))
+        compared = _compared(source)
+        chain = () if compared in (None, source.ref) else self._chain(source.kind, str(compared))
         word = (source.view or "").partition(" ")[0]
-        return _Reader(source, self._chain(source.kind, source.ref), compared, word)
+        setting, second = self.settings[source.ref], self.settings.get(compared or "")
+        return _Reader(source, self._chain(source.kind, source.ref), chain, setting, second, word)
 
     def _combined(
         self, readers: Sequence[_Reader], each: Mapping[str, Iterable[Representative]], listed: Collection[Scalar]
@@ -129,7 +187,7 @@ class SettingViewer:
         """Yield the combinations of representatives that their own views, or a comparison, can distinguish."""
         answered: dict[str, list[Answered]] = {}
         for path, ones in each.items():
-            reading = [reader.source for reader in readers if not reader.other and path in reader.chain]
+            reading = [reader for reader in readers if not reader.other and path in reader.chain]
             found: dict[object, Answered] = {}
             for one in ones:
                 answers = self._answers(reading, path, one, listed)
@@ -143,7 +201,7 @@ class SettingViewer:
         for path, pairs in known.items():
             kept: dict[object, Answered] = {}
             for answers, one in pairs:
-                compared = tuple(self._compared_with_all(link, path, one, known) for link in links)
+                compared = tuple([_compared_with_all(link, path, one, known) for link in links])
                 kept.setdefault((answers, compared), (answers, one))
             known[path] = list(kept.values())
         for steps, chosen in enumerate(product(*known.values())):
@@ -164,46 +222,17 @@ class SettingViewer:
         return any(all(all(map(when[path].matches, read[path])) for path in when) for when in rows)
 
     def _answers(
-        self, sources: Sequence[Source], path: str, one: Representative, listed: Collection[Scalar]
+        self, readers: Sequence[_Reader], path: str, one: Representative, listed: Collection[Scalar]
     ) -> tuple[object, ...]:
         """Return what sources show of a value, where all texts that no cell lists are one."""
         found: list[object] = [one.value is None, self._excluded(path, one)]
-        for source in sources:
-            shown = self._answer(source, path, one)
-            if source.view is None and source.kind != ORIGIN:
-                found += [_UNLISTED if isinstance(value, str) and value not in listed else value for value in shown]
-            else:
+        for reader in readers:
+            shown = reader.answer(path, one)
+            if reader.word or reader.source.kind == ORIGIN:
                 found.append(shown)
+            else:
+                found += [_UNLISTED if isinstance(value, str) and value not in listed else value for value in shown]
         return tuple(found)
-
-    def _answer(self, source: Source, path: str, one: Representative) -> tuple[Scalar, ...]:
-        """Return what a source shows if it takes its value from one setting."""
-        if source.kind == ORIGIN:
-            return (sight.WRITTEN if one.kind == WRITTEN else one.derived,)
-        one = _taken(source, one)
-        if source.view is None:
-            return one.plain
-        if _compared(source):
-            return self._compare(source, one, one)
-        setting, view, kind = self.settings[source.ref], VIEWS[source.view], one.kind if path == source.ref else DEFAULT
-        found = tuple(dict.fromkeys(view.look(Look(setting, value, kind, "/")) for value in placements(one)))
-        # Any path may be a directory; of those that are free, one is that ends with a slash.
-        depends_on_files = source.view == "path_kind" and found[0] in ("file", "directory") and not one.free
-        return ("file", "directory") if depends_on_files and not str(one.value).endswith("/") else found
-
-    def _compared_with_all(
-        self, link: _Reader, path: str, one: Representative, known: Mapping[str, Sequence[Answered]]
-    ) -> tuple[tuple[Scalar, ...], ...]:
-        """Return what a comparison gives for a value and every value that it may be compared with."""
-        source, seen = link.source, _taken(link.source, one)
-        seconds = (
-            [other for _, other in chain.from_iterable(known[p] for p in link.other)] if path in link.chain else []
-        )
-        firsts = [other for _, other in chain.from_iterable(known[p] for p in link.chain)] if path in link.other else []
-        return (
-            *[self._compare(source, seen, _taken(source, other)) for other in seconds],
-            *[self._compare(source, _taken(source, other), seen) for other in firsts],
-        )
 
     def _named(self, path: str) -> Iterator[Scalar]:
         """Yield the values that rules give a setting, so that those compared with it can be equal to them."""
@@ -226,30 +255,14 @@ class SettingViewer:
         return value if setting is None else spelled(setting, value)
 
     def _representatives(
-        self, path: str, listed: Collection[Scalar], copies: int, *, resolved: bool
+        self, path: str, listed: Collection[Scalar], copies: int, *, resolved: bool, inspected: bool
     ) -> Iterator[Representative]:
         setting, values = self.settings[path], self.derived.get(path, {}) if resolved else {}
-        for one in given(setting, listed, copies):
+        for one in given(setting, listed, copies, inspected=inspected):
             yield one
             if one.kind == DEFAULT:
                 derived = ((value, of_rules(setting, value, RULE, listed)) for value in values)
-                yield from (replace(made, derived=value, below=one) for value, made in derived)
-
-    def _shown(self, reader: _Reader, seen: Seen) -> tuple[Scalar, ...]:
-        """Return what a source may show on some machine."""
-        source, path = reader.source, _first(reader.source, reader.chain, seen)
-        if not reader.other:
-            return self._answer(source, path, seen[path])
-        other = seen[_first(source, reader.other, seen)]
-        return self._compare(source, _taken(source, seen[path]), _taken(source, other))
-
-    def _compare(self, source: Source, one: Representative, other: Representative) -> tuple[Scalar, ...]:
-        word, _, path = str(source.view).partition(" ")
-        if one.anchored != other.anchored:
-            return (False, True) if _may_be_below(one, other) or _may_be_below(other, one) else (False,)
-        # Below one directory, what is declared alike is equal.
-        pair = (one.value, other.value) if one.anchored else (one.plain[0], other.plain[0])
-        return (COMPARISONS[word](pair[0], pair[1], self.settings[path]),)
+                yield from (made._replace(derived=value, below=one) for value, made in derived)
 
     def _assigned(self, path: str, one: Representative) -> Assignment:
         setting, source = self.settings[path], Source("setting", path)
@@ -296,14 +309,17 @@ def _compared(source: Source) -> str | None:
     return compared_with(source.view) if source.kind != "item" else None
 
 
-def _taken(source: Source, one: Representative) -> Representative:
-    """Return the value of a setting as a source reads it; before resolving, nothing is derived."""
-    return one if one.below is None or source.kind == RESOLVED else one.below
-
-
-def _first(source: Source, paths: Sequence[str], seen: Seen) -> str:
-    """Return the first setting of a chain that has a value, the last one where none has."""
-    return next((path for path in paths[:-1] if _taken(source, seen[path]).value is not None), paths[-1])
+def _compared_with_all(
+    link: _Reader, path: str, one: Representative, known: Mapping[str, Sequence[Answered]]
+) -> tuple[tuple[Scalar, ...], ...]:
+    """Return what a comparison gives for a value and every value that it may be compared with."""
+    seen = link.taken(one)
+    seconds = chain.from_iterable(known[other] for other in link.other) if path in link.chain else ()
+    firsts = chain.from_iterable(known[other] for other in link.chain) if path in link.other else ()
+    return (
+        *[link.compared(seen, link.taken(other)) for _, other in seconds],
+        *[link.compared(link.taken(other), seen) for _, other in firsts],
+    )
 
 
 def _told_apart(answered: Mapping[str, Sequence[Answered]]) -> dict[str, list[Answered]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os.path
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from unicodedata import category
 
 from compozy.document import Scalar
@@ -22,8 +22,7 @@ from compozy.tables.table import identity
 _DERIVED = ("default", "rule")
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What a view looks at: the setting, its value, the kind of its origin and the anchor directory."""
 
     setting: Setting

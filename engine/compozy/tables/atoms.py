@@ -7,9 +7,10 @@ value, and the way back from chosen atoms to one condition. It must not know row
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from math import ceil, floor, inf, nextafter
+from typing import NamedTuple
 
 from compozy.tables.table import ANY, SET, Condition, Domain, Interval, Scalar, is_number
 
@@ -17,8 +18,7 @@ from compozy.tables.table import ANY, SET, Condition, Domain, Interval, Scalar, 
 _BEYOND_INTEGERS = 2**63
 
 
-@dataclass(frozen=True, slots=True)
-class Atom:
+class Atom(NamedTuple):
     """A piece of a domain; `order` is its position in it, `sample` a value inside.
 
     `interval` is set for a piece of the number line that is more than a point; `other` marks the

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter, getitem
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from compozy.tables.atoms import Atom, atoms_of
 from compozy.tables.cover import OutOfStepsError
@@ -31,8 +31,7 @@ Shown: TypeAlias = Mapping[Identity, Assignment]
 Produced: TypeAlias = Mapping[tuple[str, str], Sequence[Scalar]]
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """One combination of values of an axis' columns, and settings that bring it about.
 
     `choices` holds for each column the atoms that are alike here; `rows` the rows that match.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from operator import and_
 from typing import TypeAlias
 
@@ -22,7 +22,7 @@ from compozy.tables.decide import RuleSet
 from compozy.tables.index import ColumnIndex
 from compozy.tables.link import produced_domain
 from compozy.tables.sight import WRITTEN, Assignment, Sight
-from compozy.tables.table import Column, Condition, Domain, Scalar, Source, Table, identity
+from compozy.tables.table import Column, Condition, Domain, Identity, Scalar, Source, Table, identity
 
 Relation: TypeAlias = dict[tuple[int, ...], Assignment]
 Move: TypeAlias = tuple[int, int, Narrowing]
@@ -37,7 +37,7 @@ class Step:
     sources: tuple[Source, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Variable:
     """A source's values: atoms that no reader can tell apart are one choice; equal to itself only."""
 
@@ -55,14 +55,24 @@ class Variable:
 
     def choice_of(self, value: Scalar) -> int | None:
         """Return the choice that holds a value; `None` when it is outside the domain."""
-        key, other = identity(value), None
-        for number, choice in enumerate(self.choices):
-            for atom in choice:
-                if atom.other and isinstance(value, str):
-                    other = number
-                elif identity(atom.sample) == key or _inside(atom, value):
-                    return number
-        return other
+        key = identity(value)
+        if key not in self._places:
+            self._places[key] = self._place(value)
+        return self._places[key]
+
+    @cached_property
+    def _places(self) -> dict[Identity, int | None]:
+        return {
+            identity(atom.sample): number
+            for number, choice in enumerate(self.choices)
+            for atom in choice
+            if not atom.other
+        }
+
+    def _place(self, value: Scalar) -> int | None:
+        """Return the choice of a value that is no atom's sample."""
+        atoms = ((number, atom) for number, choice in enumerate(self.choices) for atom in choice)
+        return next((n for n, atom in atoms if (atom.other and isinstance(value, str)) or _inside(atom, value)), None)
 
 
 def _inside(atom: Atom, value: Scalar) -> bool:

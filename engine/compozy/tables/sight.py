@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from compozy.tables.table import Condition, Scalar, Source
 
@@ -32,8 +32,7 @@ class Look:
     filled: Mapping[Source, Source] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(NamedTuple):
     """One underlying value: `seen` through each way of looking at it, `said` are settings that bring it about."""
 
     seen: tuple[Scalar, ...]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeAlias, TypeGuard
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard
 
 from compozy.document import Place, Scalar
 
@@ -236,8 +236,7 @@ class Domain:
         return self.interval.contains(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where a column's value comes from.
 
     `kind` is `setting`, `machine`, `item`, `decision` or `input`; `ref` the path, fact, field, table or name. `view`
