@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import yaml
 
@@ -29,17 +31,24 @@ tail: [ {id: d}, {id: e, k: v} ]   # kept
 """
 
 
-def place(text: str, word: str) -> tuple[int, int]:
-    line = next(n for n, line in enumerate(text.splitlines(), 1) if word in line)
-    return line, text.splitlines()[line - 1].index(word) + len("id: ") + 1
+A, B, C, D, E = "abcde"
 
 
-A, B, C, D, E = ("id: a", "id:   b", "id: c", "id: d", "id: e")
+@dataclass
+class Found:
+    """A row: its sequence, its position there, and itself."""
+
+    sequence: yaml.SequenceNode
+    at: int
+    mapping: yaml.MappingNode
 
 
-def found(document: YamlText, word: str):  # type: ignore[no-untyped-def]
-    line, column = place(document.text, word)
-    return document.mapping_with("id", line, column + (2 if word == B else 0))
+def found(document: YamlText, row_id: str) -> Found:
+    for _, rows in document.root.value:
+        for at, item in enumerate(rows.value):
+            if document.value(item, "id").value == row_id:
+                return Found(rows, at, item)
+    raise LookupError(row_id)
 
 
 def edited(edit: str, word: str, *args: str) -> str:
@@ -92,10 +101,10 @@ def test_an_edit_changes_its_span_only(edit: str, word: str, args: tuple[str, ..
 
 def test_the_only_item_or_key_leaves_an_empty_collection() -> None:
     document = YamlText("rows:\n  - {id: a, when: {x: 1}}  # c\n")
-    row = document.mapping_with("id", 2, 10)
+    row = found(document, "a")
     document.remove_key(document.value(row.mapping, "when"), "x")  # type: ignore[arg-type]
     assert document.text == "rows:\n  - {id: a, when: {}}  # c\n"
-    row = document.mapping_with("id", 2, 10)
+    row = found(document, "a")
     document.remove_item(row.sequence, row.at)
     assert yaml.safe_load(document.text) == {"rows": []}
     document.append_item(document.value(document.root, "rows"), "{id: b}")  # type: ignore[arg-type]
@@ -105,7 +114,7 @@ def test_the_only_item_or_key_leaves_an_empty_collection() -> None:
 
 def test_a_comment_is_not_moved_into_a_quoted_text() -> None:
     document = YamlText('rows:\n  - {note: "two\n    lines", when: {x: 1,  # x\n      y: 2}, id: a}\n')
-    row = document.mapping_with("id", 4, 18)
+    row = found(document, "a")
     document.remove_key(document.value(row.mapping, "when"), "x")  # type: ignore[arg-type]
     assert yaml.safe_load(document.text) == {"rows": [{"note": "two lines", "when": {"y": 2}, "id": "a"}]}
     assert "# x" in document.text
@@ -118,9 +127,9 @@ def test_a_document_with_aliases_is_refused() -> None:
 
 def test_a_file_without_newline_at_its_end() -> None:
     document = YamlText("rows:\n  - {id: a}\n  - {id: b}")
-    row = document.mapping_with("id", 3, 10)
+    row = found(document, "a")
     document.append_item(row.sequence, "{id: c}")
     assert document.text == "rows:\n  - {id: a}\n  - {id: b}\n  - {id: c}"
-    row = document.mapping_with("id", 4, 10)
+    row = found(document, "c")
     document.remove_item(row.sequence, row.at)
     assert document.text == "rows:\n  - {id: a}\n  - {id: b}"

@@ -6,8 +6,6 @@ Comments inside a removed span move to the line above it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import yaml
 
@@ -15,16 +13,7 @@ _COMMENT = re.compile(r"#[^\n]*")
 
 
 class UneditableError(ValueError):
-    """The document uses what cannot be edited by positions, or does not hold what should be edited."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A mapping of the document, with the sequence that holds it."""
-
-    sequence: yaml.SequenceNode
-    at: int
-    mapping: yaml.MappingNode
+    """The document uses what cannot be edited by positions."""
 
 
 class YamlText:
@@ -44,26 +33,9 @@ class YamlText:
         if any(isinstance(token, yaml.AliasToken) for token in self._tokens):
             raise UneditableError("it has aliases (*name)")
 
-    # finding
-
-    def mapping_with(self, key: str, line: int, column: int) -> Found:
-        """Return the mapping in a sequence whose value of `key` begins at `line` and `column`, counted from 1.
-
-        Raises:
-            UneditableError: there is none.
-        """
-        for sequence in (node for node in _nodes(self.root) if isinstance(node, yaml.SequenceNode)):
-            for at, item in enumerate(sequence.value):
-                value = self.value(item, key) if isinstance(item, yaml.MappingNode) else None
-                if value is not None and (value.start_mark.line + 1, value.start_mark.column + 1) == (line, column):
-                    return Found(sequence, at, item)
-        raise UneditableError(f"there is no `{key}` at line {line}")
-
     def value(self, mapping: yaml.MappingNode, key: str) -> yaml.Node | None:
         """Return the value of a key; None when the mapping has no such key."""
         return next((value for name, value in mapping.value if name.value == key), None)
-
-    # editing
 
     def set_value(self, mapping: yaml.MappingNode, key: str, text: str) -> None:
         """Replace the value of a key by a text in flow style."""
@@ -162,14 +134,6 @@ class YamlText:
     def _line_end(self, index: int) -> int:
         found = self.text.find("\n", index)
         return len(self.text) if found < 0 else found
-
-
-def _nodes(node: yaml.Node | None) -> Iterator[yaml.Node]:
-    if node is not None:
-        yield node
-    if isinstance(node, yaml.CollectionNode):
-        for inner in node.value:
-            yield from _nodes(inner[1] if isinstance(node, yaml.MappingNode) else inner)
 
 
 def _end(node: yaml.Node) -> int:

@@ -25,8 +25,8 @@ def own_files(packs: Sequence[str]) -> dict[str, str]:
     installed = {os.path.realpath(pack) for pack in installed_packs()}
     found = [pair for pack in packs if os.path.realpath(pack) not in installed for pair in pack_files(pack)]
     if not found:
-        hint = "name a pack with --rules, or in compozy.yaml; shipped rules and installed packs are not changed"
-        raise UsageError("no rule file of yours is in force, so there is nothing to fix", hint=hint)
+        hint = "name a rule pack, here or in compozy.yaml; shipped rules and installed packs are not changed"
+        raise UsageError("no rule file of yours is in force", hint=hint)
     # A pack that is named twice is in force once.
     in_force = rule_texts(packs)
     return {name: text for name, text in found if name in in_force}
@@ -52,20 +52,30 @@ def fixed_files(names: Sequence[str]) -> list[AddedRow]:
     Raises:
         UsageError: a file cannot be read or changed.
     """
-    from compozy.decisions import DMN_ENDINGS, verify_decisions
+    from compozy.decisions import verify_decisions
     from compozy.decisions.decision_file import parse_decisions
     from compozy.tables.rowfiles import RowFiles, add_rows
 
     def reports(current: Mapping[str, str]) -> Sequence[Report]:
         return [r for name, text in current.items() for r in verify_decisions(parse_decisions(text, name)).reports]
 
-    for name in names:
-        if name.casefold().endswith(DMN_ENDINGS):
-            raise UsageError(f"{name} is a DMN model, which is not changed", hint="compozy rules import makes it YAML")
-    try:
-        files = RowFiles({name: read_source(name) for name in names})
-    except UnreadableError as error:
-        raise UsageError(f"{error}", hint="name a decision file") from error
+    files = RowFiles({name: decision_text(name) for name in names})
     added = add_rows(files, reports)
     files.write()
     return added
+
+
+def decision_text(name: str) -> str:
+    """Return the text of a decision file that may be changed.
+
+    Raises:
+        UsageError: it is a DMN model, or cannot be read.
+    """
+    from compozy.decisions import DMN_ENDINGS
+
+    if name.casefold().endswith(DMN_ENDINGS):
+        raise UsageError(f"{name} is a DMN model, which is not changed", hint="compozy rules import makes it YAML")
+    try:
+        return read_source(name)
+    except UnreadableError as error:
+        raise UsageError(f"{name} cannot be read: {error}", hint="name a decision file") from error

@@ -19,6 +19,7 @@ from compozy.cli.rulediff import diff
 from compozy.cli.rulefiles import export, import_, refuse_packs, report_text
 from compozy.cli.rulefix import fixed_files, fixed_packs
 from compozy.cli.ruleoptions import find_table, pack_folders, rules_options
+from compozy.cli.rulesimplify import simplify
 from compozy.rulebook import Rulebook, check_rules, load_rulebook
 from compozy.rulebook.files import rule_texts
 from compozy.settings.faults import severity
@@ -35,7 +36,7 @@ INVALID = 3
 
 @click.group(name="rules")
 def command() -> None:
-    """List, show, verify, test, compare, draw, import and export the rule tables."""
+    """List, show, verify, test, compare, simplify, draw, import and export the rule tables."""
 
 
 command.add_command(diff)
@@ -43,6 +44,7 @@ command.add_command(cover)
 command.add_command(cases)
 command.add_command(import_)
 command.add_command(export)
+command.add_command(simplify)
 
 
 @command.command(name="list", epilog="Example: compozy rules list --rules ./my-pack")

@@ -5,9 +5,10 @@ Which files may be changed is for the caller to say.
 
 from __future__ import annotations
 
+import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ from compozy.base.yaml_text import UneditableError, YamlText
 from compozy.document import Place
 from compozy.errors import UsageError
 from compozy.tables.report import Report
+from compozy.tables.simplify import Edit
+from compozy.tables.witness import cell_yaml
 
 # Rounds of adding rows; after the first one, only gaps are left that were not listed.
 _MOST_ROUNDS = 10
@@ -114,6 +117,55 @@ def _add(files: RowFiles, report: Report) -> Iterator[AddedRow]:
     elif (tables := _tables(document)) is not None:
         document.append_item(tables, f"extends: {report.table}\nrows:\n  - {row}")
     yield AddedRow(report.table, file, row)
+
+
+def apply_edits(files: RowFiles, edits: Iterable[Edit]) -> None:
+    """Apply the edits of proposals, in their order.
+
+    Raises:
+        UsageError: a file cannot be edited.
+    """
+    for edit in edits:
+        document = files.edit(edit.file)
+        if edit.row:
+            _edit_row(document, edit)
+            continue
+        for block in _blocks_of(document, edit.table):
+            inputs = document.value(block, "inputs")
+            if edit.action == "set-hit" and document.value(block, "hit") is not None:
+                document.set_value(block, "hit", edit.text)
+            elif isinstance(inputs, yaml.MappingNode) and document.value(inputs, edit.column) is not None:
+                document.remove_key(inputs, edit.column)
+
+
+def _edit_row(document: YamlText, edit: Edit) -> None:
+    rows, at = _row_of(document, edit.table, edit.row)
+    row = rows.value[at]
+    when = document.value(row, "when")
+    if edit.action == "remove-row":
+        document.remove_item(rows, at)
+    elif edit.action == "set-because":
+        document.set_value(row, "because", json.dumps(edit.text, ensure_ascii=False))
+    elif not isinstance(when, yaml.MappingNode) or document.value(when, edit.column) is None:
+        return
+    elif edit.action == "set-cell":
+        document.set_value(when, edit.column, cell_yaml(edit.condition))
+    elif len(when.value) == 1:
+        document.remove_key(row, "when")
+    else:
+        document.remove_key(when, edit.column)
+
+
+def _row_of(document: YamlText, table: str, row: str) -> tuple[yaml.SequenceNode, int]:
+    for block in _blocks_of(document, table):
+        rows = document.value(block, "rows")
+        if not isinstance(rows, yaml.SequenceNode):
+            continue
+        for at, item in enumerate(rows.value):
+            name = document.value(item, "id")
+            if name is not None and name.value == row:
+                return rows, at
+    raise UsageError(f'there is no row "{row}" of table "{table}" to edit', hint="edit it yourself")
 
 
 def _file_for(files: RowFiles, table: str, place: Place) -> str | None:

@@ -98,6 +98,15 @@ def row_yaml(row_id: str, when: Mapping[str, Condition], then: Mapping[str, Scal
     return "- " + _dump(row, flow=True)
 
 
+def cell_yaml(condition: Condition) -> str:
+    """Write a condition in flow style, as the value of a cell.
+
+    >>> cell_yaml(Condition.of(["a", None])), cell_yaml(Condition.of(["b"]))
+    ('[a, unset]', 'b')
+    """
+    return _dump([condition_data(condition)], flow=True)[1:-1]
+
+
 def _dump(data: Any, *, flow: bool) -> str:
     text: str = yaml.dump(
         data, Dumper=_DUMPER, sort_keys=False, default_flow_style=flow, width=1_000_000, allow_unicode=True
