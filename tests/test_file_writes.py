@@ -15,6 +15,7 @@ ALLOWED = {
     "base.output_file._link": "the function itself",
     "base.output_file._publish": "the function itself",
     "base.output_file.new_file": "the function itself",
+    "base.output_file.open_appended": "the function itself",
     "caseconfigs.case_configurations": "a private temporary folder",
     "cli.main._open_standard_streams": "the null device, in the place of closed standard streams",
     "cli.output.protect_output": "a copy of the descriptor of standard output",

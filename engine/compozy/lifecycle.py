@@ -6,6 +6,7 @@ state that was reached. When a step fails, the machine stays in its state, with 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from compozy.provision import Runtime
 
 __all__ = ["Graph", "JournalEntry", "Lifecycle", "Provisioner", "Records", "Transition"]
+
+log = logging.getLogger("compozy.lifecycle")
 
 GRACE_S = 10.0
 FORWARD = ("resolve", "validate", "provision")
@@ -56,6 +59,13 @@ class Records:
     resolved: Resolved | None = None
     validated: Validated | None = None
     runtime: Runtime | None = None
+
+
+def log_transition(entry: JournalEntry) -> None:
+    """Log one transition that was tried."""
+    facts = {"source": entry.source, "target": entry.target, "trigger": entry.trigger}
+    timing = {"outcome": entry.outcome, "duration_s": round(entry.duration_s, 4)}
+    log.info("lifecycle.transition", extra={**facts, **timing})
 
 
 Provisioner = Callable[[Resolved], "Runtime"]
@@ -236,6 +246,7 @@ class Lifecycle:
             took = time.perf_counter() - began
             entry = JournalEntry(row.source, row.target, row.trigger, at, took, rulebook.digest, tables, outcome)
             self.journal = (*self.journal, entry)
+            log_transition(entry)
 
     def _enter(self, row: Transition, records: Records) -> None:
         """Take state and records over together; what was started does not outlive a failure here."""

@@ -54,6 +54,7 @@ class Step:
     addresses: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     checks: tuple[CheckRow, ...] = ()
+    mode: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def _step(resolved: Resolved, part: Component) -> Step:
         addresses=tuple(_addresses(resolved, row)),
         files=tuple(path for _, path in kept_files(resolved, row)),
         checks=tuple(check for check in row.checks if _holds(resolved, check.when)),
+        mode=part.mode,
     )
 
 
@@ -166,12 +168,14 @@ def bracketed(host: str) -> str:
 
 
 def value_of(resolved: Resolved, source: Any) -> Any:
-    """Return what a driver row means by `source`: a setting's value, or one of `port`, `group`, `value`."""
+    """Return what a driver row means by `source`: a setting's value, or one of `port`, `group`, `origin`, `value`."""
     if isinstance(source, str):
         return resolved.get(source)
     kind, ref = next(iter(source.items()))
     if kind == "port":
         return port(resolved, ref)
+    if kind == "origin":
+        return str(resolved.values[ref].origin)
     if kind == "group":
         return {
             path.removeprefix(ref + "."): resolved.get(path) for path in resolved.values if path.startswith(ref + ".")

@@ -8,6 +8,7 @@ Nothing here knows which components there are.
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import queue
 import threading
@@ -30,6 +31,8 @@ from compozy.runtime import Health, Outcome, Runtime
 from compozy.settings.reference import IMPORT_S, load_reference
 
 __all__ = ["Health", "Runtime", "build_driver", "is_shipped", "provision"]
+
+log = logging.getLogger("compozy.provision")
 
 SETTLE_S = 1.5
 SLACK_S = 1.0  # a driver may take this long to notice that its time is over
@@ -195,6 +198,7 @@ class _Start:
             deadline = min(self._context.deadline, time.monotonic() + step.timeout_s)
             self._running[step.component] = (step, deadline)
             driver, context = self._drivers[step.component], replace(self._context, deadline=deadline)
+            log.info("component.starting", extra={"component": step.component, "driver": step.driver, "row": step.row})
             # Whatever begins to start is also stopped, in the reverse order.
             self._runtime.launched(step.component, driver)
             name = f"compozy-start-{step.component}"
@@ -203,13 +207,14 @@ class _Start:
             thread.start()
 
     def _attempt(self, step: Step, driver: Driver, context: StartContext) -> None:
-        outcome = Outcome()
+        outcome, began = Outcome(), time.perf_counter()
         with outcome:
             driver.start(context)
             if context.cancelled.is_set():
                 driver.stop(0)
             else:
                 _prove(driver)
+                log_ready(step, driver, time.perf_counter() - began)
         self._ended.put(_Ended(step, outcome.error))
 
     def _wait(self) -> None:
@@ -243,6 +248,14 @@ class _Start:
         until = time.monotonic() + SLACK_S
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
+
+
+def log_ready(step: Step, driver: Driver, took_s: float) -> None:
+    """Log that a component is ready, where it is and where its data is."""
+    about = driver.describe()
+    where = {"address": about.address, "data": about.data, "duration_s": round(took_s, 3)}
+    part = {"component": step.component, "mode": step.mode, "driver": step.driver}
+    log.info("component.ready", extra={**part, **where})
 
 
 def _together(failures: Sequence[ProvisionError], cancelled: Sequence[str]) -> ProvisionError:

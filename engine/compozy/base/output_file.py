@@ -51,6 +51,21 @@ def merge_file(path: str | Path, merge: Callable[[bytes], bytes], *, mode: int =
         write_file(target, merge(content), mode=mode)
 
 
+def open_appended(path: str | Path) -> int:
+    """Open a file to append to, made with mode 0600 where it does not exist, and return its descriptor.
+
+    Raises:
+        OSError: `path` is a link, not a regular file or owned by another user, or cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        os.close(descriptor)
+        raise OSError(errno.EPERM, "it is not a regular file of this user", str(path))
+    return descriptor
+
+
 def copy_file(source: str | Path, target: str | Path) -> None:
     """Copy a regular file to a new file of mode 0600; a symbolic link at `source` is not followed.
 

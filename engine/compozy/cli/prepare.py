@@ -9,27 +9,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from compozy.cli.logs import log_to_stderr
+from compozy.cli.logs import LogSettings, start_logging
 from compozy.cli.options import read_configuration
 from compozy.cli.output import print_in_brief, print_note
 from compozy.errors import UsageError
-from compozy.lifecycle import Lifecycle
+from compozy.lifecycle import Lifecycle, log_transition
 from compozy.plan import STATE_DIRECTORY, make_plan
 from compozy.resolve import Resolved
 from compozy.settings.values import parse_duration
 
 
-def prepared(options: dict[str, Any], strict: bool, log_level: str = "warning") -> Lifecycle:
-    """Return the lifecycle in the state `validated`; warnings and log lines go to stderr.
+def prepared(options: dict[str, Any], strict: bool) -> Lifecycle:
+    """Return the lifecycle in the state `validated`; warnings go to stderr, log lines to where the settings say.
 
     Raises:
         ConfigurationError: a finding stops.
+        DriverError: the log file cannot be written.
     """
     configuration = read_configuration(options)
     lifecycle = Lifecycle(configuration, strict=strict)
     lifecycle.resolve()
     lifecycle.validate()
-    log_to_stderr(log_level, lifecycle.resolved.redactor())
+    get = lifecycle.resolved.get
+    start_logging(LogSettings(get("log.level"), get("log.format"), get("log.file")), lifecycle.resolved.redactor())
+    for entry in lifecycle.journal:  # before the settings of the log were known
+        log_transition(entry)
     print_in_brief(lifecycle.findings, configuration.texts)
     return lifecycle
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from compozy.cli.logs import LEVELS, note_later
+from compozy.cli.logs import note_later
 from compozy.cli.options import configuration_options, format_option, runs_project_code
 from compozy.cli.output import print_document, print_line, print_table, styled
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
@@ -34,17 +34,14 @@ STUCK_S = 40.0  # longer than the grace of requests, tools and components togeth
 @configuration_options
 @format_option()
 @click.option("--timeout", default="60s", metavar="DURATION", show_default=True, help="How long the start may take.")
-@click.option(
-    "--log-level", type=click.Choice(LEVELS), default="warning", show_default=True, help="From which level to log."
-)
 @click.option("--accept-loss", is_flag=True, help="Start although kept data is missing or smaller than it was.")
 @runs_project_code
-def command(format_: str, timeout: str, log_level: str, accept_loss: bool, strict: bool, **options: Any) -> int:
+def command(format_: str, timeout: str, accept_loss: bool, strict: bool, **options: Any) -> int:
     """Provision the mode and run the HTTP interface and the workers until a signal comes."""
     began = time.perf_counter()
     signals = Signals()
     raise_file_limit()
-    lifecycle = prepared(options, strict, log_level)
+    lifecycle = prepared(options, strict)
     tell_kept_data(lifecycle.resolved)
     other = find_server(lifecycle.resolved.directory)
     state_dir = make_plan(lifecycle.resolved).state_dir

@@ -131,7 +131,7 @@ class Child:
         telling = self._supervised and not self._stopping.is_set()
         level = self._level(text) if telling else min(self._level(text), logging.INFO)
         extra = {"child": self.command.name, "line": text}
-        report(lines, level, f"child.log {self.command.name}: {text}", extra)
+        report(lines, level, "child.log", f"child.log {self.command.name}: {text}", extra)
 
     def _ended(self, process: Process) -> None:
         """Take note of an end; runs in the thread that followed the process."""
@@ -160,7 +160,8 @@ class Child:
             return False
         self.restarts += 1
         how = f"{child} ended unexpectedly (exit code {process.code()}) and is started again"
-        report(log, logging.WARNING, f"{how}, restart {self.restarts}{self._after_crash}", {"child": child})
+        text = f"{how}, restart {self.restarts}{self._after_crash}"
+        report(log, logging.WARNING, "child.restarted", text, {"child": child, "restarts": self.restarts})
         return True
 
     def _report_failure(self, text: str) -> None:
@@ -168,7 +169,7 @@ class Child:
         now = time.monotonic()
         if now - self._failures.get(text, -REPEAT_S) >= REPEAT_S:
             self._failures[text] = now
-            report(log, logging.ERROR, text, {"child": self.command.name})
+            report(log, logging.ERROR, "child.not_restarted", text, {"child": self.command.name})
 
     def _watch(self, answers: Callable[[], bool], healthy: Process | None) -> None:
         """Replace a process that has answered health checks and no longer does; `healthy` is one that has."""
@@ -190,16 +191,16 @@ class Child:
     def _revive(self, process: Process, unanswered: int) -> None:
         fields = {"child": self.command.name, "health_checks": unanswered}
         if unanswered == CONTINUED_AFTER:
-            report(log, logging.WARNING, f"{self.command.name} does not answer", fields)
+            report(log, logging.WARNING, "child.unresponsive", f"{self.command.name} does not answer", fields)
             process.signal(signal.SIGCONT)
         elif unanswered >= REPLACED_AFTER:
-            report(log, logging.ERROR, f"{self.command.name} does not answer and is killed", fields)
+            report(log, logging.ERROR, "child.killed", f"{self.command.name} does not answer and is killed", fields)
             process.kill()
 
 
-def report(logger: logging.Logger, level: int, text: str, fields: dict[str, Any]) -> None:
-    """Log a line from a thread that must survive whatever the handlers of the application do."""
+def report(logger: logging.Logger, level: int, event: str, text: str, fields: dict[str, Any]) -> None:
+    """Log an event with a text, from a thread that must survive whatever the handlers of the application do."""
     try:
-        logger.log(level, "%s", text, extra=fields)
+        logger.log(level, "%s", text, extra={"event": event, **fields})
     except Exception:  # noqa: BLE001, S110 - a handler of the application failed, and there is nowhere else to report it
         return

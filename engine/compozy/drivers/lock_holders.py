@@ -103,7 +103,8 @@ def _end(pid: int, descriptor: int, what: str) -> None:
     try:
         if pid in dict(_holders(descriptor)):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
-            log.warning("process %d still used %s after its owner was killed, and was ended", pid, what)
+            text = "process %d still used %s after its owner was killed, and was ended"
+            log.warning(text, pid, what, extra={"event": "orphan.killed", "pid": pid})
     except ProcessLookupError:
         return
     finally:

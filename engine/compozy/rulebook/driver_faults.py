@@ -34,17 +34,21 @@ def driver_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
         yield from (f"check {check.kind}: {reason}" for reason in _check_faults(settings, check))
 
 
+_KINDS = ("port", "group", "origin", "value")  # of an option that is not simply a setting
+
+
 def _option_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
     settings = rulebook.registry.settings
     for name, source in row.options.items():
         if isinstance(source, str):
             kind, ref = "setting", source
-        elif isinstance(source, dict) and len(source) == 1 and set(source) <= {"port", "group", "value"}:
+        elif isinstance(source, dict) and len(source) == 1 and set(source) <= set(_KINDS):
             kind, ref = next(iter(source.items()))
         else:
-            yield f"option {name} must be a setting, or one of {{port: ..}}, {{group: ..}}, {{value: ..}}"
+            kinds = ", ".join(f"{{{kind}: ..}}" for kind in _KINDS)
+            yield f"option {name} must be a setting, or one of {kinds}"
             continue
-        if kind == "setting" and ref not in settings:
+        if kind in ("setting", "origin") and ref not in settings:
             yield f"option {name}: there is no setting {ref}{did_you_mean(ref, settings)}"
         if kind == "port" and (ref not in settings or settings[ref].type != "integer"):
             yield f"option {name}: {ref} is no setting of a whole number"

@@ -6,6 +6,7 @@ everything that can fail has succeeded, and connections are accepted last.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from compozy import __version__
 from compozy.lifecycle import Lifecycle
 from compozy.plan import Port, make_plan, port
 from compozy.resolve import Resolved
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from compozy.server.access import Access
     from compozy.server.http import HttpServer
     from compozy.workflows.facade import Workflows
+
+log = logging.getLogger("compozy.server")
 
 Notice = Callable[[str], None]
 
@@ -69,6 +73,8 @@ class Stack:
         Raises:
             CompozyError: something did not start; everything that did is stopped again.
         """
+        file = self.lifecycle.configuration.inputs.file
+        log.info("server.starting", extra={"mode": self.resolved.mode, "version": __version__, "config": file})
         try:
             self._opened.callback(self._release)
             self.lifecycle.provision()
@@ -86,6 +92,7 @@ class Stack:
             self.close(0)
             raise
         self._complete = True
+        log.info("server.ready", extra={"mode": self.resolved.mode, "url": self.url})
         return self
 
     def browser_link(self) -> str:
@@ -97,7 +104,12 @@ class Stack:
     def close(self, grace_s: float = 10.0) -> None:
         """Refuse new requests, drain the workers, stop the components; `grace_s` 0 stops at once; idempotent."""
         self._grace_s = grace_s
+        if self._complete:
+            log.info("server.stopping", extra={"grace_s": grace_s})
         self._opened.close()
+        if self._complete:
+            self._complete = False
+            log.info("server.stopped")
 
     def _release(self) -> None:
         if self.lifecycle.records.runtime is None:

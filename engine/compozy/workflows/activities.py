@@ -63,6 +63,7 @@ class Activities:
         finished_at = max(timestamp(), row["started_at"])
         await self._write(self._store.record_finished, Execution(**{**row, "finished_at": finished_at}))
         self._ends.announce(row["id"])
+        _log_end(row)
 
     @activity.defn(name=wire.RENDER)
     async def render(self, key: str) -> Any:
@@ -112,6 +113,14 @@ class Activities:
             raise _benign(f"the row was not written within {WRITE_TIMEOUT_S:g} s", UnavailableError.id) from error
         except UnavailableError as error:
             raise _benign(error.message, error.id) from error
+
+
+def _log_end(row: Mapping[str, Any]) -> None:
+    facts = {"execution": row["id"], "workflow": row["workflow"]}
+    if row["status"] == "completed":
+        log.info("execution.completed", extra=facts)
+    else:
+        log.info("execution.failed", extra={**facts, "status": row["status"], "reason": row["error"]})
 
 
 def _benign(reason: str, kind: str, *, final: bool = False) -> ApplicationError:

@@ -120,6 +120,7 @@ class Service:
             started = await self._start_workflow(name, run)
         except WorkflowAlreadyStartedError as error:
             return await self._same(row, error)
+        log.info("execution.started", extra={"execution": name, "workflow": definition.id})
         await self._show(replace(row, run_id=started.result_run_id))
         return name
 
