@@ -29,7 +29,7 @@ _output = click.option("--output", "-o", metavar="FILE", type=FILE, help="File t
 @_output
 @click.option("--partial", is_flag=True, help="Leave out tables with something that is not supported.")
 def import_(file: str, output: str | None, partial: bool) -> int:
-    """Import the decision tables of the DMN model FILE as a decision file.
+    """Import the tables of the DMN model FILE as a decision file.
 
     What is not supported is reported with its place, reason and fix; then nothing is written and the exit code is 3,
     unless --partial is given.

@@ -47,11 +47,12 @@ class _Rules:
 @click.option("--fix", is_flag=True, help="Write the proposals into your rule files.")
 @click.argument("names", metavar="[FOLDER|FILE]...", nargs=-1, type=FILE)
 def simplify(names: Sequence[str], fix: bool, format_: str, **where: Any) -> int:
-    """Propose simpler rules that decide the same: full cells, rows that merge or change nothing, hit policy unique.
+    """Propose simpler rules that decide the same.
 
-    Each FOLDER is a rule pack, or `shipped`; without one, all packs in force except installed ones. Each FILE is a
-    decision file. Every proposal is proven as `rules diff` compares. The exit code is 1 when there are proposals,
-    with --fix when one was not written.
+    These are cells that list everything, rows that merge or change nothing, hit policies that can be unique, and unused
+    inputs. Each FOLDER is a rule pack, or `shipped`; without one, all packs in force except installed ones. Each FILE
+    is a decision file. Every proposal is proven as `rules diff` compares. The exit code is 1 when there are
+    proposals, with --fix when one was not written.
     """
     if fix:
         _refuse_others(names)
