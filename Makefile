@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME_STAMP := $(VENV)/.runtime-installed
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
+DOCS_STAMP := $(VENV)/.docs-installed
 SUPPLY_STAMP := $(VENV)/.supply-installed
 SBOM_ENV := build/sbom-environment
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11.4 --generate-hashes --no-annotate \
@@ -14,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = tuple(sys.version_info[:3]); sys.exit(v < (3, 11, 4) and \
 	"Compozy needs Python 3.11.4 or newer; this is %d.%d.%d\nName another one, such as: make start PYTHON=python3.12" % v)'
 
-.PHONY: start test lint bench bench-short generate lock sbom clean
+.PHONY: start test lint bench bench-short generate docs lock sbom clean
 
 # The versions and hashes of everything that is installed are fixed by constraints*.txt; `make lock` renews them.
 $(RUNTIME_STAMP): setup.cfg pyproject.toml constraints-runtime.txt
@@ -36,6 +37,10 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 $(BENCH_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	touch $(BENCH_STAMP)
+
+$(DOCS_STAMP): $(STAMP) constraints-docs.txt
+	$(BIN)/python -m pip install --require-hashes --requirement constraints-docs.txt
+	touch $(DOCS_STAMP)
 
 $(SUPPLY_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --editable '.[dev,supply]'
@@ -64,9 +69,21 @@ bench-short: $(BENCH_STAMP)
 generate: $(STAMP)
 	$(BIN)/python -m compozy.generate
 
+# Pages link to files beside docs/, so the site is built from a copy that has the same layout.
+SITE_FILES := docs examples schemas README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE
+docs: $(DOCS_STAMP) generate
+	rm -rf build/pages build/site
+	mkdir -p build/pages
+	cp -R $(SITE_FILES) tools/site/iframe-worker.js build/pages
+	find build/pages -name __pycache__ -prune -exec rm -r {} +
+	$(BIN)/zensical build --strict --clean
+	cp docs/configuration/.env.example build/site/docs/configuration
+	@echo "open build/site/index.html"
+
 lock: $(SUPPLY_STAMP)
 	$(LOCK) --extra dev --extra build --output-file constraints.txt
 	$(LOCK) --extra build --constraint constraints.txt --output-file constraints-runtime.txt
+	$(LOCK) --extra docs --constraint constraints.txt --output-file constraints-docs.txt
 	$(BIN)/python tools/server_binaries.py
 
 sbom: $(SUPPLY_STAMP)

