@@ -184,3 +184,17 @@ def test_unproduced_values_are_exact(world: World) -> None:
     missing = sorted({"p", "q", "r"} - produced)
     found = [report.message.split("the value ")[1] for report in reports(world, "unproduced")]
     assert found == ([", ".join(missing)] if missing else [])
+
+
+@unhurried
+@given(worlds(last_hits=DECIDING), st.integers(0, 2), st.sampled_from([0, 5, 20_000]))
+def test_a_search_that_ends_with_its_budget_is_reported(world: World, steps: int, most: int) -> None:
+    """What a full search reports is reported within any budget, or the table is reported as unproven."""
+    ruleset = world.ruleset()
+    short = verify(ruleset, steps=steps, most=most).reports
+    unproven = {report.table for report in short if report.kind == "unproven" or not report.exact}
+    listed = {(report.table, report.kind, report.places[0]) for report in short}
+    for report in verify(ruleset).reports:
+        # What a table can decide is an input of the tables after it.
+        if not unproven:
+            assert (report.table, report.kind, report.places[0]) in listed

@@ -59,12 +59,16 @@ def _loaded(what: str, reference: str, place: Place, faults: Faults) -> Callable
 
 
 def _tried(rulebook: Rulebook, example: Example, directory: str) -> Iterator[Report]:
-    found = sorted({finding.id for finding in run_example(rulebook, example, directory)})
-    if (example.id in found) == (example.kind == "bad"):
-        return
-    shown = "does not show it" if example.kind == "bad" else "shows it"
-    gives = f"it gives {', '.join(found)}" if found else "it gives no finding"
-    message = f'finding "{example.id}": its {example.kind} example {shown}; {gives}'
+    try:
+        found = sorted({finding.id for finding in run_example(rulebook, example, directory)})
+    except RuleTableError as error:
+        fault = f"cannot be resolved: {error.problems[0]}"
+    else:
+        if (example.id in found) == (example.kind == "bad"):
+            return
+        shown = "does not show it" if example.kind == "bad" else "shows it"
+        fault = f"{shown}; it gives {', '.join(found) or 'no finding'}"
+    message = f'finding "{example.id}": its {example.kind} example {fault}'
     yield Report("bad-example", message, "", (example.place,), example.text.rstrip() or None)
 
 
@@ -76,7 +80,12 @@ def table_reports(rulebook: Rulebook, directory: str) -> Iterator[Report]:
 
 
 def _tried_table(rulebook: Rulebook, table: Table, example: TableExample, directory: str) -> Iterator[Report]:
-    decisions = run_table_example(rulebook, table, example, directory)
+    try:
+        decisions = run_table_example(rulebook, table, example, directory)
+    except RuleTableError as error:
+        message = f'an example of table "{table.id}" cannot be resolved: {error.problems[0]}'
+        yield Report("bad-example", message, table.id, (example.place,))
+        return
     decided = {row.id for decision in decisions for row in decision.rows}
     if decided != set(example.rows):
         rows = [", ".join(sorted(names)) or "no row" for names in (set(example.rows), decided)]

@@ -8,7 +8,10 @@ import pytest
 
 from compozy.examples import Example, examples_of, run_example
 from compozy.rulebook import Rulebook, load_rulebook
+from compozy.rulebook.files import shipped_texts
+from compozy.rulebook.rows import read_rules
 from compozy.ruletrial import trial_reports
+from compozy.settings.faults import Faults
 
 ROOT = Path(__file__).parent.parent.parent
 PACK = str(ROOT / "examples" / "rule-pack" / "pack")
@@ -60,3 +63,23 @@ def test_every_example_has_a_text_to_show() -> None:
 def test_factories_probes_and_pages_exist() -> None:
     """Every shipped driver can be imported and takes its options; every finding has its page."""
     assert [report.message for report in trial_reports(load_rulebook(), ROOT / "docs")] == []
+
+
+def test_an_example_that_cannot_be_resolved_is_reported() -> None:
+    """Verification may leave a gap unproven, which is a warning."""
+    rules = """
+settings: [{path: mode, type: choice, values: [memory, persistent], help: m}]
+"""
+    tables = """
+tables:
+  - {table: mode, stage: resolve, hit: first, about: m, inputs: {own: {setting: mode}}, outputs: {mode: [memory]},
+     rows: [{id: m, when: {own: memory}, then: {mode: memory}, because: x}]}
+  - {table: found, stage: validate, hit: collect, about: f, inputs: {own: {setting: mode}}, rows: [
+     {id: f, when: {own: memory}, finding: {severity: warning, key: mode, text: x, good: {}, bad: {mode: memory}}}]}
+"""
+    texts = {"rules.yaml": rules, "tables.yaml": tables, "l.yaml": shipped_texts()["rules/lifecycle.yaml"]}
+    rulebook = read_rules(texts, Faults())
+    assert rulebook is not None
+    (report,) = trial_reports(rulebook)
+    assert report.kind == "bad-example"
+    assert 'its good example cannot be resolved: tables.yaml:3:13: no row of table "mode" matches' in report.message

@@ -99,15 +99,15 @@ def _runs(cells: int) -> Iterator[tuple[int, int]]:
 class Space:
     """Axes and rows; every row is a box, and boxes are compared axis by axis."""
 
-    def __init__(self, axes: Sequence[CellIndex], rows: int) -> None:
+    def __init__(self, axes: Sequence[CellIndex], rows: int, steps: int = MOST_STEPS) -> None:
         self.axes = tuple(axes)
         self.everything = (1 << rows) - 1
         self.whole: Box = tuple(axis.whole for axis in self.axes)
-        self.steps_left = MOST_STEPS
+        self.steps = self.steps_left = steps
 
     def refill(self) -> None:
         """Give the next question a whole budget of steps."""
-        self.steps_left = MOST_STEPS
+        self.steps_left = self.steps
 
     def spend(self) -> None:
         """Take one step from the budget.

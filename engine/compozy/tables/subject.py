@@ -31,10 +31,10 @@ class Subject:
     viewer: Viewer | None
 
     @classmethod
-    def of(cls, ruleset: RuleSet, table: Table, axes: Sequence[Axis], limit: int) -> Subject:
+    def of(cls, ruleset: RuleSet, table: Table, axes: Sequence[Axis], limit: int, steps: int = MOST_STEPS) -> Subject:
         """Build the space of a table from its axes."""
         rows = len(table.rows)
-        space = Space([CellIndex(axis.rows_at(), rows) for axis in axes], rows)
+        space = Space([CellIndex(axis.rows_at(), rows) for axis in axes], rows, steps)
         return cls(table, dict(ruleset.domains[table.id]), tuple(axes), space, limit, ruleset.viewer)
 
     @property
@@ -66,10 +66,10 @@ class Subject:
         """Return a row's id in quotes."""
         return f'"{self.table.rows[number].id}"'
 
-    def unproven(self, what: str) -> Report:
+    def unproven(self, what: str, why: str = "") -> Report:
         """Build the report that the search for an answer was stopped."""
-        message = f"{what} could not be proven: the search was stopped after {MOST_STEPS} steps"
-        return self.report("unproven", message, proven=False, reachable=True)
+        reason = why or f"the search was stopped after {self.space.steps} steps"
+        return self.report("unproven", f"{what} could not be proven: {reason}", proven=False, reachable=True)
 
     def report(
         self,

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from compozy.tables.atoms import atoms_of
 from compozy.tables.axes import MOST_COMBINATIONS, AxisBuilder
 from compozy.tables.cells import condition_words, scalar_words
+from compozy.tables.cover import MOST_STEPS
 from compozy.tables.decide import RuleSet
 from compozy.tables.gaps import gap_reports
 from compozy.tables.pairs import masked_reports, masked_rows, pair_reports
@@ -21,6 +22,7 @@ from compozy.tables.table import Domain, Row, Scalar, Table, identity
 
 __all__ = ["KINDS", "Report", "Verification", "VerificationCache", "verify"]
 
+_TOO_MANY = "too many combinations of settings would have to be told apart"
 _EXAMPLE_KEYS = ("severity", "text", "good", "bad")
 
 
@@ -30,32 +32,33 @@ def verify(
     *,
     limit: int = 100,
     most: int = MOST_COMBINATIONS,
+    steps: int = MOST_STEPS,
 ) -> Verification:
     """Verify a rule set; with a cache the same content is verified once, wherever it was read from.
 
     `limit` bounds how many reports of one kind are listed a table. Columns that depend on common
     settings are looked at together while at most `most` combinations have to be told apart; beyond that,
-    each column counts with all values that its feeder can give, and a report that nobody may ever reach
-    says so.
+    each column counts with all values that its feeder can give, and a report on what may be unreachable says so.
+    Each search takes at most `steps`; a question that it leaves open is reported as `unproven`.
     """
     if cache is None:
-        return _verify(ruleset, limit, most)
-    key = _content_key(ruleset, limit, most)
+        return _verify(ruleset, limit, most, steps)
+    key = _content_key(ruleset, limit, most, steps)
     known = cache.known.get(key)
     if known is None:
-        known = cache.known[key] = _verify(ruleset, limit, most)
+        known = cache.known[key] = _verify(ruleset, limit, most, steps)
     return known
 
 
-def _content_key(ruleset: RuleSet, limit: int, most: int) -> str:
+def _content_key(ruleset: RuleSet, *bounds: int) -> str:
     # Reports name places, so these belong to the content as well.
     places = [(str(t.place), [str(row.place) for row in t.rows]) for t in ruleset.tables.values()]
     seen = ruleset.viewer.fingerprint if ruleset.viewer else ""
-    content = (ruleset.fingerprint, seen, places, [str(fault) for fault in ruleset.faults], limit, most)
+    content = (ruleset.fingerprint, seen, places, [str(fault) for fault in ruleset.faults], bounds)
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
-def _verify(ruleset: RuleSet, limit: int, most: int) -> Verification:
+def _verify(ruleset: RuleSet, limit: int, most: int, steps: int) -> Verification:
     reports = [Report(f.kind, f'table "{f.table}": {f.reason}', f.table, f.places) for f in ruleset.faults]
     # A cell with an unknown value is reported as that, and not once more because it never holds.
     faulty = {place for fault in ruleset.faults if fault.kind == "unknown-value" for place in fault.places}
@@ -64,7 +67,7 @@ def _verify(ruleset: RuleSet, limit: int, most: int) -> Verification:
     circular = [name for name in ruleset.tables if name not in set(ruleset.order)]
     for name in (*ruleset.order, *circular):
         table = ruleset.tables[name]
-        subject = Subject.of(ruleset, table, builder.axes(table, produced), limit)
+        subject = Subject.of(ruleset, table, builder.axes(table, produced), limit, steps)
         found, firing = _verify_table(subject)
         reports += (report for report in found if not faulty.issuperset(report.places))
         produced.update(_produced_values(table, firing))
@@ -90,6 +93,7 @@ def _verify_table(subject: Subject) -> tuple[list[Report], list[Row]]:
     reports += [_dead_report(subject, number) for number in dead]
     reports += masked_reports(subject, masked)
     reports += [] if proven else [subject.unproven("whether each row can decide")]
+    reports += [] if subject.proven else [subject.unproven("whether each row can be reached", _TOO_MANY)]
     reports += pair_reports(subject)
     reports += _unproduced_reports(subject, firing)
     reports += _finding_reports(subject)
