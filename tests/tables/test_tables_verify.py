@@ -316,3 +316,14 @@ def test_what_could_not_be_proven_says_so_and_keeps_nothing_from_being_used() ->
 
 def ruleset_of(*texts: str) -> RuleSet:
     return compile_leniently(read_tables(named(*texts)), FakeCatalogue())
+
+
+def test_each_feeder_is_checked_once_whatever_the_number_of_paths_to_it() -> None:
+    """Forty layers of two tables, each of which reads both tables of the layer before, have 2**40 paths."""
+    first = table(row("x", ""), hit="first")
+    texts = [first.replace("table: t", f"table: l0{side}") for side in "ab"]
+    for layer in range(1, 40):
+        inputs = f"a: {{decision: l{layer - 1}a}}, b: {{decision: l{layer - 1}b}}"
+        block = table(rows(row("x", "a: a"), row("y", "a: b", "b")), inputs)
+        texts += [block.replace("table: t", f"table: l{layer}{side}") for side in "ab"]
+    assert {report.kind for report in verified(*texts).reports} == {"unproduced", "unreachable"}

@@ -75,6 +75,7 @@ class AxisBuilder:
         self._steps: dict[str, Step] = {}
         self._looks: dict[Source, Look] = {}
         self._cones: dict[str, frozenset[Source]] = {}
+        self._sound: dict[str, bool] = {}
         self._known: dict[tuple[Source, ...], Combinations] = {}
 
     def axes(self, table: Table, produced: Produced) -> list[Axis]:
@@ -126,7 +127,11 @@ class AxisBuilder:
         table = self._ruleset.tables[source.ref]
         if table.hit == "collect" or decision_output(source, table) not in table.outputs:
             return False
-        return all(self._is_sound(column.source) for column in table.columns if column.source.kind == "decision")
+        known = self._sound.get(table.id)
+        if known is None:
+            fed = [column.source for column in table.columns if column.source.kind == "decision"]
+            known = self._sound[table.id] = all(self._is_sound(feeder) for feeder in fed)
+        return known
 
     def _cone_of(self, table: Table, column: Column) -> frozenset[Source]:
         if column.source.kind == "decision" and column.source.ref in self._ordered:
