@@ -17,7 +17,7 @@ from compozy.decisions.dmn_import import parse_dmn
 from compozy.decisions.feel import FeelError, unary_text
 
 few = settings(unhurried, max_examples=30)
-TEXTS = ["x", "unset", 'a "b" \\', " on\n"]
+TEXTS = ["true", "unset", 'a "b" \\', " on\n"]
 NUMBERS = [-1, 0, 0.5, 2, 3.25]
 # Every declaration with the values that cells ask for.
 INPUTS: dict[str, tuple[Any, list[Any]]] = {

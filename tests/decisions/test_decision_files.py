@@ -17,7 +17,7 @@ from compozy.decisions.dmn_export import dmn_text
 from compozy.decisions.dmn_import import parse_dmn
 from compozy.errors import RuleTableError
 from compozy.rulebook import load_rulebook
-from compozy.tables.table import Domain
+from compozy.tables.table import Domain, Source
 
 Command = Callable[..., tuple[int, str, str]]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dmn"
@@ -190,6 +190,15 @@ def test_rules_in_force_have_no_declared_inputs(tmp_path: Path) -> None:
         load_rulebook((str(tmp_path),))
 
 
+def exported(inputs: dict[str, str], because: str = "b", name: str = "t") -> str:
+    """Export a table of one row and output over declared inputs."""
+    row = {"id": "a", "then": {"o": True}, "because": because}
+    columns = {name: {"input": name} for name in inputs}
+    table = {"table": name, "hit": "any", "inputs": columns, "outputs": {"o": [True]}, "rows": [row]}
+    found = parse_decisions(json.dumps({"inputs": inputs, "tables": [table]}), "x.yaml")
+    return dmn_text(found.ruleset, [name])
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
@@ -198,10 +207,20 @@ def test_rules_in_force_have_no_declared_inputs(tmp_path: Path) -> None:
     ],
 )
 def test_inputs_without_counterpart_are_not_exported(inputs: dict[str, str], message: str) -> None:
-    declared = json.dumps(inputs)
-    columns = json.dumps({name: {"input": name} for name in inputs})
-    rows = "[{id: a, then: {o: true}, because: b}]"
-    one = f"table: t, hit: any, inputs: {columns}, outputs: {{o: [true]}}, rows: {rows}"
-    text = f"{{inputs: {declared}, tables: [{{{one}}}]}}"
     with pytest.raises(RuleTableError, match=re.escape(message)):
-        dmn_text(parse_decisions(text, "x.yaml").ruleset, ["t"])
+        exported(inputs)
+
+
+def test_characters_that_xml_excludes_are_not_exported() -> None:
+    with pytest.raises(RuleTableError, match="has a character that XML excludes"):
+        exported({"a": "text"}, because="\x01")
+
+
+def test_input_with_the_name_of_a_table_is_renamed() -> None:
+    (found,) = parse_dmn(exported({"t": "text"}), "x.dmn").tables
+    assert (found.columns[0].name, found.columns[0].source) == ("t", Source("input", "given t"))
+
+
+def test_single_output_has_no_name_but_a_label() -> None:
+    """The standard names outputs only where there are several."""
+    assert re.search(r'<output id="\w+" label="o" typeRef="boolean">', exported({"a": "text"}))

@@ -60,6 +60,11 @@ def test_model_of_each_version_is_imported(version: str) -> None:
             "http://www.omg.org/spec/DMN/20180521/MODEL/",
             id="dmn-1.2",
         ),
+        pytest.param(
+            model().replace(" id=", ' expressionLanguage="urn:js" id='),
+            "m.dmn:1:1: unsupported: the expression language urn:js is not supported; use FEEL",
+            id="language",
+        ),
         pytest.param(model(), "m.dmn:1:1: unsupported: the model has no decision table", id="no-table"),
     ],
 )
@@ -119,6 +124,8 @@ CASES = [
     pytest.param(table([N], [(["-"], ["7"])], [result("", "", "[1..5]")]), "7 is not a value of output", id="range"),
     pytest.param(table([N], [(["-"], ["7"])], [result("", "string")]), "7 is not a value of output", id="not-text"),
     pytest.param(table([N], TOTAL, [result(default='"c"')]), "it needs hit policy FIRST", id="default"),
+    pytest.param(table([column("N", "number", "(9..1)")], TOTAL), "N: the allowed values exclude", id="none"),
+    pytest.param(COLLECT.replace("<text>-", '<text expressionLanguage="juel">-'), "juel is not supported", id="juel"),
     pytest.param(COLLECT.replace(">", ' aggregation="SUM">', 1), "aggregation: SUM is not supported", id="sum"),
 ]  # fmt: skip
 
@@ -140,6 +147,15 @@ def test_refused_table_is_left_out_and_its_reader_takes_any_value() -> None:
     assert [fault.partition(":")[0] for fault in faults(found)] == ["2 unsupported", "9 free-input"]
     assert [t.id for t in found.tables] == ["B"]
     assert found.inputs == {"A": Domain.text()}
+
+
+def test_table_that_cannot_be_linked_is_an_input_of_readers_before_it() -> None:
+    found = imported(
+        decision("B", table([column("A", "string")], [(['"a"'], ["1"])]), ["A"]),
+        decision("A", table([column("N")], [(["-"], ['"a"'])])),
+    )
+    assert [fault.partition(":")[0] for fault in faults(found)] == ["8 unsupported", "3 free-input"]
+    assert ([t.id for t in found.tables], [*found.inputs]) == (["B"], ["A"])
 
 
 def test_result_of_another_decision_is_read_from_its_table() -> None:
@@ -195,6 +211,18 @@ def test_components_have_the_types_of_their_item_definitions() -> None:
     assert [*found.inputs] == ["person.Age", "person.Home.Town"]
     assert not found.inputs["person.Age"].contains(0)
     assert verified(found) == [("gap", "person:\n  Age: 19\n  Home:\n    Town: Oslo")]
+
+
+def test_item_definition_of_a_list_is_refused() -> None:
+    item = '<itemDefinition name="tList" isCollection="true"><typeRef>number</typeRef></itemDefinition>'
+    assert faults(imported(item, decision("D", table([column("N", "tList")], TOTAL)))) == [
+        '4 unsupported: table "D": N: the type tList is a list; use a single value'
+    ]
+
+
+def test_elements_of_other_namespaces_are_ignored() -> None:
+    foreign = '<x:input xmlns:x="urn:x"/><x:rule xmlns:x="urn:x"/>'
+    assert verified(imported(decision("D", table([foreign, N], TOTAL)))) == []
 
 
 def test_unknown_component_and_whole_structure_are_refused() -> None:
@@ -293,10 +321,11 @@ def test_expression_counts_as_an_input_of_its_own() -> None:
     assert (verified(found)[1:], [*found.inputs]) == ([], ["N * 2"])
 
 
-def test_two_tables_of_one_name_are_refused() -> None:
+def test_tables_of_one_name_or_none_are_refused() -> None:
     logic = decision("D", table([N], TOTAL))
+    assert "it is empty" in faults(imported(logic.replace('"D"', '""')))[0]
     assert faults(imported(logic, logic.replace('id="D"', 'id="E"'))) == [
-        '8 unsupported: table "D": name: another table has the same name; rename one of them'
+        '8 unsupported: table "D": name: it is empty or that of another table; rename the table'
     ]
 
 

@@ -225,8 +225,7 @@ def _type_of(domain: Domain) -> str:
 def _values_text(domain: Domain) -> str:
     """Return the allowed values of a domain as unary tests, empty where its type says all."""
     if domain.kind == "finite":
-        listed = domain.optional or domain != Domain.boolean()
-        return ", ".join(_literals(domain)) if listed else ""
+        return ", ".join(_literals(domain)) if domain != Domain.boolean() else ""
     if domain.interval == Domain.number().interval:
         return "-" if domain.optional else ""
     within = unary_text(Condition.of(intervals=[domain.interval]))

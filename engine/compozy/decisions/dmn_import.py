@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 
 from compozy.decisions.declared import Decisions
 from compozy.decisions.dmn_table import Draft, Heading, InputClause, read_table, refusal
@@ -36,9 +37,13 @@ def parse_dmn(text: str, name: str) -> Decisions:
     except SyntaxProblem as error:
         faults.add("syntax", error.reason + (f"; {error.hint}" if error.hint else ""), error.place)
         return Decisions({}, (), tuple(faults.reports))
-    known = root.name == "definitions" and root.namespace in NAMESPACES.values()
     message = f"not a DMN {', '.join(NAMESPACES)} model: the root is {root.name} of {root.namespace or 'no namespace'}"
-    if not faults.require(known, "unsupported", message, root.place):
+    known = root.name == "definitions" and root.namespace in NAMESPACES.values()
+    faults.require(known, "unsupported", message, root.place)
+    language = root.attributes.get("expressionLanguage", "FEEL")
+    message = f"the expression language {language} is not supported; use FEEL"
+    faults.require("feel" in language.casefold(), "unsupported", message, root.place)
+    if faults.reports:
         return Decisions({}, (), tuple(faults.reports))
     return _Import(root, faults).decisions()
 
@@ -110,8 +115,8 @@ class _Import:
 
     def _add(self, heading: Heading, table: Element, bound: Mapping[str, str], scope: _Scope) -> None:
         faults = Faults()
-        message = refusal(heading.id, "name", "another table has the same name", "rename one of them")
-        faults.require(heading.id not in self._drafts, "unsupported", message, heading.place)
+        message = refusal(heading.id, "name", "it is empty or that of another table", "rename the table")
+        faults.require(heading.id and heading.id not in self._drafts, "unsupported", message, heading.place)
         draft = read_table(heading, table, bound, self._types, faults)
         self._faults.reports += faults.reports
         if not faults.reports:
@@ -131,16 +136,26 @@ class _Import:
     # links
 
     def _linked(self) -> tuple[Table, ...]:
-        """Link the tables; one that cannot be linked is left out, which changes what its readers link to."""
-        self._inputs = {}
-        linked = {name: _Links(self, draft, scope) for name, (draft, scope) in self._drafts.items()}
-        tables = {name: links.table() for name, links in linked.items()}
-        refused = [name for name, links in linked.items() if any(severity(r) == "error" for r in links.faults.reports)]
-        for name in refused or linked:
-            self._faults.reports += linked[name].faults.reports
-            if refused:
-                del self._drafts[name]
-        return self._linked() if refused else tuple(tables.values())
+        """Link the tables, those that others read first, because a table that is refused is an input to its readers."""
+        tables: dict[str, Table] = {}
+        for name in self._order():
+            links = _Links(self, *self._drafts[name])
+            tables[name] = links.table()
+            self._faults.reports += links.faults.reports
+            if any(severity(report) == "error" for report in links.faults.reports):
+                del self._drafts[name], tables[name]
+        read = {column.source.ref for table in tables.values() for column in table.columns}
+        self._inputs = {name: domain for name, domain in self._inputs.items() if name in read}
+        return tuple(tables[name] for name in self._drafts)
+
+    def _order(self) -> list[str]:
+        """Return the tables in the order of evaluation; as in the model where some need each other in a circle."""
+        needs = {name: {_heading(d).id for d in scope.results.values()} for name, (_, scope) in self._drafts.items()}
+        known = {name: others & needs.keys() for name, others in needs.items()}
+        try:
+            return [*TopologicalSorter(known).static_order()]
+        except CycleError:
+            return [*needs]
 
     def draft(self, decision: Element) -> Draft | None:
         """Return the table of a decision, None where it has none or it was refused."""

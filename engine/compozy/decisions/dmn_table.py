@@ -68,6 +68,7 @@ class _Reader:
         self._faults = faults
 
     def draft(self) -> Draft:
+        self._check_language(self._element)
         hit = self._hit()
         inputs = tuple(self._inputs())
         named = self._output_names()
@@ -79,6 +80,13 @@ class _Reader:
     def refuse(self, place: Place, what: str, reason: str, hint: str, kind: str = "unsupported") -> None:
         """Note what cannot be imported, with its place, reason and fix."""
         self._faults.add(kind, refusal(self._heading.id, what, reason, hint), place, table=self._heading.id)
+
+    def _check_language(self, element: Element) -> None:
+        language = element.attributes.get("expressionLanguage", "FEEL")
+        if "feel" not in language.casefold():
+            self.refuse(element.place, "expressionLanguage", f"{language} is not supported", "use FEEL")
+        for child in element.children:
+            self._check_language(child)
 
     def _hit(self) -> str:
         attributes, place = self._element.attributes, self._element.place
@@ -97,10 +105,9 @@ class _Reader:
         taken: dict[str, str] = {}
         for number, clause in enumerate(self._element.all("input"), 1):
             given = clause.first("inputExpression") or clause
-            expression = " ".join(given.text_of("text").split())
+            expression = self._renamed(" ".join(given.text_of("text").split()))
             if not expression:
                 self.refuse(clause.place, f"input {number}", "it has no expression", "name what it reads")
-            expression = self._renamed(expression)
             if expression in taken.values():
                 reason = f"{expression} is read by another column already"
                 self.refuse(clause.place, f"input {number}", reason, "put both conditions into one column")
@@ -150,7 +157,8 @@ class _Reader:
             if not domain.contains(row.then.get(name)):
                 reason = f'{scalar_words(row.then[name])} is not a value of output "{name}"'
                 self.refuse(row.place, f'row "{row.id}"', reason, "correct it or the output values", "unknown-value")
-        return domain if domain.kind != "number" else Domain.number(optional=domain.optional)
+        # Without a list of values, the rows say whether the output may be null.
+        return domain if domain.kind == "finite" else replace(domain, optional=None in values)
 
     @property
     def _single(self) -> bool:

@@ -59,15 +59,14 @@ class Types:
         if item is not None and left:
             found = self._of_item(item, left - 1)
             # An item definition may give the name that other products use for whole numbers.
-            return (
-                Type("integer", found.constraint) if BASE.get(name) == "integer" and found.base == "number" else found
-            )
+            whole = BASE.get(name) == "integer" and found.base == "number"
+            return Type("integer", found.constraint) if whole else found
         if name not in BASE:
             raise FeelError(f"the type {name} is not supported", "use string, number or boolean")
         return Type(BASE[name])
 
     def _of_item(self, item: Element, left: int) -> Type:
-        if item.attributes.get("isCollection") == "true":
+        if item.attributes.get("isCollection") in ("true", "1"):
             raise FeelError(f"the type {item.attributes.get('name', '')} is a list", "use a single value")
         components = {part.attributes.get("name", ""): part for part in item.all("itemComponent")}
         if components:
@@ -96,6 +95,8 @@ def domain_of(
         return _free_domain(base if base != "any" else _guessed(seen, outputs), optional)
     if constraint.negated or len(constraint.intervals) > 1 or (constraint.intervals and constraint.values):
         raise FeelError("allowed values must be a list of values, or one range", "write them so")
+    if not (constraint.values or constraint.intervals or constraint.unset):
+        raise FeelError("the allowed values exclude every value", "correct the range")
     if not constraint.intervals:
         return Domain.finite(constraint.values, optional=constraint.unset)
     if base not in ("number", "integer", "any"):
