@@ -172,7 +172,8 @@ def _lists(setting: Setting, read: Sequence[tuple[Table, Column]]) -> Iterator[T
     yield "[{id: one}]"
     fields = {column.source.ref for _, column in read if column.source.kind == "item"}
     for name in sorted(fields):
-        yield from (f"[{{id: one, {name}: {value}}}]" for value in setting.items[name].values)
+        asked = [(table, column) for table, column in read if column.source.ref == name]
+        yield from (f"[{{id: one, {name}: {value}}}]" for value in _values(setting.items[name], asked))
 
 
 def choice_of(variables: Iterable[Variable], texts: Mapping[str, Text]) -> Choice:

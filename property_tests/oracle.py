@@ -468,7 +468,7 @@ PROMISES: Mapping[str, Promise] = {
         lambda facts: facts.redis == "distributed" and not facts.filled("redis.url") and not facts.said("redis.db"),
     ),
     "temporal.encryption_key.missing": Promise(
-        "error", "temporal.encryption_key", lambda facts: _encryption(facts)["source"] == "missing"
+        "warning", "temporal.encryption_key", lambda facts: _encryption(facts)["source"] == "missing"
     ),
     "temporal.encryption_key.malformed": Promise(
         "error",
@@ -480,6 +480,11 @@ PROMISES: Mapping[str, Promise] = {
     "port.range.ui": Promise("error", UI, _out_of_range(UI)),
     "port.range.redis": Promise("error", "redis.port", _out_of_range("redis.port")),
     "port.range.server": Promise("error", "server.port", _out_of_range("server.port", 0)),
+    "port.range.vector-store": Promise(
+        "error",
+        "knowledge.vector_dbs[].port",
+        lambda facts: any(not 1 <= store.get("port", 1) <= 65535 for store in facts.listed("knowledge.vector_dbs")),
+    ),
     "port.equal.temporal-ui": Promise("error", UI, _same_port(UI, FRONTEND, ui=True)),
     "port.equal.server-temporal": Promise("error", "server.port", _same_port("server.port", FRONTEND, ui=False)),
     "port.equal.server-ui": Promise("error", "server.port", _same_port("server.port", UI, ui=True)),
@@ -562,6 +567,7 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "key.two-spellings": ("two-spellings", "error"),
     "key.type": ("type", "error"),
     "key.not-allowed": ("not-allowed", "error"),
+    "key.unused": ("unused", "warning"),
     "key.too-small": ("too-small", "error"),
     "key.doubled": ("doubled", "error"),
     "key.unidentified": ("unidentified", "error"),

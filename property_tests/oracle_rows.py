@@ -11,7 +11,7 @@ from typing import Any
 MODES = ("memory", "persistent", "distributed")
 # path: (type, default, what else is promised)
 SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
-    "mode": ("choice", None, {"flag": "--mode", "values": MODES, "checked": "rules"}),
+    "mode": ("choice", None, {"flag": "--mode", "values": MODES, "checked": "rules", "near": ("modes", "modus")}),
     "name": ("text", None, {}),
     "version": ("text", "0.1.0", {}),
     "description": ("text", "", {}),
@@ -75,6 +75,7 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
     "temporal.standalone.frontend_port": ("integer", 7233, {}),
     "temporal.standalone.bind_ip": ("listen_address", "127.0.0.1", {}),
     "temporal.standalone.namespace": ("text", None, {"same_as": "temporal.namespace", "shares": True}),
+    "temporal.standalone.cluster_name": ("text", None, {"unused": True}),
     "temporal.standalone.enable_ui": ("boolean", False, {}),
     "temporal.standalone.ui_port": ("integer", 8233, {}),
     "temporal.standalone.require_ui": ("boolean", False, {}),
@@ -119,16 +120,16 @@ SETTINGS: Mapping[str, tuple[str, Any, Mapping[str, Any]]] = {
         None,
         {"minimum": 0, "aliases": ("worker.max_concurrent_workflow_execution_size",)},
     ),
-    "knowledge.vector_dbs": ("list", [], {"aliases": ("vector_dbs",)}),
-    "knowledge.bases": ("list", [], {"aliases": ("knowledge_bases",)}),
-    "models": ("list", [], {}),
+    "knowledge.vector_dbs": ("list", [], {"aliases": ("vector_dbs",), "unused": True}),
+    "knowledge.bases": ("list", [], {"aliases": ("knowledge_bases",), "unused": True}),
+    "models": ("list", [], {"unused": True}),
     "workflows": ("list", [], {}),
-    "memories": ("list", [], {}),
+    "memories": ("list", [], {"unused": True}),
     "rules": ("list", [], {}),
     "executions.retention": ("duration", None, {}),
     "secrets": ("map", None, {"secret": True}),
     "tools": ("list", None, {}),
-    "runtime": ("map", {}, {}),
+    "runtime": ("map", {}, {"unused": True}),
 }
 GROUP_ALIASES = {"temporal.embedded": "temporal.standalone", "redis.embedded": "redis.standalone"}
 # The fields of a vector store, as one writes them flat or under `config:`.
@@ -136,6 +137,8 @@ VECTOR_STORE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "id": ("text", {"unique": True, "identifies": True, "aliases": ("name",)}),
     "provider": ("choice", {"identifies": True, "values": ("pgvector", "qdrant", "redis", "filesystem")}),
     "url": ("url", {"secret_parts": True, "aliases": ("dsn", "config.url", "config.dsn")}),
+    "host": ("host", {"secret_parts": True, "aliases": ("config.host",)}),
+    "port": ("integer", {"aliases": ("config.port",)}),
     "api_key": ("text", {"secret": True, "header": True, "aliases": ("config.api_key",)}),
     "password": ("text", {"secret": True, "aliases": ("config.password",)}),
     "path": ("path", {"aliases": ("config.path",)}),

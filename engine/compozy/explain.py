@@ -179,7 +179,7 @@ def _unknown(resolved: Resolved, key: str) -> NotFoundError:
         return NotFoundError("setting", key, hint=f"it is a group; name one of {within}" if within else None)
     if key in tables:
         return NotFoundError("decision", key, hint=f"its rows are findings: compozy rules show {key}")
-    near = closest(key, [*registry.spelled, *resolved.decisions, *registry.by_env])
+    near = registry.near.get(key.casefold()) or closest(key, [*registry.spelled, *resolved.decisions, *registry.by_env])
     hint = f"did you mean {near}?" if near else "compozy config show --all lists every setting"
     return NotFoundError("setting or decision", key, hint=hint)
 

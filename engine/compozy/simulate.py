@@ -16,7 +16,6 @@ from compozy.errors import UsageError
 from compozy.resolve import Component, resolve
 from compozy.settings.origin import Finding
 from compozy.settings.registry import Registry, Setting
-from compozy.settings.suggest import closest
 from compozy.validate import errors, validate
 
 # The value of a setting that is left to the sources.
@@ -58,7 +57,7 @@ def varied_settings(registry: Registry, names: Sequence[str]) -> Varied:
         spelled, separator, texts = name.partition("=")
         path = registry.spelled.get(spelled)
         if path is None:
-            near = closest(spelled, registry.spelled)
+            near = registry.suggest(spelled)
             hint = f"did you mean {near}?" if near else "compozy config show --all lists the settings"
             raise UsageError(f"--vary: there is no setting {spelled}", hint=hint)
         found[path] = tuple(texts.split("|")) if separator else _listed(registry.settings[path])

@@ -15,6 +15,7 @@ from compozy.drivers.ports import free_port
 from compozy.drivers.postgres import PostgresDriver
 from compozy.drivers.redis_external import RedisExternalDriver
 from compozy.drivers.temporal_remote import TemporalRemoteDriver
+from compozy.settings.keyring import random_key
 from compozy.testing.postgres import PostgresServer
 from compozy.testing.servers import RedisServer, TemporalServer
 
@@ -144,7 +145,7 @@ def redis_by_parts(request: pytest.FixtureRequest) -> Subject:
 
 def temporal_in_plain(request: pytest.FixtureRequest) -> Subject:
     server: TemporalServer = request.getfixturevalue("temporal_server")
-    make = partial(TemporalRemoteDriver, host_port=server.address)
+    make = partial(TemporalRemoteDriver, encryption_key=random_key(), host_port=server.address)
     return Subject(
         make=make,
         works=described,
@@ -201,7 +202,7 @@ def redis_with_tls(request: pytest.FixtureRequest) -> Subject:
 def temporal_with_tls(request: pytest.FixtureRequest) -> Subject:
     authority: Authority = request.getfixturevalue("authority")
     proxy: TlsProxy = request.getfixturevalue("temporal_proxy")
-    make = partial(TemporalRemoteDriver, host_port=f"{HOST}:{proxy.port}")
+    make = partial(TemporalRemoteDriver, encryption_key=random_key(), host_port=f"{HOST}:{proxy.port}")
     return Subject(
         make=partial(make, api_key=CANARY, tls={"ca_file": authority.ca_file, "server_name": "temporal.test"}),
         works=described,
@@ -219,7 +220,7 @@ def temporal_with_tls(request: pytest.FixtureRequest) -> Subject:
 def temporal_with_certificates(request: pytest.FixtureRequest) -> Subject:
     authority: Authority = request.getfixturevalue("authority")
     proxy: TlsProxy = request.getfixturevalue("temporal_mutual_proxy")
-    make = partial(TemporalRemoteDriver, host_port=f"{HOST}:{proxy.port}")
+    make = partial(TemporalRemoteDriver, encryption_key=random_key(), host_port=f"{HOST}:{proxy.port}")
     pair = {"cert_file": authority.cert_file, "key_file": authority.key_file}
     return Subject(
         make=partial(make, tls={"ca_file": authority.ca_file, **pair}),

@@ -14,6 +14,7 @@ from compozy.drivers.child import Child
 from compozy.drivers.ports import free_port, listening
 from compozy.drivers.temporal_remote import TemporalRemoteDriver
 from compozy.errors import DriverError
+from compozy.settings.keyring import random_key
 from compozy.testing.servers import TemporalServer
 
 from .starting import Starting
@@ -21,14 +22,20 @@ from .tls import HOST, Authority, tls_proxy
 
 OTHER_HOST = "127.0.0.2"
 KEY = "0" * 64
+KEYS = random_key()
 # In HPACK's Huffman code (RFC 7541, appendix B) the character 0 is five zero bits.
 KEY_ON_THE_WIRE = b"\0" * 30
 
 
 def failure(started: Starting, **options: Any) -> DriverError:
     with pytest.raises(DriverError) as caught:
-        TemporalRemoteDriver(**options).start(started.context())
+        TemporalRemoteDriver(encryption_key=KEYS, **options).start(started.context())
     return caught.value
+
+
+def test_start_without_an_encryption_key_is_refused_before_it_connects(started: Starting) -> None:
+    with pytest.raises(DriverError, match=r"needs temporal\.encryption_key"):
+        TemporalRemoteDriver(host_port=f"{HOST}:1").start(started.context())
 
 
 def test_a_missing_namespace_is_named(temporal_server: TemporalServer, started: Starting) -> None:
@@ -63,7 +70,9 @@ def test_tls_is_on_when_asked_for_or_when_something_needs_it(
     tls: Mapping[str, Any], api_key: str | None, used: bool
 ) -> None:
     """`temporal.tls.enabled` decides; unset, a certificate or an API key does."""
-    assert TemporalRemoteDriver(host_port="localhost:7233", api_key=api_key, tls=tls).uses_tls is used
+    assert (
+        TemporalRemoteDriver(encryption_key=KEYS, host_port="localhost:7233", api_key=api_key, tls=tls).uses_tls is used
+    )
 
 
 @pytest.mark.parametrize("name", ["ca_file", "cert_file", "key_file"])
@@ -100,7 +109,9 @@ def test_a_client_certificate_opens_a_server_that_asks_for_one(
     context = authority.server_context(client_certificate=True)
     with tls_proxy(temporal_server.port, context) as proxy:
         address = f"{HOST}:{proxy.port}"
-        driver = TemporalRemoteDriver(host_port=address, tls={"ca_file": authority.ca_file, **pair})
+        driver = TemporalRemoteDriver(
+            encryption_key=KEYS, host_port=address, tls={"ca_file": authority.ca_file, **pair}
+        )
         driver.start(started.context())
         driver.stop(0)
         error = failure(started, host_port=address, tls={"ca_file": authority.ca_file})
@@ -114,7 +125,7 @@ def test_the_server_name_is_what_the_certificate_must_name(
     with tls_proxy(temporal_server.port, authority.server_context()) as proxy:
         options = {"host_port": f"{HOST}:{proxy.port}"}
         tls = {"ca_file": authority.ca_file, "server_name": "temporal.test"}
-        driver = TemporalRemoteDriver(**options, tls=tls)
+        driver = TemporalRemoteDriver(encryption_key=KEYS, **options, tls=tls)
         driver.start(started.context())
         driver.stop(0)
         error = failure(started, **options, tls={**tls, "server_name": "other.test"})
@@ -130,7 +141,10 @@ def test_the_api_key_arrives_at_the_server(
     """It is sent with the requests, inside TLS."""
     with tls_proxy(temporal_server.port, authority.server_context()) as proxy:
         driver = TemporalRemoteDriver(
-            host_port=f"{HOST}:{proxy.port}", api_key=api_key, tls={"ca_file": authority.ca_file}
+            encryption_key=KEYS,
+            host_port=f"{HOST}:{proxy.port}",
+            api_key=api_key,
+            tls={"ca_file": authority.ca_file},
         )
         driver.start(started.context())
         driver.stop(0)
@@ -145,7 +159,7 @@ def test_server_that_runs_no_execution_is_unhealthy(started: Starting, tmp_path:
     argv = tuple(OTHER_HOST if part == HOST else part for part in command.argv)
     child = Child(replace(command, argv=argv))
     child.start()
-    driver = TemporalRemoteDriver(host_port=f"{OTHER_HOST}:{server.port}")
+    driver = TemporalRemoteDriver(encryption_key=KEYS, host_port=f"{OTHER_HOST}:{server.port}")
     try:
         child.wait_until(lambda: listening(OTHER_HOST, server.port), started.context())
         driver.start(started.context())

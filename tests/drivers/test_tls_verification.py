@@ -14,6 +14,7 @@ from compozy.drivers.postgres import PostgresDriver
 from compozy.drivers.redis_external import RedisExternalDriver
 from compozy.drivers.temporal_remote import TemporalRemoteDriver
 from compozy.errors import DriverError
+from compozy.settings.keyring import random_key
 from compozy.testing.postgres import PostgresServer
 from compozy.testing.servers import RedisServer, TemporalServer
 
@@ -37,7 +38,7 @@ def server(request: pytest.FixtureRequest) -> tuple[int, Connect]:
         return redis.port, lambda port, ca: RedisExternalDriver(url=address.format(port=port, ca=ca))
     temporal: TemporalServer = request.getfixturevalue("temporal_server")
     return temporal.port, lambda port, ca: TemporalRemoteDriver(
-        host_port=f"{HOST}:{port}", api_key="secret", tls={"ca_file": ca}
+        encryption_key=random_key(), host_port=f"{HOST}:{port}", api_key="secret", tls={"ca_file": ca}
     )
 
 

@@ -55,9 +55,13 @@ def resolved(folder: Path, text: str = "", **sources: Any) -> Resolved:
 
 
 def findings(folder: Path, text: str = "", **sources: Any) -> Sequence[Finding]:
-    """Return the findings of a configuration of this text, with places of its own on shared servers."""
+    """Return the findings of a configuration of this text, with places of its own on shared servers.
+
+    Those about settings that nothing uses yet are left out.
+    """
     environment = {**OWN, **sources.pop("environment", {})}
-    return validate(resolved(folder, text, environment=environment, **sources))
+    found = validate(resolved(folder, text, environment=environment, **sources))
+    return tuple(one for one in found if one.id != "key.unused")
 
 
 def nested(path: str, value: str) -> str:

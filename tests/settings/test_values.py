@@ -12,7 +12,7 @@ from compozy.rulebook import load_rulebook
 from compozy.settings.registry import Setting
 from compozy.settings.values import duration_text, parse_duration, parse_size, size_text
 from compozy.show import resolved_json
-from compozy.validate import validate
+from compozy.validate import errors, validate
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_what_is_no_whole_number_is_refused(tmp_path: Path, written: str) -> Non
 def test_a_number_that_is_too_long_is_text(tmp_path: Path, written: str) -> None:
     """It is refused where a number must be, and shown as it was written elsewhere."""
     found = resolved(tmp_path, f"server: {{port: {written}}}\nmodels: [{{x: {written}}}]\n")
-    assert [(one.id, one.key) for one in validate(found)] == [("key.type", "server.port")]
+    assert [(one.id, one.key) for one in errors(validate(found))] == [("key.type", "server.port")]
     assert resolved_json(found, "resolved", ())["settings"]["models"]["value"] == [{"x": written}]
 
 

@@ -77,8 +77,12 @@ class TemporalRemoteDriver:
         """Connect and look for the namespace.
 
         Raises:
-            DriverError: a certificate cannot be read, the server is out of reach or refuses, or has no such namespace.
+            DriverError: there is no encryption key, a certificate cannot be read, the server is out of reach or
+                refuses, or has no such namespace.
         """
+        if not any(self._keys):
+            hint = "set it to the output of `openssl rand -base64 32`, the same for every server and worker"
+            raise DriverError("a remote Temporal needs temporal.encryption_key, which is not set", hint=hint)
         host, port = split_address(self._address)
         certificates = self._certificates() if self.uses_tls else {}
         reach(f"temporal at {self._address}", host, port, min(REACH_S, context.left_s()), setting=_SETTING)

@@ -64,9 +64,12 @@ def _settings_table(rulebook: Rulebook, settings: Iterable[Setting]) -> Iterator
     yield "|---|---|---|---|---|"
     for setting in settings:
         names = ", ".join(f"`{name}`" for name in (setting.env, setting.flag) if name)
-        secret = " Secret." if setting.secret else ""
-        cells = (f"`{setting.path}`", kind_words(setting), _default(rulebook, setting), names, setting.help + secret)
+        cells = (f"`{setting.path}`", kind_words(setting), _default(rulebook, setting), names, _about(setting))
         yield _table_row(cells)
+
+
+def _about(setting: Setting) -> str:
+    return setting.help + (" Secret." if setting.secret else "") + (" Declared, not used." if setting.unused else "")
 
 
 def _table_row(cells: Iterable[str]) -> str:
@@ -124,9 +127,8 @@ def _lists(registry: Registry) -> Iterator[str]:
         if setting.items:
             yield from (f"## Fields of {setting.path}", "", *header)
             for item in setting.items.values():
-                secret = " Secret." if item.secret else ""
                 also = ", ".join(f"`{name}`" for name in item.aliases)
-                yield _table_row((f"`{item.path}`", kind_words(item), also, item.help + secret))
+                yield _table_row((f"`{item.path}`", kind_words(item), also, _about(item)))
             yield ""
 
 

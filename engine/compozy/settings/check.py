@@ -113,6 +113,8 @@ def _beside_schema(setting: Setting, candidate: Candidate) -> Iterator[Problem]:
     for item in setting.items.values():
         if item.unique:
             yield from _doubled(setting, item, candidate)
+    if setting.unused and candidate.value not in (None, "", [], {}):
+        yield Problem("unused", setting.path, candidate.origin)
     if _is_visible_secret(setting, candidate):
         yield Problem("secret-on-command-line", setting.path, candidate.origin, {"variable": setting.env})
 

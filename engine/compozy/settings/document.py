@@ -7,7 +7,7 @@ place of each, and problems. Nothing here decides which source wins.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,12 +76,12 @@ class DocumentReader:
         if spelled in self.registry.spelled:  # a key with dots in it
             suggestion = ": {".join(spelled.split(".")) + ": ..." + "}" * spelled.count(".")
         else:
-            suggestion = self._meant(spelled, self.registry.known_keys())
+            suggestion = self._meant(spelled, self.registry.suggest)
         self._problem("unknown-key", without_secrets(spelled), place, suggestion=suggestion)
 
-    def _meant(self, word: str, known: Iterable[str]) -> str:
-        """Return what somebody meant; a file that is wrong throughout gets no more suggestions after a while."""
-        return closest(word, known) or "" if len(self.contents.problems) < _SUGGESTED else ""
+    def _meant(self, word: str, suggest: Callable[[str], str | None]) -> str:
+        """Return the suggestion for an unknown key; after `_SUGGESTED` problems there are no more suggestions."""
+        return suggest(word) or "" if len(self.contents.problems) < _SUGGESTED else ""
 
     def leaf(self, spelled: str, setting: Setting, node: Node) -> None:
         """Take what stands at one setting; null leaves it unset."""
@@ -204,7 +204,7 @@ class DocumentReader:
                 if child.value is not None:
                     self._fields(element, name + ".", child)
             else:
-                suggestion = self._meant(name, names)
+                suggestion = self._meant(name, lambda word: closest(word, names))
                 spelled = without_secrets(f"{element.spelled}.{name}")
                 self._problem("unknown-key", spelled, (node.keys or {})[key], suggestion=suggestion)
 

@@ -65,7 +65,7 @@ PROBLEM_KINDS = (
     "syntax", "duplicate-key", "unreadable", "dotenv-line", "unknown-key", "two-spellings", "type",
     "not-allowed", "too-small", "doubled", "unidentified", "unset-variable", "unknown-variable",
     "open-listener", "open-listener-key", "secret-on-command-line", "ignored", "empty-variable",
-    "not-expanded", "excluded",
+    "not-expanded", "excluded", "unused",
 )  # fmt: skip
 
 

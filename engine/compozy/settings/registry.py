@@ -15,6 +15,7 @@ from compozy.document import Node, Place
 from compozy.settings.faults import Faults
 from compozy.settings.reference import anchored_reference, is_reference
 from compozy.settings.rows import Columns, listed_rows, put
+from compozy.settings.suggest import closest
 from compozy.tables.problems import did_you_mean
 
 TYPES = (
@@ -31,7 +32,8 @@ class Setting:
     """One setting; the fields are the columns of `settings.yaml`.
 
     `path` is the dotted name; inside a list's `items` it is the field's name. `authenticated_by` is the setting of
-    the key that clients of a listener must send; a value of `header` travels in a header of HTTP or gRPC.
+    the key that clients of a listener must send; a value of `header` travels in a header of HTTP or gRPC. `near` are
+    unknown keys that suggest it; what is `unused` is declared for a later version.
     """
 
     path: str
@@ -59,6 +61,8 @@ class Setting:
     shares: bool = False
     splits: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
+    unused: bool = False
     items: Mapping[str, Setting] = field(default_factory=dict)
 
     @property
@@ -93,7 +97,7 @@ class Registry:
     """All settings and machine facts.
 
     `spelled` maps every accepted spelling of a path to the path itself; `groups` are the prefixes that
-    hold further settings; `by_env` maps environment names to paths.
+    hold further settings; `by_env` maps environment names to paths, `near` unknown keys to the paths they suggest.
     """
 
     settings: Mapping[str, Setting]
@@ -101,11 +105,11 @@ class Registry:
     spelled: Mapping[str, str]
     groups: frozenset[str]
     by_env: Mapping[str, str]
+    near: Mapping[str, str]
 
-    def known_keys(self) -> Iterator[str]:
-        """Yield every spelling and every group, for suggestions."""
-        yield from self.spelled
-        yield from self.groups
+    def suggest(self, key: str) -> str | None:
+        """Return the setting or group that an unknown key probably means, or None."""
+        return self.near.get(key.casefold()) or closest(key, (*self.spelled, *self.groups))
 
 
 def environment_name(path: str) -> str:
@@ -137,7 +141,8 @@ _COLUMNS = {
     "secret": "boolean", "header": "boolean", "secret_parts": "boolean", "schemes": "texts", "host": "text",
     "authenticated_by": "text",
     "host_port": "boolean", "unique": "boolean", "identifies": "boolean", "memory": "boolean", "minimum": "integer",
-    "same_as": "text", "shares": "boolean", "splits": "texts", "aliases": "texts", "items": "rows",
+    "same_as": "text", "shares": "boolean", "splits": "texts", "aliases": "texts", "near": "texts",
+    "unused": "boolean", "items": "rows",
 }  # fmt: skip
 _NEEDED = {"path": "text", "type": "text", "help": "text"}
 _SETTING = Columns("a setting", _NEEDED, {**_COLUMNS, "replaces": "text"})
@@ -299,7 +304,7 @@ class _Reader:
         faults = list(_setting_faults(plain))
         for fault in faults:
             self.faults.add("malformed", f"setting {plain['path']}: {fault}", row.place)
-        for name in ("values", "schemes", "splits", "aliases"):
+        for name in ("values", "schemes", "splits", "aliases", "near"):
             plain[name] = tuple(plain.get(name) or ())
         plain["items"] = self.fields(row)
         plain["env"] = plain.get("env") or environment_name(plain["path"])
@@ -314,7 +319,8 @@ class _Reader:
             self.faults.add("collision", f"{name} is a setting and a group of settings, because of {inner}", *places)
         by_env = self.unique("variable", {path: (item.env,) for path, item in self.settings.items()})
         self.unique("flag", {path: (item.flag,) for path, item in self.settings.items() if item.flag})
-        return Registry(self.settings, self.facts, spelled, groups, by_env)
+        near = self.unique("near key", {path: item.near for path, item in self.settings.items()})
+        return Registry(self.settings, self.facts, spelled, groups, by_env, near)
 
     def spellings(self) -> dict[str, str]:
         spelled = self.unique("spelling", {path: (path, *item.aliases) for path, item in self.settings.items()})

@@ -81,7 +81,7 @@ class FlagSource:
             name = inputs.flag_names.get(spelled, f"--set {spelled}")
             path = registry.spelled.get(spelled)
             if path is None:
-                suggestion = closest(spelled, registry.spelled) or ""
+                suggestion = registry.suggest(spelled) or ""
                 contents.problems.append(
                     Problem("unknown-key", spelled, Origin("flag", name=name), {"suggestion": suggestion})
                 )
@@ -249,7 +249,8 @@ def _variable_meant(registry: Registry, name: str) -> str:
 
     What all names have in common does not make two of them alike.
     """
-    meant = {environment_name(spelled): registry.settings[path].env for spelled, path in registry.spelled.items()}
+    words = {**registry.near, **registry.spelled}
+    meant = {environment_name(word): registry.settings[path].env for word, path in words.items()}
     known = {one.removeprefix(_OURS): one for one in {**dict.fromkeys(registry.by_env), **meant}}
     found = known.get(closest(name.removeprefix(_OURS), known) or "", "")
     return meant.get(found, found)
