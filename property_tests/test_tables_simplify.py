@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import yaml
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from property_tests.tables_worlds import Catalogue, Viewer, World, unhurried, worlds
 from property_tests.test_tables_difference import decided, tables_of
 
@@ -21,7 +21,7 @@ def content(table: Table) -> object:
     )
 
 
-@unhurried
+@settings(unhurried, max_examples=25)
 @given(worlds(last_hits=("first", "collect")))
 def test_simplified_tables_decide_the_same(world: World) -> None:
     simplifier = Simplifier(tables_of(world), Catalogue(), Viewer(), {"world.yaml"})

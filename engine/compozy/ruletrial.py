@@ -16,6 +16,7 @@ from typing import Any
 from compozy.document import Place
 from compozy.errors import RuleTableError
 from compozy.examples import Example, examples_of, run_example, run_table_example
+from compozy.rulebook.constraints import EXCLUDED
 from compozy.rulebook.rows import DriverRow, Rulebook
 from compozy.settings.faults import Faults
 from compozy.settings.reference import load_reference
@@ -32,7 +33,7 @@ def trial_reports(rulebook: Rulebook, docs: Path | None = None) -> list[Report]:
     for fact in [fact for fact in rulebook.registry.facts.values() if fact.probe]:
         _loaded(f"machine fact {fact.name}", fact.probe, fact.place, faults)
     with TemporaryDirectory(prefix="compozy-rules-") as directory:
-        reports = [report for example in examples_of(rulebook) for report in _tried(rulebook, example, directory)]
+        reports = [report for example in examples_of(rulebook) for report in try_example(rulebook, example, directory)]
         reports += table_reports(rulebook, directory)
     return [*faults.reports, *reports, *(_missing_pages(rulebook, docs) if docs else ())]
 
@@ -58,13 +59,18 @@ def _loaded(what: str, reference: str, place: Place, faults: Faults) -> Callable
     return found if callable(found) else None
 
 
-def _tried(rulebook: Rulebook, example: Example, directory: str) -> Iterator[Report]:
+def try_example(rulebook: Rulebook, example: Example, directory: str) -> Iterator[Report]:
+    """Yield a report if an example does not show what it should.
+
+    One that a constraint excludes shows nothing about its finding, and is right where the constraint is not in force.
+    """
     try:
         found = sorted({finding.id for finding in run_example(rulebook, example, directory)})
     except RuleTableError as error:
         fault = f"cannot be resolved: {error.problems[0]}"
     else:
-        if (example.id in found) == (example.kind == "bad"):
+        excluded = EXCLUDED in found and example.given_as("$never") is None
+        if excluded or (example.id in found) == (example.kind == "bad"):
             return
         shown = "does not show it" if example.kind == "bad" else "shows it"
         fault = f"{shown}; it gives {', '.join(found) or 'no finding'}"
@@ -87,7 +93,8 @@ def _tried_table(rulebook: Rulebook, table: Table, example: TableExample, direct
         yield Report("bad-example", message, table.id, (example.place,))
         return
     decided = {row.id for decision in decisions for row in decision.rows}
-    if decided != set(example.rows):
+    given = Example(table.id, "table", example.given, example.place)
+    if decided != set(example.rows) and EXCLUDED not in {f.id for f in run_example(rulebook, given, directory)}:
         rows = [", ".join(sorted(names)) or "no row" for names in (set(example.rows), decided)]
         message = f'an example of table "{table.id}" names {rows[0]}; it is decided by {rows[1]}'
         yield Report("bad-example", message, table.id, (example.place,))

@@ -10,12 +10,15 @@ import yaml
 
 from compozy.cli.main import run
 from compozy.configuration import read_sources
+from compozy.examples import examples_of
 from compozy.resolve import Resolved, resolve
-from compozy.rulebook import RuleCheck, check_rules
+from compozy.rulebook import RuleCheck, check_rules, load_rulebook
 from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.rows import Rulebook
 from compozy.rulebook.versions import compare_versions
+from compozy.ruletrial import table_reports, try_example
 from compozy.settings.sources import Inputs
+from compozy.simulate import simulate
 from compozy.validate import validate
 
 # Few rules, because verifying the shipped ones takes longer than the tests.
@@ -217,6 +220,31 @@ def test_diff_ignores_decisions_about_excluded_settings() -> None:
     wider = [{"one": "a"}, {"one": {"not": "a"}}]
     assert compare_versions(rulebook(AB, kept(PAIR, rows)), rulebook(AB, kept(PAIR, wider))).same
     assert not compare_versions(rulebook(AB, kept(PAIR, rows)), rulebook(None, kept(PAIR, wider))).same
+
+
+def test_an_example_that_a_constraint_excludes_is_not_tried(tmp_path: Path) -> None:
+    """Examples of others stay right when a pack excludes their configurations."""
+    (tmp_path / "never.yaml").write_text("never: {mode: persistent, redis.mode: memory}\n")
+    found = load_rulebook((str(tmp_path),))
+    excluded = {"durability.redis-lost", "settings.excluded"}
+    tried = [example for example in examples_of(found) if example.id in excluded]
+    reports = [report for example in tried for report in try_example(found, example, str(tmp_path))]
+    assert len(tried) == 4
+    assert [report.message for report in reports] == []
+
+
+def test_a_table_example_that_a_constraint_excludes_is_not_tried(tmp_path: Path) -> None:
+    table = kept(PAIR, [{"two": "b"}, {}])
+    table["examples"] = [{"given": {"zed": {"one": "a", "two": "b"}}, "rows": ["r0"]}]
+    assert list(table_reports(rulebook(AB, table), str(tmp_path))) == []
+    table["examples"] = [{"given": {"zed": {"two": "b"}}, "rows": ["r1"]}]
+    assert [report.kind for report in table_reports(rulebook(AB, table), str(tmp_path))] == ["bad-example"]
+
+
+def test_simulate_shows_an_excluded_combination_as_an_error(tmp_path: Path) -> None:
+    configuration = read_sources(Inputs(str(tmp_path), None, {}), rulebook(AB))
+    outcomes = simulate(configuration, {"zed.one": ("-", "a"), "zed.two": ("a", "b")}, {})
+    assert [outcome.worst for outcome in outcomes] == ["ok", "ok", "ok", "error"]
 
 
 def test_config_validate_reports_an_excluded_configuration(

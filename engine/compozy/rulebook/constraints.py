@@ -18,6 +18,8 @@ from compozy.tables.problems import did_you_mean
 from compozy.tables.table import Column, Condition, Row, Source, Table
 
 NEVER = "never"
+# The finding of a violated constraint.
+EXCLUDED = "settings.excluded"
 _BECAUSE = "because"
 
 
