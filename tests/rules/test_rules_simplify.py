@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 from compozy.cli.main import run
 from compozy.decisions.decision_file import parse_decisions
 from compozy.tables.simplify import Simplifier
+from compozy.tables.table import TableExample
 
 Command = Callable[..., tuple[int, str, str]]
 HEAD = "inputs: {kind: [a, b, c], on: {type: boolean}, n: {type: integer, at_least: 0}}\n"
@@ -119,6 +121,15 @@ def proposed(hit: str, *rows: tuple[dict[str, Any], str], inputs: str = "kind on
 )  # fmt: skip
 def test_proposals(hit: str, rows: list[tuple[dict[str, Any], str]], inputs: str, expected: list[str]) -> None:
     assert proposed(hit, *rows, inputs=inputs) == expected
+
+
+def test_a_row_that_an_example_names_is_kept() -> None:
+    decisions = parse_decisions(LOAN, "loan.yaml")
+    (table,) = decisions.tables
+    example = TableExample({}, ("two", "one"), table.place)
+    named = {"loan": replace(table, examples=(example,))}
+    found = Simplifier(named, decisions, None, {"loan.yaml"}).proposals()
+    assert [edit.row for proposal in found for edit in proposal.edits if edit.action == "remove-row"] == []
 
 
 def test_a_decision_file_is_simplified_with_its_comments(command: Command, tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ class Simplifier:
                 atoms = atoms_of(domains[name], conditions)
                 both = condition_of((a for a in atoms if any(c.matches(a.sample) for c in conditions)), atoms)
                 for kept, removed in (pair, pair[::-1]) if table.hit == "first" else (pair,):
-                    if removed.replaces is None:
+                    if _may_go(table, removed):
                         yield self._merge(table, name, both, kept, removed)
 
     def _merge(self, table: Table, name: str, condition: Condition, kept: Row, removed: Row) -> Step:
@@ -155,7 +155,7 @@ class Simplifier:
         """Yield rows without which the next one that matches decides the same."""
         for row in self._own(table) if table.hit in ("first", "any") else ():
             shared = any(other.effect() == row.effect() for other in table.rows if other is not row)
-            if shared and row.replaces is None:
+            if shared and _may_go(table, row):
                 message = f'row "{row.id}" changes nothing: without it, further rows decide the same; remove it'
                 edits = (self._edit("remove-row", table, row),)
                 yield Proposal("redundant-row", table.id, message, (row.place,), edits), _with(table, None, row)
@@ -188,6 +188,11 @@ def _alike_but_for_one(rows: Sequence[Row], columns: Iterable[str]) -> Iterator[
             others = frozenset((other, cell) for other, cell in row.when.items() if other != name and cell != ANY)
             groups.setdefault((row.effect(), others), []).append(row)
         yield from ((name, alike) for alike in groups.values() if len(alike) > 1)
+
+
+def _may_go(table: Table, row: Row) -> bool:
+    """Return False for a row that an example names, or without which the row that it replaces would be back."""
+    return row.replaces is None and not any(row.id in example.rows for example in table.examples)
 
 
 def _without_cell(row: Row, name: str) -> Row:
