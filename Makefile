@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = tuple(sys.version_info[:3]); sys.exit(v < (3, 11, 4) and \
 	"Compozy needs Python 3.11.4 or newer; this is %d.%d.%d\nName another one, such as: make start PYTHON=python3.12" % v)'
 
-.PHONY: start test lint bench bench-short generate docs lock sbom clean
+.PHONY: start test lint bench bench-short generate openapi docs lock sbom clean
 
 # The versions and hashes of everything that is installed are fixed by constraints*.txt; `make lock` renews them.
 $(RUNTIME_STAMP): setup.cfg pyproject.toml constraints-runtime.txt
@@ -66,7 +66,10 @@ bench-short: $(BENCH_STAMP)
 	$(BIN)/python -m compileall -q engine rules
 	$(BIN)/python -m benchmarks --short
 
-generate: $(STAMP)
+openapi: $(STAMP)
+	$(BIN)/python tools/openapi.py schemas/openapi.json
+
+generate: $(STAMP) openapi
 	$(BIN)/python -m compozy.generate
 
 # Pages link to files beside docs/, so the site is built from a copy that has the same layout.

@@ -12,7 +12,7 @@ from property_tests.config_documents import DOCUMENTS, as_text
 
 from compozy.configuration import read_sources
 from compozy.generate.conditions import constraints
-from compozy.generate.schema import compozy_schema
+from compozy.generate.schema import file_schema
 from compozy.resolve import resolve
 from compozy.rulebook import load_rulebook
 from compozy.settings.origin import PROBLEMS, Finding
@@ -20,7 +20,7 @@ from compozy.settings.sources import Inputs
 from compozy.validate import errors, validate
 
 RULEBOOK = load_rulebook()
-SCHEMA = Draft202012Validator(compozy_schema(RULEBOOK))
+SCHEMA = Draft202012Validator(file_schema(RULEBOOK, "compozy.json"))
 TABLES = RULEBOOK.ruleset.tables.values()
 READ = {row.id for table in TABLES if table.for_each == PROBLEMS for row in table.rows}
 # Whether two spellings agree, two elements have one name or an address is loopback, a schema cannot say.

@@ -6,7 +6,13 @@ import os.path
 from functools import lru_cache
 from pathlib import Path
 
+DOCS_URL = "https://compozy.github.io/compozy"  # where the documentation and the schemas are published
 FOLDER = "docs"
+
+
+def schema_url(name: str) -> str:
+    """Return the URL by which a schema names itself, such as that of `compozy.json`."""
+    return f"{DOCS_URL}/schemas/{name}"
 
 
 @lru_cache(maxsize=1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from compozy.cli.main import run
 from compozy.configuration import load_configuration
 from compozy.generate.__main__ import drifted, generated, main
 from compozy.generate.conditions import constraints
-from compozy.generate.schema import compozy_schema, config_schema
+from compozy.generate.schema import file_schema, shown_schema
+from compozy.manual import DOCS_URL
 from compozy.resolve import resolve
 from compozy.rulebook import load_rulebook
 from compozy.ruletrial import headings
@@ -25,7 +28,7 @@ from compozy.validate import validate
 
 ROOT = Path(__file__).parents[2]
 RULEBOOK = load_rulebook()
-SCHEMA = Draft202012Validator(compozy_schema(RULEBOOK))
+SCHEMA = Draft202012Validator(file_schema(RULEBOOK, "compozy.json"))
 SAMPLE = (ROOT / "docs/configuration/compozy.sample.yaml").read_text(encoding="utf-8")
 VARIABLES = (ROOT / "docs/configuration/.env.example").read_text(encoding="utf-8")
 
@@ -39,6 +42,32 @@ def test_nothing_has_drifted() -> None:
     assert drifted(ROOT, generated(RULEBOOK)) == []
 
 
+def test_openapi_document_has_not_drifted(tmp_path: Path) -> None:
+    """`make openapi` was run after the last change of a route."""
+    file = tmp_path / "openapi.json"
+    subprocess.run([sys.executable, ROOT / "tools" / "openapi.py", file], check=True)
+    assert file.read_text() == (ROOT / "schemas" / "openapi.json").read_text()
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "schemas").iterdir()), ids=lambda file: file.name)
+def test_schema_names_itself_by_url(file: Path) -> None:
+    assert json.loads(file.read_text())["$id"] == f"{DOCS_URL}/schemas/{file.name}"
+
+
+def test_usual_value_is_what_tables_decide(tmp_path: Path) -> None:
+    """Help and schema show a default for a setting that a rule table decides; it is that of an empty configuration."""
+    found = resolved(tmp_path, "")
+    usual = {path: setting.usual for path, setting in RULEBOOK.registry.settings.items() if setting.usual}
+    assert usual == {path: found.get(path) for path in usual} != {}
+
+
+def test_schema_describes_each_mode() -> None:
+    mode = file_schema(RULEBOOK, "config.json")["properties"]["mode"]
+    assert mode["default"] == "memory"
+    lines = mode["description"].splitlines()[1:]
+    assert [line.partition(":")[0] for line in lines] == ["memory", "persistent", "distributed"]
+
+
 def test_the_generator_writes_what_is_missing_and_checks_without_writing(tmp_path: Path) -> None:
     """Exit code 1 when something would change."""
     assert main(["--check", str(tmp_path)]) == 1
@@ -47,7 +76,7 @@ def test_the_generator_writes_what_is_missing_and_checks_without_writing(tmp_pat
     assert main(["--check", str(tmp_path)]) == 0
 
 
-@pytest.mark.parametrize("schema", [compozy_schema(RULEBOOK), config_schema(RULEBOOK)])
+@pytest.mark.parametrize("schema", [file_schema(RULEBOOK, "compozy.json"), shown_schema(RULEBOOK, "config-show.json")])
 def test_a_schema_is_a_schema(schema: dict[str, Any]) -> None:
     """Of the draft that it names."""
     Draft202012Validator.check_schema(schema)
@@ -56,7 +85,7 @@ def test_a_schema_is_a_schema(schema: dict[str, Any]) -> None:
 @pytest.mark.parametrize("path", RULEBOOK.registry.spelled)
 def test_the_schema_knows_every_spelling_and_describes_it(path: str) -> None:
     """With a description, and the default where there is one."""
-    here: dict[str, Any] = compozy_schema(RULEBOOK)
+    here: dict[str, Any] = file_schema(RULEBOOK, "compozy.json")
     for key in path.split("."):
         here = here["properties"][key]
     assert here["description"]
@@ -103,7 +132,7 @@ def test_the_schema_depends_on_the_mode(document: object, valid: bool) -> None:
 def test_the_schema_says_which_finding_it_stands_for() -> None:
     """A comment names the row; rows that look at the machine or the disk cannot be said."""
     covered = constraints(RULEBOOK).rows
-    comments = re.findall(r'"\$comment": "([\w.-]+):', json.dumps(compozy_schema(RULEBOOK)))
+    comments = re.findall(r'"\$comment": "([\w.-]+):', json.dumps(file_schema(RULEBOOK, "compozy.json")))
     assert "knowledge.pgvector-on-sqlite" in comments
     assert set(comments) <= covered
     assert covered.isdisjoint({"redis.engine.missing", "database.path.directory", "port.equal.server-ui"})
@@ -115,7 +144,8 @@ def test_the_schema_of_show_fits_what_show_prints(mode: str, tmp_path: Path) -> 
     text = nested("knowledge.vector_dbs", "[{id: a, provider: qdrant}]") + nested("redis.password", "secret")
     found = resolved(tmp_path, text, flags={"mode": mode}, environment={"COMPOZY_X": "1"})
     shown = {"format_version": 1, **resolved_json(found, "resolved", validate(found))}
-    errors = [error.message for error in Draft202012Validator(config_schema(RULEBOOK)).iter_errors(shown)]
+    schema = Draft202012Validator(shown_schema(RULEBOOK, "config-show.json"))
+    errors = [error.message for error in schema.iter_errors(shown)]
     if mode == "foo":
         # What nobody may be is shown as it was written.
         errors = [message for message in errors if not message.startswith("'foo' is not")]
@@ -189,7 +219,7 @@ def test_every_finding_points_to_an_existing_heading() -> None:
     assert broken == []
 
 
-@pytest.mark.parametrize("which", ["compozy", "config"])
+@pytest.mark.parametrize("which", ["config", "config-show"])
 def test_the_command_prints_the_checked_in_schema(
     which: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -265,13 +265,13 @@ def diagnostics(format_: str, strict: bool, **options: Any) -> None:
 @command.command(epilog="Example: compozy config schema > compozy.schema.json")
 @configuration_options
 @click.option(
-    "--which", type=click.Choice(["compozy", "config"]), default="compozy", show_default=True,
+    "--which", type=click.Choice(["config", "config-show"]), default="config", show_default=True,
     help="The schema of compozy.yaml, or of what `config show --format json` prints.",
 )  # fmt: skip
 def schema(which: str, strict: bool, **options: Any) -> None:
     """Print the JSON Schema, rule packs included."""
-    from compozy.generate.schema import compozy_schema, config_schema
+    from compozy.generate.schema import file_schema, shown_schema
 
     rulebook = read_configuration(options).rulebook
-    found = compozy_schema(rulebook) if which == "compozy" else config_schema(rulebook)
+    found = file_schema(rulebook, "config.json") if which == "config" else shown_schema(rulebook, "config-show.json")
     print_document(found)

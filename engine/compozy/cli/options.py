@@ -24,6 +24,7 @@ from compozy.rulebook import load_rulebook
 from compozy.settings.check import FROM_FILE
 from compozy.settings.locate import find_file, project_above
 from compozy.settings.reference import project_code
+from compozy.settings.registry import Setting
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Made = TypeVar("Made")
@@ -35,12 +36,25 @@ def configuration_options(command: Command) -> Command:
     for setting in reversed(flagged):
         offered = among(setting.values or ())
         flag = click.option(
-            str(setting.flag), _parameter(setting.path), metavar="VALUE", help=setting.help, shell_complete=offered
-        )
+            str(setting.flag), _parameter(setting.path), metavar=_metavar(setting), help=_help(setting),
+            shell_complete=offered,
+        )  # fmt: skip
         command = flag(command)
     for option in reversed(_general_options()):
         command = option(command)
     return command
+
+
+def _metavar(setting: Setting) -> str:
+    return f"[{'|'.join(setting.values)}]" if setting.values else "VALUE"
+
+
+def _help(setting: Setting) -> str:
+    """Return the help of a flag: the setting's, its values, default and variable."""
+    default = [] if setting.shown_default in (None, "") else [f"Default: {setting.shown_default}."]
+    about, *values = setting.lines
+    facts = " ".join([*default, f"Environment: {setting.env}."])
+    return "\n\n".join([about, *values, facts]) if values else f"{about} {facts}"
 
 
 def _general_options() -> list[Callable[[Any], Any]]:

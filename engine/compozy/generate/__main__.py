@@ -14,7 +14,7 @@ from pathlib import Path
 
 from compozy.generate.pages import findings_page, settings_page
 from compozy.generate.samples import sample_file, sample_variables
-from compozy.generate.schema import compozy_schema, config_schema
+from compozy.generate.schema import file_schema, shown_schema
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.rows import Rulebook
 
@@ -22,8 +22,9 @@ from compozy.rulebook.rows import Rulebook
 def generated(rulebook: Rulebook) -> Mapping[str, str]:
     """Return every generated text by its path from the root of the repository."""
     return {
-        "schemas/compozy.json": _json(compozy_schema(rulebook)),
-        "schemas/config.json": _json(config_schema(rulebook)),
+        "schemas/compozy.json": _json(file_schema(rulebook, "compozy.json")),
+        "schemas/config.json": _json(file_schema(rulebook, "config.json")),
+        "schemas/config-show.json": _json(shown_schema(rulebook, "config-show.json")),
         "docs/configuration/settings.md": settings_page(rulebook),
         "docs/configuration/findings.md": findings_page(rulebook),
         "docs/configuration/compozy.sample.yaml": sample_file(rulebook),

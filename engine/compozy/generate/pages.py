@@ -69,7 +69,8 @@ def _settings_table(rulebook: Rulebook, settings: Iterable[Setting]) -> Iterator
 
 
 def _about(setting: Setting) -> str:
-    return setting.help + (" Secret." if setting.secret else "") + (" Declared, not used." if setting.unused else "")
+    notes = (" Secret." if setting.secret else "") + (" Declared, not used." if setting.unused else "")
+    return "<br>".join(setting.lines) + notes
 
 
 def _table_row(cells: Iterable[str]) -> str:

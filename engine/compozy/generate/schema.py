@@ -10,6 +10,7 @@ from typing import Any
 
 from compozy.generate.conditions import Constraints, constraints
 from compozy.generate.values import DEFINITIONS, NULL, Schema, value_schema
+from compozy.manual import schema_url
 from compozy.rulebook.rows import Rulebook
 from compozy.settings.redact import REDACTED
 from compozy.settings.registry import Setting
@@ -18,13 +19,14 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _FREE_KEYS: Schema = {"^x-": {}}
 
 
-def compozy_schema(rulebook: Rulebook) -> Schema:
-    """Return the schema of the configuration file: every setting by each of its spellings."""
+def file_schema(rulebook: Rulebook, name: str) -> Schema:
+    """Return the schema of the configuration file, which `name` publishes: every setting by each of its spellings."""
     found = constraints(rulebook)
     registry = rulebook.registry
     root = _group({spelled: _property(registry.settings[path], found) for spelled, path in registry.spelled.items()})
     return {
         "$schema": DRAFT,
+        "$id": schema_url(name),
         "title": "compozy.yaml",
         "description": "Configuration of Compozy. Keys that start with x- are free; null means not set.",
         **root,
@@ -66,8 +68,8 @@ def _alias(path: str) -> Schema:
 
 
 def _about(setting: Setting) -> Schema:
-    default = {} if setting.default is None else {"default": setting.default}
-    return {"description": setting.help, **default, **({"writeOnly": True} if setting.secret else {})}
+    default = {} if setting.shown_default is None else {"default": setting.shown_default}
+    return {"description": "\n".join(setting.lines), **default, **({"writeOnly": True} if setting.secret else {})}
 
 
 def _fields(items: Iterable[Setting]) -> Schema:
@@ -81,7 +83,7 @@ _SHOWN: Mapping[str, str] = {
 }  # fmt: skip
 
 
-def config_schema(rulebook: Rulebook) -> Schema:
+def shown_schema(rulebook: Rulebook, name: str) -> Schema:
     """Return the schema of what `compozy config show --format json` and `/api/v0/config` answer."""
     registry = rulebook.registry
     part = _object({"mode": {"type": "string"}, "driver": {"type": "string"}})
@@ -97,6 +99,7 @@ def config_schema(rulebook: Rulebook) -> Schema:
     about = "The effective configuration: what `compozy config show --format json` prints, without secrets."
     return {
         "$schema": DRAFT,
+        "$id": schema_url(name),
         "title": "compozy config show",
         "description": about,
         **_object(properties),

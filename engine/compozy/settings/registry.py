@@ -33,7 +33,8 @@ class Setting:
 
     `path` is the dotted name; inside a list's `items` it is the field's name. `authenticated_by` is the setting of
     the key that clients of a listener must send; a value of `header` travels in a header of HTTP or gRPC. `near` are
-    unknown keys that suggest it; what is `unused` is declared for a later version.
+    unknown keys that suggest it; what is `unused` is declared for a later version. `usual` is the value that the
+    tables decide where nothing is written.
     """
 
     path: str
@@ -41,7 +42,9 @@ class Setting:
     help: str
     place: Place
     default: Any = None
+    usual: str | None = None
     values: tuple[str, ...] = ()
+    meanings: Mapping[str, str] = field(default_factory=dict)
     also: Mapping[str, str] = field(default_factory=dict)
     checked: str = "values"
     env: str = ""
@@ -69,6 +72,16 @@ class Setting:
     def allowed(self) -> tuple[str, ...]:
         """What a choice accepts; empty when the tables check it."""
         return () if self.checked == "rules" else self.values
+
+    @property
+    def shown_default(self) -> Any:
+        """What help and schema show as the default."""
+        return self.usual if self.default is None else self.default
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The help, and one line for each value that has a meaning of its own."""
+        return (self.help, *(f"{value}: {meaning}" for value, meaning in self.meanings.items()))
 
     def accepts(self, value: Any) -> bool:
         """Return True if a value of the setting's type, not None, is one of `allowed` and not below `minimum`."""
@@ -137,7 +150,8 @@ def read_registry(documents: Iterable[Node], faults: Faults | None = None) -> Re
 
 
 _COLUMNS = {
-    "default": "any", "values": "texts", "also": "words", "checked": "text", "env": "text", "flag": "text",
+    "default": "any", "usual": "text", "meanings": "words", "values": "texts", "also": "words", "checked": "text",
+    "env": "text", "flag": "text",
     "secret": "boolean", "header": "boolean", "secret_parts": "boolean", "schemes": "texts", "host": "text",
     "authenticated_by": "text",
     "host_port": "boolean", "unique": "boolean", "identifies": "boolean", "memory": "boolean", "minimum": "integer",
@@ -374,11 +388,19 @@ def _setting_faults(plain: Mapping[str, Any]) -> Iterator[str]:
     if not _FLAG.match(flag) or flag in _TAKEN_FLAGS:
         yield f"{flag} is taken" if flag in _TAKEN_FLAGS else f"{flag} is no flag: -- and lower-case words"
     yield from _word_faults(plain.get("values", ()), plain.get("also", {}), plain.get("values", ()))
+    yield from _shown_faults(plain)
     if plain.get("shares") and not plain.get("same_as"):
         yield "`shares` says with which setting in `same_as`"
     for column, (kinds, about) in _ONLY_FOR.items():
         if plain.get(column) not in (None, []) and kind not in kinds:
             yield f"`{column}` {about}, and this is a {kind}"
+
+
+def _shown_faults(plain: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what help and schema would show although it is not a value."""
+    for value in (*plain.get("meanings", {}), *filter(None, [plain.get("usual")])):
+        if value not in plain.get("values", ()):
+            yield f"{value} is not one of its `values`"
 
 
 def _word_faults(values: Sequence[str], also: Mapping[str, str], new: Sequence[str]) -> Iterator[str]:
