@@ -146,6 +146,13 @@ def test_a_decision_file_is_simplified_with_its_comments(command: Command, tmp_p
     assert command("loan.yaml") == (0, "nothing to simplify\n", "")
 
 
+def test_the_page_shows_what_the_command_prints(command: Command, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
+    _, text, _, printed, *_ = page.partition("## Simplify")[2].split("```")
+    (tmp_path / "loan.yaml").write_text(text.removeprefix("yaml\n"))
+    assert command("loan.yaml")[1] == printed.removeprefix("text\n$ compozy rules simplify loan.yaml\n")
+
+
 def test_a_pack_is_simplified_with_its_comments(command: Command, tmp_path: Path) -> None:
     pack = tmp_path / "pack"
     pack.mkdir()
