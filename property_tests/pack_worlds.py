@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -195,16 +196,22 @@ def rulebook_of(
 ) -> Rulebook:
     """Read the settings, a lifecycle, the tables and the constraints."""
     faults = Faults()
-    texts = {
+    found = read_rules(texts_of(table, never, *further), faults)
+    assert found is not None, [report.message for report in faults.reports]
+    return found
+
+
+def texts_of(
+    table: Mapping[str, Any], never: Sequence[Mapping[str, Any]] = (), *further: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return the rule files of a pack."""
+    return {
         "n.yaml": yaml.safe_dump({"never": [*never]}),
         "s.yaml": SETTINGS,
         "l.yaml": SHELL,
         "m.yaml": MODE,
         "t.yaml": yaml.safe_dump({"tables": [table, *further]}),
     }
-    found = read_rules(texts, faults)
-    assert found is not None, [report.message for report in faults.reports]
-    return found
 
 
 def completed(table: Mapping[str, Any], never: Sequence[Mapping[str, Any]] = ()) -> Pack:
@@ -247,9 +254,16 @@ def directory() -> str:
     return os.path.dirname(os.path.abspath(__file__))
 
 
-def resolved(rulebook: Rulebook, flags: Mapping[str, str]) -> Resolved:
-    """Resolve what flags say under a rulebook."""
-    return resolve(read_sources(Inputs(directory(), None, dict(flags)), rulebook), {})
+def resolved(rulebook: Rulebook, texts: Mapping[str, str]) -> Resolved:
+    """Resolve texts under a rulebook: flags, and a file for the empty texts, which a flag does not always set."""
+    flags = {path: text for path, text in texts.items() if text}
+    if len(flags) == len(texts):
+        return resolve(read_sources(Inputs(directory(), None, flags), rulebook), {})
+    with TemporaryDirectory() as folder:
+        file = os.path.join(folder, "compozy.yaml")
+        with open(file, "w", encoding="utf-8") as stream:
+            yaml.safe_dump(dict.fromkeys(texts.keys() - flags.keys(), ""), stream)
+        return resolve(read_sources(Inputs(directory(), file, flags), rulebook), {})
 
 
 def resolved_from_file(rulebook: Rulebook, witness: str, folder: str) -> Resolved:
@@ -262,3 +276,11 @@ def resolved_from_file(rulebook: Rulebook, witness: str, folder: str) -> Resolve
     configuration = read_sources(Inputs(folder, file, flags), rulebook)
     assert not [problem for problem in configuration.problems if problem.kind in ("syntax", "type")]
     return resolve(configuration, {})
+
+
+def depends_on_the_machine(table: Mapping[str, Any]) -> bool:
+    """Return True if what a table reads depends on files of the machine, or on the directory of the project."""
+    return any(
+        source["setting"] == "folder" or source.get("view", "") in ("path_kind", "directory_kind", "equals folder")
+        for source in table["inputs"].values()
+    )
