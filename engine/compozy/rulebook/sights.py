@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, product
 from typing import Any, TypeAlias
@@ -52,6 +52,7 @@ class _Reader:
     setting: Setting
     second: Setting | None
     word: str
+    answers: dict[tuple[str, int], tuple[Scalar, ...]] = field(default_factory=dict)
 
     @property
     def inspects(self) -> bool:
@@ -75,7 +76,13 @@ class _Reader:
         return self.compared(self.taken(seen[path]), self.taken(seen[self.first(self.other, seen)]))
 
     def answer(self, path: str, one: Representative) -> tuple[Scalar, ...]:
-        """Return what the source shows if it takes its value from one setting."""
+        """Return what the source shows if it takes its value from one setting; representatives live as long as it."""
+        key = (path, id(one))
+        if key not in self.answers:
+            self.answers[key] = self._answer(path, one)
+        return self.answers[key]
+
+    def _answer(self, path: str, one: Representative) -> tuple[Scalar, ...]:
         if self.source.kind == ORIGIN:
             return (sight.WRITTEN if one.kind == WRITTEN else one.derived,)
         one = self.taken(one)
@@ -113,6 +120,8 @@ class SettingViewer:
         self.named = _named_together(self.never)
         self.derived: dict[str, dict[Scalar, None]] = {}
         self._filled: dict[str, Source] = {}
+        self._readers: dict[Source, _Reader] = {}
+        self._made: dict[object, list[Representative]] = {}
         for table in tables:
             for output, path in table.sets.items() if table.hit != "collect" else ():
                 values = (row.then.get(output) for row in table.rows)
@@ -175,11 +184,16 @@ class SettingViewer:
                     yield Sight(combination, tuple(pair for path in seen for pair in self._assigned(path, seen[path])))
 
     def _reader(self, source: Source) -> _Reader:
+        known = self._readers.get(source)
+        if known is not None:
+            return known
         compared = _compared(source)
         chain = () if compared in (None, source.ref) else self._chain(source.kind, str(compared))
         word = (source.view or "").partition(" ")[0]
         setting, second = self.settings[source.ref], self.settings.get(compared or "")
-        return _Reader(source, self._chain(source.kind, source.ref), chain, setting, second, word)
+        made = _Reader(source, self._chain(source.kind, source.ref), chain, setting, second, word)
+        self._readers[source] = made
+        return made
 
     def _combined(
         self, readers: Sequence[_Reader], each: Mapping[str, Iterable[Representative]], listed: Collection[Scalar]
@@ -256,13 +270,17 @@ class SettingViewer:
 
     def _representatives(
         self, path: str, listed: Collection[Scalar], copies: int, *, resolved: bool, inspected: bool
-    ) -> Iterator[Representative]:
-        setting, values = self.settings[path], self.derived.get(path, {}) if resolved else {}
-        for one in given(setting, listed, copies, inspected=inspected):
-            yield one
-            if one.kind == DEFAULT:
-                derived = ((value, of_rules(setting, value, RULE, listed)) for value in values)
-                yield from (made._replace(derived=value, below=one) for value, made in derived)
+    ) -> list[Representative]:
+        key = (path, tuple(listed), copies, resolved, inspected)
+        if key not in self._made:
+            setting, values = self.settings[path], self.derived.get(path, {}) if resolved else {}
+            found = self._made[key] = []
+            for one in given(setting, listed, copies, inspected=inspected):
+                found.append(one)
+                if one.kind == DEFAULT:
+                    derived = ((value, of_rules(setting, value, RULE, listed)) for value in values)
+                    found += [made._replace(derived=value, below=one) for value, made in derived]
+        return self._made[key]
 
     def _assigned(self, path: str, one: Representative) -> Assignment:
         setting, source = self.settings[path], Source("setting", path)

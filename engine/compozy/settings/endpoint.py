@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from urllib.parse import parse_qsl
 
 from compozy.settings.values import is_loopback
@@ -24,7 +24,7 @@ _PROTECTION = {
 _UNCHECKED = {"ssl_cert_reqs": ("none", "optional", "cert_none", "cert_optional"), "ssl_check_hostname": ("false", "0")}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Endpoint:
     """An address in parts; no host means a server of this machine. `options` are those of the query."""
 
@@ -33,12 +33,12 @@ class Endpoint:
     has_password: bool
     options: Mapping[str, str] = field(repr=False)
 
-    @property
+    @cached_property
     def is_local(self) -> bool:
         """True if the connection cannot leave this machine."""
         return self.scheme == "unix" or all(host.startswith("/") or is_loopback(host) for host in self.hosts)
 
-    @property
+    @cached_property
     def protection(self) -> str:
         """`clear`, `unverified` or `verified` encryption, `unstated`, or `none` where nothing leaves this machine."""
         if self.is_local:

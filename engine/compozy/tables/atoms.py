@@ -169,21 +169,21 @@ def condition_of(chosen: Iterable[Atom], atoms: Sequence[Atom]) -> Condition:
     True
     """
     orders = {atom.order for atom in chosen}
-    inside = [atom for atom in atoms if atom.order in orders]
-    outside = [atom for atom in atoms if atom.order not in orders]
-    if not outside:
+    if len(orders) == len(atoms):
         return ANY
-    if all(atom.sample is None for atom in outside):
+    inside = [atom for atom in atoms if atom.order in orders]
+    if len(inside) == len(atoms) - 1 and atoms[0].sample is None and atoms[0].order not in orders:
         return SET
     if any(atom.other for atom in inside):
-        return _listed(outside, atoms).inverted()
+        return _listed([atom for atom in atoms if atom.order not in orders], atoms).inverted()
     return _listed(inside, atoms)
 
 
 def _listed(chosen: Sequence[Atom], atoms: Sequence[Atom]) -> Condition:
-    values = [atom.sample for atom in chosen if not is_number(atom.sample)]
+    numbers = [atom for atom in chosen if is_number(atom.sample)]
+    values = [atom.sample for atom in chosen if not is_number(atom.sample)] if len(numbers) < len(chosen) else []
     intervals = []
-    for run in _runs([atom for atom in chosen if is_number(atom.sample)]):
+    for run in _runs(numbers):
         if any(atom.interval for atom in run):
             intervals.append(_covering(run, atoms))
         else:

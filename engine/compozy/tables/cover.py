@@ -154,32 +154,39 @@ class Space:
             box, rows = stack.pop()
             if not rows:
                 yield box
-            elif not self.covering(box, rows):
+                continue
+            pivot, covers = self._widest(box, rows)
+            if not covers:
                 self.spend()
-                stack += self._halves(box, rows)
+                stack += self._halves(box, rows, pivot)
 
-    def _halves(self, box: Box, rows: int) -> list[tuple[Box, int]]:
-        """Cut a box along an edge of a wide row, where the fewest rows lie on both sides."""
-        pivot = self._widest(box, rows)
-        best: tuple[int, list[tuple[Box, int]]] | None = None
+    def _halves(self, box: Box, rows: int, pivot: int) -> list[tuple[Box, int]]:
+        """Cut a box along an edge of a row, where the fewest rows lie on both sides."""
+        least, best = -1, (0, 0, 0, 0, 0)
         for number, axis in enumerate(self.axes):
             inside = box[number] & axis.cells[pivot]
-            if inside == box[number]:
-                continue
-            halves = [
-                ((*box[:number], cells, *box[number + 1 :]), rows & axis.rows_in_any(cells))
-                for cells in (inside, box[number] ^ inside)
-            ]
-            cost = sum(held.bit_count() for _, held in halves)
-            if best is None or cost < best[0]:
-                best = (cost, halves)
+            outside = box[number] ^ inside
+            if outside:
+                first, second = rows & axis.rows_in_any(inside), rows & axis.rows_in_any(outside)
+                cost = first.bit_count() + second.bit_count()
+                if least < 0 or cost < least:
+                    least, best = cost, (number, inside, outside, first, second)
+        number, inside, outside, first, second = best
+        before, after = box[:number], box[number + 1 :]
+        halves = [((*before, inside, *after), first), ((*before, outside, *after), second)]
         # The half with fewer rows comes off the stack first: what is uncovered is found sooner there.
-        return sorted(best[1], key=lambda half: -half[1].bit_count()) if best else []
+        return halves if first.bit_count() >= second.bit_count() else halves[::-1]
 
-    def _widest(self, box: Box, rows: int) -> int:
+    def _widest(self, box: Box, rows: int) -> tuple[int, bool]:
+        """Return a row that is as wide as the box on as many axes as can be, and whether on all of them."""
+        covers = True
         for axis, cells in zip(self.axes, box, strict=True):
-            rows = (rows & axis.rows_in_all(cells)) or rows
-        return (rows & -rows).bit_length() - 1
+            wide = rows & axis.rows_in_all(cells)
+            if wide:
+                rows = wide
+            else:
+                covers = False
+        return (rows & -rows).bit_length() - 1, covers
 
 
 def joined_boxes(boxes: Sequence[Box]) -> list[Box]:

@@ -237,8 +237,12 @@ class _Walk:
         self.chosen.update(outcomes.sources)
         moves = self._moves(outcomes.sources, outcomes.choices)
         after: Relation = {}
+        decided: dict[int, int | None] = {}
         for state, witness in self.relation.items():
-            decision = table.decision(state[number])
+            left = state[number]
+            if left not in decided:
+                decided[left] = table.decision(left)
+            decision = decided[left]
             if decision is not None:
                 _advance(after, [*state[:number], 0, *state[number + 1 :]], moves[decision], witness, ())
         self.relation = after

@@ -38,7 +38,7 @@ def is_number(value: object) -> TypeGuard[int | float]:
     >>> is_number(1), is_number(True), is_number("1")
     (True, False, False)
     """
-    return value.__class__ is not bool and isinstance(value, int | float)
+    return value.__class__ is int or value.__class__ is float
 
 
 @dataclass(frozen=True, slots=True)
