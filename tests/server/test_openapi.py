@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from tests.server.conftest import Site
 
+from compozy.generate.reference import http_page
 from compozy.server.openapi import docs_page, openapi_document
-from compozy.server.routes import ROUTES
+from compozy.server.routes import ROUTES, Endpoint
 
-PAGE = Path(__file__).parents[2] / "docs" / "http.md"
 DOCUMENT = openapi_document(ROUTES)
+
+
+def title(endpoint: Endpoint) -> str:
+    return f"{endpoint.method} {endpoint.path}"
 
 
 def references(value: Any) -> Iterator[str]:
@@ -57,14 +60,15 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
     assert all(f"{endpoint.method} {endpoint.path}" in page for endpoint in ROUTES)
 
 
-def test_the_page_for_people_names_every_route() -> None:
-    """The table of docs/http.md has one row an entry of the table of routes, in its order, with every parameter."""
-    rows = re.findall(r"^\| `([A-Z]+) (\S+)` \| (.*) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+def test_reference_page_describes_every_route_and_parameter() -> None:
+    sections = dict(re.findall(r"^## (\S+ \S+)\n(.*?)(?=^## |\Z)", http_page(DOCUMENT), re.MULTILINE | re.DOTALL))
 
-    assert [(method, path) for method, path, _ in rows] == [(endpoint.method, endpoint.path) for endpoint in ROUTES]
-    told = {(method, path): text for method, path, text in rows}
-    untold = [(end.path, name) for end in ROUTES for name in end.query if name not in told[end.method, end.path]]
-    assert untold == []
+    assert list(sections) == [title(end) for end in ROUTES]
+    missing = [(end.path, name) for end in ROUTES for name in end.query if f"`{name}`" not in sections[title(end)]]
+    assert missing == []
+    assert {title(end) for end in ROUTES if " *Open.*\n" in sections[title(end)]} == {
+        title(e) for e in ROUTES if e.open
+    }
 
 
 def test_both_are_served(site: Site) -> None:

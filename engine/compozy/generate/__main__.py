@@ -1,4 +1,4 @@
-"""Write what derives from the rules: `python -m compozy.generate [--check] [ROOT]`.
+"""Write what derives from rules, commands and HTTP interface: `python -m compozy.generate [--check] [ROOT]`.
 
 What comes in: the root of the repository, the working directory without one. What goes out: files; with `--check`
 nothing is written, and the exit code is 1 when a file is not what it should be.
@@ -12,11 +12,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from compozy.cli.main import cli
 from compozy.generate.pages import findings_page, settings_page
+from compozy.generate.reference import command_page, http_page
 from compozy.generate.samples import sample_file, sample_variables
 from compozy.generate.schema import file_schema, shown_schema
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.rows import Rulebook
+from compozy.server.openapi import openapi_document
+from compozy.server.routes import ROUTES
 
 
 def generated(rulebook: Rulebook) -> Mapping[str, str]:
@@ -29,6 +33,8 @@ def generated(rulebook: Rulebook) -> Mapping[str, str]:
         "docs/configuration/findings.md": findings_page(rulebook),
         "docs/configuration/compozy.sample.yaml": sample_file(rulebook),
         "docs/configuration/.env.example": sample_variables(rulebook),
+        "docs/reference/command-line.md": command_page(cli),
+        "docs/reference/http-api.md": http_page(openapi_document(ROUTES)),
     }
 
 

@@ -143,7 +143,7 @@ async def list_workflows(api: Api, _request: Request) -> Response:
 
 
 async def import_workflows(api: Api, request: Request) -> Response:
-    """Import what `workflow list --format json` printed."""
+    """Import what `compozy workflow export` wrote; all of it or nothing."""
     imported = await api.service.import_workflows(await read_json(request))
     return SafeJSONResponse({**FORMAT, **imported.to_json()}, HTTPStatus.CREATED)
 
@@ -202,7 +202,7 @@ async def show_execution(api: Api, request: Request) -> Response:
 
 
 async def cancel_execution(api: Api, request: Request) -> Response:
-    """Ask an execution to end."""
+    """Ask an execution to end; one that does not answer within 30 seconds is terminated."""
     wait_s = read_wait(request)
     execution = await api.service.cancel(request.path_params["execution_id"])
     if wait_s is not None:
