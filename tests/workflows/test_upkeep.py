@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -30,8 +32,10 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 from tests.polling import eventually
 
-from compozy.drivers.driver import LoopThread
-from compozy.errors import NotFoundError, UsageError
+from compozy.drivers.driver import LoopThread, StartContext
+from compozy.drivers.temporal_remote import TemporalRemoteDriver
+from compozy.errors import DriverError, NotFoundError, UsageError
+from compozy.settings.keyring import random_key
 from compozy.store import LOST, Execution, Pruned, Store, UnavailableError
 from compozy.store.records import RUNNING, timestamp
 from compozy.testing.servers import TemporalServer
@@ -329,8 +333,10 @@ def test_an_execution_that_keeps_deadlocking_is_terminated(
 
 
 def test_another_temporal_at_the_address_changes_no_row(loop: LoopThread, store: Store, tmp_path: Path) -> None:
-    """Executions that an empty Temporal does not know stay as they are until their own one is back."""
-    with TemporalServer() as own:
+    """Executions stay as they are while an empty Temporal answers, and none is started there."""
+    with TemporalServer() as own, closing(LoopThread()) as asking:
+        driver = TemporalRemoteDriver(host_port=own.address, encryption_key=random_key())
+        driver.start(StartContext(asking, lambda line: None, time.monotonic() + 30))
         client = loop.call(Client.connect(own.address, identity="test"), 30)
         service = Service(client, store, task_queue=tmp_path.name, directory=str(tmp_path))
         name = started(loop, service, "stays")
@@ -340,10 +346,15 @@ def test_another_temporal_at_the_address_changes_no_row(loop: LoopThread, store:
             for correct in (service.reconcile, service.adopt):
                 with pytest.raises(UnavailableError, match="another Temporal answers at its address"):
                     loop.call(correct(), 30)
-            with pytest.raises(UnavailableError, match="another Temporal answers at its address"):
-                loop.call(service.cancel(name), 30)
+            for use in (service.cancel(name), service.start(NAP)):
+                with pytest.raises(UnavailableError, match="another Temporal answers at its address"):
+                    loop.call(use, 30)
+            with pytest.raises(DriverError, match="another Temporal answers at 127.0.0.1"):
+                driver.ping()
         own.start()
+        driver.ping()
 
+        assert loop.call(service.start(NAP, execution_id="again"), 30) == "again"
         assert loop.call(service.reconcile(), 30) == ()
         assert loop.call(service.execution(name), 10).status == RUNNING
         service.close()

@@ -49,9 +49,10 @@ class Connection:
         self.loop = loop
         self.client = client
         self.address = address
+        self.namespace_id = ""
 
     def ping(self, timeout_s: float = _CALL_S) -> int:
-        """Read the namespace and return its retention in seconds.
+        """Read the namespace and return its retention in seconds; `namespace_id` is its identifier then.
 
         Raises:
             DriverError: the server does not answer, or has no such namespace.
@@ -59,6 +60,7 @@ class Connection:
         request = DescribeNamespaceRequest(namespace=self.client.namespace)
         service = self.client.workflow_service
         found = self._call(service.describe_namespace(request, timeout=timedelta(seconds=timeout_s)), timeout_s)
+        self.namespace_id = str(found.namespace_info.id)
         return int(found.config.workflow_execution_retention_ttl.seconds)
 
     def read_execution(self, timeout_s: float = _CALL_S) -> None:

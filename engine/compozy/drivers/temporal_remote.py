@@ -61,6 +61,7 @@ class TemporalRemoteDriver:
         self._keys = (encryption_key, encryption_key_file)
         self._connection: Connection | None = None
         self._version: str | None = None
+        self._namespace_id = ""
 
     @property
     def handle(self) -> Any:
@@ -115,6 +116,7 @@ class TemporalRemoteDriver:
             raise self._explained(error) from error
         self._connection.ping(max(0.1, deadline - time.monotonic()))
         self._version = self._connection.version()
+        self._namespace_id = self._connection.namespace_id
 
     def _explained(self, error: DriverError) -> DriverError:
         """Return an error that says what to do, where the library's words tell it."""
@@ -137,14 +139,17 @@ class TemporalRemoteDriver:
         }
 
     def ping(self) -> None:
-        """Read the namespace, and see that executions can be read.
+        """Read the namespace, and see that it is the one of the start and executions can be read.
 
         Raises:
-            DriverError: the server did not answer within about a second, or refuses.
+            DriverError: the server did not answer within about a second, refuses, or is another one.
         """
         if self._connection is None:
             raise DriverError(f"temporal at {self._address}: not started")
         self._connection.ping(PING_S)
+        if self._connection.namespace_id != self._namespace_id:
+            reason = f'another Temporal answers at {self._address}: namespace "{self._namespace}" has another id'
+            raise DriverError(reason, hint="restart the server if that is meant")
         self._connection.read_execution(PING_S)
 
     def stop(self, grace_s: float) -> None:

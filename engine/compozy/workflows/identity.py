@@ -22,6 +22,16 @@ class TemporalIdentity:
         self._client = client
         self._fixed = fixed
         self._known: tuple[str, str] | None = None
+        self._another = False
+
+    async def require_own(self) -> None:
+        """Check again if the last check found another Temporal.
+
+        Raises:
+            UnavailableError: another Temporal answers, or none.
+        """
+        if self._another:
+            await self.check()
 
     async def check(self) -> None:
         """Compare with what the first check found.
@@ -32,7 +42,8 @@ class TemporalIdentity:
         found = await ask(self._client, self._found(), "namespace")
         if self._known is None or not self._fixed:
             self._known = found
-        if found != self._known:
+        self._another = found != self._known
+        if self._another:
             reason = f"another Temporal answers at its address (namespace {found[1]} instead of {self._known[1]})"
             raise UnavailableError("temporal", f"{reason}; restart the server if that is meant")
 

@@ -77,9 +77,8 @@ class Service:
         self._catalogue = Catalogue(store, directory, files)
         self.checks = Checks()
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="compozy-store")
-        self._reconciler = Reconciler(
-            client, store, task_queue, self._in_thread, TemporalIdentity(client, fixed=history_kept)
-        )
+        self._identity = TemporalIdentity(client, fixed=history_kept)
+        self._reconciler = Reconciler(client, store, task_queue, self._in_thread, self._identity)
 
     def close(self) -> None:
         """Release the threads; idempotent."""
@@ -116,6 +115,7 @@ class Service:
         row = Execution(name, definition.id, definition.version, RUNNING, run.input, str(run.started_at))
         self._late.require_room()
         await self._in_thread(self._store.require_writable)
+        await self._identity.require_own()
         try:
             started = await self._start_workflow(name, run)
         except WorkflowAlreadyStartedError as error:
