@@ -29,6 +29,12 @@ def tree_files() -> set[str]:
         for path in (ROOT / "engine" / "compozy").rglob("*")
         if path.suffix == ".py" or path.name == "py.typed"
     }
+    starter = ROOT / "engine" / "compozy" / "starter"
+    engine |= {
+        str(path.relative_to(ROOT / "engine"))
+        for path in starter.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
     rules = {
         "compozy/" + str(path.relative_to(ROOT))
         for path in (ROOT / "rules").rglob("*")

@@ -30,6 +30,7 @@ _REPEAT_S = 0.01
 
 # command -> (module, one line for `compozy --help`)
 COMMANDS = {
+    "init": ("compozy.cli.init", "Write a new project that runs as it is."),
     "start": ("compozy.cli.start", "Provision the mode, run the HTTP interface and the workers."),
     "status": ("compozy.cli.status", "Show state and health of the running server."),
     "workflow": ("compozy.cli.workflow", "Run and list workflows."),
