@@ -150,12 +150,15 @@ class Scan:
         return self.choice.facts.get(name, self.rulebook.registry.facts[name].values[0])
 
     def _given(self, path: str) -> Value:
+        emptied: Value | None = None
         for spelled in (path, *_linked(ById(self.rulebook.registry), path)):
             text = self.choice.settings.get(spelled)
             found = read_flag(self.rulebook, spelled, text).candidates.get(path) if text is not None else None
             if found and found[0].origin.kind == "flag":
-                return Value(found[0].value, found[0].origin)
-        return self._default(path)
+                if found[0].value != "":
+                    return Value(found[0].value, found[0].origin)
+                emptied = Value("", found[0].origin)
+        return emptied or self._default(path)
 
     def _default(self, path: str) -> Value:
         found: tuple[Candidate, ...] = read_flag(self.rulebook, None, "").candidates.get(path, ())
@@ -193,4 +196,5 @@ def _linked(key: ById[Registry], path: str) -> tuple[str, ...]:
     splitting = [setting.path for setting in settings.values() if path in setting.splits]
     sharing = [setting.path for setting in settings.values() if setting.shares and setting.same_as == path]
     own = settings[path]
-    return (*splitting, *sharing, *([own.same_as] if own.shares and own.same_as else []))
+    stating = [setting.path for setting in settings.values() if path in setting.parts.values()]
+    return (*splitting, *sharing, *stating, *([own.same_as] if own.shares and own.same_as else []))

@@ -19,13 +19,14 @@ from compozy.settings.identity import ById
 from compozy.settings.origin import PROBLEMS
 from compozy.settings.registry import Setting
 from compozy.settings.sources import Inputs
+from compozy.settings.stated import with_stated_parts
 from compozy.settings.views import compared_with
 from compozy.tables.table import Column, Source, Table
 
 DIRECTORY = "/project"
 UNKNOWN = "unheard-of"
 FILE, HOST, URL = "data/kept.db", "elsewhere", "http://elsewhere/x"
-PATHS = (":memory:", FILE, "/", "../out.db", "in/../in.db", "with\ttab.db", "with\x85break.db", "")
+PATHS = (":memory:", FILE, "/", "../out.db", "in/../in.db", "with\ttab.db", "with\x85break.db", "/dev/null")
 KEY = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="  # 32 bytes
 HOSTS = ("127.0.0.1", "localhost", "::1", "0.0.0.0", "")
 API_KEYS = ("a-short-key", "a-key-of-sixteen-characters", "")
@@ -94,7 +95,8 @@ def _options(rulebook: Rulebook, source: Source, read: Sequence[tuple[Table, Col
     setting = rulebook.registry.settings[source.ref]
     if setting.type == "list":
         return tuple(_lists(setting, read))
-    return (None, *dict.fromkeys((*_values(setting, read), *_equals(rulebook, setting, read))))
+    texts = dict.fromkeys((*_values(setting, read), *_equals(rulebook, setting, read)))
+    return (None, *(text for text in texts if text or not setting.ignores_empty))
 
 
 def _values(setting: Setting, read: Sequence[tuple[Table, Column]]) -> Iterator[str]:
@@ -198,9 +200,11 @@ def configuration_of(rulebook: Rulebook, choice: Choice) -> Configuration:
     for path, text in choice.settings.items():
         read = read_flag(rulebook, path, text)
         for target, given in read.candidates.items():
-            if given[0].origin.kind == "flag" and (target == path or target not in choice.settings):
+            own = given[0].origin.kind == "flag" and not given[0].address
+            if own and (target == path or target not in choice.settings):
                 candidates[target] = (given[0], *candidates.get(target, ()))
         problems += read.problems
+    candidates = with_stated_parts(candidates, rulebook.registry.settings)
     return Configuration(defaults.inputs, defaults.layers, candidates, tuple(problems), rulebook)
 
 

@@ -118,8 +118,10 @@ def _marks(setting: Setting) -> dict[str, Any]:
     """Return what a setting promises besides its type and its default."""
     plain = Setting(setting.path, setting.type, setting.help, setting.place, env=environment_name(setting.path))
     names = (
-        "env", "flag", "secret", "header", "secret_parts", "schemes", "host", "authenticated_by", "host_port",
+        "env", "flag", "secret", "header", "secret_parts", "schemes", "parts", "ordered", "empty", "url",
+        "authenticated_by", "host_port",
         "unique", "identifies", "memory", "minimum", "same_as", "shares", "splits", "aliases", "values",
+        "near", "unused",
     )  # fmt: skip
     found = {name: getattr(setting, name) for name in (*names, "also", "checked")}
     return {name: value for name, value in found.items() if value != getattr(plain, name)}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 from property_tests.choices import HOST, KEY, Choice
@@ -110,6 +111,15 @@ class Facts:
     def emptied(self, path: str) -> bool:
         """Tell whether a setting that has a default was emptied."""
         return self.said(path) and not self.filled(path)
+
+    def effective(self, path: str, default: str = "") -> str:
+        """Return a part of an address: what was said about it, or else what the URL says."""
+        component = path.partition(".")[0]
+        return (
+            self.text(path)
+            or stated(component, self.text(f"{component}.url")).get(path, "")
+            or self.text(path, default)
+        )
 
     def number(self, path: str, default: int) -> int:
         """Return a whole number."""
@@ -212,8 +222,27 @@ def _part_missing(part: str) -> Callable[[Facts], bool]:
     )
 
 
-def _ignored(component: str, path: str) -> Callable[[Facts], bool]:
-    return lambda facts: not facts.said("mode") and getattr(facts, component) in EMBEDDED and facts.said(path)
+def _ignored(component: str, path: str, instead: str | None = None) -> Callable[[Facts], bool]:
+    return lambda facts: (
+        not facts.said("mode")
+        and getattr(facts, component) in EMBEDDED
+        and facts.filled(path)
+        and not (instead and facts.filled(instead))
+    )
+
+
+def stated(component: str, address: str) -> dict[str, str]:
+    """Return what the URL of a component states about its parts; one of another scheme states nothing."""
+    url = urlsplit(address)
+    found: dict[str, str | None] = {"host": url.hostname, "password": url.password}
+    if url.scheme in ("postgres", "postgresql"):
+        sslmode = dict(parse_qsl(url.query)).get("sslmode")
+        found |= {"user": url.username, "name": url.path.removeprefix("/"), "ssl_mode": sslmode}
+    elif url.scheme in ("redis", "rediss"):
+        found["tls"] = "true" if url.scheme == "rediss" else None
+    else:
+        return {}
+    return {f"{component}.{name}": text for name, text in found.items() if text}
 
 
 def _out_of_range(path: str, lowest: int = 1) -> Callable[[Facts], bool]:
@@ -230,7 +259,12 @@ def _same_port(first: str, second: str, *, ui: bool) -> Callable[[Facts], bool]:
 
 
 def _path(path: str, kind: Callable[[str], bool]) -> Callable[[Facts], bool]:
-    return lambda facts: facts.said(path) and kind(facts.text(path))
+    used: Mapping[str, Callable[[Facts], bool]] = {
+        "database.path": lambda facts: facts.driver == "sqlite",
+        TEMPORAL_FILE: lambda facts: facts.temporal in EMBEDDED,
+        REDIS_DIRECTORY: lambda facts: facts.redis_persistent,
+    }
+    return lambda facts: facts.said(path) and used[path](facts) and kind(facts.text(path))
 
 
 def _climbs(path: str) -> bool:
@@ -263,13 +297,20 @@ def _elsewhere(host: str) -> bool:
     return host not in ("localhost", "127.0.0.1", "::1", "localhost:1")
 
 
-def _url_without_protection(facts: Facts, path: str) -> bool:
-    """Tell whether a URL carries a password to another machine; how it is protected is another question."""
-    return "me:pw@elsewhere" in facts.text(path)
-
-
 def _unproven(facts: Facts) -> bool:
-    return facts.text("database.ssl_mode", "prefer") in ("disable", "allow", "prefer", "require")
+    """Return True if a password of PostgreSQL goes to another machine that does not prove which one it is."""
+    return (
+        facts.driver == "postgres"
+        and _elsewhere(facts.effective("database.host", "localhost"))
+        and bool(facts.effective("database.password"))
+        and facts.effective("database.ssl_mode", "prefer") in ("disable", "allow", "prefer", "require")
+    )
+
+
+def _says_so_itself(facts: Facts) -> bool:
+    """Return True if the URL itself leads to another machine without proof."""
+    url = facts.text("database.url")
+    return HOST in url and url.endswith(("=disable", "=require"))
 
 
 def _weaker(facts: Facts) -> bool:
@@ -280,13 +321,13 @@ def _weaker(facts: Facts) -> bool:
 
 
 def _redis(facts: Facts, *, password_in_url: bool) -> bool:
-    url = facts.text("redis.url")
     return (
         facts.redis == "distributed"
-        and url.startswith("redis://")
-        and "elsewhere" in url
-        and ("me:pw@" in url) == password_in_url
-        and not facts.switched("redis.tls", False)
+        and facts.filled("redis.url")
+        and ("me:pw@" in facts.text("redis.url")) == password_in_url
+        and _elsewhere(facts.effective("redis.host", "localhost"))
+        and bool(facts.effective("redis.password"))
+        and facts.effective("redis.tls", "false") == "false"
     )
 
 
@@ -333,8 +374,8 @@ PROMISES: Mapping[str, Promise] = {
         "temporal.standalone.namespace",
         lambda facts: (
             facts.temporal in EMBEDDED
-            and facts.said("temporal.standalone.namespace")
-            and facts.said("temporal.namespace")
+            and facts.filled("temporal.standalone.namespace")
+            and facts.filled("temporal.namespace")
             and facts.text("temporal.standalone.namespace") != facts.text("temporal.namespace")
         ),
     ),
@@ -354,12 +395,14 @@ PROMISES: Mapping[str, Promise] = {
         lambda facts: facts.redis_driver == "valkey" and facts.choice.facts.get("valkey.binary") == "missing",
     ),
     "address.ignored.database.url": Promise("warning", "database.url", _ignored("database", "database.url")),
-    "address.ignored.database.host": Promise("warning", "database.host", _ignored("database", "database.host")),
+    "address.ignored.database.host": Promise(
+        "warning", "database.host", _ignored("database", "database.host", "database.url")
+    ),
     "address.ignored.temporal.host_port": Promise(
         "warning", "temporal.host_port", _ignored("temporal", "temporal.host_port")
     ),
     "address.ignored.redis.url": Promise("warning", "redis.url", _ignored("redis", "redis.url")),
-    "address.ignored.redis.host": Promise("warning", "redis.host", _ignored("redis", "redis.host")),
+    "address.ignored.redis.host": Promise("warning", "redis.host", _ignored("redis", "redis.host", "redis.url")),
     "server.api_key.short": Promise(
         "warning",
         "server.api_key",
@@ -375,32 +418,17 @@ PROMISES: Mapping[str, Promise] = {
     "database.password.unprotected": Promise(
         "warning",
         "database.ssl_mode",
-        lambda facts: (
-            facts.driver == "postgres"
-            and not facts.filled("database.url")
-            and _elsewhere(facts.text("database.host", "localhost"))
-            and facts.filled("database.password")
-            and _unproven(facts)
-        ),
+        lambda facts: not facts.filled("database.url") and _unproven(facts),
     ),
     "database.url.unprotected": Promise(
         "warning",
         "database.url",
-        lambda facts: (
-            facts.driver == "postgres"
-            and _url_without_protection(facts, "database.url")
-            and facts.text("database.url").endswith(("=disable", "=require"))
-        ),
+        lambda facts: facts.filled("database.url") and _unproven(facts) and _says_so_itself(facts),
     ),
     "database.url.unprotected-by-ssl_mode": Promise(
         "warning",
         "database.ssl_mode",
-        lambda facts: (
-            facts.driver == "postgres"
-            and _url_without_protection(facts, "database.url")
-            and "sslmode" not in facts.text("database.url")
-            and _unproven(facts)
-        ),
+        lambda facts: facts.filled("database.url") and _unproven(facts) and not _says_so_itself(facts),
     ),
     "database.url.weaker": Promise(
         "error", "database.url", lambda facts: facts.driver == "postgres" and _weaker(facts)
@@ -419,7 +447,7 @@ PROMISES: Mapping[str, Promise] = {
     "redis.password.clear-to-url": Promise(
         "warning",
         "redis.password",
-        lambda facts: facts.filled("redis.password") and _redis(facts, password_in_url=False),
+        lambda facts: _redis(facts, password_in_url=False),
     ),
     "redis.url.clear": Promise("warning", "redis.url", lambda facts: _redis(facts, password_in_url=True)),
     "redis.url.unverified": Promise(
@@ -429,6 +457,7 @@ PROMISES: Mapping[str, Promise] = {
             facts.redis == "distributed"
             and facts.text("redis.url").startswith("rediss://")
             and facts.text("redis.url").endswith("=none")
+            and facts.text("redis.tls") != "false"
         ),
     ),
     "temporal.api_key.clear": Promise(
@@ -453,7 +482,9 @@ PROMISES: Mapping[str, Promise] = {
     "shared.task_queue": Promise(
         "warning",
         "temporal.task_queue",
-        lambda facts: facts.temporal == "remote" and not facts.said("temporal.task_queue") and not facts.said("name"),
+        lambda facts: (
+            facts.temporal == "remote" and not facts.filled("temporal.task_queue") and not facts.filled("name")
+        ),
     ),
     "shared.database": Promise(
         "warning",
@@ -494,15 +525,9 @@ PROMISES: Mapping[str, Promise] = {
     "temporal.database_file.directory": Promise("error", TEMPORAL_FILE, _path(TEMPORAL_FILE, lambda path: path == "/")),
     "temporal.database_file.climbs": Promise("error", TEMPORAL_FILE, _path(TEMPORAL_FILE, _climbs)),
     "temporal.database_file.control": Promise("error", TEMPORAL_FILE, _path(TEMPORAL_FILE, _unprintable)),
-    "database.path.empty": Promise(
-        "error", "database.path", lambda facts: facts.driver == "sqlite" and facts.emptied("database.path")
-    ),
-    "temporal.database_file.empty": Promise(
-        "error", TEMPORAL_FILE, lambda facts: facts.temporal in EMBEDDED and facts.emptied(TEMPORAL_FILE)
-    ),
-    "redis.data_dir.empty": Promise(
-        "error", REDIS_DIRECTORY, lambda facts: facts.redis_persistent and facts.emptied(REDIS_DIRECTORY)
-    ),
+    "redis.data_dir.file": Promise("error", REDIS_DIRECTORY, _path(REDIS_DIRECTORY, lambda path: path == "/dev/null")),
+    "redis.data_dir.climbs": Promise("error", REDIS_DIRECTORY, _path(REDIS_DIRECTORY, _climbs)),
+    "redis.data_dir.control": Promise("error", REDIS_DIRECTORY, _path(REDIS_DIRECTORY, _unprintable)),
     "database.kept-in-memory-mode": Promise("warning", "database.path", _against_mode("database", "memory")),
     "database.lost-in-persistent-mode": Promise("warning", "database.path", _against_mode("database", "persistent")),
     "temporal.kept-in-memory-mode": Promise("warning", TEMPORAL_FILE, _against_mode("temporal", "memory")),

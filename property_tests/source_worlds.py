@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 from property_tests.choices import Choice, Variable, variables
+from property_tests.oracle import stated
 
 from compozy.configuration import Configuration, read_sources
 from compozy.rulebook import load_rulebook
@@ -26,6 +27,8 @@ ORDER = ("flag", "env", "dotenv", "file")
 SPACE = variables(RULEBOOK)
 FACTS = [variable for variable in SPACE if variable.source.kind == "machine"]
 STATED = [variable for variable in SPACE if variable.source.kind != "machine"]
+# From weak to strong: a URL does not weaken what is written.
+SSL = SETTINGS["database.ssl_mode"].values
 # Words that are trimmed and case-folded wherever they are written.
 FOLDED = ("mode", "database.driver", "temporal.mode", "redis.mode")
 # What no type can read; a text can be anything.
@@ -95,12 +98,33 @@ class World:
             for one in self.statements:
                 if one.path == name and one.sets:
                     found.setdefault(one.source, one)
-        return sorted(found.values(), key=lambda one: ORDER.index(one.source))
+        return self._with_part(path, sorted(found.values(), key=_rank))
+
+    def _with_part(self, path: str, own: list[Statement]) -> list[Statement]:
+        """Return the statements of a setting with that of the URL which states it as well, if one does."""
+        component = path.partition(".")[0]
+        address = f"{component}.url"
+        if path == address or component not in ("database", "redis"):
+            return own
+        url = next(iter(self.stating(address)), None)
+        text = stated(component, url.text or "").get(path) if url else None
+        if url is None or text is None:
+            return own
+        above = [one for one in own if _rank(one) <= _rank(url) and one.text]
+        below = [one for one in own if one not in above]
+        if path == "database.ssl_mode" and any(SSL.index(text) < SSL.index(one.text or "") for one in below):
+            return own
+        return [*above, Statement(url.source, address, address, text, text), *below]
 
     def choice(self) -> Choice:
-        """Return the text of the highest source for each setting."""
-        stated = {path: found[0].text for path in SETTINGS if (found := self.stating(path))}
-        return Choice({path: text for path, text in stated.items() if text is not None}, self.facts)
+        """Return the text of the highest source for each setting; what a URL states is in the text of the URL."""
+        found = {path: statements[0] for path in SETTINGS if (statements := self.stating(path))}
+        own = {path: one.text for path, one in found.items() if one.path == path or not one.path.endswith(".url")}
+        return Choice({path: text for path, text in own.items() if text is not None}, self.facts)
+
+
+def _rank(one: Statement) -> int:
+    return ORDER.index(one.source)
 
 
 def _in_yaml(one: Statement) -> Any:
@@ -136,7 +160,7 @@ def _usable(path: str, text: str | None, source: str) -> bool:
     setting = SETTINGS[path]
     if text is None or (source == "dotenv" and not text.isprintable()):
         return False
-    if text == "" and setting.type in ("choice", "boolean", "integer", "duration", "path"):
+    if text == "" and (setting.ignores_empty or setting.type == "integer"):
         return False
     return setting.type != "integer" or setting.minimum is None or int(text) >= setting.minimum
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from compozy.base.source_file import SourceFiles
 from compozy.rulebook import Rulebook, installed_packs, load_rulebook, pack_directories
 from compozy.settings.dotenv import Variables
-from compozy.settings.origin import Candidate, Problem
+from compozy.settings.origin import DEFAULT, Candidate, Problem
 from compozy.settings.redact import MaskedTexts, Redactor, is_secret_name, may_hold_secrets, secrets_in
 from compozy.settings.sources import SOURCES, Inputs, Layer, make_inputs
+from compozy.settings.stated import with_stated_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +112,17 @@ def read_sources(inputs: Inputs, rulebook: Rulebook) -> Configuration:
     for layer in layers:
         for path, candidate in layer.entries.items():
             candidates[path] = (*candidates.get(path, ()), candidate)
+    candidates = with_stated_parts(candidates, rulebook.registry.settings)
     problems = (_shadowing(candidates, problem) for layer in layers for problem in layer.problems)
     return Configuration(inputs, layers, candidates, tuple(filter(None, problems)), rulebook)
 
 
 def _shadowing(candidates: Mapping[str, tuple[Candidate, ...]], problem: Problem) -> Problem | None:
-    """Return a problem as it is; an empty variable is one only where a file gives the setting a value."""
+    """Return a problem as it is; an empty text is one only where a lower source gives the setting a value."""
     if problem.kind != "empty-variable":
         return problem
     given = candidates.get(problem.facts["path"], ())
-    others = [str(candidate.origin) for candidate in given if candidate.origin.place is not None]
+    others = [str(candidate.origin) for candidate in given if candidate.origin != DEFAULT]
     return replace(problem, facts={**problem.facts, "other": others[0]}) if others else None
 
 

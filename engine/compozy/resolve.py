@@ -31,13 +31,15 @@ _BELOW_RULES = "default"
 class Value:
     """An effective value, who set it, and the lower values it shadows, highest first.
 
-    The value may be a secret and does not show in `repr`.
+    `address` is the setting of the URL of which it is a part, or empty. The value may be a secret and does not show
+    in `repr`.
     """
 
     value: Any = field(repr=False)
     origin: Origin
     shadowed: tuple[Candidate, ...] = ()
     parts: Mapping[str, Origin] | None = None
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,14 @@ class Resolved:
             suggestion = closest(table, self.decisions)
             raise NotFoundError("decision", table, hint=f"did you mean {suggestion}?" if suggestion else None)
         return self.decisions[table]
+
+    def unused(self) -> frozenset[str]:
+        """Return the settings that only other drivers than those in force are built from."""
+        in_force = {(part.name, part.driver) for part in self.components.values()}
+        read: dict[bool, set[str]] = {True: set(), False: set()}
+        for key, row in self.rulebook.drivers.items():
+            read[key in in_force].update(row.settings())
+        return frozenset(read[False] - read[True])
 
     def shown(self, path: str, value: Any) -> Any:
         """Return `value` of the setting `path` fit for output, without secrets."""
@@ -217,7 +227,7 @@ def _first(decision: Decision) -> str:
 
 def _value(candidates: tuple[Candidate, ...]) -> Value:
     first = candidates[0]
-    return Value(first.value, first.origin, candidates[1:], first.parts)
+    return Value(first.value, first.origin, candidates[1:], first.parts, first.address)
 
 
 def cell(

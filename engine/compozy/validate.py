@@ -125,11 +125,11 @@ class _Run:
         yield from self.resolved.configuration.problems
         yield from (self.excluded(row) for row in self.resolved.excluded)
         effective = {
-            path: Candidate(value.value, value.origin, value.parts or {})
+            path: Candidate(value.value, value.origin, value.parts or {}, value.address)
             for path, value in self.resolved.values.items()
             if value.value is not None and value.origin.kind not in _NOBODY
         }
-        yield from check(self.resolved.rulebook.registry, effective)
+        yield from check(self.resolved.rulebook.registry, effective, self.resolved.unused())
 
     def excluded(self, row: Row) -> Problem:
         """Return the problem of a violated constraint, at the first of its settings that a source gave."""

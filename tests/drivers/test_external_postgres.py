@@ -129,11 +129,9 @@ def test_refusal_in_another_language_names_settings(started: Starting) -> None:
     assert "database.password" in str(caught.value.hint)
 
 
-def test_a_url_without_database_takes_the_name_of_the_settings(
-    postgres_server: PostgresServer, started: Starting
-) -> None:
-    """What the URL does not say comes from the parts."""
-    url = postgres_server.url.removesuffix("/postgres")
+@pytest.mark.parametrize("path", ["", "/nowhere"], ids=["left-out", "another"])
+def test_part_that_is_given_wins_over_the_url(path: str, postgres_server: PostgresServer, started: Starting) -> None:
+    url = postgres_server.url.removesuffix("/postgres") + path
     driver = PostgresDriver(url=url, name="postgres")
     driver.start(started.context())
     with closing(driver.handle):

@@ -100,16 +100,17 @@ def test_error_outside_the_librarys_tree_is_classified(
 @pytest.mark.parametrize(
     ("path", "options", "database"),
     [
-        pytest.param("/2", {"db": 5}, 2, id="url-wins"),
+        pytest.param("/2", {"db": 5}, 5, id="part-wins"),
+        pytest.param("/2", {}, 2, id="url"),
         pytest.param("", {"db": 5}, 5, id="setting-fills"),
         pytest.param("/", {}, 0, id="default"),
     ],
 )
-def test_the_url_wins_and_the_settings_fill_what_it_leaves_open(
+def test_part_that_is_given_wins_over_the_url(
     redis_server: RedisServer, started: Starting, path: str, options: dict[str, int], database: int
 ) -> None:
-    """Password and number may stand in either."""
-    url = f"redis://{redis_server.address}{path}"
+    """The password that the server refuses is replaced as well."""
+    url = f"redis://:refused@{redis_server.address}{path}"
     driver = start(started, url=url, password=redis_server.password, **options)
     assert driver.describe().details["database"] == database
     assert driver.handle.client_info()["db"] == database

@@ -12,7 +12,7 @@ from compozy.rulebook import check_rules
 from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.sights import SettingViewer
 from compozy.settings.registry import Registry, Setting, read_registry
-from compozy.settings.values import from_text
+from compozy.settings.values import from_text, is_unset
 from compozy.settings.views import VIEWS, Seen
 from compozy.tables.report import Report
 from compozy.tables.table import Source
@@ -134,7 +134,7 @@ def taken() -> Iterator[tuple[Setting, object, str]]:
     """Yield each setting with what a text makes of it, and the kind of its origin."""
     for setting in registry().settings.values():
         yield setting, setting.default, "default"
-        for text in WRITTEN:
+        for text in (text for text in WRITTEN if not is_unset(setting, text)):
             try:
                 yield setting, from_text(setting, text, "/"), "file"
             except ValueError:

@@ -263,20 +263,31 @@ def test_two_spellings_are_both_named(text: str, message: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("text", "key"),
+    ("value", "expected"),
     [
-        pytest.param("database: {path: ''}", "database.path", id="database"),
-        pytest.param("temporal: {standalone: {database_file: ''}}", "temporal.standalone.database_file", id="temporal"),
-        pytest.param(
-            "redis: {mode: persistent, standalone: {persistence: {data_dir: ''}}}",
-            "redis.standalone.persistence.data_dir",
-            id="redis",
-        ),
+        pytest.param("../redis", ["redis.data_dir.climbs"], id="out"),
+        pytest.param("a\\tb", ["redis.data_dir.control"], id="control"),
+        pytest.param("compozy.yaml", ["redis.data_dir.file"], id="file"),
+        pytest.param("./data/redis", [], id="new"),
+        pytest.param(".", [], id="directory"),
     ],
 )
-def test_an_emptied_path_is_named(text: str, key: str, tmp_path: Path) -> None:
-    """A start would fail on it."""
-    assert [one.key for one in errors(findings(tmp_path, text))] == [key]
+def test_directory_of_redis_is_checked_where_it_is_used(value: str, expected: list[str], tmp_path: Path) -> None:
+    text = f'redis: {{standalone: {{persistence: {{data_dir: "{value}"}}}}}}\n'
+    assert [one.id for one in findings(tmp_path, f"mode: persistent\n{text}")] == expected
+    unused = findings(tmp_path, f"mode: distributed\n{text}")
+    assert [one.id for one in unused if one.key == "redis.standalone.persistence.data_dir"] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("database: {driver: postgres, path: ../x.db}", id="database"),
+        pytest.param("temporal: {mode: remote, standalone: {database_file: ../x.db}}", id="temporal"),
+    ],
+)
+def test_path_that_no_driver_uses_is_not_checked(text: str, tmp_path: Path) -> None:
+    assert [one.id for one in findings(tmp_path, text) if one.id.endswith(".climbs")] == []
 
 
 @pytest.mark.parametrize(

@@ -140,23 +140,6 @@ def test_the_higher_source_has_the_one_value(tmp_path: Path) -> None:
     assert [one.id for one in two] == ["temporal.namespace.two-values"]
 
 
-@pytest.mark.parametrize(
-    ("text", "environment", "key"),
-    [
-        pytest.param("redis: {url: 'redis://low'}", "COMPOZY_REDIS__DISTRIBUTED__ADDR", "redis.host", id="redis"),
-        pytest.param("database: {url: 'postgres://low/x'}", "COMPOZY_DATABASE__HOST", "database.host", id="database"),
-    ],
-)
-def test_a_url_does_not_silence_a_host_of_a_higher_source(
-    text: str, environment: str, key: str, tmp_path: Path
-) -> None:
-    """A host that nobody listens to is named; the same host said twice is in order."""
-    mode = {"COMPOZY_MODE": "distributed"}
-    found = findings(tmp_path, text, environment={environment: "high", **mode})
-    assert [(one.id, one.key, one.where.kind) for one in found] == [("key.two-spellings", key, "env")]
-    assert findings(tmp_path, text, environment={environment: "low", **mode}) == ()
-
-
 def test_a_host_beside_another_url_is_an_error(tmp_path: Path) -> None:
     """In one source they are two spellings; a URL of a higher source wins."""
     text = "mode: distributed\nredis: {host: a, url: 'redis://u:p@b:1/0'}\n"

@@ -119,6 +119,26 @@ def test_empty_variable_sets_nothing(setting: Setting, source: str, tmp_path: Pa
     assert findings(tmp_path, **{source: given}) == findings(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["", "  ", "${NOPE:-}"], ids=["empty", "blank", "variable"])
+def test_empty_text_of_the_file_sets_nothing(text: str, tmp_path: Path) -> None:
+    """Of every setting that has no use for an empty text, lists among them."""
+    ignoring = [path for path, one in load_rulebook().registry.settings.items() if one.ignores_empty]
+    assert {"mode", "redis.mode", "server.host", "workflows", "database.path", "server.port", "name"} <= {*ignoring}
+    wanted = resolved(tmp_path).values
+    for path in ignoring:
+        found = resolved(tmp_path, nested(path, f'"{text}"'))
+        assert (path, found.values[path], validate(found)) == (path, wanted[path], ())
+
+
+def test_empty_text_of_a_flag_is_reported_above_another_value(tmp_path: Path) -> None:
+    for path, text in (("mode", "persistent"), ("server.port", "81"), ("database.path", "x.db")):
+        found = findings(tmp_path, nested(path, text), flags={path: ""})
+        wanted = f"--set {path} is empty and sets nothing; {path} keeps its value from file compozy.yaml"
+        assert [one.message.partition(":")[0] for one in found if one.id == "variable.empty"] == [wanted]
+        assert resolved(tmp_path, nested(path, text), flags={path: ""}).values[path].origin.kind == "file"
+        assert findings(tmp_path, flags={path: ""}) == ()
+
+
 @pytest.mark.parametrize("source", ["environment", "dotenv"])
 def test_empty_variable_above_a_value_of_the_file_is_a_finding(source: str, tmp_path: Path) -> None:
     given: Any = {"DB_DRIVER": ""} if source == "environment" else "DB_DRIVER=\n"

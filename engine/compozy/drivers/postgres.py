@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PING_S = 1.0
 _PORT = 5432
+_DEFAULTS = {"host": "localhost", "port": _PORT, "user": "compozy", "dbname": "compozy", "sslmode": "prefer"}
 _SHORTEST_S = 2  # libpq rounds shorter timeouts up to this
 _URL = "write it as postgresql://user:password@host:5432/name; special characters are escaped as UTF-8, @ as %40"
 _READ_ONLY = "after a failover name the primary, for example with ?target_session_attrs=read-write in database.url"
@@ -94,17 +95,18 @@ _SYMPTOMS = (
 
 
 class PostgresDriver:
-    """A pool of at most `max_connections` connections; `url` wins over the parts."""
+    """A pool of at most `max_connections` connections; a part that is given wins over that of the `url`."""
 
     def __init__(
-        self, *, url: str | None = None, host: str = "localhost", port: int = _PORT, user: str = "compozy",
-        password: str | None = None, name: str = "compozy", ssl_mode: str = "prefer", max_connections: int = 25,
+        self, *, url: str | None = None, host: str | None = None, port: int | None = None, user: str | None = None,
+        password: str | None = None, name: str | None = None, ssl_mode: str | None = None, max_connections: int = 25,
         connect_timeout_s: float = 5.0,
     ) -> None:  # fmt: skip
         self._url = url
-        parts = {"host": host, "port": port, "user": user, "password": password, "dbname": name}
+        parts = {
+            "host": host, "port": port, "user": user, "password": password, "dbname": name, "sslmode": ssl_mode,
+        }  # fmt: skip
         self._parts = {key: value for key, value in parts.items() if value not in (None, "")}
-        self._ssl_mode = ssl_mode
         self._max_connections = max_connections
         self._timeout_s = connect_timeout_s
         self._where = "postgres"
@@ -158,10 +160,12 @@ class PostgresDriver:
             raise DriverError(f"{self._where}: {_UNSENDABLE}", hint=_OTHERWISE) from None
 
     def _parameters(self) -> dict[str, Any]:
-        """Return libpq's parameters; what the URL does not say comes from the settings."""
-        given = self._from_url(self._url) if self._url else self._parts
+        """Return libpq's parameters."""
+        stated = self._from_url(self._url) if self._url else _DEFAULTS
+        given = {**stated, **self._parts}
+        if "," in str(stated["port"]):
+            given["port"] = stated["port"]  # one for each host
         return {
-            "sslmode": self._ssl_mode,
             "application_name": "compozy",
             # The system notices a dead peer within seconds, also below a statement that waits.
             "keepalives_idle": 10,
@@ -178,10 +182,10 @@ class PostgresDriver:
         # The library's text quotes the URL; and what follows an unescaped @ or / is a piece of the password.
         unreadable = DriverError("database.url is not the URL of a PostgreSQL", hint=_URL)
         try:
-            found = {"host": "localhost", "dbname": self._parts.get("dbname"), **parse_dsn(url)}
+            found = {**_DEFAULTS, **parse_dsn(url)}
         except (psycopg2.ProgrammingError, UnicodeDecodeError):  # %ff is not UTF-8
             raise unreadable from None
-        ports = str(found.get("port", _PORT)).split(",")
+        ports = str(found["port"]).split(",")
         if not all(port.isdigit() for port in ports) or "@" in f"{found['host']}{found['dbname']}":
             raise unreadable
         return found

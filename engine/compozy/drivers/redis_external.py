@@ -85,14 +85,18 @@ _SYMPTOMS = (
 
 
 class RedisExternalDriver:
-    """Clients of one Redis database; `url` wins over the parts, and `tls` makes `redis://` mean `rediss://`."""
+    """Clients of one Redis database; a part that is given wins over that of the `url`.
+
+    `tls` chooses between `redis://` and `rediss://`. A `host` that begins with a slash is a socket.
+    """
 
     def __init__(
-        self, *, url: str | None = None, host: str = "localhost", port: int = _PORT, password: str | None = None,
-        db: int = 0, tls: bool = False,
+        self, *, url: str | None = None, host: str | None = None, port: int | None = None, password: str | None = None,
+        db: int | None = None, tls: bool | None = None,
     ) -> None:  # fmt: skip
+        parts = {"host": host, "port": port, "password": password, "db": db}
         self._url = url
-        self._parts: dict[str, Any] = {"host": host, "port": port, "password": password, "db": db}
+        self._parts: dict[str, Any] = {key: value for key, value in parts.items() if value not in (None, "")}
         self._tls = tls
         self._where = "redis"
         self._details: dict[str, Any] = {}
@@ -146,12 +150,16 @@ class RedisExternalDriver:
         """
         from redis import Redis
 
-        if not self._url:
-            return Redis(**self._parts, ssl=self._tls, **options)
-        given = {key: self._parts[key] for key in ("password", "db") if self._parts[key]}
+        url = self._url or "redis://"
+        own = dict(self._parts)
+        if url.startswith("unix:") and str(own.pop("host", "/")).startswith("/"):
+            own.pop("port", None)
+        elif url.startswith("unix:"):
+            url, own = "redis://", self._parts
         try:
-            client = Redis.from_url(_secured(self._url, tls=self._tls), **given, **options)
+            client = Redis.from_url(_secured(url, tls=self._tls), **options)
             pool = client.connection_pool
+            pool.connection_kwargs.update(own)
             pool.connection_class(**pool.connection_kwargs)  # an option that does not exist shows only here
         except Exception as error:  # noqa: BLE001 - the library raises errors of many kinds for an option
             # Its text may quote the URL, and with it the password.
@@ -209,7 +217,7 @@ class RedisExternalDriver:
         return Description(self._where.rpartition(" ")[2] if self._details else None, None, self._details)
 
 
-def _secured(url: str, *, tls: bool) -> str:
+def _secured(url: str, *, tls: bool | None) -> str:
     """Return the URL, with TLS where it is asked for.
 
     Raises:
@@ -221,7 +229,8 @@ def _secured(url: str, *, tls: bool) -> str:
         raise ValueError(parts.scheme)
     if parts.scheme != "unix" and (parts.port == 0 or (number and not number.isdigit())):
         raise ValueError(number)
-    return f"rediss{url[len('redis') :]}" if tls and parts.scheme == "redis" else url
+    wanted = parts.scheme if tls is None or parts.scheme == "unix" else "rediss" if tls else "redis"
+    return wanted + url[len(parts.scheme) :]
 
 
 def _address(known: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from compozy.generate.values import NEVER, NULL, VARIABLE, Schema, all_of, any_of, holds_unwritten, none_of, written
+from compozy.generate.values import NEVER, VARIABLE, Schema, all_of, any_of, holds_unwritten, none_of, unset, written
 from compozy.rulebook.rows import Rulebook
 from compozy.settings.registry import Setting
 from compozy.tables.table import Column, Condition, Row, Table
@@ -76,7 +76,7 @@ class _Writer:
             known = [one for one in accepted if one]
             if len(known) < len(accepted):
                 return
-            self.found.single.setdefault(path, []).append(any_of([*known, VARIABLE, NULL]))
+            self.found.single.setdefault(path, []).append(any_of([*known, VARIABLE, unset(setting)]))
         self.found.rows.add(row.id)
 
     def _conditions(self, table: Table, row: Row, columns: list[Column]) -> list[Schema | None]:
@@ -114,7 +114,7 @@ class _Writer:
             return None
         ways = [self._somewhere(setting.path, found)]
         if holds_unwritten(setting, source.view, condition):
-            ways.append(none_of(self._somewhere(setting.path, none_of(NULL))))
+            ways.append(none_of(self._somewhere(setting.path, none_of(unset(setting)))))
         return any_of(ways)
 
     def _somewhere(self, path: str, schema: Schema) -> Schema:

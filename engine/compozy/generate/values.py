@@ -19,6 +19,7 @@ Schema: TypeAlias = dict[str, Any]
 
 VARIABLE: Schema = {"$ref": "#/$defs/variable"}
 NULL: Schema = {"type": "null"}
+BLANK: Schema = {"type": "string", "pattern": r"^\s*$"}
 NEVER: Schema = {"not": {}}
 DEFINITIONS: Mapping[str, Schema] = {
     "variable": {
@@ -59,18 +60,27 @@ _ZERO_DURATION: Schema = {
 def value_schema(setting: Setting) -> Schema:
     """Return what may be written for a scalar setting, or the outside of a list or map."""
     if setting.type == "choice":
-        return {"anyOf": [{"enum": [*setting.values, *setting.also, None]}, choice_text(setting), VARIABLE]}
+        return {"anyOf": [{"enum": [*setting.values, *setting.also, None]}, choice_text(setting), BLANK, VARIABLE]}
     if setting.type in ("duration", "size"):
-        return {"anyOf": [{"$ref": f"#/$defs/{setting.type}"}, NULL, VARIABLE]}
+        return {"anyOf": [{"$ref": f"#/$defs/{setting.type}"}, NULL, BLANK, VARIABLE]}
     pattern = form(setting)
     if pattern is not None:
-        return {"anyOf": [_EMPTY, {"type": "string", "pattern": rf"^\s*(?:{pattern})\s*$"}, NULL, VARIABLE]}
+        empty = BLANK if setting.ignores_empty else _EMPTY
+        return {"anyOf": [empty, {"type": "string", "pattern": rf"^\s*(?:{pattern})\s*$"}, NULL, VARIABLE]}
     plain = dict(_PLAIN[setting.type])
     if setting.header:
         return {"anyOf": [{**plain, "pattern": r"^[!-~]*(?![\s\S])"}, VARIABLE]}
     if setting.minimum is not None:
         plain["minimum"] = setting.minimum
-    return plain if setting.type in (*_TEXTS, "list", "map") else {"anyOf": [plain, VARIABLE]}
+    if setting.type in _TEXTS:
+        return plain
+    blank = [BLANK] if setting.ignores_empty else []
+    return {"anyOf": [plain, *blank, *([VARIABLE] if setting.type not in ("list", "map") else [])]}
+
+
+def unset(setting: Setting) -> Schema:
+    """Return what counts as not set."""
+    return any_of([NULL, BLANK]) if setting.ignores_empty else NULL
 
 
 def choice_text(setting: Setting, wanted: Iterable[Scalar] | None = None) -> Schema:
@@ -123,15 +133,21 @@ def holds_unwritten(setting: Setting, view: str | None, condition: Condition) ->
 def _classes(setting: Setting, view: str) -> Iterator[tuple[Scalar, Schema]]:
     """Yield each value of a view with what somebody writes to get it, as far as a schema can tell."""
     if view == "given":
-        yield from ((True, none_of(NULL)), (False, NEVER))
+        yield from ((True, none_of(unset(setting))), (False, NEVER))
     elif view == "presence":
-        yield from (("empty", _EMPTY), ("given", none_of(_EMPTY, NULL)))
+        yield from (("empty", NEVER if setting.ignores_empty else _EMPTY), ("given", none_of(_EMPTY, unset(setting))))
     elif view == "known":
-        yield from (("known", choice_text(setting)), ("unknown", none_of(choice_text(setting), VARIABLE, NULL)))
+        yield from (
+            ("known", choice_text(setting)),
+            ("unknown", none_of(choice_text(setting), VARIABLE, unset(setting))),
+        )
     elif view == "in_memory":
-        yield from ((True, {"const": MEMORY}), (False, none_of({"enum": ["", MEMORY, None]}, VARIABLE)))
+        yield from ((True, {"const": MEMORY}), (False, none_of({"const": MEMORY}, VARIABLE, unset(setting))))
     elif view == "path_kind":
-        yield from (("memory", {"const": MEMORY}), ("control", _CONTROL))
+        yield from (("memory", {"const": MEMORY}), ("control", all_of([_CONTROL, none_of(unset(setting))])))
+        yield "climbing", all_of([_CLIMBING, none_of(_CONTROL)])
+    elif view == "directory_kind":
+        yield "control", all_of([_CONTROL, none_of(unset(setting))])
         yield "climbing", all_of([_CLIMBING, none_of(_CONTROL)])
 
 
@@ -141,7 +157,7 @@ def _written_value(setting: Setting, condition: Condition) -> Schema | None:
         return None
     if not condition.negated:
         return any_of(listed) if listed else NEVER
-    return none_of(*listed, VARIABLE, NULL)
+    return none_of(*listed, VARIABLE, unset(setting))
 
 
 def _listed(setting: Setting, condition: Condition) -> list[Schema] | None:

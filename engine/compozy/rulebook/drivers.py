@@ -92,6 +92,11 @@ class DriverRow:
     checks: tuple[CheckRow, ...]
     place: Place
 
+    def settings(self) -> set[str]:
+        """Return the settings that the driver's arguments are read from one by one."""
+        sources = (one.get("port") if isinstance(one, Mapping) else one for one in self.options.values())
+        return {source for source in sources if isinstance(source, str)}
+
 
 def read_drivers(documents: Iterable[Node], faults: Faults) -> dict[tuple[str, str], DriverRow]:
     """Read the rows of `drivers`, by component and driver; every fault is noted."""

@@ -6,6 +6,7 @@ Relative paths are seen from `/`; the project's real directory is not known.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from itertools import product
 from typing import Any, NamedTuple
@@ -26,7 +27,9 @@ _URLS = tuple(
     f"://{userinfo}{host}/{query}"
     for query, userinfo, host in product(_QUERIES, ("", "user:pw@"), ("{name}", "localhost"))
 )
-_PATHS = ("", "/{name}", "/{name}/", "/../{name}", "/{name}\x01", "/{name}-of-some-length", "/" + "A" * 42 + "=")
+_PATHS = (
+    "", "/{name}", "/{name}/", "/../{name}", "/{name}\x01", "/{name}-of-some-length", "/" + "A" * 42 + "=", os.devnull,
+)  # fmt: skip
 # Below which a project may lie; the length of a path depends on it.
 _DIRECTORIES = ("", "/" + "d" * 64)
 # Zero counts as empty, so every interval around it needs a number beside it, however narrow it is.
@@ -135,7 +138,7 @@ def _texts(setting: Setting, listed: Collection[Scalar], copies: int, inspected:
 
 def _patterns(setting: Setting, inspected: bool) -> Iterator[str]:
     patterns = _PATHS if setting.type == "path" else _TEXTS
-    yield from patterns if inspected else patterns[:2]
+    yield from (text for text in (patterns if inspected else patterns[:2]) if text or not setting.ignores_empty)
     if setting.type == "url" and inspected:
         schemes = [scheme for scheme in setting.schemes if scheme != KEYWORDS] or ["http"]
         yield from (scheme + url for scheme in schemes for url in _URLS)

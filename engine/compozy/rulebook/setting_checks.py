@@ -25,7 +25,8 @@ def check_settings(registry: Registry, faults: Faults) -> None:
 
 
 def _check_named(setting: Setting, settings: Mapping[str, Setting], faults: Faults) -> None:
-    named = [*setting.splits, *filter(None, [setting.same_as, setting.authenticated_by])]
+    one = (setting.same_as, setting.authenticated_by, setting.url)
+    named = [*setting.splits, *setting.parts.values(), *filter(None, one)]
     for other in named:
         known = did_you_mean(other, settings)
         message = f"setting {setting.path} names the setting {other}, which does not exist{known}"
@@ -37,6 +38,8 @@ def _check_named(setting: Setting, settings: Mapping[str, Setting], faults: Faul
 
 
 def _split_faults(setting: Setting, settings: Mapping[str, Setting]) -> Iterator[str]:
+    if setting.url is not None and not (setting.splits and settings[setting.url].type == "url"):
+        yield f"`url` belongs to `splits` and names a setting of type url, and not {setting.url}"
     if not setting.splits:
         return
     if len(set(setting.splits)) != 2 or len(setting.splits) != 2:

@@ -97,7 +97,9 @@ class _Reader:
         else:
             found = (view.look(Look(self.setting, one.value, kind, "/")),)
         # Any path may be a directory; of those that are free, one is that ends with a slash.
-        depends_on_files = self.word == "path_kind" and found[0] in ("file", "directory") and not one.free
+        depends_on_files = (
+            self.word in ("path_kind", "directory_kind") and found[0] in ("file", "directory") and not one.free
+        )
         return ("file", "directory") if depends_on_files and not str(one.value).endswith("/") else found
 
     def compared(self, one: Representative, other: Representative) -> tuple[Scalar, ...]:

@@ -6,21 +6,21 @@ so that a value has the type of its setting; here cerberus speaks of the rest: a
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from compozy.settings.endpoint import stated_parts
 from compozy.settings.identity import ById
 from compozy.settings.mask import told
 from compozy.settings.origin import Candidate, Origin, Problem
 from compozy.settings.redact import redact_value, secrets_in
 from compozy.settings.registry import Registry, Setting
+from compozy.settings.stated import is_weaker, part_value, rank
 from compozy.settings.suggest import closest
-from compozy.settings.values import KEY_LENGTH, address_host, form, form_words, is_loopback
+from compozy.settings.values import KEY_LENGTH, form_words, has_form, is_loopback
 
-_ORDER = ("flag", "env", "dotenv", "file")
 # How the name of a flag ends whose value was read from a file.
 FROM_FILE = "=@"
 
@@ -91,11 +91,15 @@ def _checker(key: ById[Registry]) -> _Checker:
     return _Checker(key.record)
 
 
-def check(registry: Registry, candidates: Mapping[str, Candidate]) -> list[Problem]:
-    """Return one problem for each value that breaks the schema, in the order of the schema's paths."""
+def check(registry: Registry, candidates: Mapping[str, Candidate], unused: Collection[str] = ()) -> list[Problem]:
+    """Return one problem for each value that breaks the schema, in the order of the schema's paths.
+
+    Parts of an address in `unused` are not compared, because nothing connects there in this configuration.
+    """
     settings = registry.settings
     problems = [found for path, one in candidates.items() for found in _beside_schema(settings[path], one)]
-    problems += [found for path in candidates for found in _unheard(settings[path], candidates)]
+    addresses = [settings[path] for path in candidates if settings[path].parts and path not in unused]
+    problems += [found for address in addresses for found in _lost_parts(address, settings, candidates)]
     problems += [found for path in candidates for found in _open_listener(settings[path], candidates)]
     document = {path: one.value for path, one in candidates.items() if _is_constrained(settings[path])}
     if not document:
@@ -106,7 +110,7 @@ def check(registry: Registry, candidates: Mapping[str, Candidate]) -> list[Probl
 
 def _beside_schema(setting: Setting, candidate: Candidate) -> Iterator[Problem]:
     """Yield what cerberus has no words for: addresses, and fields that tell elements apart."""
-    if not _has_form(setting, candidate.value):
+    if not has_form(setting, candidate.value):
         says = "" if setting.secret else told(redact_value(setting, candidate.value))
         facts = {"expected": form_words(setting), "says": says}
         yield Problem("type", setting.path, candidate.origin, facts)
@@ -122,26 +126,39 @@ def _beside_schema(setting: Setting, candidate: Candidate) -> Iterator[Problem]:
 def _is_visible_secret(setting: Setting, candidate: Candidate) -> bool:
     """Return True if a secret is an argument of the process, which every user of the machine may list."""
     name = candidate.origin.name or ""
-    on_command_line = candidate.origin.kind == "flag" and name.startswith("--") and not name.endswith(FROM_FILE)
+    on_command_line = (
+        candidate.origin.kind == "flag"
+        and not candidate.address
+        and name.startswith("--")
+        and not name.endswith(FROM_FILE)
+    )
     return on_command_line and any(secrets_in(setting, candidate.value))
 
 
-def _unheard(setting: Setting, candidates: Mapping[str, Candidate]) -> Iterator[Problem]:
-    """Yield the host that an address leaves unheard, although no lower source says it."""
-    other = candidates.get(setting.host) if setting.host else None
-    if other is None or not other.value:
-        return
+def _lost_parts(
+    setting: Setting, settings: Mapping[str, Setting], candidates: Mapping[str, Candidate]
+) -> Iterator[Problem]:
+    """Yield each part of an address that its own setting states differently in the same source.
+
+    Where no single value can take the place of a part, as of the ports of several hosts, a higher source loses as well.
+    """
     address = candidates[setting.path]
-    host = address_host(address.value)
-    if host and host != other.value and _ORDER.index(other.origin.kind) <= _ORDER.index(address.origin.kind):
-        facts = {"path": setting.path, "other": str(address.origin.place or address.origin)}
-        yield Problem("two-spellings", str(setting.host), other.origin, facts)
+    for name, text in stated_parts(str(address.value)).items():
+        part = settings.get(setting.parts.get(name, ""))
+        own = candidates.get(part.path) if part else None
+        if part is None or own is None or own.address or own.value == "":
+            continue
+        stated = part_value(part, text)
+        loses = rank(own) == rank(address) or (stated is None and rank(own) < rank(address))
+        if loses and stated != own.value and not is_weaker(part, stated, own.value):
+            facts = {"path": setting.path, "other": str(address.origin.place or address.origin)}
+            yield Problem("two-spellings", part.path, own.origin, facts)
 
 
 def _open_listener(setting: Setting, candidates: Mapping[str, Candidate]) -> Iterator[Problem]:
     """Yield a listener that other machines reach although it does not ask them for a key of sufficient length."""
     address = candidates[setting.path]
-    if setting.type != "listen_address" or is_loopback(address.value) or not _has_form(setting, address.value):
+    if setting.type != "listen_address" or is_loopback(address.value) or not has_form(setting, address.value):
         return
     facts = {"address": str(redact_value(setting, address.value)) or '""'}
     if setting.authenticated_by is None:
@@ -152,17 +169,6 @@ def _open_listener(setting: Setting, candidates: Mapping[str, Candidate]) -> Ite
         facts |= {"setting": setting.authenticated_by, "length": str(KEY_LENGTH)}
         facts |= {"state": "which is shorter" if key is not None and key.value else "which is not set"}
         yield Problem("open-listener-key", setting.path, address.origin, facts)
-
-
-def _has_form(setting: Setting, value: Any) -> bool:
-    """Return True if a value looks as the addresses of its setting must; other settings have no form."""
-    pattern = form(setting)
-    return pattern is None or _form(pattern).fullmatch(value or "") is not None
-
-
-@lru_cache(maxsize=64)
-def _form(pattern: str) -> re.Pattern[str]:
-    return re.compile(f"(?:{pattern})?")
 
 
 def _doubled(setting: Setting, item: Setting, candidate: Candidate) -> Iterator[Problem]:

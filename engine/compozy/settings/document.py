@@ -7,7 +7,7 @@ place of each, and problems. Nothing here decides which source wins.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from compozy.settings.mask import told, without_secrets
 from compozy.settings.origin import Candidate, Origin, Problem
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.suggest import closest
-from compozy.settings.values import from_text, from_yaml
+from compozy.settings.values import from_text, from_yaml, is_unset
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class DocumentReader:
 
     def leaf(self, spelled: str, setting: Setting, node: Node) -> None:
         """Take what stands at one setting; null leaves it unset."""
-        if node.value is None:
+        if node.value is None or self._is_unset(setting, node):
             return
         self.variables = ()
         parts: dict[str, Origin] = {}
@@ -111,10 +111,8 @@ class DocumentReader:
 
     def _split(self, spelled: str, setting: Setting, candidate: Candidate) -> None:
         self.contents.entries[setting.path] = candidate
-        for path, text in zip(setting.splits, split_address(candidate.value), strict=True):
+        for path, text in spread_address(setting, candidate.value):
             target = self.registry.settings[path]
-            if text is None:
-                continue
             try:
                 value = from_text(target, text, self.directory)
             except ValueError as error:
@@ -138,6 +136,14 @@ class DocumentReader:
         except UnsetVariable as error:
             self._problem("unset-variable", spelled, node.place, variable=error.name, message=error.message)
         return None
+
+    def _is_unset(self, setting: Setting, node: Node) -> bool:
+        """Return True if a node counts as null; a text that cannot be expanded is reported where it is read."""
+        try:
+            expanded = self._expanded(node)
+        except (ValueError, UnsetVariable):
+            return False
+        return is_unset(setting, node.value if expanded is None else expanded)
 
     def _expanded(self, node: Node) -> str | None:
         if self.lookup is None or not isinstance(node.value, str) or "$" not in node.value:
@@ -209,7 +215,7 @@ class DocumentReader:
                 self._problem("unknown-key", spelled, (node.keys or {})[key], suggestion=suggestion)
 
     def _field(self, spelled: str, element: _Element, item: Setting, node: Node) -> None:
-        if node.value is None:
+        if node.value is None or self._is_unset(item, node):
             return
         self.variables = ()
         if isinstance(node.value, (dict, list)):
@@ -251,6 +257,16 @@ class _Element:
     def names(self) -> dict[str, str]:
         """Every spelling of a field -> the field."""
         return {name: item.path for item in self.items.values() for name in (item.path, *item.aliases)}
+
+
+def spread_address(setting: Setting, text: str) -> Iterator[tuple[str, str]]:
+    """Yield the settings that an address of `splits` sets, with the text of each."""
+    if setting.url is not None and "://" in text:
+        yield setting.url, text
+        return
+    for path, part in zip(setting.splits, split_address(text), strict=False):
+        if part is not None:
+            yield path, part
 
 
 def split_address(text: str) -> tuple[str | None, str | None]:

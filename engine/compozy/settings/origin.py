@@ -48,16 +48,22 @@ class Origin:
 DEFAULT = Origin("default")
 
 
+# The kinds of sources that people write, the highest first.
+WRITTEN = ("flag", "env", "dotenv", "file")
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A value that one source gives to one setting; `parts` holds the origins inside a list or map.
 
-    The value may be a secret and does not show in `repr`.
+    `address` is the setting of the URL of which the value is a part, or empty. The value may be a secret and does
+    not show in `repr`.
     """
 
     value: Any = field(repr=False)
     origin: Origin
     parts: Mapping[str, Origin] = field(default_factory=dict)
+    address: str = ""
 
 
 PROBLEMS = "problems"

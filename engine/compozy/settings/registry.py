@@ -25,6 +25,7 @@ TYPES = (
 CONTAINERS = ("list", "map")
 PRESENCE = ("found", "missing")
 NUMBERS = ("integer", "number", "duration", "size")
+_MAY_BE_EMPTIED = ("text", "url", "host")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Setting:
     the key that clients of a listener must send; a value of `header` travels in a header of HTTP or gRPC. `near` are
     unknown keys that suggest it; what is `unused` is declared for a later version. `usual` is the value that the
     tables decide where nothing is written.
+    `parts` maps the names of an address's parts to the settings that state them too.
     """
 
     path: str
@@ -54,7 +56,9 @@ class Setting:
     secret_parts: bool = False
     schemes: tuple[str, ...] = ()
     host_port: bool = False
-    host: str | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
+    ordered: bool = False
+    empty: str = ""
     authenticated_by: str | None = None
     unique: bool = False
     identifies: bool = False
@@ -63,6 +67,7 @@ class Setting:
     same_as: str | None = None
     shares: bool = False
     splits: tuple[str, ...] = ()
+    url: str | None = None
     aliases: tuple[str, ...] = ()
     near: tuple[str, ...] = ()
     unused: bool = False
@@ -82,6 +87,11 @@ class Setting:
     def lines(self) -> tuple[str, ...]:
         """The help, and one line for each value that has a meaning of its own."""
         return (self.help, *(f"{value}: {meaning}" for value, meaning in self.meanings.items()))
+
+    @property
+    def ignores_empty(self) -> bool:
+        """Return True if an empty text counts as not set, in whatever source it stands."""
+        return self.empty == "unset" or (not self.empty and self.type not in _MAY_BE_EMPTIED)
 
     def accepts(self, value: Any) -> bool:
         """Return True if a value of the setting's type, not None, is one of `allowed` and not below `minimum`."""
@@ -152,11 +162,11 @@ def read_registry(documents: Iterable[Node], faults: Faults | None = None) -> Re
 _COLUMNS = {
     "default": "any", "usual": "text", "meanings": "words", "values": "texts", "also": "words", "checked": "text",
     "env": "text", "flag": "text",
-    "secret": "boolean", "header": "boolean", "secret_parts": "boolean", "schemes": "texts", "host": "text",
-    "authenticated_by": "text",
+    "secret": "boolean", "header": "boolean", "secret_parts": "boolean", "schemes": "texts", "parts": "words",
+    "ordered": "boolean", "authenticated_by": "text",
     "host_port": "boolean", "unique": "boolean", "identifies": "boolean", "memory": "boolean", "minimum": "integer",
-    "same_as": "text", "shares": "boolean", "splits": "texts", "aliases": "texts", "near": "texts",
-    "unused": "boolean", "items": "rows",
+    "same_as": "text", "shares": "boolean", "splits": "texts", "url": "text", "empty": "text", "aliases": "texts",
+    "near": "texts", "unused": "boolean", "items": "rows",
 }  # fmt: skip
 _NEEDED = {"path": "text", "type": "text", "help": "text"}
 _SETTING = Columns("a setting", _NEEDED, {**_COLUMNS, "replaces": "text"})
@@ -355,11 +365,14 @@ class _Reader:
         return found
 
 
+_WORDS: Mapping[str, Sequence[str]] = {"checked": ("values", "rules"), "empty": ("unset", "value")}
 # column -> the types that it belongs to, and what it is about
 _ONLY_FOR: Mapping[str, tuple[Sequence[str], str]] = {
     "minimum": (NUMBERS, "is for numbers"),
     "items": (("list",), "are the fields of a list"),
     "authenticated_by": (("listen_address",), "is for a listen_address"),
+    "parts": (("url",), "are those of a url"),
+    "ordered": (("choice",), "is for a choice"),
 }
 
 
@@ -380,8 +393,6 @@ def _setting_faults(plain: Mapping[str, Any]) -> Iterator[str]:
         yield "a path is lower-case words with dots between them"
     if (kind == "choice") != bool(plain.get("values")):
         yield "a choice, and nothing else, lists its `values`"
-    if plain.get("checked", "values") not in ("values", "rules"):
-        yield "`checked` is values or rules"
     if not _ENVIRONMENT.match(plain.get("env", "X")):
         yield f"{plain['env']} is no name for a variable: capitals, digits and _"
     flag = plain.get("flag", "--x")
@@ -391,9 +402,16 @@ def _setting_faults(plain: Mapping[str, Any]) -> Iterator[str]:
     yield from _shown_faults(plain)
     if plain.get("shares") and not plain.get("same_as"):
         yield "`shares` says with which setting in `same_as`"
+    yield from _column_faults(plain)
+
+
+def _column_faults(plain: Mapping[str, Any]) -> Iterator[str]:
+    for column, words in _WORDS.items():
+        if plain.get(column, words[0]) not in words:
+            yield f"`{column}` is {' or '.join(words)}"
     for column, (kinds, about) in _ONLY_FOR.items():
-        if plain.get(column) not in (None, []) and kind not in kinds:
-            yield f"`{column}` {about}, and this is a {kind}"
+        if plain.get(column) not in (None, []) and plain["type"] not in kinds:
+            yield f"`{column}` {about}, and this is a {plain['type']}"
 
 
 def _shown_faults(plain: Mapping[str, Any]) -> Iterator[str]:

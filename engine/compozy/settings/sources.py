@@ -16,7 +16,7 @@ from compozy.base.ownership import TRUST_VARIABLE
 from compozy.base.source_file import SourceFiles, UnreadableError
 from compozy.document import Duplicate, Place, read_leniently
 from compozy.errors import SyntaxProblem, UsageError
-from compozy.settings.document import Contents, DocumentReader, split_address
+from compozy.settings.document import Contents, DocumentReader, spread_address
 from compozy.settings.dotenv import Line, Variables, dotenv_lines, dotenv_text
 from compozy.settings.identity import ById
 from compozy.settings.locate import find_file, ignored_files
@@ -24,10 +24,8 @@ from compozy.settings.mask import sounds_secret, told, without_secrets
 from compozy.settings.origin import DEFAULT, Candidate, Origin, Problem
 from compozy.settings.registry import Registry, Setting, environment_name
 from compozy.settings.suggest import closest
-from compozy.settings.values import from_text, from_yaml
+from compozy.settings.values import from_text, from_yaml, is_unset
 
-# An empty text is a value of these; an emptied number, such as a port, is a fault. Of other types it sets nothing.
-_MAY_BE_EMPTIED = ("text", "url", "path", "host", "listen_address", "integer")
 DOTENV_NAME = ".env"
 _LONGEST_NAME = 200
 _OURS = "COMPOZY_"
@@ -232,7 +230,7 @@ def take_variable(contents: Contents, registry: Registry, name: str, text: str, 
     """Put one environment variable where it belongs: a setting, a problem, or nowhere."""
     path = registry.by_env.get(name)
     if path is not None and not text:
-        contents.problems.append(Problem("empty-variable", name, origin, {"path": path}))
+        contents.problems.append(_empty(path, origin))
     elif path is not None:
         take_text(contents, registry, registry.settings[path], text, origin, inputs)
     elif name in _OF_THE_PROCESS and origin.kind == "env":
@@ -242,6 +240,13 @@ def take_variable(contents: Contents, registry: Registry, name: str, text: str, 
     elif name.startswith(_OURS) and not name.startswith(_FOR_TESTS):
         facts = {"suggestion": _variable_meant(registry, name)}
         contents.problems.append(Problem("unknown-variable", name, origin, facts))
+
+
+def _empty(path: str, origin: Origin) -> Problem:
+    """Return the problem with an empty text that does not set `path`."""
+    name = origin.name or path
+    what = name if origin.kind == "flag" else f"the variable {name}"
+    return Problem("empty-variable", name, origin, {"path": path, "what": what})
 
 
 def _variable_meant(registry: Registry, name: str) -> str:
@@ -260,7 +265,8 @@ def take_text(
     contents: Contents, registry: Registry, setting: Setting, text: str, origin: Origin, inputs: Inputs
 ) -> None:
     """Parse `text` for `setting` and note the candidate or the problem; lists and maps are YAML."""
-    if text == "" and setting.type not in _MAY_BE_EMPTIED:
+    if is_unset(setting, text):
+        contents.problems.append(_empty(setting.path, origin))
         return
     try:
         if setting.type in ("list", "map"):
@@ -278,9 +284,8 @@ def take_text(
         facts = {"path": before.origin.name or setting.path, "other": str(before.origin)}
         contents.problems.append(Problem("two-spellings", origin.name or setting.path, origin, facts))
     contents.entries[setting.path] = candidate
-    for path, part in zip(setting.splits, split_address(text), strict=False):
-        if part is not None:
-            take_text(contents, registry, registry.settings[path], part, origin, inputs)
+    for path, part in spread_address(setting, text):
+        take_text(contents, registry, registry.settings[path], part, origin, inputs)
 
 
 def _structured(

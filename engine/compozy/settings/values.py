@@ -11,6 +11,7 @@ import math
 import os.path
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -29,7 +30,6 @@ _IPV6 = r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[0-9A-Za-z_.-]+)?"
 LISTEN_ADDRESS = rf"\[{_IPV6}\]|{_IPV6}|[0-9A-Za-z_](?:[0-9A-Za-z_.-]*[0-9A-Za-z_.])?"
 # What stands between scheme and the end of a URL; several hosts are an address of PostgreSQL.
 _AUTHORITY = rf"(?:[^/?#]*@)?{_HOSTS}(?:,{_HOSTS})*(?:[/?#][\s\S]*)?"
-_HOST_OF = re.compile(rf"[A-Za-z]+://(?:[^/?#]*@)?({_HOST})(?::[0-9]*)?(?:[/?#]|\Z)")
 # Among the schemes of a URL: an address of key=value words.
 KEYWORDS = "="
 _KEYWORDS = r"[a-z_]+\s*=[\s\S]*"
@@ -180,6 +180,17 @@ def form(setting: Setting) -> str | None:
     return f"(?:{schemes})://{_AUTHORITY}" + (f"|{_KEYWORDS}" if KEYWORDS in setting.schemes else "")
 
 
+def has_form(setting: Setting, value: Any) -> bool:
+    """Return True if a value looks as the addresses of its setting must; other settings have no form."""
+    pattern = form(setting)
+    return pattern is None or _compiled(pattern).fullmatch(value or "") is not None
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(f"(?:{pattern})?")
+
+
 def form_words(setting: Setting) -> str:
     """Return what an address must look like, in words."""
     if setting.type == "listen_address":
@@ -188,16 +199,6 @@ def form_words(setting: Setting) -> str:
         return "expected host:port, with a port between 1 and 65535"
     schemes = " or ".join(f"{scheme}://" for scheme in _schemes(setting))
     return f"expected a URL that starts with {schemes}; a port in it is between 1 and 65535"
-
-
-def address_host(url: str) -> str:
-    """Return the host of a URL as it is written; empty where it has none, or several.
-
-    >>> [address_host(url) for url in ("redis://u:p@cache:6379/0", "redis://[::1]:1", "host=a", "pg:///x")]
-    ['cache', '::1', '', '']
-    """
-    found = _HOST_OF.match(url)
-    return found[1].strip("[]") if found else ""
 
 
 def is_loopback(host: str) -> bool:
@@ -260,6 +261,11 @@ def from_text(setting: Setting, text: str, directory: str) -> Any:
     if setting.schemes or setting.host_port:
         return value.strip() or value
     return setting.also.get(value, value) if setting.also else value
+
+
+def is_unset(setting: Setting, text: object) -> bool:
+    """Return True if a text counts as not set: it is blank, and the setting has no use for that."""
+    return isinstance(text, str) and setting.ignores_empty and not text.strip()
 
 
 def _is_utf8(text: str) -> bool:

@@ -65,20 +65,29 @@ def _in_memory(seen: Seen) -> Scalar:
 
 
 def _path_kind(seen: Seen) -> Scalar:
-    if not seen.value:
-        return None
-    path = str(seen.value)
+    path = str(seen.value or "")
     if path == MEMORY:
         return "memory"
+    return _unusable(seen) or ("directory" if path.endswith("/") or os.path.isdir(path) else "file") if path else None
+
+
+def _directory_kind(seen: Seen) -> Scalar:
+    path = str(seen.value or "")
+    if not path:
+        return None
+    is_file = os.path.lexists(path) and not os.path.isdir(path)
+    return _unusable(seen) or ("file" if is_file else "directory")
+
+
+def _unusable(seen: Seen) -> str | None:
+    path = str(seen.value)
     if any(category(char) == "Cc" for char in path):
         return "control"
-    if _climbs(path, seen.directory):
-        return "climbing"
-    return "directory" if path.endswith("/") or os.path.isdir(path) else "file"
+    return "climbing" if _climbs(path, seen.directory) else None
 
 
 def _climbs(path: str, directory: str) -> bool:
-    """Tell whether a path below `directory` leads out of it; `data/../x.db` stays inside."""
+    """Return True if a path below `directory` leads out of it; `data/../x.db` stays inside."""
     anchor = directory.rstrip("/") + "/"
     below = path.removeprefix(anchor).replace("\\", "/").lstrip("/")
     return path.startswith(anchor) and os.path.normpath(below).split("/")[0] == ".."
@@ -88,8 +97,9 @@ def _host_kind(seen: Seen) -> Scalar:
     host = str(seen.value or "")
     if seen.setting.host_port:
         host = host.rpartition(":")[0]
+    hosts = host.split(",") if seen.setting.type == "host" else [host]
     is_socket = seen.setting.type == "host" and host.startswith("/")
-    return "loopback" if is_loopback(host) or is_socket else "other"
+    return "loopback" if is_socket or all(map(is_loopback, hosts)) else "other"
 
 
 def _key_length(seen: Seen) -> Scalar:
@@ -126,6 +136,7 @@ VIEWS: Mapping[str, View] = {
     "known": View(("known", "unknown"), True, _known),
     "in_memory": View((False, True), True, _in_memory),
     "path_kind": View(("memory", "file", "directory", "climbing", "control"), True, _path_kind),
+    "directory_kind": View(("file", "directory", "climbing", "control"), True, _directory_kind),
     "host_kind": View(("loopback", "other"), False, _host_kind),
     "filled": View((False, True), False, _filled, reads_text=False),
     "key_length": View(("none", "short", "long"), False, _key_length),
