@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +35,11 @@ def redis_server(testbed: Testbed) -> RedisServer:
 @pytest.fixture(scope="session")
 def temporal_server(testbed: Testbed) -> TemporalServer:
     return testbed.temporal
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """A backup of a project in which everything says "saved"."""
+    from tests.kept_data import saved
+
+    return saved(tmp_path)

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import compozy
+from compozy.backup import back_up
 from compozy.lifecycle import Lifecycle
 from compozy.resolve import Resolved
 
@@ -60,6 +61,14 @@ def told(resolved: Resolved) -> list[str]:
         Path(f"{place(resolved, TEMPORAL)}.version").read_text(),
         (place(resolved, REDIS) / "appendonlydir" / "a.aof").read_text(),
     ]
+
+
+def saved(folder: Path) -> Path:
+    """Return a backup of a project in which everything says "saved"."""
+    resolved = project(folder / "source")
+    fill(resolved, "saved")
+    back_up(resolved, folder / "backup.tar.gz")
+    return folder / "backup.tar.gz"
 
 
 def names(folder: Path) -> list[str]:

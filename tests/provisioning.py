@@ -18,6 +18,22 @@ from compozy.plan import Plan, Step
 Work = Callable[[StartContext], None]
 Events = list[tuple[str, str]]
 PATIENCE_S = 30.0
+# Tables for a component `shop` that a rule pack adds: one mode, one driver.
+SHOP_TABLES = """
+tables:
+  - table: shop.mode
+    stage: resolve
+    hit: unique
+    inputs: {mode: {decision: mode}}
+    outputs: {mode: [memory]}
+    rows: [{id: all, then: {mode: memory}, because: x}]
+  - table: shop.driver
+    stage: resolve
+    hit: unique
+    inputs: {mode: {decision: shop.mode}}
+    outputs: {driver: [shop]}
+    rows: [{id: all, then: {driver: shop}, because: x}]
+"""
 
 
 @dataclass

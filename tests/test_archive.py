@@ -25,16 +25,6 @@ from compozy.resolve import Resolved
 from compozy.restore import restore
 from compozy.settings.keyring import random_key
 
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Path:
-    """A backup of a project in which everything says "saved"."""
-    resolved = project(tmp_path / "source")
-    fill(resolved, "saved")
-    back_up(resolved, tmp_path / "backup.tar.gz")
-    return tmp_path / "backup.tar.gz"
-
-
 Change = Callable[[dict[str, Any], dict[str, bytes]], None]
 
 

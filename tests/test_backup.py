@@ -28,15 +28,6 @@ from compozy.errors import BackupError, StateDirectoryError, UsageError
 from compozy.restore import restore
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Path:
-    """A backup of a project in which everything says "saved"."""
-    resolved = project(tmp_path / "source")
-    fill(resolved, "saved")
-    back_up(resolved, tmp_path / "backup.tar.gz")
-    return tmp_path / "backup.tar.gz"
-
-
 @pytest.mark.parametrize("name", ["plain", "a#b", "a?b=c", "a%20b", "with blank", "späße"])
 def test_a_project_may_have_any_name(tmp_path: Path, name: str) -> None:
     """The copy is of that file and no other, and nothing is made beside it."""

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from tests.provisioning import SHOP_TABLES
 from tests.store.test_refusal import limited as as_limited_user
 
 from compozy.configuration import load_configuration
@@ -30,21 +31,6 @@ components:
   - {id: shop, mode: shop.mode, driver: shop.driver, about: x}
 drivers:
   - {id: shop, component: shop, driver: shop, factory: "./shop.py:Shop", checks: [CHECKS]}
-"""
-TABLES = """
-tables:
-  - table: shop.mode
-    stage: resolve
-    hit: unique
-    inputs: {mode: {decision: mode}}
-    outputs: {mode: [memory]}
-    rows: [{id: all, then: {mode: memory}, because: x}]
-  - table: shop.driver
-    stage: resolve
-    hit: unique
-    inputs: {mode: {decision: shop.mode}}
-    outputs: {driver: [shop]}
-    rows: [{id: all, then: {driver: shop}, because: x}]
 """
 # A database that knows the extension `known` and no other.
 SHOP = """
@@ -80,7 +66,7 @@ def shop_checks(directory: Path, checks: str, **flags: str) -> dict[str, Check]:
     pack = directory / "pack"
     pack.mkdir()
     (pack / "shop.yaml").write_text(PACK.replace("CHECKS", checks))
-    (pack / "tables.yaml").write_text(TABLES)
+    (pack / "tables.yaml").write_text(SHOP_TABLES)
     (pack / "shop.py").write_text(textwrap.dedent(SHOP))
     found = checked(directory, str(pack), **flags)
     return {name: check for name, check in found.items() if name.startswith("shop.")}

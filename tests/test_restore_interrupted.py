@@ -34,15 +34,6 @@ from compozy.errors import BackupError, StateDirectoryError
 from compozy.restore import restore
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Path:
-    """A backup of a project in which everything says "saved"."""
-    resolved = project(tmp_path / "source")
-    fill(resolved, "saved")
-    back_up(resolved, tmp_path / "backup.tar.gz")
-    return tmp_path / "backup.tar.gz"
-
-
 def test_what_a_killed_restore_left_goes_with_the_next_one(tmp_path: Path, archive: Path) -> None:
     """It could fill the disk."""
     resolved = project(tmp_path / "target")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from tests.provisioning import PATIENCE_S, no_threads_left
+from tests.provisioning import PATIENCE_S, SHOP_TABLES, no_threads_left
 
 from compozy import doctor, runtime
 from compozy import provision as provisioning
@@ -40,21 +40,6 @@ components:
 drivers:
   - {id: shop-row, component: shop, driver: shop, factory: "./shop.py:Shop", timeout: 300ms,
      checks: [{reach: true}, {intact: shop.file}]}
-"""
-TABLES = """
-tables:
-  - table: shop.mode
-    stage: resolve
-    hit: unique
-    inputs: {mode: {decision: mode}}
-    outputs: {mode: [memory]}
-    rows: [{id: all, then: {mode: memory}, because: x}]
-  - table: shop.driver
-    stage: resolve
-    hit: unique
-    inputs: {mode: {decision: shop.mode}}
-    outputs: {driver: [shop]}
-    rows: [{id: all, then: {driver: shop}, because: x}]
 """
 # `{verb}` is a statement of the test, `{async_verb}` makes the function `async def`.
 PYTHON = """
@@ -121,7 +106,7 @@ class Pack:
         elif kind:
             slots[verb] = KINDS[kind][0]
         (self.folder / "rules.yaml").write_text(RULES)
-        (self.folder / "tables.yaml").write_text(TABLES)
+        (self.folder / "tables.yaml").write_text(SHOP_TABLES)
         (self.folder / "shop.py").write_text(PYTHON.format(**slots))
         return self
 
