@@ -152,7 +152,7 @@ FAULTS = [
         "{inputs: {a: {type: text, typo: 1}}, tables: []}", '1:27: unknown key "typo" in the input "a"', id="key"
     ),
     pytest.param("{inputs: {a: texts}, tables: []}", '1:14: input "a" needs a list of values or a `type`', id="type"),
-    pytest.param("{inputs: {a: {type: text, below: 1}}, tables: []}", '1:14: input "a" is no number', id="bounds"),
+    pytest.param("{inputs: {a: {type: text, below: 1}}, tables: []}", '1:14: input "a" is not a number', id="bounds"),
     pytest.param("{inputs: {a: {type: number, below: x}}, tables: []}", "1:36: a bound must be a number", id="bound"),
     pytest.param("{inputs: {a: {type: number, above: 1, below: 1}}, tables: []}", "1:14: no number lies", id="empty"),
     pytest.param("{inputs: {a: {type: text, optional: 1}}, tables: []}", '1:14: input "a" needs', id="optional"),

@@ -65,7 +65,7 @@ def _read_domain(name: str, node: Node, problems: Problems) -> Domain | None:
     bounds = {key: value for key, value in members.items() if key in BOUNDS}
     if word in ("number", "integer"):
         return _read_number(Node(bounds, node.place), optional=optional, integer=word == "integer", problems=problems)
-    problems.require(not bounds, node.place, f'input "{name}" is no number, so it has no bounds')
+    problems.require(not bounds, node.place, f'input "{name}" is not a number and cannot have bounds')
     return Domain.boolean(optional=optional) if word == "boolean" else Domain.text(optional=optional)
 
 

@@ -223,7 +223,7 @@ def _type_of(domain: Domain) -> str:
 
 
 def _values_text(domain: Domain) -> str:
-    """Return the allowed values of a domain as unary tests, empty where its type says all."""
+    """Return the allowed values of a domain as unary tests; empty where its type allows nothing else."""
     if domain.kind == "finite":
         return ", ".join(_literals(domain)) if domain != Domain.boolean() else ""
     if domain.interval == Domain.number().interval:

@@ -157,7 +157,7 @@ class _Reader:
             if not domain.contains(row.then.get(name)):
                 reason = f'{scalar_words(row.then[name])} is not a value of output "{name}"'
                 self.refuse(row.place, f'row "{row.id}"', reason, "correct it or the output values", "unknown-value")
-        # Without a list of values, the rows say whether the output may be null.
+        # Without a list of values, the rows determine whether the output may be null.
         return domain if domain.kind == "finite" else replace(domain, optional=None in values)
 
     @property

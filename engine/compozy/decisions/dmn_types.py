@@ -84,11 +84,10 @@ def domain_of(
 ) -> Domain:
     """Return the domain of a column or output: its type and constraint, or what its cells suggest.
 
-    A value may be null only where the constraint lists null or is `-`, or where there is no constraint and a cell asks
-    for null.
+    A value may be null where the constraint lists null or is `-`; without a constraint, where a cell asks for null.
 
     Raises:
-        FeelError: the type cannot be told, or the constraint is none of a list of values or one range.
+        FeelError: the type is unknown, or the constraint is neither a list of values nor one range.
     """
     if constraint is None or constraint in (ANY, SET):
         optional = constraint == ANY or (constraint is None and (any(c.unset for c in seen) or None in outputs))
@@ -118,6 +117,6 @@ def _guessed(seen: Sequence[Condition], outputs: Sequence[Scalar]) -> str:
     kinds = {"boolean" if isinstance(v, bool) else "number" if is_number(v) else "text" for v in values}
     kinds |= {"number" for condition in seen if condition.intervals}
     if len(kinds) != 1:
-        reason = "nothing tells its type" if not kinds else f"its cells have several types: {', '.join(sorted(kinds))}"
+        reason = "its type is unknown" if not kinds else f"its cells have several types: {', '.join(sorted(kinds))}"
         raise FeelError(reason, "give it a typeRef")
     return kinds.pop()

@@ -31,7 +31,7 @@ _MOVE = "move the expression to a decision of its own, and read its result as an
 
 
 class FeelError(RuleTableError):
-    """A text that is not in the supported subset of FEEL; `reason` and `hint` say why and what to write."""
+    """A text that is not in the supported subset of FEEL; with `reason` and `hint`."""
 
     def __init__(self, reason: str, hint: str) -> None:
         super().__init__([reason], hint=hint)
