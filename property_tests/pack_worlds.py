@@ -24,6 +24,7 @@ from compozy.settings.sources import Inputs
 from compozy.settings.views import VIEWS
 from compozy.tables.report import Report
 from compozy.tables.verify import verify
+from compozy.tables.witness import witness_flags
 
 SETTINGS = """
 settings:
@@ -271,9 +272,7 @@ def resolved_from_file(rulebook: Rulebook, witness: str, folder: str) -> Resolve
     file = os.path.join(folder, "compozy.yaml")
     with open(file, "w", encoding="utf-8") as stream:
         stream.write(witness)
-    lines = [line.removeprefix("# flag: --set ") for line in witness.splitlines() if line.startswith("# flag: ")]
-    flags = dict(line.encode().decode("unicode_escape").split("=", 1) for line in lines)
-    configuration = read_sources(Inputs(folder, file, flags), rulebook)
+    configuration = read_sources(Inputs(folder, file, witness_flags(witness)), rulebook)
     assert not [problem for problem in configuration.problems if problem.kind in ("syntax", "type")]
     return resolve(configuration, {})
 

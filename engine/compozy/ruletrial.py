@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import yaml
 
 from compozy.document import Place
 from compozy.errors import RuleTableError
@@ -21,8 +24,9 @@ from compozy.rulebook.rows import DriverRow, Rulebook
 from compozy.settings.faults import Faults
 from compozy.settings.reference import load_reference
 from compozy.tables.problems import did_you_mean
-from compozy.tables.report import Report
+from compozy.tables.report import UNPROVEN, Report
 from compozy.tables.table import Table, TableExample
+from compozy.tables.witness import witness_flags
 
 
 def trial_reports(rulebook: Rulebook, docs: Path | None = None) -> list[Report]:
@@ -36,6 +40,24 @@ def trial_reports(rulebook: Rulebook, docs: Path | None = None) -> list[Report]:
         reports = [report for example in examples_of(rulebook) for report in try_example(rulebook, example, directory)]
         reports += table_reports(rulebook, directory)
     return [*faults.reports, *reports, *(_missing_pages(rulebook, docs) if docs else ())]
+
+
+def confirmed_reports(rulebook: Rulebook, reports: Iterable[Report]) -> list[Report]:
+    """Return reports, where a gap or conflict that could not be proven is proven if its witness shows it."""
+    with TemporaryDirectory(prefix="compozy-rules-") as directory:
+        return [_confirmed(rulebook, report, directory) for report in reports]
+
+
+def _confirmed(rulebook: Rulebook, report: Report, directory: str) -> Report:
+    if report.proven or report.witness is None or report.kind not in ("gap", "conflict"):
+        return report
+    given = {**(yaml.safe_load(report.witness) or {}), "$flags": witness_flags(report.witness)}
+    try:
+        run_example(rulebook, Example(report.table, "witness", given, report.places[0]), directory)
+    except RuleTableError as error:
+        if f'table "{report.table}"' in error.message:
+            return replace(report, message=report.message.removesuffix(UNPROVEN), proven=True)
+    return report
 
 
 def _try_factory(driver: DriverRow, faults: Faults) -> None:

@@ -194,3 +194,7 @@ def test_a_finding_on_a_derived_setting_that_is_unset_is_unreachable() -> None:
 def test_a_view_of_texts_is_refused_for_a_number(view: str) -> None:
     found = reports({"n": f"zed.count {view}"}, {"n": "set"}, {})
     assert found[0].message == f'table "zed.kept": there is no setting zed.count ({view}), which input "n" reads'
+
+
+def test_a_text_outside_a_choice_is_reported_once() -> None:
+    assert [report.kind for report in reports({"n": "zed.one"}, {"n": "Small"}, {})] == ["unknown-value"]

@@ -10,8 +10,10 @@ from compozy.examples import Example, examples_of, run_example
 from compozy.rulebook import Rulebook, load_rulebook
 from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.rows import read_rules
-from compozy.ruletrial import trial_reports
-from compozy.settings.faults import Faults
+from compozy.ruletrial import confirmed_reports, trial_reports
+from compozy.settings.faults import Faults, severity
+from compozy.tables.report import UNPROVEN
+from compozy.tables.verify import verify
 
 ROOT = Path(__file__).parent.parent.parent
 PACK = str(ROOT / "examples" / "rule-pack" / "pack")
@@ -65,21 +67,48 @@ def test_factories_probes_and_pages_exist() -> None:
     assert [report.message for report in trial_reports(load_rulebook(), ROOT / "docs")] == []
 
 
-def test_an_example_that_cannot_be_resolved_is_reported() -> None:
-    """Verification may leave a gap unproven, which is a warning."""
-    rules = """
-settings: [{path: mode, type: choice, values: [memory, persistent], help: m}]
+RULES = """
+settings:
+  - {path: mode, type: choice, values: [memory, persistent], help: m}
+  - {path: ports, type: integer, minimum: 1, help: p}
 """
-    tables = """
+TABLES = """
 tables:
   - {table: mode, stage: resolve, hit: first, about: m, inputs: {own: {setting: mode}}, outputs: {mode: [memory]},
-     rows: [{id: m, when: {own: memory}, then: {mode: memory}, because: x}]}
+     rows: [{id: m, when: {own: MODES}, then: {mode: memory}, because: x}]}
+  - {table: ports, stage: resolve, hit: first, about: p,
+     inputs: {mode: {decision: mode}, n: {setting: ports}, f: {setting: ports, view: filled}}, outputs: {out: [1]},
+     rows: [{id: n, when: {n: unset}, then: {out: 1}, because: x},
+            {id: f, when: {f: FILLED}, then: {out: 1}, because: x}]}
   - {table: found, stage: validate, hit: collect, about: f, inputs: {own: {setting: mode}}, rows: [
      {id: f, when: {own: memory}, finding: {severity: warning, key: mode, text: x, good: {}, bad: {mode: memory}}}]}
 """
-    texts = {"rules.yaml": rules, "tables.yaml": tables, "l.yaml": shipped_texts()["rules/lifecycle.yaml"]}
+
+
+def rules(modes: str, filled: str) -> Rulebook:
+    """Read a few rules without verifying them: the modes that have a row, and the ports of which one has a row."""
+    tables = TABLES.replace("MODES", modes).replace("FILLED", filled)
+    texts = {"rules.yaml": RULES, "tables.yaml": tables, "l.yaml": shipped_texts()["rules/lifecycle.yaml"]}
     rulebook = read_rules(texts, Faults())
     assert rulebook is not None
-    (report,) = trial_reports(rulebook)
+    return rulebook
+
+
+def test_an_example_that_cannot_be_resolved_is_reported() -> None:
+    """Verification may leave a gap unproven, which is a warning."""
+    (report,) = trial_reports(rules("memory", "any"))
     assert report.kind == "bad-example"
     assert 'its good example cannot be resolved: tables.yaml:3:13: no row of table "mode" matches' in report.message
+
+
+@pytest.mark.parametrize(
+    ("filled", "expected"),
+    [pytest.param("false", "error", id="shown"), pytest.param("true", "warning", id="contradicts-itself")],
+)
+def test_an_unproven_gap_is_an_error_if_its_witness_shows_it(filled: str, expected: str) -> None:
+    rulebook = rules("any", filled)
+    found = verify(rulebook.ruleset, most=0).reports
+    (gap,) = [report for report in found if report.kind == "gap"]
+    assert (severity(gap), UNPROVEN in gap.message) == ("warning", True)
+    (confirmed,) = [report for report in confirmed_reports(rulebook, found) if report.kind == "gap"]
+    assert (severity(confirmed), UNPROVEN in confirmed.message) == (expected, expected == "warning")

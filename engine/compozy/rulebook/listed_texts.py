@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compozy.rulebook.domains import normalised
+from compozy.rulebook.domains import normalised, setting_domain
 from compozy.rulebook.rows import Rulebook
 from compozy.settings.faults import Faults
 from compozy.settings.registry import Registry, Setting
@@ -37,9 +37,11 @@ def _setting(registry: Registry, source: Source) -> Setting | None:
 
 
 def _misread(setting: Setting | None, condition: Condition) -> Iterator[tuple[str, str]]:
-    if setting is None:
+    domain = setting_domain(setting) if setting is not None else None
+    if setting is None or domain is None:
         return
-    for text in (value for value in condition.values if isinstance(value, str)):
+    # A text outside the domain is reported where tables are linked.
+    for text in (value for value in condition.values if isinstance(value, str) and domain.contains(value)):
         read = normalised(setting, text)
         if read != text:
             absolute = setting.type == "path"

@@ -18,6 +18,7 @@ Spell: TypeAlias = Callable[[Source, Scalar], Any]
 
 # The kinds of sources whose values a configuration file holds.
 _IN_FILES = ("setting", "item", "input")
+_FLAG = "# flag: --set "
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -43,8 +44,19 @@ def witness_yaml(assignment: Iterable[tuple[Source, Scalar]], spell: Spell = lam
     return "\n".join([*body, *comments]) or "# nothing is set"
 
 
+def witness_flags(witness: str) -> dict[str, str]:
+    """Return the values that a witness gives on the command line, by setting.
+
+    >>> witness_flags(witness_yaml([(Source("flag", "a.b"), "x=y")]))
+    {'a.b': 'x=y'}
+    """
+    lines = (line.removeprefix(_FLAG) for line in witness.splitlines() if line.startswith(_FLAG))
+    return dict(line.encode().decode("unicode_escape").split("=", 1) for line in lines)
+
+
 def _comment(source: Source, value: Scalar) -> str:
     if source.kind == "flag":
+        # The form that `witness_flags` reads.
         return f"flag: --set {source.ref}={str(value).encode('unicode_escape').decode()}"
     ref = f"{source.each}[].{source.ref}" if source.each else source.ref
     part = f".{source.output}" if source.output else ""
