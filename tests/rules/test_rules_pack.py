@@ -277,6 +277,8 @@ def test_an_installed_package_offers_its_pack(tmp_path: Path, monkeypatch: pytes
     try:
         found = load_configuration(directory=str(EXAMPLE.parent), environment={}, flags={"mode": "ci"})
         assert Lifecycle(found, facts=FACTS).resolve().components["mailer"].driver == "mailer-console"
+        named = load_configuration(directory=str(EXAMPLE), environment={})
+        assert named.rulebook.digest == found.rulebook.digest
     finally:
         installed_packs.cache_clear()
 
@@ -318,6 +320,24 @@ def test_flag_of_a_pack_is_the_origin_of_its_value(
     assert {"value": value, "origin": {"kind": "flag", "name": "--mailer-mode"}} in [
         {"value": part["value"], "origin": part["origin"]} for part in written
     ]
+
+
+@pytest.mark.parametrize("command", [["plan"], ["config", "show"]], ids=" ".join)
+def test_help_lists_the_flags_of_packs(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Named by the configuration or the command line; help is printed even where a pack cannot be used."""
+    for folder in ("project", "empty"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "project" / "compozy.yaml").write_text(f"rules: [{PACK}]\n")
+    for words, listed in (
+        (["--cwd", str(tmp_path / "project")], True),
+        (["--cwd", str(tmp_path / "empty"), "--rules", str(PACK)], True),
+        (["--cwd", str(tmp_path / "empty"), "--rules", str(tmp_path / "nowhere")], False),
+        (["--cwd", str(tmp_path / "empty")], False),
+    ):
+        assert run([*command, *words, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert ("--mailer-mode [memory|persistent|distributed]" in text) == listed
+        assert "--redis-mode" in text
 
 
 def test_the_order_of_packs_is_the_order_in_which_they_were_named(tmp_path: Path) -> None:

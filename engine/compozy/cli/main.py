@@ -25,6 +25,7 @@ from compozy.settings.reference import project_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 _REPEAT_S = 0.01
 
@@ -150,7 +151,7 @@ def run(args: Sequence[str], pack_flags: Mapping[str, str] | None = None) -> int
     """
     try:
         _check_directory()
-        with project_code(allowed=False):  # except by `options.runs_project_code`
+        with project_code(allowed=False), _pack_flags_in_help(args):  # except by `options.runs_project_code`
             code: Any = cli.main(args=list(args), prog_name="compozy", standalone_mode=False, obj=pack_flags)
         return code if isinstance(code, int) else 0
     except CompozyError as error:
@@ -173,6 +174,15 @@ def run(args: Sequence[str], pack_flags: Mapping[str, str] | None = None) -> int
         return report(SystemProblem(f"{error.strerror}{place}", hint=hint_for(error)), as_json=wants_json(args))
     except SystemExit:
         return 0  # click's answer to a reader that went away, such as head
+
+
+def _pack_flags_in_help(args: Sequence[str]) -> AbstractContextManager[None]:
+    """Return the context in which the help of a command lists the flags of rule packs."""
+    if len(args) < 2 or not {"-h", "--help"} & {*args}:
+        return contextlib.nullcontext()
+    from compozy.cli.packflags import help_with_pack_flags
+
+    return help_with_pack_flags(cli, args)
 
 
 def _check_directory() -> None:

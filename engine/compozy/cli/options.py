@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os.path
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from itertools import takewhile
 from typing import Any, TypeVar, cast
@@ -32,17 +32,25 @@ Made = TypeVar("Made")
 
 def configuration_options(command: Command) -> Command:
     """Add `--config`, `--cwd`, `--set`, `--rules`, `--strict` and the flags of the registry."""
-    flagged = [setting for setting in load_rulebook().registry.settings.values() if setting.flag]
-    for setting in reversed(flagged):
-        offered = among(setting.values or ())
-        flag = click.option(
-            str(setting.flag), _parameter(setting.path), metavar=_metavar(setting), help=_help(setting),
-            shell_complete=offered,
-        )  # fmt: skip
-        command = flag(command)
+    for setting in reversed([one for one in load_rulebook().registry.settings.values() if one.flag]):
+        command = click.option(*_names(setting), **_declaration(setting))(command)
     for option in reversed(_general_options()):
         command = option(command)
     return command
+
+
+def flag_options(settings: Iterable[Setting]) -> list[click.Option]:
+    """Return the options of the settings that have a flag, as `configuration_options` declares them."""
+    return [click.Option(_names(setting), **_declaration(setting)) for setting in settings if setting.flag]
+
+
+def _names(setting: Setting) -> list[str]:
+    return [str(setting.flag), _parameter(setting.path)]
+
+
+def _declaration(setting: Setting) -> dict[str, Any]:
+    complete = among(setting.values or ())
+    return {"metavar": _metavar(setting), "help": _help(setting), "shell_complete": complete}
 
 
 def _metavar(setting: Setting) -> str:

@@ -1,15 +1,23 @@
 """Flags of settings that rule packs add: the packs are known only when the arguments are.
 
-What comes in: arguments that hold a flag which no command declares. What goes out: the same arguments with
-`--set path=value` in its place. Nothing here is imported unless such a flag is met.
+What comes in: arguments that hold a flag which no command declares, or ask for help. What goes out: the same arguments
+with `--set path=value` in its place, and commands whose help lists the flags. Nothing here is imported otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
+import click
+
+from compozy.cli.options import flag_options
 from compozy.cli.ruleoptions import pack_folders
+from compozy.errors import CompozyError
 from compozy.rulebook import load_rulebook
+from compozy.settings.registry import Setting
+
+_SHIPPED_FLAG = "--mode"  # a command with this one has those of all settings
 
 
 def with_pack_flags(args: Sequence[str]) -> tuple[list[str], dict[str, str]] | None:
@@ -19,14 +27,42 @@ def with_pack_flags(args: Sequence[str]) -> tuple[list[str], dict[str, str]] | N
         UsageError: the configuration file or directory that is named does not exist.
         RuleTableError: a pack cannot be used.
     """
-    config, cwd = _last(args, "--config"), _last(args, "--cwd")
-    registry = load_rulebook(pack_folders(config, cwd, list(_values(args, "--rules")))).registry
-    paths = {str(setting.flag): path for path, setting in registry.settings.items() if setting.flag}
-    shipped = {setting.flag for setting in load_rulebook().registry.settings.values()}
-    added = {flag: path for flag, path in paths.items() if flag not in shipped}
+    added = {flag: setting.path for flag, setting in _added(args).items()}
     found = list(_written_out(args, added))
     used = {path: flag for flag, path in added.items() if any(arg.partition("=")[0] == flag for arg in args)}
     return (found, used) if found != list(args) else None
+
+
+@contextmanager
+def help_with_pack_flags(group: click.Group, args: Sequence[str]) -> Iterator[None]:
+    """List the flags of the packs in force in the help of the command that the arguments name.
+
+    Help is printed without them where a pack, or the configuration that names it, cannot be used.
+    """
+    command = _named(group, args)
+    params = command.params
+    if any(_SHIPPED_FLAG in param.opts for param in params):
+        with suppress(CompozyError):
+            command.params = [*params, *flag_options(_added(args).values())]
+    try:
+        yield
+    finally:
+        command.params = params
+
+
+def _named(command: click.Command, args: Sequence[str]) -> click.Command:
+    for arg in args:
+        found = command.get_command(click.Context(command), arg) if isinstance(command, click.Group) else None
+        command = found or command
+    return command
+
+
+def _added(args: Sequence[str]) -> Mapping[str, Setting]:
+    """Return the settings of the packs in force by the flags that no shipped setting has."""
+    config, cwd = _last(args, "--config"), _last(args, "--cwd")
+    registry = load_rulebook(pack_folders(config, cwd, list(_values(args, "--rules")))).registry
+    shipped = {setting.flag for setting in load_rulebook().registry.settings.values()}
+    return {one.flag: one for one in registry.settings.values() if one.flag and one.flag not in shipped}
 
 
 def _written_out(args: Sequence[str], paths: dict[str, str]) -> Iterator[str]:
