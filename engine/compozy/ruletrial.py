@@ -16,9 +16,10 @@ from typing import Any
 
 import yaml
 
+from compozy.config_rewrite import rewrite
 from compozy.document import Place
 from compozy.errors import RuleTableError
-from compozy.examples import Example, examples_of, run_example, run_table_example
+from compozy.examples import CONFIG_NAME, Example, examples_of, run_example, run_table_example
 from compozy.rulebook.constraints import EXCLUDED
 from compozy.rulebook.rows import DriverRow, Rulebook
 from compozy.settings.faults import Faults
@@ -39,6 +40,7 @@ def trial_reports(rulebook: Rulebook, docs: Path | None = None) -> list[Report]:
     with TemporaryDirectory(prefix="compozy-rules-") as directory:
         reports = [report for example in examples_of(rulebook) for report in try_example(rulebook, example, directory)]
         reports += table_reports(rulebook, directory)
+        reports += migration_reports(rulebook, directory)
     return [*faults.reports, *reports, *(_missing_pages(rulebook, docs) if docs else ())]
 
 
@@ -120,6 +122,17 @@ def _tried_table(rulebook: Rulebook, table: Table, example: TableExample, direct
         rows = [", ".join(sorted(names)) or "no row" for names in (set(example.rows), decided)]
         message = f'an example of table "{table.id}" names {rows[0]}; it is decided by {rows[1]}'
         yield Report("bad-example", message, table.id, (example.place,))
+
+
+def migration_reports(rulebook: Rulebook, directory: str) -> Iterator[Report]:
+    """Yield a report for each migration whose example it does not rewrite as it should, or not alone."""
+    file = str(Path(directory, CONFIG_NAME))
+    for row in rulebook.migrations:
+        example = row.example
+        found = rewrite(rulebook, example.before, file, to=example.to, unsafe=example.unsafe)
+        if found.text != example.after or [change.row.id for change in found.changes] != [row.id]:
+            message = f'migration "{row.id}": its example is rewritten in another way'
+            yield Report("bad-example", message, "", (row.place,), found.text.rstrip() or None)
 
 
 def _missing_pages(rulebook: Rulebook, docs: Path) -> Iterator[Report]:

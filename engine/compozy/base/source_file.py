@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from compozy.base.ownership import refusal
 from compozy.errors import TrustError
@@ -23,10 +23,10 @@ class UnreadableError(Exception):
 
 
 class SourceFiles:
-    """Texts of files, each file read once, because a pipe has no content for a second reader."""
+    """Texts of files, each file read once, because a pipe has no content for a second reader; `texts` are known."""
 
-    def __init__(self) -> None:
-        self._texts: dict[str, str | UnreadableError] = {}
+    def __init__(self, texts: Mapping[str, str] | None = None) -> None:
+        self._texts: dict[str, str | UnreadableError] = dict(texts or {})
 
     def text(self, path: str) -> str:
         """Return the text of a file.

@@ -40,47 +40,47 @@ class YamlText:
     def set_value(self, mapping: yaml.MappingNode, key: str, text: str) -> None:
         """Replace the value of a key by a text in flow style."""
         name, value = next(pair for pair in mapping.value if pair[0].value == key)
-        if value.start_mark.line == name.end_mark.line and value.start_mark.index < _end(value):
-            self._replace(value.start_mark.index, _end(value), text)
+        if value.start_mark.line == name.end_mark.line and value.start_mark.index < node_end(value):
+            self._replace(value.start_mark.index, node_end(value), text)
         else:
-            self._replace(name.end_mark.index, max(_end(value), self._colon(name) + 1), f": {text}")
+            self._replace(name.end_mark.index, max(node_end(value), self._colon(name) + 1), f": {text}")
 
     def remove_key(self, mapping: yaml.MappingNode, key: str) -> None:
         """Remove a key with its value; a mapping without further keys is left empty."""
         at = next(number for number, (name, _) in enumerate(mapping.value) if name.value == key)
         name, value = mapping.value[at]
         if len(mapping.value) == 1:
-            self._replace(mapping.start_mark.index, _end(mapping), "{}")
+            self._replace(mapping.start_mark.index, node_end(mapping), "{}")
         elif not mapping.flow_style and self._begins_line(name.start_mark.index):
-            self._remove_lines(name.start_mark.index, _end(value))
+            self._remove_lines(name.start_mark.index, node_end(value))
         elif at + 1 < len(mapping.value):
             self._replace(name.start_mark.index, mapping.value[at + 1][0].start_mark.index, "")
         else:
-            self._replace(_end(mapping.value[at - 1][1]), _end(value), "")
+            self._replace(node_end(mapping.value[at - 1][1]), node_end(value), "")
 
     def remove_item(self, sequence: yaml.SequenceNode, at: int) -> None:
         """Remove an item of a sequence; a sequence without further items is left empty."""
         item = sequence.value[at]
         start = item.start_mark.index if sequence.flow_style else self._dash(item)
         if len(sequence.value) == 1:
-            self._replace(sequence.start_mark.index, _end(sequence), "[]")
+            self._replace(sequence.start_mark.index, node_end(sequence), "[]")
         elif not sequence.flow_style and self._begins_line(start):
-            self._remove_lines(start, _end(item))
+            self._remove_lines(start, node_end(item))
         elif at + 1 < len(sequence.value):
             following = sequence.value[at + 1]
             self._replace(start, following.start_mark.index if sequence.flow_style else self._dash(following), "")
         else:
-            self._replace(_end(sequence.value[at - 1]), _end(item), "")
+            self._replace(node_end(sequence.value[at - 1]), node_end(item), "")
 
     def append_item(self, sequence: yaml.SequenceNode, text: str) -> None:
         """Add an item at the end of a sequence; in block style, its further lines are indented."""
         last = sequence.value[-1] if sequence.value else None
         if last is None:
-            self._replace(sequence.start_mark.index, _end(sequence), f"[{text}]")
+            self._replace(sequence.start_mark.index, node_end(sequence), f"[{text}]")
         elif sequence.flow_style:
-            self._replace(_end(last), _end(last), f", {text}")
+            self._replace(node_end(last), node_end(last), f", {text}")
         else:
-            dash, end = self._dash(last), self._line_end(_end(last))
+            dash, end = self._dash(last), self._line_end(node_end(last))
             indent = " " * (dash - self._line_start(dash))
             self._replace(end, end, f"\n{indent}- " + text.replace("\n", f"\n{indent}  "))
 
@@ -88,7 +88,7 @@ class YamlText:
         """Add a key with a value in flow style at the end of a mapping that is not empty."""
         name, value = mapping.value[-1]
         indent = " " * name.start_mark.column
-        end = _end(value) if mapping.flow_style else self._line_end(_end(value))
+        end = node_end(value) if mapping.flow_style else self._line_end(node_end(value))
         self._replace(end, end, f", {key}: {text}" if mapping.flow_style else f"\n{indent}{key}: {text}")
 
     # spans
@@ -136,12 +136,12 @@ class YamlText:
         return len(self.text) if found < 0 else found
 
 
-def _end(node: yaml.Node) -> int:
+def node_end(node: yaml.Node) -> int:
     """Return where a node ends; a collection in block style ends with its last value, not before the next token."""
     if isinstance(node, yaml.MappingNode) and not node.flow_style:
-        return max(max(_end(name), _end(value)) for name, value in node.value)
+        return max(max(node_end(name), node_end(value)) for name, value in node.value)
     if isinstance(node, yaml.SequenceNode) and not node.flow_style:
-        return max(_end(item) for item in node.value)
+        return max(node_end(item) for item in node.value)
     end: int = node.end_mark.index
     # The end of a block scalar is the beginning of the line after it.
     return end - 1 if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">") else end

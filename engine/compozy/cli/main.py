@@ -43,7 +43,7 @@ COMMANDS = {
     ),
     "restore": ("compozy.cli.restore", "Put a backup back."),
     "prune": ("compozy.cli.prune", "Remove executions that ended long ago."),
-    "migrate": ("compozy.cli.migrate", "Bring the database to the schema of this version."),
+    "migrate": ("compozy.cli.migrate", "Bring a configuration file or the database to the form of this version."),
     "config": ("compozy.cli.config", "Show, validate, explain and simulate the configuration."),
     "rules": ("compozy.cli.rules", "List, show, verify, test, compare, import and export the rule tables."),
     "trust": ("compozy.cli.trust", "Use the files of a directory that another user owns or may write."),

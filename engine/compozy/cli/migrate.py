@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compozy.cli.configmigration import config
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_json, print_line, print_table
 from compozy.cli.prepare import prepared, say
@@ -26,7 +27,10 @@ DATABASE = "database"
 
 @click.group(name="migrate", epilog="Example: compozy migrate schema --list --mode persistent")
 def command() -> None:
-    """Bring configurations, workflow files and databases to the present form."""
+    """Bring configurations and databases to the present form."""
+
+
+command.add_command(config)
 
 
 @command.command(name="schema", epilog="Example: compozy migrate schema --mode distributed")

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from compozy.cli.main import cli
-from compozy.generate.pages import findings_page, settings_page
+from compozy.generate.pages import findings_page, migrations_page, settings_page
 from compozy.generate.reference import command_page, http_page
 from compozy.generate.samples import sample_file, sample_variables
 from compozy.generate.schema import file_schema, shown_schema
@@ -31,6 +31,7 @@ def generated(rulebook: Rulebook) -> Mapping[str, str]:
         "schemas/config-show.json": _json(shown_schema(rulebook, "config-show.json")),
         "docs/configuration/settings.md": settings_page(rulebook),
         "docs/configuration/findings.md": findings_page(rulebook),
+        "docs/configuration/migrations.md": migrations_page(rulebook),
         "docs/configuration/compozy.sample.yaml": sample_file(rulebook),
         "docs/configuration/.env.example": sample_variables(rulebook),
         "docs/reference/command-line.md": command_page(cli),

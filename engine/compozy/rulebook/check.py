@@ -43,6 +43,7 @@ KINDS: Mapping[str, str] = {
     "bad-driver": "a provision row with an option, timeout, address, file or check that makes no sense",
     "circular-needs": "components that need each other in a circle",
     "bad-constraint": "a constraint that excludes even a configuration that gives none of its settings",
+    "bad-migration": "a migration of what is in use, to what does not exist, or in a case that not one row decides",
     "no-lifecycle": "no states and transitions at all",
     "no-initial-state": "no state, or more than one, is the initial one",
     "unknown-state": "a transition from or to a state that does not exist",

@@ -17,6 +17,7 @@ from compozy.rulebook.constraints import NEVER, read_constraints
 from compozy.rulebook.domains import setting_domain
 from compozy.rulebook.drivers import DriverRow as DriverRow
 from compozy.rulebook.drivers import read_drivers
+from compozy.rulebook.migrations import MIGRATIONS, Migration, read_migrations
 from compozy.rulebook.sights import SettingViewer
 from compozy.rulebook.states import Graph, read_graph
 from compozy.settings.faults import Faults
@@ -30,7 +31,7 @@ from compozy.tables.read import read_tables
 from compozy.tables.table import Domain, Source, Table
 
 _TABLE_KEYS = frozenset({"tables", "table", "extends"})
-_KEYS = ("settings", "aliases", "machine", "components", "drivers", "states", "transitions", NEVER)
+_KEYS = ("settings", "aliases", "machine", "components", "drivers", "states", "transitions", NEVER, MIGRATIONS)
 _COMPONENT = Columns(
     "a component", {"id": "text", "mode": "text", "driver": "text", "about": "text"}, {"replaces": "text"}
 )
@@ -60,6 +61,7 @@ class Rulebook:
     components: tuple[ComponentRow, ...]
     drivers: Mapping[tuple[str, str], DriverRow]
     lifecycle: Graph
+    migrations: tuple[Migration, ...]
     files: Mapping[str, str]
     digest: str
 
@@ -118,6 +120,7 @@ def read_rules(texts: Mapping[str, str], faults: Faults) -> Rulebook | None:
     drivers = read_drivers(rows, faults)
     lifecycle = _lifecycle(rows, faults)
     never = read_constraints(rows, registry, faults)
+    migrations = read_migrations(rows, registry, faults)
     try:
         tables = read_tables((node.place.file, node) for node in documents if _holds_tables(node))
     except RuleTableError as error:
@@ -128,7 +131,7 @@ def read_rules(texts: Mapping[str, str], faults: Faults) -> Rulebook | None:
     catalogue = SettingsCatalogue(registry)
     ruleset = compile_leniently(tables, catalogue, SettingViewer(registry, tables, never.rows))
     excluded = compile_leniently([never], catalogue)
-    return Rulebook(registry, ruleset, excluded, components, drivers, lifecycle, texts, digest_of(texts))
+    return Rulebook(registry, ruleset, excluded, components, drivers, lifecycle, migrations, texts, digest_of(texts))
 
 
 def with_constraints(rulebook: Rulebook, text: str, name: str) -> Rulebook:
