@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shlex
@@ -11,13 +12,21 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
+from runpy import run_path
+from typing import Any
 
 import click
 import pytest
 import yaml
+from tests.settings.project import resolved
 
 from compozy.cli.main import cli, run
+from compozy.rulebook import load_rulebook
 from compozy.ruletrial import headings
+from compozy.testing.testbed import Testbed
+from compozy.testing.time_skipping import TimeSkipping
+from compozy.validate import validate
+from compozy.workflows.definition import parse_definition
 
 ROOT = Path(__file__).parent.parent
 COMPOZY = str(Path(sys.executable).parent / "compozy")
@@ -25,6 +34,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "ex
 BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
 COMMAND = re.compile(r"^\$ (?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(?P<command>compozy .*?)(?:  #.*| [|>&].*)?$")
+QUICK_START = ROOT / "docs" / "quick-start.md"
+SAVED = re.compile(r"^<!-- save: (\S+) -->\n```\w+\n(.*?)^```", re.DOTALL | re.MULTILINE)
 READ_ONLY = ("config show", "config validate", "config explain", "rules check", "rules list", "plan")
 
 
@@ -84,6 +95,67 @@ def test_navigation_of_site_names_each_page_once() -> None:
     files = [file for file, _, anchor in targets if not anchor]
     assert sorted(files) == sorted(set(files))
     assert sorted({named(page) for page in PAGES if page.is_relative_to(ROOT / "docs")} - set(files)) == []
+
+
+def configurations() -> list[Any]:
+    """Return each YAML block that is a configuration: all of its keys are settings, or groups of them."""
+    registry = load_rulebook().registry
+    words = {path.partition(".")[0] for path in registry.spelled}
+    found = []
+    for page, text, _ in blocks("yaml"):
+        if page.name == "findings.md":  # its examples of errors are tested with the rules
+            continue
+        document, *more = yaml.safe_load_all(text)
+        if not more and isinstance(document, dict) and document.keys() <= words:
+            found.append(pytest.param(text, id=f"{named(page)}:{next(iter(document))}"))
+    return found
+
+
+@pytest.mark.parametrize("text", configurations())
+def test_configurations_are_valid(text: str, tmp_path: Path) -> None:
+    """A configuration of a page has no error, with a value for each variable that it names."""
+    secret = base64.b64encode(bytes(32)).decode()
+    environment = dict.fromkeys(re.findall(r"\$\{(\w+)", text), "0123456789abcdef")
+    environment |= {name: secret for name in environment if name.endswith("ENCRYPTION_KEY")}
+    found = validate(resolved(tmp_path, text, environment=environment))
+    assert [(one.id, one.message) for one in found if one.severity == "error"] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [pytest.param(named(page), text, id=named(page)) for page, text, _ in blocks("yaml") if "\ntasks:" in text],
+)
+def test_workflows_are_valid(page: str, text: str) -> None:
+    assert parse_definition(text, page).id
+
+
+def test_troubleshooting_quotes_messages_of_the_product() -> None:
+    """Each literal part of a message in a heading stands in the sources or in the rules."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    titles = re.findall(r"^### `(.+)`$", page, re.MULTILINE)
+    files = [*(ROOT / "engine").rglob("*.py"), *(ROOT / "rules").rglob("*.yaml")]
+    sources = re.sub(r'"\n +f?"', "", "\n".join(file.read_text(encoding="utf-8") for file in files))
+    parts = {part.strip(' "') for title in titles for part in title.split("...")}
+    assert sorted(part for part in parts if len(part) > 3 and part not in sources) == []
+    assert len(titles) > 15
+
+
+def save_quick_start(folder: Path) -> None:
+    """Write the files that the page asks its reader to write."""
+    for name, text in SAVED.findall(QUICK_START.read_text(encoding="utf-8")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def test_quick_start_test_passes(
+    tmp_path: Path, compozy_testbed: Testbed, temporal_time_skipping: TimeSkipping
+) -> None:
+    """The test of the page, on the workflow and the tool of the page."""
+    save_quick_start(tmp_path)
+    (test,) = [value for name, value in run_path(str(tmp_path / "test_shout.py")).items() if name.startswith("test_")]
+    place, settings = str(tmp_path), {"redis.standalone.engine": "fakeredis"}
+    with compozy_testbed.workflows(temporal_time_skipping, "memory", place, settings, project=place) as workflows:
+        test(workflows)
 
 
 def test_quoted_files_are_quoted_as_they_are() -> None:
@@ -151,9 +223,9 @@ def test_every_page_is_reachable_from_the_readme() -> None:
     assert [named(page) for page in PAGES if page.resolve() not in {found.resolve() for found in reached}] == []
 
 
-def shown_after(command: str) -> str:
-    """Return what the README shows below a command."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def shown_after(command: str, page: Path = ROOT / "README.md") -> str:
+    """Return what a page shows below a command."""
+    text = page.read_text(encoding="utf-8")
     return re.split(r"^(?:\$ .*|```)$", text.partition(f"$ {command}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
 
 
@@ -164,8 +236,9 @@ def without_numbers(text: str) -> str:
 
 
 @pytest.mark.e2e
-def test_the_readme_shows_what_a_newcomer_sees(tmp_path: Path) -> None:
-    """The banner of `make start`, which calls `compozy start`, but for times and ports; and both greetings."""
+def test_readme_and_quick_start_show_what_a_newcomer_sees(tmp_path: Path) -> None:
+    """The banner of `make start`, which calls `compozy start`, but for times and ports; and the first workflows."""
+    save_quick_start(tmp_path)
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
     start = subprocess.Popen([COMPOZY, "start"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
     try:
@@ -176,6 +249,9 @@ def test_the_readme_shows_what_a_newcomer_sees(tmp_path: Path) -> None:
             args = ["workflow", *words.replace("examples", str(ROOT / "examples")).split()]
             printed = subprocess.check_output([COMPOZY, *args], cwd=tmp_path, env=environment, text=True)
             assert printed == shown_after(f".venv/bin/compozy workflow {words}")
+        for words in ("workflow run greet --param name=Ada", "workflow run shout --param text=hey"):
+            printed = subprocess.check_output([COMPOZY, *words.split()], cwd=tmp_path, env=environment, text=True)
+            assert printed == shown_after(f"compozy {words}", QUICK_START)
     finally:
         start.terminate()
         start.communicate(timeout=60)
