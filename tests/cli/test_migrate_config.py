@@ -38,7 +38,7 @@ def test_example_of_each_migration_is_rewritten_by_it_alone_and_is_valid(row: Mi
 FILES = [
     pytest.param('mode: "standalone"\n', None, 'mode: "memory"\n', id="double-quotes"),
     pytest.param("'mode': ' Standalone'  # old\n", None, "'mode': ' memory'  # old\n", id="single-quotes-and-case"),
-    pytest.param("mode: &m standalone\n", None, "mode: &m memory\n", id="anchor"),
+    pytest.param("mode: &standalone standalone\n", None, "mode: &standalone memory\n", id="anchor"),
     pytest.param("mode: ${MODE:-standalone}\n", "persistent", "mode: ${MODE:-persistent}\n", id="variable"),
     pytest.param("{mode: standalone, name: a}\n", None, "{mode: memory, name: a}\n", id="flow-style"),
     pytest.param("mode: |-\n  standalone\nname: a", None, "mode: |-\n  memory\nname: a", id="block-scalar-and-no-end"),
@@ -54,6 +54,10 @@ FILES = [
     pytest.param(
         "mode: standalone\nredis: {mode: persistent}\n", None, "mode: memory\nredis: {mode: persistent}\n",
         id="own-mode-keeps",
+    ),
+    pytest.param(
+        "mode: standalone\ntemporal: {mode: memory, standalone: {database_file: ./t.db}}\n", None,
+        "mode: memory\ntemporal: {mode: memory, standalone: {database_file: ./t.db}}\n", id="own-mode-and-a-file",
     ),
     pytest.param(
         "redis: {embedded: {persistence: {data_dir: ./r}}, mode: standalone}\n", None,
