@@ -20,6 +20,7 @@ settings:
   - {path: zed.wait, type: duration, help: w}
   - {path: zed.room, type: size, help: w}
   - {path: zed.host, type: text, default: localhost, help: h}
+  - {path: zed.label, type: text, help: l}
   - {path: zed.file, type: path, help: f}
   - {path: zed.folder, type: path, default: here, memory: true, help: f}
   - {path: zed.word, type: choice, values: [small, large], also: {big: large}, checked: rules, help: w}
@@ -78,6 +79,15 @@ def reports(inputs: dict[str, str], *rows: dict[str, Any]) -> list[Report]:
             [{"n": ["localhost", "127.0.0.1"]}, {"k": "other"}],
             {"host": "127.0.0.2"},
             id="host-kind-beside-two-listed-hosts",
+        ),
+        pytest.param(
+            {"n": "zed.host", "k": "zed.host host_kind", "e": "zed.host equals zed.label"},
+            [{"k": "other"}, {"e": False}, {"n": "localhost"}],
+            {"host": "127.0.0.1", "label": "127.0.0.1"},
+            id="host-kind-of-an-equal-text",
+        ),
+        pytest.param(
+            {"e": "zed.file equals zed.label"}, [{"e": False}], {"file": "/other", "label": "/other"}, id="path-as-text"
         ),
         pytest.param(
             {"n": "zed.file key_length"}, [{"n": ["none", "short"]}], {"file": "/other-of-some-length"}, id="long-path"

@@ -30,6 +30,7 @@ from compozy.tables.table import Condition, Row, Source, Table
 # where nothing is written.
 RESOLVED = "resolved"
 EQUALS = "equals"
+_TEXTUAL = ("text", "choice", "path", "url", "host", "listen_address")
 _UNLISTED = object()
 # Values of settings that are seen together; every two of them may have to be compared.
 _MOST_COMPARED = 1_000
@@ -170,13 +171,15 @@ class SettingViewer:
         listed = dict.fromkeys([*(value for path in paths for value in values.get(path, ())), *named])
         resolved = any(source.kind in (RESOLVED, ORIGIN) for source in sources)
         readers = [self._reader(source) for source in sources]
-        # Only equality distinguishes texts that no cell lists from each other.
-        copies = len(paths) if any(reader.other and reader.word == EQUALS for reader in readers) else 1
-        inspected = {path for reader in readers if reader.inspects for path in reader.chain}
+        # Only equality distinguishes texts that no cell lists; what a view shows of one it shows of its equal.
+        equal = any(reader.other and reader.word == EQUALS for reader in readers)
+        copies = len(paths) if equal else 1
+        inspected = {path for reader in readers if reader.inspects for path in (paths if equal else reader.chain)}
         each = {
             path: self._representatives(path, listed, copies, resolved=resolved, inspected=path in inspected)
             for path in paths
         }
+        each = self._of_other_types(each) if equal else each
         known: set[tuple[Scalar, ...]] = set()
         linked = len(paths) > 1 or any(self.limits(base) for base in bases)
         for seen in self._combined(readers, each, listed) if linked else _alone(each):
@@ -283,6 +286,20 @@ class SettingViewer:
                     derived = ((value, of_rules(setting, value, RULE, listed)) for value in values)
                     found += [made._replace(derived=value, below=one) for value, made in derived]
         return self._made[key]
+
+    def _of_other_types(self, each: Mapping[str, list[Representative]]) -> dict[str, list[Representative]]:
+        """Add to each text what it may be equal to: a text may be a path or an address."""
+        texts = {path: ones for path, ones in each.items() if self.settings[path].type in _TEXTUAL}
+        if len({self.settings[path].type for path in texts}) < 2:
+            return dict(each)
+        free = {one.value: one for ones in texts.values() for one in ones if one.free and one.plain == (one.value,)}
+        found = dict(each)
+        for path, ones in texts.items():
+            known, setting = {one.value for one in ones}, self.settings[path]
+            legal = [value for value in free if setting.accepts(value) and (value or not setting.ignores_empty)]
+            fitting = (free[value] for value in legal if value not in known)
+            found[path] = ones + [one for one in fitting if normalised(setting, one.value) == one.value]
+        return found
 
     def _assigned(self, path: str, one: Representative) -> Assignment:
         setting, source = self.settings[path], Source("setting", path)
