@@ -32,20 +32,11 @@ from compozy.tables.table import ANY, Condition, Domain, Interval, Row, Table, i
 from compozy.tables.verify import verify
 
 EQUIVALENT = "equivalent"
-_DERIVED = "it is never unset there: a table derives it where nobody writes it"
-# Mutants that agree with the contract in every combination, and that the comparison of tables cannot prove equivalent,
-# because it takes a decision and the value that it derives for independent.
+# Mutants that agree with the contract in every combination, and that the comparison of tables cannot prove equivalent.
 PROVEN_ELSEWHERE = {
-    **{
-        f"validate.{table}/{row}.{name}: kind widened to {kind} or unset": _DERIVED
-        for table, row in (
-            ("database.path", "database.path"),
-            ("temporal.file", "temporal.database_file"),
-            ("redis.directory", "redis.data_dir"),
-        )
-        for name, kind in (("directory", "directory"), ("file", "file"), ("climbs", "climbing"), ("control", "control"))
-    },
-    "validate.concurrency/worker.concurrency.sqlite: limit widened to 0 or > 10 or unset": _DERIVED,
+    "validate.concurrency/worker.concurrency.sqlite: limit widened to 0 or > 10 or unset": (
+        "the limit is never unset there: a table derives it where nobody writes it"
+    ),
 }
 
 

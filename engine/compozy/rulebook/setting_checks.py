@@ -27,10 +27,10 @@ def check_settings(registry: Registry, faults: Faults) -> None:
 def _check_named(setting: Setting, settings: Mapping[str, Setting], faults: Faults) -> None:
     one = (setting.same_as, setting.authenticated_by, setting.url)
     named = [*setting.splits, *setting.parts.values(), *filter(None, one)]
-    for other in named:
+    for other in (other for other in named if other not in settings):
         known = did_you_mean(other, settings)
         message = f"setting {setting.path} names the setting {other}, which does not exist{known}"
-        faults.require(other in settings, "unknown-setting", message, setting.place)
+        faults.add("unknown-setting", message, setting.place)
     if all(other in settings for other in named):
         faults_of = (_split_faults, _same_faults, _key_faults)
         for reason in (reason for found in faults_of for reason in found(setting, settings)):

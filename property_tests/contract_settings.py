@@ -1,0 +1,419 @@
+"""What the contract promises about settings, checked by what a configuration makes of them.
+
+What a setting is follows from its name here: a port is a number, the last word of a secret names one. Nothing is
+compared with a row of `rules/settings.yaml`, whose every mutant must break one of these promises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import yaml
+from property_tests.choices import DIRECTORY
+
+from compozy.configuration import read_sources
+from compozy.document import read_document
+from compozy.resolve import resolve
+from compozy.rulebook import load_rulebook
+from compozy.settings.check import check
+from compozy.settings.document import DocumentReader
+from compozy.settings.origin import Candidate, Problem
+from compozy.settings.redact import REDACTED, redact_value
+from compozy.settings.registry import Registry, Setting
+from compozy.settings.sources import DefaultSource, EnvironmentSource, Inputs
+from compozy.settings.values import from_text
+
+MODES = ("memory", "persistent", "distributed")
+# What an empty configuration gives; a setting that is not listed is unset or derived.
+DEFAULTS: Mapping[str, Any] = yaml.safe_load("""
+name: project
+version: 0.1.0
+description: ""
+database: {host: localhost, port: 5432, user: compozy, name: compozy, ssl_mode: prefer, max_connections: 25,
+  connect_timeout: 5, auto_migrate: true}
+temporal:
+  host_port: "localhost:7233"
+  namespace: default
+  standalone: {frontend_port: 7233, bind_ip: 127.0.0.1, enable_ui: false, ui_port: 8233, require_ui: false,
+    log_level: warn, start_timeout: 30}
+redis:
+  host: localhost
+  port: 6379
+  db: 0
+  tls: false
+  standalone:
+    engine: auto
+    persistence: {snapshot_interval: 300, restore_on_startup: true, snapshot_on_shutdown: true}
+log: {level: warning, format: text}
+server: {host: 127.0.0.1, port: 8080}
+knowledge: {vector_dbs: [], bases: []}
+models: []
+workflows: []
+memories: []
+rules: []
+runtime: {}
+""")
+VARIABLES = {
+    "temporal.mode": "TEMPORAL_MODE", "redis.mode": "REDIS_MODE", "database.driver": "DB_DRIVER",
+    "database.path": "DB_PATH", "database.url": "DB_URL", "temporal.host_port": "TEMPORAL_HOST_PORT",
+    "redis.url": "REDIS_URL", "server.url": "COMPOZY_SERVER_URL",
+}  # fmt: skip
+FLAGS = {
+    "mode": "--mode", "temporal.mode": "--temporal-mode", "redis.mode": "--redis-mode",
+    "database.driver": "--db-driver", "database.path": "--db-path",
+    "server.host": "--host", "server.port": "--port", "server.url": "--server",
+    "log.level": "--log-level", "log.format": "--log-format", "log.file": "--log-file",
+}  # fmt: skip
+# Words of each choice; other words of the first four are left to the tables.
+WORDS = {
+    "mode": MODES, "database.driver": ("sqlite", "postgres"), "temporal.mode": ("memory", "persistent", "remote"),
+    "redis.mode": MODES, "database.ssl_mode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "temporal.standalone.log_level": ("debug", "info", "warn", "error", "never"),
+    "redis.standalone.engine": ("auto", "valkey", "fakeredis"),
+    "log.level": ("debug", "info", "warning", "error"), "log.format": ("text", "json"),
+    "provider": ("pgvector", "qdrant", "redis", "filesystem"), "metric": ("cosine", "l2", "ip"),
+}  # fmt: skip
+OPEN_CHOICES = ("mode", "database.driver", "temporal.mode", "redis.mode")
+SYNONYMS = {("temporal.mode", "distributed"): "remote"}
+SPELLINGS = {
+    "database.conn_string": "database.url", "redis.distributed.password": "redis.password",
+    "redis.distributed.db": "redis.db", "redis.distributed.tls": "redis.tls", "vector_dbs": "knowledge.vector_dbs",
+    "knowledge_bases": "knowledge.bases",
+    "worker.max_concurrent_workflow_execution_size": "worker.max_concurrent_workflows",
+}  # fmt: skip
+GROUPS = {"temporal.embedded.": "temporal.standalone.", "redis.embedded.": "redis.standalone."}
+LEAST = {"database.max_connections": 1, "worker.max_concurrent_workflows": 0, "redis.db": 0, "dimension": 1}
+SCHEMES = {
+    "database.url": ("postgres://h/x", "postgresql://h/x", "host=h"), "server.url": ("http://h", "https://h"),
+    "redis.url": ("redis://h", "rediss://h", "unix:///run/redis"), "url": ("http://h", "postgres://h/x"),
+}  # fmt: skip
+MAY_BE_MEMORY = ("database.path", "temporal.standalone.database_file")
+# An empty text is a value of these, which is an error where it is needed; of others it counts as not set.
+EMPTIED = (
+    "version", "description", "database.url", "database.host", "database.port", "database.user", "database.name",
+    "temporal.host_port", "temporal.tls.server_name", "temporal.standalone.cluster_name", "redis.url", "redis.host",
+    "redis.distributed.addr", "server.url", "id", "url", "host", "api_key", "password", "collection",
+)  # fmt: skip
+# What an address states for the settings of its parts.
+STATED: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+    ("database.url", "postgres://me:pw@h:7005/x?sslmode=require",
+     {"database.host": "h", "database.port": 7005, "database.user": "me", "database.password": "pw",
+      "database.name": "x", "database.ssl_mode": "require"}),
+    ("redis.url", "rediss://:pw@h:7006/4",
+     {"redis.host": "h", "redis.port": 7006, "redis.password": "pw", "redis.db": 4, "redis.tls": True}),
+    ("redis.distributed.addr", "redis://h:7/3", {"redis.url": "redis://h:7/3", "redis.host": "h", "redis.db": 3}),
+)  # fmt: skip
+# Kept for a later version: a value is a warning.
+NOT_USED_YET = (
+    "temporal.standalone.cluster_name", "knowledge.vector_dbs", "knowledge.bases", "models", "memories", "runtime",
+)  # fmt: skip
+SUGGESTED = {"modes": "mode", "modus": "mode"}
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "switch": (
+        "enabled",
+        "enable_ui",
+        "require_ui",
+        "auto_migrate",
+        "tls",
+        "restore_on_startup",
+        "snapshot_on_shutdown",
+    ),
+    "number": ("port", "frontend_port", "ui_port", "max_connections", "db", "max_concurrent_workflows", "dimension"),
+    "duration": ("connect_timeout", "start_timeout", "snapshot_interval", "retention"),
+    "path": ("path", "file", "database_file", "data_dir", "ca_file", "cert_file", "key_file", "encryption_key_file"),
+    "list": ("vector_dbs", "bases", "models", "workflows", "memories", "rules", "tools"),
+    "map": ("secrets", "runtime"),
+    "url": ("url",),
+    "listener": ("bind_ip",),
+    "host": ("host",),
+}
+# For each kind a text, the value that it means, and a text that is refused (None: any text is a value).
+SAMPLES: Mapping[str, tuple[str, Any, str | None]] = {
+    "switch": ("true", True, "perhaps"), "number": ("7", 7, "eighty"), "duration": ("5m", 300.0, "soon"),
+    "path": ("x/y", f"{DIRECTORY}/x/y", None), "list": ("[]", [], "{a: b}"), "map": ("{}", {}, "[]"),
+    "url": ("http://h", "http://h", None), "listener": (" 127.0.0.2", "127.0.0.2", None), "host": (" h", "h", None),
+    "text": (" Two Words", " Two Words", None),
+}  # fmt: skip
+SECRET_WORDS = ("password", "api_key", "encryption_key", "secrets")
+ADDRESSES = ("url", "host", "addr", "host_port")
+STORES = "knowledge.vector_dbs"
+Entries = Mapping[str, Candidate]
+
+
+def last(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
+def kind_of(path: str) -> str:
+    return "choice" if path in WORDS else next((kind for kind, names in KINDS.items() if last(path) in names), "text")
+
+
+class Reading:
+    """What sources give under a registry: values and problems."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    def variables(self, **texts: str) -> tuple[Entries, list[Problem]]:
+        """Read variables of the environment."""
+        layer = EnvironmentSource().read(Inputs(DIRECTORY, None, {}, texts), self.registry)
+        return layer.entries, [*layer.problems, *check(self.registry, layer.entries)]
+
+    def document(self, text: str) -> tuple[Entries, list[Problem]]:
+        """Read a configuration file."""
+        contents = DocumentReader(self.registry, None, DIRECTORY).read(read_document(text, "compozy.yaml"))
+        return contents.entries, [*contents.problems, *check(self.registry, contents.entries)]
+
+    def value(self, path: str, text: str) -> tuple[Any, set[str]]:
+        """Return the value of one text of a setting, or of a field of a vector store, and the kinds of problems."""
+        if path in self.registry.settings:
+            entries, problems = self.variables(**{variable(path): text})
+        else:
+            plain = yaml.safe_load(text) if kind_of(path) == "number" else text
+            fields = {"id": "a", "provider": "qdrant", path: plain}
+            entries, problems = self.document(yaml.safe_dump({"vector_dbs": [fields]}))
+        found = entries.get(path if path in self.registry.settings else STORES)
+        kinds = {problem.kind for problem in problems} - {"unused", "secret-on-command-line"}
+        if found is None or path in self.registry.settings:
+            return found.value if found else None, kinds
+        return found.value[0].get(path), kinds
+
+
+def variable(path: str) -> str:
+    return VARIABLES.get(path, "COMPOZY_" + path.upper().replace(".", "__"))
+
+
+def reads(reading: Reading, path: str, setting: Setting) -> bool:
+    """A text gives its value, and a text of another kind is refused."""
+    kind = kind_of(path)
+    if kind == "choice":
+        return reads_words(reading, path)
+    text, value, refused = SAMPLES[kind]
+    if kind == "url":
+        text = value = SCHEMES[path][0]
+    if last(path) == "host_port":
+        text = value = "h:1"
+    if last(path) in ("api_key", "encryption_key"):
+        text = value = "[word]"
+    if path == "server.host":
+        text, value, _ = SAMPLES["listener"]
+    addresses = {"url": "url", "host": "host", "listener": "listen_address"}
+    if path == "server.host":
+        kind = "listener"
+    if (setting.type in addresses.values() or kind in addresses) and setting.type != addresses.get(kind):
+        return False
+    if reading.value(path, text) != (value, set()):
+        return False
+    others = [*([] if refused is None else [refused]), *(["7.5"] if kind == "number" else [])]
+    return all("type" in reading.value(path, other)[1] for other in others)
+
+
+def reads_words(reading: Reading, path: str) -> bool:
+    """Each word of a choice is read, in capitals too; another one is refused, or left to the tables."""
+    words = [(word, word) for word in WORDS[path]]
+    words += [(word, meant) for (of, word), meant in SYNONYMS.items() if of == path]
+    expected = set[str]() if path in OPEN_CHOICES else {"not-allowed"}
+    read = all(reading.value(path, f" {word.upper()}") == (meant, set()) for word, meant in words)
+    others = {word for choice in WORDS.values() for word in choice} - {word for word, _ in words}
+    return read and all(reading.value(path, word)[1] == expected for word in (*others, "unheard-of"))
+
+
+def is_bounded(reading: Reading, path: str, setting: Setting) -> bool:
+    """The least number is accepted and the one below it refused; ports are left to the tables."""
+    if path not in LEAST:
+        return kind_of(path) != "number" or reading.value(path, "-1") == (-1, set())
+    least = LEAST[path]
+    return reading.value(path, str(least))[1] == set() and reading.value(path, str(least - 1))[1] == {"too-small"}
+
+
+def is_hidden(reading: Reading, path: str, setting: Setting) -> bool:
+    """A secret is hidden whole, of an address what is secret in it, and another value not at all."""
+    shown = str(redact_value(setting, "me:word@h"))
+    if last(path) in SECRET_WORDS:
+        return shown == REDACTED
+    return ("word" not in shown and shown != REDACTED) == (last(path) in ADDRESSES)
+
+
+def fits_a_header(reading: Reading, path: str, setting: Setting) -> bool:
+    """A key that is sent in a header has no blanks; other texts may have some."""
+    if kind_of(path) != "text" or path == "temporal.host_port":
+        return True
+    refused = "type" in reading.value(path, "two words")[1]
+    return refused == (last(path) == "api_key")
+
+
+def has_scheme(reading: Reading, path: str, setting: Setting) -> bool:
+    """A URL begins with one of its schemes; that of a vector store with any."""
+    if kind_of(path) != "url":
+        return True
+    accepted = all(reading.value(path, text)[1] == set() for text in SCHEMES[path])
+    return accepted and (path == "url") == (reading.value(path, "other://h/x")[1] == set())
+
+
+def is_anchored(reading: Reading, path: str, setting: Setting) -> bool:
+    """A relative path is seen from the project; `:memory:` stays where a database may be in memory."""
+    if kind_of(path) != "path":
+        return True
+    memory: bool = reading.value(path, ":memory:")[0] == ":memory:"
+    return memory == (path in MAY_BE_MEMORY)
+
+
+def is_form_of_address(reading: Reading, path: str, setting: Setting) -> bool:
+    """Host and port are both there in `host:port`."""
+    return last(path) != "host_port" or "type" in reading.value(path, "no port")[1]
+
+
+def may_be_emptied(reading: Reading, path: str, setting: Setting) -> bool:
+    """An empty text in a file is a value, an error of its type, or not set."""
+    field = path not in reading.registry.settings
+    contents = {"vector_dbs": [{"id": "a", "provider": "qdrant", path: ""}]} if field else nested(path, "")
+    entries, problems = reading.document(yaml.safe_dump(contents))
+    found = entries[STORES].value[0] if field and STORES in entries else entries
+    emptied: bool = found.get(path) == "" if field else path in found
+    refused = any(problem.kind == "type" for problem in problems)
+    return bool(emptied or refused) == (path in EMPTIED)
+
+
+def nested(path: str, value: object) -> dict[str, Any]:
+    """Return a document with a value at a path."""
+    group, _, rest = path.partition(".")
+    return {group: nested(rest, value) if rest else value}
+
+
+def is_named(reading: Reading, path: str, setting: Setting) -> bool:
+    """The flag, and the value without any source."""
+    if path not in reading.registry.settings:
+        return True
+    try:
+        given = DefaultSource().read(Inputs(DIRECTORY, None), reading.registry).entries.get(path)
+    except ValueError:
+        return False
+    value: Any = DEFAULTS
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    same: bool = (given.value if given else None) == value
+    return setting.flag == FLAGS.get(path) and same
+
+
+def is_used(reading: Reading, path: str, setting: Setting) -> bool:
+    """A setting that nothing uses yet is a warning when it has a value."""
+    if path not in reading.registry.settings:
+        return True
+    filled = {"list": "[{id: a, provider: qdrant}]" if path == STORES else "[a]", "map": "{a: b}"}
+    _, problems = reading.variables(**{variable(path): filled.get(kind_of(path), "h:1")})
+    return ("unused" in {problem.kind for problem in problems}) == (path in NOT_USED_YET)
+
+
+def is_spelled(reading: Reading, path: str, setting: Setting) -> bool:
+    """Each further spelling of a setting or a group is known, and no other one."""
+    if path not in reading.registry.settings:
+        return True
+    expected = {path, *(spelled for spelled, meant in SPELLINGS.items() if meant == path)}
+    expected |= {path.replace(group, alias, 1) for alias, group in GROUPS.items() if path.startswith(group)}
+    return {spelled for spelled, meant in reading.registry.spelled.items() if meant == path} == expected
+
+
+EACH: tuple[Callable[[Reading, str, Setting], bool], ...] = (
+    reads, is_bounded, is_hidden, fits_a_header, has_scheme, is_anchored, is_form_of_address, is_named, is_used,
+    is_spelled, may_be_emptied,
+)  # fmt: skip
+
+
+def joint_faults(reading: Reading) -> Iterator[str]:
+    """Yield the broken promises about several settings together."""
+    found, _ = reading.document("redis: {distributed: {addr: 'h:7'}}")
+    if [found[path].value for path in ("redis.host", "redis.port") if path in found] != ["h", 7]:
+        yield "redis.distributed.addr is host and port"
+    yield from stated_faults(reading)
+    yield from followed_faults(reading)
+    yield from document_faults(reading)
+    for word, meant in SUGGESTED.items():
+        _, problems = reading.document(f"{word}: memory")
+        if [problem.facts.get("suggestion") for problem in problems] != [meant]:
+            yield f"{word} suggests {meant}"
+
+
+def stated_faults(reading: Reading) -> Iterator[str]:
+    """Yield the parts of addresses that are not decided by the highest source that states them."""
+    rulebook = replace(load_rulebook(), registry=reading.registry)
+
+    def effective(path: str, flags: Mapping[str, str], variables: Mapping[str, str]) -> Any:
+        found = read_sources(Inputs(DIRECTORY, None, flags, variables), rulebook).candidates.get(path)
+        return found[0].value if found else None
+
+    for address, text, parts in STATED:
+        for path, value in parts.items():
+            own = {"database.ssl_mode": "verify-full", "redis.tls": "false"}.get(path, "8")
+            read = from_text(reading.registry.settings[path], own, DIRECTORY)
+            if effective(path, {address: text}, {variable(path): "disable" if "ssl" in path else own}) != value:
+                yield f"{address} above {path}"
+            if effective(path, {path: own}, {variable(address): text}) != read:
+                yield f"{path} above {address}"
+            kinds = {problem.kind for problem in reading.variables(**{variable(address): text, variable(path): own})[1]}
+            weaker = path == "database.ssl_mode"  # an error of the constraint tables
+            if not weaker and address != "redis.distributed.addr" and "two-spellings" not in kinds:
+                yield f"{address} and {path} in one source"
+    url, mode = {"database.url": "postgres://h/x?sslmode=disable"}, {"COMPOZY_DATABASE__SSL_MODE": "require"}
+    if effective("database.ssl_mode", url, mode) != "require":
+        yield "an address that weakens what is written"
+
+
+def followed_faults(reading: Reading) -> Iterator[str]:
+    """Yield the settings that do not take the value of another one."""
+    rulebook = replace(load_rulebook(), registry=reading.registry)
+    for flags, path in (
+        ({"name": "n", "temporal.mode": "remote"}, "temporal.task_queue"),
+        ({"temporal.namespace": "n"}, "temporal.standalone.namespace"),
+        ({"temporal.standalone.namespace": "n"}, "temporal.namespace"),
+    ):
+        given = read_sources(Inputs(DIRECTORY, None, flags), rulebook)
+        if resolve(given, {"valkey.binary": "found"}).get(path) != "n":
+            yield f"{path} takes the value of another setting"
+
+
+# What a configuration file must be told: listeners that other machines reach, and elements of a list.
+TOLD: tuple[tuple[str, set[str]], ...] = (
+    ("server: {host: 0.0.0.0}", {"open-listener-key"}),
+    ("server: {host: 0.0.0.0, api_key: of-sixteen-characters}", set()),
+    ("server: {host: 127.0.0.1}", set()),
+    ("temporal: {standalone: {bind_ip: 0.0.0.0}}", {"open-listener"}),
+    ("vector_dbs: [{id: a, provider: qdrant}, {id: a, provider: redis}]", {"doubled"}),
+    ("vector_dbs: [{provider: qdrant}, {id: b}]", set()),
+    ("vector_dbs: [{url: 'http://h'}]", {"unidentified"}),
+    ("vector_dbs: [{name: a, dsn: 'http://h'}, {id: b, config: {url: 'http://h', port: 7, host: h}}]", set()),
+    ("vector_dbs: [{id: b, config: {dsn: 'http://h', api_key: x, password: x, path: x, collection: x}}]", set()),
+    ("vector_dbs: [{id: b, config: {dimension: 1, metric: ip}}]", set()),
+)
+
+
+def document_faults(reading: Reading) -> Iterator[str]:
+    """Yield the configuration files about which something else is told than promised."""
+    for text, promised in TOLD:
+        kinds = {problem.kind for problem in reading.document(text)[1]} - {"unused"}
+        if kinds != promised:
+            yield f"{text}: {kinds}"
+
+
+@cache
+def known() -> tuple[frozenset[str], frozenset[str]]:
+    """Return the settings and fields that the promises speak of, as they are shipped."""
+    settings = load_rulebook().registry.settings
+    return frozenset(settings), frozenset(settings[STORES].items)
+
+
+def setting_faults(registry: Registry, path: str | None = None) -> Iterator[str]:
+    """Yield the promises that a registry breaks, about every setting or about one, and about several together."""
+    stores = registry.settings.get(STORES)
+    fields = dict(stores.items) if stores else {}
+    if (frozenset(registry.settings), frozenset(fields)) != known():
+        yield "the settings"
+        return
+    reading, every = Reading(registry), {**fields, **registry.settings}
+    for name in every if path is None else [path, *(fields if path == STORES else ())]:
+        for promise in EACH:
+            if not promise(reading, name, every[name]):
+                yield f"{name}: {promise.__name__}"
+    yield from joint_faults(reading)
