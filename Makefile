@@ -76,14 +76,15 @@ generate: $(STAMP) openapi
 	$(BIN)/python -m compozy.generate
 
 # Pages link to files beside docs/, so the site is built from a copy that has the same layout.
-SITE_FILES := docs examples schemas README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE
+SITE_FILES := docs examples rules schemas README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE
 docs: $(DOCS_STAMP) generate
 	rm -rf build/pages build/site
 	mkdir -p build/pages
-	cp -R $(SITE_FILES) tools/site/iframe-worker.js build/pages
+	cp -R $(SITE_FILES) tools/site/* build/pages
 	find build/pages -name __pycache__ -prune -exec rm -r {} +
 	$(BIN)/zensical build --strict --clean
 	cp docs/configuration/.env.example build/site/docs/configuration
+	$(BIN)/python tools/check_site.py build/site
 	@echo "open build/site/index.html"
 
 lock: $(SUPPLY_STAMP)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from compozy.cli.main import cli
+from compozy.cli.rules import lifecycle_graph
 from compozy.generate.pages import findings_page, migrations_page, settings_page
 from compozy.generate.reference import command_page, http_page
 from compozy.generate.samples import sample_file, sample_variables
@@ -21,6 +22,8 @@ from compozy.rulebook import load_rulebook
 from compozy.rulebook.rows import Rulebook
 from compozy.server.openapi import openapi_document
 from compozy.server.routes import ROUTES
+from compozy.tables.draw import graph_svg, table_graph
+from compozy.tables.table import Table
 
 
 def generated(rulebook: Rulebook) -> Mapping[str, str]:
@@ -36,7 +39,13 @@ def generated(rulebook: Rulebook) -> Mapping[str, str]:
         "docs/configuration/.env.example": sample_variables(rulebook),
         "docs/reference/command-line.md": command_page(cli),
         "docs/reference/http-api.md": http_page(openapi_document(ROUTES)),
+        "docs/images/state-machine.svg": graph_svg(lifecycle_graph(rulebook)),
+        "docs/images/resolution.svg": graph_svg(table_graph(_resolving(rulebook), inputs=False)),
     }
+
+
+def _resolving(rulebook: Rulebook) -> list[Table]:
+    return [table for table in rulebook.ruleset.tables.values() if table.stage == "resolve"]
 
 
 def _json(schema: object) -> str:

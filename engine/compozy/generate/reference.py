@@ -104,7 +104,8 @@ def _option_cells(option: click.Option) -> tuple[str, str]:
     """Return how an option is written and what it does, as click shows them."""
     with click.Context(click.Command("compozy"), terminal_width=1000) as context:
         written, text = option.get_help_record(context) or ("", "")
-    return f"`{written.replace('|', ' or ')}`", text  # renderers disagree on a bar within a table
+    about = "<br>".join(line for line in text.splitlines() if line)
+    return f"`{written.replace('|', ' or ')}`", about  # renderers disagree on a bar within a table
 
 
 def http_page(document: Mapping[str, Any]) -> str:
