@@ -7,11 +7,13 @@ with what each source says. Nothing is decided here.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compozy.base.source_file import SourceFiles
 from compozy.rulebook import Rulebook, installed_packs, load_rulebook, pack_directories
+from compozy.rulebook.files import shipped_texts
 from compozy.settings.dotenv import Variables
 from compozy.settings.origin import DEFAULT, Candidate, Problem
 from compozy.settings.redact import MaskedTexts, Redactor, is_secret_name, may_hold_secrets, secrets_in
@@ -41,7 +43,7 @@ class Configuration:
     def texts(self) -> Mapping[str, str]:
         """Every file that a finding may point into, by name, rule files too; known secrets are masked."""
         texts = {name: text for layer in self.layers for name, text in layer.texts.items()}
-        return MaskedTexts({**self.rulebook.files, **texts}, Redactor(secrets_of(self)))
+        return MaskedTexts({**self.rulebook.files, **texts}, Redactor(secrets_of(self)), shipped_texts())
 
 
 def secrets_of(configuration: Configuration) -> set[str]:
@@ -61,6 +63,7 @@ def vocabulary(rulebook: Rulebook) -> set[str]:
     """Return the words of the product: a password such as `postgres` is hidden in its place, not wherever it occurs."""
     words = {row.id for row in rulebook.components}
     for setting in rulebook.registry.settings.values():
+        words.update((setting.path, *re.split(r"[._]", setting.path)))
         words.update((*setting.values, *setting.also, str(setting.default)))
     return words
 

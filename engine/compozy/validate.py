@@ -214,9 +214,9 @@ class _Run:
     def text(self, template: str, names: Mapping[str, str]) -> str:
         def fill(found: re.Match[str]) -> str:
             name = found[1]
-            return escape_line(self.named(name, names)) if name is not None else found[0][0]
+            return self.redactor.text(escape_line(self.named(name, names))) if name is not None else found[0][0]
 
-        return self.redactor.text(_PLACEHOLDER.sub(fill, template)) if template else ""
+        return _PLACEHOLDER.sub(fill, template)
 
     def named(self, name: str, names: Mapping[str, str]) -> str:
         if name in names:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import compozy
-from compozy.cli.start import print_access
+from compozy.cli.start import listening, print_access
 from compozy.server.stack import Stack
 
 
@@ -27,3 +27,21 @@ def test_server_that_is_open_to_others_says_so_and_prints_no_link(
     assert "compozy status --link" in printed
     assert "token" not in printed
     assert "a-key-of-sixteen" not in printed
+
+
+@pytest.mark.parametrize(
+    ("host", "bound"),
+    [
+        pytest.param("0.0.0.0", "all addresses of this machine (0.0.0.0), for example http://127.0.0.1:81", id="ipv4"),
+        pytest.param("::", "all addresses of this machine ([::]), for example http://[::1]:81", id="ipv6"),
+        pytest.param("10.0.0.7", "http://10.0.0.7:81", id="one"),
+        pytest.param("127.0.0.1", "http://127.0.0.1:81", id="loopback"),
+    ],
+)
+def test_banner_names_what_is_bound_and_a_usable_address(host: str, bound: str, tmp_path: Path) -> None:
+    settings = {"server.host": host, "server.api_key": "a-key-of-sixteen-characters"}
+    lifecycle = compozy.load(directory=str(tmp_path), settings=settings, environment={})
+    lifecycle.resolve()
+    stack = Stack(lifecycle, notice=lambda text: None)
+    stack.url = bound.rpartition(" ")[2]
+    assert listening(stack) == bound

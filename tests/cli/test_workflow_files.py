@@ -57,6 +57,14 @@ def test_config_validate_finds_faults_of_workflow_files(
     assert any(message in shown for _, _, shown in found)
 
 
+def test_missing_tool_is_reported_at_its_own_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The task begins above it."""
+    task = "  - id: t\n    type: basic\n    sleep: 1s\n    tool: helpers:cuont\n"
+    add(project, "other.yaml", f"id: other\ntasks:\n{task}")
+    _, found = validated(capsys)
+    assert [(file, line) for file, line, _ in found] == [("workflows/other.yaml", 6)]
+
+
 @pytest.mark.parametrize("name", ["workflows", "workflows/other.yaml"])
 def test_workflow_file_that_others_may_write_is_refused_until_it_is_trusted(
     name: str, project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -148,7 +148,8 @@ def test_an_imported_workflow_is_deleted(site: Site) -> None:
     assert sources["copy"] == "imported"
     assert site.ask("DELETE", "/api/v0/workflows/copy").json == {"format_version": 1, "deleted": "copy"}
     assert site.ask("DELETE", "/api/v0/workflows/copy").status == 404
-    assert site.ask("DELETE", "/api/v0/workflows/greet").status == 200
+    deleted = site.ask("DELETE", "/api/v0/workflows/greet").json
+    assert deleted == {"format_version": 1, "deleted": "greet", "file": imported["hidden"]["greet"]}
     refused = site.ask("DELETE", "/api/v0/workflows/greet")
     assert (refused.status, refused.json["detail"]) == (
         400, f'workflow "greet" was not imported; it comes from {sources["greet"]}',

@@ -137,6 +137,21 @@ def test_work_grows_with_the_length_of_a_file(text: Callable[[int], str], size: 
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param('redis: {"": 3}', "a key below redis is empty", id="group"),
+        pytest.param('"": 3', "a key is empty", id="top"),
+        pytest.param('vector_dbs: [{id: a, "": 3}]', "a key below vector_dbs[0] is empty", id="field"),
+    ],
+)
+def test_empty_key_is_reported_without_a_suggestion(text: str, message: str, tmp_path: Path) -> None:
+    found = [one for one in findings(tmp_path, text) if one.severity == "error"]
+    assert [(one.id, one.message, one.hint) for one in found] == [
+        ("file.syntax", message, "write a name before the colon")
+    ]
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         pytest.param("name: a\nmode: memory\nname: b\n", [("file.duplicate-key", 3)], id="one"),

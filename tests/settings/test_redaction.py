@@ -378,3 +378,31 @@ def test_a_short_secret_does_not_blot_out_everything(tmp_path: Path) -> None:
     shown = resolved_json(found, "resolved", ())
     assert shown["settings"]["redis.password"]["value"] == "[REDACTED]"
     assert shown["settings"]["database.path"]["value"] == ":memory:"
+
+
+@pytest.mark.parametrize(
+    ("secret", "text", "expected"),
+    [
+        pytest.param("listen", "listener.key: listen", "listener.key: [REDACTED]", id="word"),
+        pytest.param("listen", "key=listen&x", "key=[REDACTED]&x", id="between-signs"),
+        pytest.param("user", "superusers my_user", "superusers my_[REDACTED]", id="underscore"),
+        pytest.param("#key", "x#key #keys", "x[REDACTED] #keys", id="edge-without-letters"),
+        pytest.param("a-longer-one", "xa-longer-oney", "x[REDACTED]y", id="long"),
+    ],
+)
+def test_short_secret_is_hidden_as_a_word(secret: str, text: str, expected: str) -> None:
+    """Parts of other words only look like it; a long secret is no accident."""
+    assert Redactor([secret]).text(text) == expected
+
+
+def test_short_secret_leaves_the_text_of_rules_alone(tmp_path: Path) -> None:
+    """Messages, hints and rule files of the product hold no secrets; setting names are words of the product."""
+    found = resolved(tmp_path, "server: {host: 0.0.0.0, api_key: listen}\ndatabase: {password: hosts}\n")
+    (one,) = validate(found)
+    assert one.hint == "set server.api_key to a random key, or listen on 127.0.0.1"
+    assert one.rule is not None
+    texts = found.configuration.texts
+    assert "or listen on" in texts[one.rule.file]
+    assert "listen" not in texts["compozy.yaml"]
+    shadowed = resolved(tmp_path, "database: {password: name, user: name}\n")
+    assert shadowed.redactor().text("database.name of name") == "database.name of name"

@@ -22,6 +22,7 @@ def command(format_: str, strict: bool, **options: Any) -> None:
     plan = make_plan(lifecycle.resolved)
     get = lifecycle.resolved.get
     server = f"http://{bracketed(get('server.host'))}:{get('server.port')}"
+    listening = server if get("server.port") else f"http://{bracketed(get('server.host'))}, a free port"
     state_dir = None if plan.state_dir is None else redacted(plan.state_dir)
     if format_ == "json":
         steps = [step_json(step) for step in plan.steps]
@@ -29,7 +30,7 @@ def command(format_: str, strict: bool, **options: Any) -> None:
         return
     print_line(styled(f"mode {plan.mode}", "bold"))
     rows = [_row(number, step) for number, step in enumerate(plan.steps, 1)]
-    rows.append((str(len(rows) + 1), "server", "http", "-", server, "-"))
+    rows.append((str(len(rows) + 1), "server", "http", "-", listening, "-"))
     print_table(rows, ("STEP", "COMPONENT", "DRIVER", "AFTER", "ADDRESSES", "FILES"))
     print_line(f"\nstate directory: {state_dir or 'none, nothing is kept'}")
     print_line("A default port that is busy at the start moves to a free one.")

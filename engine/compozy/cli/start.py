@@ -19,10 +19,11 @@ from compozy.cli.signals import Signals
 from compozy.cli.status import whereabouts
 from compozy.drivers.inventory import forget_inventory
 from compozy.errors import DriverError, InUseError, ProvisionError
-from compozy.plan import make_plan
+from compozy.plan import bracketed, make_plan
 from compozy.server.limits import raise_file_limit
 from compozy.server.presence import Presence, find_server
 from compozy.server.stack import Stack
+from compozy.settings.values import EVERY_ADDRESS
 
 log = logging.getLogger("compozy.start")
 
@@ -118,6 +119,14 @@ def print_ready(stack: Stack, took_s: float) -> None:
     print_document(ready, indent=None)
 
 
+def listening(stack: Stack) -> str:
+    """Return where the server listens; of all addresses of this machine, one is named."""
+    host = str(stack.resolved.get("server.host"))
+    if host not in EVERY_ADDRESS:
+        return str(stack.url)
+    return f"all addresses of this machine ({bracketed(host)}), for example {stack.url}"
+
+
 def print_access(stack: Stack) -> None:
     """Print who may use the HTTP interface, and how a browser does."""
     decision = stack.resolved.decision("server.access")
@@ -135,7 +144,7 @@ def print_banner(stack: Stack, took_s: float) -> None:
     parts = health["components"].items()
     rows = [(name, part["mode"], part["driver"], *whereabouts(part)) for name, part in parts]
     print_table(rows, ("COMPONENT", "MODE", "DRIVER", "ADDRESS", "DATA"), "  ")
-    print_line(f"\n  HTTP      {stack.url}  (interface described at {stack.url}/docs)")
+    print_line(f"\n  HTTP      {listening(stack)}  (interface described at {stack.url}/docs)")
     print_access(stack)
     temporal = health["components"].get("temporal", {})
     ui = temporal.get("details", {}).get("ui")

@@ -34,9 +34,11 @@ class StoredWorkflows:
         """Return the newest executions first."""
         return self._store.executions(limit=limit)
 
-    def delete_workflow(self, workflow_id: str) -> None:
+    def delete_workflow(self, workflow_id: str) -> dict[str, str]:
         """Delete an imported workflow."""
-        self._catalogue.remove(workflow_id)
+        from compozy.workflows.catalogue import deleted_json
+
+        return deleted_json(workflow_id, self._catalogue.remove(workflow_id))
 
     def prune_before(self, moment: datetime, *, dry_run: bool) -> dict[str, Any]:
         """Delete the executions that ended before a moment, or only count them."""

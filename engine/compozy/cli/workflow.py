@@ -222,11 +222,16 @@ def delete(workflow_id: str, format_: str, strict: bool, **options: Any) -> None
     """Delete an imported workflow. Its executions and files of the project stay."""
     client, _ = running_client(options, strict)
     if client is not None:
-        client.request("DELETE", f"/api/v0/workflows/{quote(workflow_id, safe='')}")
+        found = client.request("DELETE", f"/api/v0/workflows/{quote(workflow_id, safe='')}")
     else:
         with stored_workflows(options, strict) as stored:
-            stored.delete_workflow(workflow_id)
-    print_json({"deleted": workflow_id}) if format_ == "json" else print_line(f"{workflow_id} was deleted")
+            found = stored.delete_workflow(workflow_id)
+    if format_ == "json":
+        print_json(found)
+        return
+    print_line(f"{workflow_id} was deleted")
+    if "file" in found:
+        print_line(f"the workflow {workflow_id} of {found['file']} is in force", err=True)
 
 
 def _path(execution_id: str) -> str:

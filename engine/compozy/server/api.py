@@ -22,7 +22,7 @@ from compozy.server.problems import SafeJSONResponse, problem
 from compozy.server.requests import bad_request, read_duration, read_json, read_limit, read_object, read_wait
 from compozy.store import Execution, UnavailableError
 from compozy.store.store import MAX_LIMIT
-from compozy.workflows.catalogue import definition_json
+from compozy.workflows.catalogue import definition_json, deleted_json
 from compozy.workflows.definition import Definition, definition_from_json, parse_definition
 from compozy.workflows.service import Service
 
@@ -151,8 +151,8 @@ async def import_workflows(api: Api, request: Request) -> Response:
 async def delete_workflow(api: Api, request: Request) -> Response:
     """Delete an imported workflow; its executions stay."""
     workflow_id: str = request.path_params["workflow_id"]
-    await api.service.delete_workflow(workflow_id)
-    return SafeJSONResponse({**FORMAT, "deleted": workflow_id})
+    file = await api.service.delete_workflow(workflow_id)
+    return SafeJSONResponse({**FORMAT, **deleted_json(workflow_id, file)})
 
 
 async def prune(api: Api, request: Request) -> Response:

@@ -20,6 +20,7 @@ from compozy.server.connection import bounded
 from compozy.server.limits import Limits
 from compozy.server.listen import BACKLOG, listen
 from compozy.server.openapi import STYLE_SOURCE
+from compozy.settings.values import EVERY_ADDRESS
 
 START_TIMEOUT_S = 10.0
 STOP_MARGIN_S = 5.0
@@ -73,7 +74,7 @@ class HttpServer:
     @property
     def url(self) -> str:
         """Return the address for a browser on this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
+        host = EVERY_ADDRESS.get(self._host, self._host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property

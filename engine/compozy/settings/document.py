@@ -73,11 +73,18 @@ class DocumentReader:
                 self._problem("type", spelled, child.place, expected="expected a group of settings", says=_says(child))
 
     def _unknown(self, spelled: str, place: Place) -> None:
+        if spelled.endswith(".") or not spelled:
+            self._empty_key(spelled, place)
+            return
         if spelled in self.registry.spelled:  # a key with dots in it
             suggestion = ": {".join(spelled.split(".")) + ": ..." + "}" * spelled.count(".")
         else:
             suggestion = self._meant(spelled, self.registry.suggest)
         self._problem("unknown-key", without_secrets(spelled), place, suggestion=suggestion)
+
+    def _empty_key(self, spelled: str, place: Place) -> None:
+        group = f" below {without_secrets(spelled[:-1])}" if spelled else ""
+        self._problem("syntax", "", place, reason=f"a key{group} is empty", fix="write a name before the colon")
 
     def _meant(self, word: str, suggest: Callable[[str], str | None]) -> str:
         """Return the suggestion for an unknown key; after `_SUGGESTED` problems there are no more suggestions."""
@@ -209,6 +216,8 @@ class DocumentReader:
             elif isinstance(child.value, dict | None) and any(other.startswith(name + ".") for other in names):
                 if child.value is not None:
                     self._fields(element, name + ".", child)
+            elif not key:
+                self._empty_key(f"{element.spelled}.{name}", (node.keys or {})[key])
             else:
                 suggestion = self._meant(name, lambda word: closest(word, names))
                 spelled = without_secrets(f"{element.spelled}.{name}")

@@ -8,7 +8,7 @@ text that contains a known secret.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -20,6 +20,9 @@ REDACTED = "[REDACTED]"
 MASK = "\ue000"
 _MASKED = re.compile(f"{MASK}+")
 _SHORTEST = 4
+# Shorter secrets are likely parts of other words, so they are replaced as words only.
+_LIKELY_IN_WORDS = 8
+_EDGES = (r"(?<![^\W_])", r"(?![^\W_])")
 _BREAKS = "\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 _NAMES = (
     r"passwords?|passwd|passphrase|passcode|secrets?|token(?!s)|credentials?|authorization|signature|jwt|"
@@ -115,7 +118,7 @@ def _is_secret_field(key: str, value: Any) -> bool:
 
 
 class Redactor:
-    """Replaces every known secret in any text; secrets shorter than four characters only as whole values.
+    """Replaces every known secret in any text; those below eight characters as words, below four as whole values only.
 
     A secret is also known as a choice would spell it: trimmed and case-folded.
     """
@@ -124,7 +127,7 @@ class Redactor:
         lines = {line.strip() for secret in secrets for line in (secret, *secret.splitlines())}
         lines |= {line.casefold() for line in lines}
         longest_first = sorted((line for line in lines if len(line) >= _SHORTEST), key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        self._pattern = re.compile("|".join(map(_occurrences, longest_first))) if longest_first else None
 
     def __repr__(self) -> str:
         return "Redactor()"
@@ -142,17 +145,31 @@ class Redactor:
         return _BARE_USERINFO.sub(_mask, _USERINFO.sub(_mask, text))
 
 
-class MaskedTexts(Mapping[str, str]):
-    """The texts of files by name, masked when they are read; neither they nor their secrets show in `repr`."""
+def _occurrences(secret: str) -> str:
+    """Return the pattern of a secret; a short one has neither letters nor digits beside its own."""
+    pattern = re.escape(secret)
+    if len(secret) >= _LIKELY_IN_WORDS:
+        return pattern
+    before, after = (edge if char.isalnum() else "" for edge, char in zip(_EDGES, (secret[0], secret[-1]), strict=True))
+    return before + pattern + after
 
-    def __init__(self, texts: Mapping[str, str], redactor: Redactor) -> None:
+
+class MaskedTexts(Mapping[str, str]):
+    """The texts of files by name, masked when they are read; neither they nor their secrets show in `repr`.
+
+    Texts of the product, named in `public`, hold no secrets.
+    """
+
+    def __init__(self, texts: Mapping[str, str], redactor: Redactor, public: Collection[str] = ()) -> None:
         self._texts = texts
+        self._public = public
         self._redactor = redactor
         self._masked: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> str:
         if name not in self._masked:
-            self._masked[name] = self._redactor.masked(self._texts[name])
+            text = self._texts[name]
+            self._masked[name] = text if name in self._public else self._redactor.masked(text)
         return self._masked[name]
 
     def __iter__(self) -> Iterator[str]:

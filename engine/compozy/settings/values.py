@@ -201,6 +201,10 @@ def form_words(setting: Setting) -> str:
     return f"expected a URL that starts with {schemes}; a port in it is between 1 and 65535"
 
 
+# An address that stands for all of this machine -> one of them.
+EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
 def is_loopback(host: str) -> bool:
     """Return True if only this machine reaches a listener at `host`: `localhost`, an address of 127.0.0.0/8 or ::1.
 

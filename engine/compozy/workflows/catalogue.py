@@ -107,8 +107,8 @@ class Catalogue:
         names = tuple(definition.id for definition in definitions)
         return Imported(names, {name: in_files[name].file for name in names if name in in_files})
 
-    def remove(self, workflow_id: str) -> None:
-        """Delete an imported workflow; a file of the same id is not touched.
+    def remove(self, workflow_id: str) -> str | None:
+        """Delete an imported workflow; return the file of the same id, which is not touched, or None.
 
         Raises:
             NotFoundError: there is no workflow of that id.
@@ -118,6 +118,13 @@ class Catalogue:
         if not self._store.delete_workflow(workflow_id):
             file = self.definition(workflow_id).file
             raise UsageError(f'workflow "{workflow_id}" was not imported; it comes from {file}', hint="remove the file")
+        kept = self._files.read().definitions.get(workflow_id)
+        return kept.file if kept else None
+
+
+def deleted_json(workflow_id: str, file: str | None) -> dict[str, str]:
+    """Return what was deleted, and the file of the same id if there is one, as command line and HTTP interface do."""
+    return {"deleted": workflow_id} | ({"file": file} if file else {})
 
 
 def _may_hide(problem: CompozyError, workflow_id: str) -> bool:

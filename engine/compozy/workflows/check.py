@@ -244,6 +244,8 @@ def _basic(found: Findings, node: Node, path: str, inside: str, known: Known) ->
         written = f"; {str(tool.plain())[:100]!r} is not that" if tool and tool.value is not None else ""
         place = tool.place if tool else node.place
         found.add(place, path, f'a basic task needs "tool": module:function, such as package.module:function{written}')
+    else:
+        found.keep(tool, f"{inside}.tool")
     _mapping_of_templates(found, node, "with", f"{inside}.with", replace(known, secrets=True))
     _expect(found, node, "isolation", path, " or ".join(ISOLATIONS), lambda value: value in ISOLATIONS)
     _duration(found, node, "timeout", path, positive=True)

@@ -181,9 +181,9 @@ class Workflows:
         """Return one workflow; see `Service.definition`."""
         return self._call(self.service.definition(workflow_id))
 
-    def delete_workflow(self, workflow_id: str) -> None:
+    def delete_workflow(self, workflow_id: str) -> str | None:
         """Delete an imported workflow; see `Service.delete_workflow`."""
-        self._call(self.service.delete_workflow(workflow_id))
+        return self._call(self.service.delete_workflow(workflow_id))
 
     def prune(self, older_than_s: float | None = None, *, dry_run: bool = False) -> Pruned:
         """Delete old executions; see `Service.prune`."""

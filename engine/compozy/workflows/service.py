@@ -293,15 +293,15 @@ class Service:
         """
         return await self._in_thread(self._catalogue.definition, workflow_id)
 
-    async def delete_workflow(self, workflow_id: str) -> None:
-        """Delete an imported workflow; its executions stay.
+    async def delete_workflow(self, workflow_id: str) -> str | None:
+        """Delete an imported workflow, of which the executions stay; return the file of the same id, or None.
 
         Raises:
             NotFoundError: there is no workflow of that id.
             UsageError: the workflow comes from a file.
             UnavailableError: the database does not answer.
         """
-        await self._in_thread(self._catalogue.remove, workflow_id)
+        return await self._in_thread(self._catalogue.remove, workflow_id)
 
     async def prune(self, older_than_s: float | None = None, *, dry_run: bool = False) -> Pruned:
         """Delete the rows of executions that ended longer ago; None is the retention, without which all are kept.

@@ -96,7 +96,7 @@ def _tool_problems(directory: str, found: FoundFiles, allowed: Sequence[str] | N
                 if task.tool:
                     sources.check(task.tool)
             except ToolFailure as failure:
-                reason = f"{definition.place(f'tasks.{task.id}')}: {failure.reason}"
+                reason = f"{definition.place(f'tasks.{task.id}.tool')}: {failure.reason}"
                 yield DefinitionError(definition.file, [reason])
 
 
