@@ -41,6 +41,11 @@ def test_task_queue_on_a_remote_temporal_has_the_name_of_the_project(text: str, 
             set(),
             id="urls",
         ),
+        pytest.param(
+            f"{SHARED}name: shop\ndatabase: {{url: 'postgres://db'}}\nredis: {{url: 'redis://cache'}}",
+            {"shared.database", "shared.redis"},
+            id="urls-without-name-and-number",
+        ),
         pytest.param("mode: persistent", set(), id="embedded"),
     ],
 )
