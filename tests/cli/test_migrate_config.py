@@ -40,6 +40,10 @@ FILES = [
     pytest.param("'mode': ' Standalone'  # old\n", None, "'mode': ' memory'  # old\n", id="single-quotes-and-case"),
     pytest.param("mode: &standalone standalone\n", None, "mode: &standalone memory\n", id="anchor"),
     pytest.param("mode: ${MODE:-standalone}\n", "persistent", "mode: ${MODE:-persistent}\n", id="variable"),
+    pytest.param(
+        "worker: # w\n  max_concurrent_workflow_execution_size: 5\n", None,
+        "worker: # w\n  max_concurrent_workflows: 5\n", id="worker",
+    ),
     pytest.param("{mode: standalone, name: a}\n", None, "{mode: memory, name: a}\n", id="flow-style"),
     pytest.param("mode: |-\n  standalone\nname: a", None, "mode: |-\n  memory\nname: a", id="block-scalar-and-no-end"),
     pytest.param("# standalone\nname: standalone\n", None, "# standalone\nname: standalone\n", id="other-places"),
