@@ -43,7 +43,7 @@ def tree_files() -> set[str]:
     docs = {
         "compozy/" + str(path.relative_to(ROOT))
         for path in (ROOT / "docs").rglob("*")
-        if path.suffix in (".md", ".yaml")
+        if path.suffix in (".md", ".svg", ".yaml")
     }
     return engine | rules | docs
 
@@ -101,7 +101,7 @@ def test_the_source_archive_holds_what_a_developer_needs(archives: Path) -> None
         str(path.relative_to(ROOT))
         for folder in folders
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".yaml", ".md") and ".egg-info" not in str(path)
+        if path.suffix in (".py", ".yaml", ".md", ".svg") and ".egg-info" not in str(path)
     }
     wanted |= {"setup.cfg", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile"}
     assert wanted - names == set()
