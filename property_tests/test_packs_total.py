@@ -63,7 +63,8 @@ def test_a_witness_shows_its_gap_when_it_is_pasted(table: dict[str, Any], data: 
 def test_no_finding_that_some_configuration_gives_is_reported_as_unreachable(
     fills: dict[str, Any], table: dict[str, Any], data: st.DataObject
 ) -> None:
-    rulebook = rulebook_of(table, data.draw(constraints(table)), fills)
+    # Without constraints: findings look at the values of a configuration that violates one, too.
+    rulebook = rulebook_of(table, (), fills)
     reports = verify(rulebook.ruleset).reports
     dead = {report.message.split('"')[3] for report in reports if report.kind in ("contradiction", "unreachable")}
     paths = sorted({*read_by(fills), *read_by(table), *fills["sets"].values(), "label", "same"})

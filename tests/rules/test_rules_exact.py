@@ -206,5 +206,10 @@ def test_a_view_of_texts_is_refused_for_a_number(view: str) -> None:
     assert found[0].message == f'table "zed.kept": there is no setting zed.count ({view}), which input "n" reads'
 
 
+def test_an_empty_text_is_no_value_of_a_setting_that_ignores_it() -> None:
+    found = reports({"n": "zed.word"}, {"n": {"not": ""}}, {"n": ""})
+    assert [report.kind for report in found] == ["unknown-value", "unknown-value"]
+
+
 def test_a_text_outside_a_choice_is_reported_once() -> None:
     assert [report.kind for report in reports({"n": "zed.one"}, {"n": "Small"}, {})] == ["unknown-value"]

@@ -22,7 +22,7 @@ def setting_domain(setting: Setting) -> Domain | None:
         return Domain.boolean(optional=optional)
     if setting.type in NUMBERS:
         return _numbers(setting, optional=optional)
-    return None if setting.type in CONTAINERS else Domain.text(optional=optional)
+    return None if setting.type in CONTAINERS else Domain.text(optional=optional, nonempty=setting.ignores_empty)
 
 
 def _numbers(setting: Setting, *, optional: bool) -> Domain:

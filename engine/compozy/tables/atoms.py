@@ -41,14 +41,14 @@ def atoms_of(domain: Domain, conditions: Iterable[Condition]) -> tuple[Atom, ...
     if domain.kind == "finite":
         pieces += [(value, None, False) for value in domain.values]
     elif domain.kind == "text":
-        pieces += _text_pieces(conditions)
+        pieces += _text_pieces(domain, conditions)
     else:
         pieces += [(sample, piece, False) for sample, piece in _number_pieces(domain, conditions)]
     return tuple(Atom(order, *piece) for order, piece in enumerate(pieces))
 
 
-def _text_pieces(conditions: Iterable[Condition]) -> list[tuple[Scalar, Interval | None, bool]]:
-    listed = dict.fromkeys(v for condition in conditions for v in condition.values if isinstance(v, str))
+def _text_pieces(domain: Domain, conditions: Iterable[Condition]) -> list[tuple[Scalar, Interval | None, bool]]:
+    listed = dict.fromkeys(v for condition in conditions for v in condition.values if domain.contains(v))
     other, number = "other", 2
     while other in listed:
         other, number = f"other-{number}", number + 1

@@ -162,7 +162,7 @@ class Domain:
     """What a column or an output may be: `finite`, `text` or `number`, and whether it may be unset.
 
     `values` are the legal values of a finite domain, in order, without `None`. `minimum` and `maximum`,
-    inclusive unless they are open, and `integer` belong to numbers.
+    inclusive unless they are open, and `integer` belong to numbers. A text that is `nonempty` has a visible character.
     """
 
     kind: str
@@ -173,6 +173,7 @@ class Domain:
     maximum: float | None = None
     minimum_open: bool = False
     maximum_open: bool = False
+    nonempty: bool = False
 
     @classmethod
     def finite(cls, values: Iterable[Scalar], *, optional: bool = False) -> Domain:
@@ -187,9 +188,9 @@ class Domain:
         return cls("finite", (False, True), optional)
 
     @classmethod
-    def text(cls, *, optional: bool = False) -> Domain:
+    def text(cls, *, optional: bool = False, nonempty: bool = False) -> Domain:
         """Build the domain of any text."""
-        return cls("text", (), optional)
+        return cls("text", (), optional, nonempty=nonempty)
 
     @classmethod
     def number(
@@ -225,7 +226,7 @@ class Domain:
         if self.kind == "finite":
             return identity(value) in {identity(legal) for legal in self.values}
         if self.kind == "text":
-            return isinstance(value, str)
+            return isinstance(value, str) and not (self.nonempty and not value.strip())
         return self._contains_number(value)
 
     def _contains_number(self, value: Scalar) -> bool:
