@@ -34,7 +34,7 @@ from compozy.errors import RuleTableError
 from compozy.rulebook.listed_texts import check_listed_texts
 from compozy.rulebook.rows import Rulebook, read_rules
 from compozy.settings.faults import Faults
-from compozy.settings.registry import NUMBERS
+from compozy.settings.row_faults import NUMBERS
 from compozy.tables.decide import rows_of
 from compozy.tables.table import Row, Table
 from compozy.tables.verify import verify

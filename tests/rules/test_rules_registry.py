@@ -91,6 +91,9 @@ def test_a_row_that_says_nothing_of_it_is_no_secret() -> None:
             "{path: a, type: text, items: [{path: b, type: text, help: x}], help: x}", "fields of a list", id="items"
         ),
         pytest.param("{path: a, type: choice, values: [x], checked: never, help: x}", "values or rules", id="checked"),
+        pytest.param("{path: a, type: text, empty: never, help: x}", "`empty` is unset or value", id="empty"),
+        pytest.param("{path: a, type: text, parts: {host: b}, help: x}", "are those of a url", id="parts"),
+        pytest.param("{path: a, type: text, ordered: true, help: x}", "is for a choice", id="ordered"),
         pytest.param(
             "{path: a, type: list, help: x, items: [{path: b, type: text, help: x}, {path: b, type: text, help: x}]}",
             "field b is listed twice",

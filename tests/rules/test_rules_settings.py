@@ -56,3 +56,27 @@ def test_a_word_of_another_pack_keeps_its_meaning(tmp_path: Path) -> None:
     assert report.kind == "collision"
     assert report.message.startswith("setting database.driver gives pg a meaning already")
     assert Path(report.places[0].file).parent == Path(two)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        pytest.param("{path: a.url, type: url, parts: {host: a.hots}, help: x}", "setting a.hots", id="parts"),
+        pytest.param("{path: a.addr, type: text, url: a.host, help: x}", "`url` belongs to `splits`", id="url"),
+    ],
+)
+def test_address_of_a_pack_names_settings_that_fit(tmp_path: Path, row: str, message: str) -> None:
+    packs = (pack(tmp_path / "pack", "{path: a.host, type: host, help: x}", row),)
+    (report,) = check_rules(rule_texts(packs)).reports
+    assert message in report.message
+
+
+def test_url_of_a_pack_states_its_parts(tmp_path: Path) -> None:
+    url = "{path: a.url, type: url, schemes: [http], parts: {host: a.host, port: a.port}, help: x}"
+    rows = ("{path: a.host, type: host, help: x}", "{path: a.port, type: integer, default: 80, help: x}", url)
+    packs = [pack(tmp_path / "pack", *rows)]
+    found = load_configuration(
+        directory=str(tmp_path), packs=packs, flags={"a.url": "http://h:81/"}, environment={"COMPOZY_A__HOST": "low"}
+    )
+    resolved = Lifecycle(found, facts={"valkey.binary": "found"}).resolve()
+    assert (resolved.get("a.host"), resolved.get("a.port")) == ("h", 81)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from compozy.settings.registry import CONTAINERS, NUMBERS, Setting
+from compozy.settings.registry import CONTAINERS, Setting
+from compozy.settings.row_faults import NUMBERS
 from compozy.settings.values import LARGEST, LONGEST_S, duration_text, from_text, from_yaml, parse_duration
 from compozy.tables.table import Domain
 

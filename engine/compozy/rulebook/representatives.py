@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from compozy.document import Scalar
 from compozy.rulebook.domains import normalised, setting_domain
-from compozy.settings.registry import CONTAINERS, NUMBERS, Setting
+from compozy.settings.registry import CONTAINERS, Setting
+from compozy.settings.row_faults import NUMBERS
 from compozy.settings.values import KEYWORDS, MEMORY
 
 WRITTEN, DEFAULT, RULE = "file", "default", "rule"

@@ -22,7 +22,8 @@ from compozy.rulebook.sights import SettingViewer
 from compozy.rulebook.states import Graph, read_graph
 from compozy.settings.faults import Faults
 from compozy.settings.origin import PROBLEM_KINDS, PROBLEMS
-from compozy.settings.registry import CONTAINERS, NUMBERS, Registry, Setting, read_registry
+from compozy.settings.registry import CONTAINERS, Registry, Setting, read_registry
+from compozy.settings.row_faults import NUMBERS
 from compozy.settings.rows import Columns, listed_rows, put
 from compozy.settings.views import VIEWS, compared_with
 from compozy.tables.decide import RuleSet, compile_leniently
