@@ -14,7 +14,7 @@ from tests.polling import eventually
 import compozy
 from compozy import runtime as module
 from compozy.configuration import load_configuration
-from compozy.errors import DriverError
+from compozy.errors import DriverError, ProvisionError
 from compozy.lifecycle import Lifecycle
 from compozy.plan import make_plan
 from compozy.provision import provision
@@ -54,6 +54,20 @@ def test_health_has_a_latency_or_an_error(events: Events) -> None:
     assert (health["well"].healthy, health["well"].error) == (True, None)
     assert health["well"].latency_ms is not None
     assert (health["ill"].healthy, health["ill"].latency_ms, health["ill"].error) == (False, None, "gone")
+
+
+@pytest.mark.parametrize(("failing", "asked"), [(2, 3), (3, 3)])
+def test_start_survives_health_checks_that_fail_on_a_busy_machine(events: Events, failing: int, asked: int) -> None:
+    """A component that never answers fails the start."""
+    answers = [no_answer] * failing + [lambda: None]
+    count = len(answers)
+    script = Script(events, "busy", on_ping=lambda: answers.pop(0)())
+    if failing == asked:
+        with pytest.raises(ProvisionError, match="it has started, but does not answer: away"):
+            provision(plan(step(script)))
+    else:
+        provision(plan(step(script))).close(0)
+    assert count - len(answers) == asked
 
 
 def test_components_are_asked_at_the_same_time(events: Events) -> None:

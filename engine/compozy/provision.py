@@ -36,6 +36,7 @@ log = logging.getLogger("compozy.provision")
 
 SETTLE_S = 1.5
 SLACK_S = 1.0  # a driver may take this long to notice that its time is over
+_CHECKS = 3  # health checks of a component that has started
 SLICE_S = 0.1  # a signal that comes just before a wait begins is seen when it ends
 
 _LATE_HINT = "see whether it can be reached; its timeout or --timeout may be raised"
@@ -213,7 +214,7 @@ class _Start:
             if context.cancelled.is_set():
                 driver.stop(0)
             else:
-                _prove(driver)
+                _prove(driver, context)
                 log_ready(step, driver, time.perf_counter() - began)
         self._ended.put(_Ended(step, outcome.error))
 
@@ -262,17 +263,21 @@ def _together(failures: Sequence[ProvisionError], cancelled: Sequence[str]) -> P
     return failures[0] if len(failures) + len(cancelled) == 1 else ProvisionErrors(failures, cancelled)
 
 
-def _prove(driver: Driver) -> None:
+def _prove(driver: Driver, context: StartContext) -> None:
     """Require that a driver that has started answers and describes itself, so that `provisioned` means ready.
 
     Raises:
-        DriverError: it does not.
+        DriverError: several health checks failed; a single one may take too long on a busy machine.
     """
-    try:
-        driver.ping()
-    except DriverError as error:
-        reason = f"it has started, but does not answer: {error.reason}"
-        raise DriverError(reason, hint=error.hint or "`start` returns when `ping` succeeds") from error
+    for left in reversed(range(_CHECKS)):
+        try:
+            driver.ping()
+        except DriverError as error:
+            if not left or not context.left_s():
+                reason = f"it has started, but does not answer: {error.reason}"
+                raise DriverError(reason, hint=error.hint or "`start` returns when `ping` succeeds") from error
+        else:
+            break
     driver.describe()
 
 
