@@ -33,7 +33,7 @@ COMPOZY = str(Path(sys.executable).parent / "compozy")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
-COMMAND = re.compile(r"^\$ (?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(?P<command>compozy .*?)(?:  #.*| [|>&].*)?$")
+COMMAND = re.compile(r"^\$ (?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(?P<command>compozy .*?)(?:  #.*| \d?[|>&].*)?$")
 QUICK_START = ROOT / "docs" / "quick-start.md"
 SAVED = re.compile(r"^<!-- save: (\S+) -->\n```\w+\n(.*?)^```", re.DOTALL | re.MULTILINE)
 READ_ONLY = ("config show", "config validate", "config explain", "rules check", "rules list", "plan")
