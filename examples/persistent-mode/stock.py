@@ -1,4 +1,4 @@
-"""The tools of this project: a stock in Redis. Both can run twice, as a tool may after a crash, with the same result."""
+"""The tools of this project, a stock in Redis; each has the same result when it runs twice, as it may after a crash."""
 
 from __future__ import annotations
 
