@@ -23,6 +23,33 @@ EVERY_TABLE = pytest.mark.parametrize("table", [pytest.param(name, id=name) for 
 EVERY_RULEBOOK = pytest.mark.parametrize("rules", [pytest.param(name, id=name) for name in RULEBOOKS])
 
 
+# The pack's constraint: with mode ci no mail is sent, so both settings count as not given where it is violated.
+NEVER = {"mode": "ci", "mailer.mode": "distributed"}
+
+
+class Permitted(Mapping[str, str]):
+    """The texts of settings without those of a violated constraint, read one by one."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self.texts = texts
+
+    def __getitem__(self, path: str) -> str:
+        text = self.texts[path]
+        if path in NEVER and all(self.texts.get(other) == excluded for other, excluded in NEVER.items()):
+            raise KeyError(path)
+        return text
+
+    def __iter__(self) -> Iterator[str]:
+        return (path for path in self.texts if path in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def permitted(choice: Choice) -> Choice:
+    return Choice(Permitted(choice.settings), choice.facts)
+
+
 def resolving(rulebook: Rulebook) -> list[Table]:
     return [table for table in rulebook.ruleset.tables.values() if table.stage == "resolve"]
 
@@ -36,8 +63,8 @@ def decided(rules: str, table: str) -> Iterator[Answer[Outputs]]:
     tables = rulebook.ruleset.tables
 
     def question(choice: Choice) -> Outputs:
-        decision = Scan(rulebook, choice, tables).decisions[table]
-        return decision.outputs, DECISIONS[table](Facts(choice, MODES[rules]))
+        decision = Scan(rulebook, permitted(choice), tables).decisions[table]
+        return decision.outputs, DECISIONS[table](Facts(permitted(choice), MODES[rules]))
 
     return answers(variables(rulebook), question)
 
@@ -60,7 +87,7 @@ def test_every_combination_decides_what_the_contract_promises_and_sampled_ones_w
         resolved = resolved_of(rulebook, choice)
         check_components(resolved)
         check_precedence(resolved, choice)
-        check_contract(resolved, Facts(choice, MODES[rules]))
+        check_contract(resolved, Facts(permitted(choice), MODES[rules]))
         if seed % 4 == 0:
             check_repeated(resolved)
     print(f"{table}: {every:.1e} of {every:.1e} combinations, {len(found)} of them different; {len(sampled)} resolved")
