@@ -97,6 +97,16 @@ def test_error_outside_the_librarys_tree_is_classified(
     assert "options in redis.url" in str(caught.value.hint)
 
 
+def test_host_that_is_given_wins_over_a_socket(redis_server: RedisServer, started: Starting) -> None:
+    """And a socket that is given as the host of its own URL has no port."""
+    url, password = "unix:///nowhere.sock?db=2", redis_server.password
+    driver = start(started, url=url, host=HOST, port=redis_server.port, password=password, db=2, tls=False)
+    assert driver.handle.client_info()["db"] == 2
+    driver.stop(0)
+    with pytest.raises(DriverError, match="/nowhere.sock/2: "):
+        start(started, url=url, host="/nowhere.sock", port=6379, password=password, db=2, tls=False)
+
+
 @pytest.mark.parametrize(
     ("path", "options", "database"),
     [
