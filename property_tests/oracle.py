@@ -239,7 +239,8 @@ def stated(component: str, address: str) -> dict[str, str]:
         sslmode = dict(parse_qsl(url.query)).get("sslmode")
         found |= {"user": url.username, "name": url.path.removeprefix("/"), "ssl_mode": sslmode}
     elif url.scheme in ("redis", "rediss"):
-        found["tls"] = "true" if url.scheme == "rediss" else None
+        number = url.path.removeprefix("/")
+        found |= {"tls": "true" if url.scheme == "rediss" else None, "db": number if number.isdigit() else None}
     else:
         return {}
     return {f"{component}.{name}": text for name, text in found.items() if text}
@@ -490,13 +491,13 @@ PROMISES: Mapping[str, Promise] = {
         "warning",
         "database.name",
         lambda facts: (
-            facts.driver == "postgres" and not facts.filled("database.url") and not facts.said("database.name")
+            facts.driver == "postgres" and not facts.said("database.name") and not facts.effective("database.name")
         ),
     ),
     "shared.redis": Promise(
         "warning",
         "redis.db",
-        lambda facts: facts.redis == "distributed" and not facts.filled("redis.url") and not facts.said("redis.db"),
+        lambda facts: facts.redis == "distributed" and not facts.said("redis.db") and not facts.effective("redis.db"),
     ),
     "temporal.encryption_key.missing": Promise(
         "warning", "temporal.encryption_key", lambda facts: _encryption(facts)["source"] == "missing"
