@@ -9,6 +9,7 @@ combination of settings is answered otherwise than `oracle` says; the property t
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from typing import Any
 
 from property_tests.branching import Scan, answers, completed
 from property_tests.choices import Choice, Variable, variables
+from property_tests.contract_messages import message_faults, named
 from property_tests.mutations_rows import ORACLE, SURVIVED, VERIFIED, row_mutants, row_verdict
 from property_tests.oracle import DECISIONS, PROBLEMS, PROMISES, Facts, mode_row
 
@@ -48,6 +50,7 @@ class Mutant:
     table: Table
     at: int
     column: str = ""
+    told: bool = False
 
 
 def mutants_of(ruleset: RuleSet, table: Table) -> Iterator[Mutant]:
@@ -63,7 +66,8 @@ def mutants_of(ruleset: RuleSet, table: Table) -> Iterator[Mutant]:
                 changed = _with(table, at, replace(row, when=when))
                 yield Mutant(f"{where}: {column} widened to {words}", changed, at, column)
         for words, outcome in _changed_outcomes(row, table):
-            yield Mutant(f"{where}: {words}", _with(table, at, outcome), at)
+            told = outcome.body != row.body and outcome.body.get("severity") == row.body.get("severity")
+            yield Mutant(f"{where}: {words}", _with(table, at, outcome), at, told=told)
 
 
 def _with(table: Table, at: int, row: Row | None) -> Table:
@@ -127,6 +131,25 @@ def _changed_outcomes(row: Row, table: Table) -> Iterator[tuple[str, Row]]:
     if severity is not None:
         other_severity = "warning" if severity == "error" else "error"
         yield f"severity changed to {other_severity}", replace(row, body={**row.body, "severity": other_severity})
+    for words, body in _changed_messages(row.body):
+        yield words, replace(row, body=body)
+
+
+def _changed_messages(body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the finding about another key, and with each value, number or setting in its texts lost or changed."""
+    if "key" in body:
+        yield "key changed", {**body, "key": "version"}
+    for column in ("text", "hint"):
+        words = str(body.get(column, ""))
+        if not words:
+            continue
+        yield f"{column} dropped", {**body, column: ""}
+        for found in re.finditer(r"(?<!\{)\{\w[^}]*\}", words):
+            yield f"{column} without {found[0]}", {**body, column: words[: found.start()] + words[found.end() :]}
+        for number in dict.fromkeys(re.findall(r"(?<![\w.-])\d+(?![\w.])", words)):
+            yield f"{column} with another {number}", {**body, column: words.replace(number, str(int(number) + 1))}
+        for setting in sorted(named(words)):
+            yield f"{column} without {setting}", {**body, column: words.replace(setting, "executions.retention")}
 
 
 def verdict(ruleset: RuleSet, mutant: Mutant) -> str:
@@ -145,6 +168,8 @@ def is_wrong(mutant: Mutant) -> bool:
     table = mutant.table
     if _severities(table) != _promised(table):
         return True
+    if mutant.told:
+        return next(message_faults(table, table.rows[mutant.at]), None) is not None
     if table.for_each == "problems":
         return any(_reported(table, {"problem": kind}) != {name} for name, (kind, _) in PROBLEMS.items())
     same = _same_decision if table.hit != "collect" else _same_finding

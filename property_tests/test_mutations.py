@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from property_tests.contract_messages import message_faults
 from property_tests.mutations import mutants_of, run, verdict
 from property_tests.mutations_rows import SURVIVED, file_faults, row_mutants, row_verdict
 
@@ -46,3 +47,10 @@ def test_the_score_counts_every_verdict() -> None:
     assert counts[SURVIVED] == 0
     assert counts.total() > 30
     assert all(line.startswith("equivalent: ") for line in said)
+
+
+def test_every_finding_tells_what_is_wrong_and_what_helps() -> None:
+    """Keys, numbers and settings in texts and hints; which mutants of them are noticed is tested with the tables."""
+    tables = load_rulebook().ruleset.tables.values()
+    rows = [(table, row) for table in tables for row in table.rows if row.body]
+    assert [(row.id, fault) for table, row in rows for fault in message_faults(table, row)] == []
