@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 
 import pytest
 
 import compozy
+import compozy.tools
 from compozy.configuration import load_configuration
 from compozy.errors import DriverError
 from compozy.lifecycle import Lifecycle
+from compozy.runtime import Runtime
 
 WORKFLOW = "id: order\ninput: {item: tea}\ntasks: [{id: a, type: aggregate, output: '{{ workflow.input.item }}'}]\n"
 SETTINGS = {"redis.standalone.engine": "fakeredis"}
@@ -36,3 +40,23 @@ def test_runtime_of_components_alone_has_no_workflows(project: str) -> None:
     configuration = load_configuration(directory=project, environment={}, flags=SETTINGS)
     with Lifecycle(configuration).provision() as runtime, pytest.raises(DriverError, match="has no workflows"):
         assert runtime.workflows
+
+
+def described(section: str) -> set[str]:
+    """Return the names in the first column of the table of a section of the reference page."""
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "python-api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?) \|", page.partition(f"\n## {section}\n")[2].partition("\n## ")[0], re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`(\w+)[(`]", row)}
+
+
+def test_reference_page_describes_the_arguments_of_load() -> None:
+    assert described("compozy.load") == set(inspect.signature(compozy.load).parameters)
+
+
+@pytest.mark.parametrize(
+    ("section", "public"), [("Lifecycle", Lifecycle), ("Runtime", Runtime), ("compozy.tools", compozy.tools)]
+)
+def test_reference_page_names_what_exists(section: str, public: object) -> None:
+    names = described(section)
+    assert names
+    assert [name for name in names if not hasattr(public, name)] == []
