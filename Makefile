@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = tuple(sys.version_info[:3]); sys.exit(v < (3, 11, 4) and \
 	"Compozy needs Python 3.11.4 or newer; this is %d.%d.%d\nName another one, such as: make start PYTHON=python3.12" % v)'
 
-.PHONY: start test lint bench bench-short generate golden openapi docs lock sbom clean
+.PHONY: start test lint bench bench-short generate golden openapi docs lock build smoke sbom clean
 
 # The versions and hashes of everything that is installed are fixed by constraints*.txt; `make lock` renews them.
 $(RUNTIME_STAMP): setup.cfg pyproject.toml constraints-runtime.txt
@@ -92,6 +92,19 @@ lock: $(SUPPLY_STAMP)
 	$(LOCK) --extra build --constraint constraints.txt --output-file constraints-runtime.txt
 	$(LOCK) --extra docs --constraint constraints.txt --output-file constraints-docs.txt
 	$(BIN)/python tools/server_binaries.py
+
+build: $(SUPPLY_STAMP)
+	rm -f dist/compozy-*.whl dist/compozy-*.tar.gz
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/compozy-*.whl dist/compozy-*.tar.gz
+
+# Installs the wheel as a user does, and runs a new project in an empty directory.
+smoke: build
+	rm -rf build/smoke
+	$(PYTHON) -m venv build/smoke
+	build/smoke/bin/pip install --quiet dist/compozy-*.whl
+	project=$$(mktemp -d) && bin=$$PWD/build/smoke/bin && cd "$$project" && $$bin/compozy init . && \
+		$$bin/compozy config validate --strict && $$bin/compozy workflow run greet --param name=Ada && rm -r "$$project"
 
 sbom: $(SUPPLY_STAMP)
 	rm -rf $(SBOM_ENV)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import configparser
+import fcntl
+import json
+import os
+import re
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import venv
 import zipfile
 from pathlib import Path
 
+import click
 import pytest
+
+from compozy.cli.main import cli
+from compozy.rulebook import load_rulebook
 
 ROOT = Path(__file__).parent.parent
 DATA = (".yaml", ".json")
@@ -50,8 +60,18 @@ def tree_files() -> set[str]:
 
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("dist")
-    source = tmp_path_factory.mktemp("source") / "compozy"
+    """The wheel and the source archive, built once for all processes of a test run."""
+    own = tmp_path_factory.getbasetemp()
+    target = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "dist"
+    target.mkdir(exist_ok=True)
+    with (target / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not list(target.glob("*.whl")):
+            build(tmp_path_factory.mktemp("source") / "compozy", target)
+    return target
+
+
+def build(source: Path, target: Path) -> None:
     tracked = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
@@ -62,7 +82,6 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "build", "--outdir", str(target), str(source)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
-    return target
 
 
 def test_setup_cfg_lists_every_package_of_the_tree() -> None:
@@ -105,3 +124,65 @@ def test_the_source_archive_holds_what_a_developer_needs(archives: Path) -> None
     }
     wanted |= {"setup.cfg", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile"}
     assert wanted - names == set()
+
+
+@pytest.fixture
+def installed(archives: Path, tmp_path: Path) -> Path:
+    """A fresh environment with the wheel; its dependencies are those of this environment."""
+    environment = tmp_path / "environment"
+    venv.create(environment, symlinks=True)
+    python = environment / "bin" / "python"
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", "--quiet"]
+    subprocess.run([*command, str(next(archives.glob("*.whl")))], check=True)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    return environment / "bin"
+
+
+@pytest.mark.e2e
+def test_installed_wheel_runs_a_new_project(installed: Path, tmp_path: Path) -> None:
+    """From an empty directory, with nothing of the source tree."""
+    project = tmp_path / "project"
+    path = f"{installed}:{Path(sys.executable).parent}:{os.defpath}"
+    variables = {"PATH": path, "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)}
+
+    def run(*words: str) -> str:
+        project.mkdir(exist_ok=True)
+        command = [str(installed / words[0]), *words[1:]]
+        result = subprocess.run(command, cwd=project, env=variables, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    assert run("python", "-c", "import compozy; print(compozy.__file__)").startswith(str(installed.parent))
+    run("compozy", "init", ".")
+    assert run("compozy", "config", "validate", "--strict") == "valid\n"
+    assert run("compozy", "workflow", "run", "greet", "--param", "name=Ada") == "greeting: Hello, Ada!\n"
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Return each instruction of the Dockerfile and its arguments."""
+    text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    lines = text.replace("\\\n", " ").splitlines()
+    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines if line)]
+
+
+def test_dockerfile_copies_what_the_wheel_is_built_from() -> None:
+    """Each path exists, is in the build context, and together they hold the packages and the files of setup.cfg."""
+    copied = [
+        path for word, rest in instructions() if word == "COPY" and "--from" not in rest for path in rest.split()[:-1]
+    ]
+    assert [path for path in copied if not (ROOT / path).exists()] == []
+    context = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert set(copied) == context
+    needed = {"engine", "rules", "docs", "setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"}
+    assert needed <= set(copied)
+
+
+def test_dockerfile_runs_commands_that_exist_and_not_as_root() -> None:
+    last = dict(instructions())
+    assert last["USER"] not in ("root", "0")
+    words = [*json.loads(last["ENTRYPOINT"]), *json.loads(last["CMD"])]
+    check = json.loads(last["HEALTHCHECK"].partition("CMD ")[2])
+    assert (words[0], check[0]) == ("compozy", "compozy")
+    assert {words[1], check[1]} <= set(cli.list_commands(click.Context(cli)))
+    assert last["EXPOSE"] == str(load_rulebook().registry.settings["server.port"].default)

@@ -149,6 +149,7 @@ def test_readme_of_example_shows_what_its_commands_print(terminal: Terminal, rea
 def check(terminal: Terminal, command: str, shown: str) -> None:
     """Compare what a command prints with what is shown, which may end in `...`; what changes by itself is polled."""
     expected, cut, _ = shown.partition("...\n")
+    printed = ""
 
     def agrees() -> bool:
         nonlocal printed
@@ -156,7 +157,6 @@ def check(terminal: Terminal, command: str, shown: str) -> None:
         got, wanted = shape(printed), shape(expected)
         return got.startswith(wanted) if cut else got == wanted
 
-    printed = ""
     if command.startswith("compozy workflow show"):
         eventually(agrees, f"the output of {command}")
     else:
