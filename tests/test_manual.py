@@ -11,7 +11,7 @@ import pytest
 
 import compozy
 from compozy.cli.main import run
-from compozy.manual import page
+from compozy.manual import DOCS_URL, page, published_page
 from compozy.rulebook import load_rulebook
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +29,13 @@ def test_page_is_absolute_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("name", ["docs/no-such-page.md", "https://example.org/page#a", "setup.cfg", ""])
 def test_text_that_names_no_page_of_ours_stays(name: str) -> None:
-    assert page(name) == name
+    assert page(name) == published_page(name) == name
+
+
+def test_finding_leads_to_its_published_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["config", "validate", "--set", "mode=standalone", "--cwd", str(tmp_path)]) == 2
+    printed = "".join(capsys.readouterr())
+    assert f"= see:  {DOCS_URL}/docs/" in printed
 
 
 def test_page_is_found_in_an_installed_package(tmp_path: Path) -> None:
@@ -56,7 +62,9 @@ def test_explanation_of_a_finding_names_an_existing_page(
     assert run(["config", "explain", "--finding", "mode.unknown"]) == 0
     out = capsys.readouterr().out
     (see,) = [line.removeprefix("  see ") for line in out.splitlines() if line.startswith("  see ")]
-    assert Path(see.partition("#")[0]).is_file()
+    assert see == f"{DOCS_URL}/docs/modes.html"
+    (offline,) = [line.removeprefix("  offline ") for line in out.splitlines() if line.startswith("  offline ")]
+    assert Path(offline.partition("#")[0]).is_file()
     assert 'invalid mode "' in out
 
 

@@ -42,7 +42,7 @@ from compozy.errors import (
     TrustError,
 )
 from compozy.lifecycle import Lifecycle
-from compozy.manual import page
+from compozy.manual import published_page
 from compozy.permissions import exposed_files
 from compozy.plan import Step, make_plan, port, value_of
 from compozy.provision import build_driver, is_shipped
@@ -112,9 +112,8 @@ def _findings(findings: Iterable[Any], strict: bool) -> Iterator[Check]:
     severities = {"error": "fail", "warning": "fail" if strict else "warn"}
     for finding in findings:
         message = f"{finding.message.splitlines()[0]} ({finding.where})"
-        yield Check(
-            f"configuration.{finding.id}", severities[finding.severity], message, finding.hint or page(finding.docs)
-        )
+        fix = finding.hint or published_page(finding.docs)
+        yield Check(f"configuration.{finding.id}", severities[finding.severity], message, fix)
 
 
 def _exposed_files(configuration: Configuration) -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""Locate the pages of the documentation: in the source tree, or inside the installed package."""
+"""Locate the pages of the documentation: published, in the source tree, or inside the installed package."""
 
 from __future__ import annotations
 
@@ -21,6 +21,17 @@ def _root() -> Path:
     package = Path(__file__).parent
     source_tree = package.parents[1]
     return source_tree if (source_tree / "setup.cfg").is_file() and (source_tree / FOLDER).is_dir() else package
+
+
+def published_page(name: str) -> str:
+    """Return the URL of a page such as `docs/modes.md#memory`.
+
+    Text that does not name a page of ours, such as the page of a rule pack, stays as it is.
+    """
+    file, mark, heading = name.partition("#")
+    if not file.startswith(f"{FOLDER}/") or not (_root() / file).is_file():
+        return name
+    return f"{DOCS_URL}/{file.removesuffix('.md')}.html{mark}{heading}"
 
 
 def page(name: str) -> str:

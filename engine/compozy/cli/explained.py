@@ -12,7 +12,7 @@ from compozy.cli.output import styled
 from compozy.compare import Difference
 from compozy.explain import Explanation, Given, Input, Miss, Step
 from compozy.explain_finding import Case, FindingExplanation
-from compozy.manual import page
+from compozy.manual import page, published_page
 
 _INDENT = "  "
 
@@ -93,7 +93,7 @@ def finding_lines(found: FindingExplanation) -> Iterator[str]:
     yield f"{styled(f'{found.severity}[{found.id}]', found.severity)}: {found.text.rstrip()}"
     yield f"  rule {found.row} ({found.rule})"
     yield from (f"  {name} {value}" for name, value in (("about", found.key), ("hint:", found.hint)) if value)
-    yield from (["  see " + page(found.docs)] if found.docs else [])
+    yield from (["  see " + published_page(found.docs), "  offline " + page(found.docs)] if found.docs else [])
     yield ""
     yield "it shows when"
     yield from (f"  {column} is {wants}: {source}" for column, source, wants in found.when)

@@ -21,6 +21,7 @@ from compozy.base.system_hints import HINTS, hint_for
 from compozy.cli.redaction import install_hooks
 from compozy.cli.signals import end_worker_processes, interrupt_on_signals
 from compozy.errors import CompozyError, SystemProblem, UsageError
+from compozy.manual import DOCS_URL
 from compozy.settings.reference import project_code
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Example: compozy start, then in a second terminal: compozy workflow run examples/hello-world.yaml",
+    epilog=f"""Example: compozy start, then in a second terminal: compozy workflow run examples/hello-world.yaml
+
+    Documentation: {DOCS_URL}""",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="compozy")
 def cli() -> None:

@@ -24,7 +24,7 @@ from compozy.base.output_file import write_file
 from compozy.cli.redaction import redacted
 from compozy.document import Place
 from compozy.errors import CompozyError, ConfigurationError, UsageError
-from compozy.manual import page
+from compozy.manual import published_page
 from compozy.settings.mask import masked_lines
 from compozy.settings.origin import Finding
 from compozy.settings.redact import MASK, readable
@@ -200,7 +200,7 @@ def _rule(finding: Finding, texts: Mapping[str, str]) -> Iterator[str]:
         yield f"  ::: {finding.rule} (rule {finding.row})"
         yield from excerpt(finding.rule, _lines(texts.get(finding.rule.file, "")), mark="-")
     if finding.docs:
-        yield f"  = see:  {page(finding.docs)}"
+        yield f"  = see:  {published_page(finding.docs)}"
 
 
 def excerpt(place: Place, lines: Sequence[str], *, mark: str = "^", only_name: bool = False) -> list[str]:
