@@ -74,6 +74,7 @@ openapi: $(STAMP)
 
 generate: $(STAMP) openapi
 	$(BIN)/python -m compozy.generate
+	$(BIN)/python tools/pictures.py
 
 # Pages link to files beside docs/, so the site is built from a copy that has the same layout.
 SITE_FILES := docs examples rules schemas README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE

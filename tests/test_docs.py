@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import os
 import re
 import shlex
@@ -237,10 +238,17 @@ def shown_after(command: str, page: Path = ROOT / "README.md") -> str:
     return re.split(r"^(?:\$ .*|```)$", text.partition(f"$ {command}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
 
 
+def drawn(picture: str) -> str:
+    """Return the output that a picture of a terminal shows."""
+    svg = (ROOT / "docs" / "images" / f"{picture}.svg").read_text(encoding="utf-8")
+    _, *lines = re.findall(r">([^<>]*)</text>", svg)
+    return html.unescape("\n".join(lines)).replace("\u00a0", " ")
+
+
 def without_numbers(text: str) -> str:
-    """Return a text in which times, ports and the width of columns are alike."""
+    """Return a text in which times, ports, empty lines and the width of columns are alike."""
     text = re.sub(r"token=\S+", "token=0", text)
-    return re.sub(r" +", " ", re.sub(r"\d+(?:\.\d+)?", "0", text)).strip()
+    return re.sub(r"\n+", "\n", re.sub(r" +", " ", re.sub(r"\d+(?:\.\d+)?", "0", text))).strip()
 
 
 @pytest.mark.e2e
@@ -252,7 +260,7 @@ def test_readme_and_quick_start_show_what_a_newcomer_sees(tmp_path: Path) -> Non
     try:
         assert start.stdout is not None
         banner = "".join(takewhile(lambda line: not line.startswith("Run a workflow"), start.stdout))
-        assert without_numbers(banner) == without_numbers(shown_after("make start").partition("Run a workflow")[0])
+        assert without_numbers(banner) == without_numbers(drawn("banner").partition("Run a workflow")[0])
         for words in ("run examples/hello-world.yaml", "run examples/hello-world.yaml --param name=Ada"):
             args = ["workflow", *words.replace("examples", str(ROOT / "examples")).split()]
             printed = subprocess.check_output([COMPOZY, *args], cwd=tmp_path, env=environment, text=True)

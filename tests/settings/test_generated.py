@@ -49,6 +49,13 @@ def test_openapi_document_has_not_drifted(tmp_path: Path) -> None:
     assert file.read_text() == (ROOT / "schemas" / "openapi.json").read_text()
 
 
+def test_pictures_have_not_drifted(tmp_path: Path) -> None:
+    """`make generate` was run after the last change of what the pictures show."""
+    subprocess.run([sys.executable, ROOT / "tools" / "pictures.py", tmp_path], check=True, cwd=ROOT)
+    drawn = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert drawn == {name: (ROOT / "docs" / "images" / name).read_text() for name in drawn} != {}
+
+
 @pytest.mark.parametrize("file", sorted((ROOT / "schemas").iterdir()), ids=lambda file: file.name)
 def test_schema_names_itself_by_url(file: Path) -> None:
     assert json.loads(file.read_text())["$id"] == f"{DOCS_URL}/schemas/{file.name}"
