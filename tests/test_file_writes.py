@@ -36,6 +36,7 @@ ALLOWED = {
     "snapshot._database": "SQLite opens an existing file, mode=ro, or a private copy",
     "snapshot._write_lock": "SQLite opens the database that it locks",
     "rulecoverage.rows_in_examples": "a private temporary folder",
+    "ruletrial.confirmed_reports": "a private temporary folder",
     "ruletrial.trial_reports": "a private temporary folder",
 }
 _METHODS = {"write_text", "write_bytes", "touch", "rename", "symlink_to", "hardlink_to"}

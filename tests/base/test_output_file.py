@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import stat
@@ -27,6 +28,20 @@ def test_write_file_creates_a_file_for_its_owner_alone(tmp_path: Path) -> None:
     write_file(tmp_path / "a", "text é")
     assert ((tmp_path / "a").read_text(encoding="utf-8"), mode_of(tmp_path / "a")) == ("text é", 0o600)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["released", "kept"])
+def test_new_file_ends_its_lock_also_in_a_process_that_is_being_forked(tmp_path: Path, kept: bool) -> None:
+    """A child has a duplicate of every descriptor until it executes its program."""
+    with new_file(tmp_path / "a", stays_locked=kept) as stream:
+        duplicate = os.dup(stream.fileno())
+    with (tmp_path / "a").open() as again:
+        if kept:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(duplicate)
 
 
 def test_write_file_replaces_a_file_with_another_inode(tmp_path: Path) -> None:

@@ -77,11 +77,14 @@ def copy_file(source: str | Path, target: str | Path) -> None:
 
 
 @contextmanager
-def new_file(path: str | Path, *, mode: int = 0o600, replace: bool = True, durable: bool = True) -> Iterator[BinaryIO]:
+def new_file(
+    path: str | Path, *, mode: int = 0o600, replace: bool = True, durable: bool = True, stays_locked: bool = False
+) -> Iterator[BinaryIO]:
     """Yield a stream; what is written to it becomes the file `path` when the block ends without an error.
 
     With `replace` an existing file of ours is replaced. With `durable` file and directory are synchronised with the
-    disk; a file that means nothing after a loss of power can do without.
+    disk; a file that means nothing after a loss of power can do without. The stream is locked; with `stays_locked` the
+    lock lasts as long as a duplicate of its descriptor.
 
     Raises:
         FileExistsError: `path` exists and `replace` is not set.
@@ -98,12 +101,20 @@ def new_file(path: str | Path, *, mode: int = 0o600, replace: bool = True, durab
                 if durable:
                     os.fsync(stream.fileno())
                 _publish(temporary, target, folder, replace=replace)
+                if not stays_locked:
+                    _unlock(stream.fileno())
             except BaseException:
                 with suppress(OSError):
                     os.unlink(temporary, dir_fd=folder)
                 raise
         if durable:
             os.fsync(folder)
+
+
+def _unlock(descriptor: int) -> None:
+    """End the lock also for a process that another thread forks just now, which closes its duplicate a moment later."""
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def open_regular(path: str | Path) -> BinaryIO:

@@ -137,7 +137,7 @@ def _locked_record(path: Path, presence: Presence) -> int:
     """Write the record and return a descriptor that holds its lock from before its name appears."""
     record = None
     try:
-        with new_file(path, durable=False) as stream:
+        with new_file(path, durable=False, stays_locked=True) as stream:
             record = os.dup(stream.fileno())
             dies_with_us(record)
             fcntl.flock(record, fcntl.LOCK_EX)
