@@ -35,6 +35,7 @@ def _composer() -> Any:
 
 _LOADER = _composer()
 _NUMBER = re.compile(r"[-+]?(?:0x[0-9a-fA-F]+|0o[0-7]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\Z")
+_NO_TAG = ("", "!")
 _DEEP = 1000
 _LONGEST = 400
 _FEWEST_VALUES = 1000  # that a document may have after its anchors are expanded, beside one for each character
@@ -180,9 +181,12 @@ class _Walk:
         self.left -= 1
         if self.left < 0:
             raise SyntaxProblem(f"more than {self.most} values after anchors are expanded", place)
-        _check_tag(node, place)
+        # The checks are called where they refuse only: rule files have thousands of nodes.
+        if node.tag not in _NO_TAG:
+            _check_tag(node, place)
         if isinstance(node, yaml.ScalarNode):
-            _check_text(node.value, place)
+            if "\0" in node.value:
+                _check_text(node.value, place)
             quoted = bool(node.style)
             value = node.value if quoted else resolve_scalar(node.value)
             return Node(value, place, None, node.value, quoted)
@@ -208,7 +212,8 @@ class _Walk:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise SyntaxProblem("a key must be a plain word", at)
             key = key_node.value
-            _check_key(key_node, at)
+            if key == "<<" or "\0" in key or key_node.tag not in _NO_TAG:
+                _check_key(key_node, at)
             if key in values:
                 self.duplicates.append(Duplicate(key, tuple(self.above), at, keys[key]))
             self.above.append(key)
@@ -226,7 +231,7 @@ class _Walk:
 
 def _check_tag(node: Any, place: Place) -> None:
     """Refuse an explicit tag; a loader that obeyed it would change the value, and one that does not ignores a wish."""
-    if node.tag in ("", "!"):
+    if node.tag in _NO_TAG:
         return
     tag = node.tag.replace("tag:yaml.org,2002:", "!!")
     hint = "write the value itself; ${VAR} takes a variable, and quotes make a number text"

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import os
+import threading
 import time
 from typing import Any
 
@@ -58,6 +59,7 @@ def command(format_: str, timeout: str, accept_loss: bool, strict: bool, **optio
             print_ready(stack, took) if format_ == "json" else print_banner(stack, took)
         signals.watch(STUCK_S)
         collect_garbage_of_requests()
+        threading.Thread(target=import_ciphers, name="compozy-import", daemon=True).start()
         report_unusable(stack)
         signals.wait()
         note_later("stopping; a second signal ends at once")
@@ -96,6 +98,11 @@ def tell_neighbour(other: Presence | None) -> None:
     if other is not None:
         say(f"another server of this project runs already (process {other.pid}, mode {other.mode}, {other.url});")
         say("commands in this directory use the one that started last, unless --port names the other")
+
+
+def import_ciphers() -> None:
+    """Import what the first workflow needs, so that neither the start nor that workflow waits for it."""
+    import cryptography.hazmat.primitives.ciphers.aead  # noqa: F401
 
 
 def collect_garbage_of_requests() -> None:

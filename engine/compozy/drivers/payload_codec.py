@@ -3,7 +3,8 @@
 AES-256-GCM with a random nonce, under a key derived from the keyring for one execution (HMAC-SHA-256 over namespace and
 workflow id). A payload copied into another execution or namespace therefore cannot be opened, and the number of
 messages under one key stays far below the limit of random nonces. A payload that cannot be opened is refused with a
-failure that Temporal does not retry. This module imports the Temporal client library, so it is itself imported late.
+failure that Temporal does not retry. This module imports the Temporal client library, so it is itself imported late;
+the library of ciphers is needed with the first payload only.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ import hmac
 import secrets
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 from temporalio.api.failure.v1 import Failure
@@ -34,6 +34,9 @@ from temporalio.converter import (
 from temporalio.exceptions import ApplicationError
 
 from compozy.settings.keyring import PAYLOAD_REFUSED, Keyring
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 ENCODING = b"binary/encrypted"  # the name that Temporal's own samples and tools use
 KEY_ID = "encryption-key-id"
@@ -91,6 +94,8 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
         key = self._keyring.keys.get(name)
         if key is None:
             raise PayloadRefusedError("its encryption key is not among the keys of this server")
+        from cryptography.exceptions import InvalidTag
+
         nonce, sealed = payload.data[:_NONCE_BYTES], payload.data[_NONCE_BYTES:]
         try:
             opened = self._cipher(key, self._context).decrypt(nonce, sealed, name.encode())
@@ -100,6 +105,8 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
 
 
 def _cipher(key: bytes, context: bytes) -> AESGCM:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
     return AESGCM(hmac.digest(key, b"compozy payload\0" + context, hashlib.sha256))
 
 
