@@ -186,6 +186,16 @@ def test_watched_health_is_the_last_answer_and_asks_no_one(events: Events, monke
     assert threads == {"compozy-start-a", "compozy-health"}
 
 
+def test_watch_begins_with_the_answers_to_the_starts(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A component that has just answered is not asked again before the start returns."""
+    monkeypatch.setattr(module, "WATCH_S", PATIENCE_S)
+    pings: list[str] = []
+    with provision(plan(step(Script(events, "a", on_ping=lambda: pings.append("a"))))) as runtime:
+        runtime.watch()
+        health = runtime.health()["a"]
+        assert (health.healthy, health.latency_ms is not None, pings) == (True, True, ["a"])
+
+
 def test_watched_component_that_hangs_is_reported_without_waiting(
     events: Events, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:

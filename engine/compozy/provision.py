@@ -214,7 +214,7 @@ class _Start:
             if context.cancelled.is_set():
                 driver.stop(0)
             else:
-                _prove(driver, context)
+                self._runtime.answered(step.component, _prove(driver, context))
                 log_ready(step, driver, time.perf_counter() - began)
         self._ended.put(_Ended(step, outcome.error))
 
@@ -263,13 +263,16 @@ def _together(failures: Sequence[ProvisionError], cancelled: Sequence[str]) -> P
     return failures[0] if len(failures) + len(cancelled) == 1 else ProvisionErrors(failures, cancelled)
 
 
-def _prove(driver: Driver, context: StartContext) -> None:
+def _prove(driver: Driver, context: StartContext) -> Health:
     """Require that a driver that has started answers and describes itself, so that `provisioned` means ready.
+
+    Returns its health, with the time of the answer in milliseconds.
 
     Raises:
         DriverError: several health checks failed; a single one may take too long on a busy machine.
     """
     for left in reversed(range(_CHECKS)):
+        began = time.perf_counter()
         try:
             driver.ping()
         except DriverError as error:
@@ -278,7 +281,7 @@ def _prove(driver: Driver, context: StartContext) -> None:
                 raise DriverError(reason, hint=error.hint or "`start` returns when `ping` succeeds") from error
         else:
             break
-    driver.describe()
+    return Health(True, (time.perf_counter() - began) * 1000, None, driver.describe())
 
 
 def _failed(step: Step, error: CompozyError) -> ProvisionError:

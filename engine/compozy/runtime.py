@@ -130,9 +130,15 @@ class Runtime:
         self._recorder = Recorder(inventory, self._drivers)
         self._recorder.start()
 
+    def answered(self, name: str, health: Health) -> None:
+        """Note the health of a component whose start has just ended."""
+        self._probes[name].note(health)
+
     def watch(self) -> None:
-        """Ask every component again and again in the background; from now on `health` returns the last answers."""
-        self.health()  # the first answers
+        """Ask every component again and again in the background; from now on `health` returns the last answers.
+
+        The first ones are those with which the starts ended.
+        """
         for probe in self._probes.values():
             probe.watch(self._unwatched)
         self._watched = True
@@ -286,6 +292,10 @@ class _Probe:
         with self._lock:
             self._open = False
             self._answered.set()
+
+    def note(self, health: Health) -> None:
+        """Take over the answer to another health check."""
+        self._about, self._health = health.about, health
 
     def last(self) -> Health:
         """Return the last answer at once, or that the question that is open has none in time."""
