@@ -8,17 +8,10 @@ from xml.etree import ElementTree
 import pytest
 from tests.tables.fakes import read
 
-from compozy.tables.draw import (
-    Edge,
-    Graph,
-    Node,
-    graph_dot,
-    graph_mermaid,
-    graph_svg,
-    table_graph,
-    table_text,
-)
-from compozy.tables.layout import GAP_Y, Layout, Line, Size, Spot, lay_out
+from compozy.graph.graph import Edge, Graph, Node, graph_dot, graph_mermaid
+from compozy.graph.layout import GAP_Y, Layout, Line, Size, Spot, lay_out
+from compozy.graph.svg import graph_svg
+from compozy.tables.draw import table_graph, table_text
 
 TABLES = """
 tables:

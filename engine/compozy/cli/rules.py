@@ -28,7 +28,7 @@ from compozy.tables.report import Report
 from compozy.tables.table import Domain, Table
 
 if TYPE_CHECKING:
-    from compozy.tables.graph import Graph
+    from compozy.graph.graph import Graph
     from compozy.tables.rowfiles import AddedRow
 
 INVALID = 3
@@ -231,7 +231,9 @@ def _print_check(result: _Checked) -> None:
 @click.option("--inputs", is_flag=True, help="With --what tables: also settings and machine facts.")
 def graph(format_: str, what: str, inputs: bool, **where: Any) -> None:
     """Draw the state machine or the dependencies of the tables."""
-    from compozy.tables.draw import graph_dot, graph_mermaid, graph_svg, table_graph
+    from compozy.graph.graph import graph_dot, graph_mermaid
+    from compozy.graph.svg import graph_svg
+    from compozy.tables.draw import table_graph
 
     rulebook = load_rulebook(pack_folders(**where))
     tables = rulebook.ruleset.tables.values()
@@ -245,7 +247,7 @@ def graph(format_: str, what: str, inputs: bool, **where: Any) -> None:
 
 def lifecycle_graph(rulebook: Rulebook) -> Graph:
     """Return the state machine; an edge names its trigger and the stages of the tables that decide it."""
-    from compozy.tables.graph import Edge, Graph, Node
+    from compozy.graph.graph import Edge, Graph, Node
 
     lifecycle = rulebook.lifecycle
     nodes = tuple(Node(state, state, "round") for state in lifecycle.states)

@@ -18,11 +18,12 @@ from compozy.generate.pages import findings_page, migrations_page, settings_page
 from compozy.generate.reference import command_page, http_page
 from compozy.generate.samples import sample_file, sample_variables
 from compozy.generate.schema import file_schema, shown_schema
+from compozy.graph.svg import graph_svg
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.rows import Rulebook
 from compozy.server.openapi import openapi_document
 from compozy.server.routes import ROUTES
-from compozy.tables.draw import graph_svg, table_graph
+from compozy.tables.draw import table_graph
 from compozy.tables.table import Table
 
 

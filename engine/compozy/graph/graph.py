@@ -1,16 +1,12 @@
 """A small graph, and its Mermaid and DOT forms.
 
-What comes in: nodes and edges. What goes out: text. It must not know what the nodes stand for, but for
-the one function that makes a graph of rule tables.
+The nodes stand for anything: rule tables, states, tasks.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-from compozy.tables.table import Table
 
 SHAPES = ("box", "round")
 
@@ -40,23 +36,6 @@ class Graph:
     title: str
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
-
-
-def table_graph(tables: Iterable[Table], *, inputs: bool = False) -> Graph:
-    """Build the graph of which table reads which; with `inputs` also settings and machine facts."""
-    tables = tuple(tables)
-    nodes = {table.id: Node(table.id, table.id) for table in tables}
-    edges: dict[Edge, None] = {}
-    for table in tables:
-        for column in table.columns:
-            source = column.source
-            if source.kind == "decision" and source.ref in nodes:
-                edges[Edge(source.ref, table.id, source.output or "")] = None
-            elif inputs:
-                ref = f"{source.each}[].{source.ref}" if source.each else source.ref
-                nodes.setdefault(f"{source.kind} {ref}", Node(f"{source.kind} {ref}", ref, "round"))
-                edges[Edge(f"{source.kind} {ref}", table.id, source.view or "")] = None
-    return Graph("Rule tables", tuple(nodes.values()), tuple(edges))
 
 
 def graph_mermaid(graph: Graph) -> str:
