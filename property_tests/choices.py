@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from compozy.base.document import Scalar
 from compozy.configuration import Configuration, read_sources
-from compozy.document import Scalar
 from compozy.resolve import Resolved, cell, resolve
 from compozy.rulebook import Rulebook
 from compozy.settings.identity import ById

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 from property_tests.choices import DIRECTORY
 
+from compozy.base.document import read_document
 from compozy.configuration import read_sources
-from compozy.document import read_document
 from compozy.resolve import resolve
 from compozy.rulebook import load_rulebook
 from compozy.settings.check import check

@@ -24,7 +24,7 @@ from property_tests.contract_messages import message_faults, named
 from property_tests.mutations_rows import ORACLE, SURVIVED, VERIFIED, row_mutants, row_verdict
 from property_tests.oracle import DECISIONS, PROBLEMS, PROMISES, Facts, mode_row
 
-from compozy.document import Scalar
+from compozy.base.document import Scalar
 from compozy.rulebook import load_rulebook
 from compozy.tables.atoms import Atom, atoms_of
 from compozy.tables.cells import condition_words, scalar_words

@@ -16,7 +16,7 @@ import yaml
 from property_tests.contract_parts import fact_faults, lifecycle_faults, part_faults
 from property_tests.contract_settings import setting_faults
 
-from compozy.document import Node, read_document
+from compozy.base.document import Node, read_document
 from compozy.rulebook import check_rules, load_rulebook
 from compozy.rulebook.drivers import read_drivers
 from compozy.rulebook.files import shipped_texts

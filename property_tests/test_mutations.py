@@ -7,7 +7,7 @@ from property_tests.contract_messages import message_faults
 from property_tests.mutations import mutants_of, run, verdict
 from property_tests.mutations_rows import SURVIVED, file_faults, row_mutants, row_verdict
 
-from compozy.document import read_document
+from compozy.base.document import read_document
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.files import shipped_texts
 from compozy.settings.faults import Faults

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from property_tests.tables_worlds import SETTINGS, World, cells, holds, matching, unhurried, values_for, worlds
 
-from compozy.document import read_document
+from compozy.base.document import read_document
 from compozy.errors import RuleTableError
 from compozy.tables.cells import condition_data, parse_condition
 from compozy.tables.decide import near_misses

@@ -21,8 +21,8 @@ import pytest
 import yaml
 from tests.settings.project import resolved
 
+from compozy.base.manual import DOCS_URL
 from compozy.cli.main import cli, run
-from compozy.manual import DOCS_URL
 from compozy.rulebook import load_rulebook
 from compozy.ruletrial import headings
 from compozy.testing.testbed import Testbed

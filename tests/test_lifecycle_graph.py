@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compozy.document import read_document
+from compozy.base.document import read_document
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.states import Graph, read_graph
 from compozy.settings.faults import Faults

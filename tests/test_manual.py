@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import compozy
+from compozy.base.manual import DOCS_URL, page, published_page
 from compozy.cli.main import run
-from compozy.manual import DOCS_URL, page, published_page
 from compozy.rulebook import load_rulebook
 
 ROOT = Path(__file__).parents[1]
@@ -42,8 +42,8 @@ def test_page_is_found_in_an_installed_package(tmp_path: Path) -> None:
     package = tmp_path / "site" / "compozy"
     shutil.copytree(Path(compozy.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "docs", package / "docs")
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from compozy.manual import page; print(page('docs/modes.md'))"
-    command = [sys.executable, "-c", code, str(package.parent)]
+    code = "from compozy.base.manual import page; print(page('docs/modes.md'))"
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, sys.argv[1]); {code}", str(package.parent)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
     assert Path(printed).resolve() == package / "docs" / "modes.md"
 

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from compozy.manual import schema_url
+from compozy.base.manual import schema_url
 from compozy.server.openapi import openapi_document
 from compozy.server.routes import ROUTES
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import yaml
 
+from compozy.base.document import read_document
+from compozy.base.place import Place
 from compozy.base.source_file import SourceFiles
 from compozy.base.yaml_text import UneditableError, YamlText, node_end
 from compozy.configuration import read_sources
-from compozy.document import Place, read_document
 from compozy.resolve import Resolved, resolve
 from compozy.rulebook import Rulebook
 from compozy.rulebook.migrations import Migration

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from compozy.base.foreign import call_within
+from compozy.base.manual import published_page
 from compozy.configuration import Configuration
 from compozy.driver_checks import (
     REACH_S,
@@ -42,7 +43,6 @@ from compozy.errors import (
     TrustError,
 )
 from compozy.lifecycle import Lifecycle
-from compozy.manual import published_page
 from compozy.permissions import exposed_files
 from compozy.plan import Step, make_plan, port, value_of
 from compozy.provision import build_driver, is_shipped

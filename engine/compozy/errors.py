@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from compozy.document import Place
+    from compozy.base.place import Place
 
 
 class CompozyError(Exception):

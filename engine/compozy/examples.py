@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
+from compozy.base.place import Place
 from compozy.configuration import read_sources
-from compozy.document import Place
 from compozy.resolve import Resolved, resolve
 from compozy.rulebook.check import EXAMPLE_INPUTS
 from compozy.rulebook.rows import Rulebook, with_constraints

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compozy.document import Place
+from compozy.base.place import Place
+from compozy.base.suggest import closest
 from compozy.errors import NotFoundError
 from compozy.resolve import UNSET, Resolved, Value
 from compozy.settings.origin import Origin
 from compozy.settings.redact import redact_value
 from compozy.settings.registry import Setting
-from compozy.settings.suggest import closest
 from compozy.show import Shown
 from compozy.tables.cells import condition_words, scalar_words
 from compozy.tables.decide import near_misses

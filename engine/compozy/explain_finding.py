@@ -11,14 +11,14 @@ from typing import Any
 
 import yaml
 
-from compozy.document import Place
+from compozy.base.manual import page
+from compozy.base.place import Place
+from compozy.base.suggest import closest
 from compozy.errors import NotFoundError
 from compozy.examples import Example, examples_of
 from compozy.explain import Chain, place_json
-from compozy.manual import page
 from compozy.resolve import Resolved
 from compozy.settings.origin import Finding
-from compozy.settings.suggest import closest
 from compozy.show import Shown
 from compozy.tables.cells import condition_words
 from compozy.tables.table import Row, Table

@@ -10,15 +10,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from compozy.base.document import Scalar
+from compozy.base.suggest import closest
 from compozy.configuration import Configuration, secrets_of
-from compozy.document import Scalar
 from compozy.errors import NotFoundError
 from compozy.rulebook import Rulebook
 from compozy.rulebook.constraints import NEVER
 from compozy.settings.origin import DEFAULT, Candidate, Origin
 from compozy.settings.redact import Redactor, redact_value
 from compozy.settings.registry import Setting
-from compozy.settings.suggest import closest
 from compozy.settings.values import from_text
 from compozy.settings.views import COMPARISONS, VIEWS, Seen, compared_with
 from compozy.tables.table import Column, Decision, Row, Table

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
+from compozy.base.place import Place
 from compozy.config_rewrite import rewrite
-from compozy.document import Place
 from compozy.errors import RuleTableError
 from compozy.examples import CONFIG_NAME, Example, examples_of, run_example, run_table_example
 from compozy.rulebook.constraints import EXCLUDED

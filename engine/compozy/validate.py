@@ -15,13 +15,14 @@ from functools import cached_property
 from typing import Any
 
 from compozy.base.control import escape_line
-from compozy.document import Place, Scalar
+from compozy.base.document import Scalar
+from compozy.base.place import Place
+from compozy.base.suggest import closest
 from compozy.resolve import UNSET, Resolved, Value, cell
 from compozy.settings.check import check
 from compozy.settings.origin import PROBLEMS, Candidate, Finding, Origin, Problem
 from compozy.settings.redact import Redactor, redact_value
 from compozy.settings.registry import Setting
-from compozy.settings.suggest import closest
 from compozy.tables.table import Column, Decision, Row, Table
 
 STAGE = "validate"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compozy.document import Place
+from compozy.base.place import Place
 from compozy.errors import RuleTableError
 from compozy.settings.faults import Faults, refuse, report_lines, severity
 from compozy.tables.report import Report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compozy.document import read_document
+from compozy.base.document import read_document
 from compozy.errors import RuleTableError
 from compozy.rulebook import build_rulebook
 from compozy.rulebook.files import shipped_texts

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from compozy.document import read_document
+from compozy.base.document import read_document
 from compozy.rulebook import check_rules
 from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.sights import SettingViewer

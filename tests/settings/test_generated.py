@@ -14,12 +14,12 @@ import yaml
 from jsonschema import Draft202012Validator
 from tests.settings.project import FACTS, nested, resolved
 
+from compozy.base.manual import DOCS_URL
 from compozy.cli.main import run
 from compozy.configuration import load_configuration
 from compozy.generate.__main__ import drifted, generated, main
 from compozy.generate.conditions import constraints
 from compozy.generate.schema import file_schema, shown_schema
-from compozy.manual import DOCS_URL
 from compozy.resolve import resolve
 from compozy.rulebook import load_rulebook
 from compozy.ruletrial import headings

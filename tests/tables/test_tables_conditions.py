@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compozy.document import read_document
+from compozy.base.document import read_document
 from compozy.errors import RuleTableError
 from compozy.tables.cells import condition_data, condition_words, parse_condition
 from compozy.tables.table import ANY, SET, UNSET, Condition, Domain, Interval

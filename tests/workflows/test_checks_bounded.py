@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from compozy.document import read_document
+from compozy.base.document import read_document
+from compozy.base.suggest import MOST_SUGGESTIONS, closest
 from compozy.errors import DefinitionError, SyntaxProblem
-from compozy.settings.suggest import MOST_SUGGESTIONS, closest
 from compozy.workflows.catalogue import exported_definitions
 from compozy.workflows.check import MAX_PROBLEM_LENGTH, MAX_PROBLEMS
 from compozy.workflows.checks import BusyError, Checks

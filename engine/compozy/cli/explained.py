@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from compozy.base.manual import page, published_page
 from compozy.cli.output import styled
 from compozy.compare import Difference
 from compozy.explain import Explanation, Given, Input, Miss, Step
 from compozy.explain_finding import Case, FindingExplanation
-from compozy.manual import page, published_page
 
 _INDENT = "  "
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from compozy import __version__
+from compozy.base.manual import DOCS_URL
 from compozy.base.system_hints import HINTS, hint_for
 from compozy.cli.redaction import install_hooks
 from compozy.cli.signals import end_worker_processes, interrupt_on_signals
 from compozy.errors import CompozyError, SystemProblem, UsageError
-from compozy.manual import DOCS_URL
 from compozy.settings.reference import project_code
 
 if TYPE_CHECKING:

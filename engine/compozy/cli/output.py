@@ -20,11 +20,11 @@ from typing import Any, TextIO
 import click
 
 from compozy.base.control import escape_control, escape_json, escape_line
+from compozy.base.manual import published_page
 from compozy.base.output_file import write_file
+from compozy.base.place import Place
 from compozy.cli.redaction import redacted
-from compozy.document import Place
 from compozy.errors import CompozyError, ConfigurationError, UsageError
-from compozy.manual import published_page
 from compozy.settings.mask import masked_lines
 from compozy.settings.origin import Finding
 from compozy.settings.redact import MASK, readable

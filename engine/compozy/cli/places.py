@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from compozy.document import Place
+from compozy.base.place import Place
 
 
 def place_json(place: Place) -> dict[str, Any]:

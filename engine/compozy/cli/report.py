@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from compozy import __version__
-from compozy.document import Place
+from compozy.base.place import Place
 from compozy.settings.origin import Finding
 
 # https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html

@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 import click
 
+from compozy.base.suggest import closest
 from compozy.cli.options import tell_place
 from compozy.configuration import packs_in_force
 from compozy.errors import NotFoundError
 from compozy.rulebook import Rulebook
 from compozy.settings.sources import make_inputs
-from compozy.settings.suggest import closest
 from compozy.tables.table import Table
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from compozy.base.document import Node, read_document, resolve_scalar
 from compozy.decisions.declared import Decisions
-from compozy.document import Node, read_document, resolve_scalar
 from compozy.errors import RuleTableError, SyntaxProblem
 from compozy.settings.faults import Faults
 from compozy.tables.cells import BOUNDS, CellError, condition_data, interval_data, parse_condition

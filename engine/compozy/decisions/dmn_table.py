@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from compozy.base.document import Scalar
+from compozy.base.place import Place
 from compozy.decisions.dmn_types import Types, domain_of
 from compozy.decisions.feel import FeelError, parse_literal, parse_tests
 from compozy.decisions.xml_tree import Element
-from compozy.document import Place, Scalar
 from compozy.settings.faults import Faults
 from compozy.tables.cells import scalar_words
 from compozy.tables.table import ANY, Condition, Domain, Row

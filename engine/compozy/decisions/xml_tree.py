@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
-from compozy.document import Place
+from compozy.base.place import Place
 from compozy.errors import SyntaxProblem
 
 _DEEPEST = 100

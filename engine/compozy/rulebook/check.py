@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from compozy.document import Place, Scalar
+from compozy.base.document import Scalar
+from compozy.base.place import Place
 from compozy.rulebook.constraints import NEVER, check_constraints
 from compozy.rulebook.driver_faults import driver_faults
 from compozy.rulebook.listed_texts import check_listed_texts

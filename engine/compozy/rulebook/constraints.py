@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from compozy.document import Node, Place, Scalar
+from compozy.base.document import Node, Scalar
+from compozy.base.place import Place
 from compozy.rulebook.domains import normalised
 from compozy.rulebook.representatives import NAMED_BY_THE_DIRECTORY
 from compozy.settings.faults import Faults

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from compozy.document import Scalar
+from compozy.base.document import Scalar
 from compozy.rulebook.drivers import BINARIES, VECTOR_STORES, AddressRow, CheckRow, Condition, DriverRow, FileRow
 from compozy.rulebook.rows import Rulebook
 from compozy.settings.registry import Setting

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from compozy.document import Node, Place, Scalar
+from compozy.base.document import Node, Scalar
+from compozy.base.place import Place
 from compozy.settings.faults import Faults
 from compozy.settings.reference import anchored_reference, is_reference
 from compozy.settings.rows import Columns, listed_rows, put

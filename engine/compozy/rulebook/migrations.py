@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
-from compozy.document import Node, Place, Scalar
+from compozy.base.document import Node, Scalar
+from compozy.base.place import Place
 from compozy.settings.faults import Faults
 from compozy.settings.registry import Registry
 from compozy.settings.rows import Columns, listed_rows, put

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from itertools import product
 from typing import Any, NamedTuple
 
-from compozy.document import Scalar
+from compozy.base.document import Scalar
 from compozy.rulebook.domains import normalised, setting_domain
 from compozy.settings.registry import CONTAINERS, Setting
 from compozy.settings.row_faults import NUMBERS

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from compozy.document import Node, Place, read_document
+from compozy.base.document import Node, read_document
+from compozy.base.place import Place
 from compozy.errors import RuleTableError, SyntaxProblem
 from compozy.rulebook.constraints import NEVER, read_constraints
 from compozy.rulebook.domains import setting_domain

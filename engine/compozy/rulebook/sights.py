@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import chain, product
 from typing import Any, TypeAlias
 
-from compozy.document import Scalar
+from compozy.base.document import Scalar
 from compozy.rulebook.domains import normalised, setting_domain, spelled
 from compozy.rulebook.representatives import DEFAULT, RULE, WRITTEN, Representative, given, of_rules, placements
 from compozy.settings.registry import Registry, Setting

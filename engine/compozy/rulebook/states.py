@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from compozy.document import Node, Place
+from compozy.base.document import Node
+from compozy.base.place import Place
 from compozy.settings.faults import Faults
 from compozy.settings.rows import Columns, listed_rows
 from compozy.tables.problems import did_you_mean

@@ -15,8 +15,8 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 
 from compozy.base.control import escape_line
+from compozy.base.suggest import closest
 from compozy.server.problems import RequestProblem
-from compozy.settings.suggest import closest
 from compozy.settings.values import parse_duration
 
 MAX_BODY_BYTES = 2_000_000

@@ -11,6 +11,7 @@ from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from compozy.base.suggest import closest
 from compozy.settings.endpoint import stated_parts
 from compozy.settings.identity import ById
 from compozy.settings.mask import told
@@ -18,7 +19,6 @@ from compozy.settings.origin import Candidate, Origin, Problem
 from compozy.settings.redact import redact_value, secrets_in
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.stated import is_weaker, part_value, rank
-from compozy.settings.suggest import closest
 from compozy.settings.values import KEY_LENGTH, form_words, has_form, is_loopback
 
 # How the name of a flag ends whose value was read from a file.

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from compozy.document import Node, Place, resolve_scalar
+from compozy.base.document import Node, resolve_scalar
+from compozy.base.place import Place
+from compozy.base.suggest import closest
 from compozy.settings.interpolate import UnsetVariable, expand
 from compozy.settings.mask import told, without_secrets
 from compozy.settings.origin import Candidate, Origin, Problem
 from compozy.settings.registry import Registry, Setting
-from compozy.settings.suggest import closest
 from compozy.settings.values import from_text, from_yaml, is_unset
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from compozy.document import Place
+from compozy.base.place import Place
 from compozy.errors import RuleTableError
 from compozy.tables.report import Report
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compozy.base.control import escape_line
-from compozy.document import Place
+from compozy.base.place import Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from compozy.document import Node, Place
+from compozy.base.document import Node
+from compozy.base.place import Place
+from compozy.base.suggest import closest
 from compozy.settings.faults import Faults
 from compozy.settings.reference import anchored_reference
 from compozy.settings.row_faults import fact_faults, setting_faults, word_faults
 from compozy.settings.rows import Columns, listed_rows, put
-from compozy.settings.suggest import closest
 from compozy.tables.problems import did_you_mean
 
 CONTAINERS = ("list", "map")

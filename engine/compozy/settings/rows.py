@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from compozy.document import Node, Place
+from compozy.base.document import Node
+from compozy.base.place import Place
 from compozy.settings.faults import Faults
 from compozy.tables.problems import did_you_mean
 

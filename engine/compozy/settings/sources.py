@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Protocol
 
+from compozy.base.document import Duplicate, read_leniently
 from compozy.base.ownership import TRUST_VARIABLE
+from compozy.base.place import Place
 from compozy.base.source_file import SourceFiles, UnreadableError
-from compozy.document import Duplicate, Place, read_leniently
+from compozy.base.suggest import closest
 from compozy.errors import SyntaxProblem, UsageError
 from compozy.settings.document import Contents, DocumentReader, spread_address
 from compozy.settings.dotenv import Line, Variables, dotenv_lines, dotenv_text
@@ -23,7 +25,6 @@ from compozy.settings.locate import find_file, ignored_files
 from compozy.settings.mask import sounds_secret, told, without_secrets
 from compozy.settings.origin import DEFAULT, Candidate, Origin, Problem
 from compozy.settings.registry import Registry, Setting, environment_name
-from compozy.settings.suggest import closest
 from compozy.settings.values import from_text, from_yaml, is_unset
 
 DOTENV_NAME = ".env"

@@ -15,7 +15,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
-from compozy.document import resolve_scalar
+from compozy.base.document import resolve_scalar
 from compozy.settings.registry import Setting
 
 # Also the patterns of the JSON Schema, so only what every dialect of regular expressions knows.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from unicodedata import category
 
-from compozy.document import Scalar
+from compozy.base.document import Scalar
 from compozy.settings.endpoint import endpoint
 from compozy.settings.keyring import parse_keyring
 from compozy.settings.registry import Setting

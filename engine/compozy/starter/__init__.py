@@ -12,9 +12,9 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from compozy.base.manual import DOCS_URL, schema_url
 from compozy.base.output_file import write_file
 from compozy.errors import UsageError
-from compozy.manual import DOCS_URL, schema_url
 
 FOLDER = Path(__file__).parent
 # Names that would mean something in a source tree or in a wheel.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from compozy.document import Node, Place, resolve_scalar
+from compozy.base.document import Node, resolve_scalar
+from compozy.base.place import Place
 from compozy.errors import RuleTableError
 from compozy.tables.table import ANY, SET, UNSET, Condition, Interval, Scalar, is_number
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from compozy.document import Node, Place
+from compozy.base.document import Node
+from compozy.base.place import Place
 from compozy.tables.problems import Problems, did_you_mean
 
 EXTENSION_KEYS = ("extends", "about", "inputs", "values", "without", "removes", "rows", "examples")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from compozy.document import Node, Place
+from compozy.base.document import Node
+from compozy.base.place import Place
 from compozy.errors import RuleTableError
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from compozy.document import Node, Place, Scalar, read_document
+from compozy.base.document import Node, Scalar, read_document
+from compozy.base.place import Place
 from compozy.errors import SyntaxProblem
 from compozy.tables.cells import CellError, parse_condition, scalar_words
 from compozy.tables.packs import Block, Merged, mappings, merge_blocks, text_of

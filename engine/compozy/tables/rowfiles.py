@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import yaml
 
 from compozy.base.output_file import write_file
+from compozy.base.place import Place
 from compozy.base.yaml_text import UneditableError, YamlText
-from compozy.document import Place
 from compozy.errors import UsageError
 from compozy.tables.report import Report
 from compozy.tables.simplify import Edit

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard
 
-from compozy.document import Place, Scalar
+from compozy.base.document import Scalar
+from compozy.base.place import Place
 
 __all__ = [
     "ANY", "SET", "UNSET", "Catalogue", "Column", "Condition", "Decision", "Domain", "Interval", "NearMiss",

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from compozy.base.suggest import closest
 from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, TrustError, UsageError
-from compozy.settings.suggest import closest
 from compozy.store import Store, StoredWorkflow
 from compozy.store.records import timestamp
 from compozy.workflows.check import MAX_PROBLEMS

@@ -13,8 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 
-from compozy.document import Node, Place
-from compozy.settings.suggest import Suggestions
+from compozy.base.document import Node
+from compozy.base.place import Place
+from compozy.base.suggest import Suggestions
 from compozy.settings.values import parse_duration
 from compozy.workflows.definition import ISOLATIONS
 from compozy.workflows.input_types import INPUT_KEYS, INPUT_TYPES, fits, is_input_details

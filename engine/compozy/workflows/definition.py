@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from compozy.base.document import Node, read_document
+from compozy.base.place import Place
 from compozy.base.source_file import UnreadableError, read_source
-from compozy.document import Node, Place, read_document
 from compozy.errors import DefinitionError, NotFoundError
 from compozy.settings.values import parse_duration
 from compozy.workflows.input_types import is_input_details

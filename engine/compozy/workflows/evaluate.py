@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import nodes
 
-from compozy.settings.suggest import closest
+from compozy.base.suggest import closest
 from compozy.workflows.budget import MAX_BITS, MAX_TEXT, Budget, checked_number
 from compozy.workflows.filters import FILTERS, FUNCTIONS, is_number, items_of, kind, text_of
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from compozy.settings.suggest import closest
+from compozy.base.suggest import closest
 
 INPUT_KEYS = ("default", "description", "required", "type")
 _FEW = 8  # a mapping with more keys is data, in which no key is a misspelled one

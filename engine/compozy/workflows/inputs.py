@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
+from compozy.base.suggest import Suggestions
 from compozy.errors import UsageError
-from compozy.settings.suggest import Suggestions
 from compozy.workflows.check import MAX_PROBLEM_LENGTH, MAX_PROBLEMS
 from compozy.workflows.definition import Definition
 from compozy.workflows.input_types import fits

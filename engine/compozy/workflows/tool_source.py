@@ -13,8 +13,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from compozy.base.source_file import UnreadableError, read_source
+from compozy.base.suggest import closest
 from compozy.errors import TrustError
-from compozy.settings.suggest import closest
 from compozy.workflows.plain import clean_reason
 
 _PARSING = threading.Lock()

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from compozy.base.place import Place
 from compozy.base.source_file import check_owner, is_leftover, list_sources
-from compozy.document import Place
 from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, TrustError
 from compozy.settings.origin import Finding, Origin
 from compozy.workflows.definition import Definition, load_definition

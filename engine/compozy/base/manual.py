@@ -18,7 +18,7 @@ def schema_url(name: str) -> str:
 @lru_cache(maxsize=1)
 def _root() -> Path:
     """Return the directory that holds `docs/`."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     source_tree = package.parents[1]
     return source_tree if (source_tree / "setup.cfg").is_file() and (source_tree / FOLDER).is_dir() else package
 

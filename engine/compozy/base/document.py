@@ -11,10 +11,11 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import yaml
 
+from compozy.base.place import Place
 from compozy.errors import DuplicateKeyProblem, SyntaxProblem
 
 Scalar: TypeAlias = str | int | float | bool | None
@@ -45,18 +46,6 @@ _WORDS: Mapping[str, Scalar] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
-
-
-class Place(NamedTuple):
-    """Where something stands: file name, line and column, both counted from 1; `length` in characters."""
-
-    file: str
-    line: int
-    column: int
-    length: int = 1
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
 
 
 @dataclass(slots=True)
