@@ -19,7 +19,7 @@ from compozy.configuration import read_sources
 from compozy.resolve import resolve
 from compozy.rulebook import load_rulebook
 from compozy.settings.check import check
-from compozy.settings.document import DocumentReader
+from compozy.settings.contents import DocumentReader
 from compozy.settings.origin import Candidate, Problem
 from compozy.settings.redact import REDACTED, redact_value
 from compozy.settings.registry import Registry, Setting

@@ -18,7 +18,7 @@ from compozy.base.place import Place
 from compozy.base.source_file import SourceFiles, UnreadableError
 from compozy.base.suggest import closest
 from compozy.errors import SyntaxProblem, UsageError
-from compozy.settings.document import Contents, DocumentReader, spread_address
+from compozy.settings.contents import Contents, DocumentReader, spread_address
 from compozy.settings.dotenv import Line, Variables, dotenv_lines, dotenv_text
 from compozy.settings.identity import ById
 from compozy.settings.locate import find_file, ignored_files
