@@ -15,14 +15,14 @@ from typing import Any, Literal
 import yaml
 
 from benchmarks.measurement import Measurement, median_s
-from compozy.configuration import Configuration, load_configuration
 from compozy.explain import explain
-from compozy.resolve import Resolved, resolve
+from compozy.resolution.configuration import Configuration, load_configuration
+from compozy.resolution.resolve import Resolved, resolve
+from compozy.resolution.validate import validate
 from compozy.rulebook import load_rulebook
 from compozy.settings.check import cerberus_schema
 from compozy.settings.machine import probe_facts
 from compozy.settings.registry import Setting
-from compozy.validate import validate
 
 FILE = str(Path(__file__).parent / "sixty-one-keys.yaml")
 REGISTRY = load_rulebook().registry

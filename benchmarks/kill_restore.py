@@ -24,7 +24,7 @@ from pathlib import Path
 import compozy
 from compozy.backup import back_up, kept_data
 from compozy.drivers.move_journal import recover
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 from compozy.restore import restore
 
 OPERATIONS = ("open", "os.", "shutil.", "tempfile.", "fcntl.flock", "sqlite3.connect")

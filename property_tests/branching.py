@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from property_tests.choices import DIRECTORY, Choice, Text, Variable, choice_of, read_flag, size
 
-from compozy.resolve import UNSET, Value, cell
+from compozy.resolution.resolve import UNSET, Value, cell
 from compozy.rulebook import Rulebook
 from compozy.settings.identity import ById
 from compozy.settings.origin import DEFAULT, Candidate, Origin

@@ -12,8 +12,8 @@ from functools import cache
 from typing import Any
 
 from compozy.base.document import Scalar
-from compozy.configuration import Configuration, read_sources
-from compozy.resolve import Resolved, cell, resolve
+from compozy.resolution.configuration import Configuration, read_sources
+from compozy.resolution.resolve import Resolved, cell, resolve
 from compozy.rulebook import Rulebook
 from compozy.settings.identity import ById
 from compozy.settings.origin import PROBLEMS

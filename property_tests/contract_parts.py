@@ -16,7 +16,7 @@ from property_tests.oracle import Facts
 
 from compozy.errors import CompozyError
 from compozy.plan import Port, Step, make_plan
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 from compozy.rulebook import Rulebook, load_rulebook
 from compozy.rulebook.states import Graph
 from compozy.settings.reference import load_reference

@@ -15,8 +15,8 @@ import yaml
 from property_tests.choices import DIRECTORY
 
 from compozy.base.document import read_document
-from compozy.configuration import read_sources
-from compozy.resolve import resolve
+from compozy.resolution.configuration import read_sources
+from compozy.resolution.resolve import resolve
 from compozy.rulebook import load_rulebook
 from compozy.settings.check import check
 from compozy.settings.contents import DocumentReader

@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from compozy.configuration import read_sources
-from compozy.resolve import Resolved, resolve
+from compozy.resolution.configuration import read_sources
+from compozy.resolution.resolve import Resolved, resolve
 from compozy.rulebook.constraints import check_constraints
 from compozy.rulebook.rows import Rulebook, read_rules
 from compozy.settings.faults import Faults

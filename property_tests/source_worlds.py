@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from property_tests.choices import Choice, Variable, variables
 from property_tests.oracle import stated
 
-from compozy.configuration import Configuration, read_sources
+from compozy.resolution.configuration import Configuration, read_sources
 from compozy.rulebook import load_rulebook
 from compozy.settings.sources import Inputs
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from property_tests.source_worlds import ORDER, SETTINGS, Statement, World
 
 from compozy.plan import make_plan
-from compozy.resolve import resolve
-from compozy.validate import validate
+from compozy.resolution.resolve import resolve
+from compozy.resolution.validate import validate
 
 # Part of a URL -> its setting, and two texts of it.
 PARTS: Mapping[str, Mapping[str, tuple[str, tuple[str, str]]]] = {

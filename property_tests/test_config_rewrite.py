@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compozy.config_rewrite import rewrite
+from compozy.resolution.rewrite import rewrite
 from compozy.rulebook import load_rulebook
 
 NAME = "compozy.yaml"

@@ -14,7 +14,7 @@ from property_tests.choices import Choice, configuration_of
 
 from compozy.errors import CompozyError, ProvisionError, RuleTableError, TransitionError
 from compozy.lifecycle import Lifecycle
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 from compozy.rulebook import load_rulebook
 
 # The contract's state machine, said once more.

@@ -23,8 +23,8 @@ from property_tests.pack_worlds import (
 )
 
 from compozy.errors import RuleTableError
+from compozy.resolution.validate import occasions
 from compozy.tables.verify import verify
-from compozy.validate import occasions
 
 
 def read_by(table: dict[str, Any]) -> list[str]:

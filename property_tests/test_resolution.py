@@ -11,7 +11,7 @@ from property_tests.branching import Answer, Scan, answers, completed
 from property_tests.choices import Choice, as_text, cone, resolved_of, size, variables
 from property_tests.oracle import DECISIONS, INHERITED, Facts, mode_row
 
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 from compozy.rulebook import Rulebook, load_rulebook
 from compozy.settings.values import anchor
 from compozy.tables.table import Table

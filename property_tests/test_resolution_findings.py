@@ -10,10 +10,10 @@ from property_tests.branching import Answer, Scan, answers, completed
 from property_tests.choices import Choice, inputs_of, resolved_of, size, variables
 from property_tests.oracle import PROBLEMS, PROMISES, Facts, findings_of
 
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
+from compozy.resolution.validate import validate
 from compozy.rulebook import load_rulebook
 from compozy.tables.table import Table
-from compozy.validate import validate
 
 Reported = tuple[bool, bool]
 EVERY_PROMISE = pytest.mark.parametrize("name", [pytest.param(name, id=name) for name in PROMISES])

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from property_tests.choices import Choice, resolved_of
 
 from compozy.errors import RuleTableError
+from compozy.resolution.validate import validate
 from compozy.rulebook import build_rulebook, check_rules
 from compozy.rulebook.files import shipped_texts
-from compozy.validate import validate
 
 PACK = "/pack/rules.yaml"
 SHIPPED = {name: yaml.safe_load(text) for name, text in shipped_texts().items()}

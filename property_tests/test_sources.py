@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from property_tests.oracle import DECISIONS, PROMISES, Facts, findings_of
 from property_tests.source_worlds import SETTINGS, World, worlds
 
-from compozy.resolve import Resolved, resolve
-from compozy.validate import validate
+from compozy.resolution.resolve import Resolved, resolve
+from compozy.resolution.validate import validate
 
 
 def resolved(world: World) -> Resolved:

@@ -10,7 +10,7 @@ from pathlib import Path
 import compozy
 from compozy.backup import back_up
 from compozy.lifecycle import Lifecycle
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 
 DATABASE, TEMPORAL, REDIS = (
     "database.path", "temporal.standalone.database_file", "redis.standalone.persistence.data_dir",

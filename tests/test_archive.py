@@ -21,7 +21,7 @@ from tests.kept_data import (
 
 from compozy.backup import back_up
 from compozy.errors import BackupError
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 from compozy.restore import restore
 from compozy.settings.keyring import random_key
 

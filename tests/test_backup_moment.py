@@ -17,7 +17,7 @@ from tests.polling import eventually
 
 from compozy.backup import back_up
 from compozy.drivers.redis_embedded import ValkeyDriver
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 
 BACKUPS = 12
 _WRITTEN = re.compile(rb"counter\r\n\$\d+\r\n(\d+)\r\n")

@@ -20,7 +20,7 @@ from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import DriverError
 from compozy.plan import Plan, Step, make_plan
 from compozy.provision import build_driver
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 
 COMPONENT = {
     "compozy.db": "database", "temporal.db": "temporal", "temporal.db.version": "temporal", "key": "temporal",

@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import pytest
 
-from compozy.configuration import Configuration, load_configuration
 from compozy.errors import ConfigurationError, ProvisionError, TransitionError
 from compozy.lifecycle import Lifecycle
-from compozy.resolve import Resolved
+from compozy.resolution.configuration import Configuration, load_configuration
+from compozy.resolution.resolve import Resolved
 from compozy.rulebook import build_rulebook, shipped_files
 
 FACTS = {"valkey.binary": "found"}

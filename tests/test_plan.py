@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from compozy.cli.main import run
-from compozy.configuration import load_configuration
 from compozy.plan import Plan, make_plan
-from compozy.resolve import resolve
+from compozy.resolution.configuration import load_configuration
+from compozy.resolution.resolve import resolve
 from compozy.rulebook import load_rulebook
 
 FOUND = {"valkey.binary": "found"}

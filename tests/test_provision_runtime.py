@@ -13,11 +13,11 @@ from tests.polling import eventually
 
 import compozy
 from compozy import runtime as module
-from compozy.configuration import load_configuration
 from compozy.errors import DriverError, ProvisionError
 from compozy.lifecycle import Lifecycle
 from compozy.plan import make_plan
 from compozy.provision import provision
+from compozy.resolution.configuration import load_configuration
 
 from .provisioning import PATIENCE_S, Events, Script, no_threads_left, plan, step
 

@@ -10,9 +10,9 @@ import pytest
 
 import compozy
 import compozy.tools
-from compozy.configuration import load_configuration
 from compozy.errors import DriverError
 from compozy.lifecycle import Lifecycle
+from compozy.resolution.configuration import load_configuration
 from compozy.runtime import Runtime
 
 WORKFLOW = "id: order\ninput: {item: tea}\ntasks: [{id: a, type: aggregate, output: '{{ workflow.input.item }}'}]\n"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from compozy.configuration import load_configuration
 from compozy.errors import NotFoundError
-from compozy.resolve import Resolved, resolve
+from compozy.resolution.configuration import load_configuration
+from compozy.resolution.resolve import Resolved, resolve
 
 FOUND, MISSING = {"valkey.binary": "found"}, {"valkey.binary": "missing"}
 

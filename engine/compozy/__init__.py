@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from compozy.lifecycle import Lifecycle
-    from compozy.resolve import Resolved
+    from compozy.resolution.resolve import Resolved
     from compozy.runtime import Runtime
 
 __version__ = "0.1.0"
@@ -37,8 +37,8 @@ def load(
         UsageError: the file or the directory does not exist.
         RuleTableError: the rule tables cannot be used.
     """
-    from compozy.configuration import load_configuration
     from compozy.lifecycle import Lifecycle
+    from compozy.resolution.configuration import load_configuration
 
     def provision(resolved: Resolved) -> Runtime:
         from compozy.workflows.project import provision_project

@@ -20,7 +20,7 @@ from compozy.drivers.move_journal import recover
 from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.errors import BackupError, UsageError
 from compozy.plan import kept_files
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 from compozy.signature import project_keys, sign
 from compozy.snapshot import Store, copy_at_one_moment
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compozy.explain import Given, given, rule_row
-from compozy.resolve import UNSET, Resolved
+from compozy.resolution.resolve import UNSET, Resolved
 from compozy.settings.origin import Origin
 from compozy.show import Shown
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from compozy import __version__
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 from compozy.settings.origin import Finding
 from compozy.settings.sources import Layer
 from compozy.show import Shown

@@ -18,7 +18,6 @@ from typing import Any
 
 from compozy.base.foreign import call_within
 from compozy.base.manual import published_page
-from compozy.configuration import Configuration
 from compozy.driver_checks import (
     REACH_S,
     Check,
@@ -43,10 +42,11 @@ from compozy.errors import (
     TrustError,
 )
 from compozy.lifecycle import Lifecycle
-from compozy.permissions import exposed_files
 from compozy.plan import Step, make_plan, port, value_of
 from compozy.provision import build_driver, is_shipped
-from compozy.resolve import Resolved
+from compozy.resolution.configuration import Configuration
+from compozy.resolution.permissions import exposed_files
+from compozy.resolution.resolve import Resolved
 from compozy.rulebook.drivers import CheckRow
 from compozy.settings.outline import outline_fault
 from compozy.settings.reference import is_project_code_allowed

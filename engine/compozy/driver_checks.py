@@ -18,7 +18,7 @@ from compozy.drivers.move_journal import pending
 from compozy.errors import DriverError, ForeignCodeError, InUseError
 from compozy.plan import Step
 from compozy.provision import build_driver
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 from compozy.rulebook.drivers import VECTOR_STORES, CheckRow
 from compozy.settings.values import MEMORY
 

@@ -15,14 +15,14 @@ from typing import Any
 import yaml
 
 from compozy.base.place import Place
-from compozy.configuration import read_sources
-from compozy.resolve import Resolved, resolve
+from compozy.resolution.configuration import read_sources
+from compozy.resolution.resolve import Resolved, resolve
+from compozy.resolution.validate import occasions, validate
 from compozy.rulebook.check import EXAMPLE_INPUTS
 from compozy.rulebook.rows import Rulebook, with_constraints
 from compozy.settings.origin import Finding
 from compozy.settings.sources import Inputs
 from compozy.tables.table import Decision, Table, TableExample
-from compozy.validate import occasions, validate
 
 CONFIG_NAME = "compozy.yaml"
 DOTENV_NAME = ".env"

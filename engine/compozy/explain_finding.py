@@ -17,12 +17,12 @@ from compozy.base.suggest import closest
 from compozy.errors import NotFoundError
 from compozy.examples import Example, examples_of
 from compozy.explain import Chain, place_json
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
+from compozy.resolution.validate import Occasion, occasions, validate
 from compozy.settings.origin import Finding
 from compozy.show import Shown
 from compozy.tables.cells import condition_words
 from compozy.tables.table import Row, Table
-from compozy.validate import Occasion, occasions, validate
 
 
 @dataclass(frozen=True, slots=True)

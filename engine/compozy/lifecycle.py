@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from compozy.configuration import Configuration
 from compozy.errors import CompozyError, ConfigurationError, TransitionError
-from compozy.resolve import Resolved, resolve
+from compozy.resolution.configuration import Configuration
+from compozy.resolution.resolve import Resolved, resolve
+from compozy.resolution.validate import Validated, errors, promoted, validate
 from compozy.rulebook.states import Graph, Transition
 from compozy.settings.machine import probe_facts
 from compozy.settings.origin import Finding
-from compozy.validate import Validated, errors, promoted, validate
 
 if TYPE_CHECKING:
     from compozy.provision import Runtime

@@ -13,7 +13,7 @@ from ipaddress import IPv6Address
 from typing import Any
 
 from compozy.errors import RuleTableError
-from compozy.resolve import Component, Resolved
+from compozy.resolution.resolve import Component, Resolved
 from compozy.rulebook import DriverRow
 from compozy.rulebook.drivers import CheckRow, Condition
 from compozy.settings.values import MEMORY, parse_duration

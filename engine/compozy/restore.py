@@ -27,7 +27,7 @@ from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import BackupError, UsageError
 from compozy.plan import make_plan
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 from compozy.signature import project_keys, verify
 
 

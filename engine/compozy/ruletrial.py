@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 
 from compozy.base.place import Place
-from compozy.config_rewrite import rewrite
 from compozy.errors import RuleTableError
 from compozy.examples import CONFIG_NAME, Example, examples_of, run_example, run_table_example
+from compozy.resolution.rewrite import rewrite
 from compozy.rulebook.constraints import EXCLUDED
 from compozy.rulebook.rows import DriverRow, Rulebook
 from compozy.settings.faults import Faults

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from compozy.base.control import escape_line
-from compozy.resolve import Resolved, Value
+from compozy.resolution.resolve import Resolved, Value
 from compozy.settings.origin import Finding
 from compozy.settings.redact import redact_value
 from compozy.settings.registry import Setting

@@ -11,7 +11,7 @@ import os
 
 from compozy.drivers.key_file import load_keyring
 from compozy.errors import BackupError
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 from compozy.settings.keyring import Keyring
 
 _PURPOSE = b"compozy backup manifest\0"

@@ -11,12 +11,12 @@ from itertools import product
 from math import prod
 from typing import TypeAlias
 
-from compozy.configuration import Configuration, read_sources
 from compozy.errors import UsageError
-from compozy.resolve import Component, resolve
+from compozy.resolution.configuration import Configuration, read_sources
+from compozy.resolution.resolve import Component, resolve
+from compozy.resolution.validate import errors, validate
 from compozy.settings.origin import Finding
 from compozy.settings.registry import Registry, Setting
-from compozy.validate import errors, validate
 
 # The value of a setting that is left to the sources.
 AS_CONFIGURED = "-"

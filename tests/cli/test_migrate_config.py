@@ -13,10 +13,10 @@ import yaml
 from tests.settings.project import findings
 
 from compozy.cli.main import run
-from compozy.config_rewrite import Rewrite, rewrite
+from compozy.resolution.rewrite import Rewrite, rewrite
+from compozy.resolution.validate import errors
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.migrations import Migration
-from compozy.validate import errors
 
 ROWS = load_rulebook().migrations
 NAME = "compozy.yaml"

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from compozy.cli.main import run
-from compozy.configuration import read_sources
 from compozy.examples import examples_of
-from compozy.resolve import Resolved, resolve
+from compozy.resolution.configuration import read_sources
+from compozy.resolution.resolve import Resolved, resolve
+from compozy.resolution.validate import validate
 from compozy.rulebook import RuleCheck, check_rules, load_rulebook
 from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.rows import Rulebook
@@ -19,7 +20,6 @@ from compozy.rulebook.versions import compare_versions
 from compozy.ruletrial import table_reports, try_example
 from compozy.settings.sources import Inputs
 from compozy.simulate import simulate
-from compozy.validate import validate
 
 # Few rules, because verifying the shipped ones takes longer than the tests.
 SETTINGS = """

@@ -16,7 +16,6 @@ from tests.provisioning import PATIENCE_S, SHOP_TABLES, no_threads_left
 
 from compozy import doctor, runtime
 from compozy import provision as provisioning
-from compozy.configuration import load_configuration
 from compozy.doctor import Check, examine_step
 from compozy.drivers import foreign_driver
 from compozy.drivers.driver import LoopThread, StartContext
@@ -24,6 +23,7 @@ from compozy.errors import DriverError, ProvisionError, RuleTableError
 from compozy.lifecycle import Lifecycle
 from compozy.plan import Plan, make_plan
 from compozy.provision import provision
+from compozy.resolution.configuration import load_configuration
 from compozy.settings import machine
 from compozy.settings.machine import probe_facts
 from compozy.settings.reference import project_code

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from compozy.cli.main import run
-from compozy.configuration import load_configuration
 from compozy.errors import UsageError
-from compozy.resolve import resolve
+from compozy.resolution.configuration import load_configuration
+from compozy.resolution.resolve import resolve
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.recording import decided_rows, merge_recording, read_recording, row_key, write_recording
 from compozy.rulecoverage import measure

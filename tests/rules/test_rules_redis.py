@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from compozy.configuration import load_configuration
-from compozy.resolve import Resolved, resolve
-from compozy.validate import validate
+from compozy.resolution.configuration import load_configuration
+from compozy.resolution.resolve import Resolved, resolve
+from compozy.resolution.validate import validate
 
 KEPT, ENGINE = "redis.standalone.persistence.enabled", "redis.standalone.engine"
 

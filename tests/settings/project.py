@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compozy.configuration import Configuration, load_configuration, read_sources
-from compozy.resolve import Resolved, resolve
+from compozy.resolution.configuration import Configuration, load_configuration, read_sources
+from compozy.resolution.resolve import Resolved, resolve
+from compozy.resolution.validate import validate
 from compozy.rulebook import load_rulebook
 from compozy.settings.origin import Finding
 from compozy.settings.sources import make_inputs
-from compozy.validate import validate
 
 # What a project on shared servers needs: an encryption key, and places of its own.
 OWN = {

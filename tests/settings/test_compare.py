@@ -8,7 +8,7 @@ from tests.settings.project import resolved
 
 from compozy.compare import compare
 from compozy.diagnostics import diagnostics
-from compozy.validate import validate
+from compozy.resolution.validate import validate
 
 
 def folder(parent: Path, name: str) -> Path:

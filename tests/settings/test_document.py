@@ -12,9 +12,9 @@ import pytest
 from tests.settings.project import findings, given, resolved
 
 from compozy.cli.output import finding_lines
-from compozy.configuration import load_configuration
+from compozy.resolution.configuration import load_configuration
+from compozy.resolution.validate import validate
 from compozy.show import resolved_json
-from compozy.validate import validate
 
 PATIENCE_S = 10
 

@@ -9,8 +9,8 @@ import pytest
 from tests.settings.project import findings, resolved
 
 from compozy.cli.output import finding_lines
+from compozy.resolution.validate import errors, promoted, validate
 from compozy.settings.origin import Finding
-from compozy.validate import errors, promoted, validate
 
 OPEN = "server: {host: 0.0.0.0, api_key: KEY}"
 FAULTS = """\

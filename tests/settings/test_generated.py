@@ -16,15 +16,15 @@ from tests.settings.project import FACTS, nested, resolved
 
 from compozy.base.manual import DOCS_URL
 from compozy.cli.main import run
-from compozy.configuration import load_configuration
 from compozy.generate.__main__ import drifted, generated, main
 from compozy.generate.conditions import constraints
 from compozy.generate.schema import file_schema, shown_schema
-from compozy.resolve import resolve
+from compozy.resolution.configuration import load_configuration
+from compozy.resolution.resolve import resolve
+from compozy.resolution.validate import validate
 from compozy.rulebook import load_rulebook
 from compozy.ruletrial import headings
 from compozy.show import resolved_json
-from compozy.validate import validate
 
 ROOT = Path(__file__).parents[2]
 RULEBOOK = load_rulebook()

@@ -14,11 +14,11 @@ from compozy.compare import compare
 from compozy.diagnostics import diagnostics
 from compozy.explain import explain
 from compozy.plan import make_plan
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
+from compozy.resolution.validate import validate
 from compozy.rulebook import load_rulebook
 from compozy.settings.registry import Setting
 from compozy.show import resolved_json
-from compozy.validate import validate
 
 CANARY = "cAnAry-7f3a9c51"
 REGISTRY = load_rulebook().registry

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.settings.project import configured, resolved
 
-from compozy.resolve import resolve
-from compozy.validate import validate
+from compozy.resolution.resolve import resolve
+from compozy.resolution.validate import validate
 
 REMOTE = "temporal: {mode: remote, encryption_key_file: keys.txt}\n"
 SHARED = f"mode: distributed\n{REMOTE}"

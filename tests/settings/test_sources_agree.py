@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from tests.settings.project import findings, given, nested, resolved
 
-from compozy.configuration import Configuration
+from compozy.resolution.configuration import Configuration
+from compozy.resolution.validate import errors, validate
 from compozy.rulebook import load_rulebook
 from compozy.settings.registry import Setting
-from compozy.validate import errors, validate
 
 REGISTRY = load_rulebook().registry
 SETTINGS = [pytest.param(setting, id=path) for path, setting in REGISTRY.settings.items()]

@@ -11,8 +11,8 @@ from tests.settings.project import resolved
 
 from compozy.cli.main import run
 from compozy.cli.output import finding_lines
+from compozy.resolution.validate import errors, validate
 from compozy.settings.origin import Finding
-from compozy.validate import errors, validate
 
 BLOCKS = Path(__file__).parents[1] / "spec_blocks"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((BLOCKS / "expected.json").read_text(encoding="utf-8"))

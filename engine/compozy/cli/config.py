@@ -21,13 +21,13 @@ from compozy.cli.output import (
     styled,
 )
 from compozy.cli.simulate import simulate_
-from compozy.configuration import Configuration
 from compozy.errors import ConfigurationError, UsageError
 from compozy.lifecycle import Lifecycle
-from compozy.resolve import Resolved
+from compozy.resolution.configuration import Configuration
+from compozy.resolution.resolve import Resolved
+from compozy.resolution.validate import errors, promoted, validate
 from compozy.settings.origin import PROBLEMS, Finding
 from compozy.show import Shown, resolved_json
-from compozy.validate import errors, promoted, validate
 
 DIFFERENT = 1
 INVALID = 2

@@ -18,7 +18,7 @@ from compozy.cli.output import print_json, print_line, print_note, styled
 from compozy.errors import UsageError
 
 if TYPE_CHECKING:
-    from compozy.config_rewrite import Change, Rewrite
+    from compozy.resolution.rewrite import Change, Rewrite
 
 UNDONE = 2
 _STYLES = {"+": "ok", "-": "error", "@": "dim"}
@@ -36,8 +36,8 @@ def config(format_: str, to: str | None, diff: bool, unsafe: bool, file: str) ->
     Old modes and old names of keys are replaced; comments, order and quoting stay. --write keeps the old content in
     FILE.bak; its exit code is 2 when something is left to do.
     """
-    from compozy.config_rewrite import rewrite
-    from compozy.configuration import packs_in_force
+    from compozy.resolution.configuration import packs_in_force
+    from compozy.resolution.rewrite import rewrite
     from compozy.rulebook import load_rulebook
     from compozy.settings.sources import make_inputs
 

@@ -6,7 +6,7 @@ import os.path
 from collections.abc import Iterable, Mapping
 
 from compozy.base.source_file import UnreadableError, read_source
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 from compozy.settings.origin import Finding
 
 

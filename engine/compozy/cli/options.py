@@ -18,8 +18,8 @@ from compozy.base.source_file import SourceFiles, UnreadableError, read_source
 from compozy.cli.completion import DIRECTORY, FILE, among, settings
 from compozy.cli.output import print_note, protect_output
 from compozy.cli.redaction import remember
-from compozy.configuration import Configuration, load_configuration
 from compozy.errors import UsageError
+from compozy.resolution.configuration import Configuration, load_configuration
 from compozy.rulebook import load_rulebook
 from compozy.settings.check import FROM_FILE
 from compozy.settings.locate import find_file, project_above

@@ -15,7 +15,7 @@ from compozy.cli.output import print_in_brief, print_note
 from compozy.errors import UsageError
 from compozy.lifecycle import Lifecycle, log_transition
 from compozy.plan import STATE_DIRECTORY, make_plan
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 from compozy.settings.values import parse_duration
 
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from compozy.configuration import Configuration
+    from compozy.resolution.configuration import Configuration
 
 _DIRECTORIES = ("PWD", "OLDPWD")  # set by every shell, and not passwords
 _read: list[Configuration] = []
@@ -27,7 +27,7 @@ def remember(configuration: Configuration) -> None:
 
 def redacted(text: str) -> str:
     """Return `text` without the known secrets."""
-    from compozy.configuration import secrets_of
+    from compozy.resolution.configuration import secrets_of
     from compozy.settings.redact import Redactor, is_secret_name
 
     known = {value for name, value in os.environ.items() if is_secret_name(name) and name not in _DIRECTORIES}

@@ -10,8 +10,8 @@ import click
 
 from compozy.base.suggest import closest
 from compozy.cli.options import tell_place
-from compozy.configuration import packs_in_force
 from compozy.errors import NotFoundError
+from compozy.resolution.configuration import packs_in_force
 from compozy.rulebook import Rulebook
 from compozy.settings.sources import make_inputs
 from compozy.tables.table import Table

@@ -12,7 +12,7 @@ from compozy.cli.options import configuration_options, format_option, read_confi
 from compozy.cli.output import print_json, print_line, print_table, styled
 from compozy.errors import CompozyError, UsageError
 from compozy.lifecycle import Lifecycle
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 from compozy.server.presence import Presence, find_server
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from compozy import __version__
 from compozy.lifecycle import Lifecycle
 from compozy.plan import Port, make_plan, port
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 from compozy.server.presence import Presence, announced
 from compozy.show import resolved_json
 

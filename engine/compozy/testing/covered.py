@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from compozy.cli.rulecover import cover_text, measured
-from compozy.configuration import packs_in_force
 from compozy.errors import CompozyError
+from compozy.resolution.configuration import packs_in_force
 from compozy.rulebook.recording import write_recording
 from compozy.settings.sources import COVERAGE_VARIABLE, make_inputs
 

@@ -20,7 +20,7 @@ from compozy.settings.keyring import random_key
 
 if TYPE_CHECKING:
     from compozy.provision import Runtime
-    from compozy.resolve import Resolved
+    from compozy.resolution.resolve import Resolved
     from compozy.testing.databases import Databases
     from compozy.testing.servers import RedisServer, TemporalServer
     from compozy.testing.skipped_time import SkippedTimeWorkflows

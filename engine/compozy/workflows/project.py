@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compozy.plan import make_plan
 from compozy.provision import Runtime, provision
-from compozy.resolve import Resolved
+from compozy.resolution.resolve import Resolved
 from compozy.tools import Lookup
 from compozy.workflows.facade import Workflows, WorkflowSettings
 from compozy.workflows.tools import ToolOffer

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from compozy.configuration import Configuration
+from compozy.resolution.configuration import Configuration
 from compozy.settings.dotenv import dotenv_lines
 from compozy.settings.redact import is_secret_name, may_hold_secrets, secrets_in
 from compozy.settings.sources import Layer

@@ -12,8 +12,8 @@ from typing import Any
 
 from compozy.base.document import Scalar
 from compozy.base.suggest import closest
-from compozy.configuration import Configuration, secrets_of
 from compozy.errors import NotFoundError
+from compozy.resolution.configuration import Configuration, secrets_of
 from compozy.rulebook import Rulebook
 from compozy.rulebook.constraints import NEVER
 from compozy.settings.origin import DEFAULT, Candidate, Origin

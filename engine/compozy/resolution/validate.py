@@ -18,7 +18,7 @@ from compozy.base.control import escape_line
 from compozy.base.document import Scalar
 from compozy.base.place import Place
 from compozy.base.suggest import closest
-from compozy.resolve import UNSET, Resolved, Value, cell
+from compozy.resolution.resolve import UNSET, Resolved, Value, cell
 from compozy.settings.check import check
 from compozy.settings.origin import PROBLEMS, Candidate, Finding, Origin, Problem
 from compozy.settings.redact import Redactor, redact_value

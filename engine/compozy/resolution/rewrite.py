@@ -18,8 +18,8 @@ from compozy.base.document import read_document
 from compozy.base.place import Place
 from compozy.base.source_file import SourceFiles
 from compozy.base.yaml_text import UneditableError, YamlText, node_end
-from compozy.configuration import read_sources
-from compozy.resolve import Resolved, resolve
+from compozy.resolution.configuration import read_sources
+from compozy.resolution.resolve import Resolved, resolve
 from compozy.rulebook import Rulebook
 from compozy.rulebook.migrations import Migration
 from compozy.settings.sources import Inputs
