@@ -25,9 +25,9 @@ from compozy.base.manual import DOCS_URL
 from compozy.cli.main import cli, run
 from compozy.resolution.validate import validate
 from compozy.rulebook import load_rulebook
-from compozy.ruletrial import headings
 from compozy.testing.testbed import Testbed
 from compozy.testing.time_skipping import TimeSkipping
+from compozy.trial.rules import headings
 from compozy.workflows.definition import parse_definition
 
 ROOT = Path(__file__).parent.parent

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from compozy.cli.main import run
-from compozy.examples import examples_of
 from compozy.resolution.configuration import read_sources
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.resolution.validate import validate
@@ -17,9 +16,10 @@ from compozy.rulebook import RuleCheck, check_rules, load_rulebook
 from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.rows import Rulebook
 from compozy.rulebook.versions import compare_versions
-from compozy.ruletrial import table_reports, try_example
 from compozy.settings.sources import Inputs
 from compozy.simulate import simulate
+from compozy.trial.examples import examples_of
+from compozy.trial.rules import table_reports, try_example
 
 # Few rules, because verifying the shipped ones takes longer than the tests.
 SETTINGS = """

@@ -15,8 +15,8 @@ from compozy.errors import RuleTableError
 from compozy.rulebook import check_rules, load_rulebook
 from compozy.rulebook.check import KINDS
 from compozy.rulebook.files import rule_texts
-from compozy.ruletrial import trial_reports
 from compozy.tables.report import Report
+from compozy.trial.rules import trial_reports
 
 BROKEN = Path(__file__).parent / "broken"
 MARK = re.compile(r"# <- ([\w-]+)$")

@@ -19,8 +19,8 @@ from compozy.resolution.configuration import load_configuration
 from compozy.resolution.resolve import resolve
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.recording import decided_rows, merge_recording, read_recording, row_key, write_recording
-from compozy.rulecoverage import measure
 from compozy.settings.sources import COVERAGE_VARIABLE
+from compozy.trial.row_coverage import measure
 
 Command = Callable[..., tuple[int, str, str]]
 PACK = """

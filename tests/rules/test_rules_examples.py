@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from compozy.examples import Example, examples_of, run_example
 from compozy.rulebook import Rulebook, load_rulebook
 from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.rows import read_rules
-from compozy.ruletrial import confirmed_reports, trial_reports
 from compozy.settings.faults import Faults, severity
 from compozy.tables.report import UNPROVEN
 from compozy.tables.verify import verify
+from compozy.trial.examples import Example, examples_of, run_example
+from compozy.trial.rules import confirmed_reports, trial_reports
 
 ROOT = Path(__file__).parent.parent.parent
 PACK = str(ROOT / "examples" / "rule-pack" / "pack")

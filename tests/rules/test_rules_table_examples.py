@@ -10,8 +10,8 @@ import yaml
 
 from compozy.rulebook import Rulebook, check_rules
 from compozy.rulebook.files import shipped_texts
-from compozy.rulecoverage import rows_in_examples
-from compozy.ruletrial import table_reports
+from compozy.trial.row_coverage import rows_in_examples
+from compozy.trial.rules import table_reports
 
 DRIVER = {"mode": "memory", "redis": {"standalone": {"engine": "auto"}}}
 

@@ -23,8 +23,8 @@ from compozy.resolution.configuration import load_configuration
 from compozy.resolution.resolve import resolve
 from compozy.resolution.validate import validate
 from compozy.rulebook import load_rulebook
-from compozy.ruletrial import headings
 from compozy.show import resolved_json
+from compozy.trial.rules import headings
 
 ROOT = Path(__file__).parents[2]
 RULEBOOK = load_rulebook()

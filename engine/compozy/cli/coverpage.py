@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from html import escape
 
 from compozy.cli.places import relative
-from compozy.rulecoverage import Coverage, CoveredRow, CoveredTable
 from compozy.tables.cells import condition_words, scalar_words
 from compozy.tables.table import Row
+from compozy.trial.row_coverage import Coverage, CoveredRow, CoveredTable
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; --good: #1a7f37; --bad: #c62828; }

@@ -36,8 +36,8 @@ def cases(table: str, format_: str, output: str | None, **where: Any) -> int:
     A pair is two cases that differ in one input only: the row decides the first, and the second has another
     outcome. Where a cell of a row has no such pair, the reason is stated.
     """
-    from compozy.caseconfigs import case_configurations
     from compozy.tables.cases import table_cases
+    from compozy.trial.case_configs import case_configurations
 
     rulebook = load_rulebook(pack_folders(**where))
     found = table_cases(rulebook.ruleset, find_table(rulebook, table))

@@ -15,7 +15,7 @@ from compozy.rulebook import load_rulebook
 from compozy.settings.sources import COVERAGE_VARIABLE
 
 if TYPE_CHECKING:
-    from compozy.rulecoverage import Coverage, CoveredTable
+    from compozy.trial.row_coverage import Coverage, CoveredTable
 
 BELOW = 1
 
@@ -75,7 +75,7 @@ def measured(packs: Sequence[str], data: Sequence[str], *, examples: bool, shipp
         RuleTableError: the rules cannot be used.
     """
     from compozy.rulebook.recording import read_recording
-    from compozy.rulecoverage import EXAMPLES, measure, rows_in_examples
+    from compozy.trial.row_coverage import EXAMPLES, measure, rows_in_examples
 
     rulebook = load_rulebook(tuple(packs))
     recorded = {relative(os.path.abspath(file)): read_recording(file) for file in data}

@@ -159,7 +159,7 @@ def _check_rules(where: Mapping[str, Any]) -> _Checked:
     began = time.perf_counter()
     reports = [*result.reports]
     if result.rulebook is not None and result.valid:
-        from compozy.ruletrial import confirmed_reports, trial_reports
+        from compozy.trial.rules import confirmed_reports, trial_reports
 
         reports = [*confirmed_reports(result.rulebook, reports), *trial_reports(result.rulebook)]
     tried_ms = (time.perf_counter() - began) * 1e3

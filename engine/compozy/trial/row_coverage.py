@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 
-from compozy.examples import examples_of, run_example, run_table_example
 from compozy.rulebook import Rulebook
 from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.recording import RowKey, decided_rows, row_key
 from compozy.tables.table import Row, Table
+from compozy.trial.examples import examples_of, run_example, run_table_example
 
 EXAMPLES = "examples"
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from compozy.examples import run_table_example
 from compozy.rulebook import Rulebook
 from compozy.settings.origin import PROBLEMS
 from compozy.tables.cases import Case, CaseSet
 from compozy.tables.table import Scalar, Source, Table, TableExample
 from compozy.tables.witness import witness_yaml
+from compozy.trial.examples import run_table_example
 
 Given = Mapping[str, Any]
 

@@ -18,7 +18,6 @@ import yaml
 
 from compozy.base.place import Place
 from compozy.errors import RuleTableError
-from compozy.examples import CONFIG_NAME, Example, examples_of, run_example, run_table_example
 from compozy.resolution.rewrite import rewrite
 from compozy.rulebook.constraints import EXCLUDED
 from compozy.rulebook.rows import DriverRow, Rulebook
@@ -28,6 +27,7 @@ from compozy.tables.problems import did_you_mean
 from compozy.tables.report import UNPROVEN, Report
 from compozy.tables.table import Table, TableExample
 from compozy.tables.witness import witness_flags
+from compozy.trial.examples import CONFIG_NAME, Example, examples_of, run_example, run_table_example
 
 
 def trial_reports(rulebook: Rulebook, docs: Path | None = None) -> list[Report]:
