@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 
 from benchmarks.measurement import Measurement, median_s
-from compozy.explain import explain
+from compozy.explain.value import explain
 from compozy.resolution.configuration import Configuration, load_configuration
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.resolution.validate import validate

@@ -17,14 +17,14 @@ from compozy.base.control import escape_control
 from compozy.cli.explained import explanation_lines
 from compozy.cli.output import finding_lines
 from compozy.cli.report import github_lines, sarif_log
-from compozy.diagnostics import diagnostics
 from compozy.errors import RuleTableError
-from compozy.explain import explain
+from compozy.explain.diagnostics import diagnostics
+from compozy.explain.show import resolved_json
+from compozy.explain.value import explain
 from compozy.resolution.configuration import load_configuration
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.resolution.validate import validate
 from compozy.settings.origin import Finding
-from compozy.show import resolved_json
 
 FACTS = {"valkey.binary": "found"}
 IDS = st.sampled_from(

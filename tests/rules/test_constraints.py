@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from compozy.cli.main import run
+from compozy.explain.simulate import simulate
 from compozy.resolution.configuration import read_sources
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.resolution.validate import validate
@@ -17,7 +18,6 @@ from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.rows import Rulebook
 from compozy.rulebook.versions import compare_versions
 from compozy.settings.sources import Inputs
-from compozy.simulate import simulate
 from compozy.trial.examples import examples_of
 from compozy.trial.rules import table_reports, try_example
 

@@ -20,6 +20,7 @@ import pytest
 from compozy.cli.main import run
 from compozy.drivers.driver import LoopThread, StartContext
 from compozy.errors import DriverError, NotFoundError, RuleTableError
+from compozy.explain.show import resolved_json
 from compozy.lifecycle import Lifecycle
 from compozy.plan import make_plan
 from compozy.resolution.configuration import Configuration, load_configuration
@@ -28,7 +29,6 @@ from compozy.resolution.validate import validate
 from compozy.rulebook import check_rules, installed_packs, load_rulebook
 from compozy.rulebook.files import rule_texts, shipped_texts
 from compozy.settings.reference import load_reference
-from compozy.show import resolved_json
 from compozy.tools import component, offered
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "rule-pack"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tests.settings.project import resolved
 
-from compozy.compare import compare
-from compozy.diagnostics import diagnostics
+from compozy.explain.compare import compare
+from compozy.explain.diagnostics import diagnostics
 from compozy.resolution.validate import validate
 
 

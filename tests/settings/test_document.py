@@ -12,9 +12,9 @@ import pytest
 from tests.settings.project import findings, given, resolved
 
 from compozy.cli.output import finding_lines
+from compozy.explain.show import resolved_json
 from compozy.resolution.configuration import load_configuration
 from compozy.resolution.validate import validate
-from compozy.show import resolved_json
 
 PATIENCE_S = 10
 

@@ -9,8 +9,8 @@ import pytest
 from tests.settings.project import nested, resolved
 
 from compozy.errors import NotFoundError
-from compozy.explain import Explanation, Step, explain
-from compozy.explain_finding import explain_finding
+from compozy.explain.finding import explain_finding
+from compozy.explain.value import Explanation, Step, explain
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.files import shipped_texts
 

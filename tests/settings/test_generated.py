@@ -16,6 +16,7 @@ from tests.settings.project import FACTS, nested, resolved
 
 from compozy.base.manual import DOCS_URL
 from compozy.cli.main import run
+from compozy.explain.show import resolved_json
 from compozy.generate.__main__ import drifted, generated, main
 from compozy.generate.conditions import constraints
 from compozy.generate.schema import file_schema, shown_schema
@@ -23,7 +24,6 @@ from compozy.resolution.configuration import load_configuration
 from compozy.resolution.resolve import resolve
 from compozy.resolution.validate import validate
 from compozy.rulebook import load_rulebook
-from compozy.show import resolved_json
 from compozy.trial.rules import headings
 
 ROOT = Path(__file__).parents[2]

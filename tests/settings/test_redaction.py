@@ -13,10 +13,11 @@ from tests.settings.project import FACTS, configured, nested, resolved, write
 
 from compozy.cli.logs import LineFormatter
 from compozy.cli.main import run
-from compozy.compare import compare
-from compozy.diagnostics import diagnostics
 from compozy.errors import CompozyError, ConfigurationError
-from compozy.explain import explain
+from compozy.explain.compare import compare
+from compozy.explain.diagnostics import diagnostics
+from compozy.explain.show import resolved_json
+from compozy.explain.value import explain
 from compozy.lifecycle import Lifecycle
 from compozy.plan import make_plan
 from compozy.resolution.configuration import secrets_of
@@ -26,7 +27,6 @@ from compozy.rulebook import load_rulebook
 from compozy.settings.mask import masked_lines
 from compozy.settings.redact import Redactor, redact_url, secret_parts
 from compozy.settings.registry import Setting
-from compozy.show import resolved_json
 
 CANARY = "cAnAry-7f3a9c51"
 REGISTRY = load_rulebook().registry

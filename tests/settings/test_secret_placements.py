@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from tests.settings.project import nested, resolved
 
-from compozy.compare import compare
-from compozy.diagnostics import diagnostics
-from compozy.explain import explain
+from compozy.explain.compare import compare
+from compozy.explain.diagnostics import diagnostics
+from compozy.explain.show import resolved_json
+from compozy.explain.value import explain
 from compozy.plan import make_plan
 from compozy.resolution.resolve import Resolved
 from compozy.resolution.validate import validate
 from compozy.rulebook import load_rulebook
 from compozy.settings.registry import Setting
-from compozy.show import resolved_json
 
 CANARY = "cAnAry-7f3a9c51"
 REGISTRY = load_rulebook().registry

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from tests.settings.project import findings, nested, resolved
 
+from compozy.explain.show import resolved_json
 from compozy.resolution.validate import errors, validate
 from compozy.rulebook import load_rulebook
 from compozy.settings.registry import Setting
 from compozy.settings.values import duration_text, parse_duration, parse_size, size_text
-from compozy.show import resolved_json
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,12 @@ from compozy.cli.output import (
 )
 from compozy.cli.simulate import simulate_
 from compozy.errors import ConfigurationError, UsageError
+from compozy.explain.show import Shown, resolved_json
 from compozy.lifecycle import Lifecycle
 from compozy.resolution.configuration import Configuration
 from compozy.resolution.resolve import Resolved
 from compozy.resolution.validate import errors, promoted, validate
 from compozy.settings.origin import PROBLEMS, Finding
-from compozy.show import Shown, resolved_json
 
 DIFFERENT = 1
 INVALID = 2
@@ -149,7 +149,7 @@ def explain(format_: str, key: str | None, finding: str | None, strict: bool, **
         explain_finding_(resolved, finding, format_)
         return
     from compozy.cli.explained import explanation_lines
-    from compozy.explain import explain as explained
+    from compozy.explain.value import explain as explained
 
     found = explained(resolved, str(key))
     if format_ == "json":
@@ -161,7 +161,7 @@ def explain(format_: str, key: str | None, finding: str | None, strict: bool, **
 def explain_finding_(resolved: Resolved, finding: str, format_: str) -> None:
     """Print what there is to say about a finding."""
     from compozy.cli.explained import finding_lines
-    from compozy.explain_finding import explain_finding
+    from compozy.explain.finding import explain_finding
 
     found = explain_finding(resolved, finding)
     if format_ == "json":
@@ -182,7 +182,7 @@ def diff(format_: str, left: str, right: str, strict: bool, **options: Any) -> i
     different, 2: one of them cannot be read.
     """
     from compozy.cli.explained import difference_lines
-    from compozy.compare import compare
+    from compozy.explain.compare import compare
 
     sides = [readable(Lifecycle(read_side(name, options), strict=strict).resolve()) for name in (left, right)]
     differences = compare(*sides)
@@ -250,7 +250,7 @@ def readable(resolved: Resolved) -> Resolved:
 def diagnostics(format_: str, strict: bool, **options: Any) -> None:
     """Show what a report of a problem needs, without secrets."""
     from compozy.cli.explained import diagnostics_lines
-    from compozy.diagnostics import diagnostics as everything
+    from compozy.explain.diagnostics import diagnostics as everything
 
     resolved = Lifecycle(read_configuration(options)).resolve()
     findings = promoted(validate(resolved), strict=strict)

@@ -10,9 +10,9 @@ from typing import Any
 
 from compozy.base.manual import page, published_page
 from compozy.cli.output import styled
-from compozy.compare import Difference
-from compozy.explain import Explanation, Given, Input, Miss, Step
-from compozy.explain_finding import Case, FindingExplanation
+from compozy.explain.compare import Difference
+from compozy.explain.finding import Case, FindingExplanation
+from compozy.explain.value import Explanation, Given, Input, Miss, Step
 
 _INDENT = "  "
 

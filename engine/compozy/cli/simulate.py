@@ -12,8 +12,8 @@ import click
 
 from compozy.cli.options import configuration_options, read_configuration
 from compozy.cli.output import print_json, print_line, print_table
+from compozy.explain.simulate import AS_CONFIGURED, Outcome, simulate, varied_settings
 from compozy.settings.machine import probe_facts
-from compozy.simulate import AS_CONFIGURED, Outcome, simulate, varied_settings
 
 _COLOURS = {"ok": "#b7e1cd", "warning": "#fce8b2", "error": "#f4c7c3"}
 _CELL, _HEAD, _LABEL = 170, 44, 260

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
-from compozy.explain_finding import conditions, example_text, finding_rows
+from compozy.explain.finding import conditions, example_text, finding_rows
 from compozy.rulebook.rows import Rulebook
 from compozy.settings.registry import Registry, Setting
 from compozy.tables.cells import condition_words

@@ -15,11 +15,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from compozy import __version__
+from compozy.explain.show import resolved_json
 from compozy.lifecycle import Lifecycle
 from compozy.plan import Port, make_plan, port
 from compozy.resolution.resolve import Resolved
 from compozy.server.presence import Presence, announced
-from compozy.show import resolved_json
 
 if TYPE_CHECKING:
     from compozy.provision import Runtime
@@ -172,7 +172,7 @@ class Stack:
         Raises:
             NotFoundError: there is no such setting or decision.
         """
-        from compozy.explain import explain
+        from compozy.explain.value import explain
 
         return explain(self.resolved, key).as_json()
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from compozy.explain import Given, given, rule_row
+from compozy.explain.show import Shown
+from compozy.explain.value import Given, given, rule_row
 from compozy.resolution.resolve import UNSET, Resolved
 from compozy.settings.origin import Origin
-from compozy.show import Shown
 
 
 @dataclass(frozen=True, slots=True)

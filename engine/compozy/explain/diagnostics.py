@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from compozy import __version__
+from compozy.explain.show import Shown
 from compozy.resolution.resolve import Resolved
 from compozy.settings.origin import Finding
 from compozy.settings.sources import Layer
-from compozy.show import Shown
 
 _SHIPPED = "rules/"
 _NOT_GIVEN = ("default", "rule")

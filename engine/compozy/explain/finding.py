@@ -15,11 +15,11 @@ from compozy.base.manual import page
 from compozy.base.place import Place
 from compozy.base.suggest import closest
 from compozy.errors import NotFoundError
-from compozy.explain import Chain, place_json
+from compozy.explain.show import Shown
+from compozy.explain.value import Chain, place_json
 from compozy.resolution.resolve import Resolved
 from compozy.resolution.validate import Occasion, occasions, validate
 from compozy.settings.origin import Finding
-from compozy.show import Shown
 from compozy.tables.cells import condition_words
 from compozy.tables.table import Row, Table
 from compozy.trial.examples import Example, examples_of
