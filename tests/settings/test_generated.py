@@ -13,17 +13,17 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from tests.settings.project import FACTS, nested, resolved
+from tools.docs.__main__ import drifted, generated, main
 
 from compozy.base.manual import DOCS_URL
 from compozy.cli.main import run
 from compozy.explain.show import resolved_json
-from compozy.generate.__main__ import drifted, generated, main
-from compozy.generate.conditions import constraints
-from compozy.generate.schema import file_schema, shown_schema
 from compozy.resolution.configuration import load_configuration
 from compozy.resolution.resolve import resolve
 from compozy.resolution.validate import validate
 from compozy.rulebook import load_rulebook
+from compozy.schema.conditions import constraints
+from compozy.schema.schema import file_schema, shown_schema
 from compozy.trial.rules import headings
 
 ROOT = Path(__file__).parents[2]

@@ -270,7 +270,7 @@ def diagnostics(format_: str, strict: bool, **options: Any) -> None:
 )  # fmt: skip
 def schema(which: str, strict: bool, **options: Any) -> None:
     """Print the JSON Schema, rule packs included."""
-    from compozy.generate.schema import file_schema, shown_schema
+    from compozy.schema.schema import file_schema, shown_schema
 
     rulebook = read_configuration(options).rulebook
     found = file_schema(rulebook, "config.json") if which == "config" else shown_schema(rulebook, "config-show.json")

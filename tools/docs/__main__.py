@@ -1,4 +1,4 @@
-"""Write what derives from rules, commands and HTTP interface: `python -m compozy.generate [--check] [ROOT]`.
+"""Write what derives from rules, commands and HTTP interface: `python -m tools.docs [--check] [ROOT]`.
 
 What comes in: the root of the repository, the working directory without one. What goes out: files; with `--check`
 nothing is written, and the exit code is 1 when a file is not what it should be.
@@ -12,15 +12,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tools.docs.pages import findings_page, migrations_page, settings_page
+from tools.docs.reference import command_page, http_page
+from tools.docs.samples import sample_file, sample_variables
+
 from compozy.cli.main import cli
 from compozy.cli.rules import lifecycle_graph
-from compozy.generate.pages import findings_page, migrations_page, settings_page
-from compozy.generate.reference import command_page, http_page
-from compozy.generate.samples import sample_file, sample_variables
-from compozy.generate.schema import file_schema, shown_schema
 from compozy.graph.svg import graph_svg
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.rows import Rulebook
+from compozy.schema.schema import file_schema, shown_schema
 from compozy.server.openapi import openapi_document
 from compozy.server.routes import ROUTES
 from compozy.tables.draw import table_graph
@@ -64,7 +65,7 @@ def _read(file: Path) -> str | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the files, or check them, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m compozy.generate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.docs", description=__doc__)
     parser.add_argument("root", nargs="?", default=".", type=Path, help="root of the repository")
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 when a file would change")
     given = parser.parse_args(arguments)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from compozy.generate.values import NEVER, VARIABLE, Schema, all_of, any_of, holds_unwritten, none_of, unset, written
 from compozy.rulebook.rows import Rulebook
+from compozy.schema.values import NEVER, VARIABLE, Schema, all_of, any_of, holds_unwritten, none_of, unset, written
 from compozy.settings.registry import Setting
 from compozy.tables.table import Column, Condition, Row, Table
 

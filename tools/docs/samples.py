@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from compozy.generate.pages import derived_values, kind_words, literal
+from tools.docs.pages import derived_values, kind_words, literal
+
 from compozy.rulebook.rows import Rulebook
 from compozy.settings.registry import Setting
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from compozy.base.manual import schema_url
-from compozy.generate.conditions import Constraints, constraints
-from compozy.generate.values import DEFINITIONS, NULL, Schema, value_schema
 from compozy.rulebook.rows import Rulebook
+from compozy.schema.conditions import Constraints, constraints
+from compozy.schema.values import DEFINITIONS, NULL, Schema, value_schema
 from compozy.settings.redact import REDACTED
 from compozy.settings.registry import Setting
 

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
-
-from compozy.generate.pages import MADE, table_row
+from tools.docs.pages import MADE, table_row
 
 _COMMANDS = """
 # Command line

@@ -1,1 +1,0 @@
-"""What derives from the registry and the rules: schemas, reference pages and samples."""

@@ -1,0 +1,1 @@
+"""Write JSON Schemas of configuration files and of resolved configurations."""
