@@ -23,9 +23,9 @@ from pathlib import Path
 
 import compozy
 from compozy.backup import back_up, kept_data
-from compozy.drivers.move_journal import recover
 from compozy.resolution.resolve import Resolved
 from compozy.restore import restore
+from compozy.state.move_journal import recover
 
 OPERATIONS = ("open", "os.", "shutil.", "tempfile.", "fcntl.flock", "sqlite3.connect")
 READING = ("os.kill", "os.listdir", "os.scandir", "os.walk")

@@ -14,8 +14,9 @@ from typing import Any
 from property_tests.choices import KEY, Choice, resolved_of
 from property_tests.oracle import Facts
 
+from compozy.drivers.port import Port
 from compozy.errors import CompozyError
-from compozy.plan import Port, Step, make_plan
+from compozy.plan import Step, make_plan
 from compozy.resolution.resolve import Resolved
 from compozy.rulebook import Rulebook, load_rulebook
 from compozy.rulebook.states import Graph

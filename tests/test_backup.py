@@ -22,10 +22,10 @@ from tests.kept_data import (
 )
 
 from compozy.backup import back_up
-from compozy.drivers.file_lock import lock_beside
-from compozy.drivers.made import Made
 from compozy.errors import BackupError, StateDirectoryError, UsageError
 from compozy.restore import restore
+from compozy.state.file_lock import lock_beside
+from compozy.state.undo import Made
 
 
 @pytest.mark.parametrize("name", ["plain", "a#b", "a?b=c", "a%20b", "with blank", "späße"])

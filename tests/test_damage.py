@@ -16,11 +16,11 @@ from tests.kept_data import lifecycle
 
 from compozy.doctor import CHECKS
 from compozy.drivers.inventory import Inventory, holding_of
-from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import DriverError
 from compozy.plan import Plan, Step, make_plan
 from compozy.provision import build_driver
 from compozy.resolution.resolve import Resolved
+from compozy.state.state_directory import StateDirectory
 
 COMPONENT = {
     "compozy.db": "database", "temporal.db": "temporal", "temporal.db.version": "temporal", "key": "temporal",

@@ -14,11 +14,11 @@ from tests.provisioning import SHOP_TABLES
 from tests.store.test_refusal import limited as as_limited_user
 
 from compozy.doctor import _BINARIES, CHECKS, Check, examine
-from compozy.drivers.data_files import LONGEST_BYTES
 from compozy.lifecycle import Lifecycle
 from compozy.resolution.configuration import load_configuration
 from compozy.rulebook.drivers import BINARIES
 from compozy.rulebook.drivers import CHECKS as NAMED
+from compozy.state.data_files import LONGEST_BYTES
 from compozy.testing.postgres import PostgresServer
 
 FACTS = {"valkey.binary": "found"}

@@ -12,10 +12,10 @@ import pytest
 from compozy import provision as module
 from compozy import runtime as runtime_module
 from compozy.drivers.driver import StartContext
-from compozy.drivers.state_directory import LAYOUT
 from compozy.errors import DriverError, ProvisionError, ProvisionErrors, RuleTableError
 from compozy.plan import Step
 from compozy.provision import provision
+from compozy.state.state_directory import LAYOUT
 
 from .provisioning import (
     PATIENCE_S,

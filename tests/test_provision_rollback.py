@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from compozy.drivers.driver import Description, Driver, StartContext
+from compozy.drivers.port import Port
 from compozy.drivers.ports import free_port, listening
 from compozy.errors import DriverError, ProvisionError
-from compozy.plan import Plan, Port, Step
+from compozy.plan import Plan, Step
 from compozy.provision import provision
 
 from .provisioning import no_threads_left

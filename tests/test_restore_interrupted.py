@@ -28,10 +28,10 @@ from tests.kept_data import (
 from compozy.backup import back_up
 from compozy.base.leftovers import private_directory
 from compozy.doctor import examine
-from compozy.drivers import move_journal
-from compozy.drivers.move_journal import JOURNAL, Moves, recover
 from compozy.errors import BackupError, StateDirectoryError
 from compozy.restore import restore
+from compozy.state import move_journal
+from compozy.state.move_journal import JOURNAL, Moves, recover
 
 
 def test_what_a_killed_restore_left_goes_with_the_next_one(tmp_path: Path, archive: Path) -> None:

@@ -23,8 +23,8 @@ from typing import IO, Any, BinaryIO, cast
 
 from compozy import __version__
 from compozy.base.output_file import new_file
-from compozy.drivers.state_directory import LAYOUT
 from compozy.errors import BackupError
+from compozy.state.state_directory import LAYOUT
 
 FORMAT = 2
 MANIFEST = "manifest.json"

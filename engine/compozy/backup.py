@@ -15,14 +15,14 @@ from pathlib import Path
 
 from compozy.archive import Manifest, write_archive
 from compozy.base.leftovers import private_directory, remove_leftovers
-from compozy.drivers.data_files import check_data_files
-from compozy.drivers.move_journal import recover
 from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.errors import BackupError, UsageError
 from compozy.plan import kept_files
 from compozy.resolution.resolve import Resolved
 from compozy.signature import project_keys, sign
 from compozy.snapshot import Store, copy_at_one_moment
+from compozy.state.data_files import check_data_files
+from compozy.state.move_journal import recover
 
 BESIDE = ".version"  # what a driver may record beside a file, and what belongs to it
 _DATABASE = "database"  # the component whose writers wait for the moment of the backup

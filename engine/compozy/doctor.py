@@ -29,10 +29,8 @@ from compozy.driver_checks import (
 )
 from compozy.drivers.binaries import find_temporal, find_valkey
 from compozy.drivers.driver import LoopThread, StartContext
-from compozy.drivers.move_journal import pending, read_journal
 from compozy.drivers.ports import descends_from, is_free, owner_of, process_on
 from compozy.drivers.process import environment
-from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import (
     ConfigurationError,
     DriverError,
@@ -51,6 +49,8 @@ from compozy.rulebook.drivers import CheckRow
 from compozy.settings.outline import outline_fault
 from compozy.settings.reference import is_project_code_allowed
 from compozy.settings.values import MEMORY
+from compozy.state.move_journal import pending, read_journal
+from compozy.state.state_directory import StateDirectory
 
 __all__ = ["CHECKS", "Check", "examine", "examine_step", "failed"]
 

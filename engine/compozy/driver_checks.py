@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from compozy.drivers.driver import StartContext
-from compozy.drivers.file_lock import beside
 from compozy.drivers.inventory import Inventory, holding_of
-from compozy.drivers.move_journal import pending
 from compozy.errors import DriverError, ForeignCodeError, InUseError
 from compozy.plan import Step
 from compozy.provision import build_driver
 from compozy.resolution.resolve import Resolved
 from compozy.rulebook.drivers import VECTOR_STORES, CheckRow
 from compozy.settings.values import MEMORY
+from compozy.state.file_lock import beside
+from compozy.state.move_journal import pending
 
 REACH_S = 3.0
 CLOCK_SKEW_S = 5.0

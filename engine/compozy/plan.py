@@ -12,27 +12,16 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Any
 
+from compozy.drivers.port import Port
 from compozy.errors import RuleTableError
 from compozy.resolution.resolve import Component, Resolved
 from compozy.rulebook import DriverRow
 from compozy.rulebook.drivers import CheckRow, Condition
 from compozy.settings.values import MEMORY, parse_duration
+from compozy.state.state_directory import STATE_DIRECTORY
 
-STATE_DIRECTORY = ".compozy"
 _PLACEHOLDER = re.compile(r"\{([\w.]+)\}(:?)")
 _GIVEN = ("flag", "env", "dotenv", "file")
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """A port asked for: its number, the setting behind it, and whether somebody chose it.
-
-    A port that nobody chose moves to a free one when it is busy.
-    """
-
-    number: int
-    setting: str
-    explicit: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,17 +18,17 @@ from compozy.archive import Manifest, read_archive
 from compozy.backup import BESIDE, Kept, kept_data
 from compozy.base.leftovers import private_directory
 from compozy.base.output_file import sync_tree
-from compozy.drivers.data_lock import DataLock
-from compozy.drivers.file_lock import lock_beside
 from compozy.drivers.inventory import INVENTORY
-from compozy.drivers.made import Made
-from compozy.drivers.move_journal import ROOM, Moves, move_all, pending, recover
 from compozy.drivers.sqlite import BESIDE as LOGS
-from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import BackupError, UsageError
 from compozy.plan import make_plan
 from compozy.resolution.resolve import Resolved
 from compozy.signature import project_keys, verify
+from compozy.state.data_lock import DataLock
+from compozy.state.file_lock import lock_beside
+from compozy.state.move_journal import ROOM, Moves, move_all, pending, recover
+from compozy.state.state_directory import StateDirectory
+from compozy.state.undo import Made
 
 
 @dataclass(frozen=True, slots=True)

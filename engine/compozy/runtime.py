@@ -17,10 +17,10 @@ from typing import Any
 from compozy.base.foreign import join_within
 from compozy.drivers.driver import Description, Driver, LoopThread
 from compozy.drivers.inventory import Inventory, Recorder
-from compozy.drivers.made import Made
-from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import CompozyError, DriverError
 from compozy.plan import Plan
+from compozy.state.state_directory import StateDirectory
+from compozy.state.undo import Made
 
 PING_S = 1.0
 WATCH_S = 0.5  # the pause between two health checks in the background

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hmac
 import os
 
-from compozy.drivers.key_file import load_keyring
 from compozy.errors import BackupError
 from compozy.resolution.resolve import Resolved
 from compozy.settings.keyring import Keyring
+from compozy.state.key_file import load_keyring
 
 _PURPOSE = b"compozy backup manifest\0"
 _HINT = "check where the file comes from; --accept-unsigned restores it"

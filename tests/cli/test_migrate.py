@@ -13,7 +13,7 @@ import pytest
 from tests.store.test_migrations import NAMES
 
 from compozy.cli.main import run
-from compozy.server.presence import Presence, announced
+from compozy.state.presence import Presence, announced
 from compozy.testing.postgres import PostgresServer
 
 Migrate = Callable[..., Any]

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from compozy.drivers.file_lock import FileLock, lock_beside
-from compozy.drivers.made import Made
 from compozy.drivers.redis_embedded import ValkeyDriver
 from compozy.drivers.sqlite import BESIDE, SqliteDriver
-from compozy.drivers.state_directory import StateDirectory
 from compozy.drivers.temporal_file import examine_database
 from compozy.errors import DriverError, StateDirectoryError
+from compozy.state.file_lock import FileLock, lock_beside
+from compozy.state.state_directory import StateDirectory
+from compozy.state.undo import Made
 
 from .starting import Starting
 

@@ -14,15 +14,15 @@ import pytest
 import redis
 from tests.polling import eventually
 
-from compozy.drivers import lock_holders
-from compozy.drivers.data_lock import DataLock
 from compozy.drivers.driver import Driver
+from compozy.drivers.port import Port
 from compozy.drivers.ports import free_port
 from compozy.drivers.redis_embedded import ValkeyDriver
 from compozy.drivers.sqlite import SqliteDriver
 from compozy.drivers.temporal_embedded import TemporalEmbeddedDriver
 from compozy.errors import DriverError, StateDirectoryError
-from compozy.plan import Port
+from compozy.state import lock_holders
+from compozy.state.data_lock import DataLock
 
 from .starting import Starting
 

@@ -26,11 +26,11 @@ from tests.polling import eventually
 from compozy.drivers import sqlite
 from compozy.drivers.driver import LoopThread
 from compozy.drivers.page_guard import PageGuard, single
+from compozy.drivers.port import Port
 from compozy.drivers.ports import free_port
 from compozy.drivers.temporal_client import connect
 from compozy.drivers.temporal_embedded import MEMORY, RETENTION_S, TemporalEmbeddedDriver
 from compozy.errors import DriverError, PortBusyError, StateDirectoryError
-from compozy.plan import Port
 from compozy.settings.keyring import random_key
 
 from .starting import Starting

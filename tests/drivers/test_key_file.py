@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from compozy.drivers.key_file import load_keyring
-from compozy.drivers.made import Made
 from compozy.drivers.temporal_file import check_key, record_version
 from compozy.errors import DriverError
 from compozy.settings.keyring import parse_keyring, random_key
+from compozy.state.key_file import load_keyring
+from compozy.state.undo import Made
 
 
 def test_key_file_is_created_private_and_read_again(tmp_path: Path) -> None:

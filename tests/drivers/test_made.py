@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compozy.drivers.made import Made
+from compozy.state.undo import Made
 
 
 def names(folder: Path) -> list[str]:

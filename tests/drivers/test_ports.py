@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from compozy.drivers import ports
+from compozy.drivers.port import Port
 from compozy.drivers.ports import choose_port, free_port, is_free, listening, listens, owner_of, split_address
 from compozy.errors import DriverError, PortBusyError
-from compozy.plan import Port
 
 HOST = "127.0.0.1"
 SETTING = "temporal.standalone.frontend_port"

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from compozy.drivers.port import Port
 from compozy.drivers.ports import free_port
 from compozy.drivers.redis_embedded import FakeRedisDriver, ValkeyDriver
 from compozy.drivers.sqlite import SqliteDriver
 from compozy.drivers.temporal_embedded import TemporalEmbeddedDriver
-from compozy.plan import Port
 from compozy.settings.keyring import random_key
 from compozy.testing.servers import RedisServer
 

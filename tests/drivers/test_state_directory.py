@@ -19,14 +19,14 @@ import pytest
 from tests.polling import DEADLINE_S
 
 from compozy import __version__
-from compozy.drivers.file_lock import FileLock, lock_beside
-from compozy.drivers.made import Made
-from compozy.drivers.state_directory import LAYOUT, StateDirectory
 from compozy.errors import DriverError, InUseError, StateDirectoryError
+from compozy.state.file_lock import FileLock, lock_beside
+from compozy.state.state_directory import LAYOUT, StateDirectory
+from compozy.state.undo import Made
 
 OWNER = """
 import sys, time
-from compozy.drivers.state_directory import StateDirectory
+from compozy.state.state_directory import StateDirectory
 StateDirectory(sys.argv[1]).acquire()
 print("locked", flush=True)
 time.sleep(300)
@@ -34,7 +34,7 @@ time.sleep(300)
 
 FORKED = """
 import os, sys, time
-from compozy.drivers.state_directory import StateDirectory
+from compozy.state.state_directory import StateDirectory
 StateDirectory(sys.argv[1]).acquire()
 if not os.fork():
     print(os.getpid(), flush=True)
@@ -43,7 +43,7 @@ time.sleep(300)
 
 SERVING = """
 import subprocess, sys, time
-from compozy.drivers.file_lock import FileLock
+from compozy.state.file_lock import FileLock
 lock = FileLock(sys.argv[1])
 lock.acquire("it")
 print(subprocess.Popen(["sleep", "300"], pass_fds=lock.inherited).pid, flush=True)

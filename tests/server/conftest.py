@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from tests.workflows.bench import Bench, bench, database, loop, skipping, store
 
+from compozy.drivers.port import Port
 from compozy.errors import NotFoundError
-from compozy.plan import Port
 from compozy.server.access import Access
 from compozy.server.app import build_app
 from compozy.server.http import HttpServer

@@ -11,8 +11,8 @@ import pytest
 from starlette.applications import Starlette
 
 from compozy.drivers.driver import LoopThread
+from compozy.drivers.port import Port
 from compozy.errors import DriverError, PortBusyError
-from compozy.plan import Port
 from compozy.server.http import HttpServer
 from compozy.server.listen import listen
 

@@ -13,11 +13,11 @@ import pytest
 from tests.polling import eventually
 
 from compozy.errors import DriverError, TrustError
-from compozy.server.presence import RECORD, Presence, announced, find_server, runtime_directory
+from compozy.state.presence import RECORD, Presence, announced, find_server, runtime_directory
 
 FORKED = """
 import os, sys, time
-from compozy.server.presence import Presence, announced
+from compozy.state.presence import Presence, announced
 with announced(Presence(os.getpid(), "http://127.0.0.1:1", "memory", sys.argv[1], 1.0)):
     if not os.fork():
         print(os.getpid(), flush=True)

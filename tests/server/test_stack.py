@@ -14,8 +14,8 @@ import pytest
 import compozy
 from compozy.drivers.ports import free_port, listening
 from compozy.errors import DriverError, PortBusyError
-from compozy.server.presence import find_server
 from compozy.server.stack import Stack, server_port
+from compozy.state.presence import find_server
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from compozy.cli.options import read_configuration
 from compozy.cli.output import print_in_brief, print_note
 from compozy.errors import UsageError
 from compozy.lifecycle import Lifecycle, log_transition
-from compozy.plan import STATE_DIRECTORY, make_plan
+from compozy.plan import make_plan
 from compozy.resolution.resolve import Resolved
 from compozy.settings.values import parse_duration
+from compozy.state.state_directory import STATE_DIRECTORY
 
 
 def prepared(options: dict[str, Any], strict: bool) -> Lifecycle:

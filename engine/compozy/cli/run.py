@@ -23,9 +23,9 @@ from compozy.cli.options import configuration_options, format_option, runs_proje
 from compozy.cli.output import print_failure, print_json, print_line, shown
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.status import running_client
-from compozy.drivers.state_directory import StateDirectory
 from compozy.errors import InUseError, ProvisionError, UsageError, WorkflowRunError
 from compozy.plan import make_plan
+from compozy.state.state_directory import StateDirectory
 
 if TYPE_CHECKING:
     from compozy.workflows.definition import Definition

@@ -22,9 +22,9 @@ from compozy.drivers.inventory import forget_inventory
 from compozy.errors import DriverError, InUseError, ProvisionError
 from compozy.plan import bracketed, make_plan
 from compozy.server.limits import raise_file_limit
-from compozy.server.presence import Presence, find_server
 from compozy.server.stack import Stack
 from compozy.settings.values import EVERY_ADDRESS
+from compozy.state.presence import Presence, find_server
 
 log = logging.getLogger("compozy.start")
 

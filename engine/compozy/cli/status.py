@@ -13,7 +13,7 @@ from compozy.cli.output import print_json, print_line, print_table, styled
 from compozy.errors import CompozyError, UsageError
 from compozy.lifecycle import Lifecycle
 from compozy.resolution.resolve import Resolved
-from compozy.server.presence import Presence, find_server
+from compozy.state.presence import Presence, find_server
 
 
 class NotRunningError(CompozyError):

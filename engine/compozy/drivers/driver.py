@@ -17,8 +17,8 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from compozy.drivers.made import Made
 from compozy.errors import DriverError
+from compozy.state.undo import Made
 
 Result = TypeVar("Result")
 _LET_END_S = 0.2

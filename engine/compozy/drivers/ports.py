@@ -14,9 +14,9 @@ from functools import partial
 from glob import glob
 from pathlib import Path
 
+from compozy.drivers.port import Port
 from compozy.drivers.spare_files import with_spare_files
 from compozy.errors import DriverError, PortBusyError
-from compozy.plan import Port
 
 
 def choose_port(port: Port, host: str, notice: Callable[[str], None]) -> int:

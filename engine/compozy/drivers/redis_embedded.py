@@ -19,16 +19,16 @@ from typing import Any
 from compozy.base.system_hints import hint_for
 from compozy.drivers.binaries import find_valkey
 from compozy.drivers.child import Child
-from compozy.drivers.data_files import check_data_files
-from compozy.drivers.data_lock import DataLock
 from compozy.drivers.driver import Description, StartContext
-from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.inventory import Holding
 from compozy.drivers.process import Command
 from compozy.drivers.redis_files import examine_data, holds_data, log_holding
 from compozy.drivers.socket_directory import new_directory
 from compozy.drivers.spare_files import with_spare_files
 from compozy.errors import DriverError
+from compozy.state.data_files import check_data_files
+from compozy.state.data_lock import DataLock
+from compozy.state.file_lock import FileLock, lock_beside
 
 log = logging.getLogger("compozy.redis")
 

@@ -14,10 +14,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from compozy.drivers.binaries import find_valkey
-from compozy.drivers.data_files import check_data_files
 from compozy.drivers.inventory import Holding
 from compozy.drivers.process import environment
 from compozy.errors import DriverError
+from compozy.state.data_files import check_data_files
 
 _AOF = "appendonlydir"
 _RDB = "dump.rdb"

@@ -17,14 +17,14 @@ from typing import Any
 
 from compozy.base.output_file import write_file
 from compozy.base.system_hints import hint_for
-from compozy.drivers.data_files import check_data_files, check_length
-from compozy.drivers.data_lock import DataLock
 from compozy.drivers.driver import Description, StartContext
-from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.inventory import Holding
-from compozy.drivers.made import Made
 from compozy.drivers.sqlite_turns import Connection, Turns, factory
 from compozy.errors import DriverError
+from compozy.state.data_files import check_data_files, check_length
+from compozy.state.data_lock import DataLock
+from compozy.state.file_lock import FileLock, lock_beside
+from compozy.state.undo import Made
 
 MEMORY = ":memory:"
 BESIDE = ("-wal", "-shm", "-journal")  # what SQLite may put beside a file

@@ -19,20 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 from compozy.drivers.binaries import find_temporal
 from compozy.drivers.child import Child
-from compozy.drivers.data_files import check_length
-from compozy.drivers.data_lock import DataLock
 from compozy.drivers.driver import Description, StartContext
-from compozy.drivers.file_lock import FileLock, lock_beside
 from compozy.drivers.inventory import Holding
-from compozy.drivers.key_file import load_keyring
 from compozy.drivers.page_guard import PageGuard
+from compozy.drivers.port import Port
 from compozy.drivers.ports import choose_port, free_port, listening, listens, owner_of
 from compozy.drivers.process import Command
 from compozy.drivers.sqlite import BESIDE, check_writable, database_holding
 from compozy.drivers.temporal_file import check_database, check_key, examine_database, record_file, record_version
 from compozy.errors import DriverError, PortBusyError
-from compozy.plan import Port
 from compozy.settings.keyring import Keyring
+from compozy.state.data_files import check_length
+from compozy.state.data_lock import DataLock
+from compozy.state.file_lock import FileLock, lock_beside
+from compozy.state.key_file import load_keyring
 
 if TYPE_CHECKING:
     from compozy.drivers.temporal_client import Connection

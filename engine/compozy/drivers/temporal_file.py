@@ -18,11 +18,11 @@ from pathlib import Path
 
 from compozy.base.output_file import write_file
 from compozy.base.system_hints import hint_for
-from compozy.drivers.data_files import check_data_files
 from compozy.drivers.process import environment
 from compozy.drivers.sqlite import BESIDE, check_file, read_only_uri, unusable
 from compozy.errors import DriverError
 from compozy.settings.keyring import Keyring
+from compozy.state.data_files import check_data_files
 
 Version = tuple[int, ...]
 _SERVER = re.compile(r"Server (\d+(?:\.\d+)+)")

@@ -14,8 +14,8 @@ from typing import Any, Protocol, TypeVar
 import uvicorn
 from starlette.applications import Starlette
 
+from compozy.drivers.port import Port
 from compozy.errors import DriverError
-from compozy.plan import Port
 from compozy.server.connection import bounded
 from compozy.server.limits import Limits
 from compozy.server.listen import BACKLOG, listen

@@ -10,9 +10,9 @@ import errno
 import socket
 from collections.abc import Callable
 
+from compozy.drivers.port import Port
 from compozy.drivers.ports import choose_port
 from compozy.errors import DriverError, PortBusyError
-from compozy.plan import Port
 
 RACES = 3
 BACKLOG = 128

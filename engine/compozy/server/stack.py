@@ -15,11 +15,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from compozy import __version__
+from compozy.drivers.port import Port
 from compozy.explain.show import resolved_json
 from compozy.lifecycle import Lifecycle
-from compozy.plan import Port, make_plan, port
+from compozy.plan import make_plan, port
 from compozy.resolution.resolve import Resolved
-from compozy.server.presence import Presence, announced
+from compozy.state.presence import Presence, announced
 
 if TYPE_CHECKING:
     from compozy.provision import Runtime

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from compozy.base.leftovers import remove_leftovers
 from compozy.base.output_file import open_regular, sync_directory, write_file
-from compozy.drivers.file_lock import lock_beside
-from compozy.drivers.made import Made
 from compozy.errors import StateDirectoryError
+from compozy.state.file_lock import lock_beside
+from compozy.state.undo import Made
 
 JOURNAL = ".compozy-moves.json"
 ROOM = ".compozy-restore-"  # the beginning of the names of directories from which data is moved to its place

@@ -10,9 +10,9 @@ import os
 import sys
 
 from compozy.base.system_hints import hint_for
-from compozy.drivers.file_lock import dies_with_us, let_go
-from compozy.drivers.lock_holders import take_lock
 from compozy.errors import DriverError
+from compozy.state.file_lock import dies_with_us, let_go
+from compozy.state.lock_holders import take_lock
 
 
 class DataLock:

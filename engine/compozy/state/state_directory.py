@@ -24,10 +24,11 @@ from compozy import __version__
 from compozy.base.output_file import write_file
 from compozy.base.source_file import check_owner
 from compozy.base.system_hints import hint_for
-from compozy.drivers.data_files import check_data_files
-from compozy.drivers.file_lock import FileLock
 from compozy.errors import DriverError, StateDirectoryError, TrustError
+from compozy.state.data_files import check_data_files
+from compozy.state.file_lock import FileLock
 
+STATE_DIRECTORY = ".compozy"
 LAYOUT = 1
 
 

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from compozy.base.system_hints import hint_for
-from compozy.drivers.data_files import check_data_files
-from compozy.drivers.lock_holders import in_use, is_running, take_lock
-from compozy.drivers.made import Made
 from compozy.errors import DriverError, StateDirectoryError
+from compozy.state.data_files import check_data_files
+from compozy.state.lock_holders import in_use, is_running, take_lock
+from compozy.state.undo import Made
 
 LOCK_SUFFIX = ".compozy-lock"
 _OURS = re.compile(rb"\d{0,20}\n?")

@@ -24,9 +24,9 @@ from urllib.parse import urlsplit
 from compozy.base.output_file import new_file, open_regular
 from compozy.base.ownership import unsafe_owner, user_name
 from compozy.base.source_file import check_owner
-from compozy.drivers.file_lock import dies_with_us, let_go
 from compozy.errors import DriverError
-from compozy.plan import STATE_DIRECTORY
+from compozy.state.file_lock import dies_with_us, let_go
+from compozy.state.state_directory import STATE_DIRECTORY
 
 RECORD = "server.json"  # in the state directory
 RENEW_S = 30.0

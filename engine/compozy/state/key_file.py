@@ -12,9 +12,9 @@ from pathlib import Path
 from compozy.base.output_file import open_regular, write_file
 from compozy.base.ownership import unsafe_status
 from compozy.base.system_hints import hint_for
-from compozy.drivers.made import Made
 from compozy.errors import DriverError
 from compozy.settings.keyring import Keyring, parse_keyring, random_key
+from compozy.state.undo import Made
 
 _MAX_BYTES = 65536
 
