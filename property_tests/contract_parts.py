@@ -16,7 +16,7 @@ from property_tests.oracle import Facts
 
 from compozy.drivers.port import Port
 from compozy.errors import CompozyError
-from compozy.plan import Step, make_plan
+from compozy.provisioning.plan import Step, make_plan
 from compozy.resolution.resolve import Resolved
 from compozy.rulebook import Rulebook, load_rulebook
 from compozy.rulebook.states import Graph

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from property_tests.source_worlds import ORDER, SETTINGS, Statement, World
 
-from compozy.plan import make_plan
+from compozy.provisioning.plan import make_plan
 from compozy.resolution.resolve import resolve
 from compozy.resolution.validate import validate
 

@@ -12,7 +12,7 @@ from tests.provisioning import Events, Script, no_threads_left, plan, step
 
 from compozy.drivers.driver import StartContext
 from compozy.errors import DriverError, ProvisionError
-from compozy.provision import Runtime, provision
+from compozy.provisioning.provision import Runtime, provision
 
 NAMES = ("a", "b", "c", "d")
 RAISED = (DriverError, ValueError, OSError, SystemExit, KeyboardInterrupt, GeneratorExit, RecursionError)

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from property_tests.choices import Choice, configuration_of
 
 from compozy.errors import CompozyError, ProvisionError, RuleTableError, TransitionError
-from compozy.lifecycle import Lifecycle
+from compozy.provisioning.lifecycle import Lifecycle
 from compozy.resolution.resolve import Resolved
 from compozy.rulebook import load_rulebook
 

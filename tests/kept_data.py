@@ -9,7 +9,7 @@ from pathlib import Path
 
 import compozy
 from compozy.backup import back_up
-from compozy.lifecycle import Lifecycle
+from compozy.provisioning.lifecycle import Lifecycle
 from compozy.resolution.resolve import Resolved
 
 DATABASE, TEMPORAL, REDIS = (

@@ -13,7 +13,7 @@ from typing import Any
 
 from compozy.drivers.driver import Description, StartContext
 from compozy.errors import DriverError
-from compozy.plan import Plan, Step
+from compozy.provisioning.plan import Plan, Step
 
 Work = Callable[[StartContext], None]
 Events = list[tuple[str, str]]

@@ -14,11 +14,11 @@ import pytest
 from tests.drivers.starting import Starting, starting
 from tests.kept_data import lifecycle
 
-from compozy.doctor import CHECKS
 from compozy.drivers.inventory import Inventory, holding_of
 from compozy.errors import DriverError
-from compozy.plan import Plan, Step, make_plan
-from compozy.provision import build_driver
+from compozy.provisioning.doctor import CHECKS
+from compozy.provisioning.plan import Plan, Step, make_plan
+from compozy.provisioning.provision import build_driver
 from compozy.resolution.resolve import Resolved
 from compozy.state.state_directory import StateDirectory
 

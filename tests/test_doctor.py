@@ -13,8 +13,8 @@ import pytest
 from tests.provisioning import SHOP_TABLES
 from tests.store.test_refusal import limited as as_limited_user
 
-from compozy.doctor import _BINARIES, CHECKS, Check, examine
-from compozy.lifecycle import Lifecycle
+from compozy.provisioning.doctor import _BINARIES, CHECKS, Check, examine
+from compozy.provisioning.lifecycle import Lifecycle
 from compozy.resolution.configuration import load_configuration
 from compozy.rulebook.drivers import BINARIES
 from compozy.rulebook.drivers import CHECKS as NAMED
@@ -92,7 +92,9 @@ def test_binary_that_does_not_run_fails(tmp_path: Path, monkeypatch: pytest.Monk
     script = tmp_path / "valkey-server"
     script.write_text('#!/bin/sh\necho "cannot run here $SETTING_OF_THE_USER" >&2\nexit 1\n')
     script.chmod(0o755)
-    monkeypatch.setattr("compozy.doctor._BINARIES", {**_BINARIES, "valkey": (lambda: str(script), "install it")})
+    monkeypatch.setattr(
+        "compozy.provisioning.doctor._BINARIES", {**_BINARIES, "valkey": (lambda: str(script), "install it")}
+    )
     found = checked(tmp_path)["redis.binary"]
     assert (found.status, found.message) == ("fail", f"{script} does not run: cannot run here")
 
@@ -184,8 +186,8 @@ def test_an_extension_is_named_and_needed_as_its_row_says(
 
 def test_full_disk_fails_as_start_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Less than a first start writes is a failure, not a warning."""
-    monkeypatch.setattr("compozy.doctor.NEEDED_DISK_BYTES", 1 << 62)
-    monkeypatch.setattr("compozy.doctor.LOW_DISK_BYTES", 1 << 62)
+    monkeypatch.setattr("compozy.provisioning.doctor.NEEDED_DISK_BYTES", 1 << 62)
+    monkeypatch.setattr("compozy.provisioning.doctor.LOW_DISK_BYTES", 1 << 62)
     found = checked(tmp_path, mode="persistent")
     assert {found[f"{name}.disk"].status for name in ("database", "temporal", "redis")} == {"fail"}
 

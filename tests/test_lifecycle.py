@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from compozy.errors import ConfigurationError, ProvisionError, TransitionError
-from compozy.lifecycle import Lifecycle
+from compozy.provisioning.lifecycle import Lifecycle
 from compozy.resolution.configuration import Configuration, load_configuration
 from compozy.resolution.resolve import Resolved
 from compozy.rulebook import build_rulebook, shipped_files

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from compozy.cli.main import run
-from compozy.plan import Plan, make_plan
+from compozy.provisioning.plan import Plan, make_plan
 from compozy.resolution.configuration import load_configuration
 from compozy.resolution.resolve import resolve
 from compozy.rulebook import load_rulebook

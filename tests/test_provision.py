@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from compozy import provision as module
-from compozy import runtime as runtime_module
 from compozy.drivers.driver import StartContext
 from compozy.errors import DriverError, ProvisionError, ProvisionErrors, RuleTableError
-from compozy.plan import Step
-from compozy.provision import provision
+from compozy.provisioning import provision as module
+from compozy.provisioning import runtime as runtime_module
+from compozy.provisioning.plan import Step
+from compozy.provisioning.provision import provision
 from compozy.state.state_directory import LAYOUT
 
 from .provisioning import (

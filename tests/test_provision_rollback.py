@@ -15,8 +15,8 @@ from compozy.drivers.driver import Description, Driver, StartContext
 from compozy.drivers.port import Port
 from compozy.drivers.ports import free_port, listening
 from compozy.errors import DriverError, ProvisionError
-from compozy.plan import Plan, Step
-from compozy.provision import provision
+from compozy.provisioning.plan import Plan, Step
+from compozy.provisioning.provision import provision
 
 from .provisioning import no_threads_left
 

@@ -12,11 +12,11 @@ import pytest
 from tests.polling import eventually
 
 import compozy
-from compozy import runtime as module
 from compozy.errors import DriverError, ProvisionError
-from compozy.lifecycle import Lifecycle
-from compozy.plan import make_plan
-from compozy.provision import provision
+from compozy.provisioning import runtime as module
+from compozy.provisioning.lifecycle import Lifecycle
+from compozy.provisioning.plan import make_plan
+from compozy.provisioning.provision import provision
 from compozy.resolution.configuration import load_configuration
 
 from .provisioning import PATIENCE_S, Events, Script, no_threads_left, plan, step

@@ -11,9 +11,9 @@ import pytest
 import compozy
 import compozy.tools
 from compozy.errors import DriverError
-from compozy.lifecycle import Lifecycle
+from compozy.provisioning.lifecycle import Lifecycle
+from compozy.provisioning.runtime import Runtime
 from compozy.resolution.configuration import load_configuration
-from compozy.runtime import Runtime
 
 WORKFLOW = "id: order\ninput: {item: tea}\ntasks: [{id: a, type: aggregate, output: '{{ workflow.input.item }}'}]\n"
 SETTINGS = {"redis.standalone.engine": "fakeredis"}

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    from compozy.lifecycle import Lifecycle
+    from compozy.provisioning.lifecycle import Lifecycle
+    from compozy.provisioning.runtime import Runtime
     from compozy.resolution.resolve import Resolved
-    from compozy.runtime import Runtime
 
 __version__ = "0.1.0"
 __all__ = ["Lifecycle", "__version__", "load"]
@@ -37,7 +37,7 @@ def load(
         UsageError: the file or the directory does not exist.
         RuleTableError: the rule tables cannot be used.
     """
-    from compozy.lifecycle import Lifecycle
+    from compozy.provisioning.lifecycle import Lifecycle
     from compozy.resolution.configuration import load_configuration
 
     def provision(resolved: Resolved) -> Runtime:
@@ -76,7 +76,7 @@ def _text(value: Any) -> str:
 
 def __getattr__(name: str) -> Any:
     if name == "Lifecycle":
-        from compozy.lifecycle import Lifecycle
+        from compozy.provisioning.lifecycle import Lifecycle
 
         return Lifecycle
     raise AttributeError(f"module 'compozy' has no attribute {name!r}")

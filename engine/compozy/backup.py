@@ -17,7 +17,7 @@ from compozy.archive import Manifest, write_archive
 from compozy.base.leftovers import private_directory, remove_leftovers
 from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.errors import BackupError, UsageError
-from compozy.plan import kept_files
+from compozy.provisioning.plan import kept_files
 from compozy.resolution.resolve import Resolved
 from compozy.signature import project_keys, sign
 from compozy.snapshot import Store, copy_at_one_moment

@@ -21,7 +21,7 @@ from compozy.base.output_file import sync_tree
 from compozy.drivers.inventory import INVENTORY
 from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.errors import BackupError, UsageError
-from compozy.plan import make_plan
+from compozy.provisioning.plan import make_plan
 from compozy.resolution.resolve import Resolved
 from compozy.signature import project_keys, verify
 from compozy.state.data_lock import DataLock

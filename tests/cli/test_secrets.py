@@ -20,11 +20,11 @@ from compozy.cli.output import print_failure
 
 CANARY = "cAnAry-7f3a9c51-key"
 BUG = """
-import compozy.doctor
+import compozy.provisioning.doctor
 from compozy.cli.main import main
 def broken(lifecycle, *_):
     raise RuntimeError("cannot use " + lifecycle.resolve().get("redis.password") + " of Redis")
-compozy.doctor.examine = broken
+compozy.provisioning.doctor.examine = broken
 main(["doctor"])
 """
 

@@ -16,7 +16,7 @@ from tests.polling import eventually
 import compozy
 from compozy.drivers.ports import free_port
 from compozy.errors import ProvisionError
-from compozy.provision import Runtime
+from compozy.provisioning.provision import Runtime
 from compozy.settings.keyring import random_key
 from compozy.store import Execution, Store, UnavailableError
 from compozy.testing.postgres import PostgresServer

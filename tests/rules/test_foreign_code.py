@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 from tests.provisioning import PATIENCE_S, SHOP_TABLES, no_threads_left
 
-from compozy import doctor, runtime
-from compozy import provision as provisioning
-from compozy.doctor import Check, examine_step
 from compozy.drivers import foreign_driver
 from compozy.drivers.driver import LoopThread, StartContext
 from compozy.errors import DriverError, ProvisionError, RuleTableError
-from compozy.lifecycle import Lifecycle
-from compozy.plan import Plan, make_plan
-from compozy.provision import provision
+from compozy.provisioning import doctor, runtime
+from compozy.provisioning import provision as provisioning
+from compozy.provisioning.doctor import Check, examine_step
+from compozy.provisioning.lifecycle import Lifecycle
+from compozy.provisioning.plan import Plan, make_plan
+from compozy.provisioning.provision import provision
 from compozy.resolution.configuration import load_configuration
 from compozy.settings import machine
 from compozy.settings.machine import probe_facts

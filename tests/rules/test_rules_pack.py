@@ -21,8 +21,8 @@ from compozy.cli.main import run
 from compozy.drivers.driver import LoopThread, StartContext
 from compozy.errors import DriverError, NotFoundError, RuleTableError
 from compozy.explain.show import resolved_json
-from compozy.lifecycle import Lifecycle
-from compozy.plan import make_plan
+from compozy.provisioning.lifecycle import Lifecycle
+from compozy.provisioning.plan import make_plan
 from compozy.resolution.configuration import Configuration, load_configuration
 from compozy.resolution.resolve import Resolved
 from compozy.resolution.validate import validate

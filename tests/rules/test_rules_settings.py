@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compozy.lifecycle import Lifecycle
+from compozy.provisioning.lifecycle import Lifecycle
 from compozy.resolution.configuration import load_configuration
 from compozy.rulebook import check_rules
 from compozy.rulebook.files import rule_texts

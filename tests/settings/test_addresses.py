@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.settings.project import FACTS, configured, given
 
-from compozy.plan import make_plan
+from compozy.provisioning.plan import make_plan
 from compozy.resolution.configuration import Configuration
 from compozy.resolution.resolve import resolve
 from compozy.resolution.validate import validate

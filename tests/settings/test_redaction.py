@@ -18,8 +18,8 @@ from compozy.explain.compare import compare
 from compozy.explain.diagnostics import diagnostics
 from compozy.explain.show import resolved_json
 from compozy.explain.value import explain
-from compozy.lifecycle import Lifecycle
-from compozy.plan import make_plan
+from compozy.provisioning.lifecycle import Lifecycle
+from compozy.provisioning.plan import make_plan
 from compozy.resolution.configuration import secrets_of
 from compozy.resolution.resolve import Resolved
 from compozy.resolution.validate import occasions, validate

@@ -14,7 +14,7 @@ from compozy.explain.compare import compare
 from compozy.explain.diagnostics import diagnostics
 from compozy.explain.show import resolved_json
 from compozy.explain.value import explain
-from compozy.plan import make_plan
+from compozy.provisioning.plan import make_plan
 from compozy.resolution.resolve import Resolved
 from compozy.resolution.validate import validate
 from compozy.rulebook import load_rulebook

@@ -23,7 +23,7 @@ from compozy.cli.output import (
 from compozy.cli.simulate import simulate_
 from compozy.errors import ConfigurationError, UsageError
 from compozy.explain.show import Shown, resolved_json
-from compozy.lifecycle import Lifecycle
+from compozy.provisioning.lifecycle import Lifecycle
 from compozy.resolution.configuration import Configuration
 from compozy.resolution.resolve import Resolved
 from compozy.resolution.validate import errors, promoted, validate

@@ -14,7 +14,7 @@ from compozy.cli.options import configuration_options, format_option, read_confi
 from compozy.cli.output import print_json, print_line, styled
 from compozy.cli.redaction import redacted
 from compozy.cli.status import with_mode_of_server
-from compozy.lifecycle import Lifecycle
+from compozy.provisioning.lifecycle import Lifecycle
 
 _SUCCESS = "start would succeed"
 _STYLES = {"pass": "ok", "warn": "warning", "fail": "error", "skip": "dim"}
@@ -25,7 +25,7 @@ _STYLES = {"pass": "ok", "warn": "warning", "fail": "error", "skip": "dim"}
 @format_option()
 def command(format_: str, strict: bool, **options: Any) -> int:
     """Check everything that a start depends on; exit code 4 when something would fail."""
-    from compozy.doctor import Check, examine, failed
+    from compozy.provisioning.doctor import Check, examine, failed
 
     checks: list[Check] = []
     options, server = with_mode_of_server(options)
@@ -44,7 +44,7 @@ def command(format_: str, strict: bool, **options: Any) -> int:
 
 def workflow_checks(lifecycle: Lifecycle) -> Iterator[Any]:
     """Yield a check for each fault of a workflow file; a start leaves the file out and goes on."""
-    from compozy.doctor import Check
+    from compozy.provisioning.doctor import Check
 
     status = "fail" if lifecycle.strict else "warn"
     for finding in workflow_findings(lifecycle.resolved):

@@ -16,7 +16,7 @@ from compozy.cli.output import print_json, print_line, print_table
 from compozy.cli.prepare import prepared, say
 from compozy.cli.status import with_mode_of_server
 from compozy.errors import UsageError
-from compozy.plan import Plan, make_plan
+from compozy.provisioning.plan import Plan, make_plan
 
 if TYPE_CHECKING:
     from compozy.store import Store
@@ -88,7 +88,7 @@ def opened(plan: Plan, *, keep: bool) -> Iterator[Store]:
     Raises:
         ProvisionError: the database is in use, out of reach, or cannot be opened.
     """
-    from compozy.provision import provision
+    from compozy.provisioning.provision import provision
     from compozy.store import Store
 
     runtime = provision(plan, notice=say)

@@ -10,7 +10,7 @@ from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_json, print_line, print_table, styled
 from compozy.cli.prepare import prepared
 from compozy.cli.redaction import redacted
-from compozy.plan import Step, bracketed, make_plan
+from compozy.provisioning.plan import Step, bracketed, make_plan
 
 
 @click.command(name="plan", epilog="Example: compozy plan --mode persistent")

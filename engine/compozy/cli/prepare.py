@@ -13,8 +13,8 @@ from compozy.cli.logs import LogSettings, start_logging
 from compozy.cli.options import read_configuration
 from compozy.cli.output import print_in_brief, print_note
 from compozy.errors import UsageError
-from compozy.lifecycle import Lifecycle, log_transition
-from compozy.plan import make_plan
+from compozy.provisioning.lifecycle import Lifecycle, log_transition
+from compozy.provisioning.plan import make_plan
 from compozy.resolution.resolve import Resolved
 from compozy.settings.values import parse_duration
 from compozy.state.state_directory import STATE_DIRECTORY

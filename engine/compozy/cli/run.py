@@ -24,7 +24,7 @@ from compozy.cli.output import print_failure, print_json, print_line, shown
 from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
 from compozy.cli.status import running_client
 from compozy.errors import InUseError, ProvisionError, UsageError, WorkflowRunError
-from compozy.plan import make_plan
+from compozy.provisioning.plan import make_plan
 from compozy.state.state_directory import StateDirectory
 
 if TYPE_CHECKING:

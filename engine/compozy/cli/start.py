@@ -20,7 +20,7 @@ from compozy.cli.signals import Signals
 from compozy.cli.status import whereabouts
 from compozy.drivers.inventory import forget_inventory
 from compozy.errors import DriverError, InUseError, ProvisionError
-from compozy.plan import bracketed, make_plan
+from compozy.provisioning.plan import bracketed, make_plan
 from compozy.server.limits import raise_file_limit
 from compozy.server.stack import Stack
 from compozy.settings.values import EVERY_ADDRESS

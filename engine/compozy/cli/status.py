@@ -11,7 +11,7 @@ from compozy.cli.client import Client
 from compozy.cli.options import configuration_options, format_option, read_configuration
 from compozy.cli.output import print_json, print_line, print_table, styled
 from compozy.errors import CompozyError, UsageError
-from compozy.lifecycle import Lifecycle
+from compozy.provisioning.lifecycle import Lifecycle
 from compozy.resolution.resolve import Resolved
 from compozy.state.presence import Presence, find_server
 

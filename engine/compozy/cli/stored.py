@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from compozy.cli.prepare import prepared, say, tell_kept_data
-from compozy.plan import make_plan
+from compozy.provisioning.plan import make_plan
 
 if TYPE_CHECKING:
     from compozy.store import Execution, Store
@@ -62,7 +62,7 @@ def stored_workflows(options: dict[str, Any], strict: bool) -> Iterator[StoredWo
         ConfigurationError: a finding stops.
         ProvisionError: the database could not be provisioned.
     """
-    from compozy.provision import provision
+    from compozy.provisioning.provision import provision
     from compozy.store import Store
     from compozy.workflows.catalogue import Catalogue
 

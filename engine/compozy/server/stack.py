@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from compozy import __version__
 from compozy.drivers.port import Port
 from compozy.explain.show import resolved_json
-from compozy.lifecycle import Lifecycle
-from compozy.plan import make_plan, port
+from compozy.provisioning.lifecycle import Lifecycle
+from compozy.provisioning.plan import make_plan, port
 from compozy.resolution.resolve import Resolved
 from compozy.state.presence import Presence, announced
 
 if TYPE_CHECKING:
-    from compozy.provision import Runtime
+    from compozy.provisioning.provision import Runtime
     from compozy.server.access import Access
     from compozy.server.http import HttpServer
     from compozy.workflows.facade import Workflows
@@ -178,7 +178,7 @@ class Stack:
         return explain(self.resolved, key).as_json()
 
     def _provision(self, resolved: Resolved) -> Runtime:
-        from compozy.provision import provision
+        from compozy.provisioning.provision import provision
 
         return provision(make_plan(resolved), timeout_s=self.timeout_s, notice=self.notice)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from compozy.provision import Runtime
+    from compozy.provisioning.provision import Runtime
     from compozy.testing.databases import Databases
     from compozy.testing.skipped_time import SkippedTimeWorkflows
     from compozy.testing.testbed import Testbed

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from compozy.settings.keyring import random_key
 
 if TYPE_CHECKING:
-    from compozy.provision import Runtime
+    from compozy.provisioning.provision import Runtime
     from compozy.resolution.resolve import Resolved
     from compozy.testing.databases import Databases
     from compozy.testing.servers import RedisServer, TemporalServer
@@ -136,8 +136,8 @@ class Testbed:
     def _provisioned(
         self, mode: str, directory: str, settings: Mapping[str, Any], *, only: Collection[str] = ()
     ) -> Iterator[Runtime]:
-        from compozy.plan import make_plan
-        from compozy.provision import provision
+        from compozy.provisioning.plan import make_plan
+        from compozy.provisioning.provision import provision
         from compozy.workflows.project import project_workflows
 
         given = {**_DEFAULTS, "mode": mode, **settings}

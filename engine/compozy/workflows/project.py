@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from compozy.plan import make_plan
-from compozy.provision import Runtime, provision
+from compozy.provisioning.plan import make_plan
+from compozy.provisioning.provision import Runtime, provision
 from compozy.resolution.resolve import Resolved
 from compozy.tools import Lookup
 from compozy.workflows.facade import Workflows, WorkflowSettings

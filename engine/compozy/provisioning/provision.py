@@ -23,9 +23,9 @@ from compozy.drivers.driver import Driver, LoopThread, StartContext
 from compozy.drivers.foreign_driver import ForeignDriver, verb_faults
 from compozy.drivers.inventory import Inventory, holding_of
 from compozy.errors import CompozyError, DriverError, ProvisionError, ProvisionErrors, RuleTableError
-from compozy.plan import Plan, Step, ordered
+from compozy.provisioning.plan import Plan, Step, ordered
+from compozy.provisioning.runtime import Health, Outcome, Runtime
 from compozy.rulebook import load_rulebook
-from compozy.runtime import Health, Outcome, Runtime
 from compozy.settings.reference import IMPORT_S, load_reference
 from compozy.state.move_journal import recover
 from compozy.state.state_directory import StateDirectory

@@ -18,7 +18,7 @@ from compozy.base.foreign import join_within
 from compozy.drivers.driver import Description, Driver, LoopThread
 from compozy.drivers.inventory import Inventory, Recorder
 from compozy.errors import CompozyError, DriverError
-from compozy.plan import Plan
+from compozy.provisioning.plan import Plan
 from compozy.state.state_directory import StateDirectory
 from compozy.state.undo import Made
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from compozy.drivers.driver import StartContext
 from compozy.drivers.inventory import Inventory, holding_of
 from compozy.errors import DriverError, ForeignCodeError, InUseError
-from compozy.plan import Step
-from compozy.provision import build_driver
+from compozy.provisioning.plan import Step
+from compozy.provisioning.provision import build_driver
 from compozy.resolution.resolve import Resolved
 from compozy.rulebook.drivers import VECTOR_STORES, CheckRow
 from compozy.settings.values import MEMORY

@@ -24,7 +24,7 @@ from compozy.settings.machine import probe_facts
 from compozy.settings.origin import Finding
 
 if TYPE_CHECKING:
-    from compozy.provision import Runtime
+    from compozy.provisioning.provision import Runtime
 
 __all__ = ["Graph", "JournalEntry", "Lifecycle", "Provisioner", "Records", "Transition"]
 
@@ -312,7 +312,7 @@ class _Model:
 
 
 def _provision(resolved: Resolved) -> Runtime:
-    from compozy.plan import make_plan
-    from compozy.provision import provision
+    from compozy.provisioning.plan import make_plan
+    from compozy.provisioning.provision import provision
 
     return provision(make_plan(resolved))

@@ -18,15 +18,6 @@ from typing import Any
 
 from compozy.base.foreign import call_within
 from compozy.base.manual import published_page
-from compozy.driver_checks import (
-    REACH_S,
-    Check,
-    check_extension,
-    check_intact,
-    check_reach,
-    check_schema,
-    user_of,
-)
 from compozy.drivers.binaries import find_temporal, find_valkey
 from compozy.drivers.driver import LoopThread, StartContext
 from compozy.drivers.ports import descends_from, is_free, owner_of, process_on
@@ -39,9 +30,18 @@ from compozy.errors import (
     RuleTableError,
     TrustError,
 )
-from compozy.lifecycle import Lifecycle
-from compozy.plan import Step, make_plan, port, value_of
-from compozy.provision import build_driver, is_shipped
+from compozy.provisioning.driver_checks import (
+    REACH_S,
+    Check,
+    check_extension,
+    check_intact,
+    check_reach,
+    check_schema,
+    user_of,
+)
+from compozy.provisioning.lifecycle import Lifecycle
+from compozy.provisioning.plan import Step, make_plan, port, value_of
+from compozy.provisioning.provision import build_driver, is_shipped
 from compozy.resolution.configuration import Configuration
 from compozy.resolution.permissions import exposed_files
 from compozy.resolution.resolve import Resolved

@@ -1,0 +1,1 @@
+"""Plan, start, supervise and examine the components of a validated configuration."""
