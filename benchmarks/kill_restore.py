@@ -22,9 +22,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import compozy
-from compozy.backup import back_up, kept_data
+from compozy.backup.restore import restore
+from compozy.backup.take import back_up, kept_data
 from compozy.resolution.resolve import Resolved
-from compozy.restore import restore
 from compozy.state.move_journal import recover
 
 OPERATIONS = ("open", "os.", "shutil.", "tempfile.", "fcntl.flock", "sqlite3.connect")

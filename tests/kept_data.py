@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import compozy
-from compozy.backup import back_up
+from compozy.backup.take import back_up
 from compozy.provisioning.lifecycle import Lifecycle
 from compozy.resolution.resolve import Resolved
 

@@ -19,10 +19,10 @@ from tests.kept_data import (
     told,
 )
 
-from compozy.backup import back_up
+from compozy.backup.restore import restore
+from compozy.backup.take import back_up
 from compozy.errors import BackupError
 from compozy.resolution.resolve import Resolved
-from compozy.restore import restore
 from compozy.settings.keyring import random_key
 
 Change = Callable[[dict[str, Any], dict[str, bytes]], None]
@@ -128,7 +128,7 @@ def test_restore_writes_only_regular_files_of_the_announced_size(
     text = json.dumps(manifest).encode()
     forge(archive, (head("manifest.json", len(text)), text), (head(DATABASE, size, kind, "manifest.json"), b""))
     written: list[str] = []
-    monkeypatch.setattr("compozy.archive.new_file", lambda path, **_: written.append(str(path)))
+    monkeypatch.setattr("compozy.backup.archive.new_file", lambda path, **_: written.append(str(path)))
     with pytest.raises(BackupError, match=reason):
         restore(project(tmp_path / "target"), archive, force=False)
     assert (written, names(tmp_path / "target")) == ([], [])

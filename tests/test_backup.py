@@ -21,9 +21,9 @@ from tests.kept_data import (
     write_rows,
 )
 
-from compozy.backup import back_up
+from compozy.backup.restore import restore
+from compozy.backup.take import back_up
 from compozy.errors import BackupError, StateDirectoryError, UsageError
-from compozy.restore import restore
 from compozy.state.file_lock import lock_beside
 from compozy.state.undo import Made
 

@@ -15,7 +15,7 @@ from tests.drivers.starting import starting
 from tests.kept_data import DATABASE, REDIS, TEMPORAL, place, project
 from tests.polling import eventually
 
-from compozy.backup import back_up
+from compozy.backup.take import back_up
 from compozy.drivers.redis_embedded import ValkeyDriver
 from compozy.resolution.resolve import Resolved
 

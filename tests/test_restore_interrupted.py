@@ -25,11 +25,11 @@ from tests.kept_data import (
     write_rows,
 )
 
-from compozy.backup import back_up
+from compozy.backup.restore import restore
+from compozy.backup.take import back_up
 from compozy.base.leftovers import private_directory
 from compozy.errors import BackupError, StateDirectoryError
 from compozy.provisioning.doctor import examine
-from compozy.restore import restore
 from compozy.state import move_journal
 from compozy.state.move_journal import JOURNAL, Moves, recover
 

@@ -20,7 +20,7 @@ from compozy.cli.status import with_mode_of_server
 @click.option("--output", metavar="FILE", help="Archive to write; compozy-backup-TIME.tar.gz when not given.")
 def command(format_: str, output: str | None, strict: bool, **options: Any) -> None:
     """Write database, Temporal and Redis into one file; the server may run meanwhile."""
-    from compozy.backup import back_up
+    from compozy.backup.take import back_up
 
     options, _ = with_mode_of_server(options)
     resolved = prepared(options, strict).resolved

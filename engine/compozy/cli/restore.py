@@ -21,7 +21,7 @@ from compozy.cli.status import with_mode_of_server
 @click.option("--accept-unsigned", is_flag=True, help="Restore a backup that the key of this project did not sign.")
 def command(file: Path, format_: str, force: bool, accept_unsigned: bool, strict: bool, **options: Any) -> None:
     """Check a backup and put it where the components keep their data; the server must be stopped."""
-    from compozy.restore import restore
+    from compozy.backup.restore import restore
 
     options, _ = with_mode_of_server(options)
     resolved = prepared(options, strict).resolved

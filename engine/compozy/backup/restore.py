@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from compozy.archive import Manifest, read_archive
-from compozy.backup import BESIDE, Kept, kept_data
+from compozy.backup.archive import Manifest, read_archive
+from compozy.backup.signature import project_keys, verify
+from compozy.backup.take import BESIDE, Kept, kept_data
 from compozy.base.leftovers import private_directory
 from compozy.base.output_file import sync_tree
 from compozy.drivers.inventory import INVENTORY
@@ -23,7 +24,6 @@ from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.errors import BackupError, UsageError
 from compozy.provisioning.plan import make_plan
 from compozy.resolution.resolve import Resolved
-from compozy.signature import project_keys, verify
 from compozy.state.data_lock import DataLock
 from compozy.state.file_lock import lock_beside
 from compozy.state.move_journal import ROOM, Moves, move_all, pending, recover

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from compozy.archive import Manifest, write_archive
+from compozy.backup.archive import Manifest, write_archive
+from compozy.backup.signature import project_keys, sign
+from compozy.backup.snapshot import Store, copy_at_one_moment
 from compozy.base.leftovers import private_directory, remove_leftovers
 from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.errors import BackupError, UsageError
 from compozy.provisioning.plan import kept_files
 from compozy.resolution.resolve import Resolved
-from compozy.signature import project_keys, sign
-from compozy.snapshot import Store, copy_at_one_moment
 from compozy.state.data_files import check_data_files
 from compozy.state.move_journal import recover
 

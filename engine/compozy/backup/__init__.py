@@ -1,0 +1,1 @@
+"""Take backups of the kept data, and restore them."""
