@@ -20,9 +20,9 @@ from compozy.resolution.configuration import Configuration, load_configuration
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.resolution.validate import validate
 from compozy.rulebook import load_rulebook
-from compozy.settings.check import cerberus_schema
 from compozy.settings.machine import probe_facts
 from compozy.settings.registry import Setting
+from compozy.settings.value_check import cerberus_schema
 
 FILE = str(Path(__file__).parent / "sixty-one-keys.yaml")
 REGISTRY = load_rulebook().registry

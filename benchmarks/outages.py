@@ -32,7 +32,7 @@ from temporalio.client import Client as Temporal
 
 from compozy.cli.client import Client, ServerError, ServerGoneError
 from compozy.settings.keyring import random_key
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.server import HOST, Server
 from compozy.testing.servers import RedisServer, TemporalServer
 

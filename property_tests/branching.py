@@ -17,7 +17,7 @@ from property_tests.choices import DIRECTORY, Choice, Text, Variable, choice_of,
 
 from compozy.resolution.resolve import UNSET, Value, cell
 from compozy.rulebook import Rulebook
-from compozy.settings.identity import ById
+from compozy.settings.identity_key import ById
 from compozy.settings.origin import DEFAULT, Candidate, Origin
 from compozy.settings.registry import Registry
 from compozy.settings.values import from_text

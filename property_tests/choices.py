@@ -15,7 +15,7 @@ from compozy.base.document import Scalar
 from compozy.resolution.configuration import Configuration, read_sources
 from compozy.resolution.resolve import Resolved, cell, resolve
 from compozy.rulebook import Rulebook
-from compozy.settings.identity import ById
+from compozy.settings.identity_key import ById
 from compozy.settings.origin import PROBLEMS
 from compozy.settings.registry import Setting
 from compozy.settings.sources import Inputs

@@ -18,12 +18,12 @@ from compozy.base.document import read_document
 from compozy.resolution.configuration import read_sources
 from compozy.resolution.resolve import resolve
 from compozy.rulebook import load_rulebook
-from compozy.settings.check import check
 from compozy.settings.contents import DocumentReader
 from compozy.settings.origin import Candidate, Problem
 from compozy.settings.redact import REDACTED, redact_value
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.sources import DefaultSource, EnvironmentSource, Inputs
+from compozy.settings.value_check import check
 from compozy.settings.values import from_text
 
 MODES = ("memory", "persistent", "distributed")

@@ -15,8 +15,8 @@ from property_tests.config_documents import DOCUMENTS, REGISTRY, as_text
 
 from compozy.base.control import escape_control
 from compozy.cli.explained import explanation_lines
+from compozy.cli.finding_formats import github_lines, sarif_log
 from compozy.cli.output import finding_lines
-from compozy.cli.report import github_lines, sarif_log
 from compozy.errors import RuleTableError
 from compozy.explain.diagnostics import diagnostics
 from compozy.explain.show import resolved_json

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.servers import RedisServer, TemporalServer
 from compozy.testing.testbed import DB_URL, Testbed
 

@@ -19,7 +19,7 @@ from compozy.resolution.configuration import load_configuration
 from compozy.rulebook.drivers import BINARIES
 from compozy.rulebook.drivers import CHECKS as NAMED
 from compozy.state.data_files import LONGEST_BYTES
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
 
 FACTS = {"valkey.binary": "found"}
 PACK = """

@@ -14,7 +14,7 @@ from tests.store.test_migrations import NAMES
 
 from compozy.cli.main import run
 from compozy.state.presence import Presence, announced
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
 
 Migrate = Callable[..., Any]
 

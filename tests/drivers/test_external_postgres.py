@@ -20,7 +20,7 @@ from compozy.drivers.ports import free_port
 from compozy.drivers.postgres import PostgresDriver
 from compozy.drivers.postgres_pool import Pool
 from compozy.errors import DriverError
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
 
 from .starting import Starting
 from .suite import PATIENCE_S

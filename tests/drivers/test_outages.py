@@ -19,7 +19,7 @@ from compozy.errors import ProvisionError
 from compozy.provisioning.provision import Runtime
 from compozy.settings.keyring import random_key
 from compozy.store import Execution, Store, UnavailableError
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.testbed import Testbed
 
 from .suite import PATIENCE_S, far_ends, traces

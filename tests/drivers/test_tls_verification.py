@@ -15,7 +15,7 @@ from compozy.drivers.redis_external import RedisExternalDriver
 from compozy.drivers.temporal_remote import TemporalRemoteDriver
 from compozy.errors import DriverError
 from compozy.settings.keyring import random_key
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.servers import RedisServer, TemporalServer
 
 from .starting import Starting

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from tests.polling import DEADLINE_S
 
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.servers import RedisServer, TemporalServer
 
 from .services import Services

@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 
 from compozy.settings.keyring import random_key
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.servers import RedisServer, TemporalServer
 
 

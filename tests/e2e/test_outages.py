@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from tests.polling import eventually
 
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.server import Server as Service
 from compozy.testing.servers import RedisServer, TemporalServer
 

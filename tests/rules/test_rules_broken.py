@@ -13,8 +13,8 @@ import pytest
 
 from compozy.errors import RuleTableError
 from compozy.rulebook import check_rules, load_rulebook
-from compozy.rulebook.check import KINDS
 from compozy.rulebook.files import rule_texts
+from compozy.rulebook.verification import KINDS
 from compozy.tables.report import Report
 from compozy.trial.rules import trial_reports
 

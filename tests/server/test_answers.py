@@ -6,7 +6,7 @@ import json
 from http import HTTPStatus
 
 from compozy.base.control import escape_control
-from compozy.server.problems import SafeJSONResponse, problem
+from compozy.server.problem_details import SafeJSONResponse, problem
 
 HOSTILE = "\x1b[2J\x9b31m\u202etxt\x7f"
 

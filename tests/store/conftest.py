@@ -14,7 +14,7 @@ from playhouse.pool import PooledPostgresqlDatabase
 from compozy.drivers.driver import LoopThread, StartContext
 from compozy.drivers.sqlite import SqliteDriver
 from compozy.store import Store
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
 
 KINDS = ("sqlite-memory", "sqlite-file", "postgres")
 POOL: Any = PooledPostgresqlDatabase

@@ -9,7 +9,8 @@ import peewee
 import pytest
 
 from compozy.errors import UsageError
-from compozy.store import SchemaError, Store, UnavailableError, migrate
+from compozy.store import SchemaError, Store, UnavailableError
+from compozy.store import schema_version as migrate
 
 NAMES = tuple(sorted(path.stem for path in migrate.SCRIPTS.glob("[0-9]*.py")))
 COLUMNS = {

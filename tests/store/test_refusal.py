@@ -14,7 +14,7 @@ import pytest
 from tests.store.conftest import Opener, postgres
 
 from compozy.store import Execution, Store, UnavailableError
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
 
 ROW = Execution("e1", "flow", "1.0", "running", {}, "2025-01-01T00:00:00.000000Z")
 

@@ -12,7 +12,7 @@ from tests.store.conftest import POOL, Opener
 
 from compozy.store import FINISHED, LOST, Execution, Store, StoredWorkflow, UnavailableError
 from compozy.store.records import timestamp
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
 
 RUNNING = Execution("e1", "flow", "1.0", "running", {"n": 1}, "2025-01-01T00:00:00.000000Z")
 DONE = replace(RUNNING, status="completed", output={"x": [1, None]}, finished_at="2025-01-01T00:00:01.000000Z")

@@ -20,13 +20,13 @@ import pytest
 from tests.polling import eventually
 
 from compozy.errors import DriverError
-from compozy.testing.binaries import VARIABLE, Account, copy_postgres, find_postgres, server_account
 from compozy.testing.databases import Databases
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
+from compozy.testing.server_binaries import VARIABLE, Account, copy_postgres, find_postgres, server_account
 
 KILLED = """
 import os, signal
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.servers import RedisServer
 postgres, redis = PostgresServer(), RedisServer()
 postgres.start()

@@ -12,7 +12,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from compozy.errors import ConfigurationError
 from compozy.store import Execution, Store
-from compozy.testing.postgres import PostgresServer
+from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.testbed import DB_URL, Testbed
 
 MODES = ("memory", "persistent", "distributed")

@@ -20,7 +20,7 @@ from compozy.store import Execution, UnavailableError
 from compozy.workflows import interpreter, templates
 from compozy.workflows.definition import Definition, Task, definition_from_json, load_definition, parse_definition
 from compozy.workflows.facade import Workflows, WorkflowSettings
-from compozy.workflows.tools import ToolOffer
+from compozy.workflows.tool_loader import ToolOffer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

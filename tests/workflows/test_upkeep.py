@@ -41,8 +41,8 @@ from compozy.store.records import RUNNING, timestamp
 from compozy.testing.servers import TemporalServer
 from compozy.workflows import wire
 from compozy.workflows.definition import definition_from_json
-from compozy.workflows.identity import TemporalIdentity
 from compozy.workflows.reconcile import FEW, STUCK_ATTEMPTS
+from compozy.workflows.server_identity import TemporalIdentity
 from compozy.workflows.service import Service
 from compozy.workflows.upkeep import Upkeep
 

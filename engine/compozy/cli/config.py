@@ -110,7 +110,7 @@ def validate_(format_: str, strict: bool, **options: Any) -> int:
 
 def print_report(format_: str, findings: Sequence[Finding], configuration: Configuration) -> None:
     """Print findings for other programs: GitHub's workflow commands or a SARIF log."""
-    from compozy.cli.report import github_lines, sarif_log
+    from compozy.cli.finding_formats import github_lines, sarif_log
 
     folder = os.path.relpath(configuration.directory)
     if format_ == "sarif":

@@ -20,7 +20,7 @@ from compozy.provisioning.plan import Plan, make_plan
 
 if TYPE_CHECKING:
     from compozy.store import Store
-    from compozy.store.migrate import Migration
+    from compozy.store.schema_version import Migration
 
 DATABASE = "database"
 

@@ -21,10 +21,10 @@ from compozy.cli.redaction import remember
 from compozy.errors import UsageError
 from compozy.resolution.configuration import Configuration, load_configuration
 from compozy.rulebook import load_rulebook
-from compozy.settings.check import FROM_FILE
 from compozy.settings.locate import find_file, project_above
 from compozy.settings.reference import project_code
 from compozy.settings.registry import Setting
+from compozy.settings.value_check import FROM_FILE
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Made = TypeVar("Made")

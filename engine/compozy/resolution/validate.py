@@ -19,10 +19,10 @@ from compozy.base.document import Scalar
 from compozy.base.place import Place
 from compozy.base.suggest import closest
 from compozy.resolution.resolve import UNSET, Resolved, Value, cell
-from compozy.settings.check import check
 from compozy.settings.origin import PROBLEMS, Candidate, Finding, Origin, Problem
 from compozy.settings.redact import Redactor, redact_value
 from compozy.settings.registry import Setting
+from compozy.settings.value_check import check
 from compozy.tables.table import Column, Decision, Row, Table
 
 STAGE = "validate"

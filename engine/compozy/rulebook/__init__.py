@@ -121,7 +121,7 @@ def _usable(rulebook: Rulebook | None, reports: Iterable[Report]) -> Rulebook:
 def check_rules(texts: Mapping[str, str]) -> RuleCheck:
     """Verify rules from file names and texts and return everything that there is to say about them."""
     # Rules that were found valid before are used without loading what verifies.
-    from compozy.rulebook.check import rule_reports
+    from compozy.rulebook.verification import rule_reports
 
     faults = Faults()
     rulebook = read_rules(texts, faults)

@@ -10,7 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from compozy.rulebook.rows import Rulebook
-from compozy.schema.values import NEVER, VARIABLE, Schema, all_of, any_of, holds_unwritten, none_of, unset, written
+from compozy.schema.value_schema import (
+    NEVER,
+    VARIABLE,
+    Schema,
+    all_of,
+    any_of,
+    holds_unwritten,
+    none_of,
+    unset,
+    written,
+)
 from compozy.settings.registry import Setting
 from compozy.tables.table import Column, Condition, Row, Table
 

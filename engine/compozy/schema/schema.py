@@ -11,7 +11,7 @@ from typing import Any
 from compozy.base.manual import schema_url
 from compozy.rulebook.rows import Rulebook
 from compozy.schema.conditions import Constraints, constraints
-from compozy.schema.values import DEFINITIONS, NULL, Schema, value_schema
+from compozy.schema.value_schema import DEFINITIONS, NULL, Schema, value_schema
 from compozy.settings.redact import REDACTED
 from compozy.settings.registry import Setting
 

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from compozy.server.guard import OPEN_PATHS
-from compozy.server.problems import RETRY_AFTER_S, problem
+from compozy.server.problem_details import RETRY_AFTER_S, problem
 
 
 class Admission:

@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from compozy.server.access import Access, server_port, session_cookie
 from compozy.server.guard import Traffic
 from compozy.server.metrics import metrics_text
-from compozy.server.problems import SafeJSONResponse, problem
+from compozy.server.problem_details import SafeJSONResponse, problem
 from compozy.server.requests import bad_request, read_duration, read_json, read_limit, read_object, read_wait
 from compozy.store import Execution, UnavailableError
 from compozy.store.store import MAX_LIMIT

@@ -23,7 +23,7 @@ from compozy.server.api import Api, ServerState
 from compozy.server.guard import Guard
 from compozy.server.limits import Limits
 from compozy.server.openapi import docs_page, openapi_document
-from compozy.server.problems import (
+from compozy.server.problem_details import (
     RequestProblem,
     on_bug,
     on_compozy_error,

@@ -16,7 +16,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from compozy.server.limits import Limits
-from compozy.server.problems import MEDIA_TYPE, problem_json
+from compozy.server.problem_details import MEDIA_TYPE, problem_json
 
 
 class BoundedConnection(H11Protocol):

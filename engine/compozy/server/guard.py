@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from compozy.server.access import Access, server_port
-from compozy.server.problems import problem
+from compozy.server.problem_details import problem
 
 OPEN_PATHS = ("/healthz", "/readyz")
 OPEN = {*((method, path) for path in OPEN_PATHS for method in ("GET", "HEAD")), ("GET", "/session")}

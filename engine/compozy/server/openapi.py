@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 from compozy import __version__
-from compozy.server.problems import MEDIA_TYPE
+from compozy.server.problem_details import MEDIA_TYPE
 from compozy.server.routes import Endpoint
 from compozy.store.records import STATUSES
 

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from compozy.base.control import escape_line
 from compozy.base.suggest import closest
-from compozy.server.problems import RequestProblem
+from compozy.server.problem_details import RequestProblem
 from compozy.settings.values import parse_duration
 
 MAX_BODY_BYTES = 2_000_000

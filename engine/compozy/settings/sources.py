@@ -20,7 +20,7 @@ from compozy.base.suggest import closest
 from compozy.errors import SyntaxProblem, UsageError
 from compozy.settings.contents import Contents, DocumentReader, spread_address
 from compozy.settings.dotenv import Line, Variables, dotenv_lines, dotenv_text
-from compozy.settings.identity import ById
+from compozy.settings.identity_key import ById
 from compozy.settings.locate import find_file, ignored_files
 from compozy.settings.mask import sounds_secret, told, without_secrets
 from compozy.settings.origin import DEFAULT, Candidate, Origin, Problem

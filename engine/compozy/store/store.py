@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import peewee
 from playhouse.pool import MaxConnectionsExceeded
 
-from compozy.store import migrate
-from compozy.store.migrate import Migration
+from compozy.store import schema_version as migrate
 from compozy.store.records import LOST, RUNNING, Execution, RowState, StoredWorkflow
 from compozy.store.refusal import read_only, refused
+from compozy.store.schema_version import Migration
 from compozy.store.unavailable import SchemaError
 
 MAX_LIMIT = 1000

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from compozy.errors import DriverError
-from compozy.testing.binaries import Account
+from compozy.testing.server_binaries import Account
 
 USER = "compozy"
 _INITDB = (

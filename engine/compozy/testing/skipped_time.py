@@ -9,7 +9,7 @@ from compozy.store import Execution
 from compozy.testing.time_skipping import TimeSkipping
 from compozy.workflows.definition import Definition
 from compozy.workflows.facade import Workflows, WorkflowSettings
-from compozy.workflows.tools import ToolOffer
+from compozy.workflows.tool_loader import ToolOffer
 
 
 class SkippedTimeWorkflows(Workflows):

@@ -220,7 +220,7 @@ class Testbed:
 
 def _postgres() -> Databases:
     from compozy.testing.databases import Databases
-    from compozy.testing.postgres import PostgresServer
+    from compozy.testing.postgres_server import PostgresServer
 
     url = os.environ.get(DB_URL)
     return Databases(url) if url else PostgresServer()

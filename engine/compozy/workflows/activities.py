@@ -24,8 +24,8 @@ from compozy.workflows.ends import Ends
 from compozy.workflows.plain import clean_reason
 from compozy.workflows.rendering import rendering_of
 from compozy.workflows.templates import TemplateProblem
+from compozy.workflows.tool_loader import ToolFailure, Tools
 from compozy.workflows.tool_secrets import fill_secrets
-from compozy.workflows.tools import ToolFailure, Tools
 
 HEARTBEAT_S = 2.0
 WRITE_TIMEOUT_S = 10.0

@@ -19,7 +19,7 @@ from compozy.workflows.definition import Definition
 from compozy.workflows.ends import Ends
 from compozy.workflows.restart import Health
 from compozy.workflows.service import Service
-from compozy.workflows.tools import NO_OFFER, ToolOffer
+from compozy.workflows.tool_loader import NO_OFFER, ToolOffer
 from compozy.workflows.upkeep import Upkeep
 from compozy.workflows.worker import WorkerHost
 

@@ -32,8 +32,8 @@ from compozy.store import Execution, Store, UnavailableError
 from compozy.store.records import LOST, RUNNING, RowState, timestamp
 from compozy.store.store import MAX_LIMIT
 from compozy.workflows import wire
-from compozy.workflows.identity import TemporalIdentity
 from compozy.workflows.plain import clean_reason
+from compozy.workflows.server_identity import TemporalIdentity
 from compozy.workflows.temporal import UnreadableError, ask
 
 FEW = 20

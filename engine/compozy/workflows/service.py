@@ -29,11 +29,11 @@ from compozy.workflows.checks import Checks
 from compozy.workflows.definition import Definition
 from compozy.workflows.ends import Ends
 from compozy.workflows.execution_id import checked_execution_id, new_execution_id
-from compozy.workflows.identity import TemporalIdentity
 from compozy.workflows.inputs import complete_input
 from compozy.workflows.late_rows import LateRows
 from compozy.workflows.plain import why_not_plain
 from compozy.workflows.reconcile import Reconciler
+from compozy.workflows.server_identity import TemporalIdentity
 from compozy.workflows.temporal import UnreadableError, ask
 
 # How long a worker that was killed holds up the step that it was at; a living one sends heartbeats.

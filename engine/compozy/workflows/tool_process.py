@@ -131,7 +131,7 @@ def _end_with_caller(requests: Any) -> None:
 
 
 async def _answer(request: ToolRequest) -> dict[str, Any]:
-    from compozy.workflows.tools import ToolOffer, Tools
+    from compozy.workflows.tool_loader import ToolOffer, Tools
 
     tools = Tools(request.directory, ToolOffer(_no_components, request.allowed, request.secrets)).open()
     try:

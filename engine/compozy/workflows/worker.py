@@ -22,7 +22,7 @@ from compozy.workflows.activities import HEARTBEAT_S, Activities
 from compozy.workflows.ends import Ends
 from compozy.workflows.interpreter import Interpreter
 from compozy.workflows.restart import USUAL, Health, Pace, Restarted
-from compozy.workflows.tools import NO_OFFER, ToolOffer, Tools
+from compozy.workflows.tool_loader import NO_OFFER, ToolOffer, Tools
 
 UNBOUNDED = 1000
 RENDERERS = 2

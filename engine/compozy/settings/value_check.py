@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from compozy.base.suggest import closest
 from compozy.settings.endpoint import stated_parts
-from compozy.settings.identity import ById
+from compozy.settings.identity_key import ById
 from compozy.settings.mask import told
 from compozy.settings.origin import Candidate, Origin, Problem
 from compozy.settings.redact import redact_value, secrets_in

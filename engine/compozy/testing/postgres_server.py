@@ -14,10 +14,10 @@ from typing import Any
 
 from compozy.drivers.process import Command
 from compozy.errors import DriverError
-from compozy.testing.binaries import Account, copy_postgres, find_postgres, server_account
 from compozy.testing.cluster import USER, make_cluster
 from compozy.testing.databases import Databases
 from compozy.testing.server import HOST, Server
+from compozy.testing.server_binaries import Account, copy_postgres, find_postgres, server_account
 
 _SEGMENT_LINE = 6  # of postmaster.pid: key and number of the segment
 _IPC_RMID = 0
