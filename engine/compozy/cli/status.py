@@ -17,10 +17,13 @@ from compozy.state.presence import Presence, find_server
 
 
 class NotRunningError(CompozyError):
-    """No server of the project runs."""
+    """No server of the project in a directory runs."""
 
     id = "server.not-running"
     exit_code = 4
+
+    def __init__(self, directory: object) -> None:
+        super().__init__(f"no server of the project in {directory} is running", hint="start one with compozy start")
 
 
 def running_client(options: dict[str, Any], strict: bool = False) -> tuple[Client | None, Lifecycle]:
@@ -42,6 +45,18 @@ def running_client(options: dict[str, Any], strict: bool = False) -> tuple[Clien
         return None, lifecycle
     _check_mode(resolved, presence)
     return Client(presence.url, presence.api_key or resolved.get("server.api_key"), presence.pid), lifecycle
+
+
+def required_client(options: dict[str, Any], strict: bool) -> Client:
+    """Return a client of the running server.
+
+    Raises:
+        NotRunningError: no server runs.
+    """
+    client, lifecycle = running_client(options, strict)
+    if client is None:
+        raise NotRunningError(lifecycle.resolved.directory)
+    return client
 
 
 def _check_mode(resolved: Resolved, presence: Presence) -> None:
@@ -69,10 +84,7 @@ def with_mode_of_server(options: dict[str, Any]) -> tuple[dict[str, Any], Presen
 @click.option("--link", is_flag=True, help="Print a link that opens the server's pages in a browser, once.")
 def command(format_: str, link: bool, strict: bool, **options: Any) -> int:
     """Show state, mode, health and latency of each component; exit code 4 when it is not ready."""
-    client, lifecycle = running_client(options, strict)
-    if client is None:
-        where = lifecycle.resolved.directory
-        raise NotRunningError(f"no server of the project in {where} is running", hint="start one with compozy start")
+    client = required_client(options, strict)
     if link:
         opened = client.post("/session")
         print_json(opened) if format_ == "json" else print_line(opened["url"])

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from compozy.cli.prepare import prepared, say, tell_kept_data
+from compozy.errors import NotFoundError
 from compozy.provisioning.plan import make_plan
 
 if TYPE_CHECKING:
@@ -33,6 +34,17 @@ class StoredWorkflows:
     def executions(self, *, limit: int) -> tuple[Execution, ...]:
         """Return the newest executions first."""
         return self._store.executions(limit=limit)
+
+    def execution(self, execution_id: str) -> Execution:
+        """Return one execution.
+
+        Raises:
+            NotFoundError: the database has no row of it.
+        """
+        found = self._store.execution(execution_id)
+        if found is None:
+            raise NotFoundError("execution", execution_id)
+        return found
 
     def delete_workflow(self, workflow_id: str) -> dict[str, str]:
         """Delete an imported workflow."""

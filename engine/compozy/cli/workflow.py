@@ -13,15 +13,15 @@ from urllib.parse import quote
 import click
 
 from compozy.base.output_file import write_file
-from compozy.cli.client import Client, ServerError
+from compozy.cli.client import ServerError
 from compozy.cli.completion import FILE
 from compozy.cli.json_input import parse_json, read_argument, read_text_of
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import json_text, print_failure, print_json, print_line, print_table, shown
 from compozy.cli.run import RUNNING, run
-from compozy.cli.status import running_client
+from compozy.cli.status import NotRunningError, required_client, running_client
 from compozy.cli.stored import StoredWorkflows, stored_workflows
-from compozy.errors import DefinitionError, NotFoundError, UsageError
+from compozy.errors import DefinitionError, UsageError
 
 
 @click.group(name="workflow")
@@ -97,25 +97,20 @@ def _source(source: str) -> str:
     return min(source, os.path.relpath(source), key=len) if os.path.isabs(source) else source
 
 
-def required_client(options: dict[str, Any], strict: bool) -> Client:
-    """Return a client of the running server.
-
-    Raises:
-        NotFoundError: no server runs.
-    """
-    client, lifecycle = running_client(options, strict)
-    if client is None:
-        raise NotFoundError("running server of", lifecycle.resolved.directory, hint="start one with compozy start")
-    return client
-
-
 @command.command(epilog="Example: compozy workflow show hello-world-9314caed1562ba12")
 @click.argument("execution_id", metavar="EXECUTION")
 @configuration_options
 @format_option()
 def show(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
-    """Show one execution: status, input, output, times."""
-    row = required_client(options, strict).get(_path(execution_id))
+    """Show one execution: status, input, output, times. Without a server it is read from a database that is kept."""
+    client, lifecycle = running_client(options, strict)
+    if client is not None:
+        row = client.get(_path(execution_id))
+    elif lifecycle.resolved.decision("database.kept").outputs["kept"]:
+        with stored_workflows(options, strict) as stored:
+            row = stored.execution(execution_id).to_json()
+    else:
+        raise NotRunningError(lifecycle.resolved.directory)
     if format_ == "json":
         print_json(row)
         return
