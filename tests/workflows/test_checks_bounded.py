@@ -16,10 +16,10 @@ from compozy.base.document import read_document
 from compozy.base.suggest import MOST_SUGGESTIONS, closest
 from compozy.errors import DefinitionError, SyntaxProblem
 from compozy.workflows.catalogue import exported_definitions
-from compozy.workflows.check import MAX_PROBLEM_LENGTH, MAX_PROBLEMS
 from compozy.workflows.checks import BusyError, Checks
-from compozy.workflows.definition import definition_from_json
-from compozy.workflows.inputs import InputError, complete_input
+from compozy.workflows.model.definition import definition_from_json
+from compozy.workflows.model.inputs import InputError, complete_input
+from compozy.workflows.read.check import MAX_PROBLEM_LENGTH, MAX_PROBLEMS
 
 MANY = 1500
 TASK = {"id": "a", "type": "aggregate", "output": 1}

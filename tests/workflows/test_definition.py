@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from compozy.errors import DefinitionError, NotFoundError, SyntaxProblem
-from compozy.workflows.definition import (
+from compozy.workflows.filters import FILTERS
+from compozy.workflows.model.definition import (
     Input,
     Retry,
     Task,
@@ -18,7 +19,6 @@ from compozy.workflows.definition import (
     load_definition,
     parse_definition,
 )
-from compozy.workflows.filters import FILTERS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -316,7 +316,7 @@ def test_a_file_that_is_not_text_is_no_workflow(tmp_path: Path) -> None:
 def test_reading_a_definition_without_templates_imports_nothing_heavy() -> None:
     """Jinja2, Temporal and peewee stay out until they are needed."""
     code = (
-        "import sys; from compozy.workflows.definition import parse_definition;"
+        "import sys; from compozy.workflows.model.definition import parse_definition;"
         "parse_definition('id: a\\ntasks: [{id: t, type: aggregate, output: 1}]', 'f');"
         "print(sorted({'jinja2', 'temporalio', 'peewee', 'starlette'} & set(sys.modules)))"
     )

@@ -17,8 +17,8 @@ from tests.workflows.bench import Bench
 
 from compozy.drivers.payload_codec import EncryptionCodec, PayloadRefusedError, encrypting
 from compozy.settings.keyring import PAYLOAD_REFUSED, Keyring, parse_keyring, random_key
-from compozy.workflows import wire
 from compozy.workflows.facade import Workflows, WorkflowSettings
+from compozy.workflows.run import wire
 
 SECRET = "hunter2hunter2"
 TOOL = "def echo(text):\n    return {'said': text}\n\ndef fail(text):\n    raise ValueError('no ' + text)\n"

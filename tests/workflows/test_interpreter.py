@@ -17,10 +17,11 @@ from tests.workflows.test_replay import replay
 from compozy.errors import NotFoundError
 from compozy.settings.redact import Redactor
 from compozy.store import Execution, UnavailableError
-from compozy.workflows import interpreter, templates
-from compozy.workflows.definition import Definition, Task, definition_from_json, load_definition, parse_definition
+from compozy.workflows import templates
 from compozy.workflows.facade import Workflows, WorkflowSettings
-from compozy.workflows.tool_loader import ToolOffer
+from compozy.workflows.model.definition import Definition, Task, definition_from_json, load_definition, parse_definition
+from compozy.workflows.run import interpreter
+from compozy.workflows.run.tool_loader import ToolOffer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -371,7 +372,7 @@ def test_an_execution_ends_while_its_row_cannot_be_written(bench: Bench, monkeyp
 def test_an_execution_ends_while_the_database_hangs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that never returns is given up by its activity, without a timer of Temporal's core."""
     monkeypatch.setattr(interpreter, "_ROW_RETRY", RetryPolicy(maximum_attempts=2))
-    monkeypatch.setattr("compozy.workflows.activities.WRITE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("compozy.workflows.run.activities.WRITE_TIMEOUT_S", 0.1)
     workflows = bench.open()
     gate = threading.Event()
     workflows.store.record_finished = lambda row: gate.wait(30)  # type: ignore[method-assign, assignment, return-value]
@@ -383,7 +384,7 @@ def test_an_execution_ends_while_the_database_hangs(bench: Bench, monkeypatch: p
 
 def test_times_of_a_row_do_not_change_and_stay_in_order(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The start is the one that was told first; the end is not before it, even when the clock was set back."""
-    monkeypatch.setattr("compozy.workflows.activities.timestamp", lambda: "2001-01-01T00:00:00.000000Z")
+    monkeypatch.setattr("compozy.workflows.run.activities.timestamp", lambda: "2001-01-01T00:00:00.000000Z")
     bench.write("mod_one.py", "def work():\n    return 1\n")
     workflows = bench.open()
     name = workflows.start(definition("id: t\ntasks: [{id: a, type: basic, tool: 'mod_one:work', sleep: 1s}]"))

@@ -14,8 +14,8 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from tests.workflows.bench import Bench
 
 from compozy.drivers.driver import LoopThread
-from compozy.workflows.definition import load_definition
-from compozy.workflows.interpreter import Interpreter
+from compozy.workflows.model.definition import load_definition
+from compozy.workflows.run.interpreter import Interpreter
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))

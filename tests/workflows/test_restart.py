@@ -14,8 +14,8 @@ from tests.workflows.bench import Bench
 
 from compozy.drivers.driver import LoopThread
 from compozy.store import Store
-from compozy.workflows.restart import USUAL, Health, Pace, Restarted
-from compozy.workflows.worker import WorkerHost
+from compozy.workflows.run.restart import USUAL, Health, Pace, Restarted
+from compozy.workflows.run.worker import WorkerHost
 
 QUICK = Pace(restart_s=0.001, steady_s=0.0, patience_s=0.0)
 

@@ -19,12 +19,12 @@ from compozy.errors import DefinitionError, NotFoundError, SyntaxProblem, UsageE
 from compozy.store import LOST, Execution, Pruned, Store, StoredWorkflow, UnavailableError
 from compozy.store.records import timestamp
 from compozy.workflows.catalogue import definition_json
-from compozy.workflows.definition import definition_from_json
 from compozy.workflows.ends import Ends
 from compozy.workflows.facade import Workflows, WorkflowSettings
-from compozy.workflows.inputs import InputError
+from compozy.workflows.model.definition import definition_from_json
+from compozy.workflows.model.inputs import InputError
+from compozy.workflows.run.worker import WorkerHost
 from compozy.workflows.service import ConflictError, Service
-from compozy.workflows.worker import WorkerHost
 
 GREET = """
 id: {id}

@@ -11,7 +11,7 @@ from tests.workflows.bench import Bench
 
 from compozy.errors import NotFoundError
 from compozy.store import Execution, Store, UnavailableError
-from compozy.workflows.definition import Definition, definition_from_json
+from compozy.workflows.model.definition import Definition, definition_from_json
 from compozy.workflows.service import Service
 
 

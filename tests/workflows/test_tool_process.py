@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.polling import eventually
 
-from compozy.workflows.tool_loader import ToolFailure, ToolOffer, Tools
+from compozy.workflows.run.tool_loader import ToolFailure, ToolOffer, Tools
 
 SECRETS = {"TOKEN": "s3cr3t-word", "SHORT": "abc"}
 SOURCE = """

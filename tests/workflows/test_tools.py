@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.polling import eventually
 
-from compozy.workflows.tool_loader import ToolFailure, ToolOffer, Tools, _Call
+from compozy.workflows.run.tool_loader import ToolFailure, ToolOffer, Tools, _Call
 
 
 @pytest.fixture

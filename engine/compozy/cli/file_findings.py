@@ -15,7 +15,7 @@ def workflow_findings(resolved: Resolved) -> tuple[Finding, ...]:
     files, tools = resolved.get("workflows") or (), resolved.get("tools")
     if not files and not os.path.isdir(os.path.join(resolved.directory, "workflows")):
         return ()
-    from compozy.workflows.workflow_files import file_findings
+    from compozy.workflows.read.workflow_files import file_findings
 
     return file_findings(resolved.directory, tuple(files), None if tools is None else tuple(tools))
 

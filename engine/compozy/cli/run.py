@@ -28,7 +28,7 @@ from compozy.provisioning.plan import make_plan
 from compozy.state.state_directory import StateDirectory
 
 if TYPE_CHECKING:
-    from compozy.workflows.definition import Definition
+    from compozy.workflows.model.definition import Definition
 
 Note = Callable[[str], None]
 WAIT_S = 30.0
@@ -123,7 +123,7 @@ class GivenInput:
 
     def complete(self, definition: Definition | None) -> dict[str, Any]:
         """Return the input for a workflow, None when its declarations are not known."""
-        from compozy.workflows.input_types import parse_parameter
+        from compozy.workflows.model.input_types import parse_parameter
 
         declared = {item.name: item for item in (definition.inputs if definition else None) or ()}
         known = {name: (item.type, item.default) for name, item in declared.items()}
@@ -169,8 +169,8 @@ def is_file(workflow: str) -> bool:
 
 def run_on_server(client: Client, workflow: str, given: GivenInput, wait_s: float | None) -> dict[str, Any]:
     """Start an execution on the running server and wait at most `wait_s` seconds, None not at all."""
-    from compozy.workflows.definition import parse_definition, read_workflow_file
-    from compozy.workflows.execution_id import new_execution_id
+    from compozy.workflows.model.definition import parse_definition, read_workflow_file
+    from compozy.workflows.model.execution_id import new_execution_id
 
     workflow_id = workflow
     if is_file(workflow):
@@ -194,7 +194,7 @@ def run_on_server(client: Client, workflow: str, given: GivenInput, wait_s: floa
 
 
 def _known_definition(client: Client, workflow: str) -> Definition:
-    from compozy.workflows.definition import decode_definition
+    from compozy.workflows.model.definition import decode_definition
 
     found = client.get(f"/api/v0/workflows/{quote(workflow, safe='')}")
     return decode_definition(found["definition"], workflow, {})
@@ -215,8 +215,8 @@ def run_alone(
     workflow: str, given: GivenInput, wait_s: float, strict: bool, options: dict[str, Any], note: Note
 ) -> dict[str, Any]:
     """Bring the stack up, run one workflow, and stop everything."""
-    from compozy.workflows.definition import load_definition
-    from compozy.workflows.inputs import complete_input
+    from compozy.workflows.model.definition import load_definition
+    from compozy.workflows.model.inputs import complete_input
 
     definition = load_definition(workflow) if is_file(workflow) else None
     if definition is not None:

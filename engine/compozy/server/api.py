@@ -23,7 +23,7 @@ from compozy.server.requests import bad_request, read_duration, read_json, read_
 from compozy.store import Execution, UnavailableError
 from compozy.store.store import MAX_LIMIT
 from compozy.workflows.catalogue import definition_json, deleted_json
-from compozy.workflows.definition import Definition, definition_from_json, parse_definition
+from compozy.workflows.model.definition import Definition, definition_from_json, parse_definition
 from compozy.workflows.service import Service
 
 FORMAT = {"format_version": 1}

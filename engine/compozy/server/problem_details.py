@@ -24,7 +24,7 @@ from compozy.errors import (
     SyntaxProblem,
     UsageError,
 )
-from compozy.workflows.inputs import InputError, InputLimitError
+from compozy.workflows.model.inputs import InputError, InputLimitError
 from compozy.workflows.service import ConflictError
 
 MEDIA_TYPE = "application/problem+json"

@@ -7,9 +7,9 @@ from typing import Any
 
 from compozy.store import Execution
 from compozy.testing.time_skipping import TimeSkipping
-from compozy.workflows.definition import Definition
 from compozy.workflows.facade import Workflows, WorkflowSettings
-from compozy.workflows.tool_loader import ToolOffer
+from compozy.workflows.model.definition import Definition
+from compozy.workflows.run.tool_loader import ToolOffer
 
 
 class SkippedTimeWorkflows(Workflows):

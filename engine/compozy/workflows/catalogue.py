@@ -15,9 +15,9 @@ from compozy.base.suggest import closest
 from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, TrustError, UsageError
 from compozy.store import Store, StoredWorkflow
 from compozy.store.records import timestamp
-from compozy.workflows.check import MAX_PROBLEMS
-from compozy.workflows.definition import Definition, definition_from_json
-from compozy.workflows.workflow_files import WorkflowFiles
+from compozy.workflows.model.definition import Definition, definition_from_json
+from compozy.workflows.read.check import MAX_PROBLEMS
+from compozy.workflows.read.workflow_files import WorkflowFiles
 
 FORMAT_VERSION = 1
 

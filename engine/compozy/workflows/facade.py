@@ -15,13 +15,13 @@ from temporalio.client import Client
 
 from compozy.store import Execution, Pruned, Store
 from compozy.workflows.catalogue import Imported, Listing
-from compozy.workflows.definition import Definition
 from compozy.workflows.ends import Ends
-from compozy.workflows.restart import Health
+from compozy.workflows.model.definition import Definition
+from compozy.workflows.run.restart import Health
+from compozy.workflows.run.tool_loader import NO_OFFER, ToolOffer
+from compozy.workflows.run.worker import WorkerHost
 from compozy.workflows.service import Service
-from compozy.workflows.tool_loader import NO_OFFER, ToolOffer
 from compozy.workflows.upkeep import Upkeep
-from compozy.workflows.worker import WorkerHost
 
 CALL_TIMEOUT_S = 30.0
 WAIT_MARGIN_S = 10.0

@@ -7,7 +7,7 @@ from compozy.provisioning.provision import Runtime, provision
 from compozy.resolution.resolve import Resolved
 from compozy.tools import Lookup
 from compozy.workflows.facade import Workflows, WorkflowSettings
-from compozy.workflows.tool_loader import ToolOffer
+from compozy.workflows.run.tool_loader import ToolOffer
 
 
 def workflow_settings(resolved: Resolved) -> WorkflowSettings:

@@ -31,8 +31,8 @@ from compozy.errors import CompozyError, NotFoundError
 from compozy.store import Execution, Store, UnavailableError
 from compozy.store.records import LOST, RUNNING, RowState, timestamp
 from compozy.store.store import MAX_LIMIT
-from compozy.workflows import wire
-from compozy.workflows.plain import clean_reason
+from compozy.workflows.model.plain import clean_reason
+from compozy.workflows.run import wire
 from compozy.workflows.server_identity import TemporalIdentity
 from compozy.workflows.temporal import UnreadableError, ask
 

@@ -23,16 +23,16 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from compozy.errors import CompozyError, NotFoundError, UsageError
 from compozy.store import Execution, Pruned, Store, UnavailableError
 from compozy.store.records import RUNNING, STATUSES, timestamp
-from compozy.workflows import wire
 from compozy.workflows.catalogue import Catalogue, Imported, Listing, exported_definitions
 from compozy.workflows.checks import Checks
-from compozy.workflows.definition import Definition
 from compozy.workflows.ends import Ends
-from compozy.workflows.execution_id import checked_execution_id, new_execution_id
-from compozy.workflows.inputs import complete_input
 from compozy.workflows.late_rows import LateRows
-from compozy.workflows.plain import why_not_plain
+from compozy.workflows.model.definition import Definition
+from compozy.workflows.model.execution_id import checked_execution_id, new_execution_id
+from compozy.workflows.model.inputs import complete_input
+from compozy.workflows.model.plain import why_not_plain
 from compozy.workflows.reconcile import Reconciler
+from compozy.workflows.run import wire
 from compozy.workflows.server_identity import TemporalIdentity
 from compozy.workflows.temporal import UnreadableError, ask
 

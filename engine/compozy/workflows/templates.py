@@ -17,10 +17,10 @@ from typing import Any
 from jinja2 import Environment, TemplateError, TemplateSyntaxError, nodes
 
 from compozy.workflows.budget import Budget, BudgetError
-from compozy.workflows.check import TEMPLATE_MARKS
 from compozy.workflows.evaluate import Names, check_tree, evaluate, target_names, write
 from compozy.workflows.filters import FUNCTIONS
-from compozy.workflows.plain import why_not_plain
+from compozy.workflows.model.plain import why_not_plain
+from compozy.workflows.read.check import TEMPLATE_MARKS
 
 MAX_TEMPLATE = 100_000
 WORKFLOW = ("id", "version", "execution_id", "input")

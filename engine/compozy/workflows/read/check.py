@@ -17,8 +17,8 @@ from compozy.base.document import Node
 from compozy.base.place import Place
 from compozy.base.suggest import Suggestions
 from compozy.settings.values import parse_duration
-from compozy.workflows.definition import ISOLATIONS
-from compozy.workflows.input_types import INPUT_KEYS, INPUT_TYPES, fits, is_input_details
+from compozy.workflows.model.definition import ISOLATIONS
+from compozy.workflows.model.input_types import INPUT_KEYS, INPUT_TYPES, fits, is_input_details
 
 IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 INPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -301,8 +301,8 @@ def _templates(found: Findings, node: Node, path: str, known: Known) -> None:
 
 
 def _template_problems(text: str, known: Known, suggestions: Suggestions) -> Iterator[str]:
+    from compozy.workflows.model.tool_secrets import secret_name
     from compozy.workflows.templates import TemplateProblem, references
-    from compozy.workflows.tool_secrets import secret_name
 
     if known.secrets and secret_name(text) is not None:
         return

@@ -28,12 +28,12 @@ from typing import Any
 from compozy.errors import ProjectCodeError, TrustError
 from compozy.settings.reference import is_project_code_allowed
 from compozy.tools import Lookup, no_components, offered
-from compozy.workflows.error_text import describe_error
-from compozy.workflows.module_owner import OwnerCheck
-from compozy.workflows.plain import why_not_plain
-from compozy.workflows.tool_process import ToolRequest, call_in_process
-from compozy.workflows.tool_secrets import without_secrets
-from compozy.workflows.tool_source import ToolFailure, ToolSources
+from compozy.workflows.model.plain import why_not_plain
+from compozy.workflows.model.tool_secrets import without_secrets
+from compozy.workflows.read.module_owner import OwnerCheck
+from compozy.workflows.read.tool_source import ToolFailure, ToolSources
+from compozy.workflows.run.error_text import describe_error
+from compozy.workflows.run.tool_process import ToolRequest, call_in_process
 
 __all__ = ["ToolFailure", "Tools"]
 

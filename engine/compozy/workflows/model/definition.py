@@ -18,8 +18,8 @@ from compozy.base.place import Place
 from compozy.base.source_file import UnreadableError, read_source
 from compozy.errors import DefinitionError, NotFoundError
 from compozy.settings.values import parse_duration
-from compozy.workflows.input_types import is_input_details
-from compozy.workflows.plain import why_not_plain
+from compozy.workflows.model.input_types import is_input_details
+from compozy.workflows.model.plain import why_not_plain
 
 DEFAULT_VERSION = "0.1.0"
 DEFAULT_TIMEOUT_S = 60.0
@@ -158,7 +158,7 @@ def decode_definition(plain: Mapping[str, Any], file: str, places: Mapping[str, 
 
 
 def _checked(node: Node, file: str, *, lines: bool) -> Definition:
-    from compozy.workflows.check import check_definition
+    from compozy.workflows.read.check import check_definition
 
     plain = node.plain()
     reason = why_not_plain(plain)

@@ -1,4 +1,4 @@
-"""Run tools in processes of their own: `python -m compozy.workflows.tool_process REQUEST RESULT`, two open descriptors.
+"""Run tools in processes of their own: `python -m compozy.workflows.run.tool_process REQUEST RESULT`.
 
 A tool that ends its process, holds the interpreter or is given up harms no other one: the caller kills the process with
 everything that it started. The process ends by itself when its caller does, whose end of the request then closes.
@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compozy.errors import NotFoundError
-from compozy.workflows.tool_source import ToolFailure
+from compozy.workflows.read.tool_source import ToolFailure
 
-_MODULE = "compozy.workflows.tool_process"
+_MODULE = "compozy.workflows.run.tool_process"
 _END = b"\n"
 
 
@@ -131,7 +131,7 @@ def _end_with_caller(requests: Any) -> None:
 
 
 async def _answer(request: ToolRequest) -> dict[str, Any]:
-    from compozy.workflows.tool_loader import ToolOffer, Tools
+    from compozy.workflows.run.tool_loader import ToolOffer, Tools
 
     tools = Tools(request.directory, ToolOffer(_no_components, request.allowed, request.secrets)).open()
     try:

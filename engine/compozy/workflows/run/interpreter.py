@@ -25,13 +25,13 @@ from temporalio.exceptions import (
 )
 
 from compozy.store.records import RUNNING, Execution, timestamp
-from compozy.workflows import wire
 from compozy.workflows.budget import Budget
-from compozy.workflows.definition import Definition, Task
-from compozy.workflows.plain import clean_reason
-from compozy.workflows.rendering import INLINE_WORK, MAX_INLINE_WORK, Rendering, handed_over
+from compozy.workflows.model.definition import Definition, Task
+from compozy.workflows.model.plain import clean_reason
+from compozy.workflows.model.tool_secrets import Places, split_secrets
+from compozy.workflows.run import wire
+from compozy.workflows.run.rendering import INLINE_WORK, MAX_INLINE_WORK, Rendering, handed_over
 from compozy.workflows.templates import TemplateProblem, WorkExceededError
-from compozy.workflows.tool_secrets import Places, split_secrets
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
 # Temporal wants a timeout. It is longer than any process lives: the timer of a local activity whose worker was stopped

@@ -15,7 +15,7 @@ from pathlib import Path
 from compozy.base.source_file import UnreadableError, read_source
 from compozy.base.suggest import closest
 from compozy.errors import TrustError
-from compozy.workflows.plain import clean_reason
+from compozy.workflows.model.plain import clean_reason
 
 _PARSING = threading.Lock()
 

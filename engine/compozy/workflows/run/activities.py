@@ -18,14 +18,14 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from compozy.store import Execution, Store, UnavailableError
 from compozy.store.records import timestamp
-from compozy.workflows import wire
 from compozy.workflows.budget import Budget
 from compozy.workflows.ends import Ends
-from compozy.workflows.plain import clean_reason
-from compozy.workflows.rendering import rendering_of
+from compozy.workflows.model.plain import clean_reason
+from compozy.workflows.model.tool_secrets import fill_secrets
+from compozy.workflows.run import wire
+from compozy.workflows.run.rendering import rendering_of
+from compozy.workflows.run.tool_loader import ToolFailure, Tools
 from compozy.workflows.templates import TemplateProblem
-from compozy.workflows.tool_loader import ToolFailure, Tools
-from compozy.workflows.tool_secrets import fill_secrets
 
 HEARTBEAT_S = 2.0
 WRITE_TIMEOUT_S = 10.0

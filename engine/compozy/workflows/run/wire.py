@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compozy.workflows.definition import Definition, decode_definition
+from compozy.workflows.model.definition import Definition, decode_definition
 
 WORKFLOW_TYPE = "compozy.workflow"
 SIGNAL = "compozy.signal"

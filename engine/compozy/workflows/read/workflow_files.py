@@ -15,7 +15,7 @@ from compozy.base.place import Place
 from compozy.base.source_file import check_owner, is_leftover, list_sources
 from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, TrustError
 from compozy.settings.origin import Finding, Origin
-from compozy.workflows.definition import Definition, load_definition
+from compozy.workflows.model.definition import Definition, load_definition
 
 FOLDER = "workflows"
 _LOCATED = re.compile(r"(.+?):(\d+):(\d+): (.*)\Z", re.DOTALL)
@@ -87,7 +87,7 @@ def file_findings(directory: str, files: Sequence[str], allowed_tools: Sequence[
 
 
 def _tool_problems(directory: str, found: FoundFiles, allowed: Sequence[str] | None) -> Iterator[DefinitionError]:
-    from compozy.workflows.tool_source import ToolFailure, ToolSources
+    from compozy.workflows.read.tool_source import ToolFailure, ToolSources
 
     sources = ToolSources(directory, allowed)
     for definition in found.definitions.values():

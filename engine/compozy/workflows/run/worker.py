@@ -18,11 +18,11 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from compozy import __version__
 from compozy.store import Store, UnavailableError
-from compozy.workflows.activities import HEARTBEAT_S, Activities
 from compozy.workflows.ends import Ends
-from compozy.workflows.interpreter import Interpreter
-from compozy.workflows.restart import USUAL, Health, Pace, Restarted
-from compozy.workflows.tool_loader import NO_OFFER, ToolOffer, Tools
+from compozy.workflows.run.activities import HEARTBEAT_S, Activities
+from compozy.workflows.run.interpreter import Interpreter
+from compozy.workflows.run.restart import USUAL, Health, Pace, Restarted
+from compozy.workflows.run.tool_loader import NO_OFFER, ToolOffer, Tools
 
 UNBOUNDED = 1000
 RENDERERS = 2

@@ -1,0 +1,1 @@
+"""Read workflow files: from text or JSON to checked records, all findings at once."""

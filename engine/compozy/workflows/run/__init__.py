@@ -1,0 +1,1 @@
+"""Run executions: the interpreter on Temporal, its activities, tools and the worker."""
