@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.provisioning import Events, Script, no_threads_left, plan, step
 
-from compozy.drivers.driver import StartContext
+from compozy.drivers.protocol import StartContext
 from compozy.errors import DriverError, ProvisionError
 from compozy.provisioning.provision import Runtime, provision
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from compozy.drivers.driver import Description, StartContext
+from compozy.drivers.protocol import Description, StartContext
 from compozy.errors import DriverError
 from compozy.provisioning.plan import Plan, Step
 

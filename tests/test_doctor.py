@@ -35,7 +35,7 @@ drivers:
 # A database that knows the extension `known` and no other.
 SHOP = """
 import time
-from compozy.drivers.driver import Description
+from compozy.drivers.protocol import Description
 
 
 class Answer:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from compozy.drivers.driver import StartContext
+from compozy.drivers.protocol import StartContext
 from compozy.errors import DriverError, ProvisionError, ProvisionErrors, RuleTableError
 from compozy.provisioning import provision as module
 from compozy.provisioning import runtime as runtime_module

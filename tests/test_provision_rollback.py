@@ -11,9 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
-from compozy.drivers.driver import Description, Driver, StartContext
 from compozy.drivers.port import Port
 from compozy.drivers.ports import free_port, listening
+from compozy.drivers.protocol import Description, Driver, StartContext
 from compozy.errors import DriverError, ProvisionError
 from compozy.provisioning.plan import Plan, Step
 from compozy.provisioning.provision import provision

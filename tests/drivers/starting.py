@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from compozy.drivers.driver import LoopThread, StartContext
+from compozy.drivers.protocol import LoopThread, StartContext
 
 DEADLINE_S = 30.0
 

@@ -23,7 +23,7 @@ import psutil
 import pytest
 from tests.polling import eventually
 
-from compozy.drivers.driver import Driver, LoopThread
+from compozy.drivers.protocol import Driver, LoopThread
 from compozy.errors import DriverError
 
 from .starting import Starting

@@ -14,9 +14,9 @@ import pytest
 import redis
 from tests.polling import eventually
 
-from compozy.drivers.driver import Driver
 from compozy.drivers.port import Port
 from compozy.drivers.ports import free_port
+from compozy.drivers.protocol import Driver
 from compozy.drivers.redis_embedded import ValkeyDriver
 from compozy.drivers.sqlite import SqliteDriver
 from compozy.drivers.temporal_embedded import TemporalEmbeddedDriver
@@ -32,7 +32,7 @@ KINDS = ("sqlite", "temporal", "valkey")
 # A server of its own that writes, reports what was acknowledged, and is killed together with the guardian.
 OWNER = """
 import sys, time
-from compozy.drivers.driver import LoopThread, StartContext
+from compozy.drivers.protocol import LoopThread, StartContext
 from compozy.drivers.redis_embedded import ValkeyDriver
 driver = ValkeyDriver(persistence=True, data_dir=sys.argv[1])
 driver.start(StartContext(LoopThread(), print, time.monotonic() + 30))

@@ -24,10 +24,10 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from tests.polling import eventually
 
 from compozy.drivers import sqlite
-from compozy.drivers.driver import LoopThread
 from compozy.drivers.page_guard import PageGuard, single
 from compozy.drivers.port import Port
 from compozy.drivers.ports import free_port
+from compozy.drivers.protocol import LoopThread
 from compozy.drivers.temporal_client import connect
 from compozy.drivers.temporal_embedded import MEMORY, RETENTION_S, TemporalEmbeddedDriver
 from compozy.errors import DriverError, PortBusyError, StateDirectoryError

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from tests.polling import DEADLINE_S, eventually
 
-from compozy.drivers.driver import LoopThread
+from compozy.drivers.protocol import LoopThread
 from compozy.errors import DriverError
 
 FOR_EVER_S = 86400.0

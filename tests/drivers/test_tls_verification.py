@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trustme
 
-from compozy.drivers.driver import Driver
 from compozy.drivers.postgres import PostgresDriver
+from compozy.drivers.protocol import Driver
 from compozy.drivers.redis_external import RedisExternalDriver
 from compozy.drivers.temporal_remote import TemporalRemoteDriver
 from compozy.errors import DriverError

@@ -15,7 +15,7 @@ import pytest
 from tests.provisioning import PATIENCE_S, SHOP_TABLES, no_threads_left
 
 from compozy.drivers import foreign_driver
-from compozy.drivers.driver import LoopThread, StartContext
+from compozy.drivers.protocol import LoopThread, StartContext
 from compozy.errors import DriverError, ProvisionError, RuleTableError
 from compozy.provisioning import doctor, runtime
 from compozy.provisioning import provision as provisioning
@@ -44,7 +44,7 @@ drivers:
 # `{verb}` is a statement of the test, `{async_verb}` makes the function `async def`.
 PYTHON = """
 import os, sys, time
-from compozy.drivers.driver import Description
+from compozy.drivers.protocol import Description
 FOLDER = os.path.dirname(__file__)
 
 def note(text):

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from compozy.cli.main import run
-from compozy.drivers.driver import LoopThread, StartContext
+from compozy.drivers.protocol import LoopThread, StartContext
 from compozy.errors import DriverError, NotFoundError, RuleTableError
 from compozy.explain.show import resolved_json
 from compozy.provisioning.lifecycle import Lifecycle

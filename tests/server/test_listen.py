@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 from starlette.applications import Starlette
 
-from compozy.drivers.driver import LoopThread
 from compozy.drivers.port import Port
+from compozy.drivers.protocol import LoopThread
 from compozy.errors import DriverError, PortBusyError
 from compozy.server.http import HttpServer
 from compozy.server.listen import listen

@@ -11,7 +11,7 @@ import peewee
 import pytest
 from playhouse.pool import PooledPostgresqlDatabase
 
-from compozy.drivers.driver import LoopThread, StartContext
+from compozy.drivers.protocol import LoopThread, StartContext
 from compozy.drivers.sqlite import SqliteDriver
 from compozy.store import Store
 from compozy.testing.postgres_server import PostgresServer

@@ -9,7 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from compozy.drivers.driver import LoopThread
+from compozy.drivers.protocol import LoopThread
 from compozy.drivers.temporal_client import connect
 from compozy.errors import DriverError
 from compozy.testing.servers import RedisServer, TemporalServer

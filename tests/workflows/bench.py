@@ -17,7 +17,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from compozy.drivers.driver import LoopThread
+from compozy.drivers.protocol import LoopThread
 from compozy.store import Store
 from compozy.workflows.facade import Workflows, WorkflowSettings
 

@@ -14,7 +14,7 @@ from playhouse.pool import PooledPostgresqlDatabase
 from temporalio.client import Client
 from tests.polling import eventually
 
-from compozy.drivers.driver import LoopThread
+from compozy.drivers.protocol import LoopThread
 from compozy.store import UnavailableError
 from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.servers import TemporalServer

@@ -13,7 +13,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from tests.workflows.bench import Bench
 
-from compozy.drivers.driver import LoopThread
+from compozy.drivers.protocol import LoopThread
 from compozy.workflows.model.definition import load_definition
 from compozy.workflows.run.interpreter import Interpreter
 

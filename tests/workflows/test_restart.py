@@ -12,7 +12,7 @@ import pytest
 from tests.polling import eventually
 from tests.workflows.bench import Bench
 
-from compozy.drivers.driver import LoopThread
+from compozy.drivers.protocol import LoopThread
 from compozy.store import Store
 from compozy.workflows.run.restart import USUAL, Health, Pace, Restarted
 from compozy.workflows.run.worker import WorkerHost

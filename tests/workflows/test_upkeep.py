@@ -32,7 +32,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 from tests.polling import eventually
 
-from compozy.drivers.driver import LoopThread, StartContext
+from compozy.drivers.protocol import LoopThread, StartContext
 from compozy.drivers.temporal_remote import TemporalRemoteDriver
 from compozy.errors import DriverError, NotFoundError, UsageError
 from compozy.settings.keyring import random_key

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from compozy.drivers.driver import StartContext
 from compozy.drivers.process import Command, Process
+from compozy.drivers.protocol import StartContext
 from compozy.errors import DriverError
 
 lines = logging.getLogger("compozy.child")

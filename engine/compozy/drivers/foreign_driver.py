@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from compozy.base.foreign import call_foreign, call_within
-from compozy.drivers.driver import Description, Driver, StartContext
+from compozy.drivers.protocol import Description, Driver, StartContext
 from compozy.errors import ForeignCodeError
 
 VERBS = ("start", "ping", "stop", "describe")

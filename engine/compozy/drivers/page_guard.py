@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 
-from compozy.drivers.driver import LoopThread
+from compozy.drivers.protocol import LoopThread
 from compozy.errors import DriverError
 
 HEAD_BYTES = 64 * 1024

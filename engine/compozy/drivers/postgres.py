@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from compozy.drivers.driver import Description, StartContext
+from compozy.drivers.protocol import Description, StartContext
 from compozy.drivers.reach import REACH_S, Symptom, diagnosed, reach
 from compozy.errors import DriverError
 

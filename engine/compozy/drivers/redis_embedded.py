@@ -19,9 +19,9 @@ from typing import Any
 from compozy.base.system_hints import hint_for
 from compozy.drivers.binaries import find_valkey
 from compozy.drivers.child import Child
-from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.inventory import Holding
 from compozy.drivers.process import Command
+from compozy.drivers.protocol import Description, StartContext
 from compozy.drivers.redis_files import examine_data, holds_data, log_holding
 from compozy.drivers.socket_directory import new_directory
 from compozy.drivers.spare_files import with_spare_files

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from compozy.drivers.certificates import read_pem
-from compozy.drivers.driver import Description, StartContext
+from compozy.drivers.protocol import Description, StartContext
 from compozy.drivers.reach import REACH_S, Symptom, diagnosed, reach
 from compozy.errors import DriverError
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from compozy.base.output_file import write_file
 from compozy.base.system_hints import hint_for
-from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.inventory import Holding
+from compozy.drivers.protocol import Description, StartContext
 from compozy.drivers.sqlite_turns import Connection, Turns, factory
 from compozy.errors import DriverError
 from compozy.state.data_files import check_data_files, check_length

@@ -24,8 +24,8 @@ from temporalio.client import Client
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 
-from compozy.drivers.driver import LoopThread
 from compozy.drivers.payload_codec import encrypting
+from compozy.drivers.protocol import LoopThread
 from compozy.errors import DriverError
 from compozy.settings.keyring import Keyring
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from compozy.drivers.binaries import find_temporal
 from compozy.drivers.child import Child
-from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.inventory import Holding
 from compozy.drivers.page_guard import PageGuard
 from compozy.drivers.port import Port
 from compozy.drivers.ports import choose_port, free_port, listening, listens, owner_of
 from compozy.drivers.process import Command
+from compozy.drivers.protocol import Description, StartContext
 from compozy.drivers.sqlite import BESIDE, check_writable, database_holding
 from compozy.drivers.temporal_file import check_database, check_key, examine_database, record_file, record_version
 from compozy.errors import DriverError, PortBusyError

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from compozy.drivers.certificates import read_pem
-from compozy.drivers.driver import Description, StartContext
 from compozy.drivers.ports import split_address
+from compozy.drivers.protocol import Description, StartContext
 from compozy.drivers.reach import REACH_S, Symptom, diagnosis, reach
 from compozy.errors import DriverError
 from compozy.state.key_file import load_keyring

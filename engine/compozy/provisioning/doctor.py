@@ -19,9 +19,9 @@ from typing import Any
 from compozy.base.foreign import call_within
 from compozy.base.manual import published_page
 from compozy.drivers.binaries import find_temporal, find_valkey
-from compozy.drivers.driver import LoopThread, StartContext
 from compozy.drivers.ports import descends_from, is_free, owner_of, process_on
 from compozy.drivers.process import environment
+from compozy.drivers.protocol import LoopThread, StartContext
 from compozy.errors import (
     ConfigurationError,
     DriverError,

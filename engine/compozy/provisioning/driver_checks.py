@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from compozy.drivers.driver import StartContext
 from compozy.drivers.inventory import Inventory, holding_of
+from compozy.drivers.protocol import StartContext
 from compozy.errors import DriverError, ForeignCodeError, InUseError
 from compozy.provisioning.plan import Step
 from compozy.provisioning.provision import build_driver

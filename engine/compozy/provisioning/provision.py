@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from compozy.base.foreign import call_within
-from compozy.drivers.driver import Driver, LoopThread, StartContext
 from compozy.drivers.foreign_driver import ForeignDriver, verb_faults
 from compozy.drivers.inventory import Inventory, holding_of
+from compozy.drivers.protocol import Driver, LoopThread, StartContext
 from compozy.errors import CompozyError, DriverError, ProvisionError, ProvisionErrors, RuleTableError
 from compozy.provisioning.plan import Plan, Step, ordered
 from compozy.provisioning.runtime import Health, Outcome, Runtime

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any
 
 from compozy.base.foreign import join_within
-from compozy.drivers.driver import Description, Driver, LoopThread
 from compozy.drivers.inventory import Inventory, Recorder
+from compozy.drivers.protocol import Description, Driver, LoopThread
 from compozy.errors import CompozyError, DriverError
 from compozy.provisioning.plan import Plan
 from compozy.state.state_directory import StateDirectory

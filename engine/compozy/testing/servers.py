@@ -11,9 +11,9 @@ from contextlib import closing
 from pathlib import Path
 
 from compozy.drivers.binaries import find_temporal, find_valkey
-from compozy.drivers.driver import LoopThread
 from compozy.drivers.ports import free_port
 from compozy.drivers.process import Command
+from compozy.drivers.protocol import LoopThread
 from compozy.drivers.temporal_embedded import no_http
 from compozy.errors import DriverError
 from compozy.testing.server import HOST, Server

@@ -15,8 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from compozy.drivers.driver import LoopThread
 from compozy.drivers.process import Command
+from compozy.drivers.protocol import LoopThread
 from compozy.errors import DriverError
 from compozy.testing.server import Server
 

@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
-from compozy.drivers.driver import Description, StartContext
+from compozy.drivers.protocol import Description, StartContext
 from compozy.errors import DriverError
 
 

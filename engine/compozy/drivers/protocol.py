@@ -1,4 +1,4 @@
-"""What every driver is: four verbs, a handle and a description.
+"""The protocol of drivers, and what they get to start with.
 
 What comes in: resolved values through the constructor. What goes out: a handle for users. A driver never reads
 configuration and never prints; it tells its notices to the context.
