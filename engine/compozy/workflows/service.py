@@ -25,7 +25,7 @@ from compozy.store import Execution, Pruned, Store, UnavailableError
 from compozy.store.records import RUNNING, STATUSES, timestamp
 from compozy.workflows.catalogue import Catalogue, Imported, Listing, exported_definitions
 from compozy.workflows.checks import Checks
-from compozy.workflows.ends import Ends
+from compozy.workflows.ends import Ends, announced_or
 from compozy.workflows.late_rows import LateRows
 from compozy.workflows.model.definition import Definition
 from compozy.workflows.model.execution_id import checked_execution_id, new_execution_id
@@ -40,7 +40,6 @@ from compozy.workflows.temporal import UnreadableError, ask
 TASK_TIMEOUT = timedelta(seconds=3)
 READERS = 4
 WAIT_PATIENCE_S = 5.0
-ANNOUNCED_S = 0.25  # most executions take less
 DATABASE_PATIENCE_S = 10.0  # longer than a writer waits for its turn
 CANCEL_PATIENCE_S = 30.0  # longer than an execution tries to write its row
 TERMINATED = "terminated by request"
@@ -137,7 +136,7 @@ class Service:
             return row
         try:
             async with asyncio.timeout(timeout_s):
-                await self._announced_or_ended(execution_id, announced)
+                await announced_or(announced, lambda: self._ended(execution_id))
         except TimeoutError:
             return await self.execution(execution_id)
         row = await self.execution(execution_id)
@@ -379,23 +378,6 @@ class Service:
         if (await self.execution(row.id)).input != row.input:
             raise ConflictError(f"execution {row.id} exists and has another input") from error
         return row.id
-
-    async def _announced_or_ended(self, execution_id: str, announced: asyncio.Event | None) -> None:
-        """Wait for a worker of this process; Temporal is asked as well after a while: another one may do the work."""
-        if announced is None:
-            return await self._ended(execution_id)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ANNOUNCED_S):
-                await announced.wait()
-                return None
-        ways = [asyncio.ensure_future(self._ended(execution_id)), asyncio.ensure_future(announced.wait())]
-        try:
-            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            await done.pop()
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
 
     async def _ended(self, execution_id: str) -> None:
         try:
