@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from docs.reference import http_page
 from tests.server.conftest import Site
-from tools.docs.reference import http_page
 
 from compozy.server.openapi import docs_page, openapi_document
 from compozy.server.routes import ROUTES, Endpoint

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from docs.__main__ import drifted, generated, main
 from jsonschema import Draft202012Validator
 from tests.settings.project import FACTS, nested, resolved
-from tools.docs.__main__ import drifted, generated, main
 
 from compozy.base.manual import DOCS_URL
 from compozy.cli.main import run

@@ -1,4 +1,4 @@
-"""Write what derives from rules, commands and HTTP interface: `python -m tools.docs [--check] [ROOT]`.
+"""Write what derives from rules, commands and HTTP interface: `PYTHONPATH=tools python -m docs [--check] [ROOT]`.
 
 What comes in: the root of the repository, the working directory without one. What goes out: files; with `--check`
 nothing is written, and the exit code is 1 when a file is not what it should be.
@@ -12,10 +12,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools.docs.pages import findings_page, migrations_page, settings_page
-from tools.docs.reference import command_page, http_page
-from tools.docs.samples import sample_file, sample_variables
-
 from compozy.cli.main import cli
 from compozy.cli.rules import lifecycle_graph
 from compozy.graph.svg import graph_svg
@@ -26,6 +22,9 @@ from compozy.server.openapi import openapi_document
 from compozy.server.routes import ROUTES
 from compozy.tables.draw import table_graph
 from compozy.tables.table import Table
+from docs.pages import findings_page, migrations_page, settings_page
+from docs.reference import command_page, http_page
+from docs.samples import sample_file, sample_variables
 
 
 def generated(rulebook: Rulebook) -> Mapping[str, str]:
@@ -65,7 +64,7 @@ def _read(file: Path) -> str | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the files, or check them, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tools.docs", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m docs", description=__doc__)
     parser.add_argument("root", nargs="?", default=".", type=Path, help="root of the repository")
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 when a file would change")
     given = parser.parse_args(arguments)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
-from tools.docs.pages import MADE, table_row
+
+from docs.pages import MADE, table_row
 
 _COMMANDS = """
 # Command line

@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from tools.docs.pages import derived_values, kind_words, literal
-
 from compozy.rulebook.rows import Rulebook
 from compozy.settings.registry import Setting
+from docs.pages import derived_values, kind_words, literal
 
 _ACTIVE = "mode"
 _FILE = """\

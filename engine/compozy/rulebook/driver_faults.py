@@ -1,7 +1,7 @@
 """Verify what a driver row names: settings of the right type, groups, binaries, conditions that may hold.
 
 What comes in: a `Rulebook` and one of its driver rows. What goes out: reasons why the row cannot be used. It looks at
-data only; whether the factory can be imported is for `ruletrial`.
+data only; whether the factory can be imported is for `trial.rules`.
 """
 
 from __future__ import annotations
