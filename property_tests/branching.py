@@ -15,10 +15,11 @@ from typing import Generic, TypeVar
 
 from property_tests.choices import DIRECTORY, Choice, Text, Variable, choice_of, read_flag, size
 
+from compozy.base.place import DEFAULT, Origin
 from compozy.resolution.resolve import UNSET, Value, cell
 from compozy.rulebook import Rulebook
 from compozy.settings.identity_key import ById
-from compozy.settings.origin import DEFAULT, Candidate, Origin
+from compozy.settings.origin import Candidate
 from compozy.settings.registry import Registry
 from compozy.settings.values import from_text
 from compozy.tables.table import Decision, Row, Scalar, Source, Table

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from property_tests.config_documents import DOCUMENTS, REGISTRY, as_text
 
 from compozy.base.control import escape_control
+from compozy.base.findings import Finding
 from compozy.cli.explained import explanation_lines
 from compozy.cli.finding_formats import github_lines, sarif_log
 from compozy.cli.output import finding_lines
@@ -24,7 +25,6 @@ from compozy.explain.value import explain
 from compozy.resolution.configuration import load_configuration
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.resolution.validate import validate
-from compozy.settings.origin import Finding
 
 FACTS = {"valkey.binary": "found"}
 IDS = st.sampled_from(

@@ -10,13 +10,14 @@ from hypothesis import assume, example, given, settings
 from jsonschema import Draft202012Validator
 from property_tests.config_documents import DOCUMENTS, as_text
 
+from compozy.base.findings import Finding
 from compozy.resolution.configuration import read_sources
 from compozy.resolution.resolve import resolve
 from compozy.resolution.validate import errors, validate
 from compozy.rulebook import load_rulebook
 from compozy.schema.conditions import constraints
 from compozy.schema.schema import file_schema
-from compozy.settings.origin import PROBLEMS, Finding
+from compozy.settings.origin import PROBLEMS
 from compozy.settings.sources import Inputs
 
 RULEBOOK = load_rulebook()

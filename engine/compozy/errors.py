@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
+
+from compozy.base.findings import Finding
 
 if TYPE_CHECKING:
     from compozy.base.place import Place
@@ -18,7 +20,8 @@ class CompozyError(Exception):
     """Root of the tree; anything else that reaches the user is a bug.
 
     `id` is stable and shared by the command line and the HTTP interface; `exit_code` is the
-    process's exit code (2 configuration or usage, 3 rule table, 4 provisioning, 5 workflow run).
+    process's exit code (2 configuration or usage, 3 rule table, 4 provisioning, 5 workflow run). `findings` are the
+    faults behind the error; the text of the message repeats them.
     """
 
     id: ClassVar[str] = "compozy.error"
@@ -28,6 +31,7 @@ class CompozyError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.findings: tuple[Finding, ...] = ()
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\nfix: {self.hint}"
@@ -106,6 +110,7 @@ class SyntaxProblem(CompozyError):
         super().__init__(f"{place}: {reason}", hint=hint)
         self.reason = reason
         self.place = place
+        self.findings = (Finding.at(self.id, reason, place, hint=hint or ""),)
 
 
 class DuplicateKeyProblem(SyntaxProblem):
@@ -114,31 +119,7 @@ class DuplicateKeyProblem(SyntaxProblem):
     id = "file.duplicate-key"
 
 
-class Reported(Protocol):
-    """What an error needs to know of a finding."""
-
-    @property
-    def id(self) -> str:
-        """The stable id."""
-        ...
-
-    @property
-    def severity(self) -> str:
-        """`error` or `warning`."""
-        ...
-
-    @property
-    def message(self) -> str:
-        """What is wrong; the first line is fixed."""
-        ...
-
-    @property
-    def hint(self) -> str:
-        """What to do, or empty."""
-        ...
-
-
-def _advised(finding: Reported) -> str:
+def _advised(finding: Finding) -> str:
     return f"{finding.message} ({finding.hint})" if finding.hint else finding.message
 
 
@@ -151,7 +132,7 @@ class ConfigurationError(CompozyError):
     id = "configuration.invalid"
     exit_code = 2
 
-    def __init__(self, findings: Sequence[Reported], stopping: int, texts: Mapping[str, str]) -> None:
+    def __init__(self, findings: Sequence[Finding], stopping: int, texts: Mapping[str, str]) -> None:
         count = "1 finding stops" if stopping == 1 else f"{stopping} findings stop"
         super().__init__(
             f"the configuration is not valid: {count}\n" + "\n".join(_advised(finding) for finding in findings)
@@ -173,15 +154,15 @@ class TransitionError(CompozyError):
 
 
 class DefinitionError(CompozyError):
-    """A workflow file that cannot be run; `problems` holds each one as `place: reason`."""
+    """A workflow file that cannot be run; `findings` holds all that is wrong with it."""
 
     id = "workflow.definition"
     exit_code = 2
 
-    def __init__(self, file: str, problems: Sequence[str]) -> None:
-        super().__init__(f"{file} is not a valid workflow:\n" + "\n".join(f"  {line}" for line in problems))
+    def __init__(self, file: str, findings: Sequence[Finding]) -> None:
+        super().__init__(f"{file} is not a valid workflow:\n" + "\n".join(f"  {finding}" for finding in findings))
         self.file = file
-        self.problems = tuple(problems)
+        self.findings = tuple(findings)
 
 
 class RuleTableError(CompozyError):

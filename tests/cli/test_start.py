@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import pytest
 
+from compozy.base.findings import Finding
+from compozy.base.place import Place
 from compozy.cli.start import report_unusable
 from compozy.errors import DefinitionError
 from compozy.server.stack import Stack
@@ -35,7 +37,8 @@ def test_database_that_is_silent_after_the_ready_line_does_not_end_the_server(
 
 def test_unusable_workflow_files_are_reported(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "compozy.note")
-    problem = DefinitionError("broken.yaml", ["broken.yaml:1:1: no tasks"])
+    finding = Finding.at("workflow.definition", "no tasks", Place("broken.yaml", 1, 1))
+    problem = DefinitionError("broken.yaml", [finding])
 
     report_unusable(stack_that(SimpleNamespace(problems=[problem])))
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from compozy.base.findings import Finding
 from compozy.resolution.configuration import Configuration, load_configuration, read_sources
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.resolution.validate import validate
 from compozy.rulebook import load_rulebook
-from compozy.settings.origin import Finding
 from compozy.settings.sources import make_inputs
 
 # What a project on shared servers needs: an encryption key, and places of its own.

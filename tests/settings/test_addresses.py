@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from tests.settings.project import FACTS, configured, given
 
+from compozy.base.findings import Finding
 from compozy.provisioning.plan import make_plan
 from compozy.resolution.configuration import Configuration
 from compozy.resolution.resolve import resolve
 from compozy.resolution.validate import validate
 from compozy.settings.endpoint import stated_parts
-from compozy.settings.origin import Finding
 
 URLS = {"database": "postgres://me:inside@db:5433/shop?sslmode=require", "redis": "rediss://:inside@cache:6380/2"}
 # Setting -> what its URL states, and another value.

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tests.settings.project import findings, resolved
 
+from compozy.base.findings import Finding
 from compozy.cli.output import finding_lines
 from compozy.resolution.validate import errors, promoted, validate
-from compozy.settings.origin import Finding
 
 OPEN = "server: {host: 0.0.0.0, api_key: KEY}"
 FAULTS = """\

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from tests.settings.project import resolved
 
+from compozy.base.findings import Finding
 from compozy.cli.main import run
 from compozy.cli.output import finding_lines
 from compozy.resolution.validate import errors, validate
-from compozy.settings.origin import Finding
 
 BLOCKS = Path(__file__).parents[1] / "spec_blocks"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((BLOCKS / "expected.json").read_text(encoding="utf-8"))

@@ -45,7 +45,7 @@ def rejected(plain: Any) -> tuple[str, ...]:
     """Return the problems of a definition."""
     with pytest.raises(DefinitionError) as caught:
         definition_from_json(plain, "d")
-    return caught.value.problems
+    return tuple(str(finding) for finding in caught.value.findings)
 
 
 def unknown_tasks() -> Any:
@@ -75,7 +75,7 @@ def test_import_reports_bounded_number_of_problems() -> None:
     with pytest.raises(DefinitionError) as caught:
         exported_definitions({"workflows": [{"id": f"w{i}"} for i in range(MANY)]})
 
-    assert len(caught.value.problems) == MAX_PROBLEMS + 1
+    assert len(caught.value.findings) == MAX_PROBLEMS + 1
 
 
 def test_input_reports_bounded_number_of_problems() -> None:
@@ -93,9 +93,11 @@ def test_input_reports_bounded_number_of_problems() -> None:
 
 
 def test_problem_that_quotes_a_long_text_is_short() -> None:
-    problems = rejected({"id": "x", "tasks": [TASK], "k" * 100_000: 1})
+    with pytest.raises(DefinitionError) as caught:
+        definition_from_json({"id": "x", "tasks": [TASK], "k" * 100_000: 1}, "d")
 
-    assert [len(problem) for problem in problems] == [MAX_PROBLEM_LENGTH]
+    (found,) = caught.value.findings
+    assert (len(found.message), len(found.key)) == (MAX_PROBLEM_LENGTH, MAX_PROBLEM_LENGTH)
 
 
 @pytest.mark.parametrize("length", [10, 90])

@@ -27,7 +27,7 @@ def problems(text: str) -> tuple[str, ...]:
     """Return what is wrong with an indented definition."""
     with pytest.raises(DefinitionError) as caught:
         parse_definition(textwrap.dedent(text).lstrip("\n"), "f.yaml")
-    return caught.value.problems
+    return tuple(str(finding) for finding in caught.value.findings)
 
 
 def test_every_key_of_a_definition_becomes_a_record() -> None:
@@ -271,7 +271,7 @@ def test_json_problems_name_their_path() -> None:
     with pytest.raises(DefinitionError) as caught:
         definition_from_json(plain, "workflows[0]")
 
-    assert caught.value.problems == (
+    assert tuple(str(finding) for finding in caught.value.findings) == (
         "workflows[0]: tasks[0].sleep: sleep: expected a duration such as 500ms, 5m or 168h",
     )
 

@@ -58,7 +58,7 @@ def test_a_bad_declaration_is_a_finding(declared: Any, problem: str) -> None:
     with pytest.raises(DefinitionError) as caught:
         definition_from_json({"id": "w", "tasks": TASKS, "input": {"n": declared}}, "w")
 
-    assert problem in caught.value.problems[0]
+    assert problem in str(caught.value.findings[0])
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_an_import_with_one_broken_workflow_takes_none(bench: Bench) -> None:
     with pytest.raises(DefinitionError) as caught:
         workflows.import_workflows({"workflows": [good, {"id": "bad"}, 3]})
 
-    assert [line.split(":")[0] for line in caught.value.problems] == ["workflows[1]", "workflows[2]"]
+    assert [one.where.name for one in caught.value.findings] == ["workflows[1]", "workflows[2]"]
     assert workflows.workflows().definitions == ()
 
 

@@ -118,6 +118,14 @@ def read_leniently(text: str, file: str) -> tuple[Node, tuple[Duplicate, ...]]:
         raise _syntax_problem(error, text, file) from error
 
 
+def json_node(value: Any, name: str) -> Node:
+    """Return a JSON value as nodes without lines; `name` says in findings where it came from."""
+    place = Place(name, 0, 0)
+    if isinstance(value, Mapping):
+        return Node({str(key): json_node(item, name) for key, item in value.items()}, place, {})
+    return Node([json_node(item, name) for item in value] if isinstance(value, list) else value, place)
+
+
 def _check_depth(text: str, file: str) -> None:
     """Refuse a document whose nesting would exhaust the stack of the composer, which recurses in C.
 

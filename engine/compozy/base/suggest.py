@@ -7,10 +7,10 @@ from a client.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 
 MOST_SUGGESTIONS = 20
 _LONGEST = 100
+_FEW = 12
 _MOST_WORK = 500_000  # pairs of characters, about a quarter of a second
 _WORK_OF_MANY = 100_000  # for each suggestion of one answer
 
@@ -25,6 +25,27 @@ class Suggestions:
         """Return the known word most like `word`, or None; see `closest`."""
         self._left -= 1
         return closest(word, known, _WORK_OF_MANY) if self._left >= 0 else None
+
+    def did_you_mean(self, word: object, known: Iterable[object]) -> str:
+        """Return the end of a message about an unknown word; see `did_you_mean`."""
+        names = [str(name) for name in known]
+        return _end_of_message(self.closest(str(word), names), names)
+
+
+def did_you_mean(word: object, known: Iterable[object]) -> str:
+    """Return `; did you mean "x"?` or the known words if they are few, to be appended to a message.
+
+    >>> did_you_mean("uniqe", ["unique", "first"])
+    '; did you mean "unique"?'
+    """
+    names = [str(name) for name in known]
+    return _end_of_message(closest(str(word), names), names)
+
+
+def _end_of_message(meant: str | None, names: list[str]) -> str:
+    if meant:
+        return f'; did you mean "{meant}"?'
+    return f"; known: {', '.join(names)}" if 0 < len(names) <= _FEW else ""
 
 
 def closest(word: str, known: Iterable[str], most_work: int = _MOST_WORK) -> str | None:
@@ -42,6 +63,8 @@ def closest(word: str, known: Iterable[str], most_work: int = _MOST_WORK) -> str
     if needle in folded:
         return folded[needle]
     compared = {name: folded[name] for name in _affordable(needle, folded, most_work)}
+    from difflib import get_close_matches
+
     found = get_close_matches(needle, compared, n=1, cutoff=0.72) or _same_leaf(needle, compared)
     return folded[found[0]] if found else None
 
@@ -57,6 +80,8 @@ def _affordable(needle: str, names: Iterable[str], most_work: int) -> Iterator[s
 
 
 def _same_leaf(needle: str, folded: dict[str, str]) -> list[str]:
+    from difflib import get_close_matches
+
     leaf = needle.rpartition(".")[2]
     leaves = {name.rpartition(".")[2]: name for name in folded}
     return [leaves[name] for name in get_close_matches(leaf, leaves, n=1, cutoff=0.8)] if "." in needle else []

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from compozy.base.findings import Finding
 from compozy.cli.completion import FILE, keys
 from compozy.cli.file_findings import file_texts, workflow_findings
 from compozy.cli.options import configuration_options, format_option, read_configuration
@@ -27,7 +28,7 @@ from compozy.provisioning.lifecycle import Lifecycle
 from compozy.resolution.configuration import Configuration
 from compozy.resolution.resolve import Resolved
 from compozy.resolution.validate import errors, promoted, validate
-from compozy.settings.origin import PROBLEMS, Finding
+from compozy.settings.origin import PROBLEMS
 
 DIFFERENT = 1
 INVALID = 2

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os.path
 from collections.abc import Iterable, Mapping
 
+from compozy.base.findings import Finding
 from compozy.base.source_file import UnreadableError, read_source
 from compozy.resolution.resolve import Resolved
-from compozy.settings.origin import Finding
 
 
 def workflow_findings(resolved: Resolved) -> tuple[Finding, ...]:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from compozy import __version__
+from compozy.base.findings import Finding
 from compozy.base.place import Place
-from compozy.settings.origin import Finding
 
 # https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 SARIF_VERSION = "2.1.0"

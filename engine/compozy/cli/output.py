@@ -14,19 +14,20 @@ import re
 import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TextIO
 
 import click
 
 from compozy.base.control import escape_control, escape_json, escape_line
+from compozy.base.findings import Finding
 from compozy.base.manual import published_page
 from compozy.base.output_file import write_file
 from compozy.base.place import Place
 from compozy.cli.redaction import redacted
 from compozy.errors import CompozyError, ConfigurationError, UsageError
 from compozy.settings.mask import masked_lines
-from compozy.settings.origin import Finding
 from compozy.settings.redact import MASK, readable
 
 FORMAT_VERSION = 1
@@ -145,11 +146,11 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def print_failure(error: CompozyError, *, as_json: bool) -> None:
     """Print a failure: its text on stderr, with `as_json` one object on stdout."""
-    findings = [item for item in getattr(error, "findings", ()) if isinstance(item, Finding)]
+    findings = error.findings
     message, hint = redacted(error.message), redacted(error.hint or "")
     if as_json:
         facts = {"id": error.id, "message": message, "exit_code": error.exit_code, "hint": hint or None}
-        print_json({"error": facts, "findings": [finding.as_json() for finding in findings]})
+        print_json({"error": facts, "findings": [_safe(finding).as_json() for finding in findings]})
     if isinstance(error, ConfigurationError):
         print_findings(findings, error.texts)
         print_line(styled("error", "error", err=True) + f": {message.splitlines()[0]}", err=True)
@@ -157,6 +158,10 @@ def print_failure(error: CompozyError, *, as_json: bool) -> None:
     print_line(styled(f"error[{error.id}]", "error", err=True) + f": {message}", err=True)
     if hint:
         print_line(f"  fix: {hint}", err=True)
+
+
+def _safe(finding: Finding) -> Finding:
+    return replace(finding, message=redacted(finding.message), hint=redacted(finding.hint))
 
 
 def print_in_brief(findings: Iterable[Finding], texts: Mapping[str, str]) -> None:

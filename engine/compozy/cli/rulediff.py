@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compozy.base.findings import Finding
+from compozy.base.place import Origin
 from compozy.cli.finding_formats import sarif_log
 from compozy.cli.options import format_option
 from compozy.cli.output import print_document, print_json, print_line, styled
 from compozy.cli.places import place_json, relative
 from compozy.cli.rulefiles import read_valid
-from compozy.settings.origin import Finding, Origin
 from compozy.tables.cells import condition_data, scalar_words
 from compozy.tables.table import Row
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from compozy.base.place import Origin
 from compozy.explain.show import Shown
 from compozy.explain.value import Given, given, rule_row
 from compozy.resolution.resolve import UNSET, Resolved
-from compozy.settings.origin import Origin
 
 
 @dataclass(frozen=True, slots=True)

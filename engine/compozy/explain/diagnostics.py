@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from compozy import __version__
+from compozy.base.findings import Finding
 from compozy.explain.show import Shown
 from compozy.resolution.resolve import Resolved
-from compozy.settings.origin import Finding
 from compozy.settings.sources import Layer
 
 _SHIPPED = "rules/"

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from compozy.base.findings import Finding
 from compozy.base.manual import page
 from compozy.base.place import Place
 from compozy.base.suggest import closest
@@ -19,7 +20,6 @@ from compozy.explain.show import Shown
 from compozy.explain.value import Chain, place_json
 from compozy.resolution.resolve import Resolved
 from compozy.resolution.validate import Occasion, occasions, validate
-from compozy.settings.origin import Finding
 from compozy.tables.cells import condition_words
 from compozy.tables.table import Row, Table
 from compozy.trial.examples import Example, examples_of

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from compozy.base.control import escape_line
+from compozy.base.findings import Finding
 from compozy.resolution.resolve import Resolved, Value
-from compozy.settings.origin import Finding
 from compozy.settings.redact import redact_value
 from compozy.settings.registry import Setting
 from compozy.settings.values import duration_text, size_text

@@ -11,11 +11,11 @@ from itertools import product
 from math import prod
 from typing import TypeAlias
 
+from compozy.base.findings import Finding
 from compozy.errors import UsageError
 from compozy.resolution.configuration import Configuration, read_sources
 from compozy.resolution.resolve import Component, resolve
 from compozy.resolution.validate import errors, validate
-from compozy.settings.origin import Finding
 from compozy.settings.registry import Registry, Setting
 
 # The value of a setting that is left to the sources.

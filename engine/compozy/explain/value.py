@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compozy.base.place import Place
+from compozy.base.place import Origin, Place
 from compozy.base.suggest import closest
 from compozy.errors import NotFoundError
 from compozy.explain.show import Shown
 from compozy.resolution.resolve import UNSET, Resolved, Value
 from compozy.resolution.validate import column_setting
-from compozy.settings.origin import Origin
 from compozy.settings.redact import redact_value
 from compozy.settings.registry import Setting
 from compozy.tables.cells import condition_words, scalar_words

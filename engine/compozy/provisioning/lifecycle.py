@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from compozy.base.findings import Finding
 from compozy.errors import CompozyError, ConfigurationError, TransitionError
 from compozy.resolution.configuration import Configuration
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.resolution.validate import Validated, errors, promoted, validate
 from compozy.rulebook.states import Graph, Transition
 from compozy.settings.machine import probe_facts
-from compozy.settings.origin import Finding
 
 if TYPE_CHECKING:
     from compozy.provisioning.provision import Runtime

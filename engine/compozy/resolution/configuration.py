@@ -11,11 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from compozy.base.place import DEFAULT
 from compozy.base.source_file import SourceFiles
 from compozy.rulebook import Rulebook, installed_packs, load_rulebook, pack_directories
 from compozy.rulebook.files import shipped_texts
 from compozy.settings.dotenv import Variables
-from compozy.settings.origin import DEFAULT, Candidate, Problem
+from compozy.settings.origin import Candidate, Problem
 from compozy.settings.redact import MaskedTexts, Redactor, is_secret_name, may_hold_secrets, secrets_in
 from compozy.settings.sources import SOURCES, Inputs, Layer, make_inputs
 from compozy.settings.stated import with_stated_parts

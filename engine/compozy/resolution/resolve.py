@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compozy.base.document import Scalar
+from compozy.base.place import DEFAULT, Origin
 from compozy.base.suggest import closest
 from compozy.errors import NotFoundError
 from compozy.resolution.configuration import Configuration, secrets_of
 from compozy.rulebook import Rulebook
 from compozy.rulebook.constraints import NEVER
-from compozy.settings.origin import DEFAULT, Candidate, Origin
+from compozy.settings.origin import Candidate
 from compozy.settings.redact import Redactor, redact_value
 from compozy.settings.registry import Setting
 from compozy.settings.values import from_text

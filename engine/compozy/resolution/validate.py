@@ -16,10 +16,11 @@ from typing import Any
 
 from compozy.base.control import escape_line
 from compozy.base.document import Scalar
-from compozy.base.place import Place
+from compozy.base.findings import Finding
+from compozy.base.place import Origin, Place
 from compozy.base.suggest import closest
 from compozy.resolution.resolve import UNSET, Resolved, Value, cell
-from compozy.settings.origin import PROBLEMS, Candidate, Finding, Origin, Problem
+from compozy.settings.origin import PROBLEMS, Candidate, Problem
 from compozy.settings.redact import Redactor, redact_value
 from compozy.settings.registry import Setting
 from compozy.settings.value_check import check

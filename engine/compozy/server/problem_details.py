@@ -121,6 +121,10 @@ def _facts(error: CompozyError) -> dict[str, Any]:
     facts: dict[str, Any] = {"exit_code": error.exit_code}
     if error.hint is not None:
         facts["hint"] = error.hint
-    if isinstance(error, (InputError, DefinitionError)):
+    if isinstance(error, InputError):
         facts["problems"] = list(error.problems)
+    if isinstance(error, DefinitionError):
+        facts["problems"] = [str(finding) for finding in error.findings]
+    if error.findings:
+        facts["findings"] = [finding.as_json() for finding in error.findings]
     return facts

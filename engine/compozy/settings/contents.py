@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compozy.base.document import Node, resolve_scalar
-from compozy.base.place import Place
+from compozy.base.place import Origin, Place
 from compozy.base.suggest import closest
 from compozy.settings.interpolate import UnsetVariable, expand
 from compozy.settings.mask import told, without_secrets
-from compozy.settings.origin import Candidate, Origin, Problem
+from compozy.settings.origin import Candidate, Problem
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.values import from_text, from_yaml, is_unset
 

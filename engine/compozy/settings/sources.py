@@ -14,7 +14,7 @@ from typing import Protocol
 
 from compozy.base.document import Duplicate, read_leniently
 from compozy.base.ownership import TRUST_VARIABLE
-from compozy.base.place import Place
+from compozy.base.place import DEFAULT, Origin, Place
 from compozy.base.source_file import SourceFiles, UnreadableError
 from compozy.base.suggest import closest
 from compozy.errors import SyntaxProblem, UsageError
@@ -23,7 +23,7 @@ from compozy.settings.dotenv import Line, Variables, dotenv_lines, dotenv_text
 from compozy.settings.identity_key import ById
 from compozy.settings.locate import find_file, ignored_files
 from compozy.settings.mask import sounds_secret, told, without_secrets
-from compozy.settings.origin import DEFAULT, Candidate, Origin, Problem
+from compozy.settings.origin import Candidate, Problem
 from compozy.settings.registry import Registry, Setting, environment_name
 from compozy.settings.values import from_text, from_yaml, is_unset
 

@@ -11,11 +11,12 @@ from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from compozy.base.place import Origin
 from compozy.base.suggest import closest
 from compozy.settings.endpoint import stated_parts
 from compozy.settings.identity_key import ById
 from compozy.settings.mask import told
-from compozy.settings.origin import Candidate, Origin, Problem
+from compozy.settings.origin import Candidate, Problem
 from compozy.settings.redact import redact_value, secrets_in
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.stated import is_weaker, part_value, rank

@@ -14,13 +14,13 @@ from typing import Any
 
 import yaml
 
+from compozy.base.findings import Finding
 from compozy.base.place import Place
 from compozy.resolution.configuration import read_sources
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.resolution.validate import occasions, validate
 from compozy.rulebook.rows import Rulebook, with_constraints
 from compozy.rulebook.verification import EXAMPLE_INPUTS
-from compozy.settings.origin import Finding
 from compozy.settings.sources import Inputs
 from compozy.tables.table import Decision, Table, TableExample
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from compozy.base.findings import Finding
 from compozy.base.suggest import closest
 from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, TrustError, UsageError
 from compozy.store import Store, StoredWorkflow
@@ -147,19 +148,20 @@ def exported_definitions(exported: Any) -> tuple[Definition, ...]:
     """
     items = exported.get("workflows") if isinstance(exported, Mapping) else None
     if not isinstance(items, list):
-        raise DefinitionError("import", ['expected what `workflow list --format json` prints: {"workflows": [...]}'])
-    problems: list[str] = []
+        reason = 'expected what `workflow list --format json` prints: {"workflows": [...]}'
+        raise DefinitionError("import", [Finding.at(DefinitionError.id, reason)])
+    findings: list[Finding] = []
     definitions: list[Definition] = []
     for index, item in enumerate(items):
         plain = item.get("definition", item) if isinstance(item, Mapping) else item
         try:
             definitions.append(definition_from_json(plain, f"workflows[{index}]"))
         except DefinitionError as error:
-            problems.extend(error.problems)
-        if len(problems) > MAX_PROBLEMS:
+            findings.extend(error.findings)
+        if len(findings) > MAX_PROBLEMS:
             break
-    if problems:
-        raise DefinitionError("import", problems[: MAX_PROBLEMS + 1])
+    if findings:
+        raise DefinitionError("import", findings[: MAX_PROBLEMS + 1])
     return tuple(definitions)
 
 

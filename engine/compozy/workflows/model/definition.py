@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compozy.base.document import Node, read_document
+from compozy.base.document import Node, json_node, read_document
+from compozy.base.findings import Finding
 from compozy.base.place import Place
 from compozy.base.source_file import UnreadableError, read_source
 from compozy.errors import DefinitionError, NotFoundError
@@ -92,6 +93,11 @@ class Definition:
         found = self.places.get(path)
         return f"{self.file}:{found}" if found else f"{self.file}: {path}"
 
+    def place_of(self, path: str) -> Place:
+        """Return the place of `path`; one without a line when none is known."""
+        line, _, column = self.places.get(path, "0:0").partition(":")
+        return Place(self.file, int(line), int(column))
+
 
 def load_definition(path: str | Path) -> Definition:
     """Read and check the workflow file at `path`.
@@ -116,7 +122,8 @@ def read_workflow_file(path: str | Path) -> str:
     try:
         return read_source(str(path), own=False)
     except UnreadableError as error:
-        raise DefinitionError(str(path), [f"{path}: cannot be read: {error}"]) from error
+        finding = Finding.at(DefinitionError.id, f"cannot be read: {error}", Place(str(path), 0, 0))
+        raise DefinitionError(str(path), [finding]) from error
 
 
 def parse_definition(text: str, file: str) -> Definition:
@@ -126,7 +133,7 @@ def parse_definition(text: str, file: str) -> Definition:
         SyntaxProblem: the text is not YAML, or names a key twice.
         DefinitionError: the text is not a workflow; all problems at once.
     """
-    return _checked(read_document(text, file), file, lines=True)
+    return _checked(read_document(text, file), file)
 
 
 def definition_from_json(plain: Any, name: str) -> Definition:
@@ -137,8 +144,8 @@ def definition_from_json(plain: Any, name: str) -> Definition:
     """
     reason = why_not_plain(plain)
     if reason is not None:
-        raise DefinitionError(name, [f"{name}: {reason}"])
-    return _checked(_node(plain, Place(name, 1, 1)), name, lines=False)
+        raise DefinitionError(name, [Finding.at(DefinitionError.id, reason, Place(name, 0, 0))])
+    return _checked(json_node(plain, name), name)
 
 
 def decode_definition(plain: Mapping[str, Any], file: str, places: Mapping[str, str]) -> Definition:
@@ -157,25 +164,17 @@ def decode_definition(plain: Mapping[str, Any], file: str, places: Mapping[str, 
     )
 
 
-def _checked(node: Node, file: str, *, lines: bool) -> Definition:
+def _checked(node: Node, file: str) -> Definition:
     from compozy.workflows.read.check import check_definition
 
     plain = node.plain()
     reason = why_not_plain(plain)
     if reason is not None:
-        raise DefinitionError(file, [f"{node.place}: {reason}"])
-    problems, places = check_definition(node, lines=lines)
-    if problems:
-        raise DefinitionError(file, problems)
+        raise DefinitionError(file, [Finding.at(DefinitionError.id, reason, node.place)])
+    findings, places = check_definition(node)
+    if findings:
+        raise DefinitionError(file, findings)
     return decode_definition(plain, file, places)
-
-
-def _node(value: Any, place: Place) -> Node:
-    if isinstance(value, Mapping):
-        return Node({str(key): _node(item, place) for key, item in value.items()}, place, {})
-    if isinstance(value, list):
-        return Node([_node(item, place) for item in value], place)
-    return Node(value, place)
 
 
 def _input(name: str, value: Any) -> Input:

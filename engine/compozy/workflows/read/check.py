@@ -1,21 +1,17 @@
-"""Find everything that is wrong with a workflow file, each problem with its place.
-
-What comes in: the file as nodes. What goes out: lines of text, and where each template stands. Nothing is
-raised for a bad file and nothing is rendered; the caller decides.
-"""
+"""Check the nodes of a workflow file; return all findings, and the place of each template."""
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
 
 from compozy.base.document import Node
+from compozy.base.findings import Collector, Finding, TooManyFindingsError
 from compozy.base.place import Place
 from compozy.base.suggest import Suggestions
+from compozy.errors import DefinitionError
 from compozy.settings.values import parse_duration
 from compozy.workflows.model.definition import ISOLATIONS
 from compozy.workflows.model.input_types import INPUT_KEYS, INPUT_TYPES, fits, is_input_details
@@ -27,7 +23,6 @@ TEMPLATE_MARKS = ("{{", "{%", "{#")
 MAX_ID_LENGTH = 100
 MAX_PROBLEMS = 100
 MAX_PROBLEM_LENGTH = 1000
-_LAST = (sys.maxsize, 0)
 MAX_DURATION_S = 10 * 365 * 86400.0
 
 _TOP = ("id", "version", "description", "input", "tasks", "outputs")
@@ -39,39 +34,29 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
 _RETRY = ("max_attempts", "initial_interval", "backoff", "max_interval")
 
 
-class TooManyProblemsError(Exception):
-    """The end of a check that has found `MAX_PROBLEMS` problems."""
-
-
 @dataclass(slots=True)
 class Findings:
-    """What was found so far; `lines` is True when the nodes carry real lines and columns."""
+    """The findings so far, and where each template stands."""
 
-    lines: bool
-    found: list[tuple[tuple[int, int], str]] = field(default_factory=list)
+    found: Collector = field(default_factory=lambda: Collector(most=MAX_PROBLEMS, longest=MAX_PROBLEM_LENGTH))
     places: dict[str, str] = field(default_factory=dict)
-    suggestions: Suggestions = field(default_factory=Suggestions)
-
-    def add(self, place: Place, path: str, reason: str) -> None:
-        """Record one problem.
-
-        Raises:
-            TooManyProblemsError: it is one more than an answer holds.
-        """
-        if len(self.found) == MAX_PROBLEMS:
-            self.found.append((_LAST, f"{place.file}: more than {MAX_PROBLEMS} problems; fix these first"))
-            raise TooManyProblemsError
-        where = str(place) if self.lines else f"{place.file}: {path}" if path else place.file
-        self.found.append(((place.line, place.column), f"{where}: {reason}"[:MAX_PROBLEM_LENGTH]))
 
     @property
-    def problems(self) -> list[str]:
-        """The problems in the order of the lines, or as they were found."""
-        return [text for _, text in (sorted(self.found, key=itemgetter(0)) if self.lines else self.found)]
+    def suggestions(self) -> Suggestions:
+        """The suggestions of this answer."""
+        return self.found.suggestions
+
+    def add(self, place: Place, path: str, reason: str) -> None:
+        """Note one finding.
+
+        Raises:
+            TooManyFindingsError: it is one more than an answer holds.
+        """
+        self.found.add(DefinitionError.id, reason, place, key=path)
 
     def keep(self, node: Node, path: str) -> None:
         """Remember where `path` stands, for failures while it runs."""
-        if self.lines:
+        if node.place.line:
             self.places[path] = f"{node.place.line}:{node.place.column}"
 
 
@@ -85,12 +70,12 @@ class Known:
     secrets: bool = False
 
 
-def check_definition(root: Node, *, lines: bool) -> tuple[list[str], Mapping[str, str]]:
-    """Return the first `MAX_PROBLEMS` problems, in the order of the file, and the place of each task and template."""
-    found = Findings(lines)
-    with suppress(TooManyProblemsError):
+def check_definition(root: Node) -> tuple[tuple[Finding, ...], Mapping[str, str]]:
+    """Return the first `MAX_PROBLEMS` findings, in the order of the file, and the place of each task and template."""
+    found = Findings()
+    with suppress(TooManyFindingsError):
         _definition(found, root)
-    return found.problems, found.places
+    return found.found.in_order(), found.places
 
 
 def _definition(found: Findings, root: Node) -> None:
@@ -204,8 +189,8 @@ def _task_ids(nodes: list[Node]) -> Iterator[str]:
 def _task(found: Findings, node: Node, path: str, known: Known, before: Mapping[str, Place]) -> str | None:
     task_id = _identifier(found, node, "id", path)
     if task_id is not None and task_id in before:
-        first = f" on line {before[task_id].line}" if found.lines else ""
-        found.add(node.value["id"].place, path, f'task id "{task_id}" is used twice; the first one is{first}')
+        first = f"; the first one is on line {before[task_id].line}" if node.place.line else ""
+        found.add(node.value["id"].place, path, f'task id "{task_id}" is used twice{first}')
     kind = _task_type(found, node, path)
     _keys(found, node, _TYPES.get(kind or "", tuple({key for keys in _TYPES.values() for key in keys})), path)
     _duration(found, node, "sleep", path)

@@ -6,19 +6,17 @@ A broken file hides only itself, and of several files with one id none can be ru
 from __future__ import annotations
 
 import os.path
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from compozy.base.place import Place
+from compozy.base.findings import Finding
+from compozy.base.place import Origin
 from compozy.base.source_file import check_owner, is_leftover, list_sources
 from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, TrustError
-from compozy.settings.origin import Finding, Origin
 from compozy.workflows.model.definition import Definition, load_definition
 
 FOLDER = "workflows"
-_LOCATED = re.compile(r"(.+?):(\d+):(\d+): (.*)\Z", re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -51,7 +49,7 @@ class WorkflowFiles:
             first = found.definitions.setdefault(definition.id, definition)
             if first is not definition:
                 both = f'id "{definition.id}" is also the one of {first.file}'
-                twice = DefinitionError(str(path), [f"{definition.place('id')}: {both}"])
+                twice = DefinitionError(str(path), [Finding.at(DefinitionError.id, both, definition.place_of("id"))])
                 found.problems.append(twice)
                 found.ambiguous[definition.id] = twice
         return found
@@ -96,23 +94,13 @@ def _tool_problems(directory: str, found: FoundFiles, allowed: Sequence[str] | N
                 if task.tool:
                     sources.check(task.tool)
             except ToolFailure as failure:
-                reason = f"{definition.place(f'tasks.{task.id}.tool')}: {failure.reason}"
-                yield DefinitionError(definition.file, [reason])
+                place = definition.place_of(f"tasks.{task.id}.tool")
+                yield DefinitionError(definition.file, [Finding.at(DefinitionError.id, failure.reason, place)])
 
 
 def _findings(problem: CompozyError, directory: str) -> Iterator[Finding]:
-    texts = problem.problems if isinstance(problem, DefinitionError) else (problem.message,)
-    for text in texts:
-        place, reason = _located(text, directory)
-        origin = Origin("file", place)
-        yield Finding(
-            problem.id, "error", reason, problem.hint or "", "workflows", origin, "", docs="docs/workflows.md"
-        )
-
-
-def _located(text: str, directory: str) -> tuple[Place | None, str]:
-    found = _LOCATED.match(text)
-    if found is None:
-        return None, text
-    file, line, column, reason = found.groups()
-    return Place(os.path.relpath(file, directory), int(line), int(column)), reason
+    """Yield what an error says, at places relative to the project, as findings about the setting `workflows`."""
+    for finding in problem.findings or (Finding.at(problem.id, problem.message, hint=problem.hint or ""),):
+        place = finding.where.place
+        where = Origin("file", place._replace(file=os.path.relpath(place.file, directory)) if place else None)
+        yield replace(finding, key="workflows", where=where, docs="docs/workflows.md")
