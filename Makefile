@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = tuple(sys.version_info[:3]); sys.exit(v < (3, 11, 4) and \
 	"Compozy needs Python 3.11.4 or newer; this is %d.%d.%d\nName another one, such as: make start PYTHON=python3.12" % v)'
 
-.PHONY: start test lint bench bench-short generate golden openapi docs lock build smoke sbom clean
+.PHONY: start test lint bench bench-short bench-peers generate golden openapi docs lock build smoke sbom clean
 
 # The versions and hashes of everything that is installed are fixed by constraints*.txt; `make lock` renews them.
 $(RUNTIME_STAMP): setup.cfg pyproject.toml constraints-runtime.txt
@@ -65,6 +65,19 @@ bench: $(BENCH_STAMP)
 bench-short: $(BENCH_STAMP)
 	$(BIN)/python -m compileall -q engine rules
 	$(BIN)/python -m benchmarks --short
+
+# Other engines, each in an environment of its own; Restate's server comes from npm and is left out where npm is missing.
+PEERS := build/peers
+bench-peers: $(STAMP)
+	$(PYTHON) -m venv $(PEERS)/dbos
+	$(PYTHON) -m venv $(PEERS)/prefect
+	$(PEERS)/dbos/bin/pip install --quiet dbos==3.4.0
+	$(PEERS)/prefect/bin/pip install --quiet prefect==3.9.1
+	if command -v npm >/dev/null; then $(PYTHON) -m venv $(PEERS)/restate && \
+		$(PEERS)/restate/bin/pip install --quiet restate-sdk==1.3.0 hypercorn==0.18.0 && \
+		npm install --silent --prefix $(PEERS)/restate @restatedev/restate-server@1.7.12; fi
+	$(BIN)/python -m compileall -q engine rules
+	$(BIN)/python -m benchmarks peers
 
 golden: $(STAMP)
 	UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q -n 2 tests/cli/test_golden.py tests/e2e/test_golden_banner.py

@@ -1,6 +1,7 @@
 """Run the benchmarks and print one table: `python -m benchmarks [--short] [NAME ...]`.
 
-`python -m benchmarks against OTHER_CHECKOUT` compares this checkout with another one.
+`python -m benchmarks against OTHER_CHECKOUT` compares this checkout with another one, `python -m benchmarks peers` with
+other engines, which `make bench-peers` installs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from benchmarks import against
 from benchmarks.measurement import Measurement
 
 MODULES = ("start", "throughput", "configuration", "tables", "testing")
+PEERS = "peers"
 
 
 def main() -> None:
@@ -29,8 +31,8 @@ def main() -> None:
             parser.error("against takes one argument: the directory of the other checkout")
         print_rows(against.run(Path(arguments.names[1]), arguments.short))
         return
-    if unknown := set(arguments.names) - set(MODULES):
-        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {known}")
+    if unknown := set(arguments.names) - {*MODULES, PEERS}:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {known}, {PEERS}")
     for name in arguments.names or MODULES:
         module = importlib.import_module(f"benchmarks.{name}")
         print(f"\n## {name}\n")

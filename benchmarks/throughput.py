@@ -71,13 +71,14 @@ async def raw(count: int, pragmas: Sequence[str]) -> float:
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
             wait_for_port(port)
-            return await _raw_rate(await _connected(port), count)
+            return await _raw_rate(await connected(port), count)
         finally:
             server.kill()
             server.wait()
 
 
-async def _connected(port: int) -> Client:
+async def connected(port: int) -> Client:
+    """Return a client of the server on a loopback port, once it answers; wait for that at most 30 s."""
     deadline = time.monotonic() + 30
     while True:
         try:
