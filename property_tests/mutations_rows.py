@@ -32,7 +32,7 @@ STATES = ("unresolved", "resolved", "validated", "provisioned")
 # Columns that describe a row and decide nothing; a row with another name is a row that is deleted.
 SAID_ONLY = {"help", "about", "because", "usual", "meanings", "path", "id", "fact"}
 # Columns of which every other value is tried.
-ALTERNATIVES = {"to": STATES, "from": STATES, "step": STEPS, "type": ("text", "number", "url", "host", "path")}
+ALTERNATIVES = {"to": STATES, "from": STATES, "step": tuple(STEPS), "type": ("text", "number", "url", "host", "path")}
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def file_faults(file: str, documents: Sequence[Node], faults: Faults, row: str |
             yield from fact_faults(registry.facts)
             yield from setting_faults(registry, row if row in registry.settings else None)
     elif file == "rules/lifecycle.yaml":
-        graph = read_graph(documents[0], faults)
+        graph = read_graph(documents[:1], faults)
         yield from () if faults.reports else lifecycle_faults(graph)
     elif file == "rules/provision/components.yaml":
         components = tuple(read_components(documents, faults))

@@ -39,7 +39,7 @@ class Runtime:
     open: bool = True
     stubborn: bool = False
 
-    def close(self, grace_s: float = 10.0) -> None:
+    def stop(self, grace_s: float = 10.0) -> None:
         self.open = False
         if self.stubborn:
             raise ProvisionError("redis", "did not stop")
@@ -78,7 +78,7 @@ class Walk(RuleBasedStateMachine):
         configuration = configuration_of(load_rulebook(), Choice({"database.path": "kept.db"}))
         self.lifecycle = Lifecycle(configuration, facts=self.facts, provisioner=self.provision)
 
-    def provision(self, _: Resolved) -> Any:
+    def provision(self, _: Resolved, release: Any) -> Any:
         if self.fails:
             raise ProvisionError("temporal", "no answer", row="temporal-embedded")
         self.started.append(Runtime())

@@ -13,7 +13,6 @@ import pytest
 from compozy.errors import ConfigurationError, ProvisionError, TransitionError
 from compozy.provisioning.lifecycle import Lifecycle
 from compozy.resolution.configuration import Configuration, load_configuration
-from compozy.resolution.resolve import Resolved
 from compozy.rulebook import build_rulebook, shipped_files
 
 FACTS = {"valkey.binary": "found"}
@@ -26,22 +25,25 @@ class FakeRuntime:
     closed: list[float] = field(default_factory=list)
     failure: Exception | None = None
 
-    def close(self, grace_s: float = 10.0) -> None:
+    def stop(self, grace_s: float = 10.0) -> None:
         self.closed.append(grace_s)
         if self.failure is not None:
             raise self.failure
+
+    def abandon(self) -> None:
+        self.closed.append(0)
 
 
 def configured(directory: Path, **flags: str) -> Configuration:
     return load_configuration(directory=str(directory), flags=flags, environment={})
 
 
-def lifecycle(directory: Path, provisioner: Callable[[Resolved], Any] | None = None, **flags: str) -> Lifecycle:
-    return Lifecycle(configured(directory, **flags), facts=FACTS, provisioner=provisioner or (lambda _: FakeRuntime()))
+def lifecycle(directory: Path, start: Callable[[], Any] = FakeRuntime, **flags: str) -> Lifecycle:
+    return Lifecycle(configured(directory, **flags), facts=FACTS, provisioner=lambda _, release: start())
 
 
 def provisioned(directory: Path, runtime: FakeRuntime) -> Lifecycle:
-    found = lifecycle(directory, lambda _: runtime)
+    found = lifecycle(directory, lambda: runtime)
     found.resolve()
     found.validate()
     found.provision()
@@ -121,7 +123,7 @@ def test_a_failed_start_leaves_the_state_validated(tmp_path: Path) -> None:
     """Whatever fails in the provisioner, the machine stays where it was and can try again."""
     answers: list[Any] = [ProvisionError("redis", "no binary", row="valkey"), FakeRuntime()]
 
-    def provisioner(_: Resolved) -> Any:
+    def provisioner() -> Any:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -137,36 +139,31 @@ def test_a_failed_start_leaves_the_state_validated(tmp_path: Path) -> None:
     assert walked.state == "provisioned"
 
 
-def test_what_was_started_is_stopped_when_the_transition_itself_fails(tmp_path: Path) -> None:
+def interrupted(_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_runtime_is_stopped_when_the_state_is_not_entered(tmp_path: Path) -> None:
     """An interruption between the start and the new state leaves nothing running."""
-    runtime = FakeRuntime()
-    walked = provisioned(tmp_path, runtime)
-    walked.release()
     started = FakeRuntime()
-
-    def interrupted(_: str) -> None:
-        raise KeyboardInterrupt
-
-    walked.provisioner = cast("Any", lambda _: started)
-    walked._model.trigger = interrupted
+    walked = lifecycle(tmp_path, lambda: started)
+    walked.validate()
+    walked._machine.get_state("validated").add_callback("exit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         walked.provision()
     assert (started.closed, walked.records.runtime, walked.journal[-1].outcome) == ([0], None, "interrupted")
 
 
-def test_an_interrupted_release_leaves_the_state_and_its_records(tmp_path: Path) -> None:
+def test_interrupted_release_leaves_state_and_records(tmp_path: Path) -> None:
     """It may be tried again, because closing is idempotent."""
     runtime = FakeRuntime()
     walked = provisioned(tmp_path, runtime)
-
-    def interrupted(_: str) -> None:
-        raise KeyboardInterrupt
-
-    trigger, walked._model.trigger = walked._model.trigger, interrupted
+    callbacks = walked._machine.get_state("provisioned").on_exit
+    callbacks.append(interrupted)
     with pytest.raises(KeyboardInterrupt):
         walked.release()
     assert (walked.state, walked.runtime) == ("provisioned", runtime)
-    walked._model.trigger = trigger
+    callbacks.clear()
     walked.release()
     assert walked.state == "validated"
 
@@ -240,7 +237,7 @@ def test_a_transition_evaluates_exactly_the_stages_of_its_row(tmp_path: Path) ->
         configuration.problems,
         build_rulebook(texts),
     )
-    walked = Lifecycle(other, facts=FACTS, provisioner=cast("Any", lambda _: FakeRuntime()))
+    walked = Lifecycle(other, facts=FACTS, provisioner=cast("Any", lambda _, release: FakeRuntime()))
     walked.resolve()
     assert walked.validate().findings == ()
     with pytest.raises(ConfigurationError):
@@ -252,7 +249,7 @@ def test_one_transition_runs_at_a_time(tmp_path: Path) -> None:
     """A trigger from another thread waits for the one that runs."""
     entered, go = threading.Event(), threading.Event()
 
-    def provisioner(_: Resolved) -> Any:
+    def provisioner() -> Any:
         entered.set()
         go.wait(10)
         return FakeRuntime()

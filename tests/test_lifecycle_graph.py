@@ -16,7 +16,7 @@ BACK = "{trigger: back, from: b, to: a, step: forget, because: x}"
 
 def read(text: str) -> tuple[Graph, Faults]:
     faults = Faults()
-    return read_graph(read_document(text, "lifecycle.yaml"), faults), faults
+    return read_graph([read_document(text, "lifecycle.yaml")], faults), faults
 
 
 def lifecycle(*rows: str, states: str = STATES) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from compozy.provisioning.lifecycle import Lifecycle
@@ -40,10 +40,10 @@ def load(
     from compozy.provisioning.lifecycle import Lifecycle
     from compozy.resolution.configuration import load_configuration
 
-    def provision(resolved: Resolved) -> Runtime:
+    def provision(resolved: Resolved, release: Callable[[float], None]) -> Runtime:
         from compozy.workflows.project import provision_project
 
-        return provision_project(resolved)
+        return provision_project(resolved, release)
 
     flags = {path: _text(value) for path, value in _flat(settings or {}, "")}
     configuration = load_configuration(

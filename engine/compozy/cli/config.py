@@ -21,10 +21,10 @@ from compozy.cli.output import (
     print_table,
     styled,
 )
+from compozy.cli.prepare import looking
 from compozy.cli.simulate import simulate_
 from compozy.errors import ConfigurationError, UsageError
 from compozy.explain.show import Shown, resolved_json
-from compozy.provisioning.lifecycle import Lifecycle
 from compozy.resolution.configuration import Configuration
 from compozy.resolution.resolve import Resolved
 from compozy.resolution.validate import errors, promoted, validate
@@ -49,7 +49,7 @@ command.add_command(simulate_, "simulate")
 @click.option("--all", "everything", is_flag=True, help="Also show settings that are unset.")
 def show(format_: str, everything: bool, strict: bool, **options: Any) -> int:
     """Show every setting with its value and where it comes from. The exit code is 2 when a finding stops."""
-    lifecycle = Lifecycle(read_configuration(options), strict=strict)
+    lifecycle = looking(read_configuration(options), strict=strict)
     resolved = lifecycle.resolve()
     findings = promoted(validate(resolved), strict=strict)
     stopping = len(errors(findings))
@@ -95,7 +95,7 @@ def _cut(text: str) -> str:
 def validate_(format_: str, strict: bool, **options: Any) -> int:
     """Check configuration and workflow files. Exit code 2 when a finding stops."""
     configuration = read_configuration(options)
-    resolved = Lifecycle(configuration).resolve()
+    resolved = looking(configuration).resolve()
     in_files = workflow_findings(resolved)
     findings = (*promoted(validate(resolved), strict=strict), *in_files)
     stopping = len(errors(findings))
@@ -145,7 +145,7 @@ def explain(format_: str, key: str | None, finding: str | None, strict: bool, **
     """Explain a setting or a decision. It says who decided, over what, and what almost decided."""
     if (key is None) == (finding is None):
         raise UsageError("name a key, or a finding with --finding", hint="such as: compozy config explain redis.mode")
-    resolved = Lifecycle(read_configuration(options), strict=strict).resolve()
+    resolved = looking(read_configuration(options), strict=strict).resolve()
     if finding is not None:
         explain_finding_(resolved, finding, format_)
         return
@@ -185,7 +185,7 @@ def diff(format_: str, left: str, right: str, strict: bool, **options: Any) -> i
     from compozy.cli.explained import difference_lines
     from compozy.explain.compare import compare
 
-    sides = [readable(Lifecycle(read_side(name, options), strict=strict).resolve()) for name in (left, right)]
+    sides = [readable(looking(read_side(name, options), strict=strict).resolve()) for name in (left, right)]
     differences = compare(*sides)
     if format_ == "json":
         found = {"same": not differences, "left": left, "right": right}
@@ -253,7 +253,7 @@ def diagnostics(format_: str, strict: bool, **options: Any) -> None:
     from compozy.cli.explained import diagnostics_lines
     from compozy.explain.diagnostics import diagnostics as everything
 
-    resolved = Lifecycle(read_configuration(options)).resolve()
+    resolved = looking(read_configuration(options)).resolve()
     findings = promoted(validate(resolved), strict=strict)
     found = everything(resolved, findings)
     if format_ == "json":

@@ -12,6 +12,7 @@ import click
 from compozy.cli.file_findings import workflow_findings
 from compozy.cli.options import configuration_options, format_option, read_configuration
 from compozy.cli.output import print_json, print_line, styled
+from compozy.cli.prepare import looking
 from compozy.cli.redaction import redacted
 from compozy.cli.status import with_mode_of_server
 from compozy.provisioning.lifecycle import Lifecycle
@@ -29,7 +30,7 @@ def command(format_: str, strict: bool, **options: Any) -> int:
 
     checks: list[Check] = []
     options, server = with_mode_of_server(options)
-    lifecycle = Lifecycle(read_configuration(options), strict=strict)
+    lifecycle = looking(read_configuration(options), strict=strict)
     for check in chain(examine(lifecycle, server.pid if server else None), workflow_checks(lifecycle)):
         check = replace(check, message=redacted(check.message), fix=redacted(check.fix))
         checks.append(check)

@@ -13,22 +13,30 @@ from compozy.cli.logs import LogSettings, start_logging
 from compozy.cli.options import read_configuration
 from compozy.cli.output import print_in_brief, print_note
 from compozy.errors import UsageError
-from compozy.provisioning.lifecycle import Lifecycle, log_transition
+from compozy.provisioning.lifecycle import Lifecycle, Provisioner, log_transition
 from compozy.provisioning.plan import make_plan
+from compozy.resolution.configuration import Configuration
 from compozy.resolution.resolve import Resolved
 from compozy.settings.values import parse_duration
 from compozy.state.state_directory import STATE_DIRECTORY
 
 
-def prepared(options: dict[str, Any], strict: bool) -> Lifecycle:
+def looking(configuration: Configuration, *, strict: bool = False) -> Lifecycle:
+    """Return the lifecycle of a command that provisions nothing and has one thread."""
+    return Lifecycle(configuration, strict=strict, threads=False)
+
+
+def prepared(options: dict[str, Any], strict: bool, provisioner: Provisioner | None = None) -> Lifecycle:
     """Return the lifecycle in the state `validated`; warnings go to stderr, log lines to where the settings say.
+
+    Without a `provisioner` the command provisions nothing.
 
     Raises:
         ConfigurationError: a finding stops.
         DriverError: the log file cannot be written.
     """
     configuration = read_configuration(options)
-    lifecycle = Lifecycle(configuration, strict=strict)
+    lifecycle = Lifecycle(configuration, strict=strict, provisioner=provisioner, threads=provisioner is not None)
     lifecycle.resolve()
     lifecycle.validate()
     get = lifecycle.resolved.get

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -246,9 +247,10 @@ def execution_json(row: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def stack_for_one_run(options: dict[str, Any], strict: bool = False, note: Note = say) -> Iterator[Any]:
     """Yield a stack without HTTP interface; `note` takes a line for each thing a user should know."""
+    from compozy.provisioning.provision import provision_components
     from compozy.server.stack import Stack
 
-    lifecycle = prepared(options, strict)
+    lifecycle = prepared(options, strict, partial(provision_components, notice=note))
     mode = lifecycle.resolved.mode
     note(f"no server of this project is running; bringing up mode {mode} for this one command")
     tell_kept_data(lifecycle.resolved, note)

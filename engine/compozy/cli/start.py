@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import click
@@ -21,6 +22,7 @@ from compozy.cli.status import whereabouts
 from compozy.drivers.inventory import forget_inventory
 from compozy.errors import DriverError, InUseError, ProvisionError
 from compozy.provisioning.plan import bracketed, make_plan
+from compozy.provisioning.provision import provision_components
 from compozy.server.limits import raise_file_limit
 from compozy.server.stack import Stack
 from compozy.settings.values import EVERY_ADDRESS
@@ -43,13 +45,14 @@ def command(format_: str, timeout: str, accept_loss: bool, strict: bool, **optio
     began = time.perf_counter()
     signals = Signals()
     raise_file_limit()
-    lifecycle = prepared(options, strict)
+    provisioner = partial(provision_components, timeout_s=seconds(timeout), notice=note_later)
+    lifecycle = prepared(options, strict, provisioner)
     tell_kept_data(lifecycle.resolved)
     other = find_server(lifecycle.resolved.directory)
     state_dir = make_plan(lifecycle.resolved).state_dir
     if accept_loss and state_dir is not None:
         forget_inventory(state_dir)
-    stack = Stack(lifecycle, notice=note_later, timeout_s=seconds(timeout))
+    stack = Stack(lifecycle, notice=note_later)
     try:
         stack.open(serve=True)
         signals.starting = False  # who reads the ready line may stop us before the next line runs

@@ -10,6 +10,7 @@ import click
 from compozy.cli.client import Client
 from compozy.cli.options import configuration_options, format_option, read_configuration
 from compozy.cli.output import print_json, print_line, print_table, styled
+from compozy.cli.prepare import looking
 from compozy.errors import CompozyError, UsageError
 from compozy.provisioning.lifecycle import Lifecycle
 from compozy.resolution.resolve import Resolved
@@ -33,7 +34,7 @@ def running_client(options: dict[str, Any], strict: bool = False) -> tuple[Clien
         ConfigurationError: a finding stops.
         UsageError: the server that runs is not the one that was asked for.
     """
-    lifecycle = Lifecycle(read_configuration(options), strict=strict)
+    lifecycle = looking(read_configuration(options), strict=strict)
     resolved = lifecycle.resolve()
     lifecycle.validate()
     url = resolved.get("server.url")
@@ -71,7 +72,7 @@ def _check_mode(resolved: Resolved, presence: Presence) -> None:
 
 def with_mode_of_server(options: dict[str, Any]) -> tuple[dict[str, Any], Presence | None]:
     """Return the options with the mode of the project's server, and the server; a flag or a variable wins."""
-    resolved = Lifecycle(read_configuration(options)).resolve()
+    resolved = looking(read_configuration(options)).resolve()
     presence = find_server(resolved.directory)
     if presence is None or resolved.values["mode"].origin.kind in ("flag", "env"):
         return options, presence

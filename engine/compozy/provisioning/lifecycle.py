@@ -1,7 +1,7 @@
-"""The doorkeeper: from `rules/lifecycle.yaml` to a state machine whose transitions are transactions.
+"""The state machine of `rules/lifecycle.yaml`, run by `transitions`: every transition is a transaction.
 
-What comes in: a configuration, whose rulebook holds the lifecycle's rows. What goes out: the record of the
-state that was reached. When a step fails, the machine stays in its state, with that state's records.
+State and records change together, by one assignment after guards and step have succeeded. When either fails, both
+stay as they are and whatever the step started is stopped.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from compozy.base.findings import Finding
 from compozy.errors import CompozyError, ConfigurationError, TransitionError
@@ -31,7 +30,6 @@ __all__ = ["Graph", "JournalEntry", "Lifecycle", "Provisioner", "Records", "Tran
 log = logging.getLogger("compozy.lifecycle")
 
 GRACE_S = 10.0
-FORWARD = ("resolve", "validate", "provision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +66,47 @@ def log_transition(entry: JournalEntry) -> None:
     log.info("lifecycle.transition", extra={**facts, **timing})
 
 
-Provisioner = Callable[[Resolved], "Runtime"]
+Release = Callable[[float], None]
+# Starts the components of a configuration; closing the runtime calls the second argument with the grace in seconds.
+Provisioner = Callable[[Resolved, Release], "Runtime"]
+
+
+class _Model:
+    """What `transitions` keeps the state on: setting it takes the records of the step over as well."""
+
+    trigger: Callable[..., bool]
+
+    def __init__(self) -> None:
+        self.next = Records()
+        self.present = ("", self.next)
+
+    @property
+    def state(self) -> str:
+        """The present state."""
+        return self.present[0]
+
+    @state.setter
+    def state(self, value: str) -> None:
+        self.present = (value, self.next)
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One trigger that was fired: the row it chose, when that began, and what its guards found."""
+
+    grace_s: float
+    row: Transition | None = None
+    at: str = ""
+    began: float = 0.0
+    findings: tuple[Finding, ...] = ()
 
 
 class Lifecycle:
     """Drives one configuration through its states; the triggers are its methods.
 
     `facts` are the machine facts (probed when None); `strict` makes warnings stop; `provisioner` starts the
-    components (the real one when None). One transition runs at a time, whatever the thread.
+    components (the real one when None). One transition runs at a time, whatever the thread; without `threads` all of
+    them must come from one, and asyncio, which the library's locked machine imports, is not loaded.
     """
 
     def __init__(
@@ -85,40 +116,64 @@ class Lifecycle:
         facts: Mapping[str, str] | None = None,
         strict: bool = False,
         provisioner: Provisioner | None = None,
+        threads: bool = True,
     ) -> None:
-        from transitions import Machine
-
         self.configuration = configuration
         self.strict = strict
         self.journal: tuple[JournalEntry, ...] = ()
-        self.records = Records()
-        self.provisioner = provisioner or _provision
         self.graph = configuration.rulebook.lifecycle
         self._facts = facts
-        self._grace_s = GRACE_S
+        self._provisioner = provisioner or _provision
         self._turn = threading.RLock()
-        self._steps: Mapping[str, Callable[[Transition], Records]] = {
+        self._rows = {(row.source, row.trigger): row for row in self.graph.transitions}
+        self._model = _Model()
+        self._machine = self._make_machine(threads)
+        self._machine.add_model(self._model)
+
+    def _make_machine(self, threads: bool) -> Any:
+        steps: Mapping[str, Callable[[Any], None]] = {
             "resolve": self._resolve,
             "validate": self._validate,
+            "check": self._check,
             "provision": self._provision,
             "release": self._release,
             "release-and-forget": self._release_and_forget,
             "forget": self._forget,
         }
-        self._machine = Machine(
-            model=None,
-            states=list(self.graph.states),
-            initial=self.graph.initial,
-            auto_transitions=False,
-            transitions=[[row.trigger, row.source, row.target] for row in self.graph.transitions],
-        )
-        self._model = _Model()
-        self._machine.add_model(self._model)
+        parts: dict[str, Any] = {
+            "model": None,
+            "states": list(self.graph.states),
+            "initial": self.graph.initial,
+            "transitions": [
+                {
+                    "trigger": row.trigger, "source": row.source, "dest": row.target,
+                    "conditions": [self._is_unguarded] if row.guards else [], "before": steps[row.step],
+                }
+                for row in self.graph.transitions
+            ],
+            "auto_transitions": False,
+            "send_event": True,
+            "prepare_event": self._begin,
+            "on_exception": self._fail,
+            "finalize_event": self._end,
+        }  # fmt: skip
+        if not threads:
+            from transitions import Machine
+
+            return Machine(**parts)
+        from transitions.extensions.locking import LockedMachine
+
+        return LockedMachine(machine_context=[cast("Any", self._turn)], **parts)
 
     @property
     def state(self) -> str:
         """The present state."""
-        return str(self._model.state)
+        return self._model.state
+
+    @property
+    def records(self) -> Records:
+        """What the present state holds."""
+        return self._model.present[1]
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -156,7 +211,6 @@ class Lifecycle:
             TransitionError: the state is `validated` or `provisioned`.
         """
         self._walk_to("validate")
-        self.fire("validate")
         if self.records.validated is None:
             raise TransitionError("validate", self.state, self.allowed())
         return self.records.validated
@@ -170,15 +224,14 @@ class Lifecycle:
             TransitionError: the components are provisioned.
         """
         self._walk_to("provision")
-        self.fire("provision")
         return self.runtime
 
     def _walk_to(self, trigger: str) -> None:
-        """Take the steps that come before `trigger`; where none leads there, firing it names the ones allowed."""
+        """Take the transitions that lead to a state that allows `trigger`, then fire it."""
         with self._turn:
-            for step in FORWARD[: FORWARD.index(trigger)]:
-                if step in self.allowed():
-                    self.fire(step)
+            for step in self.graph.way(self.state, trigger):
+                self.fire(step)
+            self.fire(trigger)
 
     def release(self, grace_s: float = GRACE_S) -> None:
         """Stop everything, back to `validated`; `grace_s` 0 stops at once.
@@ -187,7 +240,7 @@ class Lifecycle:
             TransitionError: nothing is provisioned.
             DriverError: a component did not stop; the others did, and `release` may be tried again.
         """
-        self._fire_within("release", grace_s)
+        self.fire("release", grace_s)
 
     def reset(self, grace_s: float = GRACE_S) -> None:
         """Forget everything, back to `unresolved`; what runs is released first.
@@ -196,123 +249,95 @@ class Lifecycle:
             TransitionError: the state is `unresolved` already.
             DriverError: a component did not stop; the others did, and `reset` may be tried again.
         """
-        self._fire_within("reset", grace_s)
-
-    def _fire_within(self, trigger: str, grace_s: float) -> None:
-        with self._turn:
-            self._grace_s = grace_s
-            try:
-                self.fire(trigger)
-            finally:
-                self._grace_s = GRACE_S
+        self.fire("reset", grace_s)
 
     def allowed(self) -> tuple[str, ...]:
         """Return the triggers that the present state allows."""
-        return tuple(self._machine.get_triggers(self.state))
+        return tuple(row.trigger for row in self.graph.leaving(self.state))
 
-    def fire(self, trigger: str) -> None:
+    def fire(self, trigger: str, grace_s: float = GRACE_S) -> None:
         """Run one transition as a transaction and journal it, whatever the outcome.
 
         Raises:
             TransitionError: the present state has no row for `trigger`.
+            ConfigurationError: a finding of the tables that guard the transition stops it; it carries all of them.
             CompozyError: the step failed; state and records are what they were.
         """
-        with self._turn:
-            row = self._row(trigger)
-            with self._journalled(row):
-                self._enter(row, self._steps[row.step](row))
+        attempt = _Attempt(grace_s)
+        if trigger not in self._machine.events:
+            raise TransitionError(trigger, self.state, self.allowed())
+        if not self._model.trigger(trigger, attempt):
+            raise ConfigurationError(attempt.findings, len(errors(attempt.findings)), self.configuration.texts)
 
-    def _row(self, trigger: str) -> Transition:
-        for row in self.graph.transitions:
-            if row.trigger == trigger and row.source == self.state:
-                return row
-        raise TransitionError(trigger, self.state, self.allowed())
+    # The callbacks of the machine, which its lock covers, in the order in which the library calls them.
 
-    @contextmanager
-    def _journalled(self, row: Transition) -> Iterator[None]:
-        began, at, outcome = time.perf_counter(), datetime.now(UTC).isoformat(), "bug"
-        rulebook = self.configuration.rulebook
-        tables = tuple(name for name in rulebook.ruleset.order if rulebook.ruleset.tables[name].stage in row.stages)
-        try:
-            yield
-            outcome = "done"
-        except CompozyError as error:
-            outcome = error.id
-            raise
-        except (KeyboardInterrupt, SystemExit):
-            outcome = "interrupted"
-            raise
-        finally:
-            took = time.perf_counter() - began
-            entry = JournalEntry(row.source, row.target, row.trigger, at, took, rulebook.digest, tables, outcome)
-            self.journal = (*self.journal, entry)
-            log_transition(entry)
+    def _begin(self, event: Any) -> None:
+        attempt: _Attempt = event.args[0]
+        self._model.next = self.records
+        attempt.row = self._rows[event.state.name, event.event.name]
+        attempt.began, attempt.at = time.perf_counter(), datetime.now(UTC).isoformat()
 
-    def _enter(self, row: Transition, records: Records) -> None:
-        """Take state and records over together; what was started does not outlive a failure here."""
-        before = self.records
-        try:
-            self.records = records
-            self._model.trigger(row.trigger)
-        except BaseException:
-            self.records = before
-            if records.runtime is not None and records.runtime is not before.runtime:
-                records.runtime.owner = None
-                records.runtime.close(0)
-            raise
+    def _is_unguarded(self, event: Any) -> bool:
+        """Return True unless a finding of the tables that guard the transition stops it."""
+        attempt = event.args[0]
+        attempt.findings = promoted(validate(self.resolved, attempt.row.guards), strict=self.strict)
+        return not errors(attempt.findings)
 
-    def _resolve(self, row: Transition) -> Records:
+    def _resolve(self, event: Any) -> None:
         facts = self._facts if self._facts is not None else probe_facts(self.configuration.rulebook.registry)
-        return Records(resolved=resolve(self.configuration, facts, row.stages))
+        self._model.next = Records(resolved=resolve(self.configuration, facts, event.args[0].row.stages))
 
-    def _validate(self, row: Transition) -> Records:
-        return replace(self.records, validated=Validated(self.resolved, self._checked(row)))
+    def _validate(self, event: Any) -> None:
+        self._model.next = replace(self.records, validated=Validated(self.resolved, event.args[0].findings))
 
-    def _provision(self, row: Transition) -> Records:
-        self._checked(row)
-        runtime = self.provisioner(self.resolved)
-        runtime.owner = self.release  # who closes the runtime itself, as a `with` block does, releases it here
-        return replace(self.records, runtime=runtime)
+    def _check(self, event: Any) -> None:
+        found = dict.fromkeys((*self.findings, *event.args[0].findings))
+        self._model.next = replace(self.records, validated=Validated(self.resolved, tuple(found)))
 
-    def _checked(self, row: Transition) -> tuple[Finding, ...]:
-        """Return the findings of the tables that decide the transition, unless one of them stops it."""
-        findings = promoted(validate(self.resolved, row.stages), strict=self.strict)
-        stopping = errors(findings)
-        if stopping:
-            raise ConfigurationError(findings, len(stopping), self.configuration.texts)
-        return findings
+    def _provision(self, _: Any) -> None:
+        self._model.next = replace(self.records, runtime=self._provisioner(self.resolved, self.release))
 
-    def _release(self, row: Transition) -> Records:
-        self._stop()
-        return replace(self.records, runtime=None)
+    def _release(self, event: Any) -> None:
+        self.runtime.stop(event.args[0].grace_s)
+        self._model.next = replace(self.records, runtime=None)
 
-    def _release_and_forget(self, row: Transition) -> Records:
-        self._stop()
-        return Records()
+    def _release_and_forget(self, event: Any) -> None:
+        self.runtime.stop(event.args[0].grace_s)
+        self._model.next = Records()
 
-    def _stop(self) -> None:
-        """Stop the components; a runtime that did not stop is still ours."""
-        runtime = self.runtime
-        runtime.owner = None
-        try:
-            runtime.close(self._grace_s)
-        except BaseException:
-            runtime.owner = self.release
-            raise
+    def _forget(self, _: Any) -> None:
+        self._model.next = Records()
 
-    def _forget(self, row: Transition) -> Records:
-        return Records()
+    def _fail(self, event: Any) -> None:
+        """Stop what the step started for a state that was not entered, then raise what happened."""
+        if event.args[0].row is None:
+            raise TransitionError(event.event.name, self.state, self.allowed())
+        started = self._model.next.runtime
+        if started is not None and started is not self.records.runtime:
+            started.abandon()
+        raise event.error
 
-
-class _Model:
-    """What `transitions` puts its state and triggers on."""
-
-    state: str
-    trigger: Any
+    def _end(self, event: Any) -> None:
+        attempt, rulebook = event.args[0], self.configuration.rulebook
+        row = attempt.row
+        if row is None:
+            return
+        tables = tuple(name for name in rulebook.ruleset.order if rulebook.ruleset.tables[name].stage in row.stages)
+        took, outcome = time.perf_counter() - attempt.began, _outcome(event)
+        entry = JournalEntry(row.source, row.target, row.trigger, attempt.at, took, rulebook.digest, tables, outcome)
+        self.journal = (*self.journal, entry)
+        log_transition(entry)
 
 
-def _provision(resolved: Resolved) -> Runtime:
-    from compozy.provisioning.plan import make_plan
-    from compozy.provisioning.provision import provision
+def _outcome(event: Any) -> str:
+    if event.error is None:
+        return "done" if event.result else ConfigurationError.id
+    if isinstance(event.error, CompozyError):
+        return event.error.id
+    return "interrupted" if isinstance(event.error, KeyboardInterrupt | SystemExit) else "bug"
 
-    return provision(make_plan(resolved))
+
+def _provision(resolved: Resolved, release: Release) -> Runtime:
+    from compozy.provisioning.provision import provision_components
+
+    return provision_components(resolved, release)

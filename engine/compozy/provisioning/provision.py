@@ -23,14 +23,15 @@ from compozy.drivers.foreign_driver import ForeignDriver, verb_faults
 from compozy.drivers.inventory import Inventory, holding_of
 from compozy.drivers.protocol import Driver, LoopThread, StartContext
 from compozy.errors import CompozyError, DriverError, ProvisionError, ProvisionErrors, RuleTableError
-from compozy.provisioning.plan import Plan, Step, ordered
+from compozy.provisioning.plan import Plan, Step, make_plan, ordered
 from compozy.provisioning.runtime import Health, Outcome, Runtime
+from compozy.resolution.resolve import Resolved
 from compozy.rulebook import load_rulebook
 from compozy.settings.reference import IMPORT_S, load_reference
 from compozy.state.move_journal import recover
 from compozy.state.state_directory import StateDirectory
 
-__all__ = ["Health", "Runtime", "build_driver", "is_shipped", "provision"]
+__all__ = ["Health", "Runtime", "build_driver", "is_shipped", "provision", "provision_components"]
 
 log = logging.getLogger("compozy.provision")
 
@@ -44,8 +45,27 @@ _LATE_HINT = "see whether it can be reached; its timeout or --timeout may be rai
 Notice = Callable[[str], None]
 
 
-def provision(plan: Plan, *, timeout_s: float = 60.0, notice: Notice = lambda line: None) -> Runtime:
+def provision_components(
+    resolved: Resolved,
+    release: Callable[[float], None] | None = None,
+    *,
+    timeout_s: float = 60.0,
+    notice: Notice = lambda line: None,
+) -> Runtime:
+    """Plan and start the components of a configuration, see `provision`."""
+    return provision(make_plan(resolved), release, timeout_s=timeout_s, notice=notice)
+
+
+def provision(
+    plan: Plan,
+    release: Callable[[float], None] | None = None,
+    *,
+    timeout_s: float = 60.0,
+    notice: Notice = lambda line: None,
+) -> Runtime:
     """Start every step; `timeout_s` bounds all of it, `notice` takes one line for each thing a user should know.
+
+    Closing the runtime calls `release`, see `Runtime`.
 
     Raises:
         ProvisionError: a step failed; everything that was started is stopped again.
@@ -57,7 +77,7 @@ def provision(plan: Plan, *, timeout_s: float = 60.0, notice: Notice = lambda li
         inventory = None if plan.state_dir is None else Inventory(plan.state_dir)
         if inventory is not None:
             _check_holdings(steps, drivers, inventory)
-        runtime = Runtime(plan, LoopThread(), state)
+        runtime = Runtime(plan, LoopThread(), state, release)
         context = StartContext(runtime.loop, notice, time.monotonic() + timeout_s, plan.state_dir, made=runtime.made)
         try:
             _Start(steps, drivers, runtime, context).run()

@@ -52,16 +52,26 @@ class Outcome:
 
 
 class Runtime:
-    """Provisioned components; a context manager that stops them."""
+    """Provisioned components; a context manager that stops them.
 
-    def __init__(self, plan: Plan, loop: LoopThread, state: StateDirectory | None = None) -> None:
+    Closing calls `release` with the grace in seconds, which must call `stop`; without it, `close` stops them itself.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        loop: LoopThread,
+        state: StateDirectory | None = None,
+        release: Callable[[float], None] | None = None,
+    ) -> None:
         self.plan = plan
         self.loop = loop
         self._state = state
         self._drivers: dict[str, Driver] = {}
         self._probes: dict[str, _Probe] = {}
         self.made = Made()
-        self.owner: Callable[[float], None] | None = None
+        self._release = release
+        self._stopped = False
         self.make_workflows: Callable[[], Any] | None = None
         self._workflows: Any = None
         self._opening = threading.Lock()
@@ -157,18 +167,24 @@ class Runtime:
         return {name: probe.answer(until - time.monotonic()) for name, probe in probes.items()}
 
     def close(self, grace_s: float = 10.0) -> None:
-        """Stop every component in reverse, all of them within `grace_s` seconds; idempotent.
-
-        The next component gets what is left of the grace; one that does not end `UNDO_S` after it is left behind.
-
-        A lifecycle that provisioned it goes back to the state `validated`.
+        """Stop every component as `stop` does; a lifecycle that provisioned them returns to the state `validated`.
 
         Raises:
             DriverError: components did not stop; it names all of them, and the others are stopped.
         """
-        if self.owner is not None:
-            self.owner(grace_s)
-            return
+        if self._release is None or self._stopped:
+            self.stop(grace_s)
+        else:
+            self._release(grace_s)
+
+    def stop(self, grace_s: float = 10.0) -> None:
+        """Stop every component in reverse, all of them within `grace_s` seconds; idempotent.
+
+        The next component gets what is left of the grace; one that does not end `UNDO_S` after it is left behind.
+
+        Raises:
+            DriverError: components did not stop; it names all of them, and the others are stopped.
+        """
         failures = [] if self._undone else self._close(grace_s, discard=False)
         bugs = [error for _, error in failures if not isinstance(error, CompozyError)]
         if bugs:
@@ -177,6 +193,7 @@ class Runtime:
             rows = {step.component: f" (rule row {step.row})" for step in self.plan.steps}
             texts = [f"{name}{rows.get(name, '')} did not stop: {error}" for name, error in failures]
             raise DriverError("; ".join(texts))
+        self._stopped = True
 
     def abandon(self) -> None:
         """Undo a start that has failed: stop everything at once and remove the files that it created.

@@ -190,10 +190,7 @@ def _rows(documents: Iterable[Node], key: str, faults: Faults) -> Iterable[Node]
 
 def _lifecycle(documents: Iterable[Node], faults: Faults) -> Graph:
     holding = [node for node in documents if "transitions" in node.value or "states" in node.value]
-    for node in holding[1:]:
-        message = f"the lifecycle stands already at {holding[0].place}; it has one file"
-        faults.add("collision", message, node.place, holding[0].place)
     if not holding:
         faults.add("no-lifecycle", "no file holds the states and transitions of the lifecycle")
         return Graph((), "", (), {})
-    return read_graph(holding[0], faults)
+    return read_graph(holding, faults)

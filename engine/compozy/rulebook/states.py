@@ -1,7 +1,6 @@
-"""The lifecycle's rows: states and transitions, checked as a graph.
+"""The rows of the lifecycle: states and transitions, checked as a graph.
 
-What comes in: the document that holds them. What goes out: a `Graph` in which every state can be reached and
-left, or faults. What a step does is the lifecycle's business.
+Every state can be reached and left again, and holds the same records whichever way leads to it.
 """
 
 from __future__ import annotations
@@ -12,15 +11,42 @@ from dataclasses import dataclass
 from compozy.base.document import Node
 from compozy.base.place import Place
 from compozy.settings.faults import Faults
-from compozy.settings.rows import Columns, listed_rows
+from compozy.settings.rows import Columns, listed_rows, put
 from compozy.tables.problems import did_you_mean
 
-STEPS = ("resolve", "validate", "provision", "release", "release-and-forget", "forget")
-_STATE = Columns("a state", {"id": "text"}, {"about": "text", "initial": "boolean"})
+RESOLVED, VALIDATED, RUNTIME = "resolved", "validated", "runtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step does to the records: it `needs` some, refuses to run beside others, keeps some and makes one.
+
+    A step that is `forward` may be taken on the way to a later trigger.
+    """
+
+    needs: frozenset[str] = frozenset()
+    refuses: frozenset[str] = frozenset()
+    keeps: frozenset[str] = frozenset()
+    makes: frozenset[str] = frozenset()
+    forward: bool = False
+
+
+_CONFIGURATION = frozenset((RESOLVED, VALIDATED))
+_ALL = _CONFIGURATION | {RUNTIME}
+STEPS: Mapping[str, Step] = {
+    "resolve": Step(refuses=frozenset((RUNTIME,)), makes=frozenset((RESOLVED,)), forward=True),
+    "validate": Step(needs=frozenset((RESOLVED,)), keeps=_ALL, makes=frozenset((VALIDATED,)), forward=True),
+    "check": Step(needs=_CONFIGURATION, keeps=_ALL, forward=True),
+    "provision": Step(_CONFIGURATION, frozenset((RUNTIME,)), _CONFIGURATION, frozenset((RUNTIME,))),
+    "release": Step(needs=frozenset((RUNTIME,)), keeps=_CONFIGURATION),
+    "release-and-forget": Step(needs=frozenset((RUNTIME,))),
+    "forget": Step(refuses=frozenset((RUNTIME,))),
+}
+_STATE = Columns("a state", {"id": "text"}, {"about": "text", "initial": "boolean", "replaces": "text"})
 _TRANSITION = Columns(
     "a transition",
     {"trigger": "text", "from": "text", "to": "text", "step": "text", "because": "text"},
-    {"stages": "texts"},
+    {"stages": "texts", "replaces": "text"},
 )
 
 
@@ -46,6 +72,11 @@ class Transition:
     because: str
     place: Place
 
+    @property
+    def guards(self) -> tuple[str, ...]:
+        """The stages whose findings may refuse the transition; the tables of a resolving one decide values."""
+        return () if self.step == "resolve" else self.stages
+
 
 @dataclass(frozen=True, slots=True)
 class Graph:
@@ -61,71 +92,111 @@ class Graph:
         """Every stage that some transition evaluates."""
         return frozenset(stage for row in self.transitions for stage in row.stages)
 
+    def leaving(self, state: str) -> Iterable[Transition]:
+        """Return the transitions that leave a state."""
+        return (row for row in self.transitions if row.source == state)
 
-def read_graph(document: Node, faults: Faults) -> Graph:
-    """Read and check the lifecycle's rows; every fault is noted with its place."""
+    def way(self, state: str, trigger: str) -> tuple[str, ...]:
+        """Return the fewest forward triggers that lead from `state` to one that allows `trigger`; none if none do."""
+        ways: dict[str, tuple[str, ...]] = {state: ()}
+        border = [state]
+        for here in border:
+            rows = tuple(self.leaving(here))
+            if any(row.trigger == trigger for row in rows):
+                return ways[here]
+            for row in rows:
+                if STEPS[row.step].forward and row.target not in ways:
+                    ways[row.target] = (*ways[here], row.trigger)
+                    border.append(row.target)
+        return ()
+
+
+def read_graph(documents: Sequence[Node], faults: Faults) -> Graph:
+    """Read and check the rows of all `documents`, the shipped one first; every fault is noted with its place."""
     states: dict[str, State] = {}
-    for node in listed_rows(document, "states", faults):
-        _add_state(node, states, faults)
-    rows = [row for node in listed_rows(document, "transitions", faults) if (row := _transition(node, faults))]
-    initial = [state.id for state in states.values() if state.initial]
-    if len(initial) != 1:
-        faults.add("no-initial-state", f"exactly one state is `initial`, not {len(initial)}", document.place)
-    _check_rows(rows, states, faults)
-    _check_reach(initial, rows, states, faults)
+    rows: dict[str, Transition] = {}
+    for document in documents:
+        for node in listed_rows(document, "states", faults):
+            _add_state(node, states, faults)
+        for node in listed_rows(document, "transitions", faults):
+            _add_transition(node, rows, faults)
     about = {state.id: state.about for state in states.values()}
-    return Graph(tuple(states), initial[0] if initial else "", tuple(rows), about)
+    initial = [state for state in states.values() if state.initial]
+    graph = Graph(tuple(states), initial[0].id if initial else "", tuple(rows.values()), about)
+    if len(initial) != 1:
+        place = initial[-1].place if initial else documents[0].place
+        faults.add("no-initial-state", f"exactly one state is `initial`, not {len(initial)}", place)
+    known = [row for row in graph.transitions if _is_known(row, states, faults)]
+    if initial:
+        _check_reach(graph.initial, known, states, faults)
+        _check_records(graph.initial, known, faults)
+    return graph
 
 
 def _add_state(node: Node, states: dict[str, State], faults: Faults) -> None:
     plain = _STATE.read(node, faults)
-    if plain is None:
-        return
-    state = State(plain["id"], plain.get("about", ""), plain.get("initial", False), node.place)
-    if state.id in states:
-        faults.add("collision", f"state {state.id} is listed twice", node.place, states[state.id].place)
-    states.setdefault(state.id, state)
+    if plain is not None:
+        state = State(plain["id"], plain.get("about", ""), plain.get("initial", False), node.place)
+        put(states, state.id, state, plain.get("replaces"), "state", faults)
 
 
-def _transition(node: Node, faults: Faults) -> Transition | None:
-    row = _TRANSITION.read(node, faults)
-    if row is None:
-        return None
-    stages = tuple(row.get("stages") or ())
-    return Transition(row["trigger"], row["from"], row["to"], row["step"], stages, row["because"], node.place)
+def _add_transition(node: Node, rows: dict[str, Transition], faults: Faults) -> None:
+    plain = _TRANSITION.read(node, faults)
+    if plain is not None:
+        stages = tuple(plain.get("stages") or ())
+        row = Transition(
+            plain["trigger"], plain["from"], plain["to"], plain["step"], stages, plain["because"], node.place
+        )
+        put(rows, f"{row.trigger} from {row.source}", row, plain.get("replaces"), "transition", faults)
 
 
-def _check_rows(rows: Iterable[Transition], states: Mapping[str, State], faults: Faults) -> None:
-    seen: dict[tuple[str, str], Place] = {}
-    for row in rows:
-        for state in (row.source, row.target):
-            if state not in states:
-                faults.add("unknown-state", f"unknown state {state}{did_you_mean(state, states)}", row.place)
-        if row.step not in STEPS:
-            faults.add("unknown-step", f"unknown step {row.step}{did_you_mean(row.step, STEPS)}", row.place)
-        first = seen.setdefault((row.trigger, row.source), row.place)
-        if first != row.place:
-            message = f"trigger {row.trigger} in state {row.source} has a row already at {first}"
-            faults.add("collision", message, row.place, first)
+def _is_known(row: Transition, states: Mapping[str, State], faults: Faults) -> bool:
+    for state in (row.source, row.target):
+        message = f"unknown state {state}{did_you_mean(state, states)}"
+        faults.require(state in states, "unknown-state", message, row.place)
+    message = f"unknown step {row.step}{did_you_mean(row.step, STEPS)}"
+    faults.require(row.step in STEPS, "unknown-step", message, row.place)
+    return row.source in states and row.target in states and row.step in STEPS
 
 
-def _check_reach(
-    initial: Sequence[str], rows: Sequence[Transition], states: Mapping[str, State], faults: Faults
-) -> None:
+def _check_reach(initial: str, rows: Sequence[Transition], states: Mapping[str, State], faults: Faults) -> None:
     forward = _closure(initial, [(row.source, row.target) for row in rows])
     backward = _closure(initial, [(row.target, row.source) for row in rows])
-    for state in states.values() if initial else ():
+    for state in states.values():
         if state.id not in forward:
             faults.add("unreachable-state", f"state {state.id} can never be reached", state.place)
         elif state.id not in backward:
-            faults.add("trap", f"state {state.id} is a trap: no way leads back to {initial[0]}", state.place)
+            faults.add("trap", f"state {state.id} is a trap: no way leads back to {initial}", state.place)
 
 
-def _closure(start: Sequence[str], edges: Sequence[tuple[str, str]]) -> set[str]:
-    found, border = set(start), list(start)
+def _closure(start: str, edges: Sequence[tuple[str, str]]) -> set[str]:
+    found, border = {start}, [start]
     while border:
         here = border.pop()
         fresh = {target for source, target in edges if source == here} - found
         found |= fresh
         border += fresh
     return found
+
+
+def _check_records(initial: str, rows: Sequence[Transition], faults: Faults) -> None:
+    """Note each step that its state has no records for, and each way that brings other records into a state."""
+    held: dict[str, frozenset[str]] = {initial: frozenset()}
+    border = [initial]
+    for state in border:
+        for row in (row for row in rows if row.source == state):
+            step, before = STEPS[row.step], held[state]
+            fits = step.needs <= before and not step.refuses & before
+            message = f"step {row.step} cannot run in state {state}, which holds {_listed(before)}"
+            if not faults.require(fits, "wrong-step", message, row.place):
+                continue
+            after = before & step.keeps | step.makes
+            if row.target not in held:
+                border.append(row.target)
+            first = held.setdefault(row.target, after)
+            message = f"step {row.step} leads to state {row.target} with {_listed(after)}, another one with"
+            faults.require(first == after, "wrong-step", f"{message} {_listed(first)}", row.place)
+
+
+def _listed(records: frozenset[str]) -> str:
+    return ", ".join(sorted(records)) or "no records"

@@ -18,8 +18,8 @@ from compozy.settings.faults import refuse
 from compozy.tables.difference import Comparison, JoinedCatalogue, compare_tables
 
 SHIPPED = "shipped"
-# A folder with a lifecycle of its own is a whole set of rules; any other one is a pack over the shipped rules.
-_LIFECYCLE = re.compile(r"^(states|transitions):", re.MULTILINE)
+# A folder with an initial state of its own is a whole set of rules; any other one is a pack over the shipped rules.
+_LIFECYCLE = re.compile(r"^states:(?:\n[ #-].*)*\binitial: *true", re.MULTILINE)
 
 
 def read_version(name: str) -> Rulebook:

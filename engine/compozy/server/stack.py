@@ -18,7 +18,7 @@ from compozy import __version__
 from compozy.drivers.port import Port
 from compozy.explain.show import resolved_json
 from compozy.provisioning.lifecycle import Lifecycle
-from compozy.provisioning.plan import make_plan, port
+from compozy.provisioning.plan import port
 from compozy.resolution.resolve import Resolved
 from compozy.state.presence import Presence, announced
 
@@ -36,14 +36,12 @@ Notice = Callable[[str], None]
 class Stack:
     """What one configuration runs.
 
-    `notice` gets one line for each thing a user should know; `timeout_s` bounds the start of all components.
+    `notice` gets one line for each thing about the HTTP interface that a user should know.
     """
 
-    def __init__(self, lifecycle: Lifecycle, *, notice: Notice, timeout_s: float = 60.0) -> None:
-        lifecycle.provisioner = self._provision
+    def __init__(self, lifecycle: Lifecycle, *, notice: Notice) -> None:
         self.lifecycle = lifecycle
         self.notice = notice
-        self.timeout_s = timeout_s
         self.url: str | None = None
         self._access: Access | None = None
         self._opened = ExitStack()
@@ -176,11 +174,6 @@ class Stack:
         from compozy.explain.value import explain
 
         return explain(self.resolved, key).as_json()
-
-    def _provision(self, resolved: Resolved) -> Runtime:
-        from compozy.provisioning.provision import provision
-
-        return provision(make_plan(resolved), timeout_s=self.timeout_s, notice=self.notice)
 
     def _make_workflows(self) -> Workflows:
         from compozy.workflows.project import project_workflows
