@@ -225,3 +225,26 @@ def test_stopping_answers_who_waits(site: Site) -> None:
     assert [(answer.status, answer.json["status"]) for answer in answers] == [(202, "running")]
     with pytest.raises(ConnectionError):
         site.get("/healthz")
+
+
+def test_list_of_executions_continues_at_its_cursor(site: Site) -> None:
+    """Pages neither repeat nor leave out an execution, also when further ones start in between."""
+    for name in "abcde":
+        site.post(f"{RUN}?wait=30s", {"execution_id": name})
+
+    found, cursor = [], ""
+    while cursor is not None:
+        page = site.get(f"/api/v0/executions?limit=2{cursor and '&cursor='}{cursor}").json
+        found += [row["id"] for row in page["executions"]]
+        cursor = page["next_cursor"]
+        site.post(f"{RUN}?wait=30s")
+
+    assert found == ["e", "d", "c", "b", "a"]
+
+
+def test_unknown_cursor_is_refused(site: Site) -> None:
+    answer = site.get("/api/v0/executions?cursor=%00nonsense")
+    assert answer.status == 400
+    answer = site.get("/api/v0/executions?cursor=bm9uc2Vuc2U")
+    assert (answer.status, answer.json["id"]) == (400, "http.parameter")
+    assert "next_cursor" in answer.json["detail"]

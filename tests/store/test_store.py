@@ -11,7 +11,7 @@ import pytest
 from tests.store.conftest import POOL, Opener
 
 from compozy.store import FINISHED, LOST, Execution, Store, StoredWorkflow, UnavailableError
-from compozy.store.records import timestamp
+from compozy.store.records import read_cursor, timestamp
 from compozy.testing.postgres_server import PostgresServer
 
 RUNNING = Execution("e1", "flow", "1.0", "running", {"n": 1}, "2025-01-01T00:00:00.000000Z")
@@ -87,7 +87,7 @@ def test_the_newest_come_first(store: Store) -> None:
 
     assert [row.id for row in store.executions()] == ["e5", "e4", "e3", "e2", "e1", "e0"]
     assert [row.id for row in store.executions(limit=2)] == ["e5", "e4"]
-    assert [row.id for row in store.executions(limit=2, before=rows[3])] == ["e2", "e1"]
+    assert [row.id for row in store.executions(limit=2, before=rows[3].position)] == ["e2", "e1"]
     assert [row.id for row in store.executions(workflow="a")] == ["e4", "e2", "e0"]
     assert [row.id for row in store.executions(workflow="a", status="running")] == ["e4", "e2"]
     assert store.count_by_status() == {"running": 5, "failed": 1}
@@ -215,3 +215,27 @@ def test_a_pool_without_a_free_connection_is_an_outage(server: PostgresServer) -
             with pytest.raises(UnavailableError, match="database is not available"):
                 asking.result()
         pool.close_all()
+
+
+def test_changes_are_the_running_the_new_and_the_named(store: Store) -> None:
+    """Everything else stays out, and the order is that of the starts."""
+    for name, status, day in (
+        ("old", "failed", 1),
+        ("runs", "running", 2),
+        ("named", "failed", 3),
+        ("new", "failed", 5),
+    ):
+        row = replace(DONE, id=name, status=status, started_at=f"2025-01-0{day}T00:00:00.000000Z")
+        (store.record_finished if row.finished else store.record_started)(row)
+
+    assert [change.id for change in store.changes("2025-01-04", ["named"])] == ["runs", "named", "new"]
+
+
+@pytest.mark.parametrize("text", ["", "x", "e30", "W10", "WzEsMl0", "Wzw", "\ud800"])
+def test_cursor_that_no_list_gave_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="."):
+        read_cursor(text)
+
+
+def test_cursor_round_trip() -> None:
+    assert read_cursor(DONE.position.cursor()) == DONE.position

@@ -7,19 +7,28 @@ knows the database or Temporal.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 
 from compozy.server.access import Access, server_port, session_cookie
+from compozy.server.events import MOST_STREAMS, Events
 from compozy.server.guard import Traffic
 from compozy.server.metrics import metrics_text
-from compozy.server.problem_details import SafeJSONResponse, problem
-from compozy.server.requests import bad_request, read_duration, read_json, read_limit, read_object, read_wait
+from compozy.server.problem_details import RETRY_AFTER_S, SafeJSONResponse, problem
+from compozy.server.requests import (
+    bad_request,
+    read_duration,
+    read_json,
+    read_limit,
+    read_object,
+    read_position,
+    read_wait,
+)
 from compozy.store import Execution, UnavailableError
 from compozy.store.store import MAX_LIMIT
 from compozy.workflows.catalogue import definition_json, deleted_json
@@ -64,9 +73,10 @@ class Api:
         self._state = state
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="compozy-http")
         self._draining = asyncio.Event()
+        self._events = Events(service.changes, self.health_json)
 
     def drain(self) -> None:
-        """Let requests that wait for an execution answer now; called on the loop."""
+        """Let requests that wait for an execution answer now, and end the streams of events; called on the loop."""
         self._draining.set()
 
     def close(self) -> None:
@@ -98,6 +108,10 @@ class Api:
         finally:
             waiting.cancel()
             stopping.cancel()
+
+    def events(self, last_id: str | None, execution: str | None) -> AsyncIterator[str] | None:
+        """Return a stream of events, None while there are too many."""
+        return None if self._events.full else self._events.stream(last_id, execution, self._draining)
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
@@ -227,6 +241,15 @@ async def signal_execution(api: Api, request: Request) -> Response:
     )
 
 
+async def events(api: Api, request: Request) -> Response:
+    """Stream changes of executions and of component health as server-sent events."""
+    stream = api.events(request.headers.get("last-event-id"), request.query_params.get("execution"))
+    if stream is None:
+        text, retry = f"{MOST_STREAMS} streams of events are open; try again later", {"Retry-After": str(RETRY_AFTER_S)}
+        return problem(HTTPStatus.SERVICE_UNAVAILABLE, "http.busy", text, headers=retry)
+    return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
 async def open_session(api: Api, request: Request) -> Response:
     """Open a session in a browser: the one-time link that `compozy start` prints."""
     session = api.access.open_session(request.query_params.get("token", ""))
@@ -261,12 +284,13 @@ async def _counts(api: Api, health: Mapping[str, Any]) -> Mapping[str, int] | No
 
 
 async def _executions(api: Api, request: Request, workflow: str | None) -> Response:
+    limit = read_limit(request, USUAL_LIMIT, MAX_LIMIT)
     found = await api.service.executions(
-        limit=read_limit(request, USUAL_LIMIT, MAX_LIMIT),
-        workflow=workflow,
-        status=request.query_params.get("status"),
-    )
-    return SafeJSONResponse({**FORMAT, "executions": [execution.to_json() for execution in found]})
+        limit=limit, workflow=workflow, status=request.query_params.get("status"), before=read_position(request),
+    )  # fmt: skip
+    following = found[-1].position.cursor() if len(found) == limit else None
+    body = {"executions": [execution.to_json() for execution in found], "next_cursor": following}
+    return SafeJSONResponse({**FORMAT, **body})
 
 
 def _given_definition(body: Mapping[str, Any], workflow_id: str) -> Definition | None:

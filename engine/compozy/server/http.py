@@ -24,6 +24,7 @@ from compozy.settings.values import EVERY_ADDRESS
 
 START_TIMEOUT_S = 10.0
 STOP_MARGIN_S = 5.0
+START_POLL_S = 0.001
 # asyncio accepts this many connections in a row before the bound applies, and logs as many errors when files run out
 # (https://github.com/python/cpython/issues/151615).
 ACCEPTED_AT_ONCE = 8
@@ -68,7 +69,7 @@ class HttpServer:
         self._limits = limits
         self._socket: socket.socket | None = None
         self._server: uvicorn.Server | None = None
-        self._ticking: asyncio.Task[None] | None = None
+        self._serving: asyncio.Task[None] | None = None
         self.port = port.number
 
     @property
@@ -128,23 +129,26 @@ class HttpServer:
             proxy_headers=False,
             server_header=False,
         )
-        config.load()
         server = uvicorn.Server(config)
-        server.lifespan = config.lifespan_class(config)
+        serving = asyncio.create_task(self._serve(server, self._socket), name="compozy http")
+        while not server.started:
+            if serving.done():
+                raise DriverError("the HTTP interface did not start") from serving.exception()
+            await asyncio.sleep(START_POLL_S)
+        self._socket.listen(BACKLOG)  # the number that uvicorn was given is meant for asyncio alone
+        self._server, self._serving = server, serving
+
+    async def _serve(self, server: uvicorn.Server, opened: socket.socket) -> None:
         try:
-            await server.startup(sockets=[self._socket])
+            await server.serve(sockets=[opened])
         except SystemExit as error:  # what uvicorn raises when the application does not start
             raise DriverError("the HTTP interface did not start") from error
-        self._socket.listen(BACKLOG)  # the number that uvicorn was given is meant for asyncio alone
-        self._server = server
-        self._ticking = asyncio.create_task(server.main_loop(), name="compozy http")
 
     async def _stop(self, grace_s: float) -> None:
         server, self._server = self._server, None
-        if server is None or self._ticking is None:
+        if server is None or self._serving is None:
             return
-        self._ticking.cancel()
         self._app.state.api.drain()
         server.config.timeout_graceful_shutdown = math.ceil(grace_s)
-        await server.shutdown(sockets=[self._socket] if self._socket else [])
-        await asyncio.wait([self._ticking])
+        server.should_exit = True
+        await asyncio.wait([self._serving])

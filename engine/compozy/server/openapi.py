@@ -24,6 +24,8 @@ _MAPPING = {"type": "object"}
 _ANY: dict[str, Any] = {}
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}},
+    "cursor": {"schema": _TEXT, "description": "The next_cursor of the page before."},
+    "execution": {"schema": _TEXT, "description": "Only events of this execution."},
     "workflow": {"schema": _TEXT},
     "token": {"schema": _TEXT, "description": "The token of a link that was not used yet."},
     "status": {"schema": {"enum": list(STATUSES)}},
@@ -62,7 +64,10 @@ _SCHEMAS: Mapping[str, Any] = {
     "Prune": _object({"older_than": _TEXT, "dry_run": _BOOLEAN}),
     "Pruned": _object({"count": {"type": "integer"}, "before": _NULLABLE, "dry_run": _BOOLEAN}, "count"),
     "Execution": _object({"id": _TEXT, "version": _TEXT, "input": _MAPPING, **_EXECUTION}, "id", "status"),
-    "ExecutionList": _object({"executions": _list(_ref("Execution"))}, "executions"),
+    "ExecutionList": _object(
+        {"executions": _list(_ref("Execution")), "next_cursor": {**_NULLABLE, "description": "Null on the last page."}},
+        "executions",
+    ),
     "Run": _object({"execution_id": _TEXT, **_EXECUTION}, "execution_id", "workflow", "status", "output"),
     "Start": _object(
         {
@@ -78,11 +83,17 @@ _SCHEMAS: Mapping[str, Any] = {
     "Session": _TEXT,
     "SessionLink": _object({"url": _TEXT}, "url"),
     "Metrics": _TEXT,
+    "EventStream": {
+        **_TEXT,
+        "description": "Blocks of event, id and data (JSON). execution: an execution changed. component: the health of "
+        "a component or of the worker changed. reset: events were missed; read the lists again.",
+    },
     "Problem": _object(
         {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "id": _TEXT},
         "type", "title", "status", "detail", "id",
     ),
 }  # fmt: skip
+_MEDIA = {"Metrics": "text/plain", "Session": "text/html", "EventStream": "text/event-stream"}
 
 
 def openapi_document(routes: Sequence[Endpoint]) -> dict[str, Any]:
@@ -103,7 +114,9 @@ def openapi_document(routes: Sequence[Endpoint]) -> dict[str, Any]:
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
-    media = {"Metrics": "text/plain", "Session": "text/html"}.get(endpoint.answer, "application/json")
+    media = {"Metrics": "text/plain", "Session": "text/html", "EventStream": "text/event-stream"}.get(
+        endpoint.answer, "application/json"
+    )
     answer = {"description": "Done", "content": {media: {"schema": _ref(endpoint.answer)}}}
     failure = {"description": "Problem", "content": {MEDIA_TYPE: {"schema": _ref("Problem")}}}
     operation: dict[str, Any] = {

@@ -18,6 +18,7 @@ from compozy.base.control import escape_line
 from compozy.base.suggest import closest
 from compozy.server.problem_details import RequestProblem
 from compozy.settings.values import parse_duration
+from compozy.store.records import Position, read_cursor
 
 MAX_BODY_BYTES = 2_000_000
 MAX_WAIT_S = 600.0
@@ -121,6 +122,19 @@ def read_limit(request: Request, usual: int, most: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= most:
         raise bad_request("http.parameter", f"limit: expected a whole number from 1 to {most}")
     return int(text)
+
+
+def read_position(request: Request) -> Position | None:
+    """Return the position in the list of executions that `?cursor=` names, None without it.
+
+    Raises:
+        RequestProblem: no list gave this cursor.
+    """
+    text = request.query_params.get("cursor")
+    try:
+        return None if text is None else read_cursor(text)
+    except (ValueError, RecursionError) as error:
+        raise bad_request("http.parameter", "cursor: expected the next_cursor of a list of executions") from error
 
 
 def bad_request(problem_id: str, text: str) -> RequestProblem:

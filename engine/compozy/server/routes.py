@@ -50,14 +50,15 @@ ROUTES: tuple[Endpoint, ...] = (
     Endpoint("DELETE", f"{V0}/workflows/{{workflow_id}}", api.delete_workflow, "Deleted"),
     Endpoint(
         "GET", f"{V0}/workflows/{{workflow_id}}/executions", api.list_workflow_executions, "ExecutionList",
-        query=("limit", "status"),
+        query=("limit", "cursor", "status"),
     ),
     Endpoint(
         "POST", f"{V0}/workflows/{{workflow_id}}/executions", api.start_execution, "Run", 202,
         query=("wait",), body="Start",
     ),
     Endpoint(
-        "GET", f"{V0}/executions", api.list_executions, "ExecutionList", query=("limit", "workflow", "status")
+        "GET", f"{V0}/executions", api.list_executions, "ExecutionList",
+        query=("limit", "cursor", "workflow", "status"),
     ),
     Endpoint("GET", f"{V0}/executions/{{execution_id}}", api.show_execution, "Execution", query=("wait",)),
     Endpoint(
@@ -69,6 +70,7 @@ ROUTES: tuple[Endpoint, ...] = (
         "POST", f"{V0}/executions/{{execution_id}}/signals/{{name}}", api.signal_execution, "Signaled", 202,
         body="Payload",
     ),
+    Endpoint("GET", f"{V0}/events", api.events, "EventStream", query=("execution",)),
     Endpoint("GET", "/session", api.open_session, "Session", query=("token",), open=True),
     Endpoint("POST", "/session", api.new_session_link, "SessionLink", 201),
     Endpoint("POST", f"{V0}/prune", api.prune, "Pruned", body="Prune"),

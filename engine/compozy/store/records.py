@@ -6,10 +6,12 @@ UTC in ISO 8601 with microseconds and `Z`, so that their text order is their ord
 
 from __future__ import annotations
 
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 RUNNING = "running"
 FINISHED = ("completed", "failed", "canceled", "terminated", "timed_out")
@@ -25,6 +27,29 @@ def timestamp(moment: datetime | None = None) -> str:
     """
     at = (moment or datetime.now(UTC)).astimezone(UTC)
     return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class Position(NamedTuple):
+    """A place in the list of executions, which is ordered by start and then by id, the newest first."""
+
+    started_at: str
+    id: str
+
+    def cursor(self) -> str:
+        """Return the position as an opaque text of URL-safe characters."""
+        return urlsafe_b64encode(json.dumps(self).encode()).decode().rstrip("=")
+
+
+def read_cursor(text: str) -> Position:
+    """Return the position that `Position.cursor` wrote.
+
+    Raises:
+        ValueError: no cursor has this text.
+    """
+    found = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    if not isinstance(found, list) or len(found) != 2 or not all(isinstance(part, str) for part in found):
+        raise ValueError("not a cursor")
+    return Position(*found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +72,13 @@ class Execution:
 
     @property
     def finished(self) -> bool:
-        """Tell whether the status is final."""
+        """Return True if the status is final."""
         return self.status in FINISHED
+
+    @property
+    def position(self) -> Position:
+        """The place in the list of executions."""
+        return Position(self.started_at, self.id)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as the command line and the HTTP interface print it."""
@@ -78,6 +108,18 @@ class RowState:
     def finished(self) -> bool:
         """Return True if the status is final."""
         return self.status in FINISHED
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An execution without its input and output, as events carry it."""
+
+    id: str
+    workflow: str
+    status: str
+    error: str | None
+    started_at: str
+    finished_at: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,19 +9,20 @@ calling thread's connection or opens one for its duration.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import peewee
 from playhouse.pool import MaxConnectionsExceeded
 
 from compozy.store import schema_version as migrate
-from compozy.store.records import LOST, RUNNING, Execution, RowState, StoredWorkflow
+from compozy.store.records import LOST, RUNNING, Change, Execution, Position, RowState, StoredWorkflow
 from compozy.store.refusal import read_only, refused
 from compozy.store.schema_version import Migration
 from compozy.store.unavailable import SchemaError
 
 MAX_LIMIT = 1000
+_MOST_CHANGES = 5000
 _EXECUTION = ("id", "workflow", "version", "status", "input", "output", "error", "started_at", "finished_at", "run_id")
 _OUTCOME = ("status", "output", "error", "started_at", "finished_at", "run_id")
 _WORKFLOW = ("id", "version", "definition", "imported_at")
@@ -177,9 +178,9 @@ class Store:
 
     def executions(
         self, *, limit: int = 100, workflow: str | None = None, status: str | None = None,
-        before: Execution | None = None,
+        before: Position | None = None,
     ) -> tuple[Execution, ...]:  # fmt: skip
-        """Return the newest executions first, at most `limit` (1 to 1000); with `before` only those that come after it.
+        """Return the newest executions first, at most `limit` (1 to 1000); with `before` those after that place.
 
         Raises:
             UnavailableError: the database does not answer.
@@ -196,6 +197,20 @@ class Store:
             same = (rows.started_at == before.started_at) & (rows.id < before.id)
             query = query.where((rows.started_at < before.started_at) | same)
         return self._run(lambda: tuple(_execution(row) for row in query.dicts()))
+
+    def changes(self, since: str, ids: Collection[str]) -> tuple[Change, ...]:
+        """Return the executions that run, started at `since` or later, or are in `ids`; the newest 5,000, oldest first.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        rows = self._executions
+        columns = [getattr(rows, name) for name in Change.__slots__]
+        wanted = (rows.started_at >= since) | (rows.status == RUNNING) | rows.id.in_(list(ids))
+        query = (
+            rows.select(*columns).where(wanted).order_by(rows.started_at.desc(), rows.id.desc()).limit(_MOST_CHANGES)
+        )
+        return self._run(lambda: tuple(Change(**row) for row in query.dicts())[::-1])
 
     def prune(self, before: str, *, dry_run: bool = False) -> int:
         """Delete the executions that ended before a moment, or only count them; return how many.

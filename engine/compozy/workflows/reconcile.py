@@ -156,7 +156,8 @@ class Reconciler:
         return [name for name, row in known if row is not None and row.finished]
 
     def _running_rows(self, before: Execution | None) -> tuple[Execution, ...]:
-        return self._store.executions(status=RUNNING, limit=MAX_LIMIT, before=before)
+        position = None if before is None else before.position
+        return self._store.executions(status=RUNNING, limit=MAX_LIMIT, before=position)
 
     async def _open_ids(self) -> set[str]:
         """Return what runs, but for executions whose workflow task keeps failing."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from compozy.errors import CompozyError, NotFoundError, UsageError
 from compozy.store import Execution, Pruned, Store, UnavailableError
-from compozy.store.records import RUNNING, STATUSES, timestamp
+from compozy.store.records import RUNNING, STATUSES, Change, Position, timestamp
 from compozy.workflows.catalogue import Catalogue, Imported, Listing, exported_definitions
 from compozy.workflows.checks import Checks
 from compozy.workflows.ends import Ends, announced_or
@@ -171,9 +171,10 @@ class Service:
         return late
 
     async def executions(
-        self, *, limit: int = 100, workflow: str | None = None, status: str | None = None
-    ) -> tuple[Execution, ...]:
-        """Return the newest executions first.
+        self, *, limit: int = 100, workflow: str | None = None, status: str | None = None,
+        before: Position | None = None,
+    ) -> tuple[Execution, ...]:  # fmt: skip
+        """Return the newest executions first; with `before` only those after this position.
 
         Raises:
             UsageError: there is no such status.
@@ -181,7 +182,13 @@ class Service:
         """
         if status is not None and status not in STATUSES:
             raise UsageError(f'unknown status "{status}"; statuses: {", ".join(STATUSES)}')
-        return await self._in_thread(lambda: self._store.executions(limit=limit, workflow=workflow, status=status))
+        return await self._in_thread(
+            lambda: self._store.executions(limit=limit, workflow=workflow, status=status, before=before)
+        )
+
+    async def changes(self, since: str, ids: Collection[str]) -> tuple[Change, ...]:
+        """Return the executions that run, started at `since` or later, or are in `ids`; see `Store.changes`."""
+        return await self._in_thread(self._store.changes, since, ids)
 
     async def count_by_status(self) -> Mapping[str, int]:
         """Return how many executions have each status, every status named.

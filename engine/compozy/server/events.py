@@ -1,0 +1,160 @@
+"""Publish changes of executions and of component health as server-sent events.
+
+One task compares the database and the health with what it saw before, while there are streams. It reads instead of
+being notified, so that executions of other servers and workers on the same database appear too. The newest events are
+retained: a client that reconnects with `Last-Event-ID` misses nothing, or learns from `reset` to read the lists again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from compozy.store import UnavailableError
+from compozy.store.records import RUNNING, Change, timestamp
+
+RETAINED = 1000  # events
+MOST_STREAMS = 100
+POLL_S = 0.5
+HEARTBEAT_S = 15.0
+LATE = timedelta(seconds=10)  # after its start, at most, the row of an execution appears
+_COMPONENT_KEYS = ("mode", "driver", "healthy", "error")
+
+ReadChanges = Callable[[str, Collection[str]], Awaitable[tuple[Change, ...]]]
+ReadHealth = Callable[[], Awaitable[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change; `number` counts from 1 in this process, `subject` is the id of an execution or a component."""
+
+    number: int
+    kind: str
+    subject: str
+    data: Mapping[str, Any]
+
+
+class Events:
+    """The changes that one server publishes; lives on its event loop.
+
+    `changes` is `Service.changes`; `health` returns the health in the form of `compozy status`.
+    """
+
+    def __init__(self, changes: ReadChanges, health: ReadHealth) -> None:
+        self._read_changes = changes
+        self._read_health = health
+        self._since = timestamp()
+        self._epoch = secrets.token_hex(4)
+        self._number = 0
+        self._retained: deque[Event] = deque(maxlen=RETAINED)
+        self._executions: dict[str, Change] = {}
+        self._components: Mapping[str, Mapping[str, Any]] | None = None
+        self._news = asyncio.Event()
+        self._streams = 0
+        self._following: asyncio.Task[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Return True while no further stream can be opened."""
+        return self._streams >= MOST_STREAMS
+
+    async def stream(self, last_id: str | None, execution: str | None, stopping: asyncio.Event) -> AsyncIterator[str]:
+        """Yield events as text until `stopping` is set, those after `last_id` first; with `execution` only its own."""
+        self._streams += 1
+        try:
+            await self._begin()
+            sent = self._resumed(last_id)
+            yield ": connected\n\n" if sent is not None else _block("reset", {})
+            sent = self._number if sent is None else sent
+            while not stopping.is_set():
+                news = self._news
+                if self._retained and self._retained[0].number > sent + 1:
+                    sent = self._number
+                    yield _block("reset", {})
+                for event in [event for event in self._retained if event.number > sent]:
+                    sent = event.number
+                    if execution in (None, event.subject):
+                        yield _block(event.kind, event.data, f"{self._epoch}-{event.number}")
+                if self._number == sent and not await _either(news, stopping):
+                    yield ": alive\n\n"
+        finally:
+            self._streams -= 1
+            if not self._streams and self._following is not None:
+                self._following.cancel()
+                self._following = None
+
+    def _resumed(self, last_id: str | None) -> int | None:
+        """Return the number of the last event that a client has, None when later ones are not retained."""
+        if last_id is None:
+            return self._number
+        numbers = {f"{self._epoch}-{event.number}": event.number for event in self._retained}
+        return numbers.get(last_id)
+
+    async def _begin(self) -> None:
+        if self._following is None:
+            self._following = asyncio.create_task(self._follow(), name="compozy events")
+            await self._observe()
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            await self._observe()
+
+    async def _observe(self) -> None:
+        """Publish what differs from what was seen before."""
+        before = self._number
+        with suppress(UnavailableError):  # the health says so
+            since = timestamp(datetime.fromisoformat(self._since) - LATE)
+            running = [seen.id for seen in self._executions.values() if seen.status == RUNNING]
+            for change in await self._read_changes(since, running):
+                self._note_execution(change)
+            self._executions = {
+                name: seen
+                for name, seen in self._executions.items()
+                if seen.status == RUNNING or seen.started_at >= since
+            }
+        self._note_health(await self._read_health())
+        if self._number > before:
+            self._news.set()
+            self._news = asyncio.Event()
+
+    def _note_execution(self, change: Change) -> None:
+        if self._executions.get(change.id) != change:
+            self._executions[change.id] = change
+            self._since = max(self._since, change.started_at)
+            self._publish("execution", change.id, asdict(change))
+
+    def _note_health(self, health: Mapping[str, Any]) -> None:
+        parts = {**health["components"], "worker": health["worker"]}
+        now = {name: {key: part[key] for key in _COMPONENT_KEYS if key in part} for name, part in parts.items()}
+        seen, self._components = self._components, now
+        for name, part in now.items():
+            if seen is not None and part != seen.get(name):
+                self._publish("component", name, {"component": name, **part})
+
+    def _publish(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
+        self._number += 1
+        self._retained.append(Event(self._number, kind, subject, data))
+
+
+async def _either(*events: asyncio.Event) -> bool:
+    """Wait until one of them is set; return False after `HEARTBEAT_S`."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        done, _ = await asyncio.wait(waiting, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
+        return bool(done)
+    finally:
+        for waiter in waiting:
+            waiter.cancel()
+
+
+def _block(kind: str, data: Mapping[str, Any], event_id: str = "") -> str:
+    named = f"id: {event_id}\n" if event_id else ""
+    return f"event: {kind}\n{named}data: {json.dumps(data)}\n\n"
