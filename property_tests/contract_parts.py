@@ -60,7 +60,7 @@ def resolved_choices() -> tuple[tuple[Choice, Resolved], ...]:
 def part_faults(rulebook: Rulebook) -> Iterator[str]:
     """Yield the promises that the components and drivers of a rulebook break."""
     for row in rulebook.components:
-        if (row.mode, row.driver) != (f"{row.id}.mode", f"{row.id}.driver"):
+        if row.decisions != {part: f"{row.id}.{part}" for part in ("mode", "driver", "kept")} or row.for_each:
             yield f"component {row.id}"
     for choice, resolved in resolved_choices():
         configuration = replace(resolved.configuration, rulebook=rulebook)

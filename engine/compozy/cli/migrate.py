@@ -75,7 +75,7 @@ def database_plan(options: dict[str, Any], strict: bool) -> Plan:
     """
     resolved = prepared(options, strict).resolved
     plan = make_plan(resolved)
-    if not resolved.decision("database.kept").outputs["kept"]:
+    if not resolved.components["database"].kept:
         hint = "choose --mode persistent or distributed"
         raise UsageError("a database in memory has no schema to migrate", hint=hint)
     return replace(plan, steps=tuple(step for step in plan.steps if step.component == DATABASE))

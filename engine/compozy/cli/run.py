@@ -235,7 +235,7 @@ def run_alone(
 
 
 def _afterwards(stack: Any) -> str:
-    kept = stack.resolved.decision("temporal.kept").outputs["kept"]
+    kept = stack.resolved.components["temporal"].kept
     return "continues when a server runs" if kept else "has ended with this command"
 
 

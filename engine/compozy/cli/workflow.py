@@ -106,7 +106,7 @@ def show(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
     client, lifecycle = running_client(options, strict)
     if client is not None:
         row = client.get(_path(execution_id))
-    elif lifecycle.resolved.decision("database.kept").outputs["kept"]:
+    elif lifecycle.resolved.components["database"].kept:
         with stored_workflows(options, strict) as stored:
             row = stored.execution(execution_id).to_json()
     else:
@@ -193,7 +193,7 @@ def import_(file: str, format_: str, strict: bool, **options: Any) -> None:
     client, lifecycle = running_client(options, strict)
     if client is not None:
         found = client.post("/api/v0/workflows", content)
-    elif not lifecycle.resolved.decision("database.kept").outputs["kept"]:
+    elif not lifecycle.resolved.components["database"].kept:
         raise UsageError(
             f"no server is running, and mode {lifecycle.resolved.mode} would forget the workflows at once",
             hint="start one with compozy start, or import with --mode persistent",

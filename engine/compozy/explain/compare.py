@@ -13,7 +13,7 @@ from typing import Any
 
 from compozy.base.place import Origin
 from compozy.explain.show import Shown
-from compozy.explain.value import Given, given, rule_row
+from compozy.explain.value import Given, decision_key, given
 from compozy.resolution.resolve import UNSET, Resolved
 
 
@@ -54,13 +54,12 @@ def _value(side: Given | None) -> Any:
 
 
 def _decided(resolved: Resolved, name: str, part: str) -> Given | None:
-    row = next((row for row in resolved.rulebook.components if row.id == name), None)
-    if row is None:
+    component, key = resolved.components.get(name), decision_key(resolved, f"{name}.{part}")
+    if component is None or key is None:
         return None
-    table = row.mode if part == "mode" else row.driver
-    origin = Origin("rule", table=table, row=resolved.decisions[table].rows[0].id)
-    behind, value = rule_row(resolved, origin), getattr(resolved.components[name], part)
-    return Given(value, str(value), origin, behind.place if behind else None, behind.because if behind else "")
+    behind, value = resolved.decisions[key].rows[0], getattr(component, part)
+    origin = Origin("rule", table=key, row=behind.id)
+    return Given(value, str(value), origin, behind.place, behind.because)
 
 
 def _settings(left: Shown, right: Shown) -> Iterator[Difference]:

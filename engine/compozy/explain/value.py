@@ -10,17 +10,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compozy.base.place import Origin, Place
+from compozy.base.place import DEFAULT, Origin, Place
 from compozy.base.suggest import closest
 from compozy.errors import NotFoundError
 from compozy.explain.show import Shown
-from compozy.resolution.resolve import UNSET, Resolved, Value
+from compozy.resolution.resolve import UNSET, Resolved, Value, element_of, instance_key, named_elements
 from compozy.resolution.validate import column_setting
 from compozy.settings.redact import redact_value
 from compozy.settings.registry import Setting
 from compozy.tables.cells import condition_words, scalar_words
 from compozy.tables.decide import near_misses
-from compozy.tables.table import Column, Decision, Row, Scalar, Table
+from compozy.tables.table import Column, Decision, Row, Scalar, Source, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Given:
 class Input:
     """What a column of a table saw: the cell of the row in words, the value, and where that came from.
 
-    `given` is set for a setting, `step` for a decision; a machine fact has neither.
+    `given` is set for a setting or a field of an element, `step` for a decision; a machine fact has neither.
     """
 
     column: str
@@ -162,13 +162,25 @@ def explain(resolved: Resolved, key: str) -> Explanation:
     registry = resolved.rulebook.registry
     name, bracket, rest = key.partition("[")
     path = registry.spelled.get(name) or registry.by_env.get(name)
+    decided = decision_key(resolved, key) if bracket or path is None else None
+    if decided is not None:
+        return _decision(resolved, decided)
     if path is not None and bracket:
         return _part(resolved, path, f"{path}[{rest}")
     if path is not None:
         return _setting(resolved, path)
-    if key in resolved.decisions:
-        return _decision(resolved, key)
     raise _unknown(resolved, key)
+
+
+def decision_key(resolved: Resolved, key: str) -> str | None:
+    """Return the key of a decision by what it decides of an instance, such as `cache[a].driver`, or by its own name."""
+    name, _, part = key.rpartition(".")
+    instance = resolved.components.get(name)
+    row = next((row for row in resolved.rulebook.components if instance is not None and row.id == instance.id), None)
+    table = row.decisions.get(part, key) if row is not None else key
+    element = element_of(name, row.id) if row is not None else ""
+    keys = (table, instance_key(table, element), key)
+    return next((found for found in keys if found in resolved.decisions), None)
 
 
 def _unknown(resolved: Resolved, key: str) -> NotFoundError:
@@ -232,16 +244,15 @@ def _parts(key: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _parts(f"{key}.{name}", item)
 
 
-def _decision(resolved: Resolved, table: str) -> Explanation:
-    step = Chain(resolved, Shown(resolved)).step(table)
-    return Explanation(
-        table, "decision", step.about, None, (), step, True, tuple(_readers(resolved, "decision", table))
-    )
+def _decision(resolved: Resolved, key: str) -> Explanation:
+    step = Chain(resolved, Shown(resolved)).step(key)
+    readers = tuple(_readers(resolved, "decision", resolved.decisions[key].table))
+    return Explanation(key, "decision", step.about, None, (), step, True, readers)
 
 
 def _decided(resolved: Resolved) -> Iterator[Table]:
     tables = resolved.rulebook.ruleset.tables
-    return (tables[name] for name in resolved.decisions)
+    return (tables[decision.table] for decision in resolved.decisions.values())
 
 
 def _readers(resolved: Resolved, kind: str, ref: str) -> Iterator[str]:
@@ -272,28 +283,46 @@ class Chain:
         self._ruleset = resolved.rulebook.ruleset
         self._shown = shown
 
-    def step(self, table_id: str) -> Step:
-        """Return the decision of a table with everything before it."""
-        table, decision = self._ruleset.tables[table_id], self._resolved.decisions[table_id]
-        row = decision.rows[0]
+    def step(self, key: str) -> Step:
+        """Return a decision, by its key, with everything before it."""
+        decision = self._resolved.decisions[key]
+        table, row = self._ruleset.tables[decision.table], decision.rows[0]
+        element = element_of(key, table.id)
         return Step(
-            table=table_id,
+            table=key,
             about=table.about,
             row=row.id,
             rule=row.place,
             because=row.because,
             outputs=decision.outputs,
             sets=table.sets,
-            inputs=tuple(self._input(table, column, row, decision) for column in table.columns),
+            inputs=tuple(self._input(table, column, decision, element) for column in table.columns),
             near_misses=tuple(self._misses(table, decision)),
         )
 
-    def _input(self, table: Table, column: Column, row: Row, decision: Decision) -> Input:
-        source = column.source
-        cell, value = condition_words(row.condition(column.name)), self.saw(table, column, decision)
+    def _input(self, table: Table, column: Column, decision: Decision, element: str) -> Input:
+        source, condition = column.source, decision.rows[0].condition(column.name)
         found = self._setting(source.ref) if source.kind == "setting" else None
-        step = self.step(source.ref) if source.kind == "decision" else None
-        return Input(column.name, str(source), cell, value, found, step)
+        if source.kind == "item" and source.each in self._resolved.values:
+            found = self._field(source, element)
+        step = None
+        if source.kind == "decision":
+            once = source.ref in self._resolved.decisions
+            step = self.step(source.ref if once else instance_key(source.ref, element))
+        return Input(
+            column.name, str(source), condition_words(condition), self.saw(table, column, decision), found, step
+        )
+
+    def _field(self, source: Source, element: str) -> Given:
+        """Return what is written in a field of an element, and where."""
+        path, resolved = str(source.each), self._resolved
+        setting, value = resolved.rulebook.registry.settings[path], resolved.values[path]
+        found = next(one for one in named_elements(setting, value.value or ()) if one.name == element)
+        written = found.fields.get(source.ref)
+        unknown = DEFAULT if written is None else value.origin
+        origin = (value.parts or {}).get(f"{path}[{found.at}].{source.ref}", unknown)
+        shown = None if written is None else self._shown.plain(path, value.value)[found.at][source.ref]
+        return Given(shown, self._shown.words(setting.items[source.ref], shown), origin)
 
     def _setting(self, path: str) -> Given:
         """Return what the sources say about a setting: tables see it before the rules derive it."""

@@ -238,7 +238,8 @@ def _version(binary: str) -> str:
 
 
 def _port_of(resolved: Resolved, step: Step, check: CheckRow, context: StartContext) -> Iterator[Check]:
-    yield _port(resolved, step.component, check.argument, value_of(resolved, check.host))
+    host = value_of(resolved, check.host, resolved.components[step.component])
+    yield _port(resolved, step.component, check.argument, host)
 
 
 def _port(resolved: Resolved, component: str, path: str, host: str) -> Check:

@@ -17,20 +17,21 @@ from compozy.errors import RuleTableError
 from compozy.resolution.resolve import Component, Resolved
 from compozy.rulebook import DriverRow
 from compozy.rulebook.drivers import CheckRow, Condition
+from compozy.settings.redact import redact_value
 from compozy.settings.values import MEMORY, parse_duration
 from compozy.state.state_directory import STATE_DIRECTORY
 
-_PLACEHOLDER = re.compile(r"\{([\w.]+)\}(:?)")
+_PLACEHOLDER = re.compile(r"\{([\w.]+(?:\[\]\.[\w.]+)?)\}(:?)")
 _GIVEN = ("flag", "env", "dotenv", "file")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One driver to start: `factory` is `module:Class`, called with `options`, after the components in `needs`.
+    """One driver to start: `factory` is `module:Class`, called with `options`, after the instances in `needs`.
 
-    `row` is the provision row behind it. `options` may hold secrets and do not show in `repr`. `addresses` are where
-    it will be, without secrets; a default port may still move. `files` are the absolute paths of what it keeps,
-    `checks` what `compozy doctor` asks of it.
+    `component` is the text form of the instance, such as `cache[a]`, `row` the provision row behind it. `options` may
+    hold secrets and do not show in `repr`. `addresses` are where it will be, without secrets; a default port may still
+    move. `files` are the absolute paths of what it keeps, `checks` what `compozy doctor` asks of it.
     """
 
     component: str
@@ -89,22 +90,23 @@ def ordered(steps: list[Step]) -> list[Step]:
 
 
 def _step(resolved: Resolved, part: Component) -> Step:
-    row = resolved.rulebook.drivers.get((part.name, part.driver))
+    row = resolved.rulebook.drivers.get((part.id, part.driver))
     if row is None:
         raise RuleTableError(
-            [f"no provision row for component {part.name} with driver {part.driver}"],
+            [f"no provision row for component {part.id} with driver {part.driver}"],
             hint="add one to drivers: in a file of rules/provision",
         )
-    options = {name: value_of(resolved, source) for name, source in row.options.items()}
+    options = {name: value_of(resolved, source, part) for name, source in row.options.items()}
+    needs = tuple(other.name for other in resolved.components.values() if other.id in row.needs)
     return Step(
         part.name,
         part.driver,
         row.id,
         row.factory,
         options,
-        row.needs,
+        needs,
         _timeout(resolved, row),
-        addresses=tuple(_addresses(resolved, row)),
+        addresses=tuple(_addresses(resolved, row, part)),
         files=tuple(path for _, path in kept_files(resolved, row)),
         checks=tuple(check for check in row.checks if _holds(resolved, check.when)),
         mode=part.mode,
@@ -123,25 +125,33 @@ def kept_files(resolved: Resolved, row: DriverRow) -> Iterator[tuple[str, str]]:
             yield file.setting, path
 
 
-def _addresses(resolved: Resolved, row: DriverRow) -> Iterator[str]:
-    """Yield, of each address whose condition holds, the first text whose settings are all set."""
+def _addresses(resolved: Resolved, row: DriverRow, part: Component) -> Iterator[str]:
+    """Yield, of each address whose condition holds, the first text whose settings and fields are all set."""
     for address in row.addresses:
-        filled = (_filled(resolved, text) for text in address.texts if _holds(resolved, address.when))
+        filled = (_filled(resolved, text, part) for text in address.texts if _holds(resolved, address.when))
         found = next((text for text in filled if text is not None), None)
         if found is not None:
             yield found
 
 
-def _filled(resolved: Resolved, template: str) -> str | None:
-    found = _PLACEHOLDER.findall(template)
-    if any(resolved.get(path) in (None, "") for path, _ in found):
+def _filled(resolved: Resolved, template: str, part: Component) -> str | None:
+    found = {name: _shown(resolved, name, part) for name, _ in _PLACEHOLDER.findall(template)}
+    if any(value in (None, "") for value in found.values()):
         return None
 
-    def shown(match: re.Match[str]) -> str:
-        text = str(resolved.shown(match[1], resolved.get(match[1])))
-        return f"{bracketed(text)}:" if match[2] else text
+    def text(match: re.Match[str]) -> str:
+        return f"{bracketed(str(found[match[1]]))}:" if match[2] else str(found[match[1]])
 
-    return _PLACEHOLDER.sub(shown, template)
+    return _PLACEHOLDER.sub(text, template)
+
+
+def _shown(resolved: Resolved, name: str, part: Component) -> Any:
+    """Return the value of a setting, or of a field of the element (`list[].field`), without secrets."""
+    path, listed, field_name = name.partition("[].")
+    if not listed:
+        return resolved.shown(path, resolved.get(path))
+    item = resolved.rulebook.registry.settings[path].items[field_name]
+    return redact_value(item, part.fields.get(field_name))
 
 
 def bracketed(host: str) -> str:
@@ -156,8 +166,8 @@ def bracketed(host: str) -> str:
         return host
 
 
-def value_of(resolved: Resolved, source: Any) -> Any:
-    """Return what a driver row means by `source`: a setting's value, or one of `port`, `group`, `origin`, `value`."""
+def value_of(resolved: Resolved, source: Any, part: Component) -> Any:
+    """Return what a driver row means by `source`: a setting's value, or one of `port`, `group`, `origin`, `item`."""
     if isinstance(source, str):
         return resolved.get(source)
     kind, ref = next(iter(source.items()))
@@ -169,7 +179,7 @@ def value_of(resolved: Resolved, source: Any) -> Any:
         return {
             path.removeprefix(ref + "."): resolved.get(path) for path in resolved.values if path.startswith(ref + ".")
         }
-    return ref
+    return part.fields.get(ref) if kind == "item" else ref
 
 
 def port(resolved: Resolved, path: str) -> Port:

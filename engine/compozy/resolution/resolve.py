@@ -6,8 +6,9 @@ record. Pure: the same inputs give the same record, and nothing outside is touch
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from compozy.base.document import Scalar
@@ -15,7 +16,7 @@ from compozy.base.place import DEFAULT, Origin
 from compozy.base.suggest import closest
 from compozy.errors import NotFoundError
 from compozy.resolution.configuration import Configuration, secrets_of
-from compozy.rulebook import Rulebook
+from compozy.rulebook import ComponentRow, Rulebook
 from compozy.rulebook.constraints import NEVER
 from compozy.settings.origin import Candidate
 from compozy.settings.redact import Redactor, redact_value
@@ -45,11 +46,69 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """How a component is provided: its effective mode and its driver."""
+    """How an instance of a component is provided: its effective mode and its driver.
+
+    `name` is its text form: `id`, the component's row, with the element in brackets where the row has `for_each`.
+    `kept` tells whether its data survives a restart, None where no table decides that. `fields` are the effective
+    fields of the element, written or derived; they may be secrets.
+    """
 
     name: str
     mode: str
     driver: str
+    kept: bool | None = None
+    id: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """An element of a list: its name in texts, its position and what a table for each element reads of it.
+
+    `written` are the fields whose values count, which no table derives.
+    """
+
+    name: str
+    at: int
+    fields: Mapping[str, Scalar] = field(repr=False)
+    written: Collection[str] = ()
+
+
+def instance_key(name: str, element: str) -> str:
+    """Return the text form of an instance, or of a decision about it.
+
+    >>> instance_key("cache", "a"), instance_key("cache.driver", "a")
+    ('cache[a]', 'cache[a].driver')
+    """
+    head, dot, tail = name.partition(".")
+    return f"{head}[{element}]{dot}{tail}"
+
+
+def element_of(key: str, name: str) -> str:
+    """Return the element of a decision by its key; empty for a table that decides once.
+
+    >>> element_of("cache[a].driver", "cache.driver"), element_of("mode", "mode")
+    ('a', '')
+    """
+    head, dot, tail = name.partition(".")
+    return "" if key == name else key.removeprefix(f"{head}[").removesuffix(f"]{dot}{tail}")
+
+
+def named_elements(setting: Setting, listed: Collection[Any]) -> tuple[Element, ...]:
+    """Return the elements of a list as they were written, named by their field with `unique: true`.
+
+    One without that field is named by its position. A name that another element has is extended, so that every
+    instance has its own; validation reports it.
+    """
+    field_name, found = setting.key_field, dict[str, Element]()
+    for at, element in enumerate(listed):
+        fields = element if isinstance(element, Mapping) else {}
+        written = fields.get(field_name) if field_name else None
+        name = str(at if written is None else written)
+        while name in found:
+            name += "'"
+        found[name] = Element(name, at, fields)
+    return tuple(found.values())
 
 
 UNSET = Value(None, DEFAULT)
@@ -59,8 +118,9 @@ UNSET = Value(None, DEFAULT)
 class Resolved:
     """Every setting's effective value: the state `resolved`.
 
-    `decisions` maps a table to its decision, `facts` the machine facts that the tables saw. `excluded` are the
-    constraints that the configuration violates; validation reports them.
+    `components` are the instances by their text form. `decisions` maps a table to its decision, and a table with
+    `for_each` by `instance_key` to one for each element; `facts` are the machine facts that the tables saw.
+    `excluded` are the constraints that the configuration violates; validation reports them.
     """
 
     configuration: Configuration
@@ -102,7 +162,7 @@ class Resolved:
 
     def unused(self) -> frozenset[str]:
         """Return the settings that only other drivers than those in force are built from."""
-        in_force = {(part.name, part.driver) for part in self.components.values()}
+        in_force = {(part.id, part.driver) for part in self.components.values()}
         read: dict[bool, set[str]] = {True: set(), False: set()}
         for key, row in self.rulebook.drivers.items():
             read[key in in_force].update(row.settings())
@@ -139,6 +199,8 @@ class _Run:
         self.accepted = {path: self.legal(path) for path in self.given}
         self.read = dict(self.given)
         self.excluded = self.exclude()
+        self.filled: dict[tuple[str, str], dict[str, Any]] = {}
+        self.elements = cache(self._elements)
 
     def tables(self, stages: Collection[str]) -> list[Table]:
         tables = (self.ruleset.tables[name] for name in self.ruleset.order)
@@ -162,16 +224,30 @@ class _Run:
         return found
 
     def evaluate(self, table: Table) -> None:
-        inputs = {column.name: self.cell(column) for column in table.columns}
-        decision = self.ruleset.decide(table.id, inputs)
-        self.decisions[table.id] = decision
-        for output, path in table.sets.items():
-            self.derive(path, decision.outputs.get(output), table, decision)
+        for element in (None,) if table.for_each is None else self.elements(table.for_each):
+            inputs = {column.name: self.cell(column, element) for column in table.columns}
+            decision = self.ruleset.decide(table.id, inputs)
+            self.decisions[table.id if element is None else instance_key(table.id, element.name)] = decision
+            for output, path in table.sets.items():
+                value = decision.outputs.get(output)
+                if value is None or not decision.rows:
+                    continue
+                if element is None:
+                    self.derive(path, value, table, decision)
+                else:
+                    self.fill(str(table.for_each), element, path, value)
 
-    def cell(self, column: Column) -> Scalar:
+    def _elements(self, path: str) -> tuple[Element, ...]:
+        """Return the elements of a list; a field whose value the setting rejects counts as unset."""
+        setting = self.settings[path]
+        named = named_elements(setting, self.accepted.get(path, UNSET).value or ())
+        return tuple(_accepted(setting, element) for element in named)
+
+    def cell(self, column: Column, element: Element | None) -> Scalar:
         view = column.source.view
         values = self.accepted if view is None or compared_with(view) is not None else self.read
-        return cell(column, values, self.settings, self.decisions, self.facts, self.configuration.directory)
+        directory = self.configuration.directory
+        return cell(column, values, self.settings, self.decisions, self.facts, directory, element)
 
     def legal(self, path: str) -> Value:
         """Return the highest value that the tables were verified for: one that the setting rejects counts as unset.
@@ -185,11 +261,17 @@ class _Run:
         return next((Value(c.value, c.origin) for c in candidates if c.value is not None and accepts(c.value)), UNSET)
 
     def derive(self, path: str, value: Scalar, table: Table, decision: Decision) -> None:
-        if value is None or not decision.rows:
-            return
-        setting = self.settings[path]
-        anchored = from_text(setting, value, self.configuration.directory) if isinstance(value, str) else value
+        anchored = self.anchored(self.settings[path], value)
         self.derived[path] = Candidate(anchored, Origin("rule", table=table.id, row=decision.rows[0].id))
+
+    def fill(self, path: str, element: Element, name: str, value: Scalar) -> None:
+        """Derive a field of an element, unless it is written."""
+        if name not in element.written:
+            anchored = self.anchored(self.settings[path].items[name], value)
+            self.filled.setdefault((path, element.name), {})[name] = anchored
+
+    def anchored(self, setting: Setting, value: Scalar) -> Any:
+        return from_text(setting, value, self.configuration.directory) if isinstance(value, str) else value
 
     def resolved(self) -> Resolved:
         values = {path: self.given.get(path, UNSET) for path in self.settings}
@@ -197,9 +279,8 @@ class _Run:
         for path, setting in self.settings.items():
             if setting.same_as and values[path].value is None:
                 values[path] = Value(self.followed(setting, values), DEFAULT)
-        components = {
-            row.id: self.component(row.id, row.mode, row.driver) for row in self.configuration.rulebook.components
-        }
+        rows = self.configuration.rulebook.components
+        components = {part.name: part for row in rows for part in self.instances(row)}
         mode = str(next(iter(self.decisions["mode"].outputs.values())))
         return Resolved(self.configuration, mode, components, values, self.decisions, self.facts, self.excluded)
 
@@ -218,12 +299,36 @@ class _Run:
         below = [candidate for candidate in candidates if candidate.origin.kind == _BELOW_RULES]
         return _value((*above, derived, *below))
 
-    def component(self, name: str, mode: str, driver: str) -> Component:
-        return Component(name, _first(self.decisions[mode]), _first(self.decisions[driver]))
+    def instances(self, row: ComponentRow) -> Iterator[Component]:
+        """Yield the instances of a component: one, or one for each element of its list."""
+        if row.for_each is None:
+            yield self.component(row, row.id, "", {})
+            return
+        key_field = self.settings[row.for_each].key_field
+        for element in self.elements(row.for_each):
+            filled = self.filled.get((row.for_each, element.name), {})
+            fields = {key_field: element.name, **element.fields, **filled}
+            yield self.component(row, instance_key(row.id, element.name), element.name, fields)
+
+    def component(self, row: ComponentRow, name: str, element: str, fields: Mapping[str, Any]) -> Component:
+        def decided(table: str) -> Scalar:
+            found = self.decisions.get(table) or self.decisions[instance_key(table, element)]
+            return next(iter(found.outputs.values()))
+
+        kept = None if row.kept is None else bool(decided(row.kept))
+        return Component(name, str(decided(row.mode)), str(decided(row.driver)), kept, row.id, fields)
 
 
-def _first(decision: Decision) -> str:
-    return str(next(iter(decision.outputs.values())))
+def _accepted(setting: Setting, element: Element) -> Element:
+    """Return an element with the default of each field that is unset."""
+    written = {name: value for name, item in setting.items.items() if (value := _legal(item, element)) is not None}
+    defaults = {name: item.default for name, item in setting.items.items() if item.default is not None}
+    return replace(element, fields={**defaults, **written}, written=written.keys())
+
+
+def _legal(item: Setting, element: Element) -> Scalar:
+    value = element.fields.get(item.path)
+    return value if value is not None and not isinstance(value, dict | list) and item.accepts(value) else None
 
 
 def _value(candidates: tuple[Candidate, ...]) -> Value:
@@ -238,11 +343,22 @@ def cell(
     decisions: Mapping[str, Decision],
     facts: Mapping[str, str],
     directory: str,
+    element: Element | None = None,
 ) -> Scalar:
-    """Return what a table's column sees: a decision's output, a machine fact, a setting or a view of it."""
+    """Return what a table's column sees: a decision's output, a machine fact, a field, a setting or a view of it.
+
+    `element` is the one that a table with `for_each` is evaluated for.
+    """
     source = column.source
+    if source.kind == "item":
+        found = element.fields.get(source.ref) if element is not None else None
+        return None if isinstance(found, dict | list) else found
     if source.kind == "decision":
-        outputs = decisions[source.ref].outputs
+        name = source.ref
+        decision = decisions.get(name)
+        if decision is None and element is not None:
+            decision = decisions[instance_key(name, element.name)]
+        outputs = decisions[name].outputs if decision is None else decision.outputs
         return outputs[source.output] if source.output else next(iter(outputs.values()))
     if source.kind == "machine":
         return facts[source.ref]

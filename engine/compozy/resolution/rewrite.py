@@ -138,11 +138,11 @@ def keeps_data(rulebook: Rulebook, text: str, file: str, key: str) -> bool:
 
 
 def _kept_anyway(resolved: Resolved, key: str) -> Iterator[bool]:
-    for name, part in resolved.components.items():
-        own = f"{name}.mode"
+    for part in resolved.components.values():
+        own = f"{part.id}.mode"
         follows = key == own if "." in key else own not in resolved.configuration.candidates
-        if follows and part.mode == _FORGETS and f"{name}.kept" in resolved.decisions:
-            yield bool(resolved.decisions[f"{name}.kept"].outputs["kept"])
+        if follows and part.mode == _FORGETS and part.kept is not None:
+            yield part.kept
 
 
 def _edited(text: str, key: str, entry: _Entry, row: Migration) -> str:

@@ -12,14 +12,13 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from compozy.base.control import escape_line
 from compozy.base.document import Scalar
 from compozy.base.findings import Finding
 from compozy.base.place import Origin, Place
 from compozy.base.suggest import closest
-from compozy.resolution.resolve import UNSET, Resolved, Value, cell
+from compozy.resolution.resolve import UNSET, Element, Resolved, Value, cell, named_elements
 from compozy.settings.origin import PROBLEMS, Candidate, Problem
 from compozy.settings.redact import Redactor, redact_value
 from compozy.settings.registry import Setting
@@ -112,9 +111,9 @@ class _Run:
                 inputs: dict[str, Scalar] = {column.name: problem.kind for column in table.columns}
                 yield self.occasion(table, inputs, problem.key, problem.facts, problem.origin)
         elif table.for_each:
-            for at, element in enumerate(self.resolved.get(table.for_each) or ()):
-                inputs = {column.name: self.item(column, element) for column in table.columns}
-                yield self.occasion(table, inputs, f"{table.for_each}[{at}]", {}, None)
+            for element in named_elements(self.settings[table.for_each], self.resolved.get(table.for_each) or ()):
+                inputs = {column.name: self.cell(column, element) for column in table.columns}
+                yield self.occasion(table, inputs, f"{table.for_each}[{element.at}]", {}, None)
         else:
             yield self.occasion(table, {column.name: self.cell(column) for column in table.columns}, "", {}, None)
 
@@ -141,15 +140,9 @@ class _Run:
         facts = {"settings": row.id, "reason": reason, "constraint": str(row.place)}
         return Problem("excluded", key, self.origin(key), facts)
 
-    def item(self, column: Column, element: Any) -> Scalar:
-        if column.source.kind != "item":
-            return self.cell(column)
-        found = element.get(column.source.ref) if isinstance(element, Mapping) else None
-        return None if isinstance(found, dict | list) else found
-
-    def cell(self, column: Column) -> Scalar:
-        resolved = self.resolved
-        return cell(column, resolved.values, self.settings, resolved.decisions, resolved.facts, resolved.directory)
+    def cell(self, column: Column, element: Element | None = None) -> Scalar:
+        seen = self.resolved
+        return cell(column, seen.values, self.settings, seen.decisions, seen.facts, seen.directory, element)
 
     def findings(self, table: Table) -> Iterator[Finding]:
         for occasion in self.occasions(table):

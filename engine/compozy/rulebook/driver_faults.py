@@ -17,7 +17,7 @@ from compozy.settings.registry import Setting
 from compozy.settings.values import from_text, from_yaml, is_loopback, parse_duration
 from compozy.tables.problems import did_you_mean
 
-_PLACEHOLDER = re.compile(r"\{([\w.]+)\}")
+_PLACEHOLDER = re.compile(r"\{([\w.]+(?:\[\]\.[\w.]+)?)\}")
 _ONLY_FOR = {"host": "port", "provider": "extension"}
 
 
@@ -27,14 +27,29 @@ def driver_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
     yield from _option_faults(rulebook, row)
     yield from _timeout_faults(settings, row)
     for address in row.addresses:
-        yield from _address_faults(settings, address)
+        yield from _address_faults(rulebook, row, address)
     for file in row.files:
         yield from _file_faults(settings, file)
     for check in row.checks:
         yield from (f"check {check.kind}: {reason}" for reason in _check_faults(settings, check))
 
 
-_KINDS = ("port", "group", "origin", "value")  # of an option that is not simply a setting
+_KINDS = ("port", "group", "origin", "item", "value")  # of an option that is not simply a setting
+
+
+def _list_of(rulebook: Rulebook, row: DriverRow) -> str:
+    """Return the list of a driver's component, empty where the component has one instance."""
+    return next((part.for_each or "" for part in rulebook.components if part.id == row.component), "")
+
+
+def _field_faults(rulebook: Rulebook, row: DriverRow, name: str) -> Iterator[str]:
+    """Yield why a driver cannot refer to a field of its element."""
+    path = _list_of(rulebook, row)
+    fields = rulebook.registry.settings[path].items if path in rulebook.registry.settings else {}
+    if not path:
+        yield f"component {row.component} has no `for_each`, and so no field {name}"
+    elif name not in fields:
+        yield f"{path} has no field {name}{did_you_mean(name, fields)}"
 
 
 def _option_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
@@ -50,6 +65,8 @@ def _option_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
             continue
         if kind in ("setting", "origin") and ref not in settings:
             yield f"option {name}: there is no setting {ref}{did_you_mean(ref, settings)}"
+        if kind == "item":
+            yield from (f"option {name}: {reason}" for reason in _field_faults(rulebook, row, str(ref)))
         if kind == "port" and (ref not in settings or settings[ref].type != "integer"):
             yield f"option {name}: {ref} is no setting of a whole number"
         if kind == "group" and ref not in rulebook.registry.groups:
@@ -70,12 +87,16 @@ def _timeout_faults(settings: Mapping[str, Setting], row: DriverRow) -> Iterator
             yield f"`timeout`: {error}"
 
 
-def _address_faults(settings: Mapping[str, Setting], row: AddressRow) -> Iterator[str]:
-    for text in row.texts:
+def _address_faults(rulebook: Rulebook, row: DriverRow, address: AddressRow) -> Iterator[str]:
+    settings = rulebook.registry.settings
+    for text in address.texts:
         for name in _PLACEHOLDER.findall(text):
-            if name not in settings:
+            path, listed, field = name.partition("[].")
+            if listed and path == _list_of(rulebook, row):
+                yield from (f"address {text}: {reason}" for reason in _field_faults(rulebook, row, field))
+            elif listed or name not in settings:
                 yield f"address {text}: there is no setting {name}{did_you_mean(name, settings)}"
-    yield from (f"address {row.texts[0]}: {reason}" for reason in _condition_faults(settings, row.when))
+    yield from (f"address {address.texts[0]}: {reason}" for reason in _condition_faults(settings, address.when))
 
 
 def _file_faults(settings: Mapping[str, Setting], row: FileRow) -> Iterator[str]:

@@ -35,19 +35,33 @@ from compozy.tables.table import Domain, Source, Table
 _TABLE_KEYS = frozenset({"tables", "table", "extends"})
 _KEYS = ("settings", "aliases", "machine", "components", "drivers", "states", "transitions", NEVER, MIGRATIONS)
 _COMPONENT = Columns(
-    "a component", {"id": "text", "mode": "text", "driver": "text", "about": "text"}, {"replaces": "text"}
+    "a component",
+    {"id": "text", "mode": "text", "driver": "text", "about": "text"},
+    {"kept": "text", "for_each": "text", "replaces": "text"},
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentRow:
-    """A component; `mode` and `driver` name the decisions that say how it is provided."""
+    """A component; `mode` and `driver` name the decisions that say how it is provided.
+
+    `kept` names the one that says whether its data survives a restart. With `for_each` it has an instance for each
+    element of that list, for which its tables are evaluated.
+    """
 
     id: str
     mode: str
     driver: str
     about: str
     place: Place
+    kept: str | None = None
+    for_each: str | None = None
+
+    @property
+    def decisions(self) -> Mapping[str, str]:
+        """The tables that decide about it, by what they decide."""
+        named = {"mode": self.mode, "driver": self.driver, "kept": self.kept}
+        return {part: table for part, table in named.items() if table is not None}
 
 
 @dataclass(frozen=True, slots=True, repr=False)

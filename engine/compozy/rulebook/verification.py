@@ -114,15 +114,27 @@ def _check_kind(rulebook: Rulebook, table: Table, faults: Faults) -> None:
     """Resolving needs decisions, every other stage findings."""
     steps = {row.step for row in rulebook.lifecycle.transitions if table.stage in row.stages}
     if "resolve" in steps:
-        decides = table.hit != "collect" and table.for_each is None
-        message = f'table "{table.id}": resolving takes one decision a table, so neither `collect` nor `for_each`'
-        faults.require(decides, "wrong-stage", message, table.place)
+        message = f'table "{table.id}": resolving takes one decision, so not `collect`'
+        faults.require(table.hit != "collect", "wrong-stage", message, table.place)
+        for reason in _list_faults(rulebook, table.for_each):
+            faults.add("wrong-stage", f'table "{table.id}": {reason}', table.place)
     elif table.hit != "collect":
         faults.add(
             "wrong-stage",
             f'table "{table.id}": the stage {table.stage} takes findings, so `collect`',
             table.place,
         )
+
+
+def _list_faults(rulebook: Rulebook, path: str | None) -> Iterator[str]:
+    """Yield why a setting cannot be the list of a component's instances."""
+    settings = rulebook.registry.settings
+    if path is None:
+        return
+    if path not in settings:
+        yield f"`for_each`: there is no setting {path}{did_you_mean(path, settings)}"
+    elif not settings[path].key_field:
+        yield f"`for_each`: {path} is no list whose elements are named by a field with `unique: true`"
 
 
 def _resolving(rulebook: Rulebook) -> set[str]:
@@ -133,16 +145,21 @@ def _resolving(rulebook: Rulebook) -> set[str]:
 
 
 def _check_derived(rulebook: Rulebook, faults: Faults) -> None:
-    derived: dict[str, Table] = {}
-    settings = rulebook.registry.settings
+    derived: dict[tuple[str | None, str], Table] = {}
     for table in rulebook.ruleset.tables.values():
+        settings = rulebook.registry.settings
+        if table.for_each is not None:
+            settings = settings[table.for_each].items if table.for_each in settings else {}
         for output, path in table.sets.items():
-            first = derived.setdefault(path, table)
+            first = derived.setdefault((table.for_each, path), table)
             if first is not table:
                 message = f'tables "{first.id}" and "{table.id}" both derive {path}'
                 faults.add("collision", message, table.place, first.place)
             if path in settings:
                 _check_outputs(table, output, settings[path], faults)
+            elif table.for_each is not None:
+                message = f'table "{table.id}": {table.for_each} has no field {path}{did_you_mean(path, settings)}'
+                faults.add("unknown-setting", message, table.place)
 
 
 def _check_outputs(table: Table, output: str, setting: Setting, faults: Faults) -> None:
@@ -243,15 +260,16 @@ def _check_components(rulebook: Rulebook, faults: Faults) -> None:
     if GLOBAL_MODE not in rulebook.ruleset.tables:
         faults.add("unknown-decision", f'there is no table "{GLOBAL_MODE}", which decides the global mode')
     for component in rulebook.components:
-        for part in ("mode", "driver"):
-            _check_decision(rulebook, component, part, faults)
+        for reason in _list_faults(rulebook, component.for_each):
+            faults.add("unknown-setting", f"component {component.id}: {reason}", component.place)
+        for part, table in component.decisions.items():
+            _check_decision(rulebook, component, part, table, faults)
         for driver in _drivers_of(rulebook, component):
             message = f"component {component.id} may be given the driver {driver}, which no row of `drivers` builds"
             faults.require((component.id, str(driver)) in rulebook.drivers, "no-driver", message, component.place)
 
 
-def _check_decision(rulebook: Rulebook, component: ComponentRow, part: str, faults: Faults) -> None:
-    name = getattr(component, part)
+def _check_decision(rulebook: Rulebook, component: ComponentRow, part: str, name: str, faults: Faults) -> None:
     tables = rulebook.ruleset.tables
     if name not in tables:
         hint = did_you_mean(name, tables)
@@ -261,6 +279,12 @@ def _check_decision(rulebook: Rulebook, component: ComponentRow, part: str, faul
     decides = len(table.outputs) == 1 and table.stage in _resolving(rulebook)
     message = f'component {component.id}: table "{name}" must resolve exactly one output, the {part}'
     faults.require(decides, "unknown-decision", message, component.place, table.place)
+    each = table.for_each in (None, component.for_each)
+    message = f'component {component.id}: table "{name}" decides for each of {table.for_each}; the component does not'
+    faults.require(each, "unknown-decision", message, component.place, table.place)
+    boolean = part != "kept" or all(domain == Domain.boolean() for domain in table.outputs.values())
+    message = f'component {component.id}: table "{name}" must decide true or false'
+    faults.require(boolean, "unknown-decision", message, component.place, table.place)
 
 
 def _drivers_of(rulebook: Rulebook, component: ComponentRow) -> list[Scalar]:

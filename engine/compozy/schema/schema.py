@@ -92,7 +92,7 @@ def shown_schema(rulebook: Rulebook, name: str) -> Schema:
         "format_version": {"const": 1},
         "state": {"enum": list(rulebook.lifecycle.states)},
         "mode": {"enum": list(registry.settings["mode"].values)},
-        "components": _object({row.id: part for row in rulebook.components}),
+        "components": _object({row.id: part for row in rulebook.components if row.for_each is None}),
         "settings": _object(settings),
         "findings": {"type": "array", "items": {"$ref": "#/$defs/finding"}},
     }

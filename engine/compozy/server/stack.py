@@ -150,15 +150,10 @@ class Stack:
                 "error": None if seen.error is None else redactor.text(seen.error),
                 "address": about.address and redactor.text(about.address),
                 "data": about.data and redactor.text(about.data),
-                "kept": self._kept(name),
+                "kept": part.kept,
                 **({"details": dict(about.details)} if about.details else {}),
             }
         return found
-
-    def _kept(self, component: str) -> bool | None:
-        """Tell whether what is in a component survives a restart; None where no table decides that."""
-        decision = self.resolved.decisions.get(f"{component}.kept")
-        return None if decision is None else bool(decision.outputs["kept"])
 
     def config(self) -> Mapping[str, Any]:
         """Return the effective configuration without secrets."""

@@ -74,6 +74,11 @@ class Setting:
         return () if self.checked == "rules" else self.values
 
     @property
+    def key_field(self) -> str:
+        """The field of a list that names its elements, which is the one with `unique: true`; empty without one."""
+        return next((item.path for item in self.items.values() if item.unique), "")
+
+    @property
     def shown_default(self) -> Any:
         """What help and schema show as the default."""
         return self.usual if self.default is None else self.default

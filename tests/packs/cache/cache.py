@@ -1,0 +1,61 @@
+"""Two caches: one in the process, one in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from compozy.drivers.protocol import Description, StartContext
+from compozy.errors import DriverError
+
+
+class MemoryCache:
+    """A mapping that lasts as long as the process."""
+
+    def __init__(self, name: str, limit: int, password: str | None = None) -> None:
+        self._name = name
+        self._limit = limit
+        self._open = False
+        self.handle: dict[str, str] = {}
+
+    def start(self, context: StartContext) -> None:
+        if self._name == "broken":
+            raise DriverError("the cache is broken", hint="choose another name")
+        self._open = True
+
+    def ping(self) -> None:
+        if not self._open:
+            raise DriverError("the cache is closed")
+
+    def stop(self, grace_s: float) -> None:
+        self._open = False
+
+    def describe(self) -> Description:
+        return Description(f"cache {self._name}", details={"limit": self._limit})
+
+
+class FileCache:
+    """A file with one line for each entry."""
+
+    def __init__(self, name: str, limit: int, folder: str) -> None:
+        self._name = name
+        self._file = Path(folder, f"{name}.txt")
+
+    @property
+    def handle(self) -> Path:
+        return self._file
+
+    def start(self, context: StartContext) -> None:
+        context.made.directory(str(self._file.parent))
+        if not self._file.exists():
+            context.made.data(str(self._file))
+            self._file.touch(mode=0o600)
+
+    def ping(self) -> None:
+        if not self._file.is_file():
+            raise DriverError(f"{self._file} is gone")
+
+    def stop(self, grace_s: float) -> None:
+        """The file is closed after each access."""
+
+    def describe(self) -> Description:
+        return Description(data=str(self._file))

@@ -1,0 +1,151 @@
+"""A component of a rule pack with an instance for each element of a list, from its resolution to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compozy.errors import NotFoundError, ProvisionError
+from compozy.explain.compare import compare
+from compozy.explain.value import explain
+from compozy.provisioning.plan import Plan, make_plan
+from compozy.provisioning.provision import Runtime, provision
+from compozy.resolution.configuration import load_configuration
+from compozy.resolution.resolve import Resolved, resolve
+from compozy.resolution.validate import validate
+
+PACK = Path(__file__).parent / "packs" / "cache"
+FACTS = {"valkey.binary": "found"}
+SECRET = "hunter2hunter2"
+CACHES = f"[{{id: a, limit: 7, password: {SECRET}}}, {{id: b, mode: persistent}}]"
+
+
+def resolved_of(directory: Path, caches: str = CACHES, **flags: str) -> Resolved:
+    given = {"caches": caches, **flags}
+    return resolve(load_configuration(directory=str(directory), packs=[str(PACK)], flags=given, environment={}), FACTS)
+
+
+def plan_of(directory: Path, caches: str = CACHES) -> Plan:
+    """Return the plan of the caches alone."""
+    plan = make_plan(resolved_of(directory, caches))
+    steps = [replace(step, needs=()) for step in plan.steps if step.component.startswith("cache[")]
+    return replace(plan, steps=tuple(steps))
+
+
+def told(resolved: Resolved) -> dict[str, tuple[str, str, bool | None]]:
+    parts = resolved.components.values()
+    return {part.name: (part.mode, part.driver, part.kept) for part in parts if part.id == "cache"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "first"),
+    [
+        pytest.param("memory", ("memory", "cache-memory", False), id="memory"),
+        pytest.param("persistent", ("persistent", "cache-file", True), id="persistent"),
+    ],
+)
+def test_each_element_is_resolved_by_itself(mode: str, first: tuple[str, str, bool], tmp_path: Path) -> None:
+    """The first element follows the global mode, the second one has its own."""
+    found = told(resolved_of(tmp_path, mode=mode))
+    assert found == {"cache[a]": first, "cache[b]": ("persistent", "cache-file", True)}
+
+
+@pytest.mark.parametrize(
+    ("caches", "names"),
+    [
+        pytest.param("[]", [], id="no-element"),
+        pytest.param("[{limit: 1}, {id: b}]", ["cache[0]", "cache[b]"], id="without-name"),
+        pytest.param("[{id: a}, {id: a}]", ["cache[a]", "cache[a']"], id="repeated"),
+        pytest.param("[{id: a, mode: paper}]", ["cache[a]"], id="rejected-mode"),
+    ],
+)
+def test_resolution_is_total(caches: str, names: list[str], tmp_path: Path) -> None:
+    """Validation reports what is wrong; the rest is resolved all the same."""
+    resolved = resolved_of(tmp_path, caches)
+    assert list(told(resolved)) == names
+    assert bool(validate(resolved)) == (names != [])
+
+
+def fields(resolved: Resolved, name: str) -> Mapping[str, Any]:
+    return resolved.components[name].fields
+
+
+def test_written_field_wins_over_derived_and_derived_over_default(tmp_path: Path) -> None:
+    caches = "[{id: a, mode: persistent, folder: own}, {id: b, mode: persistent, limit: 0}]"
+    resolved = resolved_of(tmp_path, caches)
+    assert fields(resolved, "cache[a]")["folder"] == str(tmp_path / "own")
+    assert fields(resolved, "cache[b]")["folder"] == str(tmp_path / ".compozy" / "cache")
+    assert fields(resolved, "cache[b]")["limit"] == 100, "a rejected value counts as unset"
+
+
+def test_plan_has_a_step_for_each_instance_with_the_fields_of_its_element(tmp_path: Path) -> None:
+    steps = {step.component: step for step in make_plan(resolved_of(tmp_path)).steps}
+    assert list(steps)[-2:] == ["cache[a]", "cache[b]"]
+    assert steps["cache[a]"].options == {"name": "a", "limit": 7, "password": SECRET}
+    assert (steps["cache[b]"].needs, steps["cache[b]"].addresses) == (
+        ("database",),
+        (str(tmp_path / ".compozy/cache"),),
+    )
+
+
+def test_component_that_needs_instances_starts_after_all_of_them(tmp_path: Path) -> None:
+    resolved = resolved_of(tmp_path)
+    rows = dict(resolved.rulebook.drivers)
+    rows["redis", "valkey"] = replace(rows["redis", "valkey"], needs=("cache",))
+    rulebook = replace(resolved.rulebook, drivers=rows)
+    plan = make_plan(replace(resolved, configuration=replace(resolved.configuration, rulebook=rulebook)))
+    assert plan.steps[-1].needs == ("cache[a]", "cache[b]")
+
+
+def healthy(runtime: Runtime) -> list[str]:
+    return [name for name, health in runtime.health().items() if health.healthy]
+
+
+def test_instances_start_answer_and_stop(tmp_path: Path) -> None:
+    with provision(plan_of(tmp_path)) as runtime:
+        assert {name: health.healthy for name, health in runtime.health().items()} == {
+            "cache[a]": True,
+            "cache[b]": True,
+        }
+        assert runtime.component("cache[b]").handle.is_file()
+        (tmp_path / ".compozy" / "cache" / "b.txt").unlink()
+        assert healthy(runtime) == ["cache[a]"]
+
+
+def test_failing_instance_is_named_and_the_others_are_stopped(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "[{id: a}, {id: broken}, {id: b, mode: persistent}]")
+    with pytest.raises(ProvisionError) as caught:
+        provision(plan)
+    assert (caught.value.component, caught.value.row) == ("cache[broken]", "cache-memory")
+    assert list(tmp_path.iterdir()) == [], "what the other instances made is removed"
+
+
+def test_decision_of_an_instance_is_explained_with_the_place_of_its_element(tmp_path: Path) -> None:
+    (tmp_path / "compozy.yaml").write_text("caches:\n  - id: a\n  - id: b\n    mode: persistent\n")
+    configuration = load_configuration(directory=str(tmp_path), packs=[str(PACK)], environment={})
+    resolved = resolve(configuration, FACTS)
+    driver = explain(resolved, "cache[b].driver").step
+    assert driver is not None
+    mode = driver.inputs[0].step
+    assert (driver.table, driver.row) == ("cache[b].driver", "file")
+    assert mode is not None
+    assert mode.inputs[0].given is not None
+    assert str(mode.inputs[0].given.origin).endswith("compozy.yaml:4:11")
+    with pytest.raises(NotFoundError, match="did you mean"):
+        explain(resolved, "cache[b].drivr")
+
+
+def test_comparison_names_the_instance_that_differs(tmp_path: Path) -> None:
+    left, right = resolved_of(tmp_path), resolved_of(tmp_path, CACHES.replace("persistent", "memory"))
+    found = {difference.key for difference in compare(left, right) if difference.kind == "component"}
+    assert found == {"cache[b].mode", "cache[b].driver"}
+
+
+def test_finding_about_an_element_reads_the_decision_about_it(tmp_path: Path) -> None:
+    caches = "[{id: a, limit: 5000}, {id: b, mode: persistent, limit: 5000}]"
+    found = [finding for finding in validate(resolved_of(tmp_path, caches)) if finding.id == "cache.limit.file"]
+    assert [finding.key for finding in found] == ["caches[1].limit"]
