@@ -10,10 +10,12 @@ import pytest
 DEADLINE_S = 45.0
 
 
-def eventually(condition: Callable[[], object], what: str = "it", timeout_s: float = DEADLINE_S) -> None:
-    """Return when `condition` holds; fail after the deadline."""
+def eventually(
+    condition: Callable[[], object], what: str | Callable[[], str] = "it", timeout_s: float = DEADLINE_S
+) -> None:
+    """Return when `condition` holds; fail after the deadline, when `what` is evaluated if it is a function."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"{what} did not happen within {timeout_s:g} s")
+            pytest.fail(f"{what if isinstance(what, str) else what()} did not happen within {timeout_s:g} s")
         time.sleep(0.005)

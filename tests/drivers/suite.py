@@ -115,6 +115,18 @@ def traces(others: Collection[object] = ()) -> set[object]:
     return {*children, *connections, *threads}
 
 
+def eventually_ended(find_left: Callable[[], set[object]]) -> None:
+    """Return when nothing is left; fail with what is."""
+    left: set[object] = set()
+
+    def ended() -> bool:
+        left.clear()
+        left.update(find_left())
+        return not left
+
+    eventually(ended, lambda: f"the end of {sorted(map(str, left))}")
+
+
 def alive(process: psutil.Process) -> bool:
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
@@ -187,7 +199,7 @@ class DriverSuite(Suite):
         driver.ping()
         driver.stop(0)
         del driver
-        eventually(lambda: not traces(others) - before, "the end of everything that was started")
+        eventually_ended(lambda: traces(others) - before)
 
     def test_a_start_that_fails_leaves_nothing_behind(self, subject: Subject, started: Starting) -> None:
         """A driver undoes what it had begun before it failed."""
@@ -197,7 +209,7 @@ class DriverSuite(Suite):
         for make in subject.failing:
             with pytest.raises(DriverError):
                 make().start(started.context(5))
-        eventually(lambda: not traces(others) - before, "the end of everything that was started")
+        eventually_ended(lambda: traces(others) - before)
 
     def test_a_start_that_fails_says_what_to_do(self, subject: Subject, started: Starting) -> None:
         """Every failure comes with a fix."""

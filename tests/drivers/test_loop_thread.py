@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -77,3 +79,28 @@ def test_unhandled_failure_is_logged_once_for_each_kind(caplog: pytest.LogCaptur
     loop.call(fail(), DEADLINE_S)
     loop.close()
     assert [record.__dict__["reason"] for record in caplog.records] == ["out of files", "another kind"]
+
+
+class Client:
+    """What the frames of a failed call refer to."""
+
+    async def ask(self) -> None:
+        try:
+            await self._fail()
+        except KeyError as error:
+            raise ValueError("refused") from error
+
+    async def _fail(self) -> None:
+        raise KeyError
+
+
+def test_error_of_a_call_keeps_no_client() -> None:
+    """A library may keep the error; the connection of the client ends with the client."""
+    loop, client = LoopThread(), Client()
+    collected = weakref.ref(client)
+    with pytest.raises(ValueError, match="refused") as kept:
+        loop.call(client.ask(), DEADLINE_S)
+    del client
+    gc.collect()
+    assert (collected(), str(kept.value)) == (None, "refused")
+    loop.close()

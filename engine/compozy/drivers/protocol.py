@@ -11,6 +11,7 @@ import contextlib
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -90,7 +91,8 @@ class LoopThread:
             future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
             self._calls[future] = coroutine
         try:
-            return future.result(timeout_s)
+            _clear_frames(future.exception(timeout_s))
+            return future.result()
         except CancelledError as error:
             raise DriverError("it was stopped") from error
         except FutureTimeout as error:
@@ -107,6 +109,17 @@ class LoopThread:
         if self._thread.is_alive() and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join(_JOIN_S)
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Clear the variables of the frames that an error came through.
+
+    The library of Temporal keeps an error until its next call, and the frames refer to the client: its connection would
+    stay open after `stop`.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 class _LoopLog:
