@@ -15,7 +15,7 @@ from docs.pages import MADE, table_row
 _COMMANDS = """
 # Command line
 
-Results go to stdout, errors and notes to stderr. [Exit codes](../operations.md#exit-codes) are the same for every
+Results go to stdout, errors and notes to stderr. [Exit codes](exit-codes.md) are the same for every
 command. `compozy COMMAND --help` shows what stands here. Shell completion:
 `eval "$(_COMPOZY_COMPLETE=bash_source compozy)"`, also for zsh and fish.
 """
