@@ -18,6 +18,10 @@ COLUMNS = {
         "id": False, "workflow": False, "version": False, "status": False, "input": False, "output": True,
         "error": True, "started_at": False, "finished_at": True, "run_id": True,
     },
+    "task_executions": {
+        "execution": False, "path": False, "iteration": False, "type": False, "status": False, "started_at": False,
+        "finished_at": True, "attempt": False, "error": True,
+    },
     "workflows": {"id": False, "version": False, "definition": False, "imported_at": False},
 }  # fmt: skip
 

@@ -4,10 +4,11 @@ What comes in: a peewee database that somebody else opened. What goes out: froze
 are a read model of Temporal's history; nothing here decides what an execution does.
 """
 
-from compozy.store.records import FINISHED, LOST, STATUSES, Execution, Pruned, StoredWorkflow
+from compozy.store.records import FINISHED, LOST, STATUSES, Execution, Pruned, StoredWorkflow, TaskExecution
 from compozy.store.store import Store
 from compozy.store.unavailable import SchemaError, UnavailableError
 
 __all__ = [
-    "FINISHED", "LOST", "STATUSES", "Execution", "Pruned", "SchemaError", "Store", "StoredWorkflow", "UnavailableError",
+    "FINISHED", "LOST", "STATUSES", "Execution", "Pruned", "SchemaError", "Store", "StoredWorkflow", "TaskExecution",
+    "UnavailableError",
 ]  # fmt: skip

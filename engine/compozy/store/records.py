@@ -1,6 +1,6 @@
 """What the store keeps, as frozen records.
 
-What comes in: nothing. What goes out: `Execution` and `StoredWorkflow` with their JSON forms. Times are
+`Execution`, `TaskExecution` and `StoredWorkflow` have JSON forms. Times are
 UTC in ISO 8601 with microseconds and `Z`, so that their text order is their order in time.
 """
 
@@ -93,6 +93,37 @@ class Execution:
             "started_at": self.started_at,
             "finished_at": self.finished_at,
             "run_id": self.run_id,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TaskExecution:
+    """One turn of a task: `path` is its id behind those of the blocks around it, `iteration` counts from 0.
+
+    `status` is one of `STATUSES` or `skipped`; `attempt` is the number of the last try, 0 for a task without tries.
+    """
+
+    execution: str
+    path: str
+    iteration: int
+    type: str
+    status: str
+    started_at: str
+    finished_at: str | None = None
+    attempt: int = 0
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as `workflow show` and the HTTP interface print it, below its execution."""
+        return {
+            "path": self.path,
+            "iteration": self.iteration,
+            "type": self.type,
+            "status": self.status,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+            "attempt": self.attempt,
+            "error": self.error,
         }
 
 

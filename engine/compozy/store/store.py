@@ -16,9 +16,10 @@ import peewee
 from playhouse.pool import MaxConnectionsExceeded
 
 from compozy.store import schema_version as migrate
-from compozy.store.records import LOST, RUNNING, Change, Execution, Position, RowState, StoredWorkflow
+from compozy.store.records import LOST, RUNNING, Change, Execution, Position, RowState, StoredWorkflow, TaskExecution
 from compozy.store.refusal import read_only, refused
 from compozy.store.schema_version import Migration
+from compozy.store.task_rows import TaskRows
 from compozy.store.unavailable import SchemaError
 
 MAX_LIMIT = 1000
@@ -37,6 +38,7 @@ class Store:
         self._database: Any = database
         self._executions: Any = peewee.Table("executions", _EXECUTION, "id", _database=database)
         self._workflows: Any = peewee.Table("workflows", _WORKFLOW, "id", _database=database)
+        self._tasks = TaskRows(database)
 
     def migrate(self, target: str | None = None) -> tuple[str, ...]:
         """Bring the schema to the shipped version, or up to `target`; return the names of what ran.
@@ -127,25 +129,48 @@ class Store:
         if self._run(lambda: self._database.execute_sql(question).fetchone()) != ("off",):
             raise read_only()
 
-    def record_started(self, execution: Execution) -> None:
+    def record_started(self, execution: Execution, tasks: Sequence[TaskExecution] = ()) -> None:
         """Insert the row of a running execution; one that is there stays, unless it was lost or its run has ended.
+
+        `tasks` replace those that were written before, unless the execution has ended; without any, these stay.
 
         Raises:
             UnavailableError: the database does not answer.
         """
         rows = self._executions
         ended = (rows.error == LOST) | ((rows.status != RUNNING) & (rows.run_id != execution.run_id))
-        self._run(lambda: self._upsert(execution, ended))
+        running = rows.select(rows.id).where((rows.id == execution.id) & (rows.status == RUNNING))
+        more = self._tasks.begin(execution.id, tasks, running) if tasks else ()
+        self._run(lambda: self._together(self._upsert(execution, ended), *more))
 
-    def record_finished(self, execution: Execution) -> None:
+    def record_finished(self, execution: Execution, tasks: Sequence[TaskExecution] | None = None) -> None:
         """Write the final status, output and error; the first one of a run stays, unless it was a loss.
+
+        `tasks` replace those that were written before; None ends those that run as the execution ended.
 
         Raises:
             UnavailableError: the database does not answer.
         """
         rows = self._executions
         ended = (rows.error == LOST) | (rows.run_id != execution.run_id)
-        self._run(lambda: self._upsert(execution, (rows.status == RUNNING) | ended))
+        more = [self._tasks.close(execution)] if tasks is None else self._tasks.replace(execution.id, tasks)
+        self._run(lambda: self._together(self._upsert(execution, (rows.status == RUNNING) | ended), *more))
+
+    def record_tasks(self, tasks: Sequence[TaskExecution]) -> None:
+        """Write how far some tasks of an execution are; those that have ended stay.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        self._run(lambda: self._together(*self._tasks.update(tasks)))
+
+    def tasks(self, execution_id: str) -> tuple[TaskExecution, ...]:
+        """Return the tasks of an execution in the order in which they began.
+
+        Raises:
+            UnavailableError: the database does not answer.
+        """
+        return self._run(lambda: self._tasks.of(execution_id)) if _storable(execution_id) else ()
 
     def correct(self, execution: Execution) -> None:
         """Write what Temporal knows of an execution over whatever its row says.
@@ -153,7 +178,8 @@ class Store:
         Raises:
             UnavailableError: the database does not answer.
         """
-        self._run(lambda: self._upsert(execution, None))
+        more = [self._tasks.close(execution)] if execution.finished else []
+        self._run(lambda: self._together(self._upsert(execution, None), *more))
 
     def execution(self, execution_id: str) -> Execution | None:
         """Return one execution, or None.
@@ -224,7 +250,8 @@ class Store:
             return self._run(lambda: int(rows.select(rows.id).where(old).count()))
         count = 0
         while ids := self._run(lambda: [row["id"] for row in rows.select(rows.id).where(old).limit(MAX_LIMIT).dicts()]):
-            count += self._run(rows.delete().where(rows.id.in_(ids)).execute)
+            self._run(lambda: self._together(rows.delete().where(rows.id.in_(ids)), self._tasks.delete(ids)))  # noqa: B023
+            count += len(ids)
         return count
 
     def count_by_status(self) -> Mapping[str, int]:
@@ -287,9 +314,21 @@ class Store:
         found = self._run(lambda: list(rows.select().where(rows.id == row_id).dicts()))
         return found[0] if found else None
 
-    def _upsert(self, execution: Execution, replaceable: Any) -> None:
+    def _upsert(self, execution: Execution, replaceable: Any) -> Any:
         insert = self._executions.insert(_row(execution))
-        insert.on_conflict(conflict_target=["id"], preserve=_OUTCOME, where=replaceable).execute()
+        return insert.on_conflict(conflict_target=["id"], preserve=_OUTCOME, where=replaceable)
+
+    def _together(self, *writes: Any) -> None:
+        """Run writes in one transaction; PostgreSQL gets them as one message, which takes one round trip."""
+        if len(writes) == 1:
+            writes[0].execute()
+        elif isinstance(self._database, peewee.SqliteDatabase):
+            with self._database.atomic():
+                for write in writes:
+                    write.execute()
+        else:
+            statements, values = zip(*(write.sql() for write in writes), strict=True)
+            self._database.execute_sql("; ".join(statements), [value for given in values for value in given])
 
     def _run(self, operation: Callable[[], Result]) -> Result:
         try:
