@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = tuple(sys.version_info[:3]); sys.exit(v < (3, 11, 4) and \
 	"Compozy needs Python 3.11.4 or newer; this is %d.%d.%d\nName another one, such as: make start PYTHON=python3.12" % v)'
 
-.PHONY: start test lint bench bench-short bench-peers generate golden openapi docs lock build smoke sbom clean
+.PHONY: start test lint bench bench-short bench-peers generate golden histories openapi docs lock build smoke sbom clean
 
 # The versions and hashes of everything that is installed are fixed by constraints*.txt; `make lock` renews them.
 $(RUNTIME_STAMP): setup.cfg pyproject.toml constraints-runtime.txt
@@ -81,6 +81,9 @@ bench-peers: $(STAMP)
 
 golden: $(STAMP)
 	UPDATE_GOLDEN=1 $(BIN)/python -m pytest -q -n 2 tests/cli/test_golden.py tests/e2e/test_golden_banner.py
+
+histories: $(STAMP)
+	RECORD_HISTORIES=1 $(BIN)/python -m pytest -q tests/workflows/test_replay.py
 
 openapi: $(STAMP)
 	$(BIN)/python tools/openapi.py schemas/openapi.json

@@ -17,7 +17,7 @@ import peewee
 
 import compozy
 from compozy.server.stack import Stack
-from compozy.workflows.model.definition import parse_definition
+from compozy.workflows.read.loader import parse_definition
 
 WORKFLOW = """
 id: kill-sweep

@@ -26,7 +26,7 @@ import compozy
 from benchmarks.measurement import Measurement
 from benchmarks.start import BIN, free_port, wait_for_port
 from compozy.server.stack import Stack
-from compozy.workflows.model.definition import parse_definition
+from compozy.workflows.read.loader import parse_definition
 
 OURS = ("--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL")
 DEFINITION = parse_definition(

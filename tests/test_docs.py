@@ -28,7 +28,7 @@ from compozy.rulebook import load_rulebook
 from compozy.testing.testbed import Testbed
 from compozy.testing.time_skipping import TimeSkipping
 from compozy.trial.rules import headings
-from compozy.workflows.model.definition import parse_definition
+from compozy.workflows.read.loader import parse_definition
 
 ROOT = Path(__file__).parent.parent
 COMPOZY = str(Path(sys.executable).parent / "compozy")

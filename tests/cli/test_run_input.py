@@ -6,7 +6,7 @@ import pytest
 
 from compozy.cli.run import read_input
 from compozy.errors import UsageError
-from compozy.workflows.model.definition import definition_from_json
+from compozy.workflows.read.loader import definition_from_json
 
 DECLARED = definition_from_json(
     {

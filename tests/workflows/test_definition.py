@@ -11,14 +11,10 @@ import pytest
 
 from compozy.errors import DefinitionError, NotFoundError, SyntaxProblem
 from compozy.workflows.filters import FILTERS
-from compozy.workflows.model.definition import (
-    Input,
-    Retry,
-    Task,
-    definition_from_json,
-    load_definition,
-    parse_definition,
-)
+from compozy.workflows.model.definition import Input, Retry
+from compozy.workflows.read.loader import definition_from_json, load_definition, parse_definition
+from compozy.workflows.tasks.aggregate import Aggregate
+from compozy.workflows.tasks.basic import Basic
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -65,10 +61,9 @@ def test_every_key_of_a_definition_becomes_a_record() -> None:
         Input("settings", {"a": 1}),
     )
     assert found.tasks == (
-        Task("one", "aggregate", sleep_s=90.0, output={"deep": [1, "x"]}),
-        Task(
-            "two",
-            "basic",
+        Aggregate(id="one", sleep_s=90.0, output={"deep": [1, "x"]}),
+        Basic(
+            id="two",
             tool="pkg.mod:work",
             arguments={"n": 1},
             timeout_s=120.0,
@@ -132,7 +127,9 @@ BAD = [
         id="required-default",
     ),
     pytest.param("id: a\ntasks: [1]", "2:9: a task must be a mapping with id and type", id="scalar-task"),
-    pytest.param("id: a\ntasks:\n  - {id: t}", '3:5: "type" is missing; task types: aggregate, basic', id="no-type"),
+    pytest.param(
+        "id: a\ntasks:\n  - {id: t}", '3:5: "type" is missing; task types: aggregate, basic, sleep', id="no-type"
+    ),
     pytest.param(
         "id: a\ntasks:\n  - {id: t, type: agregate, output: 1}",
         '3:19: unknown task type "agregate"; did you mean "aggregate"?',
@@ -316,7 +313,7 @@ def test_a_file_that_is_not_text_is_no_workflow(tmp_path: Path) -> None:
 def test_reading_a_definition_without_templates_imports_nothing_heavy() -> None:
     """Jinja2, Temporal and peewee stay out until they are needed."""
     code = (
-        "import sys; from compozy.workflows.model.definition import parse_definition;"
+        "import sys; from compozy.workflows.read.loader import parse_definition;"
         "parse_definition('id: a\\ntasks: [{id: t, type: aggregate, output: 1}]', 'f');"
         "print(sorted({'jinja2', 'temporalio', 'peewee', 'starlette'} & set(sys.modules)))"
     )

@@ -19,7 +19,8 @@ from compozy.store import UnavailableError
 from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.servers import TemporalServer
 from compozy.workflows.facade import Workflows, WorkflowSettings
-from compozy.workflows.model.definition import Definition, definition_from_json, load_definition
+from compozy.workflows.model.definition import Definition
+from compozy.workflows.read.loader import definition_from_json, load_definition
 from compozy.workflows.temporal import ask
 
 POOL: Any = PooledPostgresqlDatabase

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from compozy.errors import DefinitionError
-from compozy.workflows.model.definition import definition_from_json
 from compozy.workflows.model.input_types import parse_parameter
 from compozy.workflows.model.inputs import InputError, complete_input
+from compozy.workflows.read.loader import definition_from_json
 
 TASKS = [{"id": "t", "type": "aggregate", "output": 1}]
 DECLARED = definition_from_json({"id": "w", "tasks": TASKS, "input": {"name": "World", "who": {"required": True}}}, "w")

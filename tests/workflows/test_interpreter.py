@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,14 @@ from tests.workflows.test_replay import replay
 
 from compozy.errors import NotFoundError
 from compozy.settings.redact import Redactor
-from compozy.store import Execution, UnavailableError
+from compozy.store import Execution, TaskExecution, UnavailableError
 from compozy.workflows import templates
 from compozy.workflows.facade import Workflows, WorkflowSettings
-from compozy.workflows.model.definition import Definition, Task, definition_from_json, load_definition, parse_definition
-from compozy.workflows.run import interpreter
+from compozy.workflows.model.definition import Definition, Retry
+from compozy.workflows.read.loader import definition_from_json, load_definition, parse_definition
+from compozy.workflows.run import recorder, temporal_engine
 from compozy.workflows.run.tool_loader import ToolOffer
+from compozy.workflows.tasks.engine import Call
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -331,10 +334,10 @@ def test_a_cancellation_during_the_last_write_leaves_no_disagreement(bench: Benc
     workflows = bench.open()
     write, began, gate = workflows.store.record_finished, threading.Event(), threading.Event()
 
-    def slow(row: Execution) -> None:
+    def slow(row: Execution, tasks: Sequence[TaskExecution] | None = None) -> None:
         began.set()
         gate.wait(10)
-        write(row)
+        write(row, tasks)
 
     workflows.store.record_finished = slow  # type: ignore[method-assign]
     name = workflows.start(load_definition(EXAMPLES / "hello-world.yaml"))
@@ -351,11 +354,11 @@ def test_a_cancellation_during_the_last_write_leaves_no_disagreement(bench: Benc
 
 def test_an_execution_ends_while_its_row_cannot_be_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that stays away holds no execution up; the row is repaired from Temporal's history."""
-    monkeypatch.setattr(interpreter, "_ROW_RETRY", RetryPolicy(maximum_attempts=2))
+    monkeypatch.setattr(recorder, "_ROW_RETRY", RetryPolicy(maximum_attempts=2))
     workflows = bench.open()
     write = workflows.store.record_finished
 
-    def away(row: Execution) -> None:
+    def away(row: Execution, tasks: Sequence[TaskExecution] | None = None) -> None:
         raise UnavailableError("database", "away")
 
     workflows.store.record_finished = away  # type: ignore[method-assign]
@@ -371,11 +374,12 @@ def test_an_execution_ends_while_its_row_cannot_be_written(bench: Bench, monkeyp
 
 def test_an_execution_ends_while_the_database_hangs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that never returns is given up by its activity, without a timer of Temporal's core."""
-    monkeypatch.setattr(interpreter, "_ROW_RETRY", RetryPolicy(maximum_attempts=2))
+    monkeypatch.setattr(recorder, "_ROW_RETRY", RetryPolicy(maximum_attempts=2))
     monkeypatch.setattr("compozy.workflows.run.activities.WRITE_TIMEOUT_S", 0.1)
     workflows = bench.open()
     gate = threading.Event()
-    workflows.store.record_finished = lambda row: gate.wait(30)  # type: ignore[method-assign, assignment, return-value]
+    hang = lambda row, tasks=None: gate.wait(30)  # noqa: E731
+    workflows.store.record_finished = hang  # type: ignore[method-assign, assignment]
     name = workflows.start(load_definition(EXAMPLES / "hello-world.yaml"))
 
     assert bench.call(bench.client.get_workflow_handle(name).result()) == {"greeting": "Hello, World!"}
@@ -516,4 +520,4 @@ def test_a_tool_whose_worker_ended_is_told_so() -> None:
     )  # fmt: skip
     error.__cause__ = TimeoutError("heartbeat", type=TimeoutType.HEARTBEAT, last_heartbeat_details=[])
 
-    assert interpreter._reason(error, Task("a", "basic")) == "its worker ended"
+    assert temporal_engine._reason(error, Call("a", {}, 1.0, Retry())) == "its worker ended"

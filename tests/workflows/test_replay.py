@@ -1,24 +1,76 @@
-"""The interpreter is deterministic: recorded histories replay, those of earlier versions too.
+"""The interpreter is deterministic: recorded histories replay, one for each task type and one for each kind of end.
 
-A file in `histories/` is the history of one execution as `WorkflowHistory.to_json` writes it. A change
-that breaks one would break running executions of users: keep the old path behind `workflow.patched`.
+A file in `histories/` is the history of one execution as `WorkflowHistory.to_json` writes it. A change that breaks one
+would break running executions of users: keep the old path behind `workflow.patched`. `make histories` records them
+anew, with what `SCENARIOS` says.
 """
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
-from temporalio.client import WorkflowHistory
+from temporalio.client import WorkflowExecutionStatus, WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
+from tests.polling import eventually
 from tests.workflows.bench import Bench
 
 from compozy.drivers.protocol import LoopThread
-from compozy.workflows.model.definition import load_definition
+from compozy.workflows.facade import Workflows
+from compozy.workflows.read.loader import load_definition, parse_definition
 from compozy.workflows.run.interpreter import Interpreter
+from compozy.workflows.tasks.task_type import TYPES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
+HISTORIES = Path(__file__).parent / "histories"
+RECORD = "RECORD_HISTORIES"
+FAILING_TOOL = """
+id: fails
+tasks:
+  - {id: work, type: basic, tool: "broken:work", retry: {max_attempts: 2, initial_interval: 1ms}}
+"""
+FAILING_TEMPLATE = """
+id: fails
+input: {n: 0}
+tasks: [{id: divide, type: aggregate, output: "{{ 1 / workflow.input.n }}"}]
+"""
+SECRET = """
+id: secret
+tasks: [{id: work, type: basic, tool: "takes:work", with: {key: "{{ secrets.TOKEN }}"}}]
+"""
+HEAVY = """
+id: heavy
+tasks: [{id: many, type: aggregate, output: "{% for i in range(40000) %}{% endfor %}x"}]
+outputs: {length: "{{ tasks.many.output | length }}"}
+"""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is run for a recorded history: an example or a text, how it ends, and what is done meanwhile."""
+
+    source: str
+    status: str = "completed"
+    modules: dict[str, str] = field(default_factory=dict)
+    act: Callable[[Workflows, str], Any] = lambda workflows, name: None
+
+
+SCENARIOS = {
+    "aggregate": Scenario("hello-world.yaml"),
+    "basic": Scenario("tool/shout.yaml"),
+    "sleep": Scenario("sleep.yaml"),
+    "sleep-before": Scenario("sleep-between.yaml"),
+    "canceled": Scenario("sleep-between.yaml", "canceled", act=lambda workflows, name: workflows.cancel(name)),
+    "tool-fails": Scenario(FAILING_TOOL, "failed", {"broken": "def work():\n    raise ValueError('no')\n"}),
+    "template-fails": Scenario(FAILING_TEMPLATE, "failed"),
+    "secret": Scenario(SECRET, "failed", {"takes": "def work(key):\n    return 1\n"}),
+    "rendered-apart": Scenario(HEAVY),
+}
 
 
 def replay(loop: LoopThread, history: WorkflowHistory) -> None:
@@ -27,10 +79,36 @@ def replay(loop: LoopThread, history: WorkflowHistory) -> None:
     loop.call(replayer.replay_workflow(history), 30)
 
 
-@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
-def test_recorded_histories_replay(loop: LoopThread, path: Path) -> None:
+def record(bench: Bench, scenario: Scenario) -> WorkflowHistory:
+    """Run a scenario and return the history of its execution."""
+    example = EXAMPLES / scenario.source if scenario.source.endswith(".yaml") else None
+    for name, text in scenario.modules.items():
+        bench.write(f"{name}.py", text)
+    text = example.read_text(encoding="utf-8") if example else scenario.source
+    definition = parse_definition(text, f"examples/{scenario.source}" if example else "flow.yaml")
+    workflows = bench.open(directory=str(example.parent if example else bench.directory))
+    name = workflows.start(definition)
+    scenario.act(workflows, name)
+    handle = bench.client.get_workflow_handle(name)
+    eventually(lambda: bench.call(handle.describe()).status != WorkflowExecutionStatus.RUNNING)
+    assert workflows.execution(name).status == scenario.status
+    history: WorkflowHistory = bench.call(handle.fetch_history())
+    return history
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_recorded_histories_replay(loop: LoopThread, name: str, request: pytest.FixtureRequest) -> None:
     """What an earlier version began, this version continues in the same way."""
-    replay(loop, WorkflowHistory.from_json(path.stem, path.read_text(encoding="utf-8")))
+    file = HISTORIES / f"{name}.json"
+    if os.environ.get(RECORD):
+        history = record(request.getfixturevalue("timed"), SCENARIOS[name])
+        anonymous = re.sub(r'"(identity|stackTrace)": "(?:[^"\\]|\\.)*"', r'"\1": "recorded"', history.to_json())
+        file.write_text(anonymous + "\n", encoding="utf-8")
+    replay(loop, WorkflowHistory.from_json(name, file.read_text(encoding="utf-8")))
+
+
+def test_recorded_histories_are_those_of_the_scenarios() -> None:
+    assert {file.stem for file in HISTORIES.glob("*.json")} == set(SCENARIOS) >= set(TYPES)
 
 
 @pytest.mark.parametrize("name", ["hello-world.yaml", "tool/shout.yaml"])

@@ -21,8 +21,8 @@ from compozy.store.records import timestamp
 from compozy.workflows.catalogue import definition_json
 from compozy.workflows.ends import Ends
 from compozy.workflows.facade import Workflows, WorkflowSettings
-from compozy.workflows.model.definition import definition_from_json
 from compozy.workflows.model.inputs import InputError
+from compozy.workflows.read.loader import definition_from_json
 from compozy.workflows.run.worker import WorkerHost
 from compozy.workflows.service import ConflictError, Service
 

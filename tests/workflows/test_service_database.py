@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from tests.workflows.bench import Bench
 
 from compozy.errors import NotFoundError
-from compozy.store import Execution, Store, UnavailableError
-from compozy.workflows.model.definition import Definition, definition_from_json
+from compozy.store import Execution, Store, TaskExecution, UnavailableError
+from compozy.workflows.model.definition import Definition
+from compozy.workflows.read.loader import definition_from_json
 from compozy.workflows.service import Service
 
 
@@ -20,11 +21,11 @@ class FullStore(Store):
 
     full = True
 
-    def record_started(self, execution: Execution) -> None:
+    def record_started(self, execution: Execution, tasks: Sequence[TaskExecution] = ()) -> None:
         """Write, unless there is no room."""
         if self.full:
             raise UnavailableError("database", "database or disk is full")
-        super().record_started(execution)
+        super().record_started(execution, tasks)
 
 
 class SilentStore(Store):

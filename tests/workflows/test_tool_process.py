@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from tests.polling import eventually
 
-from compozy.workflows.run.tool_loader import ToolFailure, ToolOffer, Tools
+from compozy.workflows.model.tool_failure import ToolFailure
+from compozy.workflows.run.tool_loader import ToolOffer, Tools
 
 SECRETS = {"TOKEN": "s3cr3t-word", "SHORT": "abc"}
 SOURCE = """

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from tests.polling import eventually
 
-from compozy.workflows.run.tool_loader import ToolFailure, ToolOffer, Tools, _Call
+from compozy.workflows.model.tool_failure import ToolFailure
+from compozy.workflows.run.tool_loader import ToolOffer, Tools, _Call
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ from compozy.settings.keyring import random_key
 from compozy.store import LOST, Execution, Pruned, Store, UnavailableError
 from compozy.store.records import RUNNING, timestamp
 from compozy.testing.servers import TemporalServer
-from compozy.workflows.model.definition import definition_from_json
+from compozy.workflows.read.loader import definition_from_json
 from compozy.workflows.reconcile import FEW, STUCK_ATTEMPTS
 from compozy.workflows.run import wire
 from compozy.workflows.server_identity import TemporalIdentity

@@ -170,8 +170,8 @@ def is_file(workflow: str) -> bool:
 
 def run_on_server(client: Client, workflow: str, given: GivenInput, wait_s: float | None) -> dict[str, Any]:
     """Start an execution on the running server and wait at most `wait_s` seconds, None not at all."""
-    from compozy.workflows.model.definition import parse_definition, read_workflow_file
     from compozy.workflows.model.execution_id import new_execution_id
+    from compozy.workflows.read.loader import parse_definition, read_workflow_file
 
     workflow_id = workflow
     if is_file(workflow):
@@ -195,7 +195,7 @@ def run_on_server(client: Client, workflow: str, given: GivenInput, wait_s: floa
 
 
 def _known_definition(client: Client, workflow: str) -> Definition:
-    from compozy.workflows.model.definition import decode_definition
+    from compozy.workflows.read.loader import decode_definition
 
     found = client.get(f"/api/v0/workflows/{quote(workflow, safe='')}")
     return decode_definition(found["definition"], workflow, {})
@@ -216,8 +216,8 @@ def run_alone(
     workflow: str, given: GivenInput, wait_s: float, strict: bool, options: dict[str, Any], note: Note
 ) -> dict[str, Any]:
     """Bring the stack up, run one workflow, and stop everything."""
-    from compozy.workflows.model.definition import load_definition
     from compozy.workflows.model.inputs import complete_input
+    from compozy.workflows.read.loader import load_definition
 
     definition = load_definition(workflow) if is_file(workflow) else None
     if definition is not None:

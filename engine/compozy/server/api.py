@@ -32,7 +32,8 @@ from compozy.server.requests import (
 from compozy.store import Execution, UnavailableError
 from compozy.store.store import MAX_LIMIT
 from compozy.workflows.catalogue import definition_json, deleted_json
-from compozy.workflows.model.definition import Definition, definition_from_json, parse_definition
+from compozy.workflows.model.definition import Definition
+from compozy.workflows.read.loader import definition_from_json, parse_definition
 from compozy.workflows.service import Service
 
 FORMAT = {"format_version": 1}

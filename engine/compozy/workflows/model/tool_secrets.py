@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compozy.settings.redact import REDACTED
-from compozy.workflows.read.tool_source import ToolFailure
+from compozy.workflows.model.tool_failure import ToolFailure
 
 _SECRET = re.compile(r"\s*\{\{\s*secrets\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}\s*\Z")
 _SHORTEST = 4

@@ -13,8 +13,9 @@ from compozy.base.place import Place
 from compozy.base.suggest import Suggestions
 from compozy.errors import DefinitionError
 from compozy.settings.values import parse_duration
-from compozy.workflows.model.definition import ISOLATIONS
+from compozy.workflows.model.definition import MAX_DURATION_S
 from compozy.workflows.model.input_types import INPUT_KEYS, INPUT_TYPES, fits, is_input_details
+from compozy.workflows.tasks.basic import ISOLATIONS
 
 IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 INPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -23,13 +24,13 @@ TEMPLATE_MARKS = ("{{", "{%", "{#")
 MAX_ID_LENGTH = 100
 MAX_PROBLEMS = 100
 MAX_PROBLEM_LENGTH = 1000
-MAX_DURATION_S = 10 * 365 * 86400.0
 
 _TOP = ("id", "version", "description", "input", "tasks", "outputs")
 _TASK = ("id", "type", "description", "sleep")
 _TYPES: Mapping[str, tuple[str, ...]] = {
     "aggregate": (*_TASK, "output"),
     "basic": (*_TASK, "tool", "with", "retry", "timeout", "isolation"),
+    "sleep": (*_TASK, "duration"),
 }
 _RETRY = ("max_attempts", "initial_interval", "backoff", "max_interval")
 
@@ -201,6 +202,8 @@ def _task(found: Findings, node: Node, path: str, known: Known, before: Mapping[
         _aggregate(found, node, path, inside, known)
     elif kind == "basic":
         _basic(found, node, path, inside, known)
+    elif kind == "sleep":
+        _sleep(found, node, path, inside, known)
     return task_id
 
 
@@ -222,6 +225,16 @@ def _aggregate(found: Findings, node: Node, path: str, inside: str, known: Known
         found.add(node.place, path, 'an aggregate task needs "output"')
         return
     _templates(found, node.value["output"], f"{inside}.output", known)
+
+
+def _sleep(found: Findings, node: Node, path: str, inside: str, known: Known) -> None:
+    duration = node.value.get("duration")
+    if duration is None or duration.value is None:
+        found.add(node.place, path, 'a sleep task needs "duration", such as 5m')
+    elif isinstance(duration.value, str) and any(mark in duration.value for mark in TEMPLATE_MARKS):
+        _templates(found, duration, f"{inside}.duration", known)
+    else:
+        _duration(found, node, "duration", path)
 
 
 def _basic(found: Findings, node: Node, path: str, inside: str, known: Known) -> None:

@@ -15,19 +15,9 @@ from pathlib import Path
 from compozy.base.source_file import UnreadableError, read_source
 from compozy.base.suggest import closest
 from compozy.errors import TrustError
-from compozy.workflows.model.plain import clean_reason
+from compozy.workflows.model.tool_failure import ToolFailure
 
 _PARSING = threading.Lock()
-
-
-class ToolFailure(Exception):
-    """A tool that could not be called or raised; `kind` is the name of the error, `final` forbids a retry."""
-
-    def __init__(self, kind: str, reason: str, *, final: bool = False) -> None:
-        self.kind = kind
-        self.reason = clean_reason(reason)
-        super().__init__(self.reason)
-        self.final = final
 
 
 class ToolSources:

@@ -14,7 +14,8 @@ from compozy.base.findings import Finding
 from compozy.base.place import Origin
 from compozy.base.source_file import check_owner, is_leftover, list_sources
 from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, TrustError
-from compozy.workflows.model.definition import Definition, load_definition
+from compozy.workflows.model.definition import Definition
+from compozy.workflows.read.loader import load_definition
 
 FOLDER = "workflows"
 
@@ -85,13 +86,15 @@ def file_findings(directory: str, files: Sequence[str], allowed_tools: Sequence[
 
 
 def _tool_problems(directory: str, found: FoundFiles, allowed: Sequence[str] | None) -> Iterator[DefinitionError]:
-    from compozy.workflows.read.tool_source import ToolFailure, ToolSources
+    from compozy.workflows.model.tool_failure import ToolFailure
+    from compozy.workflows.read.tool_source import ToolSources
+    from compozy.workflows.tasks.basic import Basic
 
     sources = ToolSources(directory, allowed)
     for definition in found.definitions.values():
         for task in definition.tasks:
             try:
-                if task.tool:
+                if isinstance(task, Basic):
                     sources.check(task.tool)
             except ToolFailure as failure:
                 place = definition.place_of(f"tasks.{task.id}.tool")

@@ -7,6 +7,7 @@ upserts, tools are the project's own business.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import traceback
 from collections.abc import Callable, Mapping
@@ -16,18 +17,21 @@ from typing import Any
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from compozy.store import Execution, Store, UnavailableError
+from compozy.store import Execution, Store, TaskExecution, UnavailableError
 from compozy.store.records import timestamp
 from compozy.workflows.budget import Budget
 from compozy.workflows.ends import Ends
 from compozy.workflows.model.plain import clean_reason
+from compozy.workflows.model.tool_failure import ToolFailure
 from compozy.workflows.model.tool_secrets import fill_secrets
 from compozy.workflows.run import wire
 from compozy.workflows.run.rendering import rendering_of
-from compozy.workflows.run.tool_loader import ToolFailure, Tools
+from compozy.workflows.run.tool_loader import Tools
+from compozy.workflows.tasks.basic import CALL_TOOL
 from compozy.workflows.templates import TemplateProblem
 
 HEARTBEAT_S = 2.0
+SHOWN_AFTER_S = 1.0  # a tool that takes longer gets a row while it runs
 WRITE_TIMEOUT_S = 10.0
 FRAMES = 5
 
@@ -52,16 +56,17 @@ class Activities:
         return [self.record_started, self.record_finished, self.call_tool, self.render]
 
     @activity.defn(name=wire.RECORD_STARTED)
-    async def record_started(self, row: dict[str, Any]) -> None:
-        """Write that an execution runs."""
-        await self._write(self._store.record_started, Execution(**row))
+    async def record_started(self, row: dict[str, Any], tasks: list[dict[str, Any]]) -> None:
+        """Write that an execution runs, and how far its tasks are."""
+        await self._write(self._store.record_started, Execution(**row), _task_rows(tasks))
 
     @activity.defn(name=wire.RECORD_FINISHED)
-    async def record_finished(self, row: dict[str, Any]) -> None:
-        """Write how an execution ended; the row's time is the one of the first write."""
+    async def record_finished(self, row: dict[str, Any], tasks: list[dict[str, Any]]) -> None:
+        """Write how an execution and its tasks ended; the row's time is the one of the first write."""
         # The clock may have been set back in between.
         finished_at = max(timestamp(), row["started_at"])
-        await self._write(self._store.record_finished, Execution(**{**row, "finished_at": finished_at}))
+        ended = Execution(**{**row, "finished_at": finished_at})
+        await self._write(self._store.record_finished, ended, _task_rows(tasks))
         self._ends.announce(row["id"])
         _log_end(row)
 
@@ -82,22 +87,35 @@ class Activities:
                 problem.reason, problem.path, type=kind, non_retryable=True, category=category
             ) from None
 
-    @activity.defn(name=wire.CALL_TOOL)
-    async def call_tool(self, call: dict[str, Any]) -> Any:
-        """Call a tool of the project; heartbeats tell Temporal that this worker is alive."""
-        beating = asyncio.create_task(_beat())
+    @activity.defn(name=CALL_TOOL)
+    async def call_tool(self, call: dict[str, Any], tasks: list[dict[str, Any]]) -> Any:
+        """Call a tool of the project; heartbeats tell Temporal that this worker is alive.
+
+        `tasks` are the rows that are written if the tool takes longer; the last one is that of this call.
+        """
+        attempt = activity.info().attempt
+        aside = [asyncio.create_task(_beat()), asyncio.create_task(self._show(tasks, attempt))]
         try:
             arguments = dict(call["arguments"])
             fill_secrets(arguments, call.get("secrets") or [], self._tools.offer.secrets)
             apart = call.get("isolation") == "process"
-            return await (self._tools.call_apart if apart else self._tools.call)(call["tool"], arguments)
+            output = await (self._tools.call_apart if apart else self._tools.call)(call["tool"], arguments)
         except ToolFailure as failure:
             reason = self._redact(failure.reason)
             self._log_failure(call, failure, reason)
             # Not chained: the error of a tool may hold what Temporal cannot carry.
-            raise _benign(reason, failure.kind, final=failure.final) from None
+            raise _benign(reason, failure.kind, attempt, final=failure.final) from None
         finally:
-            beating.cancel()
+            for one in aside:
+                one.cancel()
+        return {"output": output, "attempt": attempt}
+
+    async def _show(self, tasks: list[dict[str, Any]], attempt: int) -> None:
+        """Write the rows of a tool that takes longer, and at once those of one that is tried again."""
+        *others, own = tasks
+        await asyncio.sleep(0 if attempt > 1 else SHOWN_AFTER_S)
+        with contextlib.suppress(ApplicationError):
+            await self._write(self._store.record_tasks, _task_rows([*others, {**own, "attempt": attempt}]))
 
     def _log_failure(self, call: Mapping[str, Any], failure: ToolFailure, reason: str) -> None:
         cause = failure.__cause__
@@ -105,14 +123,18 @@ class Activities:
         facts = {"tool": call["tool"], "task": call["task"], "attempt": activity.info().attempt}
         log.warning("tool.failed", extra={**facts, "reason": reason, "traceback": self._redact(trace)})
 
-    async def _write(self, write: Callable[[Execution], None], row: Execution) -> None:
+    async def _write(self, write: Callable[..., None], *rows: Any) -> None:
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_S):
-                await asyncio.get_running_loop().run_in_executor(self._writers, write, row)
+                await asyncio.get_running_loop().run_in_executor(self._writers, write, *rows)
         except TimeoutError as error:
             raise _benign(f"the row was not written within {WRITE_TIMEOUT_S:g} s", UnavailableError.id) from error
         except UnavailableError as error:
             raise _benign(error.message, error.id) from error
+
+
+def _task_rows(tasks: list[dict[str, Any]]) -> list[TaskExecution]:
+    return [TaskExecution(**task) for task in tasks]
 
 
 def _log_end(row: Mapping[str, Any]) -> None:
@@ -123,9 +145,9 @@ def _log_end(row: Mapping[str, Any]) -> None:
         log.info("execution.failed", extra={**facts, "status": row["status"], "reason": row["error"]})
 
 
-def _benign(reason: str, kind: str, *, final: bool = False) -> ApplicationError:
+def _benign(reason: str, kind: str, *details: Any, final: bool = False) -> ApplicationError:
     """Return a failure that Temporal's library does not log once more."""
-    return ApplicationError(reason, type=kind, non_retryable=final, category=ApplicationErrorCategory.BENIGN)
+    return ApplicationError(reason, *details, type=kind, non_retryable=final, category=ApplicationErrorCategory.BENIGN)
 
 
 async def _beat() -> None:

@@ -29,9 +29,10 @@ from compozy.errors import ProjectCodeError, TrustError
 from compozy.settings.reference import is_project_code_allowed
 from compozy.tools import Lookup, no_components, offered
 from compozy.workflows.model.plain import why_not_plain
+from compozy.workflows.model.tool_failure import ToolFailure
 from compozy.workflows.model.tool_secrets import without_secrets
 from compozy.workflows.read.module_owner import OwnerCheck
-from compozy.workflows.read.tool_source import ToolFailure, ToolSources
+from compozy.workflows.read.tool_source import ToolSources
 from compozy.workflows.run.error_text import describe_error
 from compozy.workflows.run.tool_process import ToolRequest, call_in_process
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compozy.errors import NotFoundError
-from compozy.workflows.read.tool_source import ToolFailure
+from compozy.workflows.model.tool_failure import ToolFailure
 
 _MODULE = "compozy.workflows.run.tool_process"
 _END = b"\n"

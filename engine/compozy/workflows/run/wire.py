@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compozy.workflows.model.definition import Definition, decode_definition
+from compozy.errors import CompozyError
+from compozy.workflows.model.definition import Definition
+from compozy.workflows.read.loader import decode_definition
 
 WORKFLOW_TYPE = "compozy.workflow"
 SIGNAL = "compozy.signal"
 STATE_QUERY = "compozy.state"
 RECORD_STARTED = "compozy.record_started"
 RECORD_FINISHED = "compozy.record_finished"
-CALL_TOOL = "compozy.tool"
 RENDER = "compozy.render"
 FAILED = "compozy.failed"
 TEMPLATE_FAILED = "compozy.template"
@@ -44,7 +45,27 @@ class Run:
         }
 
 
+class NewerFormatError(CompozyError):
+    """An execution that a newer version of Compozy started, in a format that this one does not know."""
+
+    id = "execution.newer-format"
+    exit_code = 5
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"its start payload has format {number}; this version reads formats up to {FORMAT}",
+            hint="upgrade this worker",
+        )
+
+
 def decode_run(payload: Mapping[str, Any]) -> Run:
-    """Read the payload of an execution that this or an earlier version started."""
+    """Read the payload of an execution that this or an earlier version started.
+
+    Raises:
+        NewerFormatError: a newer version started it.
+        LookupError, TypeError, ValueError, AttributeError: it is not the payload of an execution.
+    """
+    if payload["format"] > FORMAT:
+        raise NewerFormatError(payload["format"])
     definition = decode_definition(payload["definition"], payload["file"], payload["places"])
     return Run(definition, payload["input"], payload.get("started_at"))

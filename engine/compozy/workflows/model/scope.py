@@ -1,0 +1,53 @@
+"""Lexical scopes: the names that templates see at one point of a definition.
+
+The static check binds declarations and a run binds values, both through `block` and `finish`, so that a name that the
+check accepts exists while it runs.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+ABOUT = ("id", "version", "execution_id", "input")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is bound at one point.
+
+    `about` holds `ABOUT`, with None for an input of undeclared names; `tasks` the tasks that have ended, of this block
+    and of the blocks around it; `local` what the block itself binds.
+    """
+
+    about: Mapping[str, Any]
+    tasks: MutableMapping[str, Any] = field(default_factory=dict)
+    local: Mapping[str, Any] = field(default_factory=dict)
+
+    def block(self, **local: Any) -> Scope:
+        """Return the scope of a block inside: it sees everything here, and what ends in it is not seen here.
+
+        >>> outer = Scope({"input": {}})
+        >>> outer.finish("a", 1)
+        >>> inner = outer.block(item="x")
+        >>> inner.finish("b", 2)
+        >>> sorted(inner.tasks), sorted(outer.tasks), inner.names()["item"]
+        (['a', 'b'], ['a'], 'x')
+        """
+        return Scope(self.about, ChainMap({}, self.tasks), {**self.local, **local})
+
+    def finish(self, task_id: str, output: Any) -> None:
+        """Bind the output of a task for what follows it."""
+        self.tasks[task_id] = {"output": output}
+
+    def names(self) -> Mapping[str, Any]:
+        """Return the root names of templates with their values."""
+        return {**self.local, "workflow": self.about, "tasks": self.tasks}
+
+    @property
+    def inputs(self) -> Set[str] | None:
+        """The names of the inputs; None where any name may be one."""
+        given: Mapping[str, Any] | None = self.about["input"]
+        return None if given is None else given.keys()

@@ -1,0 +1,166 @@
+"""The engine of task types on Temporal: activities, durable timers, signals, and templates with a bound on their work.
+
+Everything here is deterministic; it must not read clocks, files or the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    TimeoutError,
+    TimeoutType,
+    is_cancelled_exception,
+)
+
+from compozy.workflows.budget import Budget
+from compozy.workflows.model.scope import Scope
+from compozy.workflows.run import wire
+from compozy.workflows.run.recorder import LOCAL_TIMEOUT, Recorder
+from compozy.workflows.run.rendering import INLINE_WORK, MAX_INLINE_WORK, Rendering, handed_over
+from compozy.workflows.tasks.engine import Block, Call, CallError, TaskError, run_concurrently
+from compozy.workflows.templates import TemplateProblem, WorkExceededError
+
+HEARTBEAT_TIMEOUT = timedelta(seconds=10)
+_RENDER_RETRY = RetryPolicy(maximum_attempts=3)
+
+
+class Renderer:
+    """Render templates for one execution: at once what takes little work, and everything else in an activity."""
+
+    def __init__(self) -> None:
+        self._budget = Budget(INLINE_WORK)
+        self._inline_work = 0
+        self._apart = 0
+
+    async def render(self, value: Any, scope: Scope, path: str) -> Any:
+        """Return the rendered value.
+
+        Raises:
+            TaskError: a template fails.
+        """
+        rendering = Rendering(value, scope.names(), path)
+        try:
+            if self._inline_work < MAX_INLINE_WORK:
+                with contextlib.suppress(WorkExceededError):
+                    return rendering.render(self._budget)
+            return await self._render_apart(rendering)
+        except TemplateProblem as problem:
+            raise TaskError(problem.reason, problem.path) from problem
+
+    def renew_budget(self) -> None:
+        """Allow more work at once, in the next workflow task."""
+        self._inline_work += min(self._budget.spent, INLINE_WORK)
+        self._budget = Budget(INLINE_WORK)
+
+    async def _render_apart(self, rendering: Rendering) -> Any:
+        self._apart += 1
+        key = f"{workflow.info().run_id}/{self._apart}"
+        with handed_over(key, rendering):
+            try:
+                value = await workflow.execute_local_activity(
+                    wire.RENDER, key, start_to_close_timeout=LOCAL_TIMEOUT, retry_policy=_RENDER_RETRY
+                )
+            except FailureError as error:
+                # A local activity's failure comes without the ActivityError of other ones.
+                cause = error.cause if isinstance(error, ActivityError) else error
+                if isinstance(cause, ApplicationError) and cause.type == wire.TEMPLATE_FAILED:
+                    raise TemplateProblem(cause.message, *cause.details) from error
+                raise
+        self.renew_budget()
+        return value
+
+
+class TemporalEngine:
+    """What one turn of a task, `key` of the recorder, may do; see `compozy.workflows.tasks.engine.Engine`."""
+
+    def __init__(
+        self, recorder: Recorder, renderer: Renderer, signals: list[dict[str, Any]], key: tuple[str, int]
+    ) -> None:
+        self._recorder = recorder
+        self._renderer = renderer
+        self._signals = signals
+        self._key = key
+
+    async def call(self, call: Call) -> Any:
+        """Run an activity, whose answer tells at which attempt it succeeded."""
+        self._recorder.attempt(self._key, 1)
+        retry = call.retry
+        try:
+            answer = await workflow.execute_activity(
+                call.activity,
+                args=[call.argument, self._recorder.carried(self._key)],
+                activity_id=_activity_id(*self._key),
+                start_to_close_timeout=timedelta(seconds=call.timeout_s),
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                retry_policy=RetryPolicy(
+                    initial_interval=timedelta(seconds=retry.initial_interval_s),
+                    backoff_coefficient=retry.backoff,
+                    maximum_interval=timedelta(seconds=max(retry.max_interval_s, retry.initial_interval_s)),
+                    maximum_attempts=retry.max_attempts,
+                ),
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            self._recorder.attempt(self._key, _attempts(error, call))
+            raise CallError(_reason(error, call)) from error
+        self._recorder.attempt(self._key, answer["attempt"])
+        self._renderer.renew_budget()
+        return answer["output"]
+
+    async def sleep(self, seconds: float) -> None:
+        """Set a durable timer."""
+        if seconds > 0:
+            self._recorder.pause()
+            await workflow.sleep(timedelta(seconds=seconds))
+            self._renderer.renew_budget()
+
+    async def wait_signal(self, name: str, timeout_s: float | None = None) -> Any:
+        """Wait for a signal, or take one that arrived before."""
+        if not any(signal["name"] == name for signal in self._signals):
+            self._recorder.pause()
+            await workflow.wait_condition(
+                lambda: any(signal["name"] == name for signal in self._signals), timeout=timeout_s
+            )
+            self._renderer.renew_budget()
+        found = next(signal for signal in self._signals if signal["name"] == name)
+        self._signals.remove(found)
+        return found["payload"]
+
+    async def concurrently(self, blocks: Sequence[Block], most: int) -> list[Any]:
+        """Run blocks on the workflow's event loop, which is deterministic."""
+        return await run_concurrently(blocks, most)
+
+    async def evaluate(self, value: Any, scope: Scope, path: str) -> Any:
+        """Render the templates of a value."""
+        return await self._renderer.render(value, scope, path)
+
+
+def _activity_id(path: str, iteration: int) -> str:
+    return f"{path}/{iteration}" if iteration else path
+
+
+def _attempts(error: ActivityError, call: Call) -> int:
+    """Return the number of the last attempt, which a failure carries; one that took too long had all of them."""
+    details = error.cause.details if isinstance(error.cause, ApplicationError) else ()
+    return details[0] if details and isinstance(details[0], int) else call.retry.max_attempts
+
+
+def _reason(error: ActivityError, call: Call) -> str:
+    cause = error.cause
+    if isinstance(cause, TimeoutError):
+        if cause.type == TimeoutType.HEARTBEAT:
+            return "its worker ended"
+        return f"it took longer than its timeout of {call.timeout_s:g} s"
+    if isinstance(cause, ApplicationError):
+        return cause.message if cause.type is None else f"{cause.type}: {cause.message}"
+    return str(cause or error)

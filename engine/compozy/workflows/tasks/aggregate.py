@@ -1,0 +1,23 @@
+"""The task type `aggregate`: compute a JSON value from templates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from compozy.workflows.model.definition import Task
+from compozy.workflows.model.scope import Scope
+from compozy.workflows.tasks.engine import Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregate(Task):
+    """Render `output`, any JSON with templates."""
+
+    type = "aggregate"
+    output: Any
+
+
+async def run(task: Aggregate, engine: Engine, scope: Scope) -> Any:
+    """Return the rendered output."""
+    return await engine.evaluate(task.output, scope, f"{task.path}.output")

@@ -1,0 +1,30 @@
+"""The task types by name; a further type is one module and one entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from compozy.workflows.model.definition import Task
+from compozy.workflows.model.scope import Scope
+from compozy.workflows.tasks import aggregate, basic, sleep
+from compozy.workflows.tasks.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class TaskType:
+    """One type: the record of its tasks, and how one runs."""
+
+    record: type[Task]
+    run: Callable[[Any, Engine, Scope], Awaitable[Any]]
+
+
+TYPES: dict[str, TaskType] = {
+    kind.record.type: kind
+    for kind in (
+        TaskType(aggregate.Aggregate, aggregate.run),
+        TaskType(basic.Basic, basic.run),
+        TaskType(sleep.Sleep, sleep.run),
+    )
+}
