@@ -33,7 +33,7 @@ BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 COMMAND = re.compile(r"^(?:\$ (.*)|(\^C))\n", re.MULTILINE)
 HOME = "/home/ada/compozy"
 VARYING = {
-    r"(?m)^note: port .* is busy, .*\n": "",
+    r"(?m)^note: port \d+ is busy.*; using \d+ for .*\n": "",
     r"\d+ tables, \d+ rows": "N tables, N rows",
     r"token=[\w-]+": "token=T",
     r"\b\d+(\.\d+)? (m?s)\b": r"N \2",
