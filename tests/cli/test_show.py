@@ -9,9 +9,10 @@ import peewee
 import pytest
 
 from compozy.cli.main import run
-from compozy.store import Execution, Store
+from compozy.store import Execution, Store, TaskExecution
 
 ENDED = Execution("ended", "w", "1", "completed", {}, "2001-01-01T00:00:00.000000Z", "2001-01-01T00:00:01.000000Z")
+TASK = TaskExecution("ended", "fetch", 0, "basic", "failed", ENDED.started_at, ENDED.finished_at, 3, "no luck")
 
 
 @pytest.fixture
@@ -28,15 +29,22 @@ def stored(project: Path) -> Path:
     (project / "compozy.yaml").write_text("mode: persistent\ndatabase: {path: ./rows.db}\n", encoding="utf-8")
     store = Store(peewee.SqliteDatabase(str(project / "rows.db")))
     store.migrate()
-    store.correct(ENDED)
+    store.record_finished(ENDED, [TASK])
     return project
 
 
 def test_show_without_server_reads_the_database(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["workflow", "show", "ended", "--format", "json"]) == 0
     printed = capsys.readouterr()
-    assert json.loads(printed.out) == {"format_version": 1, **ENDED.to_json()}
+    assert json.loads(printed.out) == {"format_version": 1, **ENDED.to_json(), "tasks": [TASK.to_json()]}
     assert "reading its files and its database" in printed.err
+
+
+def test_show_lists_the_tasks_of_an_execution(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["workflow", "show", "ended"]) == 0
+    header, row = capsys.readouterr().out.splitlines()[-2:]
+    assert header.split() == ["TASK", "TYPE", "STATUS", "ATTEMPT", "STARTED", "FINISHED", "ERROR"]
+    assert row.split() == ["fetch", "basic", "failed", "3", ENDED.started_at, ENDED.finished_at, "no", "luck"]
 
 
 def test_show_without_server_names_unknown_execution(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,7 +112,9 @@ def test_cancel_and_signal(site: Site) -> None:
 
     late = site.post(f"{path}/signals/go")
     assert (late.status, late.json["id"]) == (409, "execution.conflict")
-    assert site.get(path).json["error"] == 'canceled while at task "nap"'
+    shown = site.get(path).json
+    assert shown["error"] == 'canceled while at task "nap"'
+    assert [(task["path"], task["status"]) for task in shown["tasks"]] == [("nap", "canceled")]
 
 
 def test_terminate_ends_at_once(site: Site) -> None:

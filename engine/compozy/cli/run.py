@@ -208,6 +208,7 @@ def wait_on_server(client: Client, started: dict[str, Any], wait_s: float) -> di
         poll = min(WAIT_S, wait_s)
         path = f"/api/v0/executions/{quote(result['execution_id'], safe='')}?wait={poll:g}s"
         result = {**result, **client.request("GET", path, timeout_s=poll + WAIT_S)}
+        result.pop("tasks", None)
         wait_s -= poll
     return result
 

@@ -35,16 +35,18 @@ class StoredWorkflows:
         """Return the newest executions first."""
         return self._store.executions(limit=limit)
 
-    def execution(self, execution_id: str) -> Execution:
-        """Return one execution.
+    def execution(self, execution_id: str) -> dict[str, Any]:
+        """Return one execution with its tasks.
 
         Raises:
             NotFoundError: the database has no row of it.
         """
+        from compozy.store.records import execution_json
+
         found = self._store.execution(execution_id)
         if found is None:
             raise NotFoundError("execution", execution_id)
-        return found
+        return execution_json(found, self._store.tasks(execution_id))
 
     def delete_workflow(self, workflow_id: str) -> dict[str, str]:
         """Delete an imported workflow."""

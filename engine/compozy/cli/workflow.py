@@ -102,19 +102,25 @@ def _source(source: str) -> str:
 @configuration_options
 @format_option()
 def show(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
-    """Show one execution: status, input, output, times. Without a server it is read from a database that is kept."""
+    """Show one execution and its tasks. Without a server they are read from a database that is kept."""
     client, lifecycle = running_client(options, strict)
     if client is not None:
         row = client.get(_path(execution_id))
     elif lifecycle.resolved.components["database"].kept:
         with stored_workflows(options, strict) as stored:
-            row = stored.execution(execution_id).to_json()
+            row = stored.execution(execution_id)
     else:
         raise NotRunningError(lifecycle.resolved.directory)
     if format_ == "json":
         print_json(row)
         return
-    print_table([(key, shown(value)) for key, value in row.items() if key != "format_version"], ("FIELD", "VALUE"))
+    hidden = ("format_version", "tasks")
+    print_table([(key, shown(value)) for key, value in row.items() if key not in hidden], ("FIELD", "VALUE"))
+    keys = ("path", "type", "status", "attempt", "started_at", "finished_at", "error")
+    tasks = [tuple("" if task[key] is None else str(task[key]) for key in keys) for task in row["tasks"]]
+    if tasks:
+        print_line()
+        print_table(tasks, ("TASK", "TYPE", "STATUS", "ATTEMPT", "STARTED", "FINISHED", "ERROR"))
 
 
 @command.command(epilog="Example: compozy workflow cancel hello-world-9314caed1562ba12")

@@ -30,6 +30,7 @@ from compozy.server.requests import (
     read_wait,
 )
 from compozy.store import Execution, UnavailableError
+from compozy.store.records import execution_json
 from compozy.store.store import MAX_LIMIT
 from compozy.workflows.catalogue import definition_json, deleted_json
 from compozy.workflows.model.definition import Definition
@@ -211,9 +212,10 @@ async def list_executions(api: Api, request: Request) -> Response:
 
 
 async def show_execution(api: Api, request: Request) -> Response:
-    """Return one execution; `?wait` waits for its end."""
+    """Return one execution with its tasks; `?wait` waits for its end."""
     execution = await api.ended(request.path_params["execution_id"], read_wait(request))
-    return SafeJSONResponse({**FORMAT, **execution.to_json()})
+    tasks = await api.service.tasks(execution.id)
+    return SafeJSONResponse({**FORMAT, **execution_json(execution, tasks)})
 
 
 async def cancel_execution(api: Api, request: Request) -> Response:

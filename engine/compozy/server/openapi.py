@@ -64,6 +64,17 @@ _SCHEMAS: Mapping[str, Any] = {
     "Prune": _object({"older_than": _TEXT, "dry_run": _BOOLEAN}),
     "Pruned": _object({"count": {"type": "integer"}, "before": _NULLABLE, "dry_run": _BOOLEAN}, "count"),
     "Execution": _object({"id": _TEXT, "version": _TEXT, "input": _MAPPING, **_EXECUTION}, "id", "status"),
+    "ExecutionWithTasks": _object(
+        {"id": _TEXT, "version": _TEXT, "input": _MAPPING, **_EXECUTION, "tasks": _list(_ref("TaskExecution"))},
+        "id", "status", "tasks",
+    ),
+    "TaskExecution": _object(
+        {
+            "path": _TEXT, "iteration": {"type": "integer"}, "type": _TEXT, "status": _TEXT, "started_at": _TEXT,
+            "finished_at": _NULLABLE, "attempt": {"type": "integer"}, "error": _NULLABLE,
+        },
+        "path", "iteration", "type", "status",
+    ),
     "ExecutionList": _object(
         {"executions": _list(_ref("Execution")), "next_cursor": {**_NULLABLE, "description": "Null on the last page."}},
         "executions",

@@ -60,7 +60,7 @@ ROUTES: tuple[Endpoint, ...] = (
         "GET", f"{V0}/executions", api.list_executions, "ExecutionList",
         query=("limit", "cursor", "workflow", "status"),
     ),
-    Endpoint("GET", f"{V0}/executions/{{execution_id}}", api.show_execution, "Execution", query=("wait",)),
+    Endpoint("GET", f"{V0}/executions/{{execution_id}}", api.show_execution, "ExecutionWithTasks", query=("wait",)),
     Endpoint(
         "POST", f"{V0}/executions/{{execution_id}}/cancel", api.cancel_execution, "Execution", 202,
         query=("wait",),

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import peewee
 from temporalio.client import Client
 
-from compozy.store import Execution, Pruned, Store
+from compozy.store import Execution, Pruned, Store, TaskExecution
 from compozy.workflows.catalogue import Imported, Listing
 from compozy.workflows.ends import Ends
 from compozy.workflows.model.definition import Definition
@@ -154,6 +154,10 @@ class Workflows:
     def execution(self, execution_id: str) -> Execution:
         """Return one execution; see `Service.execution`."""
         return self._call(self.service.execution(execution_id))
+
+    def tasks(self, execution_id: str) -> tuple[TaskExecution, ...]:
+        """Return the tasks of an execution; see `Service.tasks`."""
+        return self._call(self.service.tasks(execution_id))
 
     def executions(
         self, *, limit: int = 100, workflow: str | None = None, status: str | None = None

@@ -21,7 +21,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from compozy.errors import CompozyError, NotFoundError, UsageError
-from compozy.store import Execution, Pruned, Store, UnavailableError
+from compozy.store import Execution, Pruned, Store, TaskExecution, UnavailableError
 from compozy.store.records import RUNNING, STATUSES, Change, Position, timestamp
 from compozy.workflows.catalogue import Catalogue, Imported, Listing, exported_definitions
 from compozy.workflows.checks import Checks
@@ -169,6 +169,10 @@ class Service:
         if late is None:
             raise NotFoundError("execution", execution_id)
         return late
+
+    async def tasks(self, execution_id: str) -> tuple[TaskExecution, ...]:
+        """Return the tasks of an execution in the order in which they began; raises UnavailableError."""
+        return await self._in_thread(self._store.tasks, execution_id)
 
     async def executions(
         self, *, limit: int = 100, workflow: str | None = None, status: str | None = None,
