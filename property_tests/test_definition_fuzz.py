@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from compozy.errors import DefinitionError, SyntaxProblem
+from compozy.workflows.expressions.templates import TemplateProblem, references, render
 from compozy.workflows.model.definition import Definition
 from compozy.workflows.read.loader import decode_definition, definition_from_json, parse_definition
-from compozy.workflows.templates import TemplateProblem, references, render
 
 WORDS = st.sampled_from(
     ["id", "tasks", "type", "aggregate", "basic", "output", "outputs", "input", "tool", "with", "sleep", "retry"]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from compozy.workflows.expressions.templates import TemplateProblem, render
 from compozy.workflows.model.scope import Scope
 from compozy.workflows.tasks.engine import Block, Call, TaskError, run_concurrently
-from compozy.workflows.templates import TemplateProblem, render
 
 
 @dataclass

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from compozy.errors import DefinitionError, NotFoundError, SyntaxProblem
-from compozy.workflows.filters import FILTERS
+from compozy.workflows.expressions.functions import FILTERS
 from compozy.workflows.model.definition import Input, Retry
 from compozy.workflows.read.loader import definition_from_json, load_definition, parse_definition
 from compozy.workflows.tasks.aggregate import Aggregate
@@ -195,17 +195,17 @@ BAD = [
     ),
     pytest.param(
         'id: a\ntasks:\n  - {id: t, type: aggregate, output: "{{ nam }}"}',
-        '3:38: "nam" is not defined; templates know workflow and tasks',
+        '3:38: "nam" is not defined; templates know workflow, tasks, input',
         id="unknown-name",
     ),
     pytest.param(
         'id: a\ntasks:\n  - {id: t, type: aggregate, output: "{{ 1 | uper }}"}',
-        "3:38: template: No filter named 'uper'. Did you mean \"upper\"?",
+        '3:38: template: the filter "uper" is not available in templates; did you mean "upper"?',
         id="unknown-filter",
     ),
     pytest.param(
         'id: a\ntasks:\n  - {id: t, type: aggregate, output: "{{ [1] | random }}"}',
-        "3:38: template: No filter named 'random'. Filters: " + ", ".join(("default", *FILTERS)),
+        '3:38: template: the filter "random" is not available in templates; filters: ' + ", ".join(FILTERS),
         id="chance",
     ),
     pytest.param(

@@ -18,7 +18,7 @@ from tests.workflows.test_replay import replay
 from compozy.errors import NotFoundError
 from compozy.settings.redact import Redactor
 from compozy.store import Execution, TaskExecution, UnavailableError
-from compozy.workflows import templates
+from compozy.workflows.expressions import templates
 from compozy.workflows.facade import Workflows, WorkflowSettings
 from compozy.workflows.model.definition import Definition, Retry
 from compozy.workflows.read.loader import definition_from_json, load_definition, parse_definition

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from compozy.workflows.templates import TemplateProblem, render
+from compozy.workflows.expressions.templates import TemplateProblem, render
 
 SCOPE: dict[str, Any] = {"workflow": {"id": "w", "input": {"text": "abc", "list": [1], "map": {"a": 1}, "n": 3}}}
 TEXT = "workflow.input.text"

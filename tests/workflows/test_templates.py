@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compozy.workflows.templates import References, TemplateProblem, references, render
+from compozy.workflows.expressions.templates import References, TemplateProblem, references, render
 
 SCOPE = {
     "workflow": {
@@ -61,7 +61,7 @@ def test_rendering(template: Any, value: Any) -> None:
         pytest.param("{{ workflow.input.items.append(3) }}", "the method append", id="mutation"),
         pytest.param("{{ workflow.input.items.append }}", "a list has no such member", id="method"),
         pytest.param("{{ range }}", '"range" is undefined', id="function"),
-        pytest.param("{{ {1: 2} }}", "not text", id="number-key"),
+        pytest.param("{{ {1: 2} }}", "expected a text, not a number", id="number-key"),
         pytest.param("{{ 1e308 * 10 }}", "not a finite number", id="infinite"),
         pytest.param("{{ 'a' * 10**9 }}", r"\* needs numbers, not a text", id="repetition"),
         pytest.param("{{ [0] * 10**9 }}", r"\* needs numbers, not a list", id="long-list"),

@@ -42,9 +42,10 @@ class Scope:
         """Bind the output of a task for what follows it."""
         self.tasks[task_id] = {"output": output}
 
-    def names(self) -> Mapping[str, Any]:
-        """Return the root names of templates with their values."""
-        return {**self.local, "workflow": self.about, "tasks": self.tasks}
+    def names(self) -> dict[str, Any]:
+        """Return the root names of templates with their values, all of them JSON."""
+        tasks = self.tasks if isinstance(self.tasks, dict) else dict(self.tasks)
+        return {**self.local, "workflow": self.about, "input": self.about["input"], "tasks": tasks}
 
     @property
     def inputs(self) -> Set[str] | None:

@@ -13,6 +13,7 @@ from compozy.base.place import Place
 from compozy.base.suggest import Suggestions
 from compozy.errors import DefinitionError
 from compozy.settings.values import parse_duration
+from compozy.workflows.expressions import TEMPLATE_MARKS
 from compozy.workflows.model.definition import MAX_DURATION_S
 from compozy.workflows.model.input_types import INPUT_KEYS, INPUT_TYPES, fits, is_input_details
 from compozy.workflows.tasks.basic import ISOLATIONS
@@ -20,7 +21,6 @@ from compozy.workflows.tasks.basic import ISOLATIONS
 IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 INPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 TOOL = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
-TEMPLATE_MARKS = ("{{", "{%", "{#")
 MAX_ID_LENGTH = 100
 MAX_PROBLEMS = 100
 MAX_PROBLEM_LENGTH = 1000
@@ -299,16 +299,12 @@ def _templates(found: Findings, node: Node, path: str, known: Known) -> None:
 
 
 def _template_problems(text: str, known: Known, suggestions: Suggestions) -> Iterator[str]:
+    from compozy.workflows.expressions.templates import references
     from compozy.workflows.model.tool_secrets import secret_name
-    from compozy.workflows.templates import TemplateProblem, references
 
     if known.secrets and secret_name(text) is not None:
         return
-    try:
-        named = references(text)
-    except TemplateProblem as problem:
-        yield problem.reason
-        return
+    named = references(text)
     yield from named.problems
     for name in named.inputs:
         if known.inputs is not None and name not in known.inputs:

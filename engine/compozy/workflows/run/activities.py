@@ -19,8 +19,9 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from compozy.store import Execution, Store, TaskExecution, UnavailableError
 from compozy.store.records import timestamp
-from compozy.workflows.budget import Budget
 from compozy.workflows.ends import Ends
+from compozy.workflows.expressions.bounds import Budget
+from compozy.workflows.expressions.templates import TemplateProblem
 from compozy.workflows.model.plain import clean_reason
 from compozy.workflows.model.tool_failure import ToolFailure
 from compozy.workflows.model.tool_secrets import fill_secrets
@@ -28,7 +29,6 @@ from compozy.workflows.run import wire
 from compozy.workflows.run.rendering import rendering_of
 from compozy.workflows.run.tool_loader import Tools
 from compozy.workflows.tasks.basic import CALL_TOOL
-from compozy.workflows.templates import TemplateProblem
 
 HEARTBEAT_S = 2.0
 SHOWN_AFTER_S = 1.0  # a tool that takes longer gets a row while it runs

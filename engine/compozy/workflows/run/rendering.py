@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from compozy.workflows.budget import Budget
-from compozy.workflows.evaluate import Names
-from compozy.workflows.templates import render
+from compozy.workflows.expressions.bounds import Budget
+from compozy.workflows.expressions.compiler import Names
+from compozy.workflows.expressions.templates import render
 
 # What one execution may render in its workflow between two pauses, and in all: a replay repeats this work.
 INLINE_WORK = 30_000

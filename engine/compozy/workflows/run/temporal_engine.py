@@ -21,13 +21,13 @@ from temporalio.exceptions import (
     is_cancelled_exception,
 )
 
-from compozy.workflows.budget import Budget
+from compozy.workflows.expressions.bounds import Budget
+from compozy.workflows.expressions.templates import TemplateProblem, WorkExceededError
 from compozy.workflows.model.scope import Scope
 from compozy.workflows.run import wire
 from compozy.workflows.run.recorder import LOCAL_TIMEOUT, Recorder
 from compozy.workflows.run.rendering import INLINE_WORK, MAX_INLINE_WORK, Rendering, handed_over
 from compozy.workflows.tasks.engine import Block, Call, CallError, TaskError, run_concurrently
-from compozy.workflows.templates import TemplateProblem, WorkExceededError
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
 _RENDER_RETRY = RetryPolicy(maximum_attempts=3)

@@ -1,0 +1,3 @@
+"""Templates and expressions: an allow-list over the syntax tree of Jinja2, compiled into bounded functions."""
+
+TEMPLATE_MARKS = ("{{", "{%", "{#")
