@@ -75,7 +75,7 @@ class FileMailer(Mailer):
 
     def ping(self) -> None:
         if not self._file.is_file():
-            raise DriverError(f"the mailbox {self._file} is gone")
+            raise DriverError(f"the mailbox {self._file} is missing")
 
     def stop(self, grace_s: float) -> None:
         """The mailbox is closed after each mail."""
