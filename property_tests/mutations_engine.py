@@ -21,12 +21,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MODULES = (
-    "resolve.py", "lifecycle.py", "rulebook/states.py", "rulebook/check.py", "rulebook/rows.py", "rulebook/files.py",
-    "settings/reference.py", "rulebook/verified.py", "settings/registry.py", "settings/rows.py", "settings/faults.py",
+    "resolution/resolve.py", "provisioning/lifecycle.py", "rulebook/states.py", "rulebook/verification.py",
+    "rulebook/rows.py", "rulebook/files.py", "rulebook/verified.py", "settings/reference.py", "settings/registry.py",
+    "settings/rows.py", "base/findings.py", "base/shapes.py",
 )  # fmt: skip
 TESTS = (
     "tests/test_resolve.py", "tests/test_lifecycle.py", "tests/test_lifecycle_graph.py",
-    "tests/rules/test_rules_faults.py",
+    "tests/base/test_findings.py", "tests/base/test_shapes.py",
     "tests/rules/test_rules_registry.py", "tests/rules/test_rules_reference.py", "tests/rules/test_rules_verified.py",
     "tests/rules/test_rules_broken.py", "tests/rules/test_rules_check.py", "tests/rules/test_rules_pack.py",
     "property_tests/test_lifecycle.py", "property_tests/test_resolution.py",

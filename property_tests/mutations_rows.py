@@ -17,13 +17,13 @@ from property_tests.contract_parts import fact_faults, lifecycle_faults, part_fa
 from property_tests.contract_settings import setting_faults
 
 from compozy.base.document import Node, read_document
+from compozy.base.findings import Collector
 from compozy.rulebook import check_rules, load_rulebook
 from compozy.rulebook.drivers import read_drivers
 from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.rows import read_components
 from compozy.rulebook.setting_checks import check_settings
 from compozy.rulebook.states import STEPS, read_graph
-from compozy.settings.faults import Faults
 from compozy.settings.registry import read_registry
 
 VERIFIED, ORACLE, SURVIVED = "verification", "oracle", "survived"
@@ -103,12 +103,12 @@ def _within(value: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 def row_verdict(mutant: RowMutant) -> str:
     """Return what notices a changed row: reading it, verification or the contract; or that nothing does."""
-    faults = Faults()
+    faults = Collector()
     try:
         broken = next(file_faults(mutant.file, _documents(mutant), faults, mutant.row), None)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
         broken = None  # rows that cannot be used at all: verification must refuse them
-    if faults.reports:
+    if faults.findings:
         return VERIFIED
     # Verification of all rules is last, because it takes much longer.
     return ORACLE if broken else SURVIVED if _is_valid(mutant) else VERIFIED
@@ -140,21 +140,21 @@ def _content(file: str) -> Mapping[str, Any]:
     return content
 
 
-def file_faults(file: str, documents: Sequence[Node], faults: Faults, row: str | None = None) -> Iterator[str]:
+def file_faults(file: str, documents: Sequence[Node], faults: Collector, row: str | None = None) -> Iterator[str]:
     """Yield the promises that the rows of a file break; of settings, those about one of them and about several."""
     rulebook = load_rulebook()
     if file == "rules/settings.yaml":
         registry = read_registry(documents, faults)
         check_settings(registry, faults)
-        if not faults.reports:
+        if not faults.findings:
             yield from fact_faults(registry.facts)
             yield from setting_faults(registry, row if row in registry.settings else None)
     elif file == "rules/lifecycle.yaml":
         graph = read_graph(documents[:1], faults)
-        yield from () if faults.reports else lifecycle_faults(graph)
+        yield from () if faults.findings else lifecycle_faults(graph)
     elif file == "rules/provision/components.yaml":
         components = tuple(read_components(documents, faults))
-        yield from () if faults.reports else part_faults(replace(rulebook, components=components))
+        yield from () if faults.findings else part_faults(replace(rulebook, components=components))
     elif file == "rules/provision/drivers.yaml":
         drivers = read_drivers(documents, faults)
-        yield from () if faults.reports else part_faults(replace(rulebook, drivers=drivers))
+        yield from () if faults.findings else part_faults(replace(rulebook, drivers=drivers))

@@ -15,14 +15,13 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
+from compozy.base.findings import Collector, Finding
 from compozy.resolution.configuration import read_sources
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.rulebook.constraints import check_constraints
 from compozy.rulebook.rows import Rulebook, read_rules
-from compozy.settings.faults import Faults
 from compozy.settings.sources import Inputs
 from compozy.settings.views import VIEWS
-from compozy.tables.report import Report
 from compozy.tables.verify import verify
 from compozy.tables.witness import witness_flags
 
@@ -126,10 +125,10 @@ def constraints(draw: st.DrawFn, table: Mapping[str, Any]) -> list[dict[str, Any
     for _ in range(draw(st.integers(0, 2))):
         chosen = draw(st.lists(paths, unique=True, min_size=1, max_size=2))
         found.append({path: draw(cells(path, None)) for path in chosen})
-    faults = Faults()
+    faults = Collector()
     never = rulebook_of(table, found).never.tables["never"]
     check_constraints(never, rulebook_of(table, ()).registry.settings, faults)
-    refused = {report.places[0] for report in faults.reports}
+    refused = {report.places[0] for report in faults.findings}
     return [row for row, read_row in zip(found, never.rows, strict=True) if read_row.place not in refused]
 
 
@@ -189,16 +188,16 @@ class Pack:
 
     table: Mapping[str, Any]
     rulebook: Rulebook
-    reports: tuple[Report, ...]
+    findings: tuple[Finding, ...]
 
 
 def rulebook_of(
     table: Mapping[str, Any], never: Sequence[Mapping[str, Any]] = (), *further: Mapping[str, Any]
 ) -> Rulebook:
     """Read the settings, a lifecycle, the tables and the constraints."""
-    faults = Faults()
+    faults = Collector()
     found = read_rules(texts_of(table, never, *further), faults)
-    assert found is not None, [report.message for report in faults.reports]
+    assert found is not None, [report.message for report in faults.findings]
     return found
 
 
@@ -219,8 +218,8 @@ def completed(table: Mapping[str, Any], never: Sequence[Mapping[str, Any]] = ())
     """Add the proposed rows until verification reports no gap."""
     while True:
         rulebook = rulebook_of(table, never)
-        reports = tuple(report for report in verify(rulebook.ruleset).reports if report.table == "t")
-        gaps = [report for report in reports if report.kind == "gap"]
+        reports = tuple(report for report in verify(rulebook.ruleset).findings if report.key == "t")
+        gaps = [report for report in reports if report.id == "gap"]
         if not gaps:
             return Pack(table, rulebook, reports)
         rows = [row for report in gaps for row in yaml.safe_load(report.proposal or "")]

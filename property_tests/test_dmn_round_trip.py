@@ -77,7 +77,7 @@ def decisions(draw: st.DrawFn) -> Decisions:
         feeder = outputs[0]
     declared = {name: declaration for name, (declaration, _) in INPUTS.items()}
     found = parse_decisions(yaml.dump({"inputs": declared, "tables": tables}, allow_unicode=True), "world.yaml")
-    assert not found.reports
+    assert not found.findings
     return found
 
 
@@ -95,7 +95,7 @@ def _written(found: Decisions) -> bool:
 def test_imported_export_decides_alike(found: Decisions) -> None:
     assume(_written(found))
     again = parse_dmn(dmn_text(found.ruleset, [table.id for table in found.tables]), "again.dmn")
-    assert again.reports == ()
+    assert again.findings == ()
     assert {name: found.inputs[name] for name in again.inputs} == again.inputs
     assert [(table.id, table.hit, table.outputs) for table in again.tables] == [
         (table.id, table.hit, table.outputs) for table in found.tables
@@ -107,5 +107,5 @@ def test_imported_export_decides_alike(found: Decisions) -> None:
 @given(decisions())
 def test_written_decision_file_decides_alike(found: Decisions) -> None:
     again = parse_decisions(decisions_text(found), "again.yaml")
-    assert (again.inputs, again.reports) == (found.inputs, ())
+    assert (again.inputs, again.findings) == (found.inputs, ())
     assert compare_decisions(found, again).same

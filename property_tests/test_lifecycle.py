@@ -54,7 +54,7 @@ class Facts(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         if self.refuses:
-            raise RuleTableError([f"machine fact {name}: no answer"])
+            raise RuleTableError.of(f"machine fact {name}: no answer")
         return "found"
 
     def __iter__(self) -> Iterator[str]:

@@ -8,9 +8,9 @@ from property_tests.mutations import mutants_of, run, verdict
 from property_tests.mutations_rows import SURVIVED, file_faults, row_mutants, row_verdict
 
 from compozy.base.document import read_document
+from compozy.base.findings import Collector
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.files import shipped_texts
-from compozy.settings.faults import Faults
 
 FILES = ["settings", "lifecycle", "provision/components", "provision/drivers"]
 
@@ -35,9 +35,9 @@ def test_every_mutant_of_a_row_outside_of_tables_is_caught(part: int) -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_the_shipped_rows_keep_the_promises(file: str) -> None:
     """Settings, components, drivers and the lifecycle."""
-    name, faults = f"rules/{file}.yaml", Faults()
+    name, faults = f"rules/{file}.yaml", Collector()
     assert list(file_faults(name, [read_document(shipped_texts()[name], name)], faults)) == []
-    assert faults.reports == []
+    assert faults.findings == []
 
 
 def test_the_score_counts_every_verdict() -> None:

@@ -30,10 +30,10 @@ from property_tests.pack_worlds import (
     texts_of,
 )
 
+from compozy.base.findings import Collector
 from compozy.errors import RuleTableError
 from compozy.rulebook.listed_texts import check_listed_texts
 from compozy.rulebook.rows import Rulebook, read_rules
-from compozy.settings.faults import Faults
 from compozy.settings.row_faults import NUMBERS
 from compozy.tables.decide import rows_of
 from compozy.tables.table import Row, Table
@@ -103,9 +103,9 @@ def configurations(table: Table) -> Iterator[Mapping[str, str]]:
 
 def rows_named(pack: Pack, *kinds: str) -> set[str]:
     """Return the rows that reports of some kinds name first."""
-    faults = Faults(list(pack.reports))
+    faults = Collector(list(pack.findings))
     check_listed_texts(pack.rulebook, faults)
-    places = {report.places[0] for report in faults.reports if report.kind in kinds}
+    places = {report.places[0] for report in faults.findings if report.id in kinds}
     rows = pack.rulebook.ruleset.tables["t"].rows
     return {row.id for row in rows if not places.isdisjoint({row.place, *row.cells.values()})}
 
@@ -128,8 +128,8 @@ def test_the_witness_of_two_rows_shows_both_when_it_is_pasted(table: dict[str, A
     assume(not depends_on_the_machine(table))
     rulebook = rulebook_of({**table, "hit": "unique"})
     with TemporaryDirectory() as folder:
-        for report in verify(rulebook.ruleset).reports:
-            if report.table == "t" and report.kind in ("conflict", "overlap", "duplicate", "subsumed"):
+        for report in verify(rulebook.ruleset).findings:
+            if report.key == "t" and report.id in ("conflict", "overlap", "duplicate", "subsumed"):
                 resolved = resolved_from_file(alone(table), report.witness or "", folder)
                 matched = rulebook.ruleset.compiled["t"].matching(resolved.decision("t").inputs)
                 both = {row.id for row in rulebook.ruleset.tables["t"].rows if row.place in report.places}
@@ -170,7 +170,7 @@ def test_bounds_leave_a_gap_or_meet_exactly_where_a_value_lies(
     points |= {float((Decimal(first) + Decimal(second)) / 2)} if not whole else set()
     legal = [point for point in points if point >= 0 or path in ("count", "ratio")]
     matched = [UPPER[upper](point, first) + LOWER[lower](point, second) for point in legal]
-    kinds = {report.kind for report in verify(rulebook_of(table).ruleset).reports if report.table == "t"}
+    kinds = {report.id for report in verify(rulebook_of(table).ruleset).findings if report.key == "t"}
     assert ("gap" in kinds) == (0 in matched)
     assert ("conflict" in kinds) == (2 in matched)
 
@@ -179,8 +179,8 @@ Kinds = Counter[tuple[str, bool]]
 
 
 def kinds_of(rulebook: Rulebook) -> Kinds:
-    reports = (report for report in verify(rulebook.ruleset).reports if report.table in ("t", "renamed"))
-    return Counter((report.kind, report.proven) for report in reports if report.kind != "unproduced")
+    reports = (report for report in verify(rulebook.ruleset).findings if report.key in ("t", "renamed"))
+    return Counter((report.id, report.severity == "error") for report in reports if report.id != "unproduced")
 
 
 @UNHURRIED
@@ -252,12 +252,12 @@ def test_an_unreadable_condition_is_reported_once_at_its_row(
     at, name = data.draw(st.integers(0, len(table["rows"]) - 1)), data.draw(st.sampled_from(sorted(table["inputs"])))
     rows = [{**row, "when": {}} for row in table["rows"]]
     rows[at]["when"] = {name: cell}
-    texts, faults = texts_of({**table, "rows": rows}), Faults()
+    texts, faults = texts_of({**table, "rows": rows}), Collector()
     assert read_rules(texts, faults) is None
-    (report,) = faults.reports
+    (report,) = faults.findings
     (place,) = report.places
     above = texts["t.yaml"].splitlines()[: place.line]
-    assert (place.file, report.kind) == ("t.yaml", "malformed")
+    assert (place.file, report.id) == ("t.yaml", "malformed")
     assert sum(line.lstrip().startswith("- because") for line in above) == at + 1
 
 
@@ -266,11 +266,11 @@ def test_an_unreadable_condition_is_reported_once_at_its_row(
 def test_a_search_that_ends_early_reports_no_false_fault_and_says_so(table: dict[str, Any], steps: int) -> None:
     """Whatever the budget of steps: a report of the full search is missing only beside a report that says so."""
     rulebook = rulebook_of(table)
-    every = {(report.kind, report.message) for report in verify(rulebook.ruleset).reports}
+    every = {(report.id, report.message) for report in verify(rulebook.ruleset).findings}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("compozy.tables.cover.MOST_STEPS", steps)
-        found = verify(rulebook.ruleset).reports
-    said = {(report.kind, report.message) for report in found if report.kind != "unproven"}
+        found = verify(rulebook.ruleset).findings
+    said = {(report.id, report.message) for report in found if report.id != "unproven"}
     assert {kind for kind, _ in said} <= {kind for kind, _ in every}
-    if all(report.kind != "unproven" and report.exact for report in found):
+    if all(report.id != "unproven" and (not report.evidence or report.evidence.exact) for report in found):
         assert said == every

@@ -52,8 +52,8 @@ def test_a_witness_shows_its_gap_when_it_is_pasted(table: dict[str, Any], data: 
     assume("/../" not in str(never))  # a path that climbs depends on the directory
     rulebook = rulebook_of(table, never)
     with TemporaryDirectory() as folder:
-        for report in verify(rulebook.ruleset).reports:
-            if report.kind == "gap":
+        for report in verify(rulebook.ruleset).findings:
+            if report.id == "gap":
                 with pytest.raises(RuleTableError, match="no row of table"):
                     resolved_from_file(rulebook, report.witness or "", folder)
 
@@ -65,8 +65,8 @@ def test_no_finding_that_some_configuration_gives_is_reported_as_unreachable(
 ) -> None:
     # Without constraints: findings look at the values of a configuration that violates one, too.
     rulebook = rulebook_of(table, (), fills)
-    reports = verify(rulebook.ruleset).reports
-    dead = {report.message.split('"')[3] for report in reports if report.kind in ("contradiction", "unreachable")}
+    reports = verify(rulebook.ruleset).findings
+    dead = {report.message.split('"')[3] for report in reports if report.id in ("contradiction", "unreachable")}
     paths = sorted({*read_by(fills), *read_by(table), *fills["sets"].values(), "label", "same"})
     for _ in range(5):
         flags = {path: data.draw(written(path), label=path) for path in paths if data.draw(st.booleans())}

@@ -42,11 +42,11 @@ TRIES = settings(max_examples=30, deadline=None)
 def check_usable_or_refused(texts: dict[str, str]) -> None:
     """Reading either refuses with every reason, or gives rules with which an empty configuration resolves."""
     result = check_rules(texts)
-    assert all(report.message for report in result.reports)
+    assert all(report.message for report in result.findings)
     if result.valid and result.rulebook is not None:
         validate(resolved_of(result.rulebook, Choice()))
         return
-    assert result.reports
+    assert result.findings
     if result.rulebook is None:
         with pytest.raises(RuleTableError):
             build_rulebook(texts)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from property_tests.tables_worlds import SETTINGS, World, holds, matching, unhurried, worlds
 
-from compozy.tables.report import Report
+from compozy.base.findings import Finding
 from compozy.tables.table import Scalar
 from compozy.tables.verify import verify
 
@@ -20,13 +20,13 @@ PAIR_KINDS = ("conflict", "overlap", "duplicate", "subsumed")
 DECIDING = ("unique", "first")
 
 
-def reports(world: World, *kinds: str, most: int = 20_000) -> list[Report]:
+def reports(world: World, *kinds: str, most: int = 20_000) -> list[Finding]:
     """The reports of some kinds on the last table."""
     verification = verify(world.ruleset(), most=most)
-    return [report for report in verification.reports if report.table == "last" and report.kind in kinds]
+    return [report for report in verification.findings if report.key == "last" and report.id in kinds]
 
 
-def row_ids(world: World, report: Report) -> tuple[str, ...]:
+def row_ids(world: World, report: Finding) -> tuple[str, ...]:
     """The rows that a report points at."""
     places = {row.place: row.id for row in world.ruleset().tables["last"].rows}
     return tuple(places[place] for place in report.places)
@@ -36,7 +36,7 @@ def matched_ids(world: World, inputs: dict[str, Scalar]) -> list[str]:
     return [row["id"] for row in matching(world.last, inputs)]
 
 
-def read_witness(world: World, report: Report, data: st.DataObject) -> dict[str, Scalar]:
+def read_witness(world: World, report: Finding, data: st.DataObject) -> dict[str, Scalar]:
     """The configuration that a witness describes; what it leaves out is unset, or anything."""
     document = yaml.safe_load(report.witness or "") or {}
     configuration = {}
@@ -50,7 +50,7 @@ def read_witness(world: World, report: Report, data: st.DataObject) -> dict[str,
     return configuration
 
 
-def proposals(report_list: list[Report]) -> Iterator[dict[str, Any]]:
+def proposals(report_list: list[Finding]) -> Iterator[dict[str, Any]]:
     for report in report_list:
         (row,) = yaml.safe_load(report.proposal or "")
         yield row
@@ -83,9 +83,9 @@ def test_proposed_rows_close_their_gaps(world: World) -> None:
     """With all proposed rows added no gap is left, and they collide with no row and each other."""
     gaps = reports(world, "gap")
     pack = yaml.safe_dump({"extends": "last", "rows": list(proposals(gaps))})
-    after = [r for r in verify(world.ruleset(pack)).reports if r.table == "last"]
-    before = Counter(report.kind for report in reports(world, *PAIR_KINDS))
-    assert Counter(report.kind for report in after if report.kind in ("gap", *PAIR_KINDS)) == before
+    after = [r for r in verify(world.ruleset(pack)).findings if r.key == "last"]
+    before = Counter(report.id for report in reports(world, *PAIR_KINDS))
+    assert Counter(report.id for report in after if report.id in ("gap", *PAIR_KINDS)) == before
 
 
 @unhurried
@@ -106,7 +106,7 @@ def test_meeting_rows_are_exact(world: World) -> None:
     for inputs in world.reachable():
         for first, second in combinations(matching(world.last, inputs), 2):
             expected[first["id"], second["id"]] = first["then"] != second["then"]
-    found = {row_ids(world, report): report.kind == "conflict" for report in reports(world, *PAIR_KINDS)}
+    found = {row_ids(world, report): report.id == "conflict" for report in reports(world, *PAIR_KINDS)}
     assert found == expected
 
 
@@ -134,7 +134,7 @@ def test_redundant_rows_are_exact(world: World) -> None:
         for first, second in combinations(world.last["rows"], 2)
         if first["then"] == second["then"] and nested(reached[first["id"]], reached[second["id"]])
     }
-    found = {row_ids(world, r): r.kind == "duplicate" for r in reports(world, "duplicate", "subsumed")}
+    found = {row_ids(world, r): r.id == "duplicate" for r in reports(world, "duplicate", "subsumed")}
     assert found == expected
 
 
@@ -191,10 +191,12 @@ def test_unproduced_values_are_exact(world: World) -> None:
 def test_a_search_that_ends_with_its_budget_is_reported(world: World, steps: int, most: int) -> None:
     """What a full search reports is reported within any budget, or the table is reported as unproven."""
     ruleset = world.ruleset()
-    short = verify(ruleset, steps=steps, most=most).reports
-    unproven = {report.table for report in short if report.kind == "unproven" or not report.exact}
-    listed = {(report.table, report.kind, report.places[0]) for report in short}
-    for report in verify(ruleset).reports:
+    short = verify(ruleset, steps=steps, most=most).findings
+    unproven = {
+        report.key for report in short if report.id == "unproven" or (report.evidence and not report.evidence.exact)
+    }
+    listed = {(report.key, report.id, report.places[0]) for report in short}
+    for report in verify(ruleset).findings:
         # What a table can decide is an input of the tables after it.
         if not unproven:
-            assert (report.table, report.kind, report.places[0]) in listed
+            assert (report.key, report.id, report.places[0]) in listed

@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from compozy.base.document import read_document
+from compozy.base.findings import Collector
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.states import Graph, read_graph
-from compozy.settings.faults import Faults
 
 STATES = "states: [{id: a, initial: true}, {id: b}]\n"
 THERE = "{trigger: go, from: a, to: b, step: resolve, because: x}"
 BACK = "{trigger: back, from: b, to: a, step: forget, because: x}"
 
 
-def read(text: str) -> tuple[Graph, Faults]:
-    faults = Faults()
+def read(text: str) -> tuple[Graph, Collector]:
+    faults = Collector()
     return read_graph([read_document(text, "lifecycle.yaml")], faults), faults
 
 
@@ -26,7 +26,7 @@ def lifecycle(*rows: str, states: str = STATES) -> str:
 def test_a_sound_lifecycle_has_no_fault() -> None:
     """Two states that lead to each other are enough."""
     graph, faults = read(lifecycle(THERE, BACK))
-    assert (graph.states, graph.initial, faults.reports) == (("a", "b"), "a", [])
+    assert (graph.states, graph.initial, faults.findings) == (("a", "b"), "a", [])
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_sound_lifecycle_has_no_fault() -> None:
 def test_a_fault_is_named_with_its_place(text: str, kind: str, line: int) -> None:
     """Every way to get a lifecycle wrong is a report and not an exception."""
     _, faults = read(text)
-    assert (kind, line) in [(report.kind, report.places[0].line) for report in faults.reports]
+    assert (kind, line) in [(report.id, report.places[0].line) for report in faults.findings]
 
 
 def test_the_shipped_lifecycle_is_the_one_of_the_contract() -> None:

@@ -10,7 +10,7 @@ import os.path
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from compozy.base.findings import Finding
+from compozy.base.findings import Finding, finding_lines
 
 if TYPE_CHECKING:
     from compozy.base.place import Place
@@ -166,14 +166,21 @@ class DefinitionError(CompozyError):
 
 
 class RuleTableError(CompozyError):
-    """Rule tables that cannot be used; `problems` holds each one with its place."""
+    """Rule tables that cannot be used; `findings` holds all that is wrong with them."""
 
     id = "rules.invalid"
     exit_code = 3
 
-    def __init__(self, problems: Sequence[str], *, hint: str | None = None) -> None:
-        super().__init__("\n".join(problems), hint=hint)
-        self.problems = tuple(problems)
+    def __init__(self, findings: Sequence[Finding], *, hint: str | None = None) -> None:
+        # The id is part of the line unless it only repeats that of the error.
+        texts = (str(one) if one.id == self.id else "\n".join(finding_lines(one)) for one in findings)
+        super().__init__("\n".join(texts), hint=hint)
+        self.findings = tuple(findings)
+
+    @classmethod
+    def of(cls, reason: str, *places: Place, hint: str | None = None) -> RuleTableError:
+        """Return the error with one finding, which has no id of its own."""
+        return RuleTableError([Finding.at(cls.id, reason, *places)], hint=hint)
 
 
 class ProvisionError(CompozyError):

@@ -6,6 +6,7 @@ import pytest
 
 from compozy.base.findings import Collector, Evidence, Finding, TooManyFindingsError, finding_lines
 from compozy.base.place import Origin, Place
+from compozy.errors import RuleTableError
 
 HERE, THERE = Place("a.yaml", 3, 5), Place("a.yaml", 9, 1)
 
@@ -81,3 +82,9 @@ def test_collector_ends_the_check_when_it_is_full() -> None:
         "a.yaml:3:5: brok",
         "a.yaml: more than 2 problems; fix these first",
     ]
+
+
+def test_rule_table_error_shows_the_ids_of_its_findings_unless_they_only_repeat_its_own() -> None:
+    found = [Finding.at("gap", "no row", HERE), Finding.at("free", "careful", THERE)]
+    assert str(RuleTableError(found)) == "a.yaml:3:5: gap: no row\na.yaml:9:1: free: careful"
+    assert str(RuleTableError.of("cannot be read", HERE, hint="look")) == "a.yaml:3:5: cannot be read\nfix: look"

@@ -14,10 +14,11 @@ NAMES = ["unique", "first"]
     [
         pytest.param("uniqe", NAMES, '; did you mean "unique"?', id="like"),
         pytest.param("UNIQUE", NAMES, '; did you mean "unique"?', id="case"),
+        pytest.param("tow", ["one", "two"], '; did you mean "two"?', id="short"),
         pytest.param("zzz", NAMES, "; known: unique, first", id="few"),
         pytest.param("zzz", [str(at) for at in range(13)], "", id="many"),
         pytest.param("zzz", [], "", id="none"),
-        pytest.param(3, ["30", "4"], "; known: 30, 4", id="numbers"),
+        pytest.param(3, ["30", "4"], '; did you mean "30"?', id="numbers"),
     ],
 )
 def test_did_you_mean_names_the_nearest_word_or_all_of_few(word: object, names: list[str], text: str) -> None:

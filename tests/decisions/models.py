@@ -67,8 +67,8 @@ def imported(*elements: str) -> Decisions:
 
 
 def faults(decisions: Decisions) -> list[str]:
-    return [f"{report.places[0].line} {report.kind}: {report.message}" for report in decisions.reports]
+    return [f"{report.places[0].line} {report.id}: {report.message}" for report in decisions.findings]
 
 
 def verified(decisions: Decisions) -> list[tuple[str, str | None]]:
-    return [(report.kind, report.witness) for report in verify_decisions(decisions).reports]
+    return [(report.id, report.witness) for report in verify_decisions(decisions).findings]

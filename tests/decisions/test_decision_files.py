@@ -123,7 +123,7 @@ def test_shipped_tables_are_exported_with_what_they_read(version: str) -> None:
     assert [t.id for t in found.tables] == ["mode", "redis.mode", "redis.driver"]
     every = parse_dmn(dmn_text(ruleset, ruleset.order, version), "all.dmn")
     assert [t.id for t in every.tables] == [*ruleset.order]
-    assert every.ruleset.faults == every.reports == ()
+    assert every.ruleset.faults == every.findings == ()
 
 
 def test_example_shows_what_it_reports(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ FAULTS = [
 @pytest.mark.parametrize(("text", "message"), FAULTS)
 def test_malformed_decision_file_is_reported_with_its_place(text: str, message: str) -> None:
     found = parse_decisions(text, "x.yaml")
-    assert f"x.yaml:{message}" in f"{found.reports[0].places[0]}: {found.reports[0].message}"
+    assert f"x.yaml:{message}" in f"{found.findings[0].places[0]}: {found.findings[0].message}"
     assert found.tables == ()
 
 

@@ -69,8 +69,8 @@ def test_model_of_each_version_is_imported(version: str) -> None:
     ],
 )
 def test_file_that_is_no_model_is_refused(content: str, message: str) -> None:
-    (report,) = parse_dmn(content, "m.dmn").reports
-    assert f"{report.places[0]}: {report.kind}: {report.message}" == message
+    (report,) = parse_dmn(content, "m.dmn").findings
+    assert f"{report.places[0]}: {report.id}: {report.message}" == message
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_is_not_supported_is_refused_with_line_and_reason(logic: str, reaso
     (message,) = faults(found)
     assert reason in message
     assert found.tables == ()
-    assert found.reports[0].places[0].line >= 2
+    assert found.findings[0].places[0].line >= 2
 
 
 def test_refused_table_is_left_out_and_its_reader_takes_any_value() -> None:
@@ -263,8 +263,8 @@ def test_whole_numbers_have_no_gap_between_them() -> None:
 
 def test_negated_range_does_not_hold_for_null() -> None:
     found = imported(decision("D", table([column("N", "number", "-")], [(["not(< 5)"], ["1"]), (["< 5"], ["2"])])))
-    (report,) = verify_decisions(found).reports
-    assert (report.kind, report.message) == ("gap", 'table "D" has no row for N: unset')
+    (report,) = verify_decisions(found).findings
+    assert (report.id, report.message) == ("gap", 'table "D" has no row for N: unset')
 
 
 def test_cell_that_asks_for_null_lets_the_input_be_null() -> None:
@@ -336,5 +336,5 @@ def test_decision_file_of_a_model_decides_and_reports_the_same() -> None:
         decision("D", table(columns, [(["> 3", '"a"', '"on", null'], ["1"])]), ["person", "A"]),
     )  # fmt: skip
     again = parse_decisions(decisions_text(found, "two\nlines"), "again.yaml")
-    assert (again.inputs, again.reports) == (found.inputs, ())
+    assert (again.inputs, again.findings) == (found.inputs, ())
     assert verified(again) == verified(found) != []

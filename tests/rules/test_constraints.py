@@ -73,7 +73,7 @@ def checked(never: Any, *tables: dict[str, Any]) -> RuleCheck:
 
 
 def kinds(never: Any, *tables: dict[str, Any]) -> list[str]:
-    return [report.kind for report in checked(never, *tables).reports if report.kind != "unproduced"]
+    return [report.id for report in checked(never, *tables).findings if report.id != "unproduced"]
 
 
 def settings_of(text: str | None) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def test_a_row_that_is_masked_outside_an_excluded_region_is_reported() -> None:
 
 def test_a_witness_is_not_excluded() -> None:
     never = [{"zed.one": "unset", "zed.two": "b"}, AB]
-    (gap,) = (r for r in checked(never, kept(PAIR, [{"two": "a"}])).reports if r.kind == "gap")
+    (gap,) = (r for r in checked(never, kept(PAIR, [{"two": "a"}])).findings if r.id == "gap")
     assert settings_of(gap.witness) == {"one": "b", "two": "b"}
 
 
@@ -158,15 +158,15 @@ def test_a_derived_value_does_not_violate_a_constraint() -> None:
     ],
 )
 def test_a_faulty_constraint_is_reported_at_its_place(never: Any, kind: str, text: str) -> None:
-    (report,) = (report for report in checked(never).reports if report.kind != "unproduced")
-    assert report.kind == kind
+    (report,) = (report for report in checked(never).findings if report.id != "unproduced")
+    assert report.id == kind
     assert text in report.message
     assert report.places[0].file == "never.yaml"
 
 
 def rulebook(never: Any, *tables: dict[str, Any]) -> Rulebook:
     found = checked(never, *tables)
-    assert found.valid, [report.message for report in found.reports]
+    assert found.valid, [report.message for report in found.findings]
     assert found.rulebook is not None
     return found.rulebook
 
@@ -238,7 +238,7 @@ def test_a_table_example_that_a_constraint_excludes_is_not_tried(tmp_path: Path)
     table["examples"] = [{"given": {"zed": {"one": "a", "two": "b"}}, "rows": ["r0"]}]
     assert list(table_reports(rulebook(AB, table), str(tmp_path))) == []
     table["examples"] = [{"given": {"zed": {"two": "b"}}, "rows": ["r1"]}]
-    assert [report.kind for report in table_reports(rulebook(AB, table), str(tmp_path))] == ["bad-example"]
+    assert [report.id for report in table_reports(rulebook(AB, table), str(tmp_path))] == ["bad-example"]
 
 
 def test_simulate_shows_an_excluded_combination_as_an_error(tmp_path: Path) -> None:

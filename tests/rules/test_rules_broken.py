@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from compozy.base.findings import Finding
 from compozy.errors import RuleTableError
 from compozy.rulebook import check_rules, load_rulebook
 from compozy.rulebook.files import rule_texts
 from compozy.rulebook.verification import KINDS
-from compozy.tables.report import Report
 from compozy.trial.rules import trial_reports
 
 BROKEN = Path(__file__).parent / "broken"
@@ -36,26 +36,26 @@ def marks(pack: Path) -> Iterator[tuple[str, str, int]]:
                 yield found[1], str(file), number
 
 
-def reports(pack: Path) -> list[Report]:
+def reports(pack: Path) -> list[Finding]:
     result = check_rules(rule_texts((str(pack),)))
     tried = trial_reports(result.rulebook) if result.rulebook and result.valid else []
-    return [report for report in (*result.reports, *tried) if not _is_shipped(report)]
+    return [report for report in (*result.findings, *tried) if not _is_shipped(report)]
 
 
-def _is_shipped(report: Report) -> bool:
+def _is_shipped(report: Finding) -> bool:
     """Tell whether a report is about the shipped rules alone."""
-    return report.kind in FOUND_BY_TRYING and all(place.file.startswith("rules/") for place in report.places)
+    return report.id in FOUND_BY_TRYING and all(place.file.startswith("rules/") for place in report.places)
 
 
 @pytest.mark.parametrize("pack", [pytest.param(folder, id=folder.name) for folder in PACKS])
 def test_the_fault_is_named_with_its_place(pack: Path) -> None:
     """The kind, the file and the line, a witness where combinations matter, and nothing else."""
     reported = reports(pack)
-    found = {(report.kind, place.file, place.line) for report in reported for place in report.places[:2]}
+    found = {(report.id, place.file, place.line) for report in reported for place in report.places[:2]}
     expected = set(marks(pack))
     assert expected <= found
     assert {kind for kind, _, _ in found} == ({kind for kind, _, _ in expected} or {AT_THE_SHIPPED_TABLE[pack.name]})
-    assert [report.message for report in reported if report.kind in WITNESSED and not report.witness] == []
+    assert [report.message for report in reported if report.id in WITNESSED and not report.witness] == []
 
 
 def test_a_broken_pack_is_refused_with_every_fault_at_once() -> None:
@@ -86,7 +86,7 @@ def test_a_conflict_between_packs_names_both_files(tmp_path: Path) -> None:
         row = row.replace(", when", f"{replaces}, when")
         (tmp_path / name / "rules.yaml").write_text(f"extends: worker.concurrency\nrows:\n  - {row}\n")
     result = check_rules(rule_texts((str(tmp_path / "one"), str(tmp_path / "two"))))
-    conflict = next(report for report in result.reports if report.kind == "conflict")
+    conflict = next(report for report in result.findings if report.id == "conflict")
     assert {Path(place.file).parent.name for place in conflict.places} == {"one", "two"}
 
 

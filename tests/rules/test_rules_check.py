@@ -40,13 +40,13 @@ def payload(answer: tuple[int, str, str]) -> Any:
 def test_the_shipped_rules_have_nothing_to_report() -> None:
     """No gap, overlap, dead row or unused output, not even a warning."""
     result = check_rules(shipped_texts())
-    assert result.reports == ()
+    assert result.findings == ()
     assert (result.tables, result.rows) > (30, 100)
 
 
 def test_the_example_pack_has_nothing_to_report() -> None:
     """Shipped rules and pack as one."""
-    assert check_rules(rule_texts((str(EXAMPLE / "pack"),))).reports == ()
+    assert check_rules(rule_texts((str(EXAMPLE / "pack"),))).findings == ()
 
 
 def test_check_says_valid_with_counts_and_time(command: Command) -> None:

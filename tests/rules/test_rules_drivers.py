@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from compozy.base.findings import Finding
 from compozy.rulebook import check_rules
 from compozy.rulebook.drivers import DriverRow
 from compozy.rulebook.files import shipped_texts
-from compozy.tables.report import Report
 
 ROW = """
 settings:
@@ -23,8 +23,8 @@ drivers:
 """
 
 
-def reports(column: str) -> tuple[Report, ...]:
-    return check_rules({**shipped_texts(), "/pack/drivers.yaml": ROW.replace("COLUMN", column)}).reports
+def reports(column: str) -> tuple[Finding, ...]:
+    return check_rules({**shipped_texts(), "/pack/drivers.yaml": ROW.replace("COLUMN", column)}).findings
 
 
 def row_of(column: str) -> DriverRow:
@@ -117,5 +117,5 @@ def test_an_entry_without_a_condition_may_be_its_value_alone() -> None:
 def test_what_makes_no_sense_is_named(column: str, kind: str, reason: str) -> None:
     """With kind and place, before anybody asks doctor."""
     report, *_ = reports(column)
-    assert (report.kind, report.places[0].file) == (kind, "/pack/drivers.yaml")
+    assert (report.id, report.places[0].file) == (kind, "/pack/drivers.yaml")
     assert reason in report.message

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from compozy.base.findings import Finding
 from compozy.rulebook import check_rules
 from compozy.rulebook.files import shipped_texts
-from compozy.tables.report import Report
 
 SETTINGS = """
 settings:
@@ -33,7 +33,7 @@ COUNT = {"n": "zed.count"}
 RATIO = {"n": "zed.ratio"}
 
 
-def reports(inputs: dict[str, str], *rows: dict[str, Any]) -> list[Report]:
+def reports(inputs: dict[str, str], *rows: dict[str, Any]) -> list[Finding]:
     """Verify the shipped rules with a table of rows with these conditions; an input is `setting` or `setting view`."""
     columns = {name: dict(zip(("setting", "view"), text.split(" ", 1), strict=False)) for name, text in inputs.items()}
     table = {
@@ -41,7 +41,7 @@ def reports(inputs: dict[str, str], *rows: dict[str, Any]) -> list[Report]:
         "rows": [{"id": f"r{n}", "when": when, "then": {"out": True}, "because": "x"} for n, when in enumerate(rows)],
     }  # fmt: skip
     checked = check_rules({**shipped_texts(), "zed.yaml": SETTINGS, "table.yaml": yaml.safe_dump(table)})
-    return [report for report in checked.reports if report.table == "zed.kept"]
+    return [report for report in checked.findings if report.key == "zed.kept"]
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,13 @@ def test_a_gap_of_real_values_is_found(
     inputs: dict[str, str], rows: list[dict[str, Any]], witness: dict[str, Any]
 ) -> None:
     (gap,) = reports(inputs, *rows)
-    assert gap.kind == "gap"
+    assert gap.id == "gap"
     assert yaml.safe_load(gap.witness or "") == {"zed": witness}
 
 
 def test_a_default_path_may_be_long_below_a_deep_directory() -> None:
     (gap,) = reports({"n": "zed.folder key_length"}, {"n": ["none", "short"]})
-    assert (gap.kind, gap.message) == ("gap", 'table "zed.kept" has no row for n: long')
+    assert (gap.id, gap.message) == ("gap", 'table "zed.kept" has no row for n: long')
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_table_over_every_accepted_value_is_complete(inputs: dict[str, str], r
     ],
 )
 def test_a_row_on_an_impossible_equality_is_reported(view: str, row: dict[str, Any]) -> None:
-    assert [report.kind for report in reports({"n": view}, row, {})] == ["unreachable"]
+    assert [report.id for report in reports({"n": view}, row, {})] == ["unreachable"]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_row_on_an_impossible_equality_is_reported(view: str, row: dict[str, A
 )  # fmt: skip
 def test_a_listed_text_that_a_setting_never_holds_is_reported(setting: str, text: str, reason: str) -> None:
     found = reports({"n": setting}, {"n": text}, {"n": {"not": text}})
-    assert {report.kind for report in found} == {"unknown-value"}
+    assert {report.id for report in found} == {"unknown-value"}
     assert found[0].message.endswith(f'is not a value of input "n"; {reason}')
 
 
@@ -177,7 +177,7 @@ def narrowed(*words: str) -> list[str]:
     checked = check_rules({**shipped_texts(), "zed.yaml": SETTINGS, "pack.yaml": pack})
     if checked.rulebook is not None:
         assert checked.rulebook.registry.settings["zed.two"].values == ("small",)
-    return [report.kind for report in checked.reports]
+    return [report.id for report in checked.findings]
 
 
 def test_a_pack_narrows_a_choice() -> None:
@@ -187,7 +187,7 @@ def test_a_pack_narrows_a_choice() -> None:
 
 
 def test_a_view_of_an_unknown_setting_is_reported() -> None:
-    assert {report.kind for report in reports({"n": "zed.nothing in_memory"}, {"n": True}, {})} == {"unknown-input"}
+    assert {report.id for report in reports({"n": "zed.nothing in_memory"}, {"n": True}, {})} == {"unknown-input"}
 
 
 def test_a_finding_on_a_derived_setting_that_is_unset_is_unreachable() -> None:
@@ -197,7 +197,7 @@ def test_a_finding_on_a_derived_setting_that_is_unset_is_unreachable() -> None:
         "inputs": {"known": {"setting": "mode", "view": "known"}},
     }  # fmt: skip
     checked = check_rules({**shipped_texts(), "table.yaml": yaml.safe_dump(table)})
-    assert "unreachable" in {report.kind for report in checked.reports if report.table == "zed.mode"}
+    assert "unreachable" in {report.id for report in checked.findings if report.key == "zed.mode"}
 
 
 @pytest.mark.parametrize("view", ["key_length", "known", "path_kind"])
@@ -208,8 +208,8 @@ def test_a_view_of_texts_is_refused_for_a_number(view: str) -> None:
 
 def test_an_empty_text_is_no_value_of_a_setting_that_ignores_it() -> None:
     found = reports({"n": "zed.word"}, {"n": {"not": ""}}, {"n": ""})
-    assert [report.kind for report in found] == ["unknown-value", "unknown-value"]
+    assert [report.id for report in found] == ["unknown-value", "unknown-value"]
 
 
 def test_a_text_outside_a_choice_is_reported_once() -> None:
-    assert [report.kind for report in reports({"n": "zed.one"}, {"n": "Small"}, {})] == ["unknown-value"]
+    assert [report.id for report in reports({"n": "zed.one"}, {"n": "Small"}, {})] == ["unknown-value"]

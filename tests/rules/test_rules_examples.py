@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from compozy.base.findings import Collector
 from compozy.rulebook import Rulebook, load_rulebook
 from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.rows import read_rules
-from compozy.settings.faults import Faults, severity
-from compozy.tables.report import UNPROVEN
+from compozy.tables.subject import UNPROVEN
 from compozy.tables.verify import verify
 from compozy.trial.examples import Example, examples_of, run_example
 from compozy.trial.rules import confirmed_reports, trial_reports
@@ -89,7 +89,7 @@ def rules(modes: str, filled: str) -> Rulebook:
     """Read a few rules without verifying them: the modes that have a row, and the ports of which one has a row."""
     tables = TABLES.replace("MODES", modes).replace("FILLED", filled)
     texts = {"rules.yaml": RULES, "tables.yaml": tables, "l.yaml": shipped_texts()["rules/lifecycle.yaml"]}
-    rulebook = read_rules(texts, Faults())
+    rulebook = read_rules(texts, Collector())
     assert rulebook is not None
     return rulebook
 
@@ -97,7 +97,7 @@ def rules(modes: str, filled: str) -> Rulebook:
 def test_an_example_that_cannot_be_resolved_is_reported() -> None:
     """Verification may leave a gap unproven, which is a warning."""
     (report,) = trial_reports(rules("memory", "any"))
-    assert report.kind == "bad-example"
+    assert report.id == "bad-example"
     assert 'its good example cannot be resolved: tables.yaml:3:13: no row of table "mode" matches' in report.message
 
 
@@ -107,8 +107,8 @@ def test_an_example_that_cannot_be_resolved_is_reported() -> None:
 )
 def test_an_unproven_gap_is_an_error_if_its_witness_shows_it(filled: str, expected: str) -> None:
     rulebook = rules("any", filled)
-    found = verify(rulebook.ruleset, most=0).reports
-    (gap,) = [report for report in found if report.kind == "gap"]
-    assert (severity(gap), UNPROVEN in gap.message) == ("warning", True)
-    (confirmed,) = [report for report in confirmed_reports(rulebook, found) if report.kind == "gap"]
-    assert (severity(confirmed), UNPROVEN in confirmed.message) == (expected, expected == "warning")
+    found = verify(rulebook.ruleset, most=0).findings
+    (gap,) = [report for report in found if report.id == "gap"]
+    assert (gap.severity, UNPROVEN in gap.message) == ("warning", True)
+    (confirmed,) = [report for report in confirmed_reports(rulebook, found) if report.id == "gap"]
+    assert (confirmed.severity, UNPROVEN in confirmed.message) == (expected, expected == "warning")

@@ -111,9 +111,9 @@ def test_leaving_a_row_of_the_mode_out_is_a_gap_with_a_proposal(row: str) -> Non
     lines = [line for line in texts[name].splitlines() if row not in line]
     assert len(lines) == len(texts[name].splitlines()) - 1
     text = "\n".join(lines).replace("rows:\n\n", "\n").removesuffix("    rows:")
-    reports = check_rules({**texts, name: text}).reports
-    assert {report.kind for report in reports} & {"gap", "unproduced"}
-    assert all(report.proposal for report in reports if report.kind == "gap")
+    reports = check_rules({**texts, name: text}).findings
+    assert {report.id for report in reports} & {"gap", "unproduced"}
+    assert all(report.proposal for report in reports if report.id == "gap")
 
 
 def test_nothing_of_compozy_changes_for_the_pack() -> None:
@@ -299,7 +299,7 @@ def test_same_pack_with_other_python_is_refused_in_one_line(tmp_path: Path) -> N
     (tmp_path / "copy" / "mailer.py").write_text("")
     with pytest.raises(RuleTableError, match=f"{PACK} is already in force as {tmp_path}/copy") as caught:
         load_rulebook((str(tmp_path / "copy"), str(PACK)))
-    assert len(caught.value.problems) == 1
+    assert len(caught.value.findings) == 1
 
 
 @pytest.mark.parametrize(

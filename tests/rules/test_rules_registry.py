@@ -121,7 +121,7 @@ def test_every_fault_is_told_at_once() -> None:
     """Three rows, three lines."""
     with pytest.raises(RuleTableError) as caught:
         registry("settings:\n  - {path: a}\n  - {path: shop.kind, type: text, help: x}\n  - 7\n")
-    assert len({problem.split(":")[1] for problem in caught.value.problems}) == 3
+    assert len({finding.places[0].line for finding in caught.value.findings}) == 3
 
 
 def test_a_probe_that_answers_another_word_is_refused() -> None:

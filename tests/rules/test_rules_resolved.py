@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from compozy.base.findings import Finding
 from compozy.rulebook import check_rules
 from compozy.rulebook.files import shipped_texts
-from compozy.tables.report import Report
 
 SETTINGS = """
 settings:
@@ -42,7 +42,7 @@ DERIVED = {"decision": "zed.derived"}
 FINDING = {"severity": "warning", "key": "zed.label", "text": "x", "hint": "y", "good": {}, "bad": {}}
 
 
-def reports(inputs: dict[str, Any], *rows: dict[str, Any], derived: bool = False) -> list[Report]:
+def reports(inputs: dict[str, Any], *rows: dict[str, Any], derived: bool = False) -> list[Finding]:
     """Verify the shipped rules with a table of findings; a row is its conditions, and changes of the finding."""
     table = {
         "table": "zed.found", "stage": "validate", "about": "f", "hit": "collect", "inputs": inputs,
@@ -54,7 +54,7 @@ def reports(inputs: dict[str, Any], *rows: dict[str, Any], derived: bool = False
     }  # fmt: skip
     tables = {"tables": [table, *([yaml.safe_load(DERIVING)] if derived else [])]}
     checked = check_rules({**shipped_texts(), "zed.yaml": SETTINGS, "table.yaml": yaml.safe_dump(tables)})
-    return [report for report in checked.reports if report.table == "zed.found"]
+    return [report for report in checked.findings if report.key == "zed.found"]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def reports(inputs: dict[str, Any], *rows: dict[str, Any], derived: bool = False
     ],
 )
 def test_a_row_that_contradicts_derived_values_is_unreachable(inputs: dict[str, Any], row: dict[str, Any]) -> None:
-    assert [report.kind for report in reports(inputs, row, derived=True)] == ["unreachable"]
+    assert [report.id for report in reports(inputs, row, derived=True)] == ["unreachable"]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_row_on_values_that_occur_is_accepted(inputs: dict[str, Any], row: dic
     ],
 )
 def test_a_row_that_contradicts_same_as_is_unreachable(inputs: dict[str, Any], row: dict[str, Any]) -> None:
-    assert [report.kind for report in reports(inputs, row)] == ["unreachable"]
+    assert [report.id for report in reports(inputs, row)] == ["unreachable"]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,6 @@ def test_a_row_that_contradicts_same_as_is_unreachable(inputs: dict[str, Any], r
 )
 def test_findings_that_read_alike_are_duplicates(changed: dict[str, Any], expected: list[str]) -> None:
     found = reports({"a": LABEL}, {"a": "x"}, {"a": "x", **changed})
-    assert [report.kind for report in found] == expected
+    assert [report.id for report in found] == expected
     assert all(report.witness == "zed:\n  label: x" for report in found)
     assert all(report.message.endswith(f"(they differ in {next(iter(changed))} only)") for report in found)

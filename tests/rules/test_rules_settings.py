@@ -42,7 +42,7 @@ def test_a_setting_and_a_group_of_two_packs_name_both_files(tmp_path: Path) -> N
     one = pack(tmp_path / "one", "{path: shop.size, type: text, help: x}")
     two = pack(tmp_path / "two", "{path: shop.size.wide, type: text, help: x}")
     for packs in ((one, two), (two, one)):
-        (report,) = check_rules(rule_texts(packs)).reports
+        (report,) = check_rules(rule_texts(packs)).findings
         assert report.message == "shop.size is a setting and a group of settings, because of shop.size.wide"
         assert [str(Path(place.file).parent) for place in report.places] == [one, two]
         assert [place.line for place in report.places] == [2, 2]
@@ -52,8 +52,8 @@ def test_a_word_of_another_pack_keeps_its_meaning(tmp_path: Path) -> None:
     """Neither a value nor another word for one may be given a second meaning."""
     one = pack(tmp_path / "one", "{extends: database.driver, also: {pg: postgres}}")
     two = pack(tmp_path / "two", "{extends: database.driver, also: {pg: sqlite}}")
-    (report,) = check_rules(rule_texts((one, two))).reports
-    assert report.kind == "collision"
+    (report,) = check_rules(rule_texts((one, two))).findings
+    assert report.id == "collision"
     assert report.message.startswith("setting database.driver gives pg a meaning already")
     assert Path(report.places[0].file).parent == Path(two)
 
@@ -67,7 +67,7 @@ def test_a_word_of_another_pack_keeps_its_meaning(tmp_path: Path) -> None:
 )
 def test_address_of_a_pack_names_settings_that_fit(tmp_path: Path, row: str, message: str) -> None:
     packs = (pack(tmp_path / "pack", "{path: a.host, type: host, help: x}", row),)
-    (report,) = check_rules(rule_texts(packs)).reports
+    (report,) = check_rules(rule_texts(packs)).findings
     assert message in report.message
 
 

@@ -87,7 +87,7 @@ def proposed(hit: str, *rows: tuple[dict[str, Any], str], inputs: str = "kind on
     columns = {name: {"input": name} for name in inputs.split()}
     table = {"table": "t", "hit": hit, "inputs": columns, "outputs": {"out": ["x", "y"]}, "rows": body}
     decisions = parse_decisions(HEAD + yaml.safe_dump({"tables": [table]}), "t.yaml")
-    assert decisions.reports == ()
+    assert decisions.findings == ()
     found = Simplifier(decisions.ruleset.tables, decisions, None, {"t.yaml"}).proposals()
     return [f"{p.kind} {' '.join(edit.row or edit.column or edit.text for edit in p.edits)}" for p in found]
 

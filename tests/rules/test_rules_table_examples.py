@@ -22,7 +22,7 @@ def checked(table: str, *examples: Any) -> tuple[Rulebook | None, list[str]]:
     found = check_rules({**shipped_texts(), "pack.yaml": pack})
     with TemporaryDirectory() as directory:
         tried = list(table_reports(found.rulebook, directory)) if found.rulebook and found.valid else []
-    return found.rulebook, [report.message for report in (*found.reports, *tried)]
+    return found.rulebook, [report.message for report in (*found.findings, *tried)]
 
 
 def test_an_example_decided_by_its_row_is_right() -> None:

@@ -8,13 +8,13 @@ from itertools import product
 import pytest
 
 from compozy.base.document import read_document
+from compozy.base.findings import Finding
 from compozy.rulebook import check_rules
 from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.sights import SettingViewer
 from compozy.settings.registry import Registry, Setting, read_registry
 from compozy.settings.values import from_text, is_unset
 from compozy.settings.views import VIEWS, Seen
-from compozy.tables.report import Report
 from compozy.tables.table import Source
 
 SETTINGS = """
@@ -57,7 +57,7 @@ WRITTEN = [
 ]
 
 
-def reports(inputs: str, *rows: str, hit: str = "unique") -> list[Report]:
+def reports(inputs: str, *rows: str, hit: str = "unique") -> list[Finding]:
     """Verify the shipped rules with a table of rows `when -> out`."""
     lines = "\n".join(
         f"  - {{id: r{number}, when: {{{row.split(' -> ')[0]}}}, then: {{out: {row.split(' -> ')[1]}}}, because: x}}"
@@ -65,7 +65,7 @@ def reports(inputs: str, *rows: str, hit: str = "unique") -> list[Report]:
     )
     table = TABLE.format(inputs=inputs, rows=lines, hit=hit, stage="resolve")
     checked = check_rules({**shipped_texts(), "zed.yaml": SETTINGS, "table.yaml": table})
-    return [report for report in checked.reports if report.table == "zed.kept"]
+    return [report for report in checked.findings if report.key == "zed.kept"]
 
 
 BOTH = "mem: {setting: zed.p, view: in_memory}, given: {setting: zed.p, view: given}"
@@ -81,14 +81,14 @@ def test_what_no_value_shows_is_no_gap_and_no_conflict() -> None:
 def test_a_gap_behind_views_is_witnessed_by_the_setting() -> None:
     """The witness is what somebody writes, not what a view says of it."""
     (gap,) = reports(BOTH, "mem: true -> true", "mem: unset -> false")
-    assert (gap.kind, gap.message) == ("gap", 'table "zed.kept" has no row for mem: false')
+    assert (gap.id, gap.message) == ("gap", 'table "zed.kept" has no row for mem: false')
     assert gap.witness == "zed:\n  p: /other"
 
 
 def test_a_real_conflict_behind_views_is_found() -> None:
     """Somebody may write that a path is in memory."""
     found = reports(BOTH, "mem: true -> true", "given: true -> false", "given: false -> true")
-    assert [(report.kind, report.witness) for report in found] == [("conflict", "zed:\n  p: ':memory:'")]
+    assert [(report.id, report.witness) for report in found] == [("conflict", "zed:\n  p: ':memory:'")]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_real_conflict_behind_views_is_found() -> None:
 def test_a_row_that_no_value_reaches_is_named(inputs: str, row: str) -> None:
     """A row that asks one setting for what it cannot show."""
     found = reports(inputs, f"{row} -> true", " -> false", hit="first")
-    assert [report.kind for report in found] == ["unreachable", "unproduced"]
+    assert [report.id for report in found] == ["unreachable", "unproduced"]
     assert found[0].message.startswith('table "zed.kept": no settings reach row "r0": no value shows a: ')
 
 

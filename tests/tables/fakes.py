@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from compozy.base.findings import Finding
 from compozy.tables.decide import RuleSet, compile_leniently, compile_tables
 from compozy.tables.read import read_tables
-from compozy.tables.report import Report, Verification
 from compozy.tables.table import Domain, Source, Table
-from compozy.tables.verify import verify
+from compozy.tables.verify import Verification, verify
 
 DOMAINS: Mapping[str, Domain] = {
     "mode": Domain.text(optional=True),
@@ -48,8 +48,8 @@ def verified(*texts: str, limit: int = 100) -> Verification:
     return verify(compile_leniently(read_tables(named(*texts)), FakeCatalogue()), limit=limit)
 
 
-def reports(*texts: str, kind: str, limit: int = 100) -> list[Report]:
-    return [report for report in verified(*texts, limit=limit).reports if report.kind == kind]
+def reports(*texts: str, kind: str, limit: int = 100) -> list[Finding]:
+    return [report for report in verified(*texts, limit=limit).findings if report.id == kind]
 
 
 def table(rows: str, inputs: str = "mode: {setting: mode}", hit: str = "unique", outputs: str = "[a, b]") -> str:

@@ -36,7 +36,7 @@ rows:
 def faults(*texts: str) -> str:
     with pytest.raises(RuleTableError) as caught:
         compiled(*texts)
-    return str(caught.value)
+    return "\n".join(map(str, caught.value.findings))
 
 
 def test_a_decision_records_table_row_inputs_and_outputs() -> None:

@@ -32,7 +32,7 @@ rows:
 def problems(*texts: str) -> list[str]:
     with pytest.raises(RuleTableError) as caught:
         read_tables(named(*texts))
-    return list(caught.value.problems)
+    return [str(finding) for finding in caught.value.findings]
 
 
 def test_a_table_is_read() -> None:

@@ -6,10 +6,9 @@ import pytest
 import yaml
 from tests.tables.fakes import FakeCatalogue, named, reports, row, rows, table, verified
 
-from compozy.settings.faults import severity
 from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.read import read_tables
-from compozy.tables.verify import KINDS, VerificationCache, verify
+from compozy.tables.verify import KINDS, verify
 
 MODES = """
 table: mode
@@ -31,7 +30,7 @@ def lines(*texts: str, kind: str) -> list[str]:
 def test_complete_tables_are_valid() -> None:
     """Nothing is reported on tables without fault, and everything is counted."""
     verification = verified(MODES, COMPLETE)
-    assert (verification.valid, verification.reports, verification.tables, verification.rows) == (True, (), 2, 4)
+    assert (verification.valid, verification.findings, verification.tables, verification.rows) == (True, (), 2, 4)
 
 
 # gaps
@@ -127,7 +126,7 @@ def test_listing_is_capped_and_counted(values: str, extent: str) -> None:
     lines = [row(f"not-{value}", f"x: {value}, y: {{not: {value}}}") for value in values]
     lines.append(row("rest", f"x: {{not: [{', '.join(values)}]}}"))
     gaps = reports(table(rows(*lines), "x: {setting: mode}, y: {setting: provider}"), kind="gap", limit=1)
-    assert [gap.extent for gap in gaps] == [extent]
+    assert [gap.evidence and gap.evidence.extent for gap in gaps] == [extent]
 
 
 def test_a_proposed_id_is_free() -> None:
@@ -230,7 +229,7 @@ def test_a_row_that_no_settings_reach_is_unreachable() -> None:
 def test_an_unknown_value_is_reported_once() -> None:
     """A cell whose only value is unknown is not reported as a contradiction too."""
     text = table(row("r", "x: vlakey"), "x: {setting: redis.engine}", "collect")
-    kinds = [report.kind for report in verified(text).reports]
+    kinds = [report.id for report in verified(text).findings]
     assert kinds == ["unknown-value", "unproduced"]
 
 
@@ -249,7 +248,7 @@ def test_a_value_of_a_masked_row_does_not_feed_other_tables() -> None:
     """What only a masked row would give counts as never given."""
     feeder = table(rows(row("all", ""), row("masked", "mode: x", "b")), hit="first")
     reader = table(rows(row("a", "x: a"), row("b", "x: b", "b")), "x: {decision: t}").replace("table: t", "table: u")
-    assert [report.table for report in reports(feeder, reader, kind="unreachable")] == ["u"]
+    assert [report.key for report in reports(feeder, reader, kind="unreachable")] == ["u"]
 
 
 @pytest.mark.parametrize("missing", ["severity", "text", "good", "bad"])
@@ -266,22 +265,8 @@ def test_faults_of_linking_are_reported_with_the_rest() -> None:
     circle = table(row("r", ""), "x: {decision: u}, y: {setting: nope}").replace("table: t", "table: c")
     other = table(row("r", "x: zz"), "x: {decision: c}, y: {decision: nowhere}").replace("table: t", "table: u")
     gap = table(row("r", "mode: x"))
-    kinds = {report.kind for report in verified(circle, other, gap).reports}
+    kinds = {report.id for report in verified(circle, other, gap).findings}
     assert {"cycle", "unknown-input", "unknown-decision", "unknown-value", "gap"} <= kinds <= set(KINDS)
-
-
-# cache
-
-
-def test_the_same_content_is_verified_once() -> None:
-    """With a cache, reading the same files again gives the very same verification."""
-    cache = VerificationCache()
-    first, again, changed = (
-        verify(compile_leniently(read_tables(named(text)), FakeCatalogue()), cache)
-        for text in (COMPLETE, COMPLETE, COMPLETE + "# one more line\n" + "about: x\n")
-    )
-    assert first is again
-    assert first is not changed
 
 
 # many combinations
@@ -300,18 +285,18 @@ def chain(*lines: str) -> tuple[str, str, str]:
 def test_choices_that_leave_the_same_rows_are_counted_once() -> None:
     """Four settings of twenty values each: as many configurations as nobody could look at."""
     lines = [row(f"r{n}", f"a: v{n}, b: w{n}, c: x{n}, d: {n}", "p") for n in range(20)]
-    assert verified(*chain(*lines, row("rest", "", "q"))).reports == ()
+    assert verified(*chain(*lines, row("rest", "", "q"))).findings == ()
 
 
 def test_what_could_not_be_proven_says_so_and_keeps_nothing_from_being_used() -> None:
     """Rows that leave something else for every combination of values."""
     texts = chain(row("r", "a: v", "p"), row("rest", "", "q"))
-    gaps = [report for report in verify(ruleset_of(*texts), most=1).reports if report.kind == "gap"]
-    assert [report.proven for report in gaps] == [False, False]
+    gaps = [report for report in verify(ruleset_of(*texts), most=1).findings if report.id == "gap"]
+    assert [report.severity for report in gaps] == ["warning", "warning"]
     assert [report.message.partition("; ")[2] for report in gaps] == [
         "it may be unreachable: too many combinations to prove"
     ] * 2
-    assert {severity(report) for report in gaps} == {"warning"}
+    assert {report.severity for report in gaps} == {"warning"}
 
 
 def ruleset_of(*texts: str) -> RuleSet:
@@ -326,4 +311,4 @@ def test_each_feeder_is_checked_once_whatever_the_number_of_paths_to_it() -> Non
         inputs = f"a: {{decision: l{layer - 1}a}}, b: {{decision: l{layer - 1}b}}"
         block = table(rows(row("x", "a: a"), row("y", "a: b", "b")), inputs)
         texts += [block.replace("table: t", f"table: l{layer}{side}") for side in "ab"]
-    assert {report.kind for report in verified(*texts).reports} == {"unproduced", "unreachable"}
+    assert {report.id for report in verified(*texts).findings} == {"unproduced", "unreachable"}

@@ -72,6 +72,21 @@ class Finding:
         """Return a finding at the first of `places`; line 0 stands for a document without lines."""
         return cls(id_, severity, message, hint, key, _origin(*places[:1]), also=places[1:])
 
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The place, if it is one in a text, and the further ones."""
+        return (*([self.where.place] if self.where.place else []), *self.also)
+
+    @property
+    def witness(self) -> str | None:
+        """Settings that show the fault, as YAML, if verification found some."""
+        return self.evidence.witness if self.evidence else None
+
+    @property
+    def proposal(self) -> str | None:
+        """A row that fills the gap, as YAML, if verification proposes one."""
+        return self.evidence.proposal if self.evidence else None
+
     def __str__(self) -> str:
         """Return `place: message`, or `name: key: message` where no line is known."""
         named = [str(self.where.place)] if self.where.place else [self.where.name, self.key if self.where.name else ""]
@@ -165,11 +180,16 @@ class Collector:
 
     def in_order(self) -> tuple[Finding, ...]:
         """Return the findings without repetitions, by file, line and column; those without a line come last."""
-        return tuple(sorted(dict.fromkeys(self.findings), key=_order))
+        return ordered(self.findings)
 
     def raise_if_any(self, error: Callable[[tuple[Finding, ...]], Exception]) -> None:
         """Raise `error` with the findings unless all of them are warnings."""
         raise_errors(self.findings, error)
+
+
+def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings without repetitions, by file, line and column; those without a line come last."""
+    return tuple(sorted(dict.fromkeys(findings), key=_order))
 
 
 def raise_errors(findings: Iterable[Finding], error: Callable[[tuple[Finding, ...]], Exception]) -> None:

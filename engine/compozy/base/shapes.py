@@ -7,7 +7,7 @@ its own adds a class with the same two methods.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
@@ -39,6 +39,15 @@ def fault(found: Collector, node: Node, path: str, what: str, reason: str) -> No
     """Note that the value at `path` of `what` does not fit; `reason` begins with `must be` or with a colon."""
     named = f"`{path.rpartition('.')[2]}` of {what}" if path else what
     found.add(FAULT, f"{named}{'' if reason.startswith(':') else ' '}{reason}", node.place, key=path)
+
+
+def check_keys(node: Node, known: Collection[str], what: str, found: Collector, path: str = "", free: str = "") -> None:
+    """Note every key of a mapping that is not `known` and does not begin with `free`."""
+    for name in node.value if node.keys is not None else ():
+        if name not in known and not (free and name.startswith(free)):
+            place = node.keys.get(name, node.place) if node.keys else node.place
+            hint = found.suggestions.did_you_mean(name, known)
+            found.add(FAULT, f'unknown key "{name}" in {what}{hint}', place, key=_join(path, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,23 +238,16 @@ class Shape(Generic[T]):
         return self._made(node, found, path, values) if len(found) == before else None
 
     def _members(self, node: Node, found: Collector, path: str) -> dict[str, Any]:
+        check_keys(node, self.keys, self.what, found, path, self.free)
         values: dict[str, Any] = {}
         for name, given in node.value.items():
             key = self.keys.get(name)
-            if key is None:
-                self._unknown(node, name, found, path)
-            elif given.value is not None or not self.null_unset:
+            if key is not None and (given.value is not None or not self.null_unset):
                 values[key.field or name] = key.kind.decode(given, found, _join(path, name), self.what)
         return values
 
     def _is_absent(self, node: Node, name: str) -> bool:
         return name not in node.value or (self.null_unset and node.value[name].value is None)
-
-    def _unknown(self, node: Node, name: str, found: Collector, path: str) -> None:
-        if not (self.free and name.startswith(self.free)):
-            place = (node.keys or {}).get(name, node.place)
-            hint = found.suggestions.did_you_mean(name, self.keys)
-            found.add(FAULT, f'unknown key "{name}" in {self.what}{hint}', place, key=_join(path, name))
 
     def _made(self, node: Node, found: Collector, path: str, values: dict[str, Any]) -> T | None:
         try:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 MOST_SUGGESTIONS = 20
 _LONGEST = 100
 _FEW = 12
+_SHORT = 4  # of three letters, one may differ
 _MOST_WORK = 500_000  # pairs of characters, about a quarter of a second
 _WORK_OF_MANY = 100_000  # for each suggestion of one answer
 
@@ -63,9 +64,10 @@ def closest(word: str, known: Iterable[str], most_work: int = _MOST_WORK) -> str
     if needle in folded:
         return folded[needle]
     compared = {name: folded[name] for name in _affordable(needle, folded, most_work)}
+    cutoff = 0.72 if len(needle) > _SHORT else 0.6
     from difflib import get_close_matches
 
-    found = get_close_matches(needle, compared, n=1, cutoff=0.72) or _same_leaf(needle, compared)
+    found = get_close_matches(needle, compared, n=1, cutoff=cutoff) or _same_leaf(needle, compared)
     return folded[found[0]] if found else None
 
 

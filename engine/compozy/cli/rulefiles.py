@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compozy.base.findings import ERROR, finding_lines
 from compozy.base.output_file import write_file
 from compozy.cli.completion import FILE, tables
 from compozy.cli.output import print_line, styled
@@ -14,11 +15,10 @@ from compozy.cli.places import relative
 from compozy.cli.ruleoptions import pack_folders, rules_options
 from compozy.errors import UsageError
 from compozy.rulebook import load_rulebook
-from compozy.settings.faults import report_lines, severity
 
 if TYPE_CHECKING:
+    from compozy.base.findings import Finding
     from compozy.decisions import Decisions
-    from compozy.tables.report import Report
 
 INVALID = 3
 _output = click.option("--output", "-o", metavar="FILE", type=FILE, help="File to write; else standard output.")
@@ -38,9 +38,9 @@ def import_(file: str, output: str | None, partial: bool) -> int:
     from compozy.decisions.decision_file import decisions_text
 
     decisions = read_decisions(file)
-    for report in decisions.reports:
-        print_line(report_text(report, err=True), err=True)
-    refused = any(severity(report) == "error" for report in decisions.reports)
+    for finding in decisions.findings:
+        print_line(finding_text(finding, err=True), err=True)
+    refused = any(report.severity == ERROR for report in decisions.findings)
     if refused and not (partial and decisions.tables):
         return INVALID
     _write(decisions_text(decisions, f"Imported from {relative(file)}"), output)
@@ -83,10 +83,10 @@ def refuse_packs(where: Mapping[str, Any]) -> None:
         raise UsageError("a FILE stands by itself, without --config, --cwd and --rules", hint="leave them out")
 
 
-def report_text(report: Report, *, err: bool = False) -> str:
-    """Return a report as text; its first line in the colour of its severity."""
-    first, *rest = (relative(line) for line in report_lines(report))
-    return "\n".join([styled(first, severity(report), err=err), *rest])
+def finding_text(finding: Finding, *, err: bool = False) -> str:
+    """Return a finding about rules as text; its first line in the colour of its severity."""
+    first, *rest = (relative(line) for line in finding_lines(finding))
+    return "\n".join([styled(first, finding.severity, err=err), *rest])
 
 
 def read_valid(file: str) -> Decisions:
@@ -95,16 +95,15 @@ def read_valid(file: str) -> Decisions:
     Raises:
         RuleTableError: something in it cannot be read.
     """
+    from compozy.base.findings import ordered, raise_errors
     from compozy.decisions import read_decisions
     from compozy.errors import RuleTableError
-    from compozy.settings.faults import refuse
-    from compozy.tables.link import fault_lines
 
     decisions = read_decisions(file)
-    refuse(decisions.reports)
+    raise_errors(decisions.findings, RuleTableError)
     faults = decisions.ruleset.faults
     if faults:
-        raise RuleTableError(fault_lines(faults))
+        raise RuleTableError(ordered(faults))
     return decisions
 
 

@@ -12,7 +12,7 @@ from compozy.rulebook import check_rules, installed_packs, pack_files
 from compozy.rulebook.files import rule_texts
 
 if TYPE_CHECKING:
-    from compozy.tables.report import Report
+    from compozy.base.findings import Finding
     from compozy.tables.rowfiles import AddedRow
 
 
@@ -41,7 +41,7 @@ def fixed_packs(packs: Sequence[str]) -> list[AddedRow]:
     from compozy.tables.rowfiles import RowFiles, add_rows
 
     files, texts = RowFiles(own_files(packs)), rule_texts(packs)
-    added = add_rows(files, lambda current: check_rules({**texts, **current}).reports)
+    added = add_rows(files, lambda current: check_rules({**texts, **current}).findings)
     files.write()
     return added
 
@@ -56,8 +56,8 @@ def fixed_files(names: Sequence[str]) -> list[AddedRow]:
     from compozy.decisions.decision_file import parse_decisions
     from compozy.tables.rowfiles import RowFiles, add_rows
 
-    def reports(current: Mapping[str, str]) -> Sequence[Report]:
-        return [r for name, text in current.items() for r in verify_decisions(parse_decisions(text, name)).reports]
+    def reports(current: Mapping[str, str]) -> Sequence[Finding]:
+        return [r for name, text in current.items() for r in verify_decisions(parse_decisions(text, name)).findings]
 
     files = RowFiles({name: decision_text(name) for name in names})
     added = add_rows(files, reports)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compozy.base.findings import ERROR, Evidence, Finding
 from compozy.cli.completion import FILE, tables
 from compozy.cli.options import format_option, runs_project_code
 from compozy.cli.output import print_json, print_line, print_table, styled
@@ -16,15 +17,13 @@ from compozy.cli.places import place_json, relative
 from compozy.cli.rulecases import cases
 from compozy.cli.rulecover import cover
 from compozy.cli.rulediff import diff
-from compozy.cli.rulefiles import export, import_, refuse_packs, report_text
+from compozy.cli.rulefiles import export, finding_text, import_, refuse_packs
 from compozy.cli.rulefix import fixed_files, fixed_packs
 from compozy.cli.ruleoptions import find_table, pack_folders, rules_options
 from compozy.cli.rulesimplify import simplify
 from compozy.rulebook import Rulebook, check_rules, load_rulebook
 from compozy.rulebook.files import rule_texts
-from compozy.settings.faults import severity
 from compozy.tables.cells import condition_data
-from compozy.tables.report import Report
 from compozy.tables.table import Domain, Table
 
 if TYPE_CHECKING:
@@ -141,7 +140,7 @@ def check(files: Sequence[str], fix: bool, format_: str, **where: Any) -> int:
 class _Checked:
     """What was verified and found; times in milliseconds."""
 
-    reports: Sequence[Report]
+    findings: Sequence[Finding]
     tables: int
     rows: int
     verified_ms: float
@@ -150,14 +149,14 @@ class _Checked:
     @property
     def valid(self) -> bool:
         """Whether there are at most warnings."""
-        return all(severity(report) != "error" for report in self.reports)
+        return all(report.severity != ERROR for report in self.findings)
 
 
 def _check_rules(where: Mapping[str, Any]) -> _Checked:
     """Verify the rules in force, and try them out unless they do not even hold together."""
     result = check_rules(rule_texts(pack_folders(**where)))
     began = time.perf_counter()
-    reports = [*result.reports]
+    reports = [*result.findings]
     if result.rulebook is not None and result.valid:
         from compozy.trial.rules import confirmed_reports, trial_reports
 
@@ -173,7 +172,7 @@ def _check_files(files: Sequence[str]) -> _Checked:
     began = time.perf_counter()
     found = [verify_decisions(decisions) for decisions in read]
     took_ms = (time.perf_counter() - began) * 1e3
-    reports = [report for verified in found for report in verified.reports]
+    reports = [report for verified in found for report in verified.findings]
     return _Checked(reports, sum(v.tables for v in found), sum(v.rows for v in found), took_ms, None)
 
 
@@ -184,33 +183,34 @@ def _print_check_json(result: _Checked, added: Sequence[AddedRow]) -> None:
             "tables": result.tables,
             "rows": result.rows,
             "added": [{"table": row.table, "file": relative(row.file), "row": row.row} for row in added],
-            "findings": [report_json(report) for report in result.reports],
+            "findings": [report_json(report) for report in result.findings],
             "verified_ms": round(result.verified_ms, 1),
             "tried_ms": None if result.tried_ms is None else round(result.tried_ms, 1),
         }
     )
 
 
-def report_json(report: Report) -> dict[str, Any]:
+def report_json(report: Finding) -> dict[str, Any]:
     """Return a report in the form of the command line's findings."""
+    evidence = report.evidence or Evidence()
     return {
-        "id": report.kind,
-        "severity": severity(report),
+        "id": report.id,
+        "severity": report.severity,
         "message": report.message,
-        "table": report.table,
+        "table": report.key,
         "where": place_json(report.places[0]) if report.places else None,
         "also": [place_json(place) for place in report.places[1:]],
-        "witness": report.witness,
-        "proposal": report.proposal,
-        "shown": report.shown,
-        "total": report.total,
+        "witness": evidence.witness,
+        "proposal": evidence.proposal,
+        "shown": evidence.shown,
+        "total": evidence.total,
     }
 
 
 def _print_check(result: _Checked) -> None:
-    for report in result.reports:
-        print_line(report_text(report) + "\n")
-    count = "1 finding" if len(result.reports) == 1 else f"{len(result.reports)} findings"
+    for report in result.findings:
+        print_line(finding_text(report) + "\n")
+    count = "1 finding" if len(result.findings) == 1 else f"{len(result.findings)} findings"
     verdict = styled("valid", "ok") if result.valid else styled("not valid", "error") + f": {count} in"
     counts = f"{'1 table' if result.tables == 1 else f'{result.tables} tables'}, {result.rows} rows"
     tried = "" if result.tried_ms is None else f", tried out in {result.tried_ms:.0f} ms"

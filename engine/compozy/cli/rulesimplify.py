@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compozy.base.findings import raise_errors
 from compozy.base.source_file import read_source
 from compozy.cli.completion import FILE
 from compozy.cli.options import format_option
@@ -17,12 +18,11 @@ from compozy.cli.places import place_json, relative
 from compozy.cli.rulefiles import read_valid, refuse_packs
 from compozy.cli.rulefix import decision_text, own_files
 from compozy.cli.ruleoptions import pack_folders, rules_options
-from compozy.errors import UsageError
+from compozy.errors import RuleTableError, UsageError
 from compozy.rulebook import check_rules, pack_files
 from compozy.rulebook.files import rule_texts, shipped_texts
 from compozy.rulebook.rows import Rulebook, SettingsCatalogue
 from compozy.rulebook.versions import SHIPPED, compare_versions
-from compozy.settings.faults import refuse
 
 if TYPE_CHECKING:
     from compozy.tables.rowfiles import RowFiles
@@ -98,7 +98,7 @@ def _read_packs(names: Sequence[str], where: Mapping[str, Any]) -> _Rules:
 
 def _valid(texts: Mapping[str, str]) -> Rulebook:
     checked = check_rules(texts)
-    refuse(checked.reports)
+    raise_errors(checked.findings, RuleTableError)
     assert checked.rulebook is not None  # what cannot be read is among the reports
     return checked.rulebook
 
@@ -113,7 +113,7 @@ def _read_files(names: Sequence[str], where: Mapping[str, Any]) -> _Rules:
         raise UsageError("one decision file is simplified at a time", hint="name one FILE, or folders of rule packs")
     (name,) = names
     old, text = read_valid(name), read_source(name)
-    refuse(verify_decisions(old).reports)
+    raise_errors(verify_decisions(old).findings, RuleTableError)
 
     def same(current: Mapping[str, str]) -> bool:
         new = parse_decisions(current[name], name)

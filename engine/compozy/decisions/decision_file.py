@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from compozy.base.document import Node, read_document, resolve_scalar
+from compozy.base.findings import Collector
+from compozy.base.shapes import check_keys
+from compozy.base.suggest import did_you_mean
 from compozy.decisions.declared import Decisions
 from compozy.errors import RuleTableError, SyntaxProblem
-from compozy.settings.faults import Faults
 from compozy.tables.cells import BOUNDS, CellError, condition_data, interval_data, parse_condition
-from compozy.tables.problems import Problems, did_you_mean
 from compozy.tables.read import read_tables
 from compozy.tables.table import Column, Domain, Row, Table
 
@@ -22,62 +23,64 @@ _PLAIN = re.compile(r"[^\W\d_][\w.-]*(?: [\w.-]+)*")
 
 
 def parse_decisions(text: str, name: str) -> Decisions:
-    """Parse the text of a decision file; what is malformed is a report, and then there are no tables."""
-    faults, problems = Faults(), Problems()
+    """Parse the text of a decision file; what is malformed is a finding, and then there are no tables."""
+    found = Collector()
     try:
         document = read_document(text, name)
-        inputs = _read_inputs(document, problems)
-        problems.raise_if_any()
+        inputs = _read_inputs(document, found)
+        found.raise_if_any(RuleTableError)
         return Decisions(inputs, read_tables([(name, document)]))
     except SyntaxProblem as error:
-        faults.add("syntax", error.reason, error.place)
+        found.add("syntax", error.reason, error.place)
     except RuleTableError as error:
-        faults.take("malformed", error)
-    return Decisions({}, (), tuple(faults.reports))
+        return Decisions({}, (), error.findings)
+    return Decisions({}, (), found.in_order())
 
 
-def _read_inputs(document: Node, problems: Problems) -> dict[str, Domain]:
+def _read_inputs(document: Node, found: Collector) -> dict[str, Domain]:
     """Take `inputs` out of a document and read it."""
     if not isinstance(document.value, dict) or not {"inputs", "tables"} <= set(document.value):
-        problems.add(document.place, "a decision file is a mapping with `inputs` and `tables`")
+        found.add("malformed", "a decision file is a mapping with `inputs` and `tables`", document.place)
         return {}
     node = document.value.pop("inputs")
     (document.keys or {}).pop("inputs")
-    if not problems.require(isinstance(node.value, dict), node.place, "`inputs` must map names to types"):
+    if not found.require(isinstance(node.value, dict), "malformed", "`inputs` must map names to types", node.place):
         return {}
-    domains = {name: _read_domain(name, declared, problems) for name, declared in node.value.items()}
+    domains = {name: _read_domain(name, declared, found) for name, declared in node.value.items()}
     return {name: domain for name, domain in domains.items() if domain is not None}
 
 
-def _read_domain(name: str, node: Node, problems: Problems) -> Domain | None:
+def _read_domain(name: str, node: Node, found: Collector) -> Domain | None:
     if isinstance(node.value, list) and node.value and not any(isinstance(n.value, dict | list) for n in node.value):
         return Domain.finite(item.value for item in node.value)
     members = node.value if isinstance(node.value, dict) else {"type": node}
-    problems.unknown_keys(node, _KEYS, f'the input "{name}"')
+    check_keys(node, _KEYS, f'the input "{name}"', found)
     word = members["type"].value if "type" in members else ""
     optional = members["optional"].value if "optional" in members else False
     if word not in _TYPES or not isinstance(optional, bool):
         known = did_you_mean(word, _TYPES)
-        problems.add(
-            node.place, f'input "{name}" needs a list of values or a `type`; `optional` is true or false{known}'
+        found.add(
+            "malformed",
+            f'input "{name}" needs a list of values or a `type`; `optional` is true or false{known}',
+            node.place,
         )
         return None
     bounds = {key: value for key, value in members.items() if key in BOUNDS}
     if word in ("number", "integer"):
-        return _read_number(Node(bounds, node.place), optional=optional, integer=word == "integer", problems=problems)
-    problems.require(not bounds, node.place, f'input "{name}" is not a number and cannot have bounds')
+        return _read_number(Node(bounds, node.place), optional=optional, integer=word == "integer", found=found)
+    found.require(not bounds, "malformed", f'input "{name}" is not a number and cannot have bounds', node.place)
     return Domain.boolean(optional=optional) if word == "boolean" else Domain.text(optional=optional)
 
 
-def _read_number(bounds: Node, *, optional: bool, integer: bool, problems: Problems) -> Domain:
+def _read_number(bounds: Node, *, optional: bool, integer: bool, found: Collector) -> Domain:
     if not bounds.value:
         return Domain.number(integer=integer, optional=optional)
     try:
         condition = parse_condition(bounds)
     except CellError as error:
-        problems.add(error.place, error.reason)
+        found.add("malformed", error.reason, error.place)
         return Domain.number()
-    if not problems.require(condition.intervals, bounds.place, "no number lies between these bounds"):
+    if not found.require(condition.intervals, "malformed", "no number lies between these bounds", bounds.place):
         return Domain.number()
     return Domain.within(condition.intervals[0], integer=integer, optional=optional)
 

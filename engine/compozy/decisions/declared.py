@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from compozy.base.findings import Finding
 from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.difference import Comparison, JoinedCatalogue, compare_tables
-from compozy.tables.report import Report, Verification
 from compozy.tables.table import Domain, Source, Table
-from compozy.tables.verify import verify
+from compozy.tables.verify import Verification, verify
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """Tables over declared inputs; `reports` are the faults found while reading, whose tables are left out."""
+    """Tables over declared inputs; `findings` are those of reading, whose tables are left out."""
 
     inputs: Mapping[str, Domain]
     tables: tuple[Table, ...]
-    reports: tuple[Report, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     def domain(self, source: Source) -> Domain | None:
         """Return the domain of a declared input, None for any other source."""
@@ -31,9 +31,9 @@ class Decisions:
 
 
 def verify_decisions(decisions: Decisions) -> Verification:
-    """Verify the tables and return the reports of reading and verification."""
+    """Verify the tables and return the findings of reading and verification."""
     verified = verify(decisions.ruleset)
-    return Verification((*decisions.reports, *verified.reports), verified.tables, verified.rows)
+    return Verification((*decisions.findings, *verified.findings), verified.tables, verified.rows)
 
 
 def compare_decisions(old: Decisions, new: Decisions) -> Comparison:

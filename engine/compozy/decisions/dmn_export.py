@@ -31,7 +31,7 @@ def dmn_text(ruleset: RuleSet, names: Iterable[str], version: str = "1.3") -> st
     wanted = _with_feeders(ruleset, names)
     text = _Export(ruleset, NAMESPACES[version]).model([name for name in ruleset.order if name in wanted])
     if _NOT_XML.search(text):
-        raise RuleTableError(["a name or reason has a character that XML excludes"], hint="remove control characters")
+        raise RuleTableError.of("a name or reason has a character that XML excludes", hint="remove control characters")
     return text
 
 
@@ -98,13 +98,13 @@ class _Export:
             name = f"given {name}"
         _check_name("input", name, all(part and part == plain_name(part) for part in name.split(".")))
         if self._inputs.setdefault(name, source) != source:
-            raise RuleTableError([f"{source} and {self._inputs[name]} would have the same name in DMN: {name}"])
+            raise RuleTableError.of(f"{source} and {self._inputs[name]} would have the same name in DMN: {name}")
         return name
 
     def _put_item(self, parent: ElementTree.Element, tag: str, name: str, members: Mapping[str, str]) -> None:
         """Write a type: `members` maps the paths of its components to their types, the empty path to its own."""
         if "" in members and len(members) > 1:
-            raise RuleTableError([f"the input {name} is read both as a value and as a structure"])
+            raise RuleTableError.of(f"the input {name} is read both as a value and as a structure")
         item = ElementTree.SubElement(parent, tag, id=self._id(), name=name)
         if "" in members:
             ElementTree.SubElement(item, "typeRef").text = members[""]
@@ -203,7 +203,7 @@ def input_name(source: Source) -> str:
 def _check_name(what: str, name: str, holds: bool) -> None:
     if not holds:
         hint = "rename it: letters, digits, blanks, hyphens, and dots between the parts of a structure"
-        raise RuleTableError([f'the {what} "{name}" cannot be named so in FEEL, or not beside the others'], hint=hint)
+        raise RuleTableError.of(f'the {what} "{name}" cannot be named so in FEEL, or not beside the others', hint=hint)
 
 
 def _cell_text(table: Table, row: Row, column: str) -> str:
@@ -212,7 +212,7 @@ def _cell_text(table: Table, row: Row, column: str) -> str:
         return unary_text(condition)
     except FeelError as error:
         reason = f'row "{row.id}" of table "{table.id}": {column}: {condition_words(condition)}: {error.reason}'
-        raise RuleTableError([f"{row.place}: {reason}"], hint=error.hint) from error
+        raise RuleTableError.of(f"{row.place}: {reason}", hint=error.hint) from error
 
 
 def _type_of(domain: Domain) -> str:

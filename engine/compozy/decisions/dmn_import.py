@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
+from compozy.base.findings import ERROR, WARNING, Collector
 from compozy.decisions.declared import Decisions
 from compozy.decisions.dmn_table import Draft, Heading, InputClause, read_table, refusal
 from compozy.decisions.dmn_types import Type, Types, domain_of
 from compozy.decisions.feel import FeelError, strict
 from compozy.decisions.xml_tree import Element, parse_xml
 from compozy.errors import SyntaxProblem
-from compozy.settings.faults import Faults, severity
 from compozy.tables.table import Column, Domain, Row, Source, Table
 
 NAMESPACES: Mapping[str, str] = {
@@ -31,20 +31,20 @@ _OPERATORS = {"if", "for", "some", "every", "and", "or", "between", "in", "insta
 
 def parse_dmn(text: str, name: str) -> Decisions:
     """Parse a DMN model; what is not supported is a report, and its table is left out."""
-    faults = Faults()
+    faults = Collector()
     try:
         root = parse_xml(text, name)
     except SyntaxProblem as error:
         faults.add("syntax", error.reason + (f"; {error.hint}" if error.hint else ""), error.place)
-        return Decisions({}, (), tuple(faults.reports))
+        return Decisions({}, (), tuple(faults.findings))
     message = f"not a DMN {', '.join(NAMESPACES)} model: the root is {root.name} of {root.namespace or 'no namespace'}"
     known = root.name == "definitions" and root.namespace in NAMESPACES.values()
     faults.require(known, "unsupported", message, root.place)
     language = root.attributes.get("expressionLanguage", "FEEL")
     message = f"the expression language {language} is not supported; use FEEL"
     faults.require("feel" in language.casefold(), "unsupported", message, root.place)
-    if faults.reports:
-        return Decisions({}, (), tuple(faults.reports))
+    if faults.findings:
+        return Decisions({}, (), tuple(faults.findings))
     return _Import(root, faults).decisions()
 
 
@@ -61,7 +61,7 @@ class _Scope:
 
 
 class _Import:
-    def __init__(self, root: Element, faults: Faults) -> None:
+    def __init__(self, root: Element, faults: Collector) -> None:
         self._root = root
         self._faults = faults
         self._types = Types(root)
@@ -77,9 +77,9 @@ class _Import:
         for model in self._root.all("businessKnowledgeModel"):
             self._read_model(model)
         tables = self._linked()
-        found = tables or self._faults.reports
+        found = tables or self._faults.findings
         self._faults.require(found, "unsupported", "the model has no decision table", self._root.place)
-        return Decisions(self._inputs, tables, tuple(self._faults.reports))
+        return Decisions(self._inputs, tables, tuple(self._faults.findings))
 
     # tables
 
@@ -114,12 +114,12 @@ class _Import:
         self._add(replace(_heading(model), reference=""), table, {}, _Scope({}, values, local=True))
 
     def _add(self, heading: Heading, table: Element, bound: Mapping[str, str], scope: _Scope) -> None:
-        faults = Faults()
+        faults = Collector()
         message = refusal(heading.id, "name", "it is empty or that of another table", "rename the table")
         faults.require(heading.id and heading.id not in self._drafts, "unsupported", message, heading.place)
         draft = read_table(heading, table, bound, self._types, faults)
-        self._faults.reports += faults.reports
-        if not faults.reports:
+        self._faults.findings += faults.findings
+        if not faults.findings:
             self._drafts[heading.id] = draft, scope
 
     def _scope(self, decision: Element) -> _Scope:
@@ -141,8 +141,8 @@ class _Import:
         for name in self._order():
             links = _Links(self, *self._drafts[name])
             tables[name] = links.table()
-            self._faults.reports += links.faults.reports
-            if any(severity(report) == "error" for report in links.faults.reports):
+            self._faults.findings += links.faults.findings
+            if any(report.severity == ERROR for report in links.faults.findings):
                 del self._drafts[name], tables[name]
         read = {column.source.ref for table in tables.values() for column in table.columns}
         self._inputs = {name: domain for name, domain in self._inputs.items() if name in read}
@@ -166,7 +166,7 @@ class _Import:
         """Resolve the type of a dotted path below a value."""
         return self._types.at_path(reference, [part.strip() for part in path.split(".") if part.strip()])
 
-    def declare(self, draft: Draft, clause: InputClause, ref: str, domain: Domain, faults: Faults) -> Source:
+    def declare(self, draft: Draft, clause: InputClause, ref: str, domain: Domain, faults: Collector) -> Source:
         """Declare an input; where another table declares other values for it, this table has an input of its own."""
         if self._inputs.setdefault(ref, domain) != domain:
             reason = f"another table declares another type or other values for {ref}"
@@ -186,7 +186,7 @@ class _Links:
     """Links the inputs of one draft."""
 
     def __init__(self, owner: _Import, draft: Draft, scope: _Scope) -> None:
-        self.faults = Faults()
+        self.faults = Collector()
         self._owner = owner
         self._draft = draft
         self._scope = scope
@@ -220,7 +220,7 @@ class _Links:
             return self._input(clause, _heading(decision).reference, path)
         if feeder.hit == "collect":
             message = refusal(self._draft.heading.id, clause.name, f'the decision "{name}" collects a list', _NO_LIST)
-            self.faults.add("unsupported", message, clause.place, table=self._draft.heading.id)
+            self.faults.add("unsupported", message, clause.place, key=self._draft.heading.id)
         return Source("decision", feeder.heading.id, output=path or None)
 
     def _input(self, clause: InputClause, reference: str, path: str) -> Source:
@@ -235,7 +235,7 @@ class _Links:
             domain = domain_of(found.base, clause.constraint or found.constraint, seen)
         except FeelError as error:
             message = refusal(self._draft.heading.id, clause.name, error.reason, error.hint or "")
-            self.faults.add("unsupported", message, clause.place, table=self._draft.heading.id)
+            self.faults.add("unsupported", message, clause.place, key=self._draft.heading.id)
             return Source("input", ref)
         return self._owner.declare(self._draft, clause, ref, domain, self.faults)
 
@@ -244,8 +244,9 @@ _APART = "it counts as an input of its own"
 _NO_LIST = "use a hit policy with a single result"
 
 
-def _note(faults: Faults, draft: Draft, clause: InputClause, reason: str, hint: str) -> None:
-    faults.add("free-input", refusal(draft.heading.id, clause.name, reason, hint), clause.place, table=draft.heading.id)
+def _note(faults: Collector, draft: Draft, clause: InputClause, reason: str, hint: str) -> None:
+    message = refusal(draft.heading.id, clause.name, reason, hint)
+    faults.add("free-input", message, clause.place, key=draft.heading.id, severity=WARNING)
 
 
 def _heading(element: Element) -> Heading:

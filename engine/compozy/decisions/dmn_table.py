@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compozy.base.document import Scalar
+from compozy.base.findings import Collector
 from compozy.base.place import Place
 from compozy.decisions.dmn_types import Types, domain_of
 from compozy.decisions.feel import FeelError, parse_literal, parse_tests
 from compozy.decisions.xml_tree import Element
-from compozy.settings.faults import Faults
 from compozy.tables.cells import scalar_words
 from compozy.tables.table import ANY, Condition, Domain, Row
 
@@ -55,13 +55,13 @@ class Draft:
     rows: tuple[Row, ...]
 
 
-def read_table(heading: Heading, table: Element, bound: Mapping[str, str], types: Types, faults: Faults) -> Draft:
+def read_table(heading: Heading, table: Element, bound: Mapping[str, str], types: Types, faults: Collector) -> Draft:
     """Read a `decisionTable`; `bound` renames the parameters of a function. Everything unsupported is noted."""
     return _Reader(heading, table, bound, types, faults).draft()
 
 
 class _Reader:
-    def __init__(self, heading: Heading, table: Element, bound: Mapping[str, str], types: Types, faults: Faults):
+    def __init__(self, heading: Heading, table: Element, bound: Mapping[str, str], types: Types, faults: Collector):
         self._heading = heading
         self._element = table
         self._bound = bound
@@ -80,7 +80,7 @@ class _Reader:
 
     def refuse(self, place: Place, what: str, reason: str, hint: str, kind: str = "unsupported") -> None:
         """Note what cannot be imported, with its place, reason and fix."""
-        self._faults.add(kind, refusal(self._heading.id, what, reason, hint), place, table=self._heading.id)
+        self._faults.add(kind, refusal(self._heading.id, what, reason, hint), place, key=self._heading.id)
 
     def _check_language(self, element: Element) -> None:
         language = element.attributes.get("expressionLanguage", "FEEL")
@@ -146,7 +146,7 @@ class _Reader:
     def _output(self, name: str, clause: Element, rows: Sequence[Row]) -> Domain:
         constraint, values = self._values(clause, "outputValues"), [row.then.get(name) for row in rows]
         reference = clause.attributes.get("typeRef") or (self._heading.reference if self._single else "")
-        if self._faults.reports:  # what is refused already would only be reported again
+        if self._faults.findings:  # what is refused already would only be reported again
             return Domain.finite(values)
         try:
             found = self._types.of_reference(reference)

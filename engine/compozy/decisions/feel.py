@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
+from compozy.base.findings import Finding
 from compozy.errors import RuleTableError
 from compozy.tables.table import ANY, Condition, Interval, Scalar, is_number
 
@@ -34,7 +35,7 @@ class FeelError(RuleTableError):
     """A text that is not in the supported subset of FEEL; with `reason` and `hint`."""
 
     def __init__(self, reason: str, hint: str) -> None:
-        super().__init__([reason], hint=hint)
+        super().__init__([Finding.at(self.id, reason, hint=hint)], hint=hint)
         self.reason = reason
 
 

@@ -83,7 +83,7 @@ def ordered(steps: list[Step]) -> list[Step]:
         ready = [step for step in waiting if {part.component for part in done} >= set(step.needs)]
         if not ready:
             stuck = ", ".join(f"{step.component} needs {' and '.join(step.needs)}" for step in waiting)
-            raise RuleTableError([f"the provision rows cannot be ordered: {stuck}"])
+            raise RuleTableError.of(f"the provision rows cannot be ordered: {stuck}")
         done += ready
         waiting = [step for step in waiting if step not in ready]
     return done
@@ -92,8 +92,8 @@ def ordered(steps: list[Step]) -> list[Step]:
 def _step(resolved: Resolved, part: Component) -> Step:
     row = resolved.rulebook.drivers.get((part.id, part.driver))
     if row is None:
-        raise RuleTableError(
-            [f"no provision row for component {part.id} with driver {part.driver}"],
+        raise RuleTableError.of(
+            f"no provision row for component {part.id} with driver {part.driver}",
             hint="add one to drivers: in a file of rules/provision",
         )
     options = {name: value_of(resolved, source, part) for name, source in row.options.items()}

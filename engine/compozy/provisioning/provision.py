@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from compozy.base.findings import Finding
 from compozy.base.foreign import call_within
 from compozy.drivers.foreign_driver import ForeignDriver, verb_faults
 from compozy.drivers.inventory import Inventory, holding_of
@@ -129,7 +130,7 @@ def build_driver(step: Step, limit_s: float = IMPORT_S) -> Driver:
         driver: Driver = factory(**step.options) if shipped else _foreign(step, factory, limit_s)
     except (RuleTableError, TypeError, ValueError) as error:
         named = f"{step.component}: provision row {step.row}"
-        raise RuleTableError([f"{named}: {step.factory} cannot be used: {error}"]) from error
+        raise RuleTableError.of(f"{named}: {step.factory} cannot be used: {error}") from error
     return driver
 
 
@@ -140,7 +141,7 @@ def _foreign(step: Step, factory: Callable[..., Any], limit_s: float) -> Driver:
         raise _failed(step, error) from error
     faults = list(verb_faults(driver))
     if faults:
-        raise RuleTableError(faults)
+        raise RuleTableError([Finding.at(RuleTableError.id, fault) for fault in faults])
     return ForeignDriver(driver)
 
 

@@ -11,13 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from compozy.base.findings import ERROR, Collector, Finding, raise_errors
 from compozy.errors import RuleTableError
 from compozy.rulebook.files import installed_packs, pack_directories, pack_files, rule_texts, shipped_files
 from compozy.rulebook.recording import watched
 from compozy.rulebook.rows import ComponentRow, DriverRow, Rulebook, SettingsCatalogue, digest_of, read_rules
 from compozy.rulebook.verified import is_verified, remember_verified
-from compozy.settings.faults import Faults, refuse, severity
-from compozy.tables.report import Report
 
 __all__ = [
     "ComponentRow", "DriverRow", "RuleCheck", "Rulebook", "SettingsCatalogue", "build_rulebook",
@@ -27,20 +26,20 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class RuleCheck:
-    """What verification has to say: all `reports`, and how much was verified.
+    """The result of verification: all `findings`, and how much was verified.
 
     `rulebook` is None when a file or a row could not be read. `took_s` are the seconds that verifying took,
     reading aside.
     """
 
-    reports: tuple[Report, ...]
+    findings: tuple[Finding, ...]
     rulebook: Rulebook | None
     took_s: float
 
     @property
     def valid(self) -> bool:
         """Whether the rules can be used; warnings do not count."""
-        return all(severity(report) != "error" for report in self.reports)
+        return all(report.severity != ERROR for report in self.findings)
 
     @property
     def tables(self) -> int:
@@ -93,7 +92,7 @@ def _loaded(key: _Texts) -> Rulebook:
     if is_verified(key.digest):
         return build_rulebook(key.texts)
     check = check_rules(key.texts)
-    rulebook = _usable(check.rulebook, check.reports)
+    rulebook = _usable(check.rulebook, check.findings)
     remember_verified(key.digest)
     return rulebook
 
@@ -104,27 +103,26 @@ def build_rulebook(texts: Mapping[str, str]) -> Rulebook:
     Raises:
         RuleTableError: a row is malformed, two rows collide, or a table names what does not exist.
     """
-    faults = Faults()
-    rulebook = read_rules(texts, faults)
-    for fault in (*rulebook.ruleset.faults, *rulebook.never.faults) if rulebook else ():
-        faults.add(fault.kind, fault.reason, *fault.places, table=fault.table)
-    return _usable(rulebook, faults.reports)
+    found = Collector()
+    rulebook = read_rules(texts, found)
+    links = (*rulebook.ruleset.faults, *rulebook.never.faults) if rulebook else ()
+    return _usable(rulebook, [*found.findings, *links])
 
 
-def _usable(rulebook: Rulebook | None, reports: Iterable[Report]) -> Rulebook:
-    refuse(reports)
+def _usable(rulebook: Rulebook | None, findings: Iterable[Finding]) -> Rulebook:
+    raise_errors(findings, RuleTableError)
     if rulebook is None:
-        raise RuleTableError(["the rules cannot be read"])
+        raise RuleTableError.of("the rules cannot be read")
     return rulebook
 
 
 def check_rules(texts: Mapping[str, str]) -> RuleCheck:
-    """Verify rules from file names and texts and return everything that there is to say about them."""
+    """Verify rules from file names and texts; return all findings."""
     # Rules that were found valid before are used without loading what verifies.
-    from compozy.rulebook.verification import rule_reports
+    from compozy.rulebook.verification import rule_findings
 
-    faults = Faults()
-    rulebook = read_rules(texts, faults)
+    found = Collector()
+    rulebook = read_rules(texts, found)
     began = time.perf_counter()
-    reports = [*faults.reports, *(rule_reports(rulebook) if rulebook else ())]
-    return RuleCheck(tuple(reports), rulebook, time.perf_counter() - began)
+    findings = (*found.findings, *(rule_findings(rulebook) if rulebook else ()))
+    return RuleCheck(findings, rulebook, time.perf_counter() - began)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from compozy.base.document import Node, Scalar
+from compozy.base.findings import Collector
 from compozy.base.place import Place
+from compozy.base.suggest import did_you_mean
 from compozy.rulebook.domains import normalised
 from compozy.rulebook.representatives import NAMED_BY_THE_DIRECTORY
-from compozy.settings.faults import Faults
 from compozy.settings.registry import CONTAINERS, Registry, Setting
 from compozy.tables.cells import CellError, condition_words, parse_condition
-from compozy.tables.problems import did_you_mean
 from compozy.tables.table import Column, Condition, Row, Source, Table
 
 NEVER = "never"
@@ -24,7 +24,7 @@ EXCLUDED = "settings.excluded"
 _BECAUSE = "because"
 
 
-def read_constraints(documents: Iterable[Node], registry: Registry, faults: Faults) -> Table:
+def read_constraints(documents: Iterable[Node], registry: Registry, faults: Collector) -> Table:
     """Read the constraints of all files into a table of hit policy `collect`; every fault is noted."""
     nodes = [node for document in documents if NEVER in document.value for node in _listed(document.value[NEVER])]
     rows = tuple(row for node in nodes if (row := _row(node, registry, faults)))
@@ -39,24 +39,24 @@ def _listed(node: Node) -> list[Node]:
     return node.value if isinstance(node.value, list) else [node]
 
 
-def _row(node: Node, registry: Registry, faults: Faults) -> Row | None:
+def _row(node: Node, registry: Registry, faults: Collector) -> Row | None:
     wanted = "a constraint maps settings to conditions"
     if not faults.require(isinstance(node.value, dict), "malformed", wanted, node.place):
         return None
     cells = {path: cell for path, cell in node.value.items() if path != _BECAUSE}
     if not faults.require(cells, "malformed", wanted, node.place):
         return None
-    before = len(faults.reports)
+    before = len(faults.findings)
     when = {path: found for path, cell in cells.items() if (found := _condition(path, cell, registry, faults))}
     because = node.value[_BECAUSE].value if _BECAUSE in node.value else ""
     faults.require(isinstance(because, str), "malformed", "`because` of a constraint must be text", node.place)
-    if len(faults.reports) > before:
+    if len(faults.findings) > before:
         return None
     words = ", ".join(f"{path}: {condition_words(condition)}" for path, condition in when.items())
     return Row(words, when, {}, because, node.place, cells={path: cell.place for path, cell in cells.items()})
 
 
-def _condition(path: str, cell: Node, registry: Registry, faults: Faults) -> Condition | None:
+def _condition(path: str, cell: Node, registry: Registry, faults: Collector) -> Condition | None:
     setting = registry.settings.get(path)
     if setting is None:
         message = f"a constraint names the setting {path}, which does not exist{did_you_mean(path, registry.settings)}"
@@ -81,9 +81,9 @@ def _default(setting: Setting) -> Scalar:
     return None if setting.default is None else normalised(setting, setting.default)
 
 
-def check_constraints(table: Table, settings: Mapping[str, Setting], faults: Faults) -> None:
+def check_constraints(table: Table, settings: Mapping[str, Setting], faults: Collector) -> None:
     """Note every constraint that excludes a configuration in which none of its settings is given."""
     for row in table.rows:
         if all(condition.matches(_default(settings[path])) for path, condition in row.when.items()):
             message = f'the constraint "{row.id}" excludes the defaults of its settings, and with them an empty file'
-            faults.add("bad-constraint", message, row.place, table=NEVER)
+            faults.add("bad-constraint", message, row.place, key=NEVER)

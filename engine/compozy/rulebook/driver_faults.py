@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from compozy.base.document import Scalar
+from compozy.base.suggest import did_you_mean
 from compozy.rulebook.drivers import BINARIES, VECTOR_STORES, AddressRow, CheckRow, Condition, DriverRow, FileRow
 from compozy.rulebook.rows import Rulebook
 from compozy.settings.registry import Setting
 from compozy.settings.values import from_text, from_yaml, is_loopback, parse_duration
-from compozy.tables.problems import did_you_mean
 
 _PLACEHOLDER = re.compile(r"\{([\w.]+(?:\[\]\.[\w.]+)?)\}")
 _ONLY_FOR = {"host": "port", "provider": "extension"}

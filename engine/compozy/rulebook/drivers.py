@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from compozy.base.document import Node, Scalar
+from compozy.base.findings import Collector
 from compozy.base.place import Place
-from compozy.settings.faults import Faults
 from compozy.settings.reference import anchored_reference, is_reference
 from compozy.settings.rows import Columns, listed_rows, put
 
@@ -99,7 +99,7 @@ class DriverRow:
         return {source for source in sources if isinstance(source, str)}
 
 
-def read_drivers(documents: Iterable[Node], faults: Faults) -> dict[tuple[str, str], DriverRow]:
+def read_drivers(documents: Iterable[Node], faults: Collector) -> dict[tuple[str, str], DriverRow]:
     """Read the rows of `drivers`, by component and driver; every fault is noted."""
     by_id: dict[str, DriverRow] = {}
     for row in [row for document in documents for row in listed_rows(document, "drivers", faults)]:
@@ -114,7 +114,7 @@ def read_drivers(documents: Iterable[Node], faults: Faults) -> dict[tuple[str, s
     return found
 
 
-def _driver(plain: Mapping[str, Any], row: Node, faults: Faults) -> DriverRow:
+def _driver(plain: Mapping[str, Any], row: Node, faults: Collector) -> DriverRow:
     factory = anchored_reference(plain["factory"], row.place.file)
     message = "`factory` must be module:Class, or ./file.py:Class of the rule pack"
     faults.require(is_reference(factory), "malformed", message, row.place)
@@ -133,7 +133,7 @@ def _driver(plain: Mapping[str, Any], row: Node, faults: Faults) -> DriverRow:
     )
 
 
-def _entries(row: Node, column: str, faults: Faults) -> list[Node]:
+def _entries(row: Node, column: str, faults: Collector) -> list[Node]:
     node = row.value.get(column)
     if node is None:
         return []
@@ -147,7 +147,7 @@ def _spelled_out(node: Node, name: str) -> Node:
     return node if isinstance(node.value, dict) else Node({name: node}, node.place, {name: node.place})
 
 
-def _address(node: Node, faults: Faults) -> AddressRow | None:
+def _address(node: Node, faults: Collector) -> AddressRow | None:
     plain = _ADDRESS.read(_spelled_out(node, "address"), faults)
     if plain is None:
         return None
@@ -158,12 +158,12 @@ def _address(node: Node, faults: Faults) -> AddressRow | None:
     return AddressRow(tuple(texts), plain.get("when") or {}) if fits else None
 
 
-def _file(node: Node, faults: Faults) -> FileRow | None:
+def _file(node: Node, faults: Collector) -> FileRow | None:
     plain = _FILE.read(_spelled_out(node, "file"), faults)
     return FileRow(plain["file"], plain.get("when") or {}) if plain is not None else None
 
 
-def _check(node: Node, faults: Faults) -> CheckRow | None:
+def _check(node: Node, faults: Collector) -> CheckRow | None:
     plain = _CHECK.read(node, faults)
     if plain is None:
         return None

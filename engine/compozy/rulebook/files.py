@@ -12,6 +12,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from compozy.base.place import Place
 from compozy.base.source_file import UnreadableError, list_sources, read_source
 from compozy.errors import RuleTableError
 
@@ -55,7 +56,7 @@ def rule_texts(packs: Sequence[str]) -> dict[str, str]:
             texts.update(found)
         elif _python(first) != _python(pack):
             reason = f"rule pack {pack} is already in force as {first}, whose Python differs"
-            raise RuleTableError([reason], hint="use one of them: uninstall the package, or remove it from rules:")
+            raise RuleTableError.of(reason, hint="use one of them: uninstall the package, or remove it from rules:")
     return texts
 
 
@@ -74,10 +75,10 @@ def pack_files(pack: str) -> Iterator[tuple[str, str]]:
     """
     hint = "check rules: in compozy.yaml, or --rules"
     if not Path(pack).is_dir():
-        raise RuleTableError([f"rule pack {pack} is not a directory"], hint=hint)
+        raise RuleTableError.of(f"rule pack {pack} is not a directory", hint=hint)
     found = list(list_sources(pack, below=True))
     if not found:
-        raise RuleTableError([f"rule pack {pack} holds no file that ends in .yaml or .yml"], hint=hint)
+        raise RuleTableError.of(f"rule pack {pack} holds no file that ends in .yaml or .yml", hint=hint)
     own = pack not in installed_packs()
     for path in found:
         yield path, _text(path, own=own)
@@ -87,7 +88,7 @@ def _text(path: str, *, own: bool) -> str:
     try:
         return read_source(path, own=own)
     except UnreadableError as error:
-        raise RuleTableError([f"{path}:1:1: cannot be read: {error}"]) from error
+        raise RuleTableError.of(f"cannot be read: {error}", Place(path, 1, 1)) from error
 
 
 @lru_cache(maxsize=1)

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from compozy.base.findings import Collector
 from compozy.rulebook.domains import normalised, setting_domain
 from compozy.rulebook.rows import Rulebook
-from compozy.settings.faults import Faults
 from compozy.settings.registry import Registry, Setting
 from compozy.tables.cells import scalar_words
 from compozy.tables.table import Condition, Source, Table
 
 
-def check_listed_texts(rulebook: Rulebook, faults: Faults) -> None:
-    """Report every listed text that normalisation changes: capitals, blanks, synonyms, relative paths."""
+def check_listed_texts(rulebook: Rulebook, faults: Collector) -> None:
+    """Finding every listed text that normalisation changes: capitals, blanks, synonyms, relative paths."""
     for table in rulebook.ruleset.tables.values():
         _check_table(table, rulebook.registry, faults)
 
 
-def _check_table(table: Table, registry: Registry, faults: Faults) -> None:
+def _check_table(table: Table, registry: Registry, faults: Collector) -> None:
     read = {column.name: _setting(registry, column.source) for column in table.columns}
     for row in table.rows:
         for name, condition in row.when.items():
             for text, reason in _misread(read[name], condition):
                 message = f'row "{row.id}": {scalar_words(text)} is not a value of input "{name}"; {reason}'
                 place = row.cells.get(name, row.place)
-                faults.add("unknown-value", f'table "{table.id}": {message}', place, table=table.id)
+                faults.add("unknown-value", f'table "{table.id}": {message}', place, key=table.id)
 
 
 def _setting(registry: Registry, source: Source) -> Setting | None:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from itertools import product
 
 from compozy.base.document import Node, Scalar
+from compozy.base.findings import Collector
 from compozy.base.place import Place
-from compozy.settings.faults import Faults
+from compozy.base.suggest import did_you_mean
 from compozy.settings.registry import Registry
 from compozy.settings.rows import Columns, listed_rows, put
 from compozy.tables.cells import CellError, parse_condition
-from compozy.tables.problems import did_you_mean
 from compozy.tables.table import Condition
 
 MIGRATIONS = "migrations"
@@ -64,7 +64,7 @@ class Migration:
         return all(condition.matches(facts[name]) for name, condition in self.when.items())
 
 
-def read_migrations(documents: Iterable[Node], registry: Registry, faults: Faults) -> tuple[Migration, ...]:
+def read_migrations(documents: Iterable[Node], registry: Registry, faults: Collector) -> tuple[Migration, ...]:
     """Read the rows of `migrations`; every fault is noted."""
     found: dict[str, Migration] = {}
     for node in (row for document in documents for row in listed_rows(document, MIGRATIONS, faults)):
@@ -86,7 +86,7 @@ def read_migrations(documents: Iterable[Node], registry: Registry, faults: Fault
     return tuple(found.values())
 
 
-def _conditions(node: Node | None, faults: Faults) -> dict[str, Condition]:
+def _conditions(node: Node | None, faults: Collector) -> dict[str, Condition]:
     conditions: dict[str, Condition] = {}
     for name, cell in node.value.items() if node else ():
         known = f"`when` of a migration has no {name}{did_you_mean(name, _DOMAINS)}"

@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from compozy.base.document import Node, read_document
+from compozy.base.findings import Collector
 from compozy.base.place import Place
+from compozy.base.suggest import did_you_mean
 from compozy.errors import RuleTableError, SyntaxProblem
 from compozy.rulebook.constraints import NEVER, read_constraints
 from compozy.rulebook.domains import setting_domain
@@ -21,14 +23,12 @@ from compozy.rulebook.drivers import read_drivers
 from compozy.rulebook.migrations import MIGRATIONS, Migration, read_migrations
 from compozy.rulebook.sights import SettingViewer
 from compozy.rulebook.states import Graph, read_graph
-from compozy.settings.faults import Faults
 from compozy.settings.origin import PROBLEM_KINDS, PROBLEMS
 from compozy.settings.registry import CONTAINERS, Registry, Setting, read_registry
 from compozy.settings.row_faults import NUMBERS
 from compozy.settings.rows import Columns, listed_rows, put
 from compozy.settings.views import VIEWS, compared_with
 from compozy.tables.decide import RuleSet, compile_leniently
-from compozy.tables.problems import did_you_mean
 from compozy.tables.read import read_tables
 from compozy.tables.table import Domain, Source, Table
 
@@ -122,13 +122,13 @@ class SettingsCatalogue:
         return Domain.finite(found.values, optional=found.optional) if found else None
 
 
-def read_rules(texts: Mapping[str, str], faults: Faults) -> Rulebook | None:
+def read_rules(texts: Mapping[str, str], faults: Collector) -> Rulebook | None:
     """Read rules from file names and texts, the shipped ones first.
 
     Returns None when a file or a row cannot be read at all. Else the rules are linked, and may be faulty.
     """
     documents = [document for name, text in texts.items() if (document := _document(name, text, faults))]
-    if faults.reports:
+    if faults.findings:
         return None
     rows = [document for document in documents if not _holds_tables(document)]
     registry = read_registry(rows, faults)
@@ -140,9 +140,9 @@ def read_rules(texts: Mapping[str, str], faults: Faults) -> Rulebook | None:
     try:
         tables = read_tables((node.place.file, node) for node in documents if _holds_tables(node))
     except RuleTableError as error:
-        faults.take("malformed", error)
+        faults.findings += error.findings
         return None
-    if faults.reports:
+    if faults.findings:
         return None
     catalogue = SettingsCatalogue(registry)
     ruleset = compile_leniently(tables, catalogue, SettingViewer(registry, tables, never.rows))
@@ -152,7 +152,7 @@ def read_rules(texts: Mapping[str, str], faults: Faults) -> Rulebook | None:
 
 def with_constraints(rulebook: Rulebook, text: str, name: str) -> Rulebook:
     """Return a rulebook with the constraints of a rule file, given as text, in the place of its own."""
-    never = read_constraints([read_document(text, name)], rulebook.registry, Faults())
+    never = read_constraints([read_document(text, name)], rulebook.registry, Collector())
     return replace(rulebook, never=compile_leniently([never], SettingsCatalogue(rulebook.registry)))
 
 
@@ -169,7 +169,7 @@ def _parsed(text: str, name: str) -> Node:
     return read_document(text, name)
 
 
-def _document(name: str, text: str, faults: Faults) -> Node | None:
+def _document(name: str, text: str, faults: Collector) -> Node | None:
     try:
         node = _parsed(text, name)
     except SyntaxProblem as error:
@@ -187,7 +187,7 @@ def _holds_tables(node: Node) -> bool:
     return not _TABLE_KEYS.isdisjoint(node.value)
 
 
-def read_components(documents: Iterable[Node], faults: Faults) -> tuple[ComponentRow, ...]:
+def read_components(documents: Iterable[Node], faults: Collector) -> tuple[ComponentRow, ...]:
     """Read the rows of `components`; every fault is noted."""
     found: dict[str, ComponentRow] = {}
     for row in _rows(documents, "components", faults):
@@ -198,11 +198,11 @@ def read_components(documents: Iterable[Node], faults: Faults) -> tuple[Componen
     return tuple(found.values())
 
 
-def _rows(documents: Iterable[Node], key: str, faults: Faults) -> Iterable[Node]:
+def _rows(documents: Iterable[Node], key: str, faults: Collector) -> Iterable[Node]:
     return [row for document in documents for row in listed_rows(document, key, faults)]
 
 
-def _lifecycle(documents: Iterable[Node], faults: Faults) -> Graph:
+def _lifecycle(documents: Iterable[Node], faults: Collector) -> Graph:
     holding = [node for node in documents if "transitions" in node.value or "states" in node.value]
     if not holding:
         faults.add("no-lifecycle", "no file holds the states and transitions of the lifecycle")

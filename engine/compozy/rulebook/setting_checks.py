@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from compozy.settings.faults import Faults
+from compozy.base.findings import Collector
+from compozy.base.suggest import did_you_mean
 from compozy.settings.registry import CONTAINERS, Registry, Setting
 from compozy.settings.values import from_text, from_yaml, is_loopback
-from compozy.tables.problems import did_you_mean
 
 _TEXTS = ("text", "choice", "path", "url", "host", "listen_address")
 
 
-def check_settings(registry: Registry, faults: Faults) -> None:
+def check_settings(registry: Registry, faults: Collector) -> None:
     """Note every default that does not fit, and every setting that names another one in vain."""
     for setting in registry.settings.values():
         _check_named(setting, registry.settings, faults)
         _check_default(setting, faults)
 
 
-def _check_named(setting: Setting, settings: Mapping[str, Setting], faults: Faults) -> None:
+def _check_named(setting: Setting, settings: Mapping[str, Setting], faults: Collector) -> None:
     one = (setting.same_as, setting.authenticated_by, setting.url)
     named = [*setting.splits, *setting.parts.values(), *filter(None, one)]
     for other in (other for other in named if other not in settings):
@@ -84,7 +84,7 @@ def _circle(setting: Setting, settings: Mapping[str, Setting]) -> list[str]:
     return []
 
 
-def _check_default(setting: Setting, faults: Faults) -> None:
+def _check_default(setting: Setting, faults: Collector) -> None:
     default = setting.default
     if default is None:
         return

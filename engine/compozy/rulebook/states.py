@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compozy.base.document import Node
+from compozy.base.findings import Collector
 from compozy.base.place import Place
-from compozy.settings.faults import Faults
+from compozy.base.suggest import did_you_mean
 from compozy.settings.rows import Columns, listed_rows, put
-from compozy.tables.problems import did_you_mean
 
 RESOLVED, VALIDATED, RUNTIME = "resolved", "validated", "runtime"
 
@@ -111,7 +111,7 @@ class Graph:
         return ()
 
 
-def read_graph(documents: Sequence[Node], faults: Faults) -> Graph:
+def read_graph(documents: Sequence[Node], faults: Collector) -> Graph:
     """Read and check the rows of all `documents`, the shipped one first; every fault is noted with its place."""
     states: dict[str, State] = {}
     rows: dict[str, Transition] = {}
@@ -133,14 +133,14 @@ def read_graph(documents: Sequence[Node], faults: Faults) -> Graph:
     return graph
 
 
-def _add_state(node: Node, states: dict[str, State], faults: Faults) -> None:
+def _add_state(node: Node, states: dict[str, State], faults: Collector) -> None:
     plain = _STATE.read(node, faults)
     if plain is not None:
         state = State(plain["id"], plain.get("about", ""), plain.get("initial", False), node.place)
         put(states, state.id, state, plain.get("replaces"), "state", faults)
 
 
-def _add_transition(node: Node, rows: dict[str, Transition], faults: Faults) -> None:
+def _add_transition(node: Node, rows: dict[str, Transition], faults: Collector) -> None:
     plain = _TRANSITION.read(node, faults)
     if plain is not None:
         stages = tuple(plain.get("stages") or ())
@@ -150,7 +150,7 @@ def _add_transition(node: Node, rows: dict[str, Transition], faults: Faults) -> 
         put(rows, f"{row.trigger} from {row.source}", row, plain.get("replaces"), "transition", faults)
 
 
-def _is_known(row: Transition, states: Mapping[str, State], faults: Faults) -> bool:
+def _is_known(row: Transition, states: Mapping[str, State], faults: Collector) -> bool:
     for state in (row.source, row.target):
         message = f"unknown state {state}{did_you_mean(state, states)}"
         faults.require(state in states, "unknown-state", message, row.place)
@@ -159,7 +159,7 @@ def _is_known(row: Transition, states: Mapping[str, State], faults: Faults) -> b
     return row.source in states and row.target in states and row.step in STEPS
 
 
-def _check_reach(initial: str, rows: Sequence[Transition], states: Mapping[str, State], faults: Faults) -> None:
+def _check_reach(initial: str, rows: Sequence[Transition], states: Mapping[str, State], faults: Collector) -> None:
     forward = _closure(initial, [(row.source, row.target) for row in rows])
     backward = _closure(initial, [(row.target, row.source) for row in rows])
     for state in states.values():
@@ -179,7 +179,7 @@ def _closure(start: str, edges: Sequence[tuple[str, str]]) -> set[str]:
     return found
 
 
-def _check_records(initial: str, rows: Sequence[Transition], faults: Faults) -> None:
+def _check_records(initial: str, rows: Sequence[Transition], faults: Collector) -> None:
     """Note each step that its state has no records for, and each way that brings other records into a state."""
     held: dict[str, frozenset[str]] = {initial: frozenset()}
     border = [initial]

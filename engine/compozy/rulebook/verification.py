@@ -11,19 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from compozy.base.document import Scalar
+from compozy.base.findings import WARNING, Collector, Finding
 from compozy.base.place import Place
+from compozy.base.suggest import did_you_mean
 from compozy.rulebook.constraints import NEVER, check_constraints
 from compozy.rulebook.driver_faults import driver_faults
 from compozy.rulebook.listed_texts import check_listed_texts
 from compozy.rulebook.rows import ComponentRow, DriverRow, Rulebook
 from compozy.rulebook.setting_checks import check_settings, refusal
-from compozy.settings.faults import Faults
 from compozy.settings.origin import PROBLEMS
 from compozy.settings.registry import Setting
-from compozy.tables.problems import did_you_mean
-from compozy.tables.report import KINDS as TABLE_KINDS
-from compozy.tables.report import Report
 from compozy.tables.table import Domain, Row, Table
+from compozy.tables.verify import KINDS as TABLE_KINDS
 from compozy.tables.verify import verify
 
 KINDS: Mapping[str, str] = {
@@ -76,9 +75,9 @@ def _is_texts(given: Any) -> bool:
     return isinstance(given, dict) and all(isinstance(value, str) for value in given.values())
 
 
-def rule_reports(rulebook: Rulebook) -> list[Report]:
+def rule_findings(rulebook: Rulebook) -> list[Finding]:
     """Return everything that is wrong with the rules; an empty list when they are in order."""
-    faults = Faults([*verify(rulebook.ruleset).reports, *verify(rulebook.never).reports])
+    faults = Collector([*verify(rulebook.ruleset).findings, *verify(rulebook.never).findings])
     check_settings(rulebook.registry, faults)
     check_constraints(rulebook.never.tables[NEVER], rulebook.registry.settings, faults)
     _check_stages(rulebook, faults)
@@ -90,13 +89,13 @@ def rule_reports(rulebook: Rulebook) -> list[Report]:
     for driver in rulebook.drivers.values():
         _check_driver(rulebook, driver, faults)
     _check_needs(rulebook, faults)
-    return faults.reports
+    return faults.findings
 
 
 # stages
 
 
-def _check_stages(rulebook: Rulebook, faults: Faults) -> None:
+def _check_stages(rulebook: Rulebook, faults: Collector) -> None:
     evaluated = rulebook.lifecycle.stages
     stages = {table.stage for table in rulebook.ruleset.tables.values()} | {PROVISION}
     for transition in rulebook.lifecycle.transitions:
@@ -110,7 +109,7 @@ def _check_stages(rulebook: Rulebook, faults: Faults) -> None:
             _check_kind(rulebook, table, faults)
 
 
-def _check_kind(rulebook: Rulebook, table: Table, faults: Faults) -> None:
+def _check_kind(rulebook: Rulebook, table: Table, faults: Collector) -> None:
     """Resolving needs decisions, every other stage findings."""
     steps = {row.step for row in rulebook.lifecycle.transitions if table.stage in row.stages}
     if "resolve" in steps:
@@ -144,7 +143,7 @@ def _resolving(rulebook: Rulebook) -> set[str]:
 # derived values
 
 
-def _check_derived(rulebook: Rulebook, faults: Faults) -> None:
+def _check_derived(rulebook: Rulebook, faults: Collector) -> None:
     derived: dict[tuple[str | None, str], Table] = {}
     for table in rulebook.ruleset.tables.values():
         settings = rulebook.registry.settings
@@ -162,7 +161,7 @@ def _check_derived(rulebook: Rulebook, faults: Faults) -> None:
                 faults.add("unknown-setting", message, table.place)
 
 
-def _check_outputs(table: Table, output: str, setting: Setting, faults: Faults) -> None:
+def _check_outputs(table: Table, output: str, setting: Setting, faults: Collector) -> None:
     for row in table.rows:
         value = row.then.get(output)
         reason = refusal(setting, value) if value is not None else ""
@@ -173,7 +172,7 @@ def _check_outputs(table: Table, output: str, setting: Setting, faults: Faults) 
 # findings
 
 
-def _check_findings(rulebook: Rulebook, faults: Faults) -> None:
+def _check_findings(rulebook: Rulebook, faults: Collector) -> None:
     seen: dict[str, Place] = {}
     for table in rulebook.ruleset.tables.values():
         if table.hit != "collect" or table.stage in _resolving(rulebook):
@@ -183,7 +182,7 @@ def _check_findings(rulebook: Rulebook, faults: Faults) -> None:
             if first != row.place:
                 faults.add("collision", f"finding {row.id} is at {first} already", row.place, first)
             for fault in _finding_faults(rulebook, table, row):
-                faults.add("bad-finding", f'finding "{row.id}": {fault}', row.place, table=table.id)
+                faults.add("bad-finding", f'finding "{row.id}": {fault}', row.place, key=table.id)
 
 
 def _finding_faults(rulebook: Rulebook, table: Table, row: Row) -> Iterator[str]:
@@ -229,11 +228,11 @@ def _placeholder_faults(rulebook: Rulebook, table: Table, body: Mapping[str, Any
                 yield f"`{part}` has the placeholder {{{name}}}, which is no input and no setting{hint}"
 
 
-def _check_examples(rulebook: Rulebook, faults: Faults) -> None:
+def _check_examples(rulebook: Rulebook, faults: Collector) -> None:
     for table in rulebook.ruleset.tables.values():
         for example in table.examples:
             for fault in _example_faults(rulebook, example.given):
-                faults.add("bad-example", f'an example of table "{table.id}": {fault}', example.place, table=table.id)
+                faults.add("bad-example", f'an example of table "{table.id}": {fault}', example.place, key=table.id)
 
 
 def _example_faults(rulebook: Rulebook, given: Any) -> Iterator[str]:
@@ -256,7 +255,7 @@ def _example_faults(rulebook: Rulebook, given: Any) -> Iterator[str]:
 # components and drivers
 
 
-def _check_components(rulebook: Rulebook, faults: Faults) -> None:
+def _check_components(rulebook: Rulebook, faults: Collector) -> None:
     if GLOBAL_MODE not in rulebook.ruleset.tables:
         faults.add("unknown-decision", f'there is no table "{GLOBAL_MODE}", which decides the global mode')
     for component in rulebook.components:
@@ -269,7 +268,7 @@ def _check_components(rulebook: Rulebook, faults: Faults) -> None:
             faults.require((component.id, str(driver)) in rulebook.drivers, "no-driver", message, component.place)
 
 
-def _check_decision(rulebook: Rulebook, component: ComponentRow, part: str, name: str, faults: Faults) -> None:
+def _check_decision(rulebook: Rulebook, component: ComponentRow, part: str, name: str, faults: Collector) -> None:
     tables = rulebook.ruleset.tables
     if name not in tables:
         hint = did_you_mean(name, tables)
@@ -296,19 +295,19 @@ def _drivers_of(rulebook: Rulebook, component: ComponentRow) -> list[Scalar]:
     return list(decided.values)
 
 
-def _check_driver(rulebook: Rulebook, row: DriverRow, faults: Faults) -> None:
+def _check_driver(rulebook: Rulebook, row: DriverRow, faults: Collector) -> None:
     components = {component.id: component for component in rulebook.components}
     for name in (row.component, *row.needs):
         message = f"driver {row.id}: there is no component {name}{did_you_mean(name, components)}"
         faults.require(name in components, "unknown-component", message, row.place)
     if row.component in components and row.driver not in _drivers_of(rulebook, components[row.component]):
         message = f"driver {row.id}: no table ever decides the driver {row.driver} for component {row.component}"
-        faults.add("unused-driver", message, row.place)
+        faults.add("unused-driver", message, row.place, severity=WARNING)
     for reason in driver_faults(rulebook, row):
         faults.add("bad-driver", f"driver {row.id}: {reason}", row.place)
 
 
-def _check_needs(rulebook: Rulebook, faults: Faults) -> None:
+def _check_needs(rulebook: Rulebook, faults: Collector) -> None:
     needs = {part.id: set[str]() for part in rulebook.components}
     for row in rulebook.drivers.values():
         needs.setdefault(row.component, set()).update(set(row.needs) & set(needs))

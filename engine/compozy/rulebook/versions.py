@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from compozy.errors import UsageError
+from compozy.base.findings import raise_errors
+from compozy.errors import RuleTableError, UsageError
 from compozy.rulebook import Rulebook, check_rules
 from compozy.rulebook.constraints import NEVER
 from compozy.rulebook.files import pack_files, shipped_texts
 from compozy.rulebook.rows import SettingsCatalogue
 from compozy.rulebook.sights import SettingViewer
-from compozy.settings.faults import refuse
 from compozy.tables.difference import Comparison, JoinedCatalogue, compare_tables
 
 SHIPPED = "shipped"
@@ -32,7 +32,7 @@ def read_version(name: str) -> Rulebook:
     texts = {} if name == SHIPPED else _texts(name)
     whole = any(_LIFECYCLE.search(text) for text in texts.values())
     checked = check_rules(texts if whole else {**shipped_texts(), **texts})
-    refuse(checked.reports)
+    raise_errors(checked.findings, RuleTableError)
     assert checked.rulebook is not None  # what cannot be read is among the reports
     return checked.rulebook
 

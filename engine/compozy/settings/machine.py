@@ -48,10 +48,9 @@ def _probe(fact: Fact) -> str:
     except ProjectCodeError:
         return UNKNOWN
     except (DriverError, RuleTableError) as error:
-        raise RuleTableError([f"{fact.place}: machine fact {fact.name}: {error.message}"]) from error
+        raise RuleTableError.of(f"machine fact {fact.name}: {error.message}", fact.place) from error
     if value not in fact.values:
         words = ", ".join(fact.values)
-        raise RuleTableError(
-            [f"{fact.place}: machine fact {fact.name}: its probe answered {value}, not one of {words}"]
-        )
+        message = f"machine fact {fact.name}: its probe answered {value}, not one of {words}"
+        raise RuleTableError.of(message, fact.place)
     return value

@@ -84,7 +84,7 @@ def load_reference(reference: str, shipped: Collection[str] = (), limit_s: float
     try:
         return call_within("its import", lambda: _imported(reference), limit_s)
     except ForeignCodeError as error:
-        raise RuleTableError([f"{reference} cannot be imported: {error.reason}"]) from error
+        raise RuleTableError.of(f"{reference} cannot be imported: {error.reason}") from error
 
 
 def _imported(reference: str) -> Any:
@@ -93,7 +93,7 @@ def _imported(reference: str) -> Any:
         module = _file_module(where) if where.endswith(".py") else import_module(where)
         return getattr(module, name)
     except (ImportError, AttributeError, SyntaxError, OSError) as error:
-        raise RuleTableError([f"{reference} cannot be imported: {error}"]) from error
+        raise RuleTableError.of(f"{reference} cannot be imported: {error}") from error
 
 
 def _file_module(path: str) -> ModuleType:

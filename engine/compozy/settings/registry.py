@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compozy.base.document import Node
+from compozy.base.findings import Collector
 from compozy.base.place import Place
-from compozy.base.suggest import closest
-from compozy.settings.faults import Faults
+from compozy.base.suggest import closest, did_you_mean
+from compozy.errors import RuleTableError
 from compozy.settings.reference import anchored_reference
 from compozy.settings.row_faults import fact_faults, setting_faults, word_faults
 from compozy.settings.rows import Columns, listed_rows, put
-from compozy.tables.problems import did_you_mean
 
 CONTAINERS = ("list", "map")
 _MAY_BE_EMPTIED = ("text", "url", "host")
@@ -144,18 +144,18 @@ def environment_name(path: str) -> str:
     return "COMPOZY_" + path.upper().replace(".", "__")
 
 
-def read_registry(documents: Iterable[Node], faults: Faults | None = None) -> Registry:
+def read_registry(documents: Iterable[Node], faults: Collector | None = None) -> Registry:
     """Read the rows of all `documents`, the shipped one first; with `faults`, note them there and go on.
 
     Raises:
         RuleTableError: a row is malformed, or two rows have the same path, name or flag.
     """
-    reader = _Reader(Faults() if faults is None else faults)
+    reader = _Reader(Collector() if faults is None else faults)
     for document in documents:
         reader.read(document)
     registry = reader.registry()
     if faults is None:
-        reader.faults.raise_if_any()
+        reader.faults.raise_if_any(RuleTableError)
     return registry
 
 
@@ -184,7 +184,7 @@ _FACT = Columns(
 
 
 class _Reader:
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Collector) -> None:
         self.faults = faults
         self.settings: dict[str, Setting] = {}
         self.groups: dict[str, str] = {}

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from compozy.base.suggest import did_you_mean
 from compozy.settings.reference import is_reference
-from compozy.tables.problems import did_you_mean
 
 if TYPE_CHECKING:
     from compozy.settings.registry import Fact

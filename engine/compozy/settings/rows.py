@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from compozy.base.document import Node
+from compozy.base.findings import Collector
 from compozy.base.place import Place
-from compozy.settings.faults import Faults
-from compozy.tables.problems import did_you_mean
+from compozy.base.suggest import did_you_mean
 
 
 class Placed(Protocol):
@@ -64,18 +64,18 @@ class Columns:
     required: Mapping[str, str]
     optional: Mapping[str, str]
 
-    def read(self, row: Node, faults: Faults) -> dict[str, Any] | None:
+    def read(self, row: Node, faults: Collector) -> dict[str, Any] | None:
         """Return the plain values of a row; None after a fault was noted."""
-        before = len(faults.reports)
+        before = len(faults.findings)
         shapes = {**self.required, **self.optional}
         for name, place in (row.keys or {}).items():
             self._cell(name, row.value[name], place, shapes, faults)
         for name in self.required:
             faults.require(name in row.value, "malformed", f"{self.what} needs `{name}`", row.place)
         plain: dict[str, Any] = row.plain()
-        return None if len(faults.reports) > before else plain
+        return None if len(faults.findings) > before else plain
 
-    def _cell(self, name: str, node: Node, place: Place, shapes: Mapping[str, str], faults: Faults) -> None:
+    def _cell(self, name: str, node: Node, place: Place, shapes: Mapping[str, str], faults: Collector) -> None:
         if name not in shapes:
             message = f'unknown column "{name}" in {self.what}{did_you_mean(name, shapes)}'
             faults.add("malformed", message, place)
@@ -84,7 +84,7 @@ class Columns:
         faults.require(fits(node), "malformed", f"`{name}` of {self.what} must be {words}", node.place)
 
 
-def listed_rows(document: Node, key: str, faults: Faults) -> list[Node]:
+def listed_rows(document: Node, key: str, faults: Collector) -> list[Node]:
     """Return the rows under `key` of a rule file; what is not a list of mappings is noted."""
     node = document.value.get(key)
     if node is None or not faults.require(
@@ -95,7 +95,7 @@ def listed_rows(document: Node, key: str, faults: Faults) -> list[Node]:
     return [row for row in node.value if faults.require(isinstance(row.value, dict), "malformed", reason, row.place)]
 
 
-def put(known: dict[Key, Record], key: Key, record: Record, replaced: Key | None, what: str, faults: Faults) -> None:
+def put(known: dict[Key, Record], key: Key, record: Record, replaced: Key | None, what: str, faults: Collector) -> None:
     """Add a record under `key`, in the place of the record that it says it replaces."""
     if replaced is not None and replaced not in known:
         hint = did_you_mean(replaced, known)

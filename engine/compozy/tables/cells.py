@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from compozy.base.document import Node, resolve_scalar
+from compozy.base.findings import Finding
 from compozy.base.place import Place
 from compozy.errors import RuleTableError
 from compozy.tables.table import ANY, SET, UNSET, Condition, Interval, Scalar, is_number
@@ -22,7 +23,7 @@ class CellError(RuleTableError):
     """A condition that cannot be understood; `place` is where."""
 
     def __init__(self, place: Place, reason: str) -> None:
-        super().__init__([f"{place}: {reason}"])
+        super().__init__([Finding.at("malformed", reason, place)])
         self.place = place
         self.reason = reason
 

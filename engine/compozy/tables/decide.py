@@ -10,11 +10,12 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from compozy.base.findings import Finding, ordered
+from compozy.base.suggest import did_you_mean
 from compozy.errors import RuleTableError
 from compozy.tables.cells import condition_data, scalar_words
 from compozy.tables.index import ColumnIndex, build_index
-from compozy.tables.link import Fault, fault_lines, link_tables
-from compozy.tables.problems import did_you_mean
+from compozy.tables.link import link_tables
 from compozy.tables.sight import Viewer
 from compozy.tables.table import Catalogue, Decision, Domain, NearMiss, Row, Scalar, Table
 
@@ -53,7 +54,7 @@ class RuleSet:
     order: tuple[str, ...]
     domains: Mapping[str, Mapping[str, Domain]]
     compiled: Mapping[str, CompiledTable]
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[Finding, ...] = ()
     viewer: Viewer | None = None
     decided: set[tuple[str, int]] = field(default_factory=set, repr=False, compare=False)
 
@@ -66,11 +67,11 @@ class RuleSet:
         """
         compiled = self.compiled.get(table_id)
         if compiled is None:
-            raise RuleTableError([f'there is no table "{table_id}"{did_you_mean(table_id, self.tables)}'])
+            raise RuleTableError.of(f'there is no table "{table_id}"{did_you_mean(table_id, self.tables)}')
         try:
             given = {name: inputs[name] for name, _ in compiled.columns}
         except KeyError as error:
-            raise RuleTableError([f'table "{table_id}" needs a value for its input "{error.args[0]}"']) from error
+            raise RuleTableError.of(f'table "{table_id}" needs a value for its input "{error.args[0]}"') from error
         matching = compiled.matching(given)
         if compiled.hit == "collect":
             self.decided.add((table_id, matching))
@@ -94,7 +95,7 @@ def compile_tables(tables: Iterable[Table], catalogue: Catalogue, viewer: Viewer
     """
     ruleset = compile_leniently(tables, catalogue, viewer)
     if ruleset.faults:
-        raise RuleTableError(fault_lines(ruleset.faults))
+        raise RuleTableError(ordered(ruleset.faults))
     return ruleset
 
 
@@ -124,14 +125,14 @@ def rows_of(table: Table, mask: int) -> tuple[Row, ...]:
 def _single_row(compiled: CompiledTable, matching: int, inputs: Mapping[str, Scalar]) -> Row:
     table = compiled.table
     if not matching:
-        raise RuleTableError([f'{table.place}: no row of table "{table.id}" matches {_inputs_words(inputs)}'])
+        raise RuleTableError.of(f'no row of table "{table.id}" matches {_inputs_words(inputs)}', table.place)
     lowest = matching & -matching
     if compiled.hit in ("unique", "any") and lowest != matching:
         rows = rows_of(table, matching)
         if any(row.outcome() != rows[0].outcome() for row in rows):
             names = " and ".join(f'"{row.id}" ({row.place})' for row in rows)
             reason = f'rows {names} of table "{table.id}" disagree about {_inputs_words(inputs)}'
-            raise RuleTableError([f"{table.place}: {reason}"])
+            raise RuleTableError.of(reason, table.place)
     return table.rows[lowest.bit_length() - 1]
 
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
 
+from compozy.base.findings import ERROR, WARNING, Evidence, Finding
+from compozy.base.place import Origin
 from compozy.tables.cover import Box, OutOfStepsError, joined_boxes
 from compozy.tables.regions import Region, regions_of
-from compozy.tables.report import UNPROVEN, Report
-from compozy.tables.subject import Subject
+from compozy.tables.subject import UNPROVEN, Subject
 from compozy.tables.table import Domain, Row, Scalar
 from compozy.tables.witness import row_yaml
 
@@ -21,7 +22,7 @@ from compozy.tables.witness import row_yaml
 _COUNTED = 4
 
 
-def gap_reports(subject: Subject) -> list[Report]:
+def gap_reports(subject: Subject) -> list[Finding]:
     """Report the regions that no row matches, joined as far as they can be."""
     boxes, exact, finished = gap_boxes(subject, subject.limit * _COUNTED)
     parts = ((box, region) for box in boxes for region in regions_of(subject.table, subject.axes, box))
@@ -33,20 +34,23 @@ def gap_reports(subject: Subject) -> list[Report]:
     names = _free_names(subject)
     unfinished = [] if finished or listed else [subject.unproven("that every input has a row")]
     return unfinished + [
-        Report(
-            kind="gap",
-            message=f'table "{subject.table.id}" has no row for {region}' + ("" if subject.proven else UNPROVEN),
-            table=subject.table.id,
-            places=(subject.table.place,),
-            witness=subject.written(region.witness),
-            proposal=_proposal(subject, next(names), box, region),
-            shown=len(listed),
-            total=len(listed) + left,
-            exact=exact,
-            proven=subject.proven,
+        _gap(
+            subject, region, _proposal(subject, next(names), box, region), len(listed), len(listed) + left, exact=exact
         )
         for box, region in listed
     ]
+
+
+def _gap(subject: Subject, region: Region, proposal: str, shown: int, total: int, *, exact: bool) -> Finding:
+    table = subject.table
+    return Finding(
+        "gap",
+        ERROR if subject.proven else WARNING,
+        f'table "{table.id}" has no row for {region}' + ("" if subject.proven else UNPROVEN),
+        key=table.id,
+        where=Origin("file", table.place),
+        evidence=Evidence(subject.written(region.witness), proposal, shown, total, exact),
+    )
 
 
 def gap_boxes(subject: Subject, most: int) -> tuple[list[Box], bool, bool]:

@@ -7,25 +7,13 @@ cells; verification does that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from compozy.base.findings import Collector, Finding
+from compozy.base.suggest import did_you_mean
 from compozy.tables.cells import condition_words, scalar_words
-from compozy.tables.problems import did_you_mean
-from compozy.tables.table import Catalogue, Column, Condition, Domain, Place, Row, Scalar, Source, Table
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why a table cannot be used: a stable kind, the table's id, places and the reason."""
-
-    kind: str
-    table: str
-    places: tuple[Place, ...]
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.places[0]}: {self.reason}"
+from compozy.tables.table import Catalogue, Column, Condition, Domain, Row, Scalar, Source, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +22,20 @@ class Links:
 
     domains: Mapping[str, Mapping[str, Domain]]
     order: tuple[str, ...]
-    faults: tuple[Fault, ...]
+    faults: tuple[Finding, ...]
 
 
 def link_tables(tables: Mapping[str, Table], catalogue: Catalogue) -> Links:
-    """Find each column's domain and the order of the tables; never fails, but lists faults."""
-    faults: list[Fault] = []
+    """Find each column's domain and the order of the tables; findings are collected."""
+    found = Collector()
     domains: dict[str, dict[str, Domain]] = {}
     for table in tables.values():
-        domains[table.id] = {c.name: _domain(table, c, tables, catalogue, faults) for c in table.columns}
-        _check_targets(table, catalogue, faults)
+        domains[table.id] = {c.name: _domain(table, c, tables, catalogue, found) for c in table.columns}
+        _check_targets(table, catalogue, found)
         for row in table.rows:
-            _check_cells(table, row, domains[table.id], faults)
-    order = _order(tables, faults)
-    return Links(domains, order, tuple(faults))
+            _check_cells(table, row, domains[table.id], found)
+    order = _order(tables, found)
+    return Links(domains, order, tuple(found.findings))
 
 
 def feeders(table: Table) -> tuple[str, ...]:
@@ -59,7 +47,7 @@ def feeders(table: Table) -> tuple[str, ...]:
 
 
 def _domain(
-    table: Table, column: Column, tables: Mapping[str, Table], catalogue: Catalogue, faults: list[Fault]
+    table: Table, column: Column, tables: Mapping[str, Table], catalogue: Catalogue, found: Collector
 ) -> Domain:
     if column.source.kind == "decision":
         reason, domain = _decision_domain(table, column.source, tables)
@@ -68,7 +56,7 @@ def _domain(
         domain = catalogue.domain(column.source)
         kind, reason = "unknown-input", f'there is no {column.source}, which input "{column.name}" reads'
     if domain is None:
-        faults.append(Fault(kind, table.id, (column.place,), reason))
+        found.add(kind, reason, column.place, key=table.id)
         return _guessed_domain(table, column)
     return domain
 
@@ -118,18 +106,18 @@ def _guessed_domain(table: Table, column: Column) -> Domain:
 # cells and targets
 
 
-def _check_cells(table: Table, row: Row, domains: Mapping[str, Domain], faults: list[Fault]) -> None:
+def _check_cells(table: Table, row: Row, domains: Mapping[str, Domain], found: Collector) -> None:
     for name, condition in row.when.items():
         domain = domains[name]
         place = row.cells.get(name, row.place)
         for value in _outside(condition, domain):
             legal = _legal(value, domain)
             reason = f'row "{row.id}": {scalar_words(value)} is not a value of input "{name}"{legal}'
-            faults.append(Fault("unknown-value", table.id, (place,), reason))
+            found.add("unknown-value", reason, place, key=table.id)
         if condition.intervals and not _has_numbers(domain):
             words = condition_words(Condition.of(intervals=condition.intervals))
             reason = f'row "{row.id}": input "{name}" is no number, so the range {words} never holds'
-            faults.append(Fault("unknown-value", table.id, (place,), reason))
+            found.add("unknown-value", reason, place, key=table.id)
 
 
 def _outside(condition: Condition, domain: Domain) -> list[Scalar]:
@@ -148,39 +136,39 @@ def _legal(value: Scalar, domain: Domain) -> str:
     return f" (a {domain.kind})"
 
 
-def _check_targets(table: Table, catalogue: Catalogue, faults: list[Fault]) -> None:
+def _check_targets(table: Table, catalogue: Catalogue, found: Collector) -> None:
     if table.for_each is not None:
         return
     for output, target in table.sets.items():
         if catalogue.domain(Source("setting", target)) is None:
             reason = f'there is no setting {target}, which output "{output}" would set'
-            faults.append(Fault("unknown-input", table.id, (table.place,), reason))
+            found.add("unknown-input", reason, table.place, key=table.id)
 
 
 # order
 
 
-def _order(tables: Mapping[str, Table], faults: list[Fault]) -> tuple[str, ...]:
+def _order(tables: Mapping[str, Table], found: Collector) -> tuple[str, ...]:
     waiting = {name: {ref for ref in feeders(table) if ref in tables} for name, table in tables.items()}
     order: list[str] = []
     while waiting:
         ready = [name for name, needs in waiting.items() if not needs]
         if not ready:
-            _report_cycles(waiting, tables, faults)
+            _report_cycles(waiting, tables, found)
             break
         order += ready
         waiting = {name: needs - set(ready) for name, needs in waiting.items() if name not in ready}
     return tuple(order)
 
 
-def _report_cycles(waiting: Mapping[str, set[str]], tables: Mapping[str, Table], faults: list[Fault]) -> None:
+def _report_cycles(waiting: Mapping[str, set[str]], tables: Mapping[str, Table], found: Collector) -> None:
     seen: set[str] = set()
     for start in waiting:
         path = _cycle_from(start, waiting)
         if seen.isdisjoint(path):
             places = tuple(tables[name].place for name in path)
             reason = "tables decide in a circle: " + " <- ".join([*path, path[0]])
-            faults.append(Fault("cycle", path[0], places, reason))
+            found.add("cycle", reason, *places, key=path[0])
         seen.update(path)
 
 
@@ -192,8 +180,3 @@ def _cycle_from(start: str, waiting: Mapping[str, set[str]]) -> list[str]:
         if following in path:
             return path[path.index(following) :]
         path.append(following)
-
-
-def fault_lines(faults: Iterable[Fault]) -> list[str]:
-    """Return the faults as lines `file:line:column: reason`, in the order of the files."""
-    return [str(fault) for fault in sorted(faults, key=lambda fault: (fault.places[0], fault.reason))]

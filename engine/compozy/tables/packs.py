@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from compozy.base.document import Node
+from compozy.base.findings import Collector
 from compozy.base.place import Place
-from compozy.tables.problems import Problems, did_you_mean
+from compozy.base.shapes import check_keys
+from compozy.base.suggest import did_you_mean
 
 EXTENSION_KEYS = ("extends", "about", "inputs", "values", "without", "removes", "rows", "examples")
 
@@ -44,85 +46,87 @@ class Merged:
     examples: list[Node] = field(default_factory=list)
 
 
-def merge_blocks(blocks: Iterable[Block], problems: Problems) -> list[Merged]:
+def merge_blocks(blocks: Iterable[Block], found: Collector) -> list[Merged]:
     """Merge extensions into the tables that they name; conflicts are noted with both files."""
     blocks = list(blocks)
     merged: dict[str, Merged] = {}
     for block in (b for b in blocks if not b.extends):
-        _define(block, merged, problems)
+        _define(block, merged, found)
     for block in (b for b in blocks if b.extends):
         if block.name in merged:
-            _extend(merged[block.name], block, problems)
+            _extend(merged[block.name], block, found)
         else:
             hint = did_you_mean(block.name, merged)
-            problems.add(block.place, f'extends the table "{block.name}", which does not exist{hint}')
+            found.add("malformed", f'extends the table "{block.name}", which does not exist{hint}', block.place)
     for table in merged.values():
-        table.rows = _order_rows(table, problems)
+        table.rows = _order_rows(table, found)
     return list(merged.values())
 
 
-def _define(block: Block, merged: dict[str, Merged], problems: Problems) -> None:
+def _define(block: Block, merged: dict[str, Merged], found: Collector) -> None:
     first = merged.get(block.name)
     if first is not None:
-        problems.add(block.place, f'table "{block.name}" is already defined at {first.block.place}')
+        found.add("malformed", f'table "{block.name}" is already defined at {first.block.place}', block.place)
         return
-    table = Merged(block, mappings(block.node, "rows", problems))
+    table = Merged(block, mappings(block.node, "rows", found))
     for row in table.rows:
         for key in ("replaces", "before"):
             if key in row.value:
-                problems.add(row.keys[key] if row.keys else row.place, f"`{key}` belongs to a block that `extends`")
-    _add_inputs(table, block, problems)
-    table.examples += mappings(block.node, "examples", problems)
+                found.add(
+                    "malformed", f"`{key}` belongs to a block that `extends`", row.keys[key] if row.keys else row.place
+                )
+    _add_inputs(table, block, found)
+    table.examples += mappings(block.node, "examples", found)
     merged[block.name] = table
 
 
-def _extend(table: Merged, block: Block, problems: Problems) -> None:
-    problems.unknown_keys(block.node, EXTENSION_KEYS, "a block that extends a table")
-    table.rows += mappings(block.node, "rows", problems)
-    _add_inputs(table, block, problems)
-    table.examples += mappings(block.node, "examples", problems)
-    table.values += _by_output(block, "values", problems)
-    table.without += _by_output(block, "without", problems)
+def _extend(table: Merged, block: Block, found: Collector) -> None:
+    check_keys(block.node, EXTENSION_KEYS, "a block that extends a table", found)
+    table.rows += mappings(block.node, "rows", found)
+    _add_inputs(table, block, found)
+    table.examples += mappings(block.node, "examples", found)
+    table.values += _by_output(block, "values", found)
+    table.without += _by_output(block, "without", found)
     removes = block.node.value.get("removes")
-    if removes is not None and problems.require(
-        isinstance(removes.value, list), removes.place, "`removes` must be a list of rows"
+    if removes is not None and found.require(
+        isinstance(removes.value, list), "malformed", "`removes` must be a list of rows", removes.place
     ):
         table.removes += removes.value
 
 
-def _by_output(block: Block, key: str, problems: Problems) -> list[tuple[str, Place, Node]]:
+def _by_output(block: Block, key: str, found: Collector) -> list[tuple[str, Place, Node]]:
     values = block.node.value.get(key)
     reason = f"`{key}` must map outputs to lists of values"
-    if values is None or not problems.require(isinstance(values.value, dict), values.place, reason):
+    if values is None or not found.require(isinstance(values.value, dict), "malformed", reason, values.place):
         return []
     return [(name, values.keys[name], node) for name, node in values.value.items()]
 
 
-def _add_inputs(table: Merged, block: Block, problems: Problems) -> None:
+def _add_inputs(table: Merged, block: Block, found: Collector) -> None:
     inputs = block.node.value.get("inputs")
     if inputs is None:
         return
-    if not problems.require(isinstance(inputs.value, dict), inputs.place, "`inputs` must be a mapping"):
+    if not found.require(isinstance(inputs.value, dict), "malformed", "`inputs` must be a mapping", inputs.place):
         return
     for name, node in inputs.value.items():
         place = inputs.keys[name]
         if name in table.inputs:
             first = table.input_places[name]
-            problems.add(place, f'table "{block.name}" already has the input "{name}" at {first}')
+            found.add("malformed", f'table "{block.name}" already has the input "{name}" at {first}', place)
             continue
         table.inputs[name] = node
         table.input_places[name] = place
 
 
-def mappings(node: Node, key: str, problems: Problems) -> list[Node]:
+def mappings(node: Node, key: str, found: Collector) -> list[Node]:
     """Return the members of a list of mappings; what is not one is noted."""
     listed = node.value.get(key)
     if listed is None:
         return []
-    if not problems.require(isinstance(listed.value, list), listed.place, f"`{key}` must be a list"):
+    if not found.require(isinstance(listed.value, list), "malformed", f"`{key}` must be a list", listed.place):
         return []
     reason = f"each of `{key}` must be a mapping"
-    return [n for n in listed.value if problems.require(isinstance(n.value, dict), n.place, reason)]
+    return [n for n in listed.value if found.require(isinstance(n.value, dict), "malformed", reason, n.place)]
 
 
 def text_of(row: Node, key: str) -> str | None:
@@ -131,38 +135,38 @@ def text_of(row: Node, key: str) -> str | None:
     return node.value if node is not None and isinstance(node.value, str) else None
 
 
-def _order_rows(table: Merged, problems: Problems) -> list[Node]:
+def _order_rows(table: Merged, found: Collector) -> list[Node]:
     block, rows = table.block, table.rows
     plain = [row for row in rows if "replaces" not in row.value]
     ordered = [row for row in plain if "before" not in row.value]
     for row in (row for row in plain if "before" in row.value):
-        _insert(row, ordered, block, problems)
-    _replace([row for row in rows if "replaces" in row.value], ordered, block, problems)
-    _remove(table.removes, ordered, block, problems)
-    _check_ids(ordered, block, problems)
+        _insert(row, ordered, block, found)
+    _replace([row for row in rows if "replaces" in row.value], ordered, block, found)
+    _remove(table.removes, ordered, block, found)
+    _check_ids(ordered, block, found)
     return ordered
 
 
-def _insert(row: Node, ordered: list[Node], block: Block, problems: Problems) -> None:
-    index = _index_of(row, "before", ordered, block, problems)
+def _insert(row: Node, ordered: list[Node], block: Block, found: Collector) -> None:
+    index = _index_of(row, "before", ordered, block, found)
     ordered.insert(len(ordered) if index is None else index, row)
 
 
-def _replace(rows: list[Node], ordered: list[Node], block: Block, problems: Problems) -> None:
+def _replace(rows: list[Node], ordered: list[Node], block: Block, found: Collector) -> None:
     """Put each row in the place of the one that it names; a replacement is replaced by its own name only."""
     for row in rows:
-        index = _index_of(row, "replaces", ordered, block, problems)
+        index = _index_of(row, "replaces", ordered, block, found)
         if index is None:
             continue
         standing, target = ordered[index], text_of(row, "replaces")
         if text_of(standing, "replaces") == target:
             reason = f'row "{target}" of table "{block.name}" is already replaced at {standing.place}'
-            problems.add(row.place, reason)
+            found.add("malformed", reason, row.place)
             continue
         ordered[index] = row
 
 
-def _remove(names: list[Node], ordered: list[Node], block: Block, problems: Problems) -> None:
+def _remove(names: list[Node], ordered: list[Node], block: Block, found: Collector) -> None:
     for node in names:
         ids = [text_of(row, "id") for row in ordered]
         if node.value in ids:
@@ -170,10 +174,10 @@ def _remove(names: list[Node], ordered: list[Node], block: Block, problems: Prob
             continue
         known = did_you_mean(node.value, [name for name in ids if name])
         reason = f'`removes` names the row "{node.value}", which table "{block.name}" does not have{known}'
-        problems.add(node.place, reason)
+        found.add("malformed", reason, node.place)
 
 
-def _index_of(row: Node, key: str, ordered: list[Node], block: Block, problems: Problems) -> int | None:
+def _index_of(row: Node, key: str, ordered: list[Node], block: Block, found: Collector) -> int | None:
     ids = [text_of(other, "id") for other in ordered]
     target = text_of(row, key)
     # A row that was replaced stands for its replacement, so that the conflict is named.
@@ -182,11 +186,11 @@ def _index_of(row: Node, key: str, ordered: list[Node], block: Block, problems: 
             return names.index(target)
     known = did_you_mean(target, [name for name in ids if name])
     place = row.value[key].place
-    problems.add(place, f'`{key}` names the row "{target}", which table "{block.name}" does not have{known}')
+    found.add("malformed", f'`{key}` names the row "{target}", which table "{block.name}" does not have{known}', place)
     return None
 
 
-def _check_ids(rows: list[Node], block: Block, problems: Problems) -> None:
+def _check_ids(rows: list[Node], block: Block, found: Collector) -> None:
     seen: dict[str, Node] = {}
     for row in rows:
         row_id = text_of(row, "id")
@@ -195,4 +199,4 @@ def _check_ids(rows: list[Node], block: Block, problems: Problems) -> None:
         first = seen.setdefault(row_id, row)
         if first is not row:
             reason = f'row "{row_id}" of table "{block.name}" already exists at {first.place}'
-            problems.add(row.value["id"].place, reason)
+            found.add("malformed", reason, row.value["id"].place)

@@ -11,15 +11,15 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 
+from compozy.base.findings import Finding
 from compozy.tables.cover import Box, OutOfStepsError
-from compozy.tables.report import Report
 from compozy.tables.subject import Subject
 
 # With more rows than this in front of a masked one, naming the few that suffice is not worth the time.
 _MOST_SHRUNK = 64
 
 
-def pair_reports(subject: Subject) -> list[Report]:
+def pair_reports(subject: Subject) -> list[Finding]:
     """Report rows that match together where at most one may, or where one repeats another."""
     if subject.table.hit == "first":
         return []
@@ -73,7 +73,7 @@ def _bits(rows: int) -> Iterator[int]:
         rows ^= lowest
 
 
-def _pair_report(subject: Subject, kind: str, first: int, second: int, total: int) -> Report:
+def _pair_report(subject: Subject, kind: str, first: int, second: int, total: int) -> Finding:
     box = subject.meeting(first, second)
     a, b = subject.name(first), subject.name(second)
     inner, outer = (a, b) if box == subject.box(first) else (b, a)
@@ -112,13 +112,13 @@ def _is_covered(subject: Subject, box: Box, rows: int) -> bool:
     return next(subject.space.uncovered(box, rows), None) is None
 
 
-def masked_reports(subject: Subject, masked: list[int]) -> list[Report]:
+def masked_reports(subject: Subject, masked: list[int]) -> list[Finding]:
     """Report rows that never decide, each with the earlier rows that suffice to hide it."""
     listed = masked[: subject.limit]
     return [_masked_report(subject, number, len(listed), len(masked)) for number in listed]
 
 
-def _masked_report(subject: Subject, number: int, shown: int, total: int) -> Report:
+def _masked_report(subject: Subject, number: int, shown: int, total: int) -> Finding:
     hiding = _hiding_rows(subject, number)
     names = ", ".join(subject.name(other) for other in hiding)
     rows = [subject.table.rows[n] for n in (number, *hiding)]

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from compozy.base.document import Node, Scalar, read_document
+from compozy.base.findings import Collector
 from compozy.base.place import Place
-from compozy.errors import SyntaxProblem
+from compozy.base.shapes import check_keys
+from compozy.base.suggest import did_you_mean
+from compozy.errors import RuleTableError, SyntaxProblem
 from compozy.tables.cells import CellError, parse_condition, scalar_words
 from compozy.tables.packs import Block, Merged, mappings, merge_blocks, text_of
-from compozy.tables.problems import Problems, did_you_mean
 from compozy.tables.table import Column, Condition, Domain, Row, Source, Table, TableExample, identity
 
 _TABLE_KEYS = ("table", "stage", "about", "hit", "for_each", "inputs", "outputs", "sets", "rows", "examples")
@@ -31,39 +33,42 @@ def read_tables(files: Iterable[tuple[str, str | Node]]) -> tuple[Table, ...]:
     """Read the tables of files given as (name, text or document), packs after what they extend or before.
 
     Raises:
-        RuleTableError: names every problem of every file as `file:line:column: reason`.
+        RuleTableError: holds the findings of all files, in the order of lines.
     """
-    problems = Problems()
-    blocks = [block for name, text in files for block in _read_blocks(name, text, problems)]
-    tables = [_Reader(merged, problems).table() for merged in merge_blocks(blocks, problems)]
-    problems.raise_if_any()
+    found = Collector()
+    blocks = [block for name, text in files for block in _read_blocks(name, text, found)]
+    tables = [_Reader(merged, found).table() for merged in merge_blocks(blocks, found)]
+    if found.findings:
+        raise RuleTableError(found.in_order())
     return tuple(tables)
 
 
-def _read_blocks(name: str, content: str | Node, problems: Problems) -> list[Block]:
+def _read_blocks(name: str, content: str | Node, found: Collector) -> list[Block]:
     try:
         document = content if isinstance(content, Node) else read_document(content, name)
     except SyntaxProblem as problem:
-        problems.add(problem.place, problem.reason)
+        found.add("malformed", problem.reason, problem.place)
         return []
-    if not problems.require(isinstance(document.value, dict), document.place, "a rule file must be a mapping"):
+    if not found.require(
+        isinstance(document.value, dict), "malformed", "a rule file must be a mapping", document.place
+    ):
         return []
     if "tables" not in document.value:
         nodes = [document] if document.value else []
     else:
-        problems.unknown_keys(document, ("tables",), "a file of several tables")
-        nodes = mappings(document, "tables", problems)
-    return [block for block in (_block(node, problems) for node in nodes) if block]
+        check_keys(document, ("tables",), "a file of several tables", found)
+        nodes = mappings(document, "tables", found)
+    return [block for block in (_block(node, found) for node in nodes) if block]
 
 
-def _block(node: Node, problems: Problems) -> Block | None:
+def _block(node: Node, found: Collector) -> Block | None:
     given = [key for key in ("table", "extends") if key in node.value]
     if len(given) != 1:
-        problems.add(node.place, "needs either `table: <id>` or `extends: <id>`")
+        found.add("malformed", "needs either `table: <id>` or `extends: <id>`", node.place)
         return None
     name = text_of(node, given[0])
     place = node.value[given[0]].place
-    if not problems.require(name, place, f"`{given[0]}` must be the id of a table"):
+    if not found.require(name, "malformed", f"`{given[0]}` must be the id of a table", place):
         return None
     return Block(str(name), node, place, given[0] == "extends")
 
@@ -71,17 +76,17 @@ def _block(node: Node, problems: Problems) -> Block | None:
 class _Reader:
     """Turns one merged block into a `Table`."""
 
-    def __init__(self, merged: Merged, problems: Problems) -> None:
+    def __init__(self, merged: Merged, found: Collector) -> None:
         self._merged = merged
         self._node = merged.block.node
         self._place = merged.block.place
-        self._problems = problems
+        self._found = found
         self._hit = ""
         self._columns: dict[str, Column] = {}
         self._outputs: dict[str, Domain] = {}
 
     def table(self) -> Table:
-        self._problems.unknown_keys(self._node, _TABLE_KEYS, "a table")
+        check_keys(self._node, _TABLE_KEYS, "a table", self._found)
         self._hit = self._read_hit()
         for_each = self._text("for_each") or None
         self._columns = self._read_columns(for_each)
@@ -105,7 +110,7 @@ class _Reader:
         node = self._node.value.get(key)
         if node is None:
             return ""
-        self._problems.require(isinstance(node.value, str), node.place, f"`{key}` must be text")
+        self._found.require(isinstance(node.value, str), "malformed", f"`{key}` must be text", node.place)
         return str(node.value)
 
     def _read_hit(self) -> str:
@@ -113,7 +118,7 @@ class _Reader:
         if hit not in _HITS:
             place = self._node.value["hit"].place if "hit" in self._node.value else self._place
             known = f'unknown hit policy "{hit}"{did_you_mean(hit, _HITS)}'
-            self._problems.add(place, known if hit else f"needs `hit`: one of {', '.join(_HITS)}")
+            self._found.add("malformed", known if hit else f"needs `hit`: one of {', '.join(_HITS)}", place)
         return hit
 
     # columns
@@ -127,21 +132,21 @@ class _Reader:
             if source is None:
                 source = Source("unknown", name)
             other = taken.setdefault(source, name)
-            self._problems.require(other == name, place, f'input "{name}" reads the same as input "{other}"')
+            self._found.require(other == name, "malformed", f'input "{name}" reads the same as input "{other}"', place)
             columns[name] = Column(name, source, place)
         return columns
 
     def _source(self, node: Node, for_each: str | None) -> Source | None:
         kinds = [key for key in _KINDS if isinstance(node.value, dict) and key in node.value]
         if len(kinds) != 1:
-            self._problems.add(node.place, f"an input needs exactly one of {', '.join(_KINDS)}")
+            self._found.add("malformed", f"an input needs exactly one of {', '.join(_KINDS)}", node.place)
             return None
         kind = kinds[0]
         known = (kind, *_OPTIONS.get(kind, ()))
-        self._problems.unknown_keys(node, known, f"an input of kind {kind}")
+        check_keys(node, known, f"an input of kind {kind}", self._found)
         ref = self._member(node, kind)
         if kind == "item" and for_each is None:
-            self._problems.add(node.place, "an `item` needs a table with `for_each`")
+            self._found.add("malformed", "an `item` needs a table with `for_each`", node.place)
         each = for_each if kind == "item" else None
         return Source(kind, ref, self._member(node, "view") or None, self._member(node, "output") or None, each)
 
@@ -149,7 +154,7 @@ class _Reader:
         member = node.value.get(key)
         if member is None:
             return ""
-        self._problems.require(text_of(node, key), member.place, f"`{key}` must be text")
+        self._found.require(text_of(node, key), "malformed", f"`{key}` must be text", member.place)
         return str(member.value)
 
     # outputs
@@ -158,7 +163,7 @@ class _Reader:
         node = self._node.value.get("outputs")
         if node is None or not isinstance(node.value, dict):
             if node is not None or self._hit in ("unique", "any", "first"):
-                self._problems.add(node.place if node else self._place, "`outputs` must map names to domains")
+                self._found.add("malformed", "`outputs` must map names to domains", node.place if node else self._place)
             return {}
         outputs = {name: self._output(name, domain) for name, domain in node.value.items()}
         for name, place, values in self._merged.values:
@@ -171,10 +176,11 @@ class _Reader:
         if isinstance(node.value, list) and node.value:
             return Domain.finite(self._scalars(node))
         word = node.value if node.value in _OUTPUT_WORDS else None
-        self._problems.require(
+        self._found.require(
             word,
-            node.place,
+            "malformed",
             f'output "{name}" must be a list of values, or one of {", ".join(_OUTPUT_WORDS)}',
+            node.place,
         )
         if word == "number":
             return Domain.number()
@@ -184,11 +190,13 @@ class _Reader:
         """Add values to a listed output, or take values from it."""
         table = self._merged.block.name
         if name not in outputs:
-            self._problems.add(place, f'table "{table}" has no output "{name}"{did_you_mean(name, outputs)}')
+            self._found.add("malformed", f'table "{table}" has no output "{name}"{did_you_mean(name, outputs)}', place)
             return
         domain = outputs[name]
         if domain.kind != "finite" or not isinstance(node.value, list):
-            self._problems.add(place, f'only a listed output can be widened or narrowed, by a list; "{name}" cannot')
+            self._found.add(
+                "malformed", f'only a listed output can be widened or narrowed, by a list; "{name}" cannot', place
+            )
             return
         values: list[Scalar] = [*domain.values, *([None] if domain.optional else [])]
         given = self._scalars(node)
@@ -196,34 +204,36 @@ class _Reader:
         for value in () if wider else given:
             words = "null" if value is None else scalar_words(value)
             reason = f'output "{name}" of table "{table}" has no value {words} to take away'
-            self._problems.require(identity(value) in known, place, reason)
+            self._found.require(identity(value) in known, "malformed", reason, place)
         taken = set() if wider else {identity(value) for value in given}
         outputs[name] = Domain.finite(v for v in [*values, *(given if wider else [])] if identity(v) not in taken)
 
     def _scalars(self, node: Node) -> list[Scalar]:
         for item in node.value:
             nested = isinstance(item.value, dict | list)
-            self._problems.require(not nested, item.place, "a single value is expected here")
+            self._found.require(not nested, "malformed", "a single value is expected here", item.place)
         return [item.value for item in node.value if not isinstance(item.value, dict | list)]
 
     def _read_sets(self) -> Mapping[str, str]:
         node = self._node.value.get("sets")
         if node is None:
             return {}
-        if not self._problems.require(isinstance(node.value, dict), node.place, "`sets` must map outputs to keys"):
+        if not self._found.require(
+            isinstance(node.value, dict), "malformed", "`sets` must map outputs to keys", node.place
+        ):
             return {}
         for name in node.value:
             if name not in self._outputs:
                 known = did_you_mean(name, self._outputs)
-                self._problems.add(node.keys[name], f'`sets` names "{name}", which is no output{known}')
+                self._found.add("malformed", f'`sets` names "{name}", which is no output{known}', node.keys[name])
         return {name: str(target.value) for name, target in node.value.items()}
 
     # rows
 
     def _row(self, node: Node) -> Row:
-        self._problems.unknown_keys(node, _ROW_KEYS, "a row")
+        check_keys(node, _ROW_KEYS, "a row", self._found)
         row_id = text_of(node, "id") or ""
-        self._problems.require(row_id, node.place, "a row needs an `id`")
+        self._found.require(row_id, "malformed", "a row needs an `id`", node.place)
         when, cells = self._conditions(node)
         row = Row(
             id=row_id,
@@ -241,16 +251,18 @@ class _Reader:
     def _check_row(self, row: Row, node: Node) -> None:
         if self._hit == "collect":
             holds = "then" in node.value or "finding" in node.value
-            self._problems.require(holds, row.place, f'row "{row.id}" needs `then` or `finding`')
+            self._found.require(holds, "malformed", f'row "{row.id}" needs `then` or `finding`', row.place)
             return
         if "then" not in node.value:
-            self._problems.add(row.place, f'row "{row.id}" needs `then`')
+            self._found.add("malformed", f'row "{row.id}" needs `then`', row.place)
         given = node.value["then"].value if "then" in node.value else self._outputs
         for name in self._outputs:
             # What is given but not legal has been reported already.
             holds = name in given if isinstance(given, dict) else True
-            self._problems.require(holds, row.place, f'row "{row.id}" gives no value for output "{name}"')
-        self._problems.require(row.because, row.place, f'row "{row.id}" needs `because`: say why in one sentence')
+            self._found.require(holds, "malformed", f'row "{row.id}" gives no value for output "{name}"', row.place)
+        self._found.require(
+            row.because, "malformed", f'row "{row.id}" needs `because`: say why in one sentence', row.place
+        )
 
     def _conditions(self, node: Node) -> tuple[dict[str, Condition], dict[str, Place]]:
         conditions: dict[str, Condition] = {}
@@ -260,7 +272,7 @@ class _Reader:
                 conditions[name] = parse_condition(cell)
                 places[name] = cell.place
             except CellError as error:
-                self._problems.add(error.place, error.reason)
+                self._found.add("malformed", error.reason, error.place)
         return conditions, places
 
     def _then(self, node: Node) -> dict[str, Scalar]:
@@ -272,7 +284,7 @@ class _Reader:
             else:
                 shown = value.value if isinstance(value.value, dict | list) else scalar_words(value.value)
                 legal = did_you_mean(value.value, domain.values) if domain.kind == "finite" else f" ({domain.kind})"
-                self._problems.add(value.place, f'{shown} is not a value of output "{name}"{legal}')
+                self._found.add("malformed", f'{shown} is not a value of output "{name}"{legal}', value.place)
         return then
 
     @staticmethod
@@ -286,21 +298,25 @@ class _Reader:
         members = node.value.get(key)
         if members is None:
             return {}
-        if not self._problems.require(isinstance(members.value, dict), members.place, f"`{key}` must be a mapping"):
+        if not self._found.require(
+            isinstance(members.value, dict), "malformed", f"`{key}` must be a mapping", members.place
+        ):
             return {}
         names = list(known)
         for name in members.value:
             if name not in names:
                 hint = did_you_mean(name, names)
                 reason = f'table "{self._merged.block.name}" has no {what} "{name}"{hint}'
-                self._problems.add(members.keys[name], reason)
+                self._found.add("malformed", reason, members.keys[name])
         return {name: value for name, value in members.value.items() if name in names}
 
     def _body(self, node: Node) -> Mapping[str, Any]:
         finding = node.value.get("finding")
         if finding is None:
             return {}
-        if not self._problems.require(isinstance(finding.value, dict), finding.place, "`finding` must be a mapping"):
+        if not self._found.require(
+            isinstance(finding.value, dict), "malformed", "`finding` must be a mapping", finding.place
+        ):
             return {}
         body: Mapping[str, Any] = finding.plain()
         return body
@@ -308,13 +324,13 @@ class _Reader:
     # examples
 
     def _example(self, node: Node) -> TableExample:
-        self._problems.unknown_keys(node, _EXAMPLE_KEYS, "an example")
+        check_keys(node, _EXAMPLE_KEYS, "an example", self._found)
         for key in _EXAMPLE_KEYS:
-            self._problems.require(key in node.value, node.place, f"an example needs `{key}`")
+            self._found.require(key in node.value, "malformed", f"an example needs `{key}`", node.place)
         given, rows = (node.value[key].plain() if key in node.value else None for key in _EXAMPLE_KEYS)
         listed = [rows] if isinstance(rows, str) else rows or []
         texts = isinstance(listed, list) and all(isinstance(row, str) for row in listed)
-        self._problems.require(texts, node.place, "`rows` must be the id of a row, or a list of them")
+        self._found.require(texts, "malformed", "`rows` must be the id of a row, or a list of them", node.place)
         return TableExample(given, tuple(listed) if texts else (), node.place)
 
 

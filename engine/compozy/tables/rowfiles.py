@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from compozy.base.findings import ERROR, Finding
 from compozy.base.output_file import write_file
 from compozy.base.place import Place
 from compozy.base.yaml_text import UneditableError, YamlText
 from compozy.errors import UsageError
-from compozy.tables.report import Report
 from compozy.tables.simplify import Edit
 from compozy.tables.witness import cell_yaml
 
@@ -86,37 +86,37 @@ def _write(file: str, before: str, text: str) -> None:
     write_file(file, marker + text.replace("\n", end).encode(), mode=mode)
 
 
-def add_rows(files: RowFiles, reports_of: Callable[[Mapping[str, str]], Sequence[Report]]) -> list[AddedRow]:
+def add_rows(files: RowFiles, findings_of: Callable[[Mapping[str, str]], Sequence[Finding]]) -> list[AddedRow]:
     """Add the proposed row of every gap to the block of its table, until none is left that one of the files can close.
 
-    A table of another file is extended, in a block that extends it already or in a list of tables. `reports_of`
+    A table of another file is extended, in a block that extends it already or in a list of tables. `findings_of`
     verifies texts.
     """
     added: list[AddedRow] = []
     for _ in range(_MOST_ROUNDS):
-        gaps = [report for report in reports_of(files.current()) if report.kind == "gap" and report.proven]
-        round_of = [row for report in gaps for row in _add(files, report)]
+        gaps = [gap for gap in findings_of(files.current()) if gap.id == "gap" and gap.severity == ERROR]
+        round_of = [row for gap in gaps for row in _add(files, gap)]
         added += round_of
         if not round_of:
             break
     return added
 
 
-def _add(files: RowFiles, report: Report) -> Iterator[AddedRow]:
-    row = (report.proposal or "").removeprefix("- ")
-    file = _file_for(files, report.table, report.places[0]) if row else None
+def _add(files: RowFiles, gap: Finding) -> Iterator[AddedRow]:
+    row = (gap.proposal or "").removeprefix("- ")
+    file = _file_for(files, gap.key, gap.places[0]) if row else None
     if file is None:
         return
     document = files.edit(file)
-    blocks = _blocks_of(document, report.table)
+    blocks = _blocks_of(document, gap.key)
     rows = document.value(blocks[0], "rows") if blocks else None
     if isinstance(rows, yaml.SequenceNode):
         document.append_item(rows, row)
     elif blocks:
         document.append_key(blocks[0], "rows", f"[{row}]")
     elif (tables := _tables(document)) is not None:
-        document.append_item(tables, f"extends: {report.table}\nrows:\n  - {row}")
-    yield AddedRow(report.table, file, row)
+        document.append_item(tables, f"extends: {gap.key}\nrows:\n  - {row}")
+    yield AddedRow(gap.key, file, row)
 
 
 def apply_edits(files: RowFiles, edits: Iterable[Edit]) -> None:

@@ -98,7 +98,7 @@ class Simplifier:
 
     def _fault_kinds(self, tables: Mapping[str, Table], name: str) -> set[str]:
         ruleset = compile_leniently(tables.values(), self._catalogue, self._viewer)
-        return {report.kind for report in verify_table(ruleset, name)}
+        return {finding.id for finding in verify_table(ruleset, name)}
 
     def _subject(self, table: Table) -> Subject:
         ruleset = compile_leniently(self.tables.values(), self._catalogue, self._viewer)

@@ -1,4 +1,4 @@
-"""One table under verification: its axes, its space, and the way from boxes to reports.
+"""One table under verification: its axes, its space, and the way from boxes to findings.
 
 What comes in: a rule set, a table of it, and what the tables before it can decide. What goes out: the
 questions that the checks ask. It must not judge.
@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from compozy.base.findings import ERROR, WARNING, Evidence, Finding
+from compozy.base.place import Origin
 from compozy.tables.axes import Axis
 from compozy.tables.cover import MOST_STEPS, Box, CellIndex, Space
 from compozy.tables.decide import RuleSet
 from compozy.tables.regions import witness_of
-from compozy.tables.report import UNPROVEN, Report
 from compozy.tables.sight import Assignment, Viewer
 from compozy.tables.table import Domain, Row, Table
 from compozy.tables.witness import witness_yaml
 
+UNPROVEN = "; it may be unreachable: too many combinations to prove"
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A table with its space; axis k of the space is `axes[k]`. At most `limit` reports are listed."""
+    """A table with its space; axis k of the space is `axes[k]`. At most `limit` findings are listed."""
 
     table: Table
     domains: dict[str, Domain]
@@ -66,10 +69,10 @@ class Subject:
         """Return a row's id in quotes."""
         return f'"{self.table.rows[number].id}"'
 
-    def unproven(self, what: str, why: str = "") -> Report:
-        """Build the report that the search for an answer was stopped."""
+    def unproven(self, what: str, why: str = "") -> Finding:
+        """Build the finding that the search for an answer was stopped."""
         reason = why or f"the search was stopped after {self.space.steps} steps"
-        return self.report("unproven", f"{what} could not be proven: {reason}", proven=False, reachable=True)
+        return self.report("unproven", f"{what} could not be proven: {reason}", severity=WARNING)
 
     def report(
         self,
@@ -81,10 +84,18 @@ class Subject:
         shown: int = 1,
         total: int = 1,
         proven: bool = True,
-        reachable: bool = False,
-    ) -> Report:
-        """Build a report on rows of the table, or on the table itself."""
+        severity: str = ERROR,
+    ) -> Finding:
+        """Build a finding on rows of the table, or on the table itself."""
         places = tuple(row.place for row in rows) or (self.table.place,)
-        text = f'table "{self.table.id}": {message}' + ("" if proven or reachable else UNPROVEN)
+        text = f'table "{self.table.id}": {message}' + ("" if proven else UNPROVEN)
         witness = self.witness(box) if box is not None else None
-        return Report(kind, text, self.table.id, places, witness, None, shown, total, proven=proven)
+        return Finding(
+            kind,
+            severity if proven else WARNING,
+            text,
+            key=self.table.id,
+            where=Origin("file", places[0]),
+            also=places[1:],
+            evidence=Evidence(witness, None, shown, total),
+        )

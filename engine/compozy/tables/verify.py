@@ -1,14 +1,15 @@
 """Verify rule tables before they are used: everything that can be said without a configuration.
 
 What comes in: a rule set, linked leniently where its faults are to be reported too. What goes out: a
-`Verification` with one report a fault. It must not change a table, and it never raises for a bad one.
+`Verification` with one finding a fault. It must not change a table, and it never raises for a bad one.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from compozy.base.findings import WARNING, Finding
 from compozy.tables.atoms import atoms_of
 from compozy.tables.axes import MOST_COMBINATIONS, AxisBuilder
 from compozy.tables.cells import condition_words, scalar_words
@@ -16,52 +17,61 @@ from compozy.tables.cover import MOST_STEPS
 from compozy.tables.decide import RuleSet
 from compozy.tables.gaps import gap_reports
 from compozy.tables.pairs import masked_reports, masked_rows, pair_reports
-from compozy.tables.report import KINDS, Report, Verification, VerificationCache
 from compozy.tables.subject import Subject
 from compozy.tables.table import Domain, Row, Scalar, Table, identity
 
-__all__ = ["KINDS", "Report", "Verification", "VerificationCache", "verify"]
-
+KINDS = {
+    "cycle": "tables that decide each other in a circle",
+    "unknown-input": "a setting, machine fact, item or view that does not exist",
+    "unknown-decision": "a table or an output of a table that does not exist",
+    "unknown-value": "a value that an input can never have",
+    "gap": "values for which no row decides",
+    "conflict": "two rows that match together and decide differently",
+    "overlap": "two rows that match together and decide the same",
+    "duplicate": "two rows with the same conditions that decide the same",
+    "subsumed": "a row that lies within another one that decides the same",
+    "masked": "a row that never decides, because rows before it take all it matches",
+    "contradiction": "a row with a cell that no value satisfies",
+    "unreachable": "a row that no settings reach, because of the tables or the views between",
+    "unproduced": "an output value that no row produces",
+    "unproven": "a question about a table that its search could not answer within its budget of steps",
+    "incomplete-finding": "a finding without text, severity, good or bad example",
+}
 _TOO_MANY = "too many combinations of settings would have to be told apart"
 _EXAMPLE_KEYS = ("severity", "text", "good", "bad")
 
 
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All findings on a rule set, in the order of the tables, and how much was verified."""
+
+    findings: tuple[Finding, ...]
+    tables: int
+    rows: int
+
+    @property
+    def valid(self) -> bool:
+        """Whether there is nothing to report."""
+        return not self.findings
+
+
 def verify(
     ruleset: RuleSet,
-    cache: VerificationCache | None = None,
     *,
     limit: int = 100,
     most: int = MOST_COMBINATIONS,
     steps: int = MOST_STEPS,
 ) -> Verification:
-    """Verify a rule set; with a cache the same content is verified once, wherever it was read from.
+    """Verify a rule set.
 
-    `limit` bounds how many reports of one kind are listed a table. Columns that depend on common
+    `limit` bounds how many findings of one kind are listed a table. Columns that depend on common
     settings are looked at together while at most `most` combinations have to be told apart; beyond that,
-    each column counts with all values that its feeder can give, and a report on what may be unreachable says so.
-    Each search takes at most `steps`; a question that it leaves open is reported as `unproven`.
+    each column counts with all values that its feeder can give, and a finding on what may be unreachable says so.
+    Each search takes at most `steps`; a question that it leaves open is the finding `unproven`.
     """
-    if cache is None:
-        return _verify(ruleset, limit, most, steps)
-    key = _content_key(ruleset, limit, most, steps)
-    known = cache.known.get(key)
-    if known is None:
-        known = cache.known[key] = _verify(ruleset, limit, most, steps)
-    return known
-
-
-def _content_key(ruleset: RuleSet, *bounds: int) -> str:
-    # Reports name places, so these belong to the content as well.
-    places = [(str(t.place), [str(row.place) for row in t.rows]) for t in ruleset.tables.values()]
-    seen = ruleset.viewer.fingerprint if ruleset.viewer else ""
-    content = (ruleset.fingerprint, seen, places, [str(fault) for fault in ruleset.faults], bounds)
-    return hashlib.sha256(repr(content).encode()).hexdigest()
-
-
-def _verify(ruleset: RuleSet, limit: int, most: int, steps: int) -> Verification:
-    reports = [Report(f.kind, f'table "{f.table}": {f.reason}', f.table, f.places) for f in ruleset.faults]
+    findings = [replace(fault, message=f'table "{fault.key}": {fault.message}') for fault in ruleset.faults]
     # A cell with an unknown value is reported as that, and not once more because it never holds.
-    faulty = {place for fault in ruleset.faults if fault.kind == "unknown-value" for place in fault.places}
+    faulty = {place for fault in ruleset.faults if fault.id == "unknown-value" for place in fault.places}
     builder = AxisBuilder(ruleset, most)
     produced: dict[tuple[str, str], Sequence[Scalar]] = {}
     circular = [name for name in ruleset.tables if name not in set(ruleset.order)]
@@ -69,21 +79,21 @@ def _verify(ruleset: RuleSet, limit: int, most: int, steps: int) -> Verification
         table = ruleset.tables[name]
         subject = Subject.of(ruleset, table, builder.axes(table, produced), limit, steps)
         found, firing = _verify_table(subject)
-        reports += (report for report in found if not faulty.issuperset(report.places))
+        findings += (finding for finding in found if not faulty.issuperset(finding.places))
         produced.update(_produced_values(table, firing))
     position = {name: number for number, name in enumerate(ruleset.tables)}
-    reports.sort(key=lambda report: position[report.table])
-    return Verification(tuple(reports), len(ruleset.tables), sum(len(t.rows) for t in ruleset.tables.values()))
+    findings.sort(key=lambda finding: position[finding.key])
+    return Verification(tuple(findings), len(ruleset.tables), sum(len(t.rows) for t in ruleset.tables.values()))
 
 
-def verify_table(ruleset: RuleSet, name: str) -> list[Report]:
+def verify_table(ruleset: RuleSet, name: str) -> list[Finding]:
     """Verify one table of a rule set; of the tables that it reads, every output value counts."""
     table = ruleset.tables[name]
     subject = Subject.of(ruleset, table, AxisBuilder(ruleset).axes(table, {}), 100)
     return _verify_table(subject)[0]
 
 
-def _verify_table(subject: Subject) -> tuple[list[Report], list[Row]]:
+def _verify_table(subject: Subject) -> tuple[list[Finding], list[Row]]:
     """Return the reports on a table, and the rows of it that can decide."""
     table = subject.table
     dead = [number for number in range(len(table.rows)) if not subject.fires(number)]
@@ -100,14 +110,14 @@ def _verify_table(subject: Subject) -> tuple[list[Report], list[Row]]:
     return reports, firing
 
 
-def _dead_report(subject: Subject, number: int) -> Report:
+def _dead_report(subject: Subject, number: int) -> Finding:
     row = subject.table.rows[number]
     for name, condition in row.when.items():
         atoms = atoms_of(subject.domains[name], [condition])
         if not any(condition.matches(atom.sample) for atom in atoms):
             message = f'row "{row.id}": no value of input "{name}" satisfies {condition_words(condition)}'
             place = row.cells.get(name, row.place)
-            return Report("contradiction", f'table "{subject.table.id}": {message}', subject.table.id, (place,))
+            return Finding.at("contradiction", f'table "{subject.table.id}": {message}', place, key=subject.table.id)
     names = _unreached_inputs(subject, number)
     fed = any(column.source.kind == "decision" for column in subject.table.columns if column.name in names)
     why = "the tables that feed it never give" if fed else "no value shows"
@@ -134,21 +144,22 @@ def _produced_values(table: Table, firing: Iterable[Row]) -> Mapping[tuple[str, 
     return {key: tuple(known.values()) for key, known in values.items()}
 
 
-def _unproduced_reports(subject: Subject, firing: Sequence[Row]) -> Iterator[Report]:
+def _unproduced_reports(subject: Subject, firing: Sequence[Row]) -> Iterator[Finding]:
     produced = _produced_values(subject.table, firing)
     for output, domain in subject.table.outputs.items():
         known = {identity(value) for value in produced[subject.table.id, output]}
         missing = [value for value in _legal_values(domain) if identity(value) not in known]
         if missing:
             words = ", ".join("null" if value is None else scalar_words(value) for value in missing)
-            yield subject.report("unproduced", f'no row that can decide gives output "{output}" the value {words}')
+            message = f'no row that can decide gives output "{output}" the value {words}'
+            yield subject.report("unproduced", message, severity=WARNING)
 
 
 def _legal_values(domain: Domain) -> list[Scalar]:
     return [*domain.values, *([None] if domain.optional else [])]
 
 
-def _finding_reports(subject: Subject) -> Iterator[Report]:
+def _finding_reports(subject: Subject) -> Iterator[Finding]:
     for row in subject.table.rows:
         missing = [key for key in _EXAMPLE_KEYS if row.body.get(key) is None]
         if row.body and missing:
