@@ -30,7 +30,8 @@ from statistics import median
 import psutil
 from temporalio.client import Client as Temporal
 
-from compozy.cli.client import Client, ServerError, ServerGoneError
+from compozy.client.answers import ExecutionAnswer, RunAnswer
+from compozy.client.remote import RemoteClient, ServerError, ServerGoneError
 from compozy.settings.keyring import random_key
 from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.server import HOST, Server
@@ -125,7 +126,7 @@ class Service:
 class Load:
     """Executions that were acknowledged, and how long each answer to a poller took, by path and state of the server."""
 
-    client: Callable[[], Client]
+    client: Callable[[], RemoteClient]
     away: threading.Event = field(default_factory=threading.Event)
     over: threading.Event = field(default_factory=threading.Event)
     accepted: list[str] = field(default_factory=list)
@@ -153,7 +154,7 @@ class Load:
             name = f"outage-{starter}-{number}"
             with contextlib.suppress(ServerError, ServerGoneError):  # tried again under the same id
                 body = {"input": {"name": name}, "execution_id": name}
-                client.post("/api/v0/workflows/outages/executions", body)
+                client.ask(RunAnswer, "POST", "/api/v0/workflows/outages/executions", body)
                 self.accepted.append(name)
                 number += 1
             time.sleep(0.05)
@@ -163,7 +164,7 @@ class Load:
         while not self.over.is_set():
             away, began = self.away.is_set(), time.monotonic()
             with contextlib.suppress(ServerError, ServerGoneError):  # metrics are not JSON
-                client.get(path)
+                client.ask(object, "GET", path)
             if away == self.away.is_set():
                 self.answers_s.setdefault((path, away), []).append(time.monotonic() - began)
             time.sleep(0.05)
@@ -199,9 +200,8 @@ def suffer(service: Service, way: str, load: Load, length_s: float) -> Outage:
     return Outage(service.component, way, report_s, _wait(lambda: not _unhealthy(client), RECOVER_S, time.monotonic()))
 
 
-def _unhealthy(client: Client) -> set[str]:
-    parts = client.get("/api/v0/health")["components"]
-    return {name for name, part in parts.items() if not part["healthy"]}
+def _unhealthy(client: RemoteClient) -> set[str]:
+    return {name for name, part in client.health().components.items() if not part.healthy}
 
 
 def _wait(condition: Callable[[], bool], limit_s: float, began: float) -> float:
@@ -213,19 +213,20 @@ def _wait(condition: Callable[[], bool], limit_s: float, began: float) -> float:
     return float("inf")
 
 
-def verify(client: Client, temporal: str, accepted: list[str]) -> dict[str, list[str]]:
+def verify(client: RemoteClient, temporal: str, accepted: list[str]) -> dict[str, list[str]]:
     """Return the names of acknowledged executions that are lost, doubled, stuck or wrong."""
     found: dict[str, list[str]] = {"lost": [], "doubled": [], "stuck": [], "wrong": []}
     for name in accepted:
         try:
-            row = client.request("GET", f"/api/v0/executions/{name}?wait=30s", timeout_s=PATIENCE_S)
+            path = f"/api/v0/executions/{name}?wait=30s"
+            row = client.ask(ExecutionAnswer, "GET", path, timeout_s=PATIENCE_S)
         except ServerError:
             found["lost"].append(name)
             continue
-        if row["status"] == "running":
+        if row.status == "running":
             found["stuck"].append(name)
-        elif row["status"] != "completed" or row["output"] != {"result": f"{name}-done"}:
-            found["wrong"].append(f"{name}: {row['status']} {row['error']}")
+        elif row.status != "completed" or row.output != {"result": f"{name}-done"}:
+            found["wrong"].append(f"{name}: {row.status} {row.error}")
     runs = asyncio.run(_runs(temporal))
     found["doubled"] = [name for name in accepted if runs[name] > 1]
     return found
@@ -272,7 +273,7 @@ def run(rounds: int, chance: random.Random, folder: Path) -> tuple[list[Outage],
         named: dict[str, Server] = {"database": postgres, "redis": redis, "temporal": temporal}
         services = {name: Service(name, server, Relay(server.port)) for name, server in named.items()}
         with running(folder, services) as (url, key):
-            load = Load(lambda: Client(url, key))
+            load = Load(lambda: RemoteClient(url, key))
             load.start()
             done = []
             try:
@@ -281,7 +282,7 @@ def run(rounds: int, chance: random.Random, folder: Path) -> tuple[list[Outage],
                     done.append(suffer(services[component], way, load, chance.uniform(0.5, 4)))
             finally:
                 load.stop()
-            return done, load, verify(Client(url, key), temporal.address, load.accepted)
+            return done, load, verify(RemoteClient(url, key), temporal.address, load.accepted)
 
 
 def main() -> None:

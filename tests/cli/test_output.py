@@ -19,6 +19,18 @@ from compozy.cli.output import print_document, print_failure, print_json, print_
 from compozy.cli.run import print_output, print_result
 from compozy.cli.status import print_status
 from compozy.cli.workflow import print_listing, print_problems
+from compozy.client.answers import (
+    ComponentHealth,
+    ExecutionAnswer,
+    ExecutionList,
+    HealthAnswer,
+    RunAnswer,
+    WorkerHealth,
+    WorkflowAnswer,
+    WorkflowList,
+    WorkflowProblem,
+)
+from compozy.client.project_client import RunResult
 from compozy.errors import DriverError, ProvisionError, ProvisionErrors
 
 HOSTILE = "\x1b]0;owned\a\x1b[2J\x9b31m\r\u202etxt.exe"
@@ -53,14 +65,18 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> OnTerminal:
 OnTerminal = Callable[[Callable[[], object]], str]
 
 
-def health(text: str) -> dict[str, object]:
-    part = {"mode": text, "driver": text, "healthy": False, "latency_ms": None, "error": text, "address": text}
-    return {
-        "ready": False, "state": text, "mode": text, "pid": 1, "url": text, "worker": {"healthy": False, "error": text},
-        "components": {text: {**part, "data": text, "kept": None}},
-    }  # fmt: skip
+def health(text: str) -> HealthAnswer:
+    part = ComponentHealth(mode=text, driver=text, healthy=False, error=text, address=text, data=text)
+    worker = WorkerHealth(healthy=False, error=text)
+    return HealthAnswer(ready=False, state=text, mode=text, pid=1, url=text, worker=worker, components={text: part})
 
 
+FAILED = RunResult(RunAnswer(execution_id="a", workflow="w", status="failed", error=HOSTILE, started_at=""), "")
+EXECUTION = ExecutionAnswer(id=HOSTILE, workflow=HOSTILE, version="1", status=HOSTILE, started_at=HOSTILE)
+LISTING = WorkflowList(
+    workflows=[WorkflowAnswer(id=HOSTILE, version=HOSTILE, definition={"description": HOSTILE})],
+    problems=[WorkflowProblem(id=HOSTILE, message=HOSTILE)],
+)
 PRINTS: list[tuple[str, Callable[[], object]]] = [
     ("line", lambda: print_line(HOSTILE)),
     ("line-on-stderr", lambda: print_line(HOSTILE, err=True)),
@@ -69,13 +85,10 @@ PRINTS: list[tuple[str, Callable[[], object]]] = [
     ("value", lambda: print_line(shown({"a": HOSTILE}))),
     ("outputs", lambda: print_output({HOSTILE: HOSTILE, "list": [HOSTILE]})),
     ("failure", lambda: print_failure(DriverError(HOSTILE, hint=HOSTILE), as_json=False)),
-    ("result", lambda: print_result({"execution_id": "a", "status": "failed", "error": HOSTILE}, "text")),
+    ("result", lambda: print_result(FAILED, "text")),
     ("status", lambda: print_status(health(HOSTILE))),
-    ("listing", lambda: print_listing({
-        "workflows": [{"id": HOSTILE, "version": HOSTILE, "definition": {"description": HOSTILE}}],
-        "executions": [{"id": HOSTILE, "workflow": HOSTILE, "status": HOSTILE, "started_at": HOSTILE}],
-    })),
-    ("problems", lambda: print_problems({"problems": [{"id": HOSTILE, "message": HOSTILE}]})),
+    ("listing", lambda: print_listing(LISTING, ExecutionList(executions=[EXECUTION]))),
+    ("problems", lambda: print_problems(LISTING)),
     ("json", lambda: print_json({HOSTILE: [HOSTILE]})),
     ("json-failure", lambda: print_failure(DriverError(HOSTILE), as_json=True)),
 ]  # fmt: skip

@@ -14,9 +14,9 @@ import pytest
 from tests.settings.project import write
 
 from compozy.cli import redaction
-from compozy.cli.client import ServerError
 from compozy.cli.main import run
 from compozy.cli.output import print_failure
+from compozy.client.remote import ServerError
 
 CANARY = "cAnAry-7f3a9c51-key"
 BUG = """

@@ -9,9 +9,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 from tests.workflows.bench import Bench, bench, database, loop, skipping, store
 
+from compozy.client.answers import HealthAnswer
 from compozy.drivers.port import Port
 from compozy.errors import NotFoundError
 from compozy.server.access import Access
@@ -55,13 +57,13 @@ class FakeState:
     worker: dict[str, Any] = field(default_factory=lambda: {"healthy": True, "error": None})
     bug: Exception | None = None
 
-    def health(self) -> Mapping[str, Any]:
+    def health(self) -> HealthAnswer:
         """Return what `compozy status` would."""
         if self.bug is not None:
             raise self.bug
         ready = all(part["healthy"] for part in (*self.components.values(), self.worker))
         parts = {"components": self.components, "worker": self.worker}
-        return {"state": "provisioned", "mode": "memory", "ready": ready, **parts}
+        return msgspec.convert({"state": "provisioned", "mode": "memory", "ready": ready, **parts}, HealthAnswer)
 
     def explain(self, key: str) -> Mapping[str, Any]:
         if key != "mode":

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import compozy
+from compozy.client.answers import WorkerHealth
 from compozy.drivers.ports import free_port, listening
 from compozy.errors import DriverError, PortBusyError
 from compozy.server.stack import Stack, server_port
@@ -34,14 +35,14 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
 def test_it_is_ready_only_while_the_worker_takes_work(stack: Stack) -> None:
     """Components that answer are not enough: without a worker executions hang."""
     health = stack.open(serve=False).health()
-    assert (health["ready"], health["worker"]) == (True, {"healthy": True, "error": None})
+    assert (health.ready, health.worker) == (True, WorkerHealth(healthy=True))
 
     assert stack.workflows.worker is not None
     stack.runtime.loop.call(stack.workflows.worker.stop(0), 10)
 
     health = stack.health()
-    assert (health["ready"], health["worker"]) == (False, {"healthy": False, "error": "it does not run"})
-    assert {part["healthy"] for part in health["components"].values()} == {True}
+    assert (health.ready, health.worker) == (False, WorkerHealth(healthy=False, error="it does not run"))
+    assert {part.healthy for part in health.components.values()} == {True}
 
 
 def test_a_server_that_cannot_announce_itself_leaves_nothing(stack: Stack, tmp_path: Path) -> None:

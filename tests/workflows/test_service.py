@@ -15,10 +15,10 @@ from temporalio.service import RPCError
 from tests.polling import eventually
 from tests.workflows.bench import Bench
 
+from compozy.client.local import workflow_list
 from compozy.errors import DefinitionError, NotFoundError, SyntaxProblem, UsageError
 from compozy.store import LOST, Execution, Pruned, Store, StoredWorkflow, UnavailableError
 from compozy.store.records import timestamp
-from compozy.workflows.catalogue import definition_json
 from compozy.workflows.ends import Ends
 from compozy.workflows.facade import Workflows, WorkflowSettings
 from compozy.workflows.model.inputs import InputError
@@ -132,7 +132,7 @@ def test_what_was_listed_can_be_imported(bench: Bench, tmp_path: Path) -> None:
     """The JSON of `workflow list` feeds an import; imported workflows run by their id."""
     bench.write("workflows/a.yaml", GREET.format(id="moved"))
     workflows = bench.open()
-    exported = json.dumps({"workflows": [definition_json(found) for found in workflows.workflows().definitions]})
+    exported = json.dumps(workflow_list(workflows.workflows()).to_json())
     (bench.directory / "workflows" / "a.yaml").unlink()
     assert workflows.workflows().definitions == ()
 
@@ -140,7 +140,7 @@ def test_what_was_listed_can_be_imported(bench: Bench, tmp_path: Path) -> None:
     assert workflows.import_workflows(json.loads(exported)).names == ("moved",)
 
     expected = [{**item, "source": "imported"} for item in json.loads(exported)["workflows"]]
-    assert [definition_json(found) for found in workflows.workflows().definitions] == expected
+    assert workflow_list(workflows.workflows()).to_json()["workflows"] == expected
     assert workflows.run("moved", {"name": "z"}).status == "completed"
 
 

@@ -162,6 +162,8 @@ def _type(schema: Mapping[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if "const" in schema:
         return f"`{schema['const']}`"
+    if "anyOf" in schema:
+        return " or ".join(map(_type, schema["anyOf"]))
     kind = schema.get("type", "any JSON value")
     if kind == "array":
         return f"array of {_type(schema['items'])}"

@@ -5,20 +5,21 @@ What comes in: the parsed options. What goes out: a lifecycle in the state `vali
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from compozy.cli.logs import LogSettings, start_logging
 from compozy.cli.options import read_configuration
 from compozy.cli.output import print_in_brief, print_note
+from compozy.client.connect import connected
 from compozy.errors import UsageError
 from compozy.provisioning.lifecycle import Lifecycle, Provisioner, log_transition
-from compozy.provisioning.plan import make_plan
 from compozy.resolution.configuration import Configuration
-from compozy.resolution.resolve import Resolved
 from compozy.settings.values import parse_duration
-from compozy.state.state_directory import STATE_DIRECTORY
+
+if TYPE_CHECKING:
+    from compozy.client.project_client import ProjectClient
 
 
 def looking(configuration: Configuration, *, strict: bool = False) -> Lifecycle:
@@ -37,14 +38,41 @@ def prepared(options: dict[str, Any], strict: bool, provisioner: Provisioner | N
     """
     configuration = read_configuration(options)
     lifecycle = Lifecycle(configuration, strict=strict, provisioner=provisioner, threads=provisioner is not None)
-    lifecycle.resolve()
     lifecycle.validate()
+    report_preparation(lifecycle)
+    return lifecycle
+
+
+def report_preparation(lifecycle: Lifecycle) -> None:
+    """Print the warnings of a validated lifecycle, and begin to log where its settings say."""
     get = lifecycle.resolved.get
     start_logging(LogSettings(get("log.level"), get("log.format"), get("log.file")), lifecycle.resolved.redactor())
     for entry in lifecycle.journal:  # before the settings of the log were known
         log_transition(entry)
-    print_in_brief(lifecycle.findings, configuration.texts)
+    print_in_brief(lifecycle.findings, lifecycle.configuration.texts)
+
+
+def validated(options: dict[str, Any], strict: bool) -> Lifecycle:
+    """Return the lifecycle of a command that provisions nothing, in the state `validated`; nothing is printed.
+
+    Raises:
+        ConfigurationError: a finding stops.
+    """
+    lifecycle = looking(read_configuration(options), strict=strict)
+    lifecycle.validate()
     return lifecycle
+
+
+@contextmanager
+def project_client(options: dict[str, Any], strict: bool) -> Iterator[ProjectClient]:
+    """Yield a client of the project: of its server where one runs.
+
+    Raises:
+        ConfigurationError: a finding stops.
+        UsageError: the server that runs is not the one that was asked for.
+    """
+    with connected(validated(options, strict), report_preparation, say) as client:
+        yield client
 
 
 def seconds(text: str) -> float:
@@ -65,10 +93,3 @@ def seconds(text: str) -> float:
 def say(line: str) -> None:
     """Print a line for people on stderr."""
     print_note(line)
-
-
-def tell_kept_data(resolved: Resolved, note: Callable[[str], None] = say) -> None:
-    """Print a note when the mode does not use an existing state directory."""
-    if make_plan(resolved).state_dir is None and Path(resolved.directory, STATE_DIRECTORY, "version").exists():
-        note(f"{STATE_DIRECTORY}/ holds data of an earlier run, which mode {resolved.mode} leaves alone")
-        note("--mode persistent uses it")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_json, print_line
-from compozy.cli.status import running_client
-from compozy.cli.stored import stored_workflows
+from compozy.cli.prepare import report_preparation, say, validated
+from compozy.client.connect import connected
 from compozy.errors import UsageError
-from compozy.settings.values import duration_text, parse_duration
+from compozy.settings.values import parse_duration
 
 
 @click.command(name="prune", epilog="Example: compozy prune --older-than 720h")
@@ -22,21 +21,17 @@ from compozy.settings.values import duration_text, parse_duration
 @format_option()
 def command(older_than: str | None, dry_run: bool, format_: str, strict: bool, **options: Any) -> None:
     """Remove executions that ended longer ago. Running ones and workflows stay."""
-    client, lifecycle = running_client(options, strict)
+    lifecycle = validated(options, strict)
     age_s = lifecycle.resolved.get("executions.retention") if older_than is None else _seconds(older_than)
     if age_s is None:
         raise UsageError("executions are kept for ever", hint="give --older-than, or set executions.retention")
-    if client is not None:
-        found = client.post("/api/v0/prune", {"older_than": duration_text(age_s), "dry_run": dry_run})
-    else:
-        before = datetime.now(UTC) - timedelta(seconds=age_s)
-        with stored_workflows(options, strict) as stored:
-            found = stored.prune_before(before, dry_run=dry_run)
+    with connected(lifecycle, report_preparation, say) as client:
+        found = client.prune(age_s, dry_run=dry_run)
     if format_ == "json":
-        print_json(found)
+        print_json(found.to_json())
         return
     done = "would be removed" if dry_run else "were removed"
-    print_line(f"{found['count']} executions that ended before {found['before']} {done}")
+    print_line(f"{found.count} executions that ended before {found.before} {done}")
 
 
 def _seconds(text: str) -> float:

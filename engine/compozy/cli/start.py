@@ -16,9 +16,11 @@ import click
 from compozy.cli.logs import note_later
 from compozy.cli.options import configuration_options, format_option, runs_project_code
 from compozy.cli.output import print_document, print_line, print_table, styled
-from compozy.cli.prepare import prepared, say, seconds, tell_kept_data
+from compozy.cli.prepare import prepared, say, seconds
 from compozy.cli.signals import Signals
 from compozy.cli.status import whereabouts
+from compozy.client.answers import ReadyLine
+from compozy.client.local import note_kept_data
 from compozy.drivers.inventory import forget_inventory
 from compozy.errors import DriverError, InUseError, ProvisionError
 from compozy.provisioning.plan import bracketed, make_plan
@@ -47,7 +49,7 @@ def command(format_: str, timeout: str, accept_loss: bool, strict: bool, **optio
     raise_file_limit()
     provisioner = partial(provision_components, timeout_s=seconds(timeout), notice=note_later)
     lifecycle = prepared(options, strict, provisioner)
-    tell_kept_data(lifecycle.resolved)
+    note_kept_data(lifecycle.resolved, say)
     other = find_server(lifecycle.resolved.directory)
     state_dir = make_plan(lifecycle.resolved).state_dir
     if accept_loss and state_dir is not None:
@@ -117,16 +119,10 @@ def collect_garbage_of_requests() -> None:
 def print_ready(stack: Stack, took_s: float) -> None:
     """Print the ready line for programs."""
     health = stack.health()
-    ready = {
-        "event": "ready",
-        "format_version": 1,
-        "mode": health["mode"],
-        "url": stack.url,
-        "pid": os.getpid(),
-        "elapsed_s": round(took_s, 3),
-        "components": health["components"],
-    }
-    print_document(ready, indent=None)
+    line = ReadyLine(
+        mode=health.mode, url=stack.url, pid=os.getpid(), elapsed_s=round(took_s, 3), components=health.components
+    )
+    print_document(line.to_json(), indent=None)
 
 
 def listening(stack: Stack) -> str:
@@ -150,14 +146,13 @@ def print_access(stack: Stack) -> None:
 def print_banner(stack: Stack, took_s: float) -> None:
     """Print what runs where, and how to go on."""
     health = stack.health()
-    print_line(f"{styled('Compozy', 'bold')} is ready in {took_s:.2f} s, mode {styled(health['mode'], 'bold')}\n")
-    parts = health["components"].items()
-    rows = [(name, part["mode"], part["driver"], *whereabouts(part)) for name, part in parts]
+    print_line(f"{styled('Compozy', 'bold')} is ready in {took_s:.2f} s, mode {styled(health.mode, 'bold')}\n")
+    rows = [(name, part.mode, part.driver, *whereabouts(part)) for name, part in health.components.items()]
     print_table(rows, ("COMPONENT", "MODE", "DRIVER", "ADDRESS", "DATA"), "  ")
     print_line(f"\n  HTTP      {listening(stack)}  (interface described at {stack.url}/docs)")
     print_access(stack)
-    temporal = health["components"].get("temporal", {})
-    ui = temporal.get("details", {}).get("ui")
-    if ui or temporal.get("driver") == "temporal-embedded":
+    temporal = health.components.get("temporal")
+    ui = (temporal.details or {}).get("ui") if temporal else None
+    if ui or (temporal and temporal.driver == "temporal-embedded"):
         print_line(f"  Temporal  {ui or 'web page is off; --set temporal.standalone.enable_ui=true serves it'}")
     print_line("\nRun a workflow: compozy workflow run FILE     Stop: Ctrl-C")

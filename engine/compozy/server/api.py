@@ -12,9 +12,28 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
 
+from msgspec import UNSET
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 
+from compozy.client.answers import (
+    Alive,
+    Deletion,
+    ExecutionAnswer,
+    ExecutionList,
+    ExecutionWithTasks,
+    HealthAnswer,
+    ImportAnswer,
+    PruneAnswer,
+    PruneRequest,
+    Readiness,
+    RunAnswer,
+    SessionLink,
+    Signaled,
+    StartRequest,
+)
+from compozy.client.local import workflow_answer, workflow_list
 from compozy.server.access import Access, server_port, session_cookie
 from compozy.server.events import MOST_STREAMS, Events
 from compozy.server.guard import Traffic
@@ -22,23 +41,20 @@ from compozy.server.metrics import metrics_text
 from compozy.server.problem_details import RETRY_AFTER_S, SafeJSONResponse, problem
 from compozy.server.requests import (
     bad_request,
+    read_body,
     read_duration,
     read_json,
     read_limit,
-    read_object,
     read_position,
     read_wait,
 )
 from compozy.store import Execution, UnavailableError
-from compozy.store.records import execution_json
 from compozy.store.store import MAX_LIMIT
-from compozy.workflows.catalogue import definition_json, deleted_json
 from compozy.workflows.model.definition import Definition
 from compozy.workflows.read.loader import definition_from_json, parse_definition
 from compozy.workflows.service import Service
 
 FORMAT = {"format_version": 1}
-START_KEYS = ("input", "definition", "source", "file", "execution_id")
 USUAL_LIMIT = 100
 COUNT_S = 1.0
 # A page instead of a redirect: a browser sends a strict cookie with the requests of our own page only.
@@ -52,8 +68,8 @@ Result = TypeVar("Result")
 class ServerState(Protocol):
     """What the server is told about its process; its calls may block."""
 
-    def health(self) -> Mapping[str, Any]:
-        """Return the JSON of `compozy status`: state, mode, ready, components, worker."""
+    def health(self) -> HealthAnswer:
+        """Return the answer to `compozy status`: state, mode, ready, components, worker."""
         ...
 
     def config(self) -> Mapping[str, Any]:
@@ -75,7 +91,7 @@ class Api:
         self._state = state
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="compozy-http")
         self._draining = asyncio.Event()
-        self._events = Events(service.changes, self.health_json)
+        self._events = Events(service.changes, self.health)
 
     def drain(self) -> None:
         """Let requests that wait for an execution answer now, and end the streams of events; called on the loop."""
@@ -85,10 +101,10 @@ class Api:
         """Let go of the threads; idempotent."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def health_json(self) -> Mapping[str, Any]:
+    async def health(self) -> HealthAnswer:
         """Return the health; while draining nothing is ready."""
         health = await self._in_thread(self._state.health)
-        return {**health, "ready": False} if self._draining.is_set() else health
+        return replace(health, ready=False) if self._draining.is_set() else health
 
     async def config_json(self) -> Mapping[str, Any]:
         """Return the redacted configuration."""
@@ -121,22 +137,21 @@ class Api:
 
 async def alive(_api: Api, _request: Request) -> Response:
     """Say that the process answers."""
-    return SafeJSONResponse({"status": "alive"})
+    return SafeJSONResponse(Alive())
 
 
 async def ready(api: Api, _request: Request) -> Response:
     """Say whether every enabled component is healthy and the worker takes work."""
-    health = await api.health_json()
-    parts = (*health["components"].items(), ("worker", health["worker"]))
-    waiting = [name for name, part in parts if not part.get("healthy")]
-    is_ready = bool(health["ready"])
-    body = {"ready": is_ready, "state": health.get("state"), "waiting_for": waiting}
-    return SafeJSONResponse(body, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
+    health = await api.health()
+    parts = {name: part.healthy for name, part in health.components.items()} | {"worker": health.worker.healthy}
+    waiting = [name for name, healthy in parts.items() if not healthy]
+    answer = Readiness(ready=health.ready, state=health.state, waiting_for=waiting)
+    return SafeJSONResponse(answer, HTTPStatus.OK if health.ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 async def health(api: Api, _request: Request) -> Response:
     """Return mode, state, each component and the worker."""
-    return SafeJSONResponse({**FORMAT, **await api.health_json()})
+    return SafeJSONResponse(await api.health())
 
 
 async def config(api: Api, _request: Request) -> Response:
@@ -151,54 +166,46 @@ async def explain(api: Api, request: Request) -> Response:
 
 async def list_workflows(api: Api, _request: Request) -> Response:
     """Return the workflows that can be run, and the files that cannot."""
-    listing = await api.service.workflows()
-    body: dict[str, Any] = {**FORMAT, "workflows": [definition_json(item) for item in listing.definitions]}
-    if listing.problems:
-        body["problems"] = [{"id": item.id, "message": item.message} for item in listing.problems]
-    return SafeJSONResponse(body)
+    return SafeJSONResponse(workflow_list(await api.service.workflows()))
 
 
 async def import_workflows(api: Api, request: Request) -> Response:
     """Import what `compozy workflow export` wrote; all of it or nothing."""
     imported = await api.service.import_workflows(await read_json(request))
-    return SafeJSONResponse({**FORMAT, **imported.to_json()}, HTTPStatus.CREATED)
+    return SafeJSONResponse(ImportAnswer(imported=imported.names, hidden=imported.hidden), HTTPStatus.CREATED)
 
 
 async def delete_workflow(api: Api, request: Request) -> Response:
     """Delete an imported workflow; its executions stay."""
     workflow_id: str = request.path_params["workflow_id"]
     file = await api.service.delete_workflow(workflow_id)
-    return SafeJSONResponse({**FORMAT, **deleted_json(workflow_id, file)})
+    return SafeJSONResponse(Deletion(deleted=workflow_id, file=file or UNSET))
 
 
 async def prune(api: Api, request: Request) -> Response:
     """Delete the executions that ended longer ago than `older_than`, by default than `executions.retention`."""
-    body = await read_object(request, ("older_than", "dry_run"))
-    dry_run = body.get("dry_run", False)
-    if not isinstance(dry_run, bool):
-        raise bad_request("http.body", "dry_run must be true or false")
-    pruned = await api.service.prune(read_duration(body.get("older_than")), dry_run=dry_run)
-    return SafeJSONResponse({**FORMAT, "count": pruned.count, "before": pruned.before, "dry_run": dry_run})
+    body = await read_body(request, PruneRequest)
+    pruned = await api.service.prune(read_duration(body.older_than), dry_run=body.dry_run)
+    return SafeJSONResponse(PruneAnswer(count=pruned.count, before=pruned.before, dry_run=body.dry_run))
 
 
 async def show_workflow(api: Api, request: Request) -> Response:
     """Return one workflow."""
     definition = await api.service.definition(request.path_params["workflow_id"])
-    return SafeJSONResponse({**FORMAT, **definition_json(definition)})
+    return SafeJSONResponse(replace(workflow_answer(definition), format_version=1))
 
 
 async def start_execution(api: Api, request: Request) -> Response:
     """Start a known workflow, or the definition in the body; `?wait` waits for its end."""
     wait_s = read_wait(request)
-    body = await read_object(request, START_KEYS)
+    body = await read_body(request, StartRequest)
     workflow_id: str = request.path_params["workflow_id"]
     definition = await api.service.checks.run(_given_definition, body, workflow_id)
-    wanted = body.get("execution_id")
-    if wanted is not None and not isinstance(wanted, str):
-        raise bad_request("http.body", "execution_id must be text")
-    given = body.get("input")
-    name = await api.service.start(definition or workflow_id, {} if given is None else given, execution_id=wanted)
-    return _run_response(await api.ended(name, wait_s))
+    given = {} if body.input is None else body.input
+    name = await api.service.start(definition or workflow_id, given, execution_id=body.execution_id)
+    execution = await api.ended(name, wait_s)
+    status = HTTPStatus.OK if execution.finished else HTTPStatus.ACCEPTED
+    return SafeJSONResponse(RunAnswer.of(execution), status, headers={"Location": f"/api/v0/executions/{name}"})
 
 
 async def list_workflow_executions(api: Api, request: Request) -> Response:
@@ -214,8 +221,7 @@ async def list_executions(api: Api, request: Request) -> Response:
 async def show_execution(api: Api, request: Request) -> Response:
     """Return one execution with its tasks; `?wait` waits for its end."""
     execution = await api.ended(request.path_params["execution_id"], read_wait(request))
-    tasks = await api.service.tasks(execution.id)
-    return SafeJSONResponse({**FORMAT, **execution_json(execution, tasks)})
+    return SafeJSONResponse(ExecutionWithTasks.of(execution, await api.service.tasks(execution.id)))
 
 
 async def cancel_execution(api: Api, request: Request) -> Response:
@@ -225,13 +231,13 @@ async def cancel_execution(api: Api, request: Request) -> Response:
     if wait_s is not None:
         execution = await api.ended(execution.id, wait_s)
     status = HTTPStatus.OK if execution.finished else HTTPStatus.ACCEPTED
-    return SafeJSONResponse({**FORMAT, **execution.to_json()}, status)
+    return SafeJSONResponse(ExecutionAnswer.of(execution), status)
 
 
 async def terminate_execution(api: Api, request: Request) -> Response:
     """End an execution at once, without letting it clean up."""
     execution = await api.service.terminate(request.path_params["execution_id"])
-    return SafeJSONResponse({**FORMAT, **execution.to_json()})
+    return SafeJSONResponse(ExecutionAnswer.of(execution))
 
 
 async def signal_execution(api: Api, request: Request) -> Response:
@@ -239,9 +245,7 @@ async def signal_execution(api: Api, request: Request) -> Response:
     payload = await read_json(request)
     execution_id, name = request.path_params["execution_id"], request.path_params["name"]
     await api.service.signal(execution_id, name, payload)
-    return SafeJSONResponse(
-        {**FORMAT, "execution_id": execution_id, "signal": name, "awaited": False}, HTTPStatus.ACCEPTED
-    )
+    return SafeJSONResponse(Signaled(execution_id=execution_id, signal=name), HTTPStatus.ACCEPTED)
 
 
 async def events(api: Api, request: Request) -> Response:
@@ -265,19 +269,20 @@ async def open_session(api: Api, request: Request) -> Response:
 async def new_session_link(api: Api, request: Request) -> Response:
     """Return a new one-time link that opens a session in a browser."""
     url = f"{request.url.scheme}://{request.url.netloc}{api.access.new_link()}"
-    return SafeJSONResponse({**FORMAT, "url": url}, HTTPStatus.CREATED)
+    return SafeJSONResponse(SessionLink(url=url), HTTPStatus.CREATED)
 
 
 async def metrics(api: Api, _request: Request) -> Response:
     """Return the metrics in the text format of Prometheus."""
-    health = await api.health_json()
+    health = await api.health()
     text = metrics_text(health, await _counts(api, health), api.traffic.answers, api.traffic.seconds)
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 
-async def _counts(api: Api, health: Mapping[str, Any]) -> Mapping[str, int] | None:
+async def _counts(api: Api, health: HealthAnswer) -> Mapping[str, int] | None:
     """Return the executions by status, None while the database does not answer at once."""
-    if not health["components"].get("database", {}).get("healthy", True):
+    database = health.components.get("database")
+    if database is not None and not database.healthy:
         return None
     try:
         async with asyncio.timeout(COUNT_S):
@@ -292,38 +297,18 @@ async def _executions(api: Api, request: Request, workflow: str | None) -> Respo
         limit=limit, workflow=workflow, status=request.query_params.get("status"), before=read_position(request),
     )  # fmt: skip
     following = found[-1].position.cursor() if len(found) == limit else None
-    body = {"executions": [execution.to_json() for execution in found], "next_cursor": following}
-    return SafeJSONResponse({**FORMAT, **body})
+    return SafeJSONResponse(ExecutionList(executions=list(map(ExecutionAnswer.of, found)), next_cursor=following))
 
 
-def _given_definition(body: Mapping[str, Any], workflow_id: str) -> Definition | None:
-    if "definition" in body and "source" in body:
+def _given_definition(body: StartRequest, workflow_id: str) -> Definition | None:
+    if body.definition is not UNSET and body.source is not UNSET:
         raise bad_request("http.body", "send either definition or source, not both")
-    if "definition" in body:
-        definition = definition_from_json(body["definition"], "definition")
-    elif "source" in body:
-        source, file = body["source"], body.get("file", "source")
-        if not isinstance(source, str) or not isinstance(file, str):
-            raise bad_request("http.body", "source and file must be text")
-        definition = parse_definition(source, file)
+    if body.definition is not UNSET:
+        definition = definition_from_json(body.definition, "definition")
+    elif isinstance(body.source, str):
+        definition = parse_definition(body.source, body.file)
     else:
         return None
     if definition.id != workflow_id:
         raise bad_request("http.body", f'the definition is of "{definition.id}", the path says "{workflow_id}"')
     return definition
-
-
-def _run_response(execution: Execution) -> Response:
-    body = {
-        **FORMAT,
-        "execution_id": execution.id,
-        "workflow": execution.workflow,
-        "status": execution.status,
-        "output": execution.output,
-        "error": execution.error,
-        "started_at": execution.started_at,
-        "finished_at": execution.finished_at,
-        "run_id": execution.run_id,
-    }
-    status = HTTPStatus.OK if execution.finished else HTTPStatus.ACCEPTED
-    return SafeJSONResponse(body, status, headers={"Location": f"/api/v0/executions/{execution.id}"})

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from compozy.client.answers import ComponentHealth, HealthAnswer, WorkerHealth
 from compozy.store import UnavailableError
 from compozy.store.records import RUNNING, Change, timestamp
 
@@ -25,10 +26,10 @@ MOST_STREAMS = 100
 POLL_S = 0.5
 HEARTBEAT_S = 15.0
 LATE = timedelta(seconds=10)  # after its start, at most, the row of an execution appears
-_COMPONENT_KEYS = ("mode", "driver", "healthy", "error")
+_KEYS = ("mode", "driver", "healthy", "error")
 
 ReadChanges = Callable[[str, Collection[str]], Awaitable[tuple[Change, ...]]]
-ReadHealth = Callable[[], Awaitable[Mapping[str, Any]]]
+ReadHealth = Callable[[], Awaitable[HealthAnswer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Event:
 class Events:
     """The changes that one server publishes; lives on its event loop.
 
-    `changes` is `Service.changes`; `health` returns the health in the form of `compozy status`.
+    `changes` is `Service.changes`; `health` returns the health.
     """
 
     def __init__(self, changes: ReadChanges, health: ReadHealth) -> None:
@@ -131,9 +132,9 @@ class Events:
             self._since = max(self._since, change.started_at)
             self._publish("execution", change.id, asdict(change))
 
-    def _note_health(self, health: Mapping[str, Any]) -> None:
-        parts = {**health["components"], "worker": health["worker"]}
-        now = {name: {key: part[key] for key in _COMPONENT_KEYS if key in part} for name, part in parts.items()}
+    def _note_health(self, health: HealthAnswer) -> None:
+        parts: dict[str, ComponentHealth | WorkerHealth] = {**health.components, "worker": health.worker}
+        now = {name: {key: getattr(part, key) for key in _KEYS if hasattr(part, key)} for name, part in parts.items()}
         seen, self._components = self._components, now
         for name, part in now.items():
             if seen is not None and part != seen.get(name):

@@ -7,11 +7,12 @@ What comes in: the health, counts of executions, counts of answers. What goes ou
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+
+from compozy.client.answers import HealthAnswer
 
 
 def metrics_text(
-    health: Mapping[str, Any],
+    health: HealthAnswer,
     executions: Mapping[str, int] | None,
     answers: Mapping[int, int],
     seconds: float,
@@ -20,21 +21,19 @@ def metrics_text(
     return "\n".join((*_component_lines(health), *_execution_lines(executions), *_http_lines(answers, seconds), ""))
 
 
-def _component_lines(health: Mapping[str, Any]) -> Iterator[str]:
+def _component_lines(health: HealthAnswer) -> Iterator[str]:
     yield from _head("compozy_ready", "gauge", "1 when every enabled component is healthy and the worker takes work.")
-    yield f"compozy_ready {int(bool(health.get('ready')))}"
-    components: Mapping[str, Mapping[str, Any]] = health.get("components", {})
+    yield f"compozy_ready {int(health.ready)}"
     yield from _head("compozy_component_up", "gauge", "1 when the component answered its last check.")
-    for name, part in components.items():
-        labels = _labels(component=name, driver=str(part.get("driver", "")), mode=str(part.get("mode", "")))
-        yield f"compozy_component_up{labels} {int(bool(part.get('healthy')))}"
+    for name, part in health.components.items():
+        labels = _labels(component=name, driver=part.driver, mode=part.mode)
+        yield f"compozy_component_up{labels} {int(part.healthy)}"
     yield from _head("compozy_worker_up", "gauge", "1 when the worker takes work.")
-    yield f"compozy_worker_up {int(bool(health.get('worker', {}).get('healthy')))}"
+    yield f"compozy_worker_up {int(health.worker.healthy)}"
     yield from _head("compozy_component_latency_seconds", "gauge", "How long the last check took.")
-    for name, part in components.items():
-        latency = part.get("latency_ms")
-        if latency is not None:
-            yield f"compozy_component_latency_seconds{_labels(component=name)} {latency / 1000:.6f}"
+    for name, part in health.components.items():
+        if part.latency_ms is not None:
+            yield f"compozy_component_latency_seconds{_labels(component=name)} {part.latency_ms / 1000:.6f}"
 
 
 def _execution_lines(executions: Mapping[str, int] | None) -> Iterator[str]:

@@ -12,16 +12,14 @@ from hashlib import sha256
 from html import escape
 from typing import Any
 
+import msgspec
+
 from compozy import __version__
 from compozy.server.problem_details import MEDIA_TYPE
-from compozy.server.routes import Endpoint
+from compozy.server.routes import JSON, Body, Content, Endpoint
 from compozy.store.records import STATUSES
 
 _TEXT = {"type": "string"}
-_NULLABLE = {"type": ["string", "null"]}
-_BOOLEAN = {"type": "boolean"}
-_MAPPING = {"type": "object"}
-_ANY: dict[str, Any] = {}
 _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}},
     "cursor": {"schema": _TEXT, "description": "The next_cursor of the page before."},
@@ -31,80 +29,12 @@ _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "status": {"schema": {"enum": list(STATUSES)}},
     "wait": {"schema": _TEXT, "description": "How long to wait for the end, such as 30s; at most 600s."},
 }
-_EXECUTION = {
-    "workflow": _TEXT, "status": {"enum": list(STATUSES)}, "output": _ANY, "error": _NULLABLE,
-    "started_at": _TEXT, "finished_at": _NULLABLE, "run_id": _NULLABLE,
-}  # fmt: skip
-
-
-def _object(properties: Mapping[str, Any], *required: str) -> dict[str, Any]:
-    return {"type": "object", "properties": dict(properties), "required": list(required)}
-
-
-def _list(items: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": dict(items)}
-
-
-def _ref(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-_SCHEMAS: Mapping[str, Any] = {
-    "Alive": _object({"status": {"const": "alive"}}, "status"),
-    "Ready": _object({"ready": _BOOLEAN, "waiting_for": _list(_TEXT)}, "ready"),
-    "Health": _object(
-        {"state": _TEXT, "mode": _TEXT, "ready": _BOOLEAN, "components": _MAPPING, "worker": _MAPPING}, "ready",
-    ),
-    "Configuration": _object({"settings": _MAPPING}),
-    "Explanation": _object({"key": _TEXT}),
-    "Workflow": _object({"id": _TEXT, "version": _TEXT, "definition": _MAPPING, "source": _TEXT}, "id", "definition"),
-    "WorkflowList": _object({"workflows": _list(_ref("Workflow"))}, "workflows"),
-    "Imported": _object({"imported": _list(_TEXT), "hidden": _MAPPING}, "imported"),
-    "Deleted": _object({"deleted": _TEXT}, "deleted"),
-    "Prune": _object({"older_than": _TEXT, "dry_run": _BOOLEAN}),
-    "Pruned": _object({"count": {"type": "integer"}, "before": _NULLABLE, "dry_run": _BOOLEAN}, "count"),
-    "Execution": _object({"id": _TEXT, "version": _TEXT, "input": _MAPPING, **_EXECUTION}, "id", "status"),
-    "ExecutionWithTasks": _object(
-        {"id": _TEXT, "version": _TEXT, "input": _MAPPING, **_EXECUTION, "tasks": _list(_ref("TaskExecution"))},
-        "id", "status", "tasks",
-    ),
-    "TaskExecution": _object(
-        {
-            "path": _TEXT, "iteration": {"type": "integer"}, "type": _TEXT, "status": _TEXT, "started_at": _TEXT,
-            "finished_at": _NULLABLE, "attempt": {"type": "integer"}, "error": _NULLABLE,
-        },
-        "path", "iteration", "type", "status",
-    ),
-    "ExecutionList": _object(
-        {"executions": _list(_ref("Execution")), "next_cursor": {**_NULLABLE, "description": "Null on the last page."}},
-        "executions",
-    ),
-    "Run": _object({"execution_id": _TEXT, **_EXECUTION}, "execution_id", "workflow", "status", "output"),
-    "Start": _object(
-        {
-            "input": _MAPPING,
-            "execution_id": {**_TEXT, "description": "Chosen by the client: twice is one execution."},
-            "definition": {**_MAPPING, "description": "Run this instead of a known workflow."},
-            "source": {**_TEXT, "description": "The definition as YAML text; messages keep its lines."},
-            "file": {**_TEXT, "description": "The name of `source` in messages."},
-        }
-    ),
-    "Signaled": _object({"execution_id": _TEXT, "signal": _TEXT, "awaited": _BOOLEAN}),
-    "Payload": {"description": "Any JSON value."},
-    "Session": _TEXT,
-    "SessionLink": _object({"url": _TEXT}, "url"),
-    "Metrics": _TEXT,
-    "EventStream": {
-        **_TEXT,
-        "description": "Blocks of event, id and data (JSON). execution: an execution changed. component: the health of "
-        "a component or of the worker changed. reset: events were missed; read the lists again.",
-    },
-    "Problem": _object(
-        {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "id": _TEXT},
-        "type", "title", "status", "detail", "id",
-    ),
-}  # fmt: skip
-_MEDIA = {"Metrics": "text/plain", "Session": "text/html", "EventStream": "text/event-stream"}
+_PROBLEM = {
+    "type": "object",
+    "properties": {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "id": _TEXT},
+    "required": ["type", "title", "status", "detail", "id"],
+}
+_REFERENCE = "#/components/schemas/{name}"
 
 
 def openapi_document(routes: Sequence[Endpoint]) -> dict[str, Any]:
@@ -112,6 +42,9 @@ def openapi_document(routes: Sequence[Endpoint]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in routes:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+    records = {part for one in routes for part in (one.answer, one.body) if isinstance(part, type)}
+    ordered = sorted(records, key=lambda record: record.__name__)
+    _, schemas = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
     schemes = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -120,16 +53,14 @@ def openapi_document(routes: Sequence[Endpoint]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "Compozy", "version": __version__, "license": {"name": "MIT"}},
         "paths": paths,
-        "components": {"schemas": dict(_SCHEMAS), "securitySchemes": schemes},
+        "components": {"schemas": {**schemas, "Problem": _PROBLEM}, "securitySchemes": schemes},
     }
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
-    media = {"Metrics": "text/plain", "Session": "text/html", "EventStream": "text/event-stream"}.get(
-        endpoint.answer, "application/json"
-    )
-    answer = {"description": "Done", "content": {media: {"schema": _ref(endpoint.answer)}}}
-    failure = {"description": "Problem", "content": {MEDIA_TYPE: {"schema": _ref("Problem")}}}
+    answer = {"description": "Done", "content": _content(endpoint.answer)}
+    problem = {"$ref": _REFERENCE.format(name="Problem")}
+    failure = {"description": "Problem", "content": {MEDIA_TYPE: {"schema": problem}}}
     operation: dict[str, Any] = {
         "operationId": endpoint.handler.__name__,
         "summary": endpoint.summary,
@@ -137,10 +68,16 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         "responses": {str(status): answer for status in sorted({200, endpoint.status})} | {"default": failure},
     }
     if endpoint.body is not None:
-        operation["requestBody"] = {"content": {"application/json": {"schema": _ref(endpoint.body)}}}
+        operation["requestBody"] = {"content": _content(endpoint.body)}
     if not endpoint.open:
         operation["security"] = [{"bearer": []}, {"key": []}]
     return operation
+
+
+def _content(body: Body) -> dict[str, Any]:
+    if isinstance(body, Content):
+        return {body.media: {"schema": dict(body.schema)}}
+    return {JSON: {"schema": {"$ref": _REFERENCE.format(name=body.__name__)}}}
 
 
 def _path_parameters(path: str) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -81,8 +82,8 @@ class SafeJSONResponse(JSONResponse):
     """JSON that a terminal can show: control characters are escaped, lone surrogates become question marks."""
 
     def render(self, content: Any) -> bytes:
-        """Return the JSON text as UTF-8."""
-        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        """Return a typed record or plain JSON values as UTF-8."""
+        text = json.dumps(msgspec.to_builtins(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return escape_json(text.encode("utf-8", "replace").decode()).encode()
 
 

@@ -10,8 +10,9 @@ import asyncio
 import json
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from compozy.base.control import escape_line
@@ -24,6 +25,7 @@ MAX_BODY_BYTES = 2_000_000
 MAX_WAIT_S = 600.0
 BODY_TIMEOUT_S = 30.0
 JSON_TYPE = "application/json"
+Body = TypeVar("Body", bound=msgspec.Struct)
 
 
 async def read_json(request: Request) -> Any:
@@ -44,21 +46,23 @@ async def read_json(request: Request) -> Any:
         raise bad_request("http.body", f"the body is not JSON: {error}") from error
 
 
-async def read_object(request: Request, allowed: Sequence[str]) -> dict[str, Any]:
-    """Return the body as an object that has only `allowed` keys; an empty body is an empty object.
+async def read_body(request: Request, kind: type[Body]) -> Body:
+    """Return the body as a record; an empty body is an empty object.
 
     Raises:
-        RequestProblem: see `read_json`; or it is not an object, or has an unknown key.
+        RequestProblem: see `read_json`; or it is not an object, has an unknown key, or a value of another type.
     """
     body = await read_json(request)
-    if body is None:
-        return {}
-    if not isinstance(body, dict):
+    allowed = kind.__struct_fields__
+    if body is not None and not isinstance(body, dict):
         raise bad_request("http.body", f"the body must be an object with: {', '.join(allowed)}")
-    for key in body:
+    for key in body or ():
         if key not in allowed:
             raise bad_request("http.body", f'unknown key "{key}"; {_advice(key, allowed)}')
-    return body
+    try:
+        return msgspec.convert(body or {}, kind)
+    except msgspec.ValidationError as error:
+        raise bad_request("http.body", str(error)) from error
 
 
 def check_parameters(request: Request, allowed: Sequence[str]) -> None:

@@ -6,12 +6,15 @@ entry here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from compozy.client import answers
 from compozy.server import api
 from compozy.server.api import Api
 
@@ -19,16 +22,42 @@ Handler = Callable[[Api, Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """A body that is not one of the records of `answers`; `schema` is its JSON Schema."""
+
+    media: str
+    schema: Mapping[str, object]
+
+
+Body: TypeAlias = type[msgspec.Struct] | Content
+JSON = "application/json"
+_TEXT = {"type": "string"}
+CONFIGURATION = Content(JSON, {"type": "object", "properties": {"settings": {"type": "object"}}})
+EXPLANATION = Content(JSON, {"type": "object", "properties": {"key": _TEXT}})
+PAYLOAD = Content(JSON, {"description": "Any JSON value."})
+METRICS = Content("text/plain", _TEXT)
+PAGE = Content("text/html", _TEXT)
+EVENT_STREAM = Content(
+    "text/event-stream",
+    {
+        **_TEXT,
+        "description": "Blocks of event, id and data (JSON). execution: an execution changed. component: the health of "
+        "a component or of the worker changed. reset: events were missed; read the lists again.",
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One operation; `body` and `answer` name schemas of the OpenAPI document, `query` its parameters."""
+    """One operation; `answer` is a record, or a content without one; `query` names parameters."""
 
     method: str
     path: str
     handler: Handler
-    answer: str
+    answer: Body
     status: int = 200
     query: tuple[str, ...] = ()
-    body: str | None = None
+    body: Body | None = None
     open: bool = False
 
     @property
@@ -39,40 +68,40 @@ class Endpoint:
 
 V0 = "/api/v0"
 ROUTES: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/healthz", api.alive, "Alive", open=True),
-    Endpoint("GET", "/readyz", api.ready, "Ready", open=True),
-    Endpoint("GET", f"{V0}/health", api.health, "Health"),
-    Endpoint("GET", f"{V0}/config", api.config, "Configuration"),
-    Endpoint("GET", f"{V0}/config/{{key}}", api.explain, "Explanation"),
-    Endpoint("GET", f"{V0}/workflows", api.list_workflows, "WorkflowList"),
-    Endpoint("POST", f"{V0}/workflows", api.import_workflows, "Imported", 201, body="WorkflowList"),
-    Endpoint("GET", f"{V0}/workflows/{{workflow_id}}", api.show_workflow, "Workflow"),
-    Endpoint("DELETE", f"{V0}/workflows/{{workflow_id}}", api.delete_workflow, "Deleted"),
+    Endpoint("GET", "/healthz", api.alive, answers.Alive, open=True),
+    Endpoint("GET", "/readyz", api.ready, answers.Readiness, open=True),
+    Endpoint("GET", f"{V0}/health", api.health, answers.HealthAnswer),
+    Endpoint("GET", f"{V0}/config", api.config, CONFIGURATION),
+    Endpoint("GET", f"{V0}/config/{{key}}", api.explain, EXPLANATION),
+    Endpoint("GET", f"{V0}/workflows", api.list_workflows, answers.WorkflowList),
+    Endpoint("POST", f"{V0}/workflows", api.import_workflows, answers.ImportAnswer, 201, body=answers.WorkflowList),
+    Endpoint("GET", f"{V0}/workflows/{{workflow_id}}", api.show_workflow, answers.WorkflowAnswer),
+    Endpoint("DELETE", f"{V0}/workflows/{{workflow_id}}", api.delete_workflow, answers.Deletion),
     Endpoint(
-        "GET", f"{V0}/workflows/{{workflow_id}}/executions", api.list_workflow_executions, "ExecutionList",
+        "GET", f"{V0}/workflows/{{workflow_id}}/executions", api.list_workflow_executions, answers.ExecutionList,
         query=("limit", "cursor", "status"),
     ),
     Endpoint(
-        "POST", f"{V0}/workflows/{{workflow_id}}/executions", api.start_execution, "Run", 202,
-        query=("wait",), body="Start",
+        "POST", f"{V0}/workflows/{{workflow_id}}/executions", api.start_execution, answers.RunAnswer, 202,
+        query=("wait",), body=answers.StartRequest,
     ),
     Endpoint(
-        "GET", f"{V0}/executions", api.list_executions, "ExecutionList",
+        "GET", f"{V0}/executions", api.list_executions, answers.ExecutionList,
         query=("limit", "cursor", "workflow", "status"),
     ),
-    Endpoint("GET", f"{V0}/executions/{{execution_id}}", api.show_execution, "ExecutionWithTasks", query=("wait",)),
+    Endpoint("GET", f"{V0}/executions/{{execution_id}}", api.show_execution, answers.ExecutionWithTasks, query=("wait",)),
     Endpoint(
-        "POST", f"{V0}/executions/{{execution_id}}/cancel", api.cancel_execution, "Execution", 202,
+        "POST", f"{V0}/executions/{{execution_id}}/cancel", api.cancel_execution, answers.ExecutionAnswer, 202,
         query=("wait",),
     ),
-    Endpoint("POST", f"{V0}/executions/{{execution_id}}/terminate", api.terminate_execution, "Execution"),
+    Endpoint("POST", f"{V0}/executions/{{execution_id}}/terminate", api.terminate_execution, answers.ExecutionAnswer),
     Endpoint(
-        "POST", f"{V0}/executions/{{execution_id}}/signals/{{name}}", api.signal_execution, "Signaled", 202,
-        body="Payload",
+        "POST", f"{V0}/executions/{{execution_id}}/signals/{{name}}", api.signal_execution, answers.Signaled, 202,
+        body=PAYLOAD,
     ),
-    Endpoint("GET", f"{V0}/events", api.events, "EventStream", query=("execution",)),
-    Endpoint("GET", "/session", api.open_session, "Session", query=("token",), open=True),
-    Endpoint("POST", "/session", api.new_session_link, "SessionLink", 201),
-    Endpoint("POST", f"{V0}/prune", api.prune, "Pruned", body="Prune"),
-    Endpoint("GET", "/metrics", api.metrics, "Metrics"),
+    Endpoint("GET", f"{V0}/events", api.events, EVENT_STREAM, query=("execution",)),
+    Endpoint("GET", "/session", api.open_session, PAGE, query=("token",), open=True),
+    Endpoint("POST", "/session", api.new_session_link, answers.SessionLink, 201),
+    Endpoint("POST", f"{V0}/prune", api.prune, answers.PruneAnswer, body=answers.PruneRequest),
+    Endpoint("GET", "/metrics", api.metrics, METRICS),
 )  # fmt: skip

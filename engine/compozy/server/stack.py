@@ -14,7 +14,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET
+
 from compozy import __version__
+from compozy.client.answers import ComponentHealth, HealthAnswer, WorkerHealth
 from compozy.drivers.port import Port
 from compozy.explain.show import resolved_json
 from compozy.provisioning.lifecycle import Lifecycle
@@ -117,42 +120,41 @@ class Stack:
             self.runtime.abandon()  # nobody was told anything yet: a state directory made by this start goes as well
         self.lifecycle.release(self._grace_s)
 
-    def health(self) -> dict[str, Any]:
+    def health(self) -> HealthAnswer:
         """Return state, mode, each component's health and the worker's: the answer to `compozy status`."""
         components, worker = self._components(), self._worker()
-        return {
-            "format_version": 1,
-            "state": self.lifecycle.state,
-            "mode": self.resolved.mode,
-            "ready": all(part["healthy"] for part in (*components.values(), worker)),
-            "pid": os.getpid(),
-            "url": self.url,
-            "components": components,
-            "worker": worker,
-        }
+        return HealthAnswer(
+            state=self.lifecycle.state,
+            mode=self.resolved.mode,
+            ready=worker.healthy and all(part.healthy for part in components.values()),
+            pid=os.getpid(),
+            url=self.url,
+            components=components,
+            worker=worker,
+        )
 
-    def _worker(self) -> dict[str, Any]:
+    def _worker(self) -> WorkerHealth:
         health = self.workflows.worker_health()
         error = health.error
-        return {"healthy": health.healthy, "error": None if error is None else self.resolved.redactor().text(error)}
+        return WorkerHealth(healthy=health.healthy, error=error and self.resolved.redactor().text(error))
 
-    def _components(self) -> dict[str, dict[str, Any]]:
+    def _components(self) -> dict[str, ComponentHealth]:
         health = self.runtime.health()
-        redactor = self.resolved.redactor()
+        redacted = self.resolved.redactor().text
         found = {}
         for name, part in self.resolved.components.items():
             seen, about = health[name], health[name].about
-            found[name] = {
-                "mode": part.mode,
-                "driver": part.driver,
-                "healthy": seen.healthy,
-                "latency_ms": None if seen.latency_ms is None else round(seen.latency_ms, 2),
-                "error": None if seen.error is None else redactor.text(seen.error),
-                "address": about.address and redactor.text(about.address),
-                "data": about.data and redactor.text(about.data),
-                "kept": part.kept,
-                **({"details": dict(about.details)} if about.details else {}),
-            }
+            found[name] = ComponentHealth(
+                mode=part.mode,
+                driver=part.driver,
+                healthy=seen.healthy,
+                latency_ms=None if seen.latency_ms is None else round(seen.latency_ms, 2),
+                error=seen.error and redacted(seen.error),
+                address=about.address and redacted(about.address),
+                data=about.data and redacted(about.data),
+                kept=part.kept,
+                details=dict(about.details) or UNSET,
+            )
         return found
 
     def config(self) -> Mapping[str, Any]:

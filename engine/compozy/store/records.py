@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -125,11 +125,6 @@ class TaskExecution:
             "attempt": self.attempt,
             "error": self.error,
         }
-
-
-def execution_json(execution: Execution, tasks: Sequence[TaskExecution]) -> dict[str, Any]:
-    """Return an execution with its tasks as `workflow show` and the HTTP interface print it."""
-    return {**execution.to_json(), "tasks": [task.to_json() for task in tasks]}
 
 
 @dataclass(frozen=True, slots=True)

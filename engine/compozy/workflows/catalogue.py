@@ -39,10 +39,6 @@ class Imported:
     names: tuple[str, ...]
     hidden: Mapping[str, str]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as the command line and the HTTP interface print it."""
-        return {"imported": list(self.names), "hidden": dict(self.hidden)}
-
 
 class Catalogue:
     """The workflows of the project in `directory`; `files` are further ones, relative to it, `*` allowed."""
@@ -124,11 +120,6 @@ class Catalogue:
         return kept.file if kept else None
 
 
-def deleted_json(workflow_id: str, file: str | None) -> dict[str, str]:
-    """Return what was deleted, and the file of the same id if there is one, as command line and HTTP interface do."""
-    return {"deleted": workflow_id} | ({"file": file} if file else {})
-
-
 def _may_hide(problem: CompozyError, workflow_id: str) -> bool:
     """Return True if the file of a problem is called like the workflow, or its whole directory is refused."""
     if isinstance(problem, TrustError):
@@ -164,9 +155,3 @@ def exported_definitions(exported: Any) -> tuple[Definition, ...]:
     if findings:
         raise DefinitionError("import", findings[: MAX_PROBLEMS + 1])
     return tuple(definitions)
-
-
-def definition_json(definition: Definition) -> dict[str, Any]:
-    """Return a workflow as lists and exports print it."""
-    source = "imported" if definition.imported else definition.file
-    return {"id": definition.id, "version": definition.version, "definition": dict(definition.plain), "source": source}

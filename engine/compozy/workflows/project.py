@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from compozy.provisioning.provision import Runtime, provision_components
+from compozy.provisioning.provision import Notice, Runtime, provision_components
 from compozy.resolution.resolve import Resolved
 from compozy.tools import Lookup
 from compozy.workflows.facade import Workflows, WorkflowSettings
@@ -38,12 +38,14 @@ def tool_offer(resolved: Resolved, components: Lookup) -> ToolOffer:
     return ToolOffer(components, resolved.get("tools"), secrets, resolved.redactor().text)
 
 
-def provision_project(resolved: Resolved, release: Callable[[float], None] | None = None) -> Runtime:
+def provision_project(
+    resolved: Resolved, release: Callable[[float], None] | None = None, *, notice: Notice = lambda line: None
+) -> Runtime:
     """Provision the components; `runtime.workflows` starts the worker on first use.
 
     Raises:
         ProvisionError: a component failed; everything that was started is stopped again.
     """
-    runtime = provision_components(resolved, release)
+    runtime = provision_components(resolved, release, notice=notice)
     runtime.make_workflows = lambda: project_workflows(resolved, runtime).open()
     return runtime

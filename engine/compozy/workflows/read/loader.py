@@ -5,6 +5,7 @@ Reading has no side effect: tools are not imported and templates are not rendere
 
 from __future__ import annotations
 
+import os
 import os.path
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,11 @@ from compozy.workflows.model.plain import why_not_plain
 from compozy.workflows.tasks.aggregate import Aggregate
 from compozy.workflows.tasks.basic import DEFAULT_TIMEOUT_S, THREAD, Basic
 from compozy.workflows.tasks.sleep import Sleep
+
+
+def is_workflow_file(text: str) -> bool:
+    """Return True if a text names a file and not a workflow's id, which has neither a slash nor an ending."""
+    return os.path.isfile(text) or text.endswith((".yaml", ".yml")) or os.sep in text
 
 
 def load_definition(path: str | Path) -> Definition:

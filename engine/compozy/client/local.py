@@ -1,0 +1,221 @@
+"""Use the workflows of a project without a server.
+
+Files and rows are read from the project's files and database: only the component `database` is provisioned, so that
+nothing of the project runs and no execution continues. To run a workflow, everything is provisioned for that one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from msgspec import UNSET
+
+from compozy.client.answers import (
+    Deletion,
+    ExecutionAnswer,
+    ExecutionList,
+    ExecutionWithTasks,
+    ImportAnswer,
+    PruneAnswer,
+    RunAnswer,
+    WorkflowAnswer,
+    WorkflowList,
+    WorkflowProblem,
+)
+from compozy.client.project_client import GivenInput, NotRunningError, RunResult
+from compozy.errors import NotFoundError, UsageError
+from compozy.provisioning.lifecycle import GRACE_S, Lifecycle
+from compozy.provisioning.plan import make_plan
+from compozy.resolution.resolve import Resolved
+from compozy.state.state_directory import STATE_DIRECTORY
+
+if TYPE_CHECKING:
+    from compozy.provisioning.runtime import Runtime
+    from compozy.store import Store
+    from compozy.workflows.catalogue import Catalogue, Listing
+    from compozy.workflows.facade import Workflows
+    from compozy.workflows.model.definition import Definition
+
+Note = Callable[[str], None]
+
+
+class LocalClient:
+    """The project of a validated lifecycle; a context manager, which closes what it opened.
+
+    `begin` is called before anything is provisioned; `note` gets a line for each thing that a user should know.
+    """
+
+    def __init__(self, lifecycle: Lifecycle, begin: Callable[[Lifecycle], None], note: Note) -> None:
+        self._lifecycle = lifecycle
+        self._begin = begin
+        self._note = note
+        self._opened = ExitStack()
+
+    def __enter__(self) -> LocalClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def health(self) -> NoReturn:
+        """Refuse: there is no server.
+
+        Raises:
+            NotRunningError: always.
+        """
+        raise NotRunningError(self._resolved.directory)
+
+    def _needs_server(self, *_: object) -> NoReturn:
+        raise NotRunningError(self._resolved.directory)
+
+    new_link = cancel = terminate = signal = _needs_server
+
+    def workflows(self) -> WorkflowList:
+        """Return the workflows that can be run, and what is wrong with the others."""
+        return workflow_list(self._catalogue.listing())
+
+    def executions(self, limit: int) -> ExecutionList:
+        """Return the newest executions."""
+        return ExecutionList(executions=[ExecutionAnswer.of(row) for row in self._store.executions(limit=limit)])
+
+    def execution(self, execution_id: str) -> ExecutionWithTasks:
+        """Return one execution of a database that is kept."""
+        if not self._is_kept("database"):
+            raise NotRunningError(self._resolved.directory)
+        found = self._store.execution(execution_id)
+        if found is None:
+            raise NotFoundError("execution", execution_id)
+        return ExecutionWithTasks.of(found, self._store.tasks(execution_id))
+
+    def import_workflows(self, exported: Any) -> ImportAnswer:
+        """Import the JSON of `workflow list` into a database that is kept."""
+        from compozy.workflows.catalogue import exported_definitions
+
+        if not self._is_kept("database"):
+            raise UsageError(
+                f"no server is running, and mode {self._resolved.mode} would forget the workflows at once",
+                hint="start one with compozy start, or import with --mode persistent",
+            )
+        imported = self._catalogue.take(exported_definitions(exported))
+        return ImportAnswer(imported=imported.names, hidden=imported.hidden)
+
+    def delete_workflow(self, workflow_id: str) -> Deletion:
+        """Delete an imported workflow."""
+        return Deletion(deleted=workflow_id, file=self._catalogue.remove(workflow_id) or UNSET)
+
+    def prune(self, older_than_s: float, *, dry_run: bool) -> PruneAnswer:
+        """Delete the executions that ended longer ago, or only count them."""
+        from compozy.store.records import timestamp
+
+        before = timestamp(datetime.now(UTC) - timedelta(seconds=older_than_s))
+        return PruneAnswer(count=self._store.prune(before, dry_run=dry_run), before=before, dry_run=dry_run)
+
+    def run(self, workflow: str, given: GivenInput, wait_s: float | None) -> RunResult:
+        """Provision everything, run one workflow, and stop everything."""
+        from compozy.workflows.read.loader import is_workflow_file, load_definition
+        from compozy.workflows.model.inputs import complete_input
+
+        if wait_s is None:
+            raise UsageError("--detach needs a running server", hint="start one with compozy start")
+        definition = load_definition(workflow) if is_workflow_file(workflow) else None
+        if definition is not None:
+            complete_input(definition, given.complete(definition))
+        afterwards = "continues when a server runs" if self._is_kept("temporal") else "has ended with this command"
+        with self._provisioned() as workflows:
+            definition = definition or workflows.workflow(workflow)
+            name = workflows.start(definition, given.complete(definition))
+            try:
+                return RunResult(RunAnswer.of(workflows.wait(name, wait_s)), afterwards)
+            except KeyboardInterrupt:
+                self._note(f"{name} {afterwards}")
+                raise
+
+    @property
+    def _resolved(self) -> Resolved:
+        return self._lifecycle.resolved
+
+    def _is_kept(self, component: str) -> bool:
+        return bool(self._resolved.components[component].kept)
+
+    @cached_property
+    def _store(self) -> Store:
+        from compozy.provisioning.provision import provision
+        from compozy.store import Store
+
+        self._begin(self._lifecycle)
+        self._note("no server of this project is running; reading its files and its database")
+        note_kept_data(self._resolved, self._note)
+        plan = make_plan(self._resolved)
+        database = tuple(step for step in plan.steps if step.component == "database")
+        runtime = self._opened.enter_context(provision(replace(plan, steps=database), notice=self._note))
+        store = Store(runtime.database)
+        if self._resolved.get("database.auto_migrate"):
+            store.migrate()
+        return store
+
+    @cached_property
+    def _catalogue(self) -> Catalogue:
+        from compozy.workflows.catalogue import Catalogue
+
+        return Catalogue(self._store, self._resolved.directory, tuple(self._resolved.get("workflows") or ()))
+
+    @contextmanager
+    def _provisioned(self) -> Iterator[Workflows]:
+        from compozy.workflows.project import provision_project
+
+        self._begin(self._lifecycle)
+        mode = self._resolved.mode
+        self._note(f"no server of this project is running; bringing up mode {mode} for this one command")
+        note_kept_data(self._resolved, self._note)
+        lifecycle = Lifecycle(
+            self._lifecycle.configuration, strict=self._lifecycle.strict,
+            provisioner=partial(provision_project, notice=self._note),
+        )  # fmt: skip
+        runtime = lifecycle.provision()
+        grace_s = GRACE_S
+        try:
+            yield _opened(runtime)
+        except KeyboardInterrupt:
+            grace_s = 0.0  # nothing waits for what still runs
+            raise
+        finally:
+            lifecycle.release(grace_s)
+
+
+def _opened(runtime: Runtime) -> Workflows:
+    """Return the workflows with their worker; what the start created is removed where the worker does not start."""
+    try:
+        workflows: Workflows = runtime.workflows
+    except BaseException:
+        runtime.abandon()
+        raise
+    return workflows
+
+
+def workflow_answer(definition: Definition) -> WorkflowAnswer:
+    """Return a workflow as lists and exports print it."""
+    source = "imported" if definition.imported else definition.file
+    return WorkflowAnswer(
+        id=definition.id, version=definition.version, definition=dict(definition.plain), source=source
+    )
+
+
+def workflow_list(listing: Listing) -> WorkflowList:
+    """Return the workflows that can be run, and what is wrong with the others."""
+    return WorkflowList(
+        workflows=[workflow_answer(item) for item in listing.definitions],
+        problems=[WorkflowProblem(id=problem.id, message=problem.message) for problem in listing.problems] or UNSET,
+    )
+
+
+def note_kept_data(resolved: Resolved, note: Note) -> None:
+    """Report that the mode does not use an existing state directory."""
+    if make_plan(resolved).state_dir is None and Path(resolved.directory, STATE_DIRECTORY, "version").exists():
+        note(f"{STATE_DIRECTORY}/ holds data of an earlier run, which mode {resolved.mode} leaves alone")
+        note("--mode persistent uses it")

@@ -1,0 +1,115 @@
+"""What a command does with the workflows of a project, whether its server runs or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from compozy.errors import CompozyError
+
+if TYPE_CHECKING:
+    from compozy.client.answers import (
+        Deletion,
+        ExecutionAnswer,
+        ExecutionList,
+    ExecutionWithTasks,
+        HealthAnswer,
+        ImportAnswer,
+        PruneAnswer,
+        RunAnswer,
+        Signaled,
+        WorkflowList,
+    )
+    from compozy.workflows.model.definition import Definition
+
+
+class NotRunningError(CompozyError):
+    """No server of the project in a directory runs."""
+
+    id = "server.not-running"
+    exit_code = 4
+
+    def __init__(self, directory: object) -> None:
+        super().__init__(f"no server of the project in {directory} is running", hint="start one with compozy start")
+
+
+@dataclass(frozen=True, slots=True)
+class GivenInput:
+    """The input of a command line: `values`, and `texts` whose types depend on what the workflow declares."""
+
+    values: Mapping[str, Any]
+    texts: Mapping[str, str]
+
+    def complete(self, definition: Definition | None) -> dict[str, Any]:
+        """Return the input for a workflow, None when its declarations are not known."""
+        from compozy.workflows.model.input_types import parse_parameter
+
+        declared = {item.name: item for item in (definition.inputs if definition else None) or ()}
+        known = {name: (item.type, item.default) for name, item in declared.items()}
+        parsed = {name: parse_parameter(text, *known.get(name, ())) for name, text in self.texts.items()}
+        return {**self.values, **parsed}
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How far an execution is; `afterwards` says what becomes of one that still runs."""
+
+    answer: RunAnswer
+    afterwards: str
+
+
+class ProjectClient(Protocol):
+    """The workflows and executions of one project.
+
+    Every method raises ServerError for what a server refuses, ServerGoneError for one that does not answer; without a
+    server, NotRunningError for what only a server can do, and ProvisionError when the project's database does not open.
+    """
+
+    def health(self) -> HealthAnswer:
+        """Return the health of each component and of the worker."""
+        ...
+
+    def new_link(self) -> str:
+        """Return a URL that opens a session in a browser, once."""
+        ...
+
+    def workflows(self) -> WorkflowList:
+        """Return the workflows that can be run, and what is wrong with the others."""
+        ...
+
+    def executions(self, limit: int) -> ExecutionList:
+        """Return the newest executions, at most `limit` (1 to 1,000)."""
+        ...
+
+    def execution(self, execution_id: str) -> ExecutionWithTasks:
+        """Return one execution."""
+        ...
+
+    def run(self, workflow: str, given: GivenInput, wait_s: float | None) -> RunResult:
+        """Start an execution of a workflow's id or file and wait at most `wait_s` seconds, None not at all."""
+        ...
+
+    def cancel(self, execution_id: str) -> ExecutionAnswer:
+        """Ask an execution to end."""
+        ...
+
+    def terminate(self, execution_id: str) -> ExecutionAnswer:
+        """End an execution at once."""
+        ...
+
+    def signal(self, execution_id: str, name: str, payload: Any) -> Signaled:
+        """Send a signal to an execution."""
+        ...
+
+    def import_workflows(self, exported: Any) -> ImportAnswer:
+        """Import the JSON of `workflow list` or `workflow export`; all of it or nothing."""
+        ...
+
+    def delete_workflow(self, workflow_id: str) -> Deletion:
+        """Delete an imported workflow."""
+        ...
+
+    def prune(self, older_than_s: float, *, dry_run: bool) -> PruneAnswer:
+        """Delete the executions that ended longer ago, or only count them."""
+        ...
