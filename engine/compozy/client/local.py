@@ -118,8 +118,8 @@ class LocalClient:
 
     def run(self, workflow: str, given: GivenInput, wait_s: float | None) -> RunResult:
         """Provision everything, run one workflow, and stop everything."""
-        from compozy.workflows.read.loader import is_workflow_file, load_definition
         from compozy.workflows.model.inputs import complete_input
+        from compozy.workflows.read.loader import is_workflow_file, load_definition
 
         if wait_s is None:
             raise UsageError("--detach needs a running server", hint="start one with compozy start")
