@@ -91,7 +91,15 @@ def show(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
     hidden = ("format_version", "tasks")
     print_table([(key, shown(value)) for key, value in row.items() if key not in hidden], ("FIELD", "VALUE"))
     tasks = [
-        (task.path, task.type, task.status, str(task.attempt), task.started_at, task.finished_at or "", task.error or "")
+        (
+            task.path,
+            task.type,
+            task.status,
+            str(task.attempt),
+            task.started_at,
+            task.finished_at or "",
+            task.error or "",
+        )
         for task in execution.tasks
     ]
     if tasks:

@@ -169,15 +169,28 @@ class ExecutionAnswer(Answer, frozen=True, kw_only=True):
         return cls(**_facts(execution))
 
 
+class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn of a task; `path` is its id behind those of the blocks around it, `iteration` counts from 0."""
+
+    path: str
+    iteration: int
+    type: str
+    status: str
+    started_at: str
+    finished_at: str | None = None
+    attempt: int = 0
+    error: str | None = None
+
+
 class ExecutionWithTasks(ExecutionAnswer, frozen=True, kw_only=True):
     """One execution and its tasks, in the order in which they began."""
 
-    tasks: Sequence[TaskExecution] = ()
+    tasks: Sequence[TaskAnswer] = ()
 
     @classmethod
     def of(cls, execution: Execution, tasks: Sequence[TaskExecution] = ()) -> ExecutionWithTasks:
         """Return the rows of an execution and of its tasks in this form."""
-        return cls(**_facts(execution), tasks=tasks)
+        return cls(**_facts(execution), tasks=[TaskAnswer(**task.to_json()) for task in tasks])
 
 
 def _facts(execution: Execution) -> JsonObject:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
         Deletion,
         ExecutionAnswer,
         ExecutionList,
-    ExecutionWithTasks,
+        ExecutionWithTasks,
         HealthAnswer,
         ImportAnswer,
         PruneAnswer,
