@@ -84,12 +84,12 @@ def show(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
     """Show one execution and its tasks. Without a server they are read from a database that is kept."""
     with project_client(options, strict) as client:
         execution = client.execution(execution_id)
-    row = execution.to_json()
+    facts = execution.to_json()
     if format_ == "json":
-        print_json(row)
+        print_json(facts)
         return
     hidden = ("format_version", "tasks")
-    print_table([(key, shown(value)) for key, value in row.items() if key not in hidden], ("FIELD", "VALUE"))
+    print_table([(key, shown(value)) for key, value in facts.items() if key not in hidden], ("FIELD", "VALUE"))
     tasks = [
         (
             task.path,

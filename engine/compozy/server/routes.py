@@ -89,7 +89,9 @@ ROUTES: tuple[Endpoint, ...] = (
         "GET", f"{V0}/executions", api.list_executions, answers.ExecutionList,
         query=("limit", "cursor", "workflow", "status"),
     ),
-    Endpoint("GET", f"{V0}/executions/{{execution_id}}", api.show_execution, answers.ExecutionWithTasks, query=("wait",)),
+    Endpoint(
+        "GET", f"{V0}/executions/{{execution_id}}", api.show_execution, answers.ExecutionWithTasks, query=("wait",)
+    ),
     Endpoint(
         "POST", f"{V0}/executions/{{execution_id}}/cancel", api.cancel_execution, answers.ExecutionAnswer, 202,
         query=("wait",),
