@@ -15,21 +15,21 @@ from docs.pages import MADE, table_row
 _COMMANDS = """
 # Command line
 
-Results go to stdout, errors and notes to stderr. [Exit codes](exit-codes.md) are the same for every
-command. `compozy COMMAND --help` shows what stands here. Shell completion:
+Results are printed to standard output, errors and notes to standard error. [Exit codes](exit-codes.md) are the same for
+every command. `compozy COMMAND --help` prints the same information. Shell completion:
 `eval "$(_COMPOZY_COMPLETE=bash_source compozy)"`, also for zsh and fish.
 """
 _COMMON = """
 ## Common options
 
-Every command that reads the configuration takes these. Those with a `VALUE` are
-[settings](../configuration/settings.md), so they can also be variables or stand in the configuration file.
+Options of every command that reads the configuration. Those with a `VALUE` are
+[settings](../configuration/settings.md), so variables and the configuration file can set them as well.
 """
 _HTTP = """
 # HTTP API
 
-Every operation of the [HTTP interface](../http.md), as `/openapi.json` of a running server describes it. All but those
-marked *open* need the [API key or a session](../http.md#access). A failure is a [problem document](../http.md#answers).
+The operations of the [HTTP interface](../http.md), as in `/openapi.json` of a running server. All except those marked
+*open* need the [API key or a session](../http.md#access). An error is a [problem document](../http.md#answers).
 """
 
 

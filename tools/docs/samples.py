@@ -16,12 +16,12 @@ _ACTIVE = "mode"
 _FILE = """\
 # yaml-language-server: $schema=../../schemas/compozy.json
 #
-# Every setting there is. What is a comment has the value shown, or none, without being written.
-# Generated from the rules by `make generate`; docs/configuration/settings.md says the same as a page.
+# All settings. Commented settings have the value shown, or none, by default.
+# Generated from the rules by `make generate`; docs/configuration/settings.md is the same as a page.
 """
 _VARIABLES = """\
-# Every variable there is. Copy what you need into `.env` beside compozy.yaml; the environment wins over that file,
-# and flags win over both. Generated from the rules by `make generate`.
+# All variables. Copy the ones that you need into `.env` beside compozy.yaml; the environment overrides that file,
+# and flags override both. Generated from the rules by `make generate`.
 """
 
 
