@@ -150,7 +150,8 @@ class _Compiler:
             run = self.tree(env.parse(_prepared(env, source, self.limits)))
         except TemplateSyntaxError as error:
             line = f" (line {error.lineno})" if error.lineno > 1 else ""
-            advice = next((f"; {advice}" for sign, advice in _SPELLINGS.items() if sign in text), "")
+            spellings = _SPELLINGS if self.mode == "template" else {"{{": "write it without {{ }}", **_SPELLINGS}
+            advice = next((f"; {advice}" for sign, advice in spellings.items() if sign in text), "")
             self.fault(f"{error.message or 'not readable'}{line}{advice}", "template.syntax")
         except RecursionError:
             self.fault("nested too deeply", "template.limit")

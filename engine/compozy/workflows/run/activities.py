@@ -73,10 +73,10 @@ class Activities:
     @activity.defn(name=wire.RENDER)
     async def render(self, key: str) -> Any:
         """Render a value that takes longer than a workflow task may; a cancellation ends it at its next step."""
-        budget = Budget()
-        rendering = asyncio.get_running_loop().run_in_executor(self._renderers, rendering_of(key).render, budget)
+        rendering = rendering_of(key)
+        budget = Budget(limits=rendering.limits)
         try:
-            return await rendering
+            return await asyncio.get_running_loop().run_in_executor(self._renderers, rendering.render, budget)
         except asyncio.CancelledError:
             budget.stop()
             raise

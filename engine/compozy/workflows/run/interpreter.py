@@ -7,6 +7,7 @@ It must not read clocks, files or the database.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from temporalio import workflow
@@ -20,6 +21,8 @@ from compozy.workflows.run.recorder import Recorder
 from compozy.workflows.run.temporal_engine import Renderer, TemporalEngine
 from compozy.workflows.tasks.engine import TaskError
 from compozy.workflows.tasks.task_type import TYPES
+
+log = logging.getLogger("compozy.workflows")
 
 
 class TaskFailure(Exception):
@@ -50,7 +53,7 @@ class Interpreter:
         An execution of a foreign client may have no `payload`.
         """
         run = _decoded(payload)
-        recorder = Recorder(run)
+        recorder, self._renderer = Recorder(run), Renderer(run.limits)
         try:
             output = await self._perform(run, recorder)
         except TaskFailure as failure:
@@ -125,7 +128,11 @@ def _scope(run: wire.Run) -> Scope:
 def _decoded(payload: Any) -> wire.Run:
     """Read the payload. A newer one fails the workflow task, so that a newer worker takes the execution over."""
     try:
-        return wire.decode_run(payload)
+        run = wire.decode_run(payload)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         text = "the execution was not started by Compozy: its argument cannot be read"
         raise ApplicationError(text, type=wire.FAILED, non_retryable=True) from error
+    if run.jinja2 not in ("", wire.jinja2_version()):
+        facts = {"execution": workflow.info().workflow_id, "began": run.jinja2, "present": wire.jinja2_version()}
+        log.warning("execution.jinja2_changed", extra=facts)
+    return run

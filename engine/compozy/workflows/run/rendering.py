@@ -12,22 +12,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from compozy.workflows.expressions.bounds import Budget
+from compozy.workflows.expressions.bounds import LIMITS, Budget, TemplateLimits
 from compozy.workflows.expressions.compiler import Names
 from compozy.workflows.expressions.templates import render
-
-# What one execution may render in its workflow between two pauses, and in all: a replay repeats this work.
-INLINE_WORK = 30_000
-MAX_INLINE_WORK = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A value to be rendered, with the names that its templates see."""
+    """A value to be rendered, with the names that its templates see and the limits of the execution."""
 
     value: Any
     scope: Names
     path: str
+    limits: TemplateLimits = LIMITS
 
     def render(self, budget: Budget) -> Any:
         """Return the rendered value; raises TemplateProblem."""

@@ -21,12 +21,12 @@ from temporalio.exceptions import (
     is_cancelled_exception,
 )
 
-from compozy.workflows.expressions.bounds import Budget
+from compozy.workflows.expressions.bounds import LIMITS, Budget, TemplateLimits
 from compozy.workflows.expressions.templates import TemplateProblem, WorkExceededError
 from compozy.workflows.model.scope import Scope
 from compozy.workflows.run import wire
 from compozy.workflows.run.recorder import LOCAL_TIMEOUT, Recorder
-from compozy.workflows.run.rendering import INLINE_WORK, MAX_INLINE_WORK, Rendering, handed_over
+from compozy.workflows.run.rendering import Rendering, handed_over
 from compozy.workflows.tasks.engine import Block, Call, CallError, TaskError, run_concurrently
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
@@ -36,9 +36,10 @@ _RENDER_RETRY = RetryPolicy(maximum_attempts=3)
 class Renderer:
     """Render templates for one execution: at once what takes little work, and everything else in an activity."""
 
-    def __init__(self) -> None:
-        self._budget = Budget(INLINE_WORK)
-        self._inline_work = 0
+    def __init__(self, limits: TemplateLimits = LIMITS) -> None:
+        self._limits = limits
+        self._budget = Budget(limits.inline_steps, limits)
+        self._inline_steps = 0
         self._apart = 0
 
     async def render(self, value: Any, scope: Scope, path: str) -> Any:
@@ -47,9 +48,9 @@ class Renderer:
         Raises:
             TaskError: a template fails.
         """
-        rendering = Rendering(value, scope.names(), path)
+        rendering = Rendering(value, scope.names(), path, self._limits)
         try:
-            if self._inline_work < MAX_INLINE_WORK:
+            if self._inline_steps < self._limits.inline_steps_total:
                 with contextlib.suppress(WorkExceededError):
                     return rendering.render(self._budget)
             return await self._render_apart(rendering)
@@ -58,8 +59,8 @@ class Renderer:
 
     def renew_budget(self) -> None:
         """Allow more work at once, in the next workflow task."""
-        self._inline_work += min(self._budget.spent, INLINE_WORK)
-        self._budget = Budget(INLINE_WORK)
+        self._inline_steps += min(self._budget.spent, self._limits.inline_steps)
+        self._budget = Budget(self._limits.inline_steps, self._limits)
 
     async def _render_apart(self, rendering: Rendering) -> Any:
         self._apart += 1

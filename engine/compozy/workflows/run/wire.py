@@ -7,10 +7,13 @@ outlive the program that wrote them: fields are added here, never renamed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from importlib.metadata import version
 from typing import Any
 
 from compozy.errors import CompozyError
+from compozy.workflows.expressions.bounds import LIMITS, TemplateLimits
 from compozy.workflows.model.definition import Definition
 from compozy.workflows.read.loader import decode_definition
 
@@ -27,11 +30,16 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The argument of one execution: what to do, with which input; `started_at` is None when a schedule starts it."""
+    """The argument of one execution: what to do, with which input; `started_at` is None when a schedule starts it.
+
+    `limits` and `jinja2`, the version of the parser, decide what templates give, and stay those of the start.
+    """
 
     definition: Definition
     input: Mapping[str, Any]
     started_at: str | None = None
+    limits: TemplateLimits = LIMITS
+    jinja2: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the payload that Temporal keeps."""
@@ -42,6 +50,7 @@ class Run:
             "places": self.definition.places,
             "input": self.input,
             "started_at": self.started_at,
+            "templates": {"jinja2": self.jinja2 or jinja2_version(), **asdict(self.limits)},
         }
 
 
@@ -58,6 +67,12 @@ class NewerFormatError(CompozyError):
         )
 
 
+@lru_cache(maxsize=1)
+def jinja2_version() -> str:
+    """Return the version of the parser of templates."""
+    return version("jinja2")
+
+
 def decode_run(payload: Mapping[str, Any]) -> Run:
     """Read the payload of an execution that this or an earlier version started.
 
@@ -68,4 +83,6 @@ def decode_run(payload: Mapping[str, Any]) -> Run:
     if payload["format"] > FORMAT:
         raise NewerFormatError(payload["format"])
     definition = decode_definition(payload["definition"], payload["file"], payload["places"])
-    return Run(definition, payload["input"], payload.get("started_at"))
+    templates = payload.get("templates") or {}
+    limits = TemplateLimits(**{item.name: int(templates.get(item.name, item.default)) for item in fields(LIMITS)})
+    return Run(definition, payload["input"], payload.get("started_at"), limits, templates.get("jinja2", ""))
