@@ -78,7 +78,7 @@ def test_a_row_that_says_nothing_of_it_is_no_secret() -> None:
     [
         pytest.param("{extends: shop.kind, values: [small]}", "has small already", id="word-twice"),
         pytest.param("{extends: store.name, values: [small]}", "has no list of values to add to", id="no-words"),
-        pytest.param("{extends: shop.kind, default: small}", 'unknown column "default"', id="default"),
+        pytest.param("{extends: shop.kind, default: small}", 'unknown key "default"', id="default"),
         pytest.param("{path: shop, type: text, help: x}", "is a setting and a group", id="group"),
         pytest.param("{path: Shop.Kind, type: text, help: x}", "lower-case words", id="capitals"),
         pytest.param("{path: a, type: text, values: [x], help: x}", "a choice, and nothing else", id="text-with-words"),

@@ -201,6 +201,16 @@ def may(kind: Kind, about: str = "", *, default: Any = _MISSING, field: str = ""
     return Key(kind, False, default, about, field)
 
 
+def needs(kind: Kind, *names: str) -> dict[str, Key]:
+    """Return keys of one kind that must be there."""
+    return {name: Key(kind, True) for name in names}
+
+
+def mays(kind: Kind, *names: str) -> dict[str, Key]:
+    """Return keys of one kind that may be absent."""
+    return {name: Key(kind) for name in names}
+
+
 @dataclass(frozen=True, slots=True)
 class Shape(Generic[T]):
     """A mapping with known keys; `make` is called with the decoded values by name and returns the record.
@@ -277,6 +287,11 @@ class Shape(Generic[T]):
             **({"description": key.about} if key.about else {}),
             **({"default": shown} if shown is not None else {}),
         }
+
+
+def plain_shape(what: str, keys: Mapping[str, Key], *, placed: bool = False) -> Shape[dict[str, Any]]:
+    """Return the shape of a mapping that is decoded as a dict of what it holds."""
+    return Shape(what, keys, dict, placed=placed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,32 +13,35 @@ from typing import Any, TypeAlias
 from compozy.base.document import Node, Scalar
 from compozy.base.findings import Collector
 from compozy.base.place import Place
+from compozy.base.shapes import ANY, BOOLEAN, MAPPING, TEXT, ListOf, mays, needs, plain_shape
 from compozy.settings.reference import anchored_reference, is_reference
-from compozy.settings.rows import Columns, listed_rows, put
+from compozy.settings.rows import TEXTS, listed_rows, put
 
 CHECKS = ("binary", "port", "writable", "disk", "intact", "reach", "schema", "extension")
 BINARIES = ("temporal", "valkey")
 VECTOR_STORES = "knowledge.vector_dbs"
 Condition: TypeAlias = Mapping[str, Scalar]
-_DRIVER = Columns(
+_DRIVER = plain_shape(
     "a driver",
-    {"id": "text", "component": "text", "driver": "text", "factory": "text"},
     {
-        "needs": "texts",
-        "timeout": "any",
-        "addresses": "any",
-        "files": "any",
-        "checks": "rows",
-        "options": "mapping",
-        "replaces": "text",
+        **needs(TEXT, "id", "component", "driver", "factory"),
+        **mays(TEXT, "replaces"),
+        **mays(TEXTS, "needs"),
+        **mays(ANY, "timeout", "addresses", "files"),
+        **mays(ListOf(MAPPING, "a list of mappings"), "checks"),
+        **mays(MAPPING, "options"),
     },
 )
-_ADDRESS = Columns("an address", {"address": "any"}, {"when": "mapping"})
-_FILE = Columns("a file", {"file": "text"}, {"when": "mapping"})
-_CHECK = Columns(
+_ADDRESS = plain_shape("an address", {**needs(ANY, "address"), **mays(MAPPING, "when")})
+_FILE = plain_shape("a file", {**needs(TEXT, "file"), **mays(MAPPING, "when")})
+_CHECK = plain_shape(
     "a check",
-    {},
-    {**dict.fromkeys(CHECKS, "text"), "reach": "boolean", "host": "any", "provider": "text", "when": "mapping"},
+    {
+        **mays(TEXT, *CHECKS, "provider"),
+        **mays(BOOLEAN, "reach"),
+        **mays(ANY, "host"),
+        **mays(MAPPING, "when"),
+    },
 )
 
 
@@ -103,7 +106,7 @@ def read_drivers(documents: Iterable[Node], faults: Collector) -> dict[tuple[str
     """Read the rows of `drivers`, by component and driver; every fault is noted."""
     by_id: dict[str, DriverRow] = {}
     for row in [row for document in documents for row in listed_rows(document, "drivers", faults)]:
-        plain = _DRIVER.read(row, faults)
+        plain = _DRIVER.decode(row, faults)
         if plain is not None:
             put(by_id, plain["id"], _driver(plain, row, faults), plain.get("replaces"), "driver", faults)
     found: dict[tuple[str, str], DriverRow] = {}
@@ -123,7 +126,7 @@ def _driver(plain: Mapping[str, Any], row: Node, faults: Collector) -> DriverRow
         component=plain["component"],
         driver=plain["driver"],
         factory=factory,
-        needs=tuple(plain.get("needs") or ()),
+        needs=plain.get("needs", ()),
         timeout=plain.get("timeout"),
         options=plain.get("options") or {},
         addresses=tuple(filter(None, (_address(node, faults) for node in _entries(row, "addresses", faults)))),
@@ -148,7 +151,7 @@ def _spelled_out(node: Node, name: str) -> Node:
 
 
 def _address(node: Node, faults: Collector) -> AddressRow | None:
-    plain = _ADDRESS.read(_spelled_out(node, "address"), faults)
+    plain = _ADDRESS.decode(_spelled_out(node, "address"), faults)
     if plain is None:
         return None
     given = plain["address"]
@@ -159,12 +162,12 @@ def _address(node: Node, faults: Collector) -> AddressRow | None:
 
 
 def _file(node: Node, faults: Collector) -> FileRow | None:
-    plain = _FILE.read(_spelled_out(node, "file"), faults)
+    plain = _FILE.decode(_spelled_out(node, "file"), faults)
     return FileRow(plain["file"], plain.get("when") or {}) if plain is not None else None
 
 
 def _check(node: Node, faults: Collector) -> CheckRow | None:
-    plain = _CHECK.read(node, faults)
+    plain = _CHECK.decode(node, faults)
     if plain is None:
         return None
     kinds = [name for name in CHECKS if name in plain]

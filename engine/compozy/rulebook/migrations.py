@@ -12,23 +12,16 @@ from itertools import product
 from compozy.base.document import Node, Scalar
 from compozy.base.findings import Collector
 from compozy.base.place import Place
+from compozy.base.shapes import BOOLEAN, MAPPING, TEXT, Shape, mays, needs, plain_shape
 from compozy.base.suggest import did_you_mean
 from compozy.settings.registry import Registry
-from compozy.settings.rows import Columns, listed_rows, put
+from compozy.settings.rows import TEXTS, listed_rows, put
 from compozy.tables.cells import CellError, parse_condition
 from compozy.tables.table import Condition
 
 MIGRATIONS = "migrations"
 TARGETS = ("memory", "persistent")  # of `--to`
 _DOMAINS: Mapping[str, tuple[Scalar, ...]] = {"kept": (True, False), "to": (None, *TARGETS)}
-_MIGRATION = Columns(
-    "a migration",
-    {"id": "text", "keys": "texts", "becomes": "text", "safe": "boolean", "because": "text", "example": "mapping"},
-    {"value": "text", "when": "mapping", "replaces": "text"},
-)
-_EXAMPLE = Columns(
-    "an example of a migration", {"before": "text", "after": "text"}, {"to": "text", "unsafe": "boolean"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +32,24 @@ class MigrationExample:
     after: str
     to: str | None = None
     unsafe: bool = False
+
+
+_EXAMPLE = Shape(
+    "an example of a migration",
+    {**needs(TEXT, "before", "after"), **mays(TEXT, "to"), **mays(BOOLEAN, "unsafe")},
+    MigrationExample,
+)
+_MIGRATION = plain_shape(
+    "a migration",
+    {
+        **needs(TEXT, "id", "becomes", "because"),
+        **needs(TEXTS, "keys"),
+        **needs(BOOLEAN, "safe"),
+        **needs(_EXAMPLE, "example"),
+        **mays(TEXT, "value", "replaces"),
+        **mays(MAPPING, "when"),
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +79,13 @@ def read_migrations(documents: Iterable[Node], registry: Registry, faults: Colle
     """Read the rows of `migrations`; every fault is noted."""
     found: dict[str, Migration] = {}
     for node in (row for document in documents for row in listed_rows(document, MIGRATIONS, faults)):
-        plain = _MIGRATION.read(node, faults)
-        example = _EXAMPLE.read(node.value["example"], faults) if plain else None
-        if plain is None or example is None:
+        plain = _MIGRATION.decode(node, faults)
+        if plain is None:
             continue
         row = Migration(
-            plain["id"], tuple(plain["keys"]), plain.get("value", ""), plain["becomes"],
+            plain["id"], plain["keys"], plain.get("value", ""), plain["becomes"],
             _conditions(node.value.get("when"), faults), plain["safe"], plain["because"],
-            MigrationExample(**example), node.place,
+            plain["example"], node.place,
         )  # fmt: skip
         put(found, row.id, row, plain.get("replaces"), "migration", faults)
     for row in found.values():

@@ -14,6 +14,7 @@ from functools import lru_cache
 from compozy.base.document import Node, read_document
 from compozy.base.findings import Collector
 from compozy.base.place import Place
+from compozy.base.shapes import TEXT, mays, needs, plain_shape
 from compozy.base.suggest import did_you_mean
 from compozy.errors import RuleTableError, SyntaxProblem
 from compozy.rulebook.constraints import NEVER, read_constraints
@@ -26,7 +27,7 @@ from compozy.rulebook.states import Graph, read_graph
 from compozy.settings.origin import PROBLEM_KINDS, PROBLEMS
 from compozy.settings.registry import CONTAINERS, Registry, Setting, read_registry
 from compozy.settings.row_faults import NUMBERS
-from compozy.settings.rows import Columns, listed_rows, put
+from compozy.settings.rows import listed_rows, put
 from compozy.settings.views import VIEWS, compared_with
 from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.read import read_tables
@@ -34,10 +35,9 @@ from compozy.tables.table import Domain, Source, Table
 
 _TABLE_KEYS = frozenset({"tables", "table", "extends"})
 _KEYS = ("settings", "aliases", "machine", "components", "drivers", "states", "transitions", NEVER, MIGRATIONS)
-_COMPONENT = Columns(
+_COMPONENT = plain_shape(
     "a component",
-    {"id": "text", "mode": "text", "driver": "text", "about": "text"},
-    {"kept": "text", "for_each": "text", "replaces": "text"},
+    {**needs(TEXT, "id", "mode", "driver", "about"), **mays(TEXT, "kept", "for_each", "replaces")},
 )
 
 
@@ -191,7 +191,7 @@ def read_components(documents: Iterable[Node], faults: Collector) -> tuple[Compo
     """Read the rows of `components`; every fault is noted."""
     found: dict[str, ComponentRow] = {}
     for row in _rows(documents, "components", faults):
-        plain = _COMPONENT.read(row, faults)
+        plain = _COMPONENT.decode(row, faults)
         if plain is not None:
             replaced = plain.pop("replaces", None)
             put(found, plain["id"], ComponentRow(**plain, place=row.place), replaced, "component", faults)

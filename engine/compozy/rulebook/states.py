@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from compozy.base.document import Node
 from compozy.base.findings import Collector
 from compozy.base.place import Place
+from compozy.base.shapes import BOOLEAN, TEXT, mays, needs, plain_shape
 from compozy.base.suggest import did_you_mean
-from compozy.settings.rows import Columns, listed_rows, put
+from compozy.settings.rows import TEXTS, listed_rows, put
 
 RESOLVED, VALIDATED, RUNTIME = "resolved", "validated", "runtime"
 
@@ -42,11 +43,14 @@ STEPS: Mapping[str, Step] = {
     "release-and-forget": Step(needs=frozenset((RUNTIME,))),
     "forget": Step(refuses=frozenset((RUNTIME,))),
 }
-_STATE = Columns("a state", {"id": "text"}, {"about": "text", "initial": "boolean", "replaces": "text"})
-_TRANSITION = Columns(
+_STATE = plain_shape("a state", {**needs(TEXT, "id"), **mays(TEXT, "about", "replaces"), **mays(BOOLEAN, "initial")})
+_TRANSITION = plain_shape(
     "a transition",
-    {"trigger": "text", "from": "text", "to": "text", "step": "text", "because": "text"},
-    {"stages": "texts", "replaces": "text"},
+    {
+        **needs(TEXT, "trigger", "from", "to", "step", "because"),
+        **mays(TEXTS, "stages"),
+        **mays(TEXT, "replaces"),
+    },
 )
 
 
@@ -134,16 +138,16 @@ def read_graph(documents: Sequence[Node], faults: Collector) -> Graph:
 
 
 def _add_state(node: Node, states: dict[str, State], faults: Collector) -> None:
-    plain = _STATE.read(node, faults)
+    plain = _STATE.decode(node, faults)
     if plain is not None:
         state = State(plain["id"], plain.get("about", ""), plain.get("initial", False), node.place)
         put(states, state.id, state, plain.get("replaces"), "state", faults)
 
 
 def _add_transition(node: Node, rows: dict[str, Transition], faults: Collector) -> None:
-    plain = _TRANSITION.read(node, faults)
+    plain = _TRANSITION.decode(node, faults)
     if plain is not None:
-        stages = tuple(plain.get("stages") or ())
+        stages = plain.get("stages", ())
         row = Transition(
             plain["trigger"], plain["from"], plain["to"], plain["step"], stages, plain["because"], node.place
         )

@@ -28,7 +28,7 @@ from compozy.tables.verify import verify
 KINDS: Mapping[str, str] = {
     **TABLE_KINDS,
     "syntax": "a rule file that is not YAML, or names a key twice",
-    "malformed": "a row with an unknown column, without a needed one, or with a value of another shape",
+    "malformed": "a row with an unknown key, without a needed one, or with a value of another shape",
     "collision": "two rows that claim the same id, path, spelling, variable or flag",
     "unknown-row": "a row that replaces or extends one that does not exist",
     "unknown-setting": "a setting that a row names and nobody has declared",

@@ -13,11 +13,12 @@ from typing import Any
 from compozy.base.document import Node
 from compozy.base.findings import Collector
 from compozy.base.place import Place
+from compozy.base.shapes import ANY, BOOLEAN, INTEGER, TEXT, Kind, ListOf, MapOf, Named, Shape, mays, needs, plain_shape
 from compozy.base.suggest import closest, did_you_mean
 from compozy.errors import RuleTableError
 from compozy.settings.reference import anchored_reference
 from compozy.settings.row_faults import fact_faults, setting_faults, word_faults
-from compozy.settings.rows import Columns, listed_rows, put
+from compozy.settings.rows import TEXTS, listed_rows, put
 
 CONTAINERS = ("list", "map")
 _MAY_BE_EMPTIED = ("text", "url", "host")
@@ -159,27 +160,35 @@ def read_registry(documents: Iterable[Node], faults: Collector | None = None) ->
     return registry
 
 
-_COLUMNS = {
-    "default": "any", "usual": "text", "meanings": "words", "values": "texts", "also": "words", "checked": "text",
-    "env": "text", "flag": "text",
-    "secret": "boolean", "header": "boolean", "secret_parts": "boolean", "schemes": "texts", "parts": "words",
-    "ordered": "boolean", "authenticated_by": "text",
-    "host_port": "boolean", "unique": "boolean", "identifies": "boolean", "memory": "boolean", "minimum": "integer",
-    "same_as": "text", "shares": "boolean", "splits": "texts", "url": "text", "empty": "text", "aliases": "texts",
-    "near": "texts", "unused": "boolean", "items": "rows",
-}  # fmt: skip
-_NEEDED = {"path": "text", "type": "text", "help": "text"}
-_SETTING = Columns("a setting", _NEEDED, {**_COLUMNS, "replaces": "text"})
-_FIELD = Columns("a field", _NEEDED, _COLUMNS)
-_EXTENSION = Columns(
-    "a row that extends a setting",
-    {"extends": "text"},
-    {"values": "texts", "without": "texts", "also": "words", "aliases": "texts", "items": "rows"},
+_WORDS = MapOf(TEXT, "a mapping of texts")
+_FIELDS = ListOf(Named("field", lambda: _FIELD), "a list of mappings")
+_KINDS: tuple[tuple[Kind, str], ...] = (
+    (ANY, "default"),
+    (TEXT, "usual checked env flag authenticated_by same_as url empty"),
+    (BOOLEAN, "secret header secret_parts ordered host_port unique identifies memory shares unused"),
+    (INTEGER, "minimum"),
+    (TEXTS, "values schemes splits aliases near"),
+    (_WORDS, "meanings also parts"),
+    (_FIELDS, "items"),
 )
-_FACT = Columns(
+_COLUMNS = {
+    **needs(TEXT, "path", "type", "help"),
+    **{name: key for kind, names in _KINDS for name, key in mays(kind, *names.split()).items()},
+}
+_SETTING = plain_shape("a setting", {**_COLUMNS, **mays(TEXT, "replaces")}, placed=True)
+_FIELD: Shape[dict[str, Any]] = plain_shape("a field", _COLUMNS, placed=True)
+_EXTENSION = plain_shape(
+    "a row that extends a setting",
+    {
+        **needs(TEXT, "extends"),
+        **mays(TEXTS, "values", "without", "aliases"),
+        **mays(_WORDS, "also"),
+        **mays(_FIELDS, "items"),
+    },
+)
+_FACT = plain_shape(
     "a machine fact",
-    {"fact": "text", "values": "texts", "help": "text"},
-    {"binary": "text", "probe": "text", "replaces": "text"},
+    {**needs(TEXT, "fact", "help"), **needs(TEXTS, "values"), **mays(TEXT, "binary", "probe", "replaces")},
 )
 
 
@@ -215,12 +224,12 @@ class _Reader:
                 self.groups[alias] = target.value
 
     def fact(self, row: Node) -> None:
-        plain = _FACT.read(row, self.faults)
+        plain = _FACT.decode(row, self.faults)
         if plain is None:
             return
         fact = Fact(
             plain["fact"],
-            tuple(plain["values"]),
+            plain["values"],
             anchored_reference(plain.get("probe") or "", row.place.file),
             plain.get("binary") or "",
             plain["help"],
@@ -231,11 +240,11 @@ class _Reader:
         put(self.facts, fact.name, fact, plain.get("replaces"), "machine fact", self.faults)
 
     def add(self, row: Node) -> None:
-        plain = _SETTING.read(row, self.faults)
+        plain = _SETTING.decode(row, self.faults)
         if plain is None:
             return
         replaced = plain.pop("replaces", None)
-        setting = self.built(plain, row)
+        setting = self.built(plain)
         if setting is not None:
             self.require_protection(setting, self.settings.get(replaced or ""))
             put(self.settings, setting.path, setting, replaced, "setting", self.faults)
@@ -255,7 +264,7 @@ class _Reader:
             self.require_protection(setting.items[name], replaced.items[name])
 
     def extend(self, row: Node) -> None:
-        plain = _EXTENSION.read(row, self.faults)
+        plain = _EXTENSION.decode(row, self.faults)
         if plain is None:
             return
         setting = self.settings.get(plain["extends"])
@@ -267,7 +276,7 @@ class _Reader:
                 row.place,
             )
             return
-        values, fields = tuple(plain.get("values", ())), self.fields(row)
+        values, fields = plain.get("values", ()), self.fields(plain)
         doubled = sorted({*setting.values} & {*values} | {*setting.items} & {*fields})
         if doubled:
             self.faults.add(
@@ -285,7 +294,7 @@ class _Reader:
             setting,
             values=tuple(value for value in setting.values if value not in without) + values,
             also={word: value for word, value in {**setting.also, **also}.items() if value not in without},
-            aliases=setting.aliases + tuple(plain.get("aliases", ())),
+            aliases=setting.aliases + plain.get("aliases", ()),
             items={**setting.items, **fields},
         )
 
@@ -309,26 +318,23 @@ class _Reader:
         for fault in word_faults((*setting.values, *values), also, values):
             self.faults.add("malformed", f"setting {setting.path}: {fault}", row.place)
 
-    def fields(self, row: Node) -> dict[str, Setting]:
+    def fields(self, plain: Mapping[str, Any]) -> dict[str, Setting]:
         found = dict[str, Setting]()
-        for item in listed_rows(row, "items", self.faults):
-            plain = _FIELD.read(item, self.faults)
-            setting = self.built(plain, item) if plain is not None else None
+        for item in plain.get("items", ()):
+            setting = self.built(item)
             if setting is not None:
                 twice = f"field {setting.path} is listed twice"
-                self.faults.require(setting.path not in found, "collision", twice, item.place)
+                self.faults.require(setting.path not in found, "collision", twice, setting.place)
                 found[setting.path] = setting
         return found
 
-    def built(self, plain: dict[str, Any], row: Node) -> Setting | None:
+    def built(self, plain: dict[str, Any]) -> Setting | None:
         faults = list(setting_faults(plain))
         for fault in faults:
-            self.faults.add("malformed", f"setting {plain['path']}: {fault}", row.place)
-        for name in ("values", "schemes", "splits", "aliases", "near"):
-            plain[name] = tuple(plain.get(name) or ())
-        plain["items"] = self.fields(row)
-        plain["env"] = plain.get("env") or environment_name(plain["path"])
-        return None if faults else Setting(place=row.place, **plain)
+            self.faults.add("malformed", f"setting {plain['path']}: {fault}", plain["place"])
+        env = plain.get("env") or environment_name(plain["path"])
+        items = self.fields(plain)
+        return None if faults else Setting(**{**plain, "env": env, "items": items})
 
     def registry(self) -> Registry:
         spelled = self.spellings()
