@@ -22,7 +22,7 @@ from compozy.resolution.validate import validate
 from compozy.rulebook import load_rulebook
 from compozy.settings.machine import probe_facts
 from compozy.settings.registry import Setting
-from compozy.settings.value_check import cerberus_schema
+from compozy.settings.validator import SettingValidator, cerberus_schema
 
 FILE = str(Path(__file__).parent / "sixty-one-keys.yaml")
 REGISTRY = load_rulebook().registry
@@ -97,14 +97,12 @@ def _type(setting: Setting) -> Any:
 
 
 def _cerberus() -> Callable[[], object]:
-    from cerberus import Validator
-
-    flat = cerberus_schema(load_rulebook().registry)
+    flat = cerberus_schema(load_rulebook().registry.settings)
 
     def rules(setting: Setting) -> Tree:
-        return {**flat[setting.path], "type": "string"} if setting.type == "duration" else flat[setting.path]
+        return {"type": "text", "nullable": True} if setting.type == "duration" else flat[setting.path]
 
-    validator = Validator(_nested(_tree(rules)))
+    validator = SettingValidator(_nested(_tree(rules)))
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
     def read() -> None:

@@ -85,6 +85,31 @@ SPELLINGS = {
     "worker.max_concurrent_workflow_execution_size": "worker.max_concurrent_workflows",
 }  # fmt: skip
 GROUPS = {"temporal.embedded.": "temporal.standalone.", "redis.embedded.": "redis.standalone."}
+MOST = {"dimension": 65536}
+LONGEST: Mapping[str, int] = {
+    "name": 255,
+    "version": 100,
+    "description": 10_000,
+    "temporal.host_port": 300,
+    "temporal.encryption_key": 10_000,
+    **dict.fromkeys(("database.user", "database.name", "id", "collection"), 255),
+    **dict.fromkeys(
+        (
+            "namespace",
+            "task_queue",
+            "tls.server_name",
+            "standalone.bind_ip",
+            "standalone.namespace",
+            "standalone.cluster_name",
+        ),
+        255,
+    ),
+    **dict.fromkeys(("database.host", "redis.host", "host"), 1_000),
+    "server.host": 255,
+    "password": 4_096,
+    "api_key": 8_192,
+    "addr": 4_096,
+}
 LEAST = {"database.max_connections": 1, "worker.max_concurrent_workflows": 0, "redis.db": 0, "dimension": 1}
 SCHEMES = {
     "database.url": ("postgres://h/x", "postgresql://h/x", "host=h"), "server.url": ("http://h", "https://h"),
@@ -181,6 +206,15 @@ class Reading:
             return found.value if found else None, kinds
         return found.value[0].get(path), kinds
 
+    def is_too_long(self, path: str, text: str) -> bool:
+        """Return True if a text of a setting, or of a field of a vector store, is refused for its length."""
+        if path in self.registry.settings:
+            problems, key = self.variables(**{variable(path): text})[1], path
+        else:
+            stores = {"vector_dbs": [{"id": "a", "provider": "qdrant", path: text}]}
+            problems, key = self.document(yaml.safe_dump(stores))[1], f"{STORES}[0].{path}"
+        return ("too-long", key) in {(problem.kind, problem.key) for problem in problems}
+
 
 def variable(path: str) -> str:
     return VARIABLES.get(path, "COMPOZY_" + path.upper().replace(".", "__"))
@@ -196,6 +230,8 @@ def reads(reading: Reading, path: str, setting: Setting) -> bool:
         text = value = SCHEMES[path][0]
     if last(path) == "host_port":
         text = value = "h:1"
+    if last(path) == "addr":
+        text = value = "h"
     if last(path) in ("api_key", "encryption_key"):
         text = value = "[word]"
     if path == "server.host":
@@ -222,11 +258,21 @@ def reads_words(reading: Reading, path: str) -> bool:
 
 
 def is_bounded(reading: Reading, path: str, setting: Setting) -> bool:
-    """The least number is accepted and the one below it refused; ports are left to the tables."""
+    """The least number and the longest text are accepted, what lies beyond is refused; ports are left to the tables."""
+    if kind_of(path) in ("text", "path", "url", "host", "listener"):
+        longest = LONGEST.get(path, LONGEST.get(path.removeprefix("temporal."), LONGEST.get(last(path), 4_096)))
+        texts = ("/" * length for length in (longest, longest + 1))
+        return [reading.is_too_long(path, text) for text in texts] == [False, True]
+    if path in MOST and "too-large" not in reading.value(path, str(MOST[path] + 1))[1]:
+        return False
     if path not in LEAST:
         return kind_of(path) != "number" or reading.value(path, "-1") == (-1, set())
     least = LEAST[path]
-    return reading.value(path, str(least))[1] == set() and reading.value(path, str(least - 1))[1] == {"too-small"}
+    return (
+        reading.value(path, str(MOST.get(path, least)))[1] == set()
+        and reading.value(path, str(least))[1] == set()
+        and reading.value(path, str(least - 1))[1] == {"too-small"}
+    )
 
 
 def is_hidden(reading: Reading, path: str, setting: Setting) -> bool:
@@ -239,7 +285,7 @@ def is_hidden(reading: Reading, path: str, setting: Setting) -> bool:
 
 def fits_a_header(reading: Reading, path: str, setting: Setting) -> bool:
     """A key that is sent in a header has no blanks; other texts may have some."""
-    if kind_of(path) != "text" or path == "temporal.host_port":
+    if kind_of(path) != "text" or path in ("temporal.host_port", "redis.distributed.addr"):
         return True
     refused = "type" in reading.value(path, "two words")[1]
     return refused == (last(path) == "api_key")

@@ -595,6 +595,8 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     "key.not-allowed": ("not-allowed", "error"),
     "key.unused": ("unused", "warning"),
     "key.too-small": ("too-small", "error"),
+    "key.too-large": ("too-large", "error"),
+    "key.too-long": ("too-long", "error"),
     "key.doubled": ("doubled", "error"),
     "key.unidentified": ("unidentified", "error"),
     "secret.on-command-line": ("secret-on-command-line", "warning"),

@@ -267,7 +267,7 @@ HUGE = "9" * 5000
         pytest.param("database.max_connections", "1e300", id="whole-float"),
         pytest.param("database.connect_timeout", f"{HUGE}s", id="duration"),
         pytest.param("database.connect_timeout", "876001h", id="more-than-a-hundred-years"),
-        pytest.param("redis.url", f"redis://h:{HUGE}", id="port-of-a-url"),
+        pytest.param("redis.url", f"redis://h:{HUGE[:400]}", id="port-of-a-url"),
         pytest.param("redis.db", HUGE, id="number-of-a-database"),
     ],
 )

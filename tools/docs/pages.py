@@ -93,7 +93,10 @@ def kind_words(setting: Setting) -> str:
     """Return what a setting may be, in words."""
     if setting.type == "choice":
         return ", ".join(f"`{value}`" for value in (*setting.values, *setting.also))
-    return setting.type if setting.minimum is None else f"{setting.type}, at least {setting.minimum}"
+    bounds = {"at least": setting.minimum, "at most": setting.maximum}
+    words = [f"{word} {bound}" for word, bound in bounds.items() if bound is not None]
+    words += [f"at most {setting.longest} characters"] if setting.longest else []
+    return ", ".join([setting.type, *words])
 
 
 def _default(rulebook: Rulebook, setting: Setting) -> str:

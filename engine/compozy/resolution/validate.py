@@ -19,7 +19,7 @@ from compozy.base.findings import Finding
 from compozy.base.place import Origin, Place
 from compozy.base.suggest import closest
 from compozy.resolution.resolve import UNSET, Element, Resolved, Value, cell, named_elements
-from compozy.settings.origin import PROBLEMS, Candidate, Problem
+from compozy.settings.origin import PROBLEMS, WRITTEN, Candidate, Problem
 from compozy.settings.redact import Redactor, redact_value
 from compozy.settings.registry import Setting
 from compozy.settings.value_check import check
@@ -130,7 +130,17 @@ class _Run:
             for path, value in self.resolved.values.items()
             if value.value is not None and value.origin.kind not in _NOBODY
         }
-        yield from check(self.resolved.rulebook.registry, effective, self.resolved.unused())
+        yield from check(self.resolved.rulebook.registry, effective, self.resolved.unused(), self.shadowed())
+
+    def shadowed(self) -> Iterator[dict[str, Candidate]]:
+        """Yield the written values that do not count, one mapping for each place in the order of precedence."""
+        written = {
+            path: [one for one in value.shadowed if one.origin.kind in WRITTEN and one.value is not None]
+            for path, value in self.resolved.values.items()
+            if value.shadowed
+        }
+        for at in range(max(map(len, written.values()), default=0)):
+            yield {path: lower[at] for path, lower in written.items() if at < len(lower)}
 
     def excluded(self, row: Row) -> Problem:
         """Return the problem of a violated constraint, at the first of its settings that a source gave."""

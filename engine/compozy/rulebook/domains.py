@@ -30,8 +30,13 @@ def _numbers(setting: Setting, *, optional: bool) -> Domain:
     integer = setting.type in ("integer", "size")
     least = 0 if setting.type in _NEVER_NEGATIVE else -LARGEST if integer else None
     minimum = least if setting.minimum is None else setting.minimum
-    most = LONGEST_S if setting.type == "duration" else LARGEST if integer else None
-    return Domain.number(integer=integer, minimum=minimum, maximum=most, optional=optional)
+    limit = LONGEST_S if setting.type == "duration" else LARGEST if integer else None
+    return Domain.number(
+        integer=integer,
+        minimum=minimum,
+        maximum=limit if setting.maximum is None else setting.maximum,
+        optional=optional,
+    )
 
 
 def normalised(setting: Setting, value: Any) -> Any:

@@ -124,6 +124,8 @@ def _amounts(setting: Setting) -> Iterator[float]:
     if setting.minimum is not None:
         # Rejected numbers, zero among them if it is one: their views stand beside a lower source's value.
         yield from {setting.minimum - 1, setting.minimum - 2, min(0, setting.minimum - 1)}
+    if setting.maximum is not None:
+        yield from (setting.maximum + 1, setting.maximum + 2)
 
 
 def _texts(setting: Setting, listed: Collection[Scalar], copies: int, inspected: bool) -> Iterator[str]:

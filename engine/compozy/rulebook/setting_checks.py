@@ -121,6 +121,10 @@ def _outside(setting: Setting, value: Any) -> str:
         return f"not one of {', '.join(setting.values)}{did_you_mean(value, setting.values)}"
     if setting.minimum is not None and value < setting.minimum:
         return f"less than {setting.minimum}, its minimum"
+    if setting.maximum is not None and value > setting.maximum:
+        return f"more than {setting.maximum}, its maximum"
+    if setting.longest is not None and len(value) > setting.longest:
+        return f"longer than {setting.longest} characters"
     if setting.type == "listen_address" and not is_loopback(value):
         return "reachable from other machines; only a user may open a listener"
     return ""

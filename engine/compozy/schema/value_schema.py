@@ -63,17 +63,18 @@ def value_schema(setting: Setting) -> Schema:
         return {"anyOf": [{"enum": [*setting.values, *setting.also, None]}, choice_text(setting), BLANK, VARIABLE]}
     if setting.type in ("duration", "size"):
         return {"anyOf": [{"$ref": f"#/$defs/{setting.type}"}, NULL, BLANK, VARIABLE]}
+    bounds = {"minimum": setting.minimum, "maximum": setting.maximum, "maxLength": setting.longest}
+    plain = {**_PLAIN[setting.type], **{name: bound for name, bound in bounds.items() if bound is not None}}
     pattern = form(setting)
-    if pattern is not None:
+    if pattern is not None and not setting.header:
         empty = BLANK if setting.ignores_empty else _EMPTY
-        return {"anyOf": [empty, {"type": "string", "pattern": rf"^\s*(?:{pattern})\s*$"}, NULL, VARIABLE]}
-    plain = dict(_PLAIN[setting.type])
+        fits = {**plain, "type": "string", "pattern": rf"^\s*(?:{pattern})\s*$"}
+        numbers = [{"type": ["number", "boolean"]}] if setting.type == "host" else []
+        return {"anyOf": [empty, fits, *numbers, NULL, VARIABLE]}
     if setting.header:
-        return {"anyOf": [{**plain, "pattern": r"^[!-~]*(?![\s\S])"}, VARIABLE]}
-    if setting.minimum is not None:
-        plain["minimum"] = setting.minimum
+        plain["pattern"] = rf"^{pattern}(?![\s\S])"
     if setting.type in _TEXTS:
-        return plain
+        return {"anyOf": [plain, VARIABLE]} if setting.header or setting.longest else plain
     blank = [BLANK] if setting.ignores_empty else []
     return {"anyOf": [plain, *blank, *([VARIABLE] if setting.type not in ("list", "map") else [])]}
 

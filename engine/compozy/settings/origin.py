@@ -29,7 +29,8 @@ class Candidate:
 PROBLEMS = "problems"
 PROBLEM_KINDS = (
     "syntax", "duplicate-key", "unreadable", "dotenv-line", "unknown-key", "two-spellings", "type",
-    "not-allowed", "too-small", "doubled", "unidentified", "unset-variable", "unknown-variable",
+    "not-allowed", "too-small", "too-large", "too-long", "doubled", "unidentified",
+    "unset-variable", "unknown-variable",
     "open-listener", "open-listener-key", "secret-on-command-line", "ignored", "empty-variable",
     "not-expanded", "excluded", "unused",
 )  # fmt: skip

@@ -31,7 +31,7 @@ class Setting:
     `path` is the dotted name; inside a list's `items` it is the field's name. `authenticated_by` is the setting of
     the key that clients of a listener must send; a value of `header` travels in a header of HTTP or gRPC. `near` are
     unknown keys that suggest it; what is `unused` is declared for a later version. `usual` is the value that the
-    tables decide where nothing is written.
+    tables decide where nothing is written. A text has at most `longest` characters.
     `parts` maps the names of an address's parts to the settings that state them too.
     """
 
@@ -60,6 +60,8 @@ class Setting:
     identifies: bool = False
     memory: bool = False
     minimum: int | None = None
+    maximum: int | None = None
+    longest: int | None = None
     same_as: str | None = None
     shares: bool = False
     splits: tuple[str, ...] = ()
@@ -95,9 +97,10 @@ class Setting:
         return self.empty == "unset" or (not self.empty and self.type not in _MAY_BE_EMPTIED)
 
     def accepts(self, value: Any) -> bool:
-        """Return True if a value of the setting's type, not None, is one of `allowed` and not below `minimum`."""
+        """Return True if a value of the setting's type, not None, is one of `allowed` and within its bounds."""
         listed = not self.allowed or value in self.allowed
-        return listed and (self.minimum is None or value >= self.minimum)
+        large = self.minimum is None or value >= self.minimum
+        return listed and large and (self.maximum is None or value <= self.maximum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,7 @@ _KINDS: tuple[tuple[Kind, str], ...] = (
     (ANY, "default"),
     (TEXT, "usual checked env flag authenticated_by same_as url empty"),
     (BOOLEAN, "secret header secret_parts ordered host_port unique identifies memory shares unused"),
-    (INTEGER, "minimum"),
+    (INTEGER, "minimum maximum longest"),
     (TEXTS, "values schemes splits aliases near"),
     (_WORDS, "meanings also parts"),
     (_FIELDS, "items"),

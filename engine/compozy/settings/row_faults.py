@@ -19,6 +19,7 @@ TYPES = (
     "text", "choice", "integer", "number", "boolean", "duration", "size", "path", "url", "host", "listen_address",
     "list", "map",
 )  # fmt: skip
+TEXTS = ("text", "path", "url", "host", "listen_address")
 PRESENCE = ("found", "missing")
 NUMBERS = ("integer", "number", "duration", "size")
 _ENVIRONMENT = re.compile(r"[A-Z][A-Z0-9_]*\Z")
@@ -29,6 +30,8 @@ _WORDS: Mapping[str, Sequence[str]] = {"checked": ("values", "rules"), "empty": 
 # column -> the types that it belongs to, and what it is about
 _ONLY_FOR: Mapping[str, tuple[Sequence[str], str]] = {
     "minimum": (NUMBERS, "is for numbers"),
+    "maximum": (NUMBERS, "is for numbers"),
+    "longest": (TEXTS, "is for texts"),
     "items": (("list",), "are the fields of a list"),
     "authenticated_by": (("listen_address",), "is for a listen_address"),
     "parts": (("url",), "are those of a url"),

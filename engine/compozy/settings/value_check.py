@@ -1,15 +1,15 @@
-"""Check normalised values against the cerberus schema that derives from the registry.
+"""Check every value that a source gives against the cerberus schema that derives from the registry.
 
-What comes in: a registry and candidates by path. What goes out: problems. Texts were parsed before (`values`),
-so that a value has the type of its setting; here cerberus speaks of the rest: allowed values, bounds, fields of lists.
+Texts were parsed before (`values`), so that a value has the type of its setting or is a problem of its source already.
+What concerns several settings, such as the parts of an address, is checked here as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from compozy.base.place import Origin
 from compozy.base.suggest import closest
@@ -25,75 +25,51 @@ from compozy.settings.values import KEY_LENGTH, form_words, has_form, is_loopbac
 # How the name of a flag ends whose value was read from a file.
 FROM_FILE = "=@"
 
-if TYPE_CHECKING:
-    from cerberus import Validator
-
-_TYPES = {
-    "text": "string", "url": "string", "path": "string", "choice": "string", "host": "string",
-    "listen_address": "string",
-    "integer": "integer", "number": "number", "boolean": "boolean", "duration": "number", "size": "integer",
-    "list": "list", "map": "dict",
-}  # fmt: skip
-
-
-def cerberus_schema(registry: Registry) -> dict[str, Any]:
-    """Return the schema of a flat document: setting path -> normalised value."""
-    return {path: _rules(setting) for path, setting in registry.settings.items()}
-
-
-def _rules(setting: Setting) -> dict[str, Any]:
-    rules: dict[str, Any] = {"type": _TYPES[setting.type], "nullable": True}
-    if setting.allowed:
-        rules["allowed"] = list(setting.allowed)
-    if setting.minimum is not None:
-        rules["min"] = setting.minimum
-    return rules
-
 
 class _Checker:
-    """The validators of one registry, made once; one thread at a time may use them.
+    """The validator of some settings and of the elements of lists among them; one thread at a time may use it.
 
-    The elements of a list are looked at one by one: cerberus compares every two errors that it finds at once.
+    The elements of a list are validated one by one: cerberus compares every two errors that it finds at once.
     """
 
-    def __init__(self, registry: Registry) -> None:
-        from cerberus import Validator
+    def __init__(self, settings: Mapping[str, Setting]) -> None:
+        from compozy.settings.validator import make_validator
 
-        self.validator: Validator = Validator(cerberus_schema(registry))
-        self.elements: dict[str, Validator] = {
-            path: Validator({name: _rules(item) for name, item in setting.items.items()})
-            for path, setting in registry.settings.items()
-            if setting.items
-        }
+        self.validator = make_validator(settings)
+        self.elements = {path: _Checker(setting.items) for path, setting in settings.items() if setting.items}
         self.turn = Lock()
 
     def errors(self, document: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
         """Yield path and cerberus error of everything that breaks the schema."""
         with self.turn:
-            yield from _errors(self.validator, document)
-            for path, validator in self.elements.items():
-                for at, element in enumerate(document.get(path) or ()):
-                    for keys, error in _errors(validator, element):
-                        yield (path, at, *keys), error
+            if not self.validator.validate(document, normalize=False):
+                yield from ((error.document_path, error) for error in _first_of_each(self.validator.errors))
+        for path, checker in self.elements.items():
+            for at, element in enumerate(document.get(path) or ()):
+                yield from (((path, at, *keys), error) for keys, error in checker.errors(element))
 
 
-def _errors(validator: Validator, document: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    if not validator.validate(document, normalize=False):
-        # cerberus shows rule and value of an error only here
-        yield from _flat(validator._errors)
+def _first_of_each(errors: Iterable[Any]) -> Iterable[Any]:
+    """Return one error for each value; one that is too long is not described by its form as well."""
+    found: dict[tuple[Any, ...], Any] = {}
+    for error in sorted(errors, key=lambda one: one.code):
+        found.setdefault(error.document_path, error)
+    return found.values()
 
 
-def _is_constrained(setting: Setting) -> bool:
-    return bool(setting.allowed or setting.minimum is not None or setting.items)
+@lru_cache(maxsize=64)
+def _checker(key: ById[Registry], paths: frozenset[str]) -> _Checker:
+    """Return the checker of some settings; cerberus takes longer to verify a schema of all than to validate with it."""
+    return _Checker({path: setting for path, setting in key.record.settings.items() if path in paths})
 
 
-@lru_cache(maxsize=8)
-def _checker(key: ById[Registry]) -> _Checker:
-    return _Checker(key.record)
-
-
-def check(registry: Registry, candidates: Mapping[str, Candidate], unused: Collection[str] = ()) -> list[Problem]:
-    """Return one problem for each value that breaks the schema, in the order of the schema's paths.
+def check(
+    registry: Registry,
+    candidates: Mapping[str, Candidate],
+    unused: Collection[str] = (),
+    shadowed: Iterable[Mapping[str, Candidate]] = (),
+) -> list[Problem]:
+    """Return one problem for each value that breaks the schema, `shadowed` ones included.
 
     Parts of an address in `unused` are not compared, because nothing connects there in this configuration.
     """
@@ -102,19 +78,20 @@ def check(registry: Registry, candidates: Mapping[str, Candidate], unused: Colle
     addresses = [settings[path] for path in candidates if settings[path].parts and path not in unused]
     problems += [found for address in addresses for found in _lost_parts(address, settings, candidates)]
     problems += [found for path in candidates for found in _open_listener(settings[path], candidates)]
-    document = {path: one.value for path, one in candidates.items() if _is_constrained(settings[path])}
-    if not document:
-        return problems  # cerberus takes 15 ms to import
-    found = list(_checker(ById(registry)).errors(document))
-    return problems + [_problem(registry, candidates, keys, error) for keys, error in found]
+    for given in (candidates, *shadowed):
+        problems += _outside_schema(registry, given)
+    return problems
+
+
+def _outside_schema(registry: Registry, candidates: Mapping[str, Candidate]) -> Iterator[Problem]:
+    if candidates:  # cerberus takes 15 ms to import
+        document = {path: one.value for path, one in candidates.items()}
+        for keys, error in _checker(ById(registry), frozenset(document)).errors(document):
+            yield _problem(registry, candidates, keys, error)
 
 
 def _beside_schema(setting: Setting, candidate: Candidate) -> Iterator[Problem]:
-    """Yield what cerberus has no words for: addresses, and fields that tell elements apart."""
-    if not has_form(setting, candidate.value):
-        says = "" if setting.secret else told(redact_value(setting, candidate.value))
-        facts = {"expected": form_words(setting), "says": says}
-        yield Problem("type", setting.path, candidate.origin, facts)
+    """Yield what is wrong with a value beside its schema: doubled names, values without a use, visible secrets."""
     for item in setting.items.values():
         if item.unique:
             yield from _doubled(setting, item, candidate)
@@ -185,14 +162,6 @@ def _doubled(setting: Setting, item: Setting, candidate: Candidate) -> Iterator[
             )
 
 
-def _flat(errors: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    for error in errors:
-        if error.child_errors:
-            yield from _flat(error.child_errors)
-        else:
-            yield error.document_path, error
-
-
 def _problem(registry: Registry, candidates: Mapping[str, Candidate], keys: tuple[Any, ...], error: Any) -> Problem:
     setting, key = registry.settings[keys[0]], keys[0]
     for part in keys[1:]:
@@ -200,13 +169,41 @@ def _problem(registry: Registry, candidates: Mapping[str, Candidate], keys: tupl
         setting = setting if isinstance(part, int) else setting.items.get(part, setting)
     candidate = candidates[keys[0]]
     origin: Origin = candidate.parts.get(key, candidate.origin)
+    return _PROBLEMS.get(error.rule, _wrong_type)(setting, key, origin, error)
+
+
+def _says(setting: Setting, error: Any) -> str:
+    """Return the words that repeat a value, without secrets."""
     shown = isinstance(error.value, str | int | float) and not setting.secret
-    says = told(error.value) if shown else ""
-    if error.rule == "allowed":
-        suggestion = closest(str(error.value), setting.values) or ""
-        value = says.removeprefix("it says ") or "this"
-        facts = {"value": value, "allowed": ", ".join(setting.values), "suggestion": suggestion}
-        return Problem("not-allowed", key, origin, facts)
-    if error.rule == "min":
-        return Problem("too-small", key, origin, {"says": says, "minimum": str(setting.minimum)})
-    return Problem("type", key, origin, {"expected": f"expected a {setting.type}", "says": says})
+    return told(redact_value(setting, error.value)) if shown else ""
+
+
+def _not_allowed(setting: Setting, key: str, origin: Origin, error: Any) -> Problem:
+    value = _says(setting, error).removeprefix("it says ") or "this"
+    suggestion = closest(str(error.value), setting.values) or ""
+    facts = {"value": value, "allowed": ", ".join(setting.values), "suggestion": suggestion}
+    return Problem("not-allowed", key, origin, facts)
+
+
+def _too_small(setting: Setting, key: str, origin: Origin, error: Any) -> Problem:
+    return Problem("too-small", key, origin, {"says": _says(setting, error), "minimum": str(error.constraint)})
+
+
+def _too_large(setting: Setting, key: str, origin: Origin, error: Any) -> Problem:
+    return Problem("too-large", key, origin, {"says": _says(setting, error), "maximum": str(error.constraint)})
+
+
+def _too_long(_: Setting, key: str, origin: Origin, error: Any) -> Problem:
+    return Problem("too-long", key, origin, {"length": str(len(error.value)), "longest": str(error.constraint)})
+
+
+def _wrong_form(setting: Setting, key: str, origin: Origin, error: Any) -> Problem:
+    return Problem("type", key, origin, {"expected": form_words(setting), "says": _says(setting, error)})
+
+
+def _wrong_type(setting: Setting, key: str, origin: Origin, error: Any) -> Problem:
+    return Problem("type", key, origin, {"expected": f"expected a {setting.type}", "says": _says(setting, error)})
+
+
+# cerberus rule -> the problem with a value that breaks it
+_PROBLEMS = {"allowed": _not_allowed, "min": _too_small, "max": _too_large, "maxlength": _too_long, "form": _wrong_form}

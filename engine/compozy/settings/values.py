@@ -28,6 +28,10 @@ _HOSTS = rf"{_HOST}?(?::(?:{PORT})?)?"
 HOST_PORT = f"{_HOST}:{PORT}"
 _IPV6 = r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[0-9A-Za-z_.-]+)?"
 LISTEN_ADDRESS = rf"\[{_IPV6}\]|{_IPV6}|[0-9A-Za-z_](?:[0-9A-Za-z_.-]*[0-9A-Za-z_.])?"
+# One of several hosts, as PostgreSQL takes them; a path is the directory or file of a socket.
+_ANY_HOST = rf"(?:/[^,\r\n]*|\[{_IPV6}\]|{_IPV6}|{_HOST})"
+HOSTS = rf"{_ANY_HOST}?(?:,{_ANY_HOST}?)*"
+_FORMS = {"listen_address": LISTEN_ADDRESS, "host": HOSTS}
 # What stands between scheme and the end of a URL; several hosts are an address of PostgreSQL.
 _AUTHORITY = rf"(?:[^/?#]*@)?{_HOSTS}(?:,{_HOSTS})*(?:[/?#][\s\S]*)?"
 # Among the schemes of a URL: an address of key=value words.
@@ -45,7 +49,7 @@ MEMORY = ":memory:"
 # The shortest key, in characters, that protects a listener which other machines reach.
 KEY_LENGTH = 16
 _LONGEST = 60
-_HEADER = re.compile(r"[\x21-\x7e]*\Z")
+HEADER = r"[!-~]*"
 # What threads, clocks and databases can hold.
 LONGEST_S = 876_000 * 3600.0
 LARGEST = 2**63 - 1
@@ -169,9 +173,11 @@ def _boolean(text: str) -> bool:
 
 
 def form(setting: Setting) -> str | None:
-    """Return the pattern of an address; None where a setting is none, or one of any form."""
-    if setting.type == "listen_address":
-        return LISTEN_ADDRESS
+    """Return the pattern of an address or of a header; None where a setting is neither, or an address of any form."""
+    if setting.type in _FORMS:
+        return _FORMS[setting.type]
+    if setting.header:
+        return HEADER
     if setting.host_port:
         return HOST_PORT
     if not setting.schemes:
@@ -183,7 +189,12 @@ def form(setting: Setting) -> str | None:
 def has_form(setting: Setting, value: Any) -> bool:
     """Return True if a value looks as the addresses of its setting must; other settings have no form."""
     pattern = form(setting)
-    return pattern is None or _compiled(pattern).fullmatch(value or "") is not None
+    return pattern is None or fully_matches(pattern, value or "")
+
+
+def fully_matches(pattern: str, text: str) -> bool:
+    """Return True if all of a text matches the pattern, or the text is empty."""
+    return _compiled(pattern).fullmatch(text) is not None
 
 
 @lru_cache(maxsize=64)
@@ -192,9 +203,13 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def form_words(setting: Setting) -> str:
-    """Return what an address must look like, in words."""
+    """Return what an address or a header must look like, in words."""
     if setting.type == "listen_address":
         return "expected an IP address or a host name, without a port"
+    if setting.type == "host":
+        return "expected a host name, an IP address or the path of a socket, without a port"
+    if setting.header:
+        return "expected visible ASCII characters without blanks and line breaks, which a header can carry"
     if setting.host_port:
         return "expected host:port, with a port between 1 and 65535"
     schemes = " or ".join(f"{scheme}://" for scheme in _schemes(setting))
@@ -257,8 +272,6 @@ def from_text(setting: Setting, text: str, directory: str) -> Any:
         raise ValueError(f"expected a {setting.type} in YAML")
     if "\0" in text or (setting.type != "path" and not _is_utf8(text)):
         raise ValueError("expected UTF-8 text without NUL characters")
-    if setting.header and not _HEADER.match(text):
-        raise ValueError("expected visible ASCII characters without blanks and line breaks, which a header can carry")
     value = _PARSERS[setting.type](text)
     if setting.type == "path":
         return anchor(setting, value, directory)

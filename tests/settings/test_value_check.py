@@ -1,0 +1,100 @@
+"""Every value that a source gives passes the schema of the registry, whether it counts or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.settings.project import findings, nested
+
+LONG = "q" * 2_000
+
+
+def errors(directory: Path, **sources: Any) -> list[tuple[str, str, str]]:
+    return [(one.id, one.key, one.where.kind) for one in findings(directory, **sources) if one.severity == "error"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "kind"),
+    [
+        pytest.param({"text": f"temporal: {{task_queue: {LONG}}}"}, "file", id="file"),
+        pytest.param({"dotenv": f"COMPOZY_TEMPORAL__TASK_QUEUE={LONG}\n"}, "dotenv", id="dotenv"),
+        pytest.param({"environment": {"COMPOZY_TEMPORAL__TASK_QUEUE": LONG}}, "env", id="env"),
+        pytest.param({"flags": {"temporal.task_queue": LONG}}, "flag", id="flag"),
+    ],
+)
+def test_text_that_is_too_long_is_an_error_in_every_source(sources: dict[str, Any], kind: str, tmp_path: Path) -> None:
+    assert errors(tmp_path, **sources) == [("key.too-long", "temporal.task_queue", kind)]
+
+
+def test_length_counts_characters(tmp_path: Path) -> None:
+    assert errors(tmp_path, text=f"temporal: {{task_queue: {'é' * 255}}}") == []
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "finding"),
+    [
+        pytest.param("database.max_connections", "0", "key.too-small", id="range"),
+        pytest.param("database.ssl_mode", "perhaps", "key.not-allowed", id="allowed"),
+        pytest.param("database.host", "'db:5432'", "key.type", id="host"),
+        pytest.param("database.url", "mysql://db/x", "key.type", id="url"),
+        pytest.param("temporal.host_port", "nowhere", "key.type", id="host-port"),
+        pytest.param("temporal.api_key", "two words", "key.type", id="header"),
+        pytest.param("version", "1" * 101, "key.too-long", id="length"),
+    ],
+)
+def test_shadowed_value_is_validated_too(key: str, written: str, finding: str, tmp_path: Path) -> None:
+    """A flag that decides the setting does not hide the error of the file."""
+    right = {"database.max_connections": "5", "database.url": "postgres://db/x", "temporal.host_port": "t:1"}
+    right["database.ssl_mode"] = "require"
+    found = errors(tmp_path, text=nested(key, written), flags={key: right.get(key, "right")})
+    assert [one for one in found if one[1] == key] == [(finding, key, "file")]
+
+
+@pytest.mark.parametrize(
+    ("host", "valid"),
+    [
+        pytest.param("db.example.org", True, id="name"),
+        pytest.param("10.0.0.7", True, id="ipv4"),
+        pytest.param("[::1]", True, id="ipv6"),
+        pytest.param("db1,db2", True, id="several"),
+        pytest.param("/run/postgresql", True, id="socket"),
+        pytest.param("bücher.example", True, id="unicode"),
+        pytest.param("db:5432", False, id="port"),
+        pytest.param("postgres://db", False, id="url"),
+        pytest.param("two words", False, id="blank"),
+        pytest.param("me@db", False, id="user"),
+    ],
+)
+def test_host_is_a_name_an_address_or_a_socket(host: str, valid: bool, tmp_path: Path) -> None:
+    found = errors(tmp_path, text=f"database: {{host: '{host}'}}")
+    assert found == ([] if valid else [("key.type", "database.host", "file")])
+
+
+@pytest.mark.parametrize(
+    ("field", "finding"),
+    [
+        pytest.param("dimension: 0", "key.too-small", id="minimum"),
+        pytest.param("dimension: 65537", "key.too-large", id="maximum"),
+        pytest.param("metric: round", "key.not-allowed", id="allowed"),
+        pytest.param(f"collection: {LONG}", "key.too-long", id="length"),
+        pytest.param("host: 'a b'", "key.type", id="host"),
+    ],
+)
+def test_field_of_an_element_is_validated(field: str, finding: str, tmp_path: Path) -> None:
+    """The key names the element, the place is the field's own."""
+    text = f"vector_dbs:\n- {{id: a, provider: qdrant}}\n- {{id: b, provider: redis, {field}}}\n"
+    found = [one for one in findings(tmp_path, text=text) if one.severity == "error"]
+    name = field.partition(":")[0]
+    assert [(one.id, one.key) for one in found] == [(finding, f"knowledge.vector_dbs[1].{name}")]
+    assert found[0].where.place is not None
+    assert found[0].where.place.line == 3
+
+
+def test_value_that_is_too_long_has_no_second_finding(tmp_path: Path) -> None:
+    """Its form is not checked, which would take time, and its text is not repeated."""
+    found = findings(tmp_path, text=f"redis: {{url: 'redis://h:{'9' * 5_000}'}}")
+    assert [(one.id, one.hint) for one in found if one.severity == "error"] == [
+        ("key.too-long", "it has 5010 characters")
+    ]
