@@ -24,6 +24,7 @@ from pathlib import Path
 import compozy
 from compozy.backup.restore import restore
 from compozy.backup.take import back_up, kept_data
+from compozy.provisioning.plan import make_plan
 from compozy.resolution.resolve import Resolved
 from compozy.state.move_journal import recover
 
@@ -126,7 +127,7 @@ def run(room: Path, every: int, *, twice: bool) -> Figures:
     fill(room / "source" / ".compozy", NEW)
     fill(room / "before", OLD)
     back_up(source, room / "backup.tar.gz")
-    folders = [str(kept.path.parent) for kept in kept_data(target)]
+    folders = [str(kept.path.parent) for kept in kept_data(make_plan(target))]
     state, figures = room / "target" / ".compozy", Figures()
 
     def restore_killed(point: int) -> bool:

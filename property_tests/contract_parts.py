@@ -16,7 +16,8 @@ from property_tests.oracle import Facts
 
 from compozy.drivers.port import Port
 from compozy.errors import CompozyError
-from compozy.provisioning.plan import Step, make_plan
+from compozy.provisioning.plan import make_plan
+from compozy.provisioning.step import Step
 from compozy.resolution.resolve import Resolved
 from compozy.rulebook import Rulebook, load_rulebook
 from compozy.rulebook.states import Graph
@@ -45,7 +46,6 @@ CHOICES = (
 )  # fmt: skip
 # How long a start may take where no setting says it, in seconds.
 TIMEOUTS = {"sqlite": 10, "valkey": 15, "fakeredis": 10, "temporal-remote": 5, "redis-external": 5}
-EXTERNAL = ("postgres", "temporal-remote", "redis-external")
 KEPT = "redis.standalone.persistence.enabled"
 SERVER = "temporal.standalone"
 STATES = ("unresolved", "resolved", "validated", "provisioned")
@@ -83,14 +83,12 @@ def _plan_faults(choice: Choice, resolved: Resolved) -> Iterator[str]:
 
 def _step_faults(resolved: Resolved, step: Step) -> Iterator[str]:
     names = list(inspect.signature(load_reference(step.factory)).parameters)
-    files = list(_files(resolved, step.driver))
     for what, found, promised in (
         ("needs", step.needs, ()),
         ("options", dict(step.options), dict(_arguments(resolved, step.component, names))),
         ("timeout", step.timeout_s, _timeout(resolved, step.driver)),
         ("addresses", list(step.addresses), list(_addresses(resolved, step.driver))),
-        ("files", list(step.files), files),
-        ("checks", _asked(step), set(_checks(resolved, step, files))),
+        ("files", list(step.files), list(_files(resolved, step.driver))),
     ):
         if found != promised:
             yield f"{what} {found}, promised {promised}"
@@ -102,7 +100,9 @@ def _arguments(resolved: Resolved, component: str, names: Iterable[str]) -> Iter
     for name in names:
         last = "enabled" if name == "persistence" else name.removesuffix("_s")
         path = next((path for group in groups if (path := f"{group}.{last}") in resolved.values), None)
-        if name == "decided_by":
+        if name == "vector_providers":
+            yield name, ()
+        elif name == "decided_by":
             yield name, str(resolved.values[KEPT].origin)
         elif (component, name) == ("temporal", "tls"):
             tls = "temporal.tls."
@@ -144,35 +144,6 @@ def _files(resolved: Resolved, driver: str) -> Iterator[str]:
     yield from (
         file for path in paths.get(driver, []) if (file := resolved.get(path)) is not None and file != ":memory:"
     )
-
-
-Asked = tuple[str, Any, Any, Any]
-
-
-def _asked(step: Step) -> set[Asked]:
-    return {(check.kind, str(check.argument), check.host, check.provider) for check in step.checks}
-
-
-def _checks(resolved: Resolved, step: Step, files: Iterable[str]) -> Iterator[Asked]:
-    """Yield what must be asked before a start: binaries, ports, where data is kept, and what is elsewhere."""
-    driver = step.driver
-    if driver in ("temporal-embedded", "valkey"):
-        yield ("binary", driver.partition("-")[0], None, None)
-    if driver in EXTERNAL:
-        yield ("reach", "True", None, None)
-    if driver in ("sqlite", "postgres"):
-        yield ("schema", "database.auto_migrate", None, None)
-    if driver == "postgres":
-        yield ("extension", "vector", None, "pgvector")
-    for port in (one for one in step.options.values() if isinstance(one, Port)):
-        if "ui_port" not in port.setting or resolved.get(f"{SERVER}.enable_ui"):
-            yield ("port", port.setting, f"{SERVER}.bind_ip", None)
-    kept = {
-        "sqlite": "database.path", "temporal-embedded": f"{SERVER}.database_file",
-        "valkey": "redis.standalone.persistence.data_dir",
-    }.get(driver)  # fmt: skip
-    if kept and (driver != "valkey" or list(files)):
-        yield from ((kind, kept, None, None) for kind in ("writable", "disk", "intact"))
 
 
 def lifecycle_faults(graph: Graph) -> Iterator[str]:

@@ -13,7 +13,8 @@ from typing import Any
 
 from compozy.drivers.protocol import Description, StartContext
 from compozy.errors import DriverError
-from compozy.provisioning.plan import Plan, Step
+from compozy.provisioning.plan import Plan
+from compozy.provisioning.step import Step
 
 Work = Callable[[StartContext], None]
 Events = list[tuple[str, str]]

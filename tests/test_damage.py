@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,9 @@ from tests.kept_data import lifecycle
 
 from compozy.drivers.inventory import Inventory, holding_of
 from compozy.errors import DriverError
-from compozy.provisioning.doctor import CHECKS
-from compozy.provisioning.plan import Plan, Step, make_plan
-from compozy.provisioning.provision import build_driver
+from compozy.provisioning.doctor import examine_step
+from compozy.provisioning.plan import Plan, make_plan
+from compozy.provisioning.step import Step, build_driver
 from compozy.resolution.resolve import Resolved
 from compozy.state.state_directory import StateDirectory
 
@@ -161,12 +161,10 @@ def refusal_of_doctor(damaged: Damaged, started: Starting) -> str:
         StateDirectory(damaged.state_dir).examine()
     except DriverError as error:
         return error.message
-    context = started.context(state_dir=damaged.state_dir)
-    checks = [check for check in damaged.step.checks if check.kind in ("intact", "writable")]
-    answers = [
-        answer for check in checks for answer in CHECKS[check.kind](damaged.resolved, damaged.step, check, context)
-    ]
-    return "; ".join(answer.message for answer in answers if answer.status == "fail")
+    context = replace(started.context(state_dir=damaged.state_dir), component=damaged.step.component)
+    answers = examine_step(damaged.resolved, damaged.step, context)
+    checked = [answer for answer in answers if answer.id.endswith((".intact", ".files"))]
+    return "; ".join(answer.message for answer in checked if answer.status == "fail")
 
 
 def refusal_of_start(damaged: Damaged, started: Starting) -> str:

@@ -13,11 +13,13 @@ import pytest
 from tests.provisioning import SHOP_TABLES
 from tests.store.test_refusal import limited as as_limited_user
 
-from compozy.provisioning.doctor import _BINARIES, CHECKS, Check, examine
+from compozy.drivers.postgres import offer_checks
+from compozy.provisioning.doctor import Check, examine
 from compozy.provisioning.lifecycle import Lifecycle
+from compozy.provisioning.plan import make_plan
 from compozy.resolution.configuration import load_configuration
-from compozy.rulebook.drivers import BINARIES
-from compozy.rulebook.drivers import CHECKS as NAMED
+from compozy.resolution.resolve import resolve
+from compozy.settings.reference import project_code
 from compozy.state.data_files import LONGEST_BYTES
 from compozy.testing.postgres_server import PostgresServer
 
@@ -25,34 +27,42 @@ FACTS = {"valkey.binary": "found"}
 PACK = """
 settings:
   - {path: shop.host, type: listen_address, default: 127.0.0.2, help: x}
-  - {path: shop.port, type: integer, help: x}
-  - {path: shop.open, type: boolean, default: true, help: x}
+  - {path: shop.port, type: integer, default: 0, help: x}
+  - {path: shop.binary, type: path, help: x}
 components:
   - {id: shop, mode: shop.mode, driver: shop.driver, about: x}
 drivers:
-  - {id: shop, component: shop, driver: shop, factory: "./shop.py:Shop", checks: [CHECKS]}
+  - {id: shop, component: shop, driver: shop, factory: "./shop.py:Shop",
+     options: {port: {port: shop.port}, host: shop.host, binary: shop.binary}}
 """
-# A database that knows the extension `known` and no other.
+# A driver with a binary, a port and a file of its own.
 SHOP = """
-import time
-from compozy.drivers.protocol import Description
+import os
+from compozy.drivers.preflight import check_binary, check_port, check_writable
+from compozy.drivers.protocol import Description, Storage
 
-
-class Answer:
-    def __init__(self, row):
-        self.fetchone = lambda: row
+FOLDER = os.path.dirname(__file__)
 
 
 class Shop:
     handle = property(lambda self: self)
+
+    def __init__(self, port, host, binary):
+        self.port, self.host, self.binary = port, host, binary
 
     def start(self, context): ...
     def ping(self): ...
     def stop(self, grace_s): ...
     def describe(self): return Description()
 
-    def execute_sql(self, query, names):
-        return Answer(("1.0", time.time()) if names == ("known",) else None)
+    def preflight(self, context):
+        print("the driver prints")
+        yield check_binary("shopd", self.binary, "install shopd")
+        yield check_port(self.port, self.host)
+        yield check_writable(os.path.join(FOLDER, "shop.db"), "shop.file")
+
+    def storage(self):
+        return [Storage("file", os.path.join(FOLDER, "shop.db"))]
 """
 
 
@@ -61,14 +71,18 @@ def checked(directory: Path, *packs: str, **flags: str) -> dict[str, Check]:
     return {check.id: check for check in examine(Lifecycle(configuration, facts=FACTS))}
 
 
-def shop_checks(directory: Path, checks: str, **flags: str) -> dict[str, Check]:
-    """Return the answers to the checks of a driver that a pack adds."""
+def shop_pack(directory: Path) -> str:
     pack = directory / "pack"
     pack.mkdir()
-    (pack / "shop.yaml").write_text(PACK.replace("CHECKS", checks))
+    (pack / "shop.yaml").write_text(PACK)
     (pack / "tables.yaml").write_text(SHOP_TABLES)
     (pack / "shop.py").write_text(textwrap.dedent(SHOP))
-    found = checked(directory, str(pack), **flags)
+    return str(pack)
+
+
+def shop_checks(directory: Path, **flags: str) -> dict[str, Check]:
+    """Return the checks of a driver that a pack adds."""
+    found = checked(directory, shop_pack(directory), **flags)
     return {name: check for name, check in found.items() if name.startswith("shop.")}
 
 
@@ -81,20 +95,13 @@ def busy(host: str) -> Iterator[str]:
         yield str(taken.getsockname()[1])
 
 
-def test_every_check_that_a_row_may_name_is_built() -> None:
-    """And every binary."""
-    assert (set(CHECKS), set(_BINARIES)) == (set(NAMED), set(BINARIES))
-
-
 def test_binary_that_does_not_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is run with the environment of children, as a start does; what it prints last names the reason."""
     monkeypatch.setenv("SETTING_OF_THE_USER", "broken")
     script = tmp_path / "valkey-server"
     script.write_text('#!/bin/sh\necho "cannot run here $SETTING_OF_THE_USER" >&2\nexit 1\n')
     script.chmod(0o755)
-    monkeypatch.setattr(
-        "compozy.provisioning.doctor._BINARIES", {**_BINARIES, "valkey": (lambda: str(script), "install it")}
-    )
+    monkeypatch.setattr("compozy.drivers.redis_embedded.find_valkey", lambda: str(script))
     found = checked(tmp_path)["redis.binary"]
     assert (found.status, found.message) == ("fail", f"{script} does not run: cannot run here")
 
@@ -140,54 +147,70 @@ def test_a_state_directory_that_is_missing_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "status"),
-    [
-        pytest.param("shop.host", "fail", id="setting"),
-        pytest.param("{value: 127.0.0.2}", "fail", id="constant"),
-        pytest.param("{value: 127.0.0.1}", "pass", id="other"),
-    ],
+    ("host", "status"), [pytest.param("127.0.0.2", "fail", id="busy"), pytest.param("127.0.0.1", "pass", id="other")]
 )
-def test_a_port_is_asked_for_on_the_address_of_its_check(host: str, status: str, tmp_path: Path) -> None:
-    """Whatever address the embedded Temporal listens on."""
+def test_driver_of_a_pack_brings_its_own_checks(host: str, status: str, tmp_path: Path) -> None:
+    """The port on the address that the driver listens on, its file, and the binary of its server."""
+    binary = tmp_path / "shopd"
+    binary.write_text("#!/bin/sh\necho shopd 1.2\n")
+    binary.chmod(0o755)
     with busy("127.0.0.2") as port:
-        found = shop_checks(tmp_path, f"{{port: shop.port, host: {host}}}", **{"shop.port": port})
-    assert found["shop.port"].status == status
+        found = shop_checks(tmp_path, **{"shop.port": port, "shop.host": host, "shop.binary": str(binary)})
+    assert {name: check.status for name, check in found.items()} == {
+        "shop.code": "pass", "shop.binary": "pass", "shop.port": status, "shop.files": "pass",
+    }  # fmt: skip
+    assert found["shop.binary"].message == f"{binary}, shopd 1.2"
 
 
-@pytest.mark.parametrize(("value", "ids"), [("true", {"shop.binary", "shop.code"}), ("false", {"shop.code"})])
-def test_a_check_is_asked_while_its_condition_holds(value: str, ids: set[str], tmp_path: Path) -> None:
-    """Any check may have one."""
-    found = shop_checks(tmp_path, "{binary: temporal, when: {shop.open: true}}", **{"shop.open": value})
-    assert set(found) == ids
+def test_missing_binary_of_a_pack_fails_with_its_fix(tmp_path: Path) -> None:
+    found = shop_checks(tmp_path)["shop.binary"]
+    assert (found.status, found.message, found.fix) == ("fail", "no shopd binary was found", "install shopd")
 
 
-STORES = "[{id: a, provider: qdrant}]"
+@pytest.mark.parametrize("trusted", [pytest.param(True, id="trusted"), pytest.param(False, id="not-trusted")])
+def test_looking_command_runs_the_checks_of_a_trusted_pack_only(
+    trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`plan` and `backup` learn from the same driver where it keeps data."""
+    pack = shop_pack(tmp_path)
+    monkeypatch.setenv("COMPOZY_TRUST", pack if trusted else "")
+    configuration = load_configuration(directory=str(tmp_path), packs=[pack], environment={})
+    with project_code(allowed=False):
+        found = {check.id: check for check in examine(Lifecycle(configuration, facts=FACTS))}
+        storage = {step.component: step.storage for step in make_plan(resolve(configuration, FACTS)).steps}["shop"]
+    if trusted:
+        assert (found["shop.code"].status, found["shop.binary"].status) == ("pass", "fail")
+        assert [kept.name for kept in storage or ()] == ["file"]
+    else:
+        assert (found["shop.code"].status, found["shop.preflight"].status, storage) == ("skip", "skip", None)
+        assert found["shop.preflight"].fix == f"compozy trust {pack} lets doctor run it"
 
 
 @pytest.mark.parametrize(
-    ("check", "stores", "name", "status", "message"),
+    ("row", "providers", "status"),
     [
-        pytest.param("{extension: postgis}", "[]", "shop.postgis", "fail",
-                     "the extension postgis is not available", id="missing"),
-        pytest.param("{extension: known}", "[]", "shop.known", "pass", "known 1.0 is available", id="there"),
-        pytest.param("{extension: postgis, provider: qdrant}", "[]", "shop.qdrant", "warn",
-                     "the extension postgis is not available", id="not-needed"),
-        pytest.param("{extension: postgis, provider: qdrant}", STORES, "shop.qdrant", "fail",
-                     "the extension postgis is not available", id="needed"),
+        pytest.param(("0.8.6", "0"), (), "pass", id="there"),
+        pytest.param(None, ("qdrant",), "warn", id="not-needed"),
+        pytest.param(None, ("qdrant", "pgvector"), "fail", id="needed"),
     ],
-)  # fmt: skip
-def test_an_extension_is_named_and_needed_as_its_row_says(
-    check: str, stores: str, name: str, status: str, message: str, tmp_path: Path
+)
+def test_missing_vector_extension_fails_where_a_vector_store_needs_it(
+    row: tuple[str, str] | None, providers: tuple[str, ...], status: str
 ) -> None:
-    """One for vector stores is needed when one of them is declared, any other always."""
-    found = shop_checks(tmp_path, check, **{"knowledge.vector_dbs": stores})[name]
-    assert (found.status, found.message) == (status, message)
+    found = {check.id: check.status for check in offer_checks(row, providers)}
+    assert found == {"pgvector": status} | ({"clock": "warn"} if row else {})
+
+
+def test_providers_of_vector_stores_are_an_option_of_the_database(tmp_path: Path) -> None:
+    flags = {"database.driver": "postgres", "knowledge.vector_dbs": "[{id: a, provider: qdrant}, {id: b}]"}
+    configuration = load_configuration(directory=str(tmp_path), flags=flags, environment={})
+    assert make_plan(resolve(configuration, FACTS)).steps[0].options["vector_providers"] == ("qdrant",)
 
 
 def test_full_disk_fails_as_start_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Less than a first start writes is a failure, not a warning."""
-    monkeypatch.setattr("compozy.provisioning.doctor.NEEDED_DISK_BYTES", 1 << 62)
-    monkeypatch.setattr("compozy.provisioning.doctor.LOW_DISK_BYTES", 1 << 62)
+    monkeypatch.setattr("compozy.drivers.preflight.NEEDED_DISK_BYTES", 1 << 62)
+    monkeypatch.setattr("compozy.drivers.preflight.LOW_DISK_BYTES", 1 << 62)
     found = checked(tmp_path, mode="persistent")
     assert {found[f"{name}.disk"].status for name in ("database", "temporal", "redis")} == {"fail"}
 

@@ -9,14 +9,19 @@ from typing import Any
 
 import pytest
 
-from compozy.errors import NotFoundError, ProvisionError
+from compozy.backup.restore import restore
+from compozy.backup.take import back_up
+from compozy.errors import NotFoundError, ProvisionError, UsageError
 from compozy.explain.compare import compare
 from compozy.explain.value import explain
+from compozy.provisioning.doctor import examine
+from compozy.provisioning.lifecycle import Lifecycle
 from compozy.provisioning.plan import Plan, make_plan
 from compozy.provisioning.provision import Runtime, provision
 from compozy.resolution.configuration import load_configuration
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.resolution.validate import validate
+from compozy.settings.reference import project_code
 
 PACK = Path(__file__).parent / "packs" / "cache"
 FACTS = {"valkey.binary": "found"}
@@ -149,3 +154,45 @@ def test_finding_about_an_element_reads_the_decision_about_it(tmp_path: Path) ->
     caches = "[{id: a, limit: 5000}, {id: b, mode: persistent, limit: 5000}]"
     found = [finding for finding in validate(resolved_of(tmp_path, caches)) if finding.id == "cache.limit.file"]
     assert [finding.key for finding in found] == ["caches[1].limit"]
+
+
+def test_plan_lists_the_files_of_each_instance(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "[{id: a}, {id: b, mode: persistent}, {id: c, mode: persistent, folder: elsewhere}]")
+    files = {step.component: step.files for step in plan.steps}
+    kept = (str(tmp_path / ".compozy" / "cache" / "b.txt"),)
+    assert files == {"cache[a]": (), "cache[b]": kept, "cache[c]": (str(tmp_path / "elsewhere" / "c.txt"),)}
+    assert plan.state_dir == str(tmp_path / ".compozy")
+
+
+def test_instances_are_backed_up_and_restored_by_their_names(tmp_path: Path) -> None:
+    """Whatever characters a name has."""
+    caches = "[{id: a, mode: persistent}, {id: 'b ]/..', mode: persistent, folder: elsewhere}]"
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    with provision(plan_of(source, caches)) as runtime:
+        for name in ("cache[a]", "cache[b ]/..]"):
+            runtime.component(name).handle.write_text(name)
+    archive = tmp_path / "backup.tar.gz"
+    manifest = back_up(resolved_of(source, caches), archive)
+    assert list(manifest.files) == ["cache[a].file", "cache[b%20]%2F..].file"]
+    restored = restore(resolved_of(target, caches), archive, force=False, accept_unsigned=True)
+    assert (restored.left_out, restored.missing) == ((), ())
+    files = [path for step in plan_of(target, caches).steps for path in step.files]
+    assert [Path(path).read_text() for path in files] == ["cache[a]", "cache[b ]/..]"]
+
+
+def test_backup_is_refused_where_the_storage_of_an_instance_is_not_known(tmp_path: Path) -> None:
+    """A backup without it would look complete."""
+    with project_code(allowed=False), pytest.raises(UsageError, match=r"cache\[a\] keeps data") as caught:
+        back_up(resolved_of(tmp_path), tmp_path / "backup.tar.gz")
+    assert caught.value.hint == f"if you trust it, run: compozy trust {PACK}"
+
+
+def test_doctor_names_the_instance_of_each_check(tmp_path: Path) -> None:
+    configuration = load_configuration(
+        directory=str(tmp_path), packs=[str(PACK)], flags={"caches": CACHES}, environment={}
+    )
+    checks = [check.id for check in examine(Lifecycle(configuration, facts=FACTS)) if check.id.startswith("cache[")]
+    files = ["cache[b].binary", "cache[b].files", "cache[b].disk"]
+    assert checks == ["cache[a].code", "cache[b].code", *files]

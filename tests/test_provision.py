@@ -13,8 +13,8 @@ from compozy.drivers.protocol import StartContext
 from compozy.errors import DriverError, ProvisionError, ProvisionErrors, RuleTableError
 from compozy.provisioning import provision as module
 from compozy.provisioning import runtime as runtime_module
-from compozy.provisioning.plan import Step
 from compozy.provisioning.provision import provision
+from compozy.provisioning.step import Step
 from compozy.state.state_directory import LAYOUT
 
 from .provisioning import (

@@ -15,8 +15,9 @@ from compozy.drivers.port import Port
 from compozy.drivers.ports import free_port, listening
 from compozy.drivers.protocol import Description, Driver, StartContext
 from compozy.errors import DriverError, ProvisionError
-from compozy.provisioning.plan import Plan, Step
+from compozy.provisioning.plan import Plan
 from compozy.provisioning.provision import provision
+from compozy.provisioning.step import Step
 
 from .provisioning import no_threads_left
 

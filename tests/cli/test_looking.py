@@ -98,7 +98,7 @@ def test_rules_check_imports_the_rule_pack(project: Path) -> None:
 
 def test_doctor_skips_what_needs_project_code(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(["doctor", "--mode", "memory", "--set", "mailer.mode=distributed"])
-    assert "skip  mailer.reach: " in capsys.readouterr().out
+    assert "skip  mailer.preflight: " in capsys.readouterr().out
 
 
 def test_fact_with_a_probe_is_unknown_to_a_looking_command(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import threading
 import traceback
 from collections import Counter
@@ -108,11 +109,16 @@ def traces(others: Collection[object] = ()) -> set[object]:
     `others` are far ends that runtimes of other fixtures use: these ask for health, and connect anew at any time.
     """
     gc.collect()  # clients of Temporal hang up when they are collected
-    children = {("process", child.pid) for child in psutil.Process().children(recursive=True) if alive(child)}
     counts = {end: count for end, count in far_ends().items() if end not in others}
     connections = {("connection", end, number) for end, count in counts.items() for number in range(count)}
+    return {*running(), *connections}
+
+
+def running() -> set[object]:
+    """Return the children and the threads of this process."""
+    children = {("process", child.pid) for child in psutil.Process().children(recursive=True) if alive(child)}
     threads = {("thread", thread.name) for thread in threading.enumerate() if thread.name.startswith("compozy")}
-    return {*children, *connections, *threads}
+    return {*children, *threads}
 
 
 def eventually_ended(find_left: Callable[[], set[object]]) -> None:
@@ -217,6 +223,38 @@ class DriverSuite(Suite):
             with pytest.raises(DriverError) as caught:
                 make().start(started.context(5))
             assert caught.value.hint
+
+    def test_preflight_passes_and_leaves_nothing_behind(self, subject: Subject, started: Starting) -> None:
+        """What would start passes; nothing runs afterwards, and no data was made."""
+        warm(subject, started)
+        before, driver = running(), subject.make()
+        missing = [kept.path for kept in driver.storage() if not os.path.exists(kept.path)]
+        checks = list(driver.preflight(started.context()))
+        assert [check for check in checks if check.status == "fail"] == []
+        assert [path for path in missing if os.path.exists(path)] == []
+        eventually(lambda: not running() - before, "the end of everything that was started")
+
+    def test_preflight_fails_where_the_start_would(self, subject: Subject, started: Starting) -> None:
+        """With a fix, and without a secret."""
+        for make in subject.failing:
+            failures = [check for check in make().preflight(started.context(5)) if check.status == "fail"]
+            assert failures
+            assert all(check.fix for check in failures)
+            assert [secret for secret in subject.secrets if secret in repr(failures)] == []
+
+    def test_storage_names_what_the_driver_keeps(self, subject: Subject, started: Starting) -> None:
+        """The same before and after a start: distinct names, absolute paths, and among them the data it describes."""
+        driver = subject.make()
+        before = list(driver.storage())
+        assert len({kept.name for kept in before}) == len(before)
+        assert all(os.path.isabs(kept.path) for kept in before)
+        try:
+            driver.start(started.context())
+            assert list(driver.storage()) == before
+            assert driver.describe().data in (None, *(kept.path for kept in before))
+        finally:
+            driver.stop(0)
+        assert all(os.path.exists(kept.path) for kept in before)
 
     def test_no_secret_shows(self, subject: Subject, started: Starting) -> None:
         """Neither descriptions nor errors, with everything behind them, hold a secret."""

@@ -32,18 +32,18 @@ COMPOZY = str(Path(sys.executable).parent / "compozy")
 LIMIT_S = 0.3
 RULES = """
 settings:
-  - {path: shop.file, type: path, default: ./shop.db, help: x}
+  - {path: shop.file, type: path, help: x}
 machine:
   - {fact: shop.ready, values: [ready, unknown], probe: "./shop.py:ready", help: x}
 components:
   - {id: shop, mode: shop.mode, driver: shop.driver, about: x}
 drivers:
-  - {id: shop-row, component: shop, driver: shop, factory: "./shop.py:Shop", timeout: 300ms,
-     checks: [{reach: true}, {intact: shop.file}]}
+  - {id: shop-row, component: shop, driver: shop, factory: "./shop.py:Shop", timeout: 300ms}
 """
 # `{verb}` is a statement of the test, `{async_verb}` makes the function `async def`.
 PYTHON = """
 import os, sys, time
+from compozy.drivers.preflight import check_reach
 from compozy.drivers.protocol import Description
 FOLDER = os.path.dirname(__file__)
 
@@ -71,8 +71,12 @@ class Shop:
     {async_describe}def describe(self):
         {describe}
         return Description()
-    {async_examine}def examine(self, context):
-        {examine}
+    {async_preflight}def preflight(self, context):
+        {preflight}
+        return [*check_reach(self, context)]
+    {async_storage}def storage(self):
+        {storage}
+        return []
     {async_holding}def holding(self):
         {holding}
 
@@ -89,7 +93,7 @@ KINDS = {
     "async": ("", "async def"),
 }
 RAISED = {"error": ZeroDivisionError, "exit": SystemExit, "interrupt": KeyboardInterrupt, "generator": GeneratorExit}
-VERBS = ("code", "constructor", "start", "ping", "stop", "describe", "examine", "holding", "probe")
+VERBS = ("code", "constructor", "start", "ping", "stop", "describe", "preflight", "storage", "holding", "probe")
 
 
 @dataclass
@@ -117,7 +121,8 @@ class Pack:
 
     def plan(self) -> Plan:
         """Return the plan of the pack's component alone."""
-        plan = make_plan(self.lifecycle().resolve())
+        with project_code(allowed=False):
+            plan = make_plan(self.lifecycle().resolve())
         return replace(plan, steps=tuple(step for step in plan.steps if step.component == "shop"), state_dir=None)
 
     def events(self) -> list[str]:
@@ -131,7 +136,7 @@ def pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pack]:
     """A pack, with short limits; code that hangs ends with the test."""
     for module, name in (
         (provisioning, "SETTLE_S"), (provisioning, "SLACK_S"), (runtime, "UNDO_S"), (doctor, "CHECK_S"),
-        (foreign_driver, "HOLDING_S"), (machine, "PROBE_S"),
+        (foreign_driver, "HOLDING_S"), (foreign_driver, "PREFLIGHT_S"), (machine, "PROBE_S"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, LIMIT_S)
     folder = tmp_path / "pack"
@@ -202,12 +207,11 @@ def faulty(kind: str) -> object:
 
 @pytest.mark.parametrize(
     ("verb", "kind"),
-    [*cases("code", "constructor", "stop", without="async hang"), *cases("start", "ping", "describe", "examine")],
+    [*cases("code", "constructor", "stop", without="async hang"), *cases("start", "ping", "describe", "preflight")],
 )
 def test_fault_of_a_driver_fails_the_doctor(verb: str, kind: str, pack: Pack) -> None:
     """The check that met it fails, and no check raises."""
     pack.write(verb, kind)
-    (pack.folder.parent / "shop.db").write_text("")
     failures = [check for check in asked(pack) if check.status == "fail"]
     assert failures
     assert all("row shop-row" in check.message for check in failures)
@@ -224,10 +228,30 @@ def asked(pack: Pack) -> list[Check]:
 
 def test_driver_without_fault_passes(pack: Pack) -> None:
     pack.write()
-    (pack.folder.parent / "shop.db").write_text("")
-    assert [(check.id, check.status) for check in asked(pack)] == [
-        ("shop.code", "pass"), ("shop.reach", "pass"), ("shop.intact", "pass"),
-    ]  # fmt: skip
+    assert [(check.id, check.status) for check in asked(pack)] == [("shop.code", "pass"), ("shop.reach", "pass")]
+
+
+@pytest.mark.parametrize(("verb", "kind"), cases("storage"))
+def test_fault_of_storage_fails_the_plan(verb: str, kind: str, pack: Pack) -> None:
+    """Before anything is locked or started."""
+    resolved = pack.write(verb, kind).lifecycle().resolve()
+    with pytest.raises((RuleTableError, ProvisionError), match=f"shop.*row shop-row.*({KINDS[kind][1]})"):
+        make_plan(resolved, LIMIT_S)
+
+
+@pytest.mark.parametrize(
+    ("verb", "returned"),
+    [pytest.param("preflight", "Check", id="preflight"), pytest.param("storage", "Storage", id="storage")],
+)
+def test_verb_that_returns_another_type_is_refused(verb: str, returned: str, pack: Pack) -> None:
+    pack.write()
+    file = pack.folder / "shop.py"
+    file.write_text(file.read_text() + f"Shop.{verb} = lambda self, *context: ['text']\n")
+    if verb == "storage":
+        with pytest.raises(ProvisionError, match=f"its storage returned str, not a {returned}"):
+            make_plan(pack.lifecycle().resolve())
+    else:
+        assert f"its preflight returned str, not a {returned}" in asked(pack)[-1].message
 
 
 @pytest.mark.parametrize(

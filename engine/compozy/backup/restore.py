@@ -22,7 +22,7 @@ from compozy.base.output_file import sync_tree
 from compozy.drivers.inventory import INVENTORY
 from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.errors import BackupError, UsageError
-from compozy.provisioning.plan import make_plan
+from compozy.provisioning.plan import Plan, make_plan
 from compozy.resolution.resolve import Resolved
 from compozy.state.data_lock import DataLock
 from compozy.state.file_lock import lock_beside
@@ -57,17 +57,18 @@ def restore(resolved: Resolved, source: Path, *, force: bool, accept_unsigned: b
         BackupError: the archive is damaged, not signed or newer than this version, or a file cannot be written.
         StateDirectoryError: a running process uses the data.
     """
-    found = kept_data(resolved)
+    plan = make_plan(resolved)
+    found = kept_data(plan)
     if not found:
         raise UsageError(
             f"mode {resolved.mode} keeps nothing on this machine", hint="name a mode, such as --mode persistent"
         )
-    with _undone_on_failure() as made, _locked(resolved, found, made, force=force), _rooms(found) as rooms:
+    with _undone_on_failure() as made, _locked(plan, found, made, force=force), _rooms(found) as rooms:
         keys = None if accept_unsigned else project_keys(resolved)
         places = {kept.name + end: room for kept, room in rooms.items() for end in ("", BESIDE)}
         manifest = read_archive(source, places, None if keys is None else partial(verify, keys=keys))
         held = {name.partition("/")[0].removesuffix(BESIDE) for name in manifest.files}
-        aside = _move(rooms, [kept for kept in found if kept.name in held], _inventory(resolved), force=force)
+        aside = _move(rooms, [kept for kept in found if kept.name in held], _inventory(plan), force=force)
         missing = tuple(kept.name for kept in found if kept.name not in held)
         left_out = tuple(sorted(held - {kept.name for kept in found}))
         return Restored(manifest, aside, left_out, missing, verified=keys is not None)
@@ -88,12 +89,11 @@ def _undone_on_failure() -> Iterator[Made]:
 
 
 @contextmanager
-def _locked(resolved: Resolved, found: Sequence[Kept], made: Made, *, force: bool) -> Iterator[None]:
+def _locked(plan: Plan, found: Sequence[Kept], made: Made, *, force: bool) -> Iterator[None]:
     """Hold every lock that a server would hold, after an interrupted restore was completed."""
-    state_dir = make_plan(resolved).state_dir
     with ExitStack() as held:
-        if state_dir is not None:
-            state = StateDirectory(state_dir)
+        if plan.state_dir is not None:
+            state = StateDirectory(plan.state_dir)
             state.acquire(replace_stamp=force)
             held.push(lambda failed, *_: state.release(discard=failed is not None))
         recover(_folders(found))
@@ -121,11 +121,10 @@ def _rooms(found: Sequence[Kept]) -> Iterator[Mapping[Kept, Path]]:
         yield {kept: rooms[os.path.realpath(kept.path.parent)] for kept in found}
 
 
-def _inventory(resolved: Resolved) -> list[Path]:
+def _inventory(plan: Plan) -> list[Path]:
     """Return the existing record of what the earlier data held, which does not apply to the restored data."""
-    state_dir = make_plan(resolved).state_dir
-    file = Path(state_dir or "", INVENTORY)
-    return [file] if state_dir is not None and file.exists() else []
+    file = Path(plan.state_dir or "", INVENTORY)
+    return [file] if plan.state_dir is not None and file.exists() else []
 
 
 def _move(

@@ -1,17 +1,19 @@
 """One file with the data that the components of a project keep on this machine, taken while they run.
 
-It needs no running server and does not disturb one; the rows of the drivers name the files. All stores are copied at
+It needs no running server and does not disturb one; the drivers name the files. All stores are copied at
 one moment: an execution whose row is not in the copy has not recorded it in its history either, and writes it when it
 is replayed; a finished row whose history still runs is written again with the same content.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 from compozy.backup.archive import Manifest, write_archive
 from compozy.backup.signature import project_keys, sign
@@ -19,28 +21,43 @@ from compozy.backup.snapshot import Store, copy_at_one_moment
 from compozy.base.leftovers import private_directory, remove_leftovers
 from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.errors import BackupError, UsageError
-from compozy.provisioning.plan import kept_files
+from compozy.provisioning.plan import Plan, make_plan
 from compozy.resolution.resolve import Resolved
 from compozy.state.data_files import check_data_files
 from compozy.state.move_journal import recover
 
 BESIDE = ".version"  # what a driver may record beside a file, and what belongs to it
-_DATABASE = "database"  # the component whose writers wait for the moment of the backup
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A file or directory in which a component keeps data; `name`, in the archive, is the setting that places it."""
+    """A file or directory in which an instance of a component keeps data; `name` is its name in the archive."""
 
-    component: str
     name: str
     path: Path
+    locked: bool
 
 
-def kept_data(resolved: Resolved) -> tuple[Kept, ...]:
-    """Return what the components of `resolved` keep on this machine, whether it is there already or not."""
-    rows = [resolved.rulebook.drivers[part.name, part.driver] for part in resolved.components.values()]
-    return tuple(Kept(row.component, name, Path(path)) for row in rows for name, path in kept_files(resolved, row))
+def kept_data(plan: Plan) -> tuple[Kept, ...]:
+    """Return what the components of a plan keep on this machine, whether it is there already or not.
+
+    Raises:
+        UsageError: the driver of a rule pack, which must not be imported, would have to be asked.
+    """
+    for step in plan.steps:
+        if step.storage is None:
+            reason = f"where {step.component} keeps data is known to Python of the project, which is not imported"
+            raise UsageError(reason, hint=f"if you trust it, run: compozy trust {os.path.dirname(step.rules)}")
+    return tuple(
+        Kept(_archived(step.component, kept.name), Path(kept.path), kept.locked)
+        for step in plan.steps
+        for kept in step.storage or ()
+    )
+
+
+def _archived(component: str, name: str) -> str:
+    """Return the name of data in an archive, which is the name of a file."""
+    return quote(f"{component}.{name}", safe="[]")
 
 
 def back_up(resolved: Resolved, target: Path) -> Manifest:
@@ -51,7 +68,7 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
         BackupError: a file could not be read.
         StateDirectoryError: a link or a special file is at a place of the data.
     """
-    found = kept_data(resolved)
+    found = kept_data(make_plan(resolved))
     if not found:
         raise UsageError(
             f"mode {resolved.mode} keeps nothing on this machine that could be backed up",
@@ -80,7 +97,7 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
 def _stores(there: Sequence[Kept]) -> Iterator[Store]:
     """Yield what is copied: the data of each component, and the record that a driver keeps beside it."""
     for kept in there:
-        yield Store(kept.name, kept.path, locked=kept.component == _DATABASE)
+        yield Store(kept.name, kept.path, locked=kept.locked)
         record = Path(f"{kept.path}{BESIDE}")
         if record.exists():
             yield Store(kept.name + BESIDE, record)

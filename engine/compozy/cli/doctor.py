@@ -11,7 +11,7 @@ import click
 
 from compozy.cli.file_findings import workflow_findings
 from compozy.cli.options import configuration_options, format_option, read_configuration
-from compozy.cli.output import print_json, print_line, styled
+from compozy.cli.output import print_json, print_line, protect_output, styled
 from compozy.cli.prepare import looking
 from compozy.cli.redaction import redacted
 from compozy.cli.status import with_mode_of_server
@@ -28,6 +28,7 @@ def command(format_: str, strict: bool, **options: Any) -> int:
     """Check everything that a start depends on; exit code 4 when something would fail."""
     from compozy.provisioning.doctor import Check, examine, failed
 
+    protect_output()  # a trusted rule pack may print
     checks: list[Check] = []
     options, server = with_mode_of_server(options)
     lifecycle = looking(read_configuration(options), strict=strict)

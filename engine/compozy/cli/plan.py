@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -10,7 +11,8 @@ from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_json, print_line, print_table, styled
 from compozy.cli.prepare import prepared
 from compozy.cli.redaction import redacted
-from compozy.provisioning.plan import Step, bracketed, make_plan
+from compozy.provisioning.plan import bracketed, make_plan
+from compozy.provisioning.step import Step
 
 
 @click.command(name="plan", epilog="Example: compozy plan --mode persistent")
@@ -34,6 +36,8 @@ def command(format_: str, strict: bool, **options: Any) -> None:
     print_table(rows, ("STEP", "COMPONENT", "DRIVER", "AFTER", "ADDRESSES", "FILES"))
     print_line(f"\nstate directory: {state_dir or 'none, nothing is kept'}")
     print_line("A default port that is busy at the start moves to a free one.")
+    for folder in dict.fromkeys(os.path.dirname(step.rules) for step in plan.steps if step.storage is None):
+        print_line(f"Files of drivers in {folder} are not known, because their Python is not run; see compozy trust.")
 
 
 def step_json(step: Step) -> dict[str, Any]:
@@ -45,6 +49,7 @@ def step_json(step: Step) -> dict[str, Any]:
         "needs": list(step.needs),
         "addresses": list(map(redacted, step.addresses)),
         "files": list(map(redacted, step.files)),
+        "files_known": step.storage is not None,
         "timeout_s": step.timeout_s,
     }
 
@@ -56,5 +61,5 @@ def _row(number: int, step: Step) -> tuple[str, ...]:
         step.driver,
         ", ".join(step.needs) or "-",
         redacted(", ".join(step.addresses)) or "-",
-        redacted(", ".join(step.files)) or "-",
+        redacted(", ".join(step.files)) or ("-" if step.storage is not None else "not known"),
     )

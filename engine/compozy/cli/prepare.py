@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compozy.cli.logs import LogSettings, start_logging
 from compozy.cli.options import read_configuration
-from compozy.cli.output import print_in_brief, print_note
+from compozy.cli.output import print_in_brief, print_note, protect_output
 from compozy.client.connect import connected
 from compozy.errors import UsageError
 from compozy.provisioning.lifecycle import Lifecycle, Provisioner, log_transition
@@ -36,6 +36,7 @@ def prepared(options: dict[str, Any], strict: bool, provisioner: Provisioner | N
         ConfigurationError: a finding stops.
         DriverError: the log file cannot be written.
     """
+    protect_output()  # a trusted rule pack may print
     configuration = read_configuration(options)
     lifecycle = Lifecycle(configuration, strict=strict, provisioner=provisioner, threads=provisioner is not None)
     lifecycle.validate()

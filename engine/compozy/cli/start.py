@@ -51,8 +51,8 @@ def command(format_: str, timeout: str, accept_loss: bool, strict: bool, **optio
     lifecycle = prepared(options, strict, provisioner)
     note_kept_data(lifecycle.resolved, say)
     other = find_server(lifecycle.resolved.directory)
-    state_dir = make_plan(lifecycle.resolved).state_dir
-    if accept_loss and state_dir is not None:
+    state_dir = make_plan(lifecycle.resolved, seconds(timeout)).state_dir if accept_loss else None
+    if state_dir is not None:
         forget_inventory(state_dir)
     stack = Stack(lifecycle, notice=note_later)
     try:

@@ -216,6 +216,7 @@ def workflow_list(listing: Listing) -> WorkflowList:
 
 def note_kept_data(resolved: Resolved, note: Note) -> None:
     """Report that the mode does not use an existing state directory."""
-    if make_plan(resolved).state_dir is None and Path(resolved.directory, STATE_DIRECTORY, "version").exists():
+    kept = Path(resolved.directory, STATE_DIRECTORY, "version").exists()
+    if kept and make_plan(resolved).state_dir is None:
         note(f"{STATE_DIRECTORY}/ holds data of an earlier run, which mode {resolved.mode} leaves alone")
         note("--mode persistent uses it")

@@ -1,7 +1,7 @@
 """A driver of a rule pack behind the guard: its verbs raise `DriverError` and nothing else.
 
-The caller of a verb bounds its time, except for `holding`. No verb is called in the main thread, where a signal looks
-like an exception of the driver.
+The caller of a verb bounds its time, except for `holding`, `preflight` and `storage`. No verb is called in the main
+thread, where a signal looks like an exception of the driver.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from compozy.base.foreign import call_foreign, call_within
-from compozy.drivers.protocol import Description, Driver, StartContext
+from compozy.drivers.protocol import Check, Description, Driver, StartContext, Storage
 from compozy.errors import ForeignCodeError
 
+Item = TypeVar("Item")
 VERBS = ("start", "ping", "stop", "describe")
-OPTIONAL_VERBS = ("examine", "holding", "reader")
+OPTIONAL_VERBS = ("preflight", "storage", "holding", "reader")
 HOLDING_S = 5.0
+PREFLIGHT_S = 15.0
 
 
 def verb_faults(driver: object) -> Iterator[str]:
@@ -60,6 +62,19 @@ class ForeignDriver:
             raise ForeignCodeError(f"its describe returned {type(found).__name__}, not a Description")
         return found
 
+    def preflight(self, context: StartContext) -> list[Check]:
+        """Return the checks of the driver, none where it has no such method."""
+        found = self._listed("preflight", PREFLIGHT_S, context)
+        return [_of_type("preflight", check, Check) for check in found]
+
+    def storage(self) -> list[Storage]:
+        """Return where the driver keeps data, nothing where it has no such method."""
+        return [_of_type("storage", kept, Storage) for kept in self._listed("storage", HOLDING_S)]
+
+    def _listed(self, verb: str, limit_s: float, *arguments: Any) -> list[Any]:
+        found = getattr(self._driver, verb, None)
+        return [] if found is None else call_within(f"its {verb}", lambda: list(found(*arguments)), limit_s)
+
     def _call(self, verb: str, *arguments: Any) -> Any:
         return call_foreign(f"its {verb}", lambda: getattr(self._driver, verb)(*arguments))
 
@@ -68,3 +83,9 @@ class ForeignDriver:
         if name == "holding":
             return lambda: call_within("its holding", found, HOLDING_S)
         return partial(self._call, name) if name in OPTIONAL_VERBS else found
+
+
+def _of_type(verb: str, found: object, kind: type[Item]) -> Item:
+    if not isinstance(found, kind):
+        raise ForeignCodeError(f"its {verb} returned {type(found).__name__}, not a {kind.__name__}")
+    return found

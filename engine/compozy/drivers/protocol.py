@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
@@ -136,12 +136,40 @@ class _LoopLog:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """The result of one check; `status` is `pass`, `warn`, `fail` or `skip`, `fix` the remedy when it is not `pass`.
+
+    `user` is the id of the process that uses what was checked, where one does.
+    """
+
+    id: str
+    status: str
+    message: str
+    fix: str = ""
+    user: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A file or directory in which a driver keeps data, at an absolute path.
+
+    `name` tells it apart from what else the driver keeps, in a backup too. While a backup is taken, writers of a SQLite
+    file that is `locked` wait for the moment at which everything is copied.
+    """
+
+    name: str
+    path: str
+    locked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StartContext:
-    """What a driver gets to start with.
+    """What a driver gets to start with, and for its preflight.
 
     `notice` takes one line for the user; `deadline` is on the clock of `time.monotonic`; `state_dir` is the
     project's state directory, or None when nothing is kept there. `cancelled` is set when another component has
-    failed and nobody waits for this one any more. What is noted in `made` is taken back when the whole start fails.
+    failed and the start ends. What is noted in `made` is removed when the whole start fails. `component` is the text
+    form of the instance.
     """
 
     loop: LoopThread
@@ -150,6 +178,7 @@ class StartContext:
     state_dir: str | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     made: Made = field(default_factory=Made)
+    component: str = ""
 
     def left_s(self) -> float:
         """Return the seconds until the deadline, zero when it is over or the start was cancelled."""
@@ -157,11 +186,10 @@ class StartContext:
 
 
 class Driver(Protocol):
-    """One backend of one component.
+    """One backend of one instance of a component.
 
-    A driver whose row has the check `intact` also has `examine(context)`: it looks at its files as `start` does,
-    changes nothing, and raises DriverError where `start` would. A driver that keeps data may have `holding()`, which
-    returns how much that is (see `inventory.Holding`), also before `start` and after `stop`.
+    A driver that keeps data may have `holding()`, which returns how much that is (see `inventory.Holding`), also before
+    `start` and after `stop`.
     """
 
     @property
@@ -179,3 +207,9 @@ class Driver(Protocol):
 
     def describe(self) -> Description:
         """Say where the backend is and what it keeps."""
+
+    def preflight(self, context: StartContext) -> Iterable[Check]:
+        """Check what `start` depends on, before it and instead of it; see `drivers.preflight`."""
+
+    def storage(self) -> Sequence[Storage]:
+        """Return where data is kept on this machine, whether it is there already or not."""

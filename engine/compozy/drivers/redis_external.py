@@ -7,12 +7,13 @@ connects again after an outage. Nothing that is said of it holds the password.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from compozy.drivers.certificates import read_pem
-from compozy.drivers.protocol import Description, StartContext
+from compozy.drivers.preflight import check_reach
+from compozy.drivers.protocol import Check, Description, StartContext, Storage
 from compozy.drivers.reach import REACH_S, Symptom, diagnosed, reach
 from compozy.errors import DriverError
 
@@ -211,6 +212,14 @@ class RedisExternalDriver:
             if client is not None:
                 client.close()
         self._client = self._probe = None
+
+    def preflight(self, context: StartContext) -> Iterator[Check]:
+        """Check that the server answers."""
+        yield from check_reach(self, context)
+
+    def storage(self) -> tuple[Storage, ...]:
+        """Return nothing: the server keeps its data itself."""
+        return ()
 
     def describe(self) -> Description:
         """Say which server it is."""

@@ -11,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import uuid
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from typing import Any
 from compozy.base.output_file import write_file
 from compozy.base.system_hints import hint_for
 from compozy.drivers.inventory import Holding
-from compozy.drivers.protocol import Description, StartContext
+from compozy.drivers.preflight import check_kept
+from compozy.drivers.protocol import Check, Description, StartContext, Storage
 from compozy.drivers.sqlite_turns import Connection, Turns, factory
 from compozy.errors import DriverError
 from compozy.state.data_files import check_data_files, check_length
@@ -95,6 +97,14 @@ class SqliteDriver:
             check_program(self._path)
         except (sqlite3.Error, OSError) as error:
             raise unusable(self._path, "SQLite", error) from error
+
+    def preflight(self, context: StartContext) -> Iterator[Check]:
+        """Check the file, its directory and the disk."""
+        yield from check_kept(self, context, None if self._memory else self._path, "database.path")
+
+    def storage(self) -> tuple[Storage, ...]:
+        """Return the file."""
+        return () if self._memory else (Storage("path", self._path, locked=True),)
 
     def reader(self) -> Any:
         """Return a database that reads the file and changes nothing; an empty one where there is no file yet."""

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from compozy.drivers.binaries import find_temporal
@@ -23,8 +24,9 @@ from compozy.drivers.inventory import Holding
 from compozy.drivers.page_guard import PageGuard
 from compozy.drivers.port import Port
 from compozy.drivers.ports import choose_port, free_port, listening, listens, owner_of
+from compozy.drivers.preflight import check_binary, check_kept, check_port
 from compozy.drivers.process import Command
-from compozy.drivers.protocol import Description, StartContext
+from compozy.drivers.protocol import Check, Description, StartContext, Storage
 from compozy.drivers.sqlite import BESIDE, check_writable, database_holding
 from compozy.drivers.temporal_file import check_database, check_key, examine_database, record_file, record_version
 from compozy.errors import DriverError, PortBusyError
@@ -140,6 +142,17 @@ class TemporalEmbeddedDriver:
             examine_database(self._file, binary, context.notice)
             found = self._key_file if self._key_file and os.path.lexists(self._key_file) else None
             check_key(self._file, load_keyring(self._written_keys, found), context.notice)
+
+    def preflight(self, context: StartContext) -> Iterator[Check]:
+        """Check the binary, the ports, the file, its directory and the disk."""
+        yield check_binary("temporal", find_temporal(), _MISSING)
+        yield from (check_port(port, self._ip) for port in self._ports[: 2 if self._ui else 1])
+        yield from check_kept(self, context, self._file, "temporal.standalone.database_file")
+
+    def storage(self) -> tuple[Storage, ...]:
+        """Return the database file and the file of the keys."""
+        kept = {"standalone.database_file": self._file, "encryption_key_file": self._key_file}
+        return tuple(Storage(name, path) for name, path in kept.items() if path)
 
     def holding(self) -> Holding | None:
         """Return the size of the database file, its log included; None in memory and for a damaged file."""

@@ -7,12 +7,13 @@ the loop thread and connects again after an outage. Nothing that is said of it h
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from compozy.drivers.certificates import read_pem
 from compozy.drivers.ports import split_address
-from compozy.drivers.protocol import Description, StartContext
+from compozy.drivers.preflight import check_reach
+from compozy.drivers.protocol import Check, Description, StartContext, Storage
 from compozy.drivers.reach import REACH_S, Symptom, diagnosis, reach
 from compozy.errors import DriverError
 from compozy.state.key_file import load_keyring
@@ -155,6 +156,14 @@ class TemporalRemoteDriver:
     def stop(self, grace_s: float) -> None:
         """Let go of the client; idempotent."""
         self._connection = None
+
+    def preflight(self, context: StartContext) -> Iterator[Check]:
+        """Check that the server answers."""
+        yield from check_reach(self, context)
+
+    def storage(self) -> tuple[Storage, ...]:
+        """Return nothing: the server keeps its data itself."""
+        return ()
 
     def describe(self) -> Description:
         """Say which server and namespace it is."""

@@ -1,6 +1,6 @@
 """From a valid configuration to steps: which driver of which component is started, with what, after what.
 
-What comes in: a `Resolved` record. What goes out: a `Plan`. Pure: nothing is opened, probed or started.
+What comes in: a `Resolved` record. What goes out: a `Plan`. Drivers are built and asked; nothing is opened or started.
 """
 
 from __future__ import annotations
@@ -8,43 +8,26 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compozy.drivers.port import Port
-from compozy.errors import RuleTableError
+from compozy.errors import ProvisionError, RuleTableError, TrustError
+from compozy.provisioning.step import Step, storage_of
 from compozy.resolution.resolve import Component, Resolved
 from compozy.rulebook import DriverRow
-from compozy.rulebook.drivers import CheckRow, Condition
+from compozy.rulebook.drivers import Condition
 from compozy.settings.redact import redact_value
-from compozy.settings.values import MEMORY, parse_duration
+from compozy.settings.reference import IMPORT_S
+from compozy.settings.values import parse_duration
 from compozy.state.state_directory import STATE_DIRECTORY
+
+if TYPE_CHECKING:
+    from compozy.drivers.protocol import Storage
 
 _PLACEHOLDER = re.compile(r"\{([\w.]+(?:\[\]\.[\w.]+)?)\}(:?)")
 _GIVEN = ("flag", "env", "dotenv", "file")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One driver to start: `factory` is `module:Class`, called with `options`, after the instances in `needs`.
-
-    `component` is the text form of the instance, such as `cache[a]`, `row` the provision row behind it. `options` may
-    hold secrets and do not show in `repr`. `addresses` are where it will be, without secrets; a default port may still
-    move. `files` are the absolute paths of what it keeps, `checks` what `compozy doctor` asks of it.
-    """
-
-    component: str
-    driver: str
-    row: str
-    factory: str
-    options: Mapping[str, Any] = field(repr=False)
-    needs: tuple[str, ...]
-    timeout_s: float
-    addresses: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    checks: tuple[CheckRow, ...] = ()
-    mode: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +43,30 @@ class Plan:
     state_dir: str | None
 
 
-def make_plan(resolved: Resolved) -> Plan:
-    """Return the steps that provision `resolved`.
+def make_plan(resolved: Resolved, limit_s: float = IMPORT_S, *, strict: bool = True) -> Plan:
+    """Return the steps that provision `resolved`; each driver is built and asked where it keeps data.
+
+    Python of a rule pack may take `limit_s` seconds for each of import, constructor and answer. A driver of a pack that
+    fails is an error only if `strict`.
 
     Raises:
-        RuleTableError: a component's driver has no provision row, or components need each other in a circle.
+        RuleTableError: a component's driver has no provision row or cannot be built, or components need each other.
+        ProvisionError: the constructor of a driver, or its `storage`, fails.
     """
     steps = ordered([_step(resolved, part) for part in resolved.components.values()])
+    steps = [replace(step, storage=_storage(step, limit_s, strict=strict)) for step in steps]
     state_dir = os.path.join(resolved.directory, STATE_DIRECTORY)
     kept = any(path.startswith(state_dir + os.sep) for step in steps for path in step.files)
     return Plan(resolved.mode, tuple(steps), resolved.directory, state_dir if kept else None)
+
+
+def _storage(step: Step, limit_s: float, *, strict: bool) -> tuple[Storage, ...] | None:
+    try:
+        return storage_of(step, limit_s)
+    except (RuleTableError, ProvisionError, TrustError):
+        if strict:
+            raise
+        return None
 
 
 def ordered(steps: list[Step]) -> list[Step]:
@@ -107,22 +104,13 @@ def _step(resolved: Resolved, part: Component) -> Step:
         needs,
         _timeout(resolved, row),
         addresses=tuple(_addresses(resolved, row, part)),
-        files=tuple(path for _, path in kept_files(resolved, row)),
-        checks=tuple(check for check in row.checks if _holds(resolved, check.when)),
         mode=part.mode,
+        rules=row.place.file,
     )
 
 
 def _holds(resolved: Resolved, when: Condition) -> bool:
     return all(resolved.get(path) == value for path, value in when.items())
-
-
-def kept_files(resolved: Resolved, row: DriverRow) -> Iterator[tuple[str, str]]:
-    """Yield the files and directories in which a driver keeps data, each after the setting that places it."""
-    for file in row.files:
-        path = resolved.get(file.setting)
-        if path and path != MEMORY and _holds(resolved, file.when):
-            yield file.setting, path
 
 
 def _addresses(resolved: Resolved, row: DriverRow, part: Component) -> Iterator[str]:
@@ -167,7 +155,7 @@ def bracketed(host: str) -> str:
 
 
 def value_of(resolved: Resolved, source: Any, part: Component) -> Any:
-    """Return what a driver row means by `source`: a setting's value, or one of `port`, `group`, `origin`, `item`."""
+    """Return what a driver row means by `source`: a setting's value, or `port`, `group`, `origin`, `item` or `each`."""
     if isinstance(source, str):
         return resolved.get(source)
     kind, ref = next(iter(source.items()))
@@ -179,7 +167,16 @@ def value_of(resolved: Resolved, source: Any, part: Component) -> Any:
         return {
             path.removeprefix(ref + "."): resolved.get(path) for path in resolved.values if path.startswith(ref + ".")
         }
+    if kind == "each":
+        return tuple(_each(resolved, ref))
     return part.fields.get(ref) if kind == "item" else ref
+
+
+def _each(resolved: Resolved, ref: str) -> Iterator[Any]:
+    """Yield the values of a field (`list[].field`) of the elements that have one."""
+    path, _, name = ref.partition("[].")
+    found = (element.get(name) for element in resolved.get(path) or ())
+    return (value for value in found if value is not None)
 
 
 def port(resolved: Resolved, path: str) -> Port:

@@ -7,7 +7,6 @@ Nothing here knows which components there are.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import queue
@@ -16,23 +15,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
-from compozy.base.findings import Finding
-from compozy.base.foreign import call_within
-from compozy.drivers.foreign_driver import ForeignDriver, verb_faults
 from compozy.drivers.inventory import Inventory, holding_of
 from compozy.drivers.protocol import Driver, LoopThread, StartContext
-from compozy.errors import CompozyError, DriverError, ProvisionError, ProvisionErrors, RuleTableError
-from compozy.provisioning.plan import Plan, Step, make_plan, ordered
+from compozy.errors import CompozyError, DriverError, ProvisionError, ProvisionErrors
+from compozy.provisioning.plan import Plan, make_plan, ordered
 from compozy.provisioning.runtime import Health, Outcome, Runtime
+from compozy.provisioning.step import Step, build_driver, step_failure
 from compozy.resolution.resolve import Resolved
-from compozy.rulebook import load_rulebook
-from compozy.settings.reference import IMPORT_S, load_reference
 from compozy.state.move_journal import recover
 from compozy.state.state_directory import StateDirectory
 
-__all__ = ["Health", "Runtime", "build_driver", "is_shipped", "provision", "provision_components"]
+__all__ = ["Health", "Runtime", "provision", "provision_components"]
 
 log = logging.getLogger("compozy.provision")
 
@@ -54,7 +48,7 @@ def provision_components(
     notice: Notice = lambda line: None,
 ) -> Runtime:
     """Plan and start the components of a configuration, see `provision`."""
-    return provision(make_plan(resolved), release, timeout_s=timeout_s, notice=notice)
+    return provision(make_plan(resolved, timeout_s), release, timeout_s=timeout_s, notice=notice)
 
 
 def provision(
@@ -101,48 +95,9 @@ def _check_holdings(steps: Sequence[Step], drivers: Mapping[str, Driver], invent
         try:
             inventory.check(step.component, holding_of(drivers[step.component]))
         except DriverError as error:
-            failures.append(_failed(step, error))
+            failures.append(step_failure(step, error))
     if failures:
         raise _together(failures, [])
-
-
-def is_shipped(step: Step) -> bool:
-    """Return True unless the driver of a step is Python of a rule pack."""
-    return step.factory in {row.factory for row in load_rulebook().drivers.values()}
-
-
-def build_driver(step: Step, limit_s: float = IMPORT_S) -> Driver:
-    """Return the driver of a step, not started; the one of a rule pack is behind a guard.
-
-    Its import and its constructor may take `limit_s` seconds each.
-
-    Raises:
-        RuleTableError: its factory does not exist, does not take its options, or does not return a driver.
-        ProvisionError: its constructor raises, or does not return in time.
-        ProjectCodeError: its factory is Python of a project, and that is not allowed here.
-        TrustError: another user may write the file of its factory.
-    """
-    shipped = is_shipped(step)
-    limit_s = min(limit_s, IMPORT_S)
-    try:
-        factory = load_reference(step.factory, (step.factory,) if shipped else (), limit_s)
-        inspect.signature(factory).bind(**step.options)
-        driver: Driver = factory(**step.options) if shipped else _foreign(step, factory, limit_s)
-    except (RuleTableError, TypeError, ValueError) as error:
-        named = f"{step.component}: provision row {step.row}"
-        raise RuleTableError.of(f"{named}: {step.factory} cannot be used: {error}") from error
-    return driver
-
-
-def _foreign(step: Step, factory: Callable[..., Any], limit_s: float) -> Driver:
-    try:
-        driver = call_within("its constructor", lambda: factory(**step.options), limit_s)
-    except DriverError as error:
-        raise _failed(step, error) from error
-    faults = list(verb_faults(driver))
-    if faults:
-        raise RuleTableError([Finding.at(RuleTableError.id, fault) for fault in faults])
-    return ForeignDriver(driver)
 
 
 @contextmanager
@@ -219,7 +174,8 @@ class _Start:
             self._waiting.remove(step)
             deadline = min(self._context.deadline, time.monotonic() + step.timeout_s)
             self._running[step.component] = (step, deadline)
-            driver, context = self._drivers[step.component], replace(self._context, deadline=deadline)
+            driver = self._drivers[step.component]
+            context = replace(self._context, deadline=deadline, component=step.component)
             log.info("component.starting", extra={"component": step.component, "driver": step.driver, "row": step.row})
             # Whatever begins to start is also stopped, in the reverse order.
             self._runtime.launched(step.component, driver)
@@ -258,7 +214,7 @@ class _Start:
         if ended.error is None:
             self._done.add(ended.step.component)
         elif isinstance(ended.error, CompozyError):
-            self._failures[ended.step.component] = _failed(ended.step, ended.error)
+            self._failures[ended.step.component] = step_failure(ended.step, ended.error)
             # The others get a moment to fail too, so that all failures are reported at once.
             self._patience = min(self._patience, time.monotonic() + SETTLE_S)
         else:
@@ -303,9 +259,3 @@ def _prove(driver: Driver, context: StartContext) -> Health:
         else:
             break
     return Health(True, (time.perf_counter() - began) * 1000, None, driver.describe())
-
-
-def _failed(step: Step, error: CompozyError) -> ProvisionError:
-    failure = ProvisionError(step.component, error.message, row=step.row, driver=step.driver, hint=error.hint)
-    failure.__cause__ = error
-    return failure

@@ -1,4 +1,4 @@
-"""Verify what a driver row names: settings of the right type, groups, binaries, conditions that may hold.
+"""Verify what a driver row names: settings of the right type, groups, fields, conditions that may hold.
 
 What comes in: a `Rulebook` and one of its driver rows. What goes out: reasons why the row cannot be used. It looks at
 data only; whether the factory can be imported is for `trial.rules`.
@@ -7,18 +7,17 @@ data only; whether the factory can be imported is for `trial.rules`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from compozy.base.document import Scalar
 from compozy.base.suggest import did_you_mean
-from compozy.rulebook.drivers import BINARIES, VECTOR_STORES, AddressRow, CheckRow, Condition, DriverRow, FileRow
+from compozy.rulebook.drivers import AddressRow, Condition, DriverRow
 from compozy.rulebook.rows import Rulebook
 from compozy.settings.registry import Setting
-from compozy.settings.values import from_text, from_yaml, is_loopback, parse_duration
+from compozy.settings.values import from_text, from_yaml, parse_duration
 
 _PLACEHOLDER = re.compile(r"\{([\w.]+(?:\[\]\.[\w.]+)?)\}")
-_ONLY_FOR = {"host": "port", "provider": "extension"}
 
 
 def driver_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
@@ -28,13 +27,9 @@ def driver_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
     yield from _timeout_faults(settings, row)
     for address in row.addresses:
         yield from _address_faults(rulebook, row, address)
-    for file in row.files:
-        yield from _file_faults(settings, file)
-    for check in row.checks:
-        yield from (f"check {check.kind}: {reason}" for reason in _check_faults(settings, check))
 
 
-_KINDS = ("port", "group", "origin", "item", "value")  # of an option that is not simply a setting
+_KINDS = ("port", "group", "origin", "item", "each", "value")  # of an option that is not simply a setting
 
 
 def _list_of(rulebook: Rulebook, row: DriverRow) -> str:
@@ -52,6 +47,15 @@ def _field_faults(rulebook: Rulebook, row: DriverRow, name: str) -> Iterator[str
         yield f"{path} has no field {name}{did_you_mean(name, fields)}"
 
 
+def _each_faults(settings: Mapping[str, Setting], ref: str) -> Iterator[str]:
+    """Yield why a text does not name the fields of a list, as `list[].field`."""
+    path, _, name = ref.partition("[].")
+    if path not in settings:
+        yield f"there is no setting {path}{did_you_mean(path, settings)}"
+    elif name not in settings[path].items:
+        yield f"{path} has no field {name}{did_you_mean(name, settings[path].items)}"
+
+
 def _option_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
     settings = rulebook.registry.settings
     for name, source in row.options.items():
@@ -67,6 +71,8 @@ def _option_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
             yield f"option {name}: there is no setting {ref}{did_you_mean(ref, settings)}"
         if kind == "item":
             yield from (f"option {name}: {reason}" for reason in _field_faults(rulebook, row, str(ref)))
+        if kind == "each":
+            yield from (f"option {name}: {reason}" for reason in _each_faults(settings, str(ref)))
         if kind == "port" and (ref not in settings or settings[ref].type != "integer"):
             yield f"option {name}: {ref} is no setting of a whole number"
         if kind == "group" and ref not in rulebook.registry.groups:
@@ -97,85 +103,6 @@ def _address_faults(rulebook: Rulebook, row: DriverRow, address: AddressRow) -> 
             elif listed or name not in settings:
                 yield f"address {text}: there is no setting {name}{did_you_mean(name, settings)}"
     yield from (f"address {address.texts[0]}: {reason}" for reason in _condition_faults(settings, address.when))
-
-
-def _file_faults(settings: Mapping[str, Setting], row: FileRow) -> Iterator[str]:
-    reasons = [*_type_faults(settings, row.setting, "path"), *_condition_faults(settings, row.when)]
-    setting = settings.get(row.setting)
-    if setting is not None and setting.secret:
-        reasons.append(f"{row.setting} is a secret, and the names of files are shown")
-    yield from (f"file {row.setting}: {reason}" for reason in reasons)
-
-
-def _check_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
-    yield from _ARGUMENTS[check.kind](settings, check)
-    yield from _condition_faults(settings, check.when)
-    for name, kind in _ONLY_FOR.items():
-        if getattr(check, name) is not None and check.kind != kind:
-            yield f"`{name}` belongs to the check {kind}"
-
-
-def _port_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
-    yield from _type_faults(settings, check.argument, "integer")
-    host = check.host
-    if isinstance(host, dict) and list(host) == ["value"] and isinstance(host["value"], str):
-        if not is_loopback(host["value"]):
-            yield f"`host` {host['value']} is reachable from other machines; name a setting of type listen_address"
-        return
-    if not isinstance(host, str):
-        yield "needs `host`, the setting of the address to listen on, or {value: ..}"
-        return
-    yield from _type_faults(settings, host, "listen_address")
-
-
-def _path_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
-    yield from _type_faults(settings, check.argument, "path")
-
-
-def _switch_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
-    yield from _type_faults(settings, check.argument, "boolean")
-
-
-def _binary_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
-    if check.argument not in BINARIES:
-        yield f"there is no binary {check.argument}, only {', '.join(BINARIES)}"
-
-
-def _reach_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
-    if check.argument is not True:
-        yield "must be true, or left away"
-
-
-def _extension_faults(settings: Mapping[str, Setting], check: CheckRow) -> Iterator[str]:
-    stores = settings.get(VECTOR_STORES)
-    known = stores.items["provider"].values if stores is not None and "provider" in stores.items else ()
-    if check.provider is not None and check.provider not in known:
-        yield f"no vector store has the provider {check.provider}{did_you_mean(check.provider, known)}"
-
-
-_ARGUMENTS: Mapping[str, Callable[[Mapping[str, Setting], CheckRow], Iterator[str]]] = {
-    "binary": _binary_faults,
-    "port": _port_faults,
-    "writable": _path_faults,
-    "disk": _path_faults,
-    "intact": _path_faults,
-    "reach": _reach_faults,
-    "schema": _switch_faults,
-    "extension": _extension_faults,
-}
-_SAID = {
-    "integer": "a whole number",
-    "boolean": "a boolean",
-    "path": "a path",
-    "listen_address": "an address to listen on",
-}
-
-
-def _type_faults(settings: Mapping[str, Setting], path: str, kind: str) -> Iterator[str]:
-    if path not in settings:
-        yield f"there is no setting {path}{did_you_mean(path, settings)}"
-    elif settings[path].type != kind:
-        yield f"{path} is no setting of {_SAID[kind]}"
 
 
 def _condition_faults(settings: Mapping[str, Setting], when: Condition) -> Iterator[str]:

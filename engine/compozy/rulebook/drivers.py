@@ -1,4 +1,4 @@
-"""The rows of `drivers`: how a component is built, where it will be, what it keeps and what is asked before a start.
+"""The rows of `drivers`: how a component is built, and where it will be.
 
 What comes in: the documents of rule files. What goes out: a `DriverRow` for each (component, driver), and faults
 with their places. Whether what a row names exists is for `driver_faults`.
@@ -13,13 +13,10 @@ from typing import Any, TypeAlias
 from compozy.base.document import Node, Scalar
 from compozy.base.findings import Collector
 from compozy.base.place import Place
-from compozy.base.shapes import ANY, BOOLEAN, MAPPING, TEXT, ListOf, mays, needs, plain_shape
+from compozy.base.shapes import ANY, MAPPING, TEXT, mays, needs, plain_shape
 from compozy.settings.reference import anchored_reference, is_reference
 from compozy.settings.rows import TEXTS, listed_rows, put
 
-CHECKS = ("binary", "port", "writable", "disk", "intact", "reach", "schema", "extension")
-BINARIES = ("temporal", "valkey")
-VECTOR_STORES = "knowledge.vector_dbs"
 Condition: TypeAlias = Mapping[str, Scalar]
 _DRIVER = plain_shape(
     "a driver",
@@ -27,61 +24,26 @@ _DRIVER = plain_shape(
         **needs(TEXT, "id", "component", "driver", "factory"),
         **mays(TEXT, "replaces"),
         **mays(TEXTS, "needs"),
-        **mays(ANY, "timeout", "addresses", "files"),
-        **mays(ListOf(MAPPING, "a list of mappings"), "checks"),
+        **mays(ANY, "timeout", "addresses"),
         **mays(MAPPING, "options"),
     },
 )
 _ADDRESS = plain_shape("an address", {**needs(ANY, "address"), **mays(MAPPING, "when")})
-_FILE = plain_shape("a file", {**needs(TEXT, "file"), **mays(MAPPING, "when")})
-_CHECK = plain_shape(
-    "a check",
-    {
-        **mays(TEXT, *CHECKS, "provider"),
-        **mays(BOOLEAN, "reach"),
-        **mays(ANY, "host"),
-        **mays(MAPPING, "when"),
-    },
-)
 
 
 @dataclass(frozen=True, slots=True)
 class AddressRow:
-    """Texts with settings in braces, of which the first complete one counts, while `when` holds."""
+    """Texts with settings or fields (`list[].field`) in braces, the first complete one counts, while `when` holds."""
 
     texts: tuple[str, ...]
     when: Condition
 
 
 @dataclass(frozen=True, slots=True)
-class FileRow:
-    """A setting that names a file or directory in which data is kept, while `when` holds."""
-
-    setting: str
-    when: Condition
-
-
-@dataclass(frozen=True, slots=True)
-class CheckRow:
-    """What `compozy doctor` asks, while `when` holds: `kind` is one of `CHECKS`, `argument` what it is about.
-
-    `host` is where a port is listened on: a setting, or `{value: ..}`. `provider` is the kind of vector store that
-    needs an extension; without one it is always needed.
-    """
-
-    kind: str
-    argument: Any
-    host: Any
-    provider: str | None
-    when: Condition
-
-
-@dataclass(frozen=True, slots=True)
 class DriverRow:
-    """How a driver is built: `factory` is a reference, `options` maps its arguments to settings.
+    """How a driver is built: `factory` is a reference, `options` maps its arguments to values.
 
-    `addresses` are where it will be, `files` where it keeps data, `checks` what is asked before a start. The
-    settings of a condition must all have the values that it gives.
+    `addresses` are where it will be. The settings of a condition must all have the values that it gives.
     """
 
     id: str
@@ -92,8 +54,6 @@ class DriverRow:
     timeout: Any
     options: Mapping[str, Any]
     addresses: tuple[AddressRow, ...]
-    files: tuple[FileRow, ...]
-    checks: tuple[CheckRow, ...]
     place: Place
 
     def settings(self) -> set[str]:
@@ -130,8 +90,6 @@ def _driver(plain: Mapping[str, Any], row: Node, faults: Collector) -> DriverRow
         timeout=plain.get("timeout"),
         options=plain.get("options") or {},
         addresses=tuple(filter(None, (_address(node, faults) for node in _entries(row, "addresses", faults)))),
-        files=tuple(filter(None, (_file(node, faults) for node in _entries(row, "files", faults)))),
-        checks=tuple(filter(None, (_check(node, faults) for node in listed_rows(row, "checks", faults)))),
         place=row.place,
     )
 
@@ -159,19 +117,3 @@ def _address(node: Node, faults: Collector) -> AddressRow | None:
     fits = texts and all(isinstance(text, str) and text for text in texts)
     faults.require(fits, "malformed", "an address must be text, or a list of texts", node.place)
     return AddressRow(tuple(texts), plain.get("when") or {}) if fits else None
-
-
-def _file(node: Node, faults: Collector) -> FileRow | None:
-    plain = _FILE.decode(_spelled_out(node, "file"), faults)
-    return FileRow(plain["file"], plain.get("when") or {}) if plain is not None else None
-
-
-def _check(node: Node, faults: Collector) -> CheckRow | None:
-    plain = _CHECK.decode(node, faults)
-    if plain is None:
-        return None
-    kinds = [name for name in CHECKS if name in plain]
-    message = f"a check names exactly one of {', '.join(CHECKS)}"
-    if not faults.require(len(kinds) == 1, "malformed", message, node.place):
-        return None
-    return CheckRow(kinds[0], plain[kinds[0]], plain.get("host"), plain.get("provider"), plain.get("when") or {})

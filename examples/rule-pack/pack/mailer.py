@@ -5,11 +5,13 @@ from __future__ import annotations
 import mailbox
 import smtplib
 import sys
+from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
-from compozy.drivers.protocol import Description, StartContext
+from compozy.drivers.preflight import check_disk, check_reach, check_writable
+from compozy.drivers.protocol import Check, Description, StartContext, Storage
 from compozy.errors import DriverError
 
 
@@ -83,6 +85,13 @@ class FileMailer(Mailer):
     def describe(self) -> Description:
         return Description(data=str(self._file))
 
+    def preflight(self, context: StartContext) -> Iterator[Check]:
+        yield check_writable(str(self._file), "mailer.file")
+        yield from check_disk(str(self._file))
+
+    def storage(self) -> list[Storage]:
+        return [Storage("file", str(self._file))]
+
     def deliver(self, mail: EmailMessage) -> str:
         box = mailbox.mbox(self._file)
         box.lock()
@@ -116,6 +125,9 @@ class SmtpMailer(Mailer):
 
     def describe(self) -> Description:
         return Description(address=f"{self._address[0]}:{self._address[1]}")
+
+    def preflight(self, context: StartContext) -> Iterator[Check]:
+        yield from check_reach(self, context)
 
     def deliver(self, mail: EmailMessage) -> str:
         self._with_server(lambda server: server.send_message(mail))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from compozy.drivers.protocol import Description, StartContext
+from compozy.drivers.preflight import check_binary, check_disk, check_writable
+from compozy.drivers.protocol import Check, Description, StartContext, Storage
 from compozy.errors import DriverError
 
 
@@ -59,3 +62,11 @@ class FileCache:
 
     def describe(self) -> Description:
         return Description(data=str(self._file))
+
+    def preflight(self, context: StartContext) -> Iterator[Check]:
+        yield check_binary("python", sys.executable, "install Python")
+        yield check_writable(str(self._file), "caches[].folder")
+        yield from check_disk(str(self._file))
+
+    def storage(self) -> list[Storage]:
+        return [Storage("file", str(self._file))]
