@@ -75,7 +75,7 @@ def _print_steps(folder: Path, mode: str, files: list[str]) -> None:
     print_line(f"{folder} has a new project in mode {mode}: {', '.join(files)}\n")
     there = os.path.relpath(folder)
     before = [] if there == "." else [f"cd {there}"]
-    services = ["docker compose up -d"] if "compose.yaml" in files else []
+    services = ["docker compose up -d --wait"] if "compose.yaml" in files else []
     run = "compozy workflow run greet --param name=Ada   (in a second terminal)"
     for step in (*before, *services, "compozy start", run, "pytest"):
         print_line(f"  {step}")

@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent
 _NAMES = {"gitignore": ".gitignore", "env": ".env", "env.example": ".env.example"}
 _PRIVATE = ".env"
 _FIRST = {
-    "distributed": "Start PostgreSQL, Temporal and Redis, with the passwords of `.env`:\n\n    docker compose up -d\n\n"
+    "distributed": "Start the three services, with the passwords of `.env`:\n\n    docker compose up -d --wait\n\n"
 }
 _PLACEHOLDER = re.compile("@([A-Z]+)@")
 
