@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -50,7 +51,7 @@ URLS = [f"{s}://{user}{host}/x" for s in ("http", "https") for user in HOSTS for
 QUERIES = [
     f"postgres://{user}other/x?sslmode={mode}" for user in HOSTS for mode in ("disable", "require", "verify-full")
 ]
-OTHERS = ("", ":memory:", LONG, KEY, "localhost:1", "x/", "../x", "\x01", *URLS, *QUERIES)
+OTHERS = ("", ":memory:", LONG, KEY, "localhost:1", "x/", "../x", "\x01", os.devnull, *URLS, *QUERIES)
 MOST = 200
 
 
@@ -66,7 +67,7 @@ def texts(path: str, table: Table, row: Row | None = None) -> list[str | None]:
     words = [value for value in listed if isinstance(value, str)]
     more: dict[str, list[str]] = {
         "boolean": ["true", "false"], "choice": [*WORDS, *TEXTS, *OTHERS], "url": [*TEXTS, *OTHERS],
-        "path": [*PATHS, "x", "../x", "here", "/" + "A" * 42 + "=", f"/{LONG}"],
+        "path": [*PATHS, "x", "../x", "here", "/" + "A" * 42 + "=", f"/{LONG}", os.devnull],
         "text": [*TEXTS, *OTHERS],
     }  # fmt: skip
     return [None, *dict.fromkeys([*words, *(more[kind] if row is None else [])])]

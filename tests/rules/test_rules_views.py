@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 
 import pytest
@@ -13,8 +13,8 @@ from compozy.rulebook import check_rules
 from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.sights import SettingViewer
 from compozy.settings.registry import Registry, Setting, read_registry
-from compozy.settings.values import from_text, is_unset
-from compozy.settings.views import VIEWS, Seen
+from compozy.settings.values import MEMORY, from_text, is_unset
+from compozy.settings.views import VIEWS, Seen, View
 from compozy.tables.table import Source
 
 SETTINGS = """
@@ -119,6 +119,8 @@ def test_a_row_that_no_value_reaches_is_named(inputs: str, row: str) -> None:
         pytest.param("a: {setting: zed.q}, b: {setting: zed.q, view: given}", "a: set, b: false", id="default"),
         pytest.param("a: {setting: zed.count}, b: {setting: zed.count, view: filled}",
                      "a: {below: 5}, b: false", id="zero"),
+        pytest.param("a: {setting: database.url, view: filled}, "
+                     "b: {setting: database.url, view: weaker database.ssl_mode}", "a: true, b: true", id="weaker"),
     ],
 )  # fmt: skip
 def test_a_row_that_some_value_reaches_is_left_alone(inputs: str, row: str) -> None:
@@ -150,3 +152,20 @@ def test_what_happens_is_among_what_is_known(first: str) -> None:
         bases = viewer.look(Source("setting", setting.path), collects=False).bases
         sources = [Source("setting", setting.path, view) for view in (first, second)]
         assert shown in {sight.seen for sight in viewer.sights(bases, sources, {})}
+
+
+@pytest.mark.parametrize("path", ["zed.p", "zed.text", "zed.word"])
+def test_view_texts_show_every_answer(path: str) -> None:
+    setting = registry().settings[path]
+    directory = "/" if path == "zed.p" else ""
+
+    def answers(view: View, texts: Iterable[str]) -> set[object]:
+        forms = (text.format(name="other", number=1) for text in texts)
+        return {
+            view.look(Seen(setting, directory + text.removeprefix(directory), "file", "/")) for text in forms if text
+        }
+
+    every = [*WRITTEN, *(text for view in VIEWS.values() for text in view.texts)]
+    for name, view in VIEWS.items():
+        missing = answers(view, every) - answers(view, ["other", *setting.values, MEMORY, *view.texts])
+        assert (name, missing) == (name, set())

@@ -291,7 +291,7 @@ def test_choices_that_leave_the_same_rows_are_counted_once() -> None:
 def test_what_could_not_be_proven_says_so_and_keeps_nothing_from_being_used() -> None:
     """Rows that leave something else for every combination of values."""
     texts = chain(row("r", "a: v", "p"), row("rest", "", "q"))
-    gaps = [report for report in verify(ruleset_of(*texts), most=1).findings if report.id == "gap"]
+    gaps = [report for report in verify(ruleset_of(*texts), most=0).findings if report.id == "gap"]
     assert [report.severity for report in gaps] == ["warning", "warning"]
     assert [report.message.partition("; ")[2] for report in gaps] == [
         "it may be unreachable: too many combinations to prove"

@@ -6,8 +6,7 @@ Relative paths are seen from `/`; the project's real directory is not known.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -16,21 +15,10 @@ from compozy.rulebook.domains import normalised, setting_domain
 from compozy.settings.registry import CONTAINERS, Setting
 from compozy.settings.row_faults import NUMBERS
 from compozy.settings.values import KEYWORDS, MEMORY
+from compozy.settings.views import VIEWS
 
 WRITTEN, DEFAULT, RULE = "file", "default", "rule"
-# Texts that some view distinguishes, the first two by being empty or not; braces are filled so that no row lists them.
-_TEXTS = (
-    "", "{name}", "localhost", "127.0.0.{number}", MEMORY, "{name}/", "../{name}", "{name}\x01",
-    "{name}-of-some-length", "localhost:{number}", "A" * 43 + "=",  # the last one is an encryption key
-)  # fmt: skip
 _QUERIES = ("", "?sslmode=disable", "?sslmode=require", "?sslmode=verify-full", "?ssl_cert_reqs=none")
-_URLS = tuple(
-    f"://{userinfo}{host}/{query}"
-    for query, userinfo, host in product(_QUERIES, ("", "user:pw@"), ("{name}", "localhost"))
-)
-_PATHS = (
-    "", "/{name}", "/{name}/", "/../{name}", "/{name}\x01", "/{name}-of-some-length", "/" + "A" * 42 + "=", os.devnull,
-)  # fmt: skip
 # Below which a project may lie; the length of a path depends on it.
 _DIRECTORIES = ("", "/" + "d" * 64)
 # Zero counts as empty, so every interval around it needs a number beside it, however narrow it is.
@@ -56,11 +44,13 @@ class Representative(NamedTuple):
     below: Representative | None = None
 
 
-def given(setting: Setting, values: Collection[Scalar], copies: int, *, inspected: bool) -> Iterator[Representative]:
+def given(
+    setting: Setting, values: Collection[Scalar], copies: int, *, inspected: Set[str]
+) -> Iterator[Representative]:
     """Yield the default, then what a source may write; `values` are those that cells distinguish.
 
     `copies` is the number of settings that are compared with each other: so many values that no cell lists are
-    needed to make them all different. `inspected` is true where some view looks into texts.
+    needed to make them all different. `inspected` are the views and comparisons that look into texts.
     """
     if setting.path == NAMED_BY_THE_DIRECTORY:
         yield from (Representative(value, DEFAULT, (value,)) for value in written(setting, values, copies, inspected))
@@ -98,7 +88,7 @@ def _literal(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def written(setting: Setting, values: Collection[Scalar], copies: int, inspected: bool) -> Iterator[Any]:
+def written(setting: Setting, values: Collection[Scalar], copies: int, inspected: Set[str]) -> Iterator[Any]:
     """Yield the listed values that the setting can hold, and unlisted ones."""
     if setting.type in CONTAINERS:
         yield from ((), ("x",))
@@ -128,8 +118,8 @@ def _amounts(setting: Setting) -> Iterator[float]:
         yield from (setting.maximum + 1, setting.maximum + 2)
 
 
-def _texts(setting: Setting, listed: Collection[Scalar], copies: int, inspected: bool) -> Iterator[str]:
-    named = [*setting.values, *([MEMORY] if setting.memory else [])]
+def _texts(setting: Setting, listed: Collection[Scalar], copies: int, inspected: Set[str]) -> Iterator[str]:
+    named = [text for text in (*setting.values, *([MEMORY] if setting.memory else [])) if text not in listed]
     yield from named
     known = {*named, *listed}
     for pattern in _patterns(setting, inspected):
@@ -139,12 +129,27 @@ def _texts(setting: Setting, listed: Collection[Scalar], copies: int, inspected:
             yield text
 
 
-def _patterns(setting: Setting, inspected: bool) -> Iterator[str]:
-    patterns = _PATHS if setting.type == "path" else _TEXTS
-    yield from (text for text in (patterns if inspected else patterns[:2]) if text or not setting.ignores_empty)
+def _patterns(setting: Setting, inspected: Set[str]) -> Iterator[str]:
+    """Yield an empty text, any other, and those that views distinguish; braces are filled so that no row lists them."""
+    special = [text for word, view in VIEWS.items() if word in inspected for text in view.texts] if inspected else []
+    patterns = [*dict.fromkeys(("{name}", *special))]
+    if not setting.ignores_empty:
+        yield ""
+    if setting.type != "path":
+        yield from patterns
+    else:
+        yield from (text if text.startswith("/") else f"/{text}" for text in patterns if text != MEMORY)
     if setting.type == "url" and inspected:
         schemes = [scheme for scheme in setting.schemes if scheme != KEYWORDS] or ["http"]
-        yield from (scheme + url for scheme in schemes for url in _URLS)
+        yield from (scheme + url for scheme in schemes for url in _urls(inspected))
+
+
+def _urls(inspected: Set[str]) -> Iterator[str]:
+    """Yield addresses without scheme, as different as the views are that inspect them."""
+    queries = _QUERIES if inspected - {"url_password"} else ("",)
+    userinfos = ("", "user:pw@") if inspected - {"url_tls", "weaker"} else ("",)
+    hosts = ("{name}", "localhost") if inspected - {"url_password", "weaker"} else ("{name}",)
+    yield from (f"://{userinfo}{host}/{query}" for query, userinfo, host in product(queries, userinfos, hosts))
 
 
 def _unlisted(pattern: str, known: Collection[Scalar]) -> str:
@@ -156,7 +161,7 @@ def _unlisted(pattern: str, known: Collection[Scalar]) -> str:
     return text
 
 
-def _lower(setting: Setting, values: Collection[Scalar], inspected: bool) -> tuple[Scalar, ...]:
+def _lower(setting: Setting, values: Collection[Scalar], inspected: Set[str]) -> tuple[Scalar, ...]:
     """Return what a column without view may read where a value is rejected: what a lower source gives."""
     lower = [other for other in written(setting, values, 1, inspected) if setting.accepts(other)]
     return (*((setting.default,) if setting.default is None else ()), *lower)

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import chain, product
-from typing import Any, TypeAlias
+from functools import cached_property, partial
+from itertools import product
+from typing import Any, NamedTuple, TypeAlias
 
 from compozy.base.document import Scalar
 from compozy.rulebook.domains import normalised, setting_domain, spelled
 from compozy.rulebook.representatives import DEFAULT, RULE, WRITTEN, Representative, given, of_rules, placements
 from compozy.settings.registry import Registry, Setting
-from compozy.settings.views import COMPARISONS, VIEWS, compared_with
+from compozy.settings.views import COMPARISONS, VIEWS, View, compared_with
 from compozy.settings.views import Seen as Look
 from compozy.tables import sight
 from compozy.tables.atoms import atoms_of
@@ -35,16 +35,25 @@ _UNLISTED = object()
 # Values of settings that are seen together; every two of them may have to be compared.
 _MOST_COMPARED = 1_000
 
-Seen: TypeAlias = Mapping[str, Representative]
-# A representative, and what the sources that read its setting alone show of it.
-Answered: TypeAlias = tuple[tuple[object, ...], Representative]
+
+class Answered(NamedTuple):
+    """A value of a setting with what the sources that read it alone show of it; equal keys are not distinguished."""
+
+    key: tuple[object, ...]
+    value: Representative
+    answers: Sequence[tuple[Scalar, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+# The values of settings, and what each source may show of them.
+Observation: TypeAlias = tuple[Sequence[Representative], Sequence[tuple[Scalar, ...]]]
+
+
+@dataclass(slots=True, eq=False)
 class _Reader:
     """A source: it reads the first setting of `chain` that has a value, and may compare it with one of `other`.
 
-    `setting` is its own, and for a comparison `second` is the other one, which may be the same.
+    `setting` is its own, and for a comparison `second` is the other one, which may be the same. `inspects` is true if
+    what is shown of a text depends on more than that it is empty, listed or equal to another.
     """
 
     source: Source
@@ -53,58 +62,45 @@ class _Reader:
     setting: Setting
     second: Setting | None
     word: str
-    answers: dict[tuple[str, int], tuple[Scalar, ...]] = field(default_factory=dict)
-
-    @property
-    def inspects(self) -> bool:
-        """Whether what is shown of a text depends on more than that it is empty, listed or equal to another."""
-        view = VIEWS.get(self.word)
-        return view.reads_text and self.word != "known" if view else self.word in COMPARISONS and self.word != EQUALS
+    view: View | None
+    inspects: bool
+    known: dict[tuple[int, int], tuple[Scalar, ...]] = field(default_factory=dict)
 
     def taken(self, one: Representative) -> Representative:
         """Return the value of a setting as it is read; before resolving, nothing is derived."""
         return one if one.below is None or self.source.kind == RESOLVED else one.below
 
-    def first(self, paths: Sequence[str], seen: Seen) -> str:
+    def first(self, paths: Sequence[str], seen: Mapping[str, Answered]) -> Answered:
         """Return the first setting of a chain that has a value, the last one where none has."""
-        return next((path for path in paths[:-1] if self.taken(seen[path]).value is not None), paths[-1])
-
-    def shown(self, seen: Seen) -> tuple[Scalar, ...]:
-        """Return what the source may show on some machine."""
-        path = self.first(self.chain, seen) if len(self.chain) > 1 else self.chain[0]
-        if not self.other:
-            return self.answer(path, seen[path])
-        return self.compared(self.taken(seen[path]), self.taken(seen[self.first(self.other, seen)]))
+        for path in paths[:-1]:
+            if self.taken(seen[path].value).value is not None:
+                return seen[path]
+        return seen[paths[-1]]
 
     def answer(self, path: str, one: Representative) -> tuple[Scalar, ...]:
-        """Return what the source shows if it takes its value from one setting; representatives live as long as it."""
-        key = (path, id(one))
-        if key not in self.answers:
-            self.answers[key] = self._answer(path, one)
-        return self.answers[key]
-
-    def _answer(self, path: str, one: Representative) -> tuple[Scalar, ...]:
+        """Return what the source may show on some machine if it takes its value from one setting."""
         if self.source.kind == ORIGIN:
             return (sight.WRITTEN if one.kind == WRITTEN else one.derived,)
         one = self.taken(one)
         if not self.word:
             return one.plain
-        if self.second is not None:
-            return self.compared(one, one)
-        kind, view = one.kind if path == self.setting.path else DEFAULT, VIEWS[self.word]
-        if one.anchored:
-            looks = (view.look(Look(self.setting, value, kind, "/")) for value in placements(one))
-            found = tuple(dict.fromkeys(looks))
-        else:
-            found = (view.look(Look(self.setting, one.value, kind, "/")),)
+        if self.view is None:
+            return self._comparison(one, one)
+        kind = one.kind if path == self.setting.path else DEFAULT
+        looks = [self.view.look(Look(self.setting, value, kind, "/")) for value in placements(one)]
         # Any path may be a directory; of those that are free, one is that ends with a slash.
-        depends_on_files = (
-            self.word in ("path_kind", "directory_kind") and found[0] in ("file", "directory") and not one.free
-        )
-        return ("file", "directory") if depends_on_files and not str(one.value).endswith("/") else found
+        if self.word in ("path_kind", "directory_kind") and looks[0] in ("file", "directory") and not one.free:
+            return tuple(looks[:1]) if str(one.value).endswith("/") else ("file", "directory")
+        return tuple(looks) if len(looks) == 1 else tuple(dict.fromkeys(looks))
 
     def compared(self, one: Representative, other: Representative) -> tuple[Scalar, ...]:
-        """Return what the comparison gives for two values."""
+        """Return what the comparison may give for two values; representatives live as long as it."""
+        key = (id(one), id(other))
+        if key not in self.known:
+            self.known[key] = self._comparison(self.taken(one), self.taken(other))
+        return self.known[key]
+
+    def _comparison(self, one: Representative, other: Representative) -> tuple[Scalar, ...]:
         if self.second is None:
             return ()
         if one.anchored != other.anchored:
@@ -137,13 +133,15 @@ class SettingViewer:
         known = source.view is None or source.view in VIEWS or compared in self.settings
         if source.kind != "setting" or source.ref not in self.settings or not known:
             return sight.Look(source, (source,))
-        own = [path for path in (source.ref, compared) if path is not None]
+        own = (source.ref,) if compared is None else (source.ref, compared)
         chains = [self._chain(RESOLVED if collects else source.kind, path) for path in own]
-        paths = dict.fromkeys(path for chain in chains for path in chain)
+        paths = chains[0] if len(chains) == 1 else (*chains[0], *chains[1])
         filled = {Source("setting", path): self._filled[path] for path in paths if collects and path in self._filled}
-        kind = RESOLVED if filled or any(len(chain) > 1 for chain in chains) else source.kind
-        paths |= dict.fromkeys(other for path in paths for other in self.named.get(path, ()))
-        return sight.Look(source._replace(kind=kind), tuple(Source("setting", path) for path in paths), filled)
+        kind = RESOLVED if filled or len(paths) > len(chains) else source.kind
+        if self.named:
+            paths = (*paths, *[other for path in paths for other in self.named.get(path, ())])
+        bases = tuple([Source("setting", path) for path in dict.fromkeys(paths)])
+        return sight.Look(source if kind == source.kind else source._replace(kind=kind), bases, filled)
 
     def limits(self, source: Source) -> Sequence[Condition]:
         """Return the conditions of the constraints on the value of a source."""
@@ -166,92 +164,90 @@ class SettingViewer:
     ) -> Iterator[Sight]:
         """Yield what sources can show together; the least to write down comes first."""
         paths = [base.ref for base in bases]
-        named = [value for path in paths for value in self._named(path)] if len(paths) > 1 else []
-        named += [value for base in bases for value in self._limiting(base)]
-        listed = dict.fromkeys([*(value for path in paths for value in values.get(path, ())), *named])
-        resolved = any(source.kind in (RESOLVED, ORIGIN) for source in sources)
         readers = [self._reader(source) for source in sources]
+        linked = len(paths) > 1 or any(map(self.limits, bases))
+        listed = self._listed(bases, values)
+        resolved = any(source.kind in (RESOLVED, ORIGIN) for source in sources)
         # Only equality distinguishes texts that no cell lists; what a view shows of one it shows of its equal.
-        equal = any(reader.other and reader.word == EQUALS for reader in readers)
-        copies = len(paths) if equal else 1
-        inspected = {path for reader in readers if reader.inspects for path in (paths if equal else reader.chain)}
-        each = {
-            path: self._representatives(path, listed, copies, resolved=resolved, inspected=path in inspected)
-            for path in paths
-        }
+        equal = linked and any(reader.other and reader.word == EQUALS for reader in readers)
+        inspecting = [reader for reader in readers if reader.inspects]
+        each = {}
+        for path in paths:
+            words = frozenset([r.word for r in inspecting if equal or path in r.chain or path in r.other])
+            each[path] = self._representatives(path, listed, len(paths) if equal else 1, words, resolved=resolved)
         each = self._of_other_types(each) if equal else each
+        never = [row.when for row in self.never if linked and row.when.keys() <= each.keys()]
         known: set[tuple[Scalar, ...]] = set()
-        linked = len(paths) > 1 or any(self.limits(base) for base in bases)
-        for seen in self._combined(readers, each, listed) if linked else _alone(each):
-            for combination in product(*[reader.shown(seen) for reader in readers]):
-                if combination not in known:
+        for ones, shown in self._combined(readers, each, listed) if linked else _alone(readers, each):
+            for combination in product(*shown):
+                if combination not in known and not (
+                    never and _are_excluded(never, dict(zip(paths, ones, strict=True)))
+                ):
                     known.add(combination)
-                    yield Sight(combination, tuple(pair for path in seen for pair in self._assigned(path, seen[path])))
+                    said = [pair for path, one in zip(paths, ones, strict=True) for pair in self._assigned(path, one)]
+                    yield Sight(combination, tuple(said))
+
+    def _listed(self, bases: Sequence[Source], values: Mapping[str, Sequence[Scalar]]) -> dict[Scalar, None]:
+        """Return the values that cells, constraints and rules about settings that are seen together distinguish."""
+        listed = [value for base in bases for value in values.get(base.ref, ())]
+        if len(bases) > 1:
+            listed += [value for base in bases for value in self._named(base.ref)]
+        if self.never:
+            listed += [value for base in bases for value in self._limiting(base)]
+        return dict.fromkeys(listed)
 
     def _reader(self, source: Source) -> _Reader:
         known = self._readers.get(source)
         if known is not None:
             return known
         compared = _compared(source)
-        chain = () if compared in (None, source.ref) else self._chain(source.kind, str(compared))
+        other = () if compared in (None, source.ref) else self._chain(source.kind, str(compared))
         word = (source.view or "").partition(" ")[0]
-        setting, second = self.settings[source.ref], self.settings.get(compared or "")
-        made = _Reader(source, self._chain(source.kind, source.ref), chain, setting, second, word)
-        self._readers[source] = made
+        setting, view = self.settings[source.ref], VIEWS.get(word)
+        inspects = word in COMPARISONS and word != EQUALS if view is None else view.reads_text and word != "known"
+        second = None if compared is None else self.settings.get(compared)
+        chain = self._chain(source.kind, source.ref)
+        made = self._readers[source] = _Reader(source, chain, other, setting, second, word, view, inspects)
         return made
 
     def _combined(
         self, readers: Sequence[_Reader], each: Mapping[str, Iterable[Representative]], listed: Collection[Scalar]
-    ) -> Iterator[Seen]:
+    ) -> Iterator[Observation]:
         """Yield the combinations of representatives that their own views, or a comparison, can distinguish."""
-        answered: dict[str, list[Answered]] = {}
-        for path, ones in each.items():
-            reading = [reader for reader in readers if not reader.other and path in reader.chain]
-            found: dict[object, Answered] = {}
-            for one in ones:
-                answers = self._answers(reading, path, one, listed)
-                # What is read plainly is what is compared.
-                found.setdefault((answers, one.plain, one.anchored), (answers, one))
-            answered[path] = list(found.values())
-        known = _told_apart(answered)
+        links = [reader for reader in readers if reader.other]
+        known = {path: self._answered(readers, path, ones, listed) for path, ones in each.items()}
+        if not any(link.inspects for link in links):
+            known = _told_apart(known)
         if len(known) > 1 and sum(map(len, known.values())) > _MOST_COMPARED:
             raise OutOfStepsError
-        links = [reader for reader in readers if reader.other]
-        for path, pairs in known.items():
+        for path, found in known.items() if links else ():
+            compared = zip(*[_compared_with_all(link, path, found, known) for link in links], strict=True)
             kept: dict[object, Answered] = {}
-            for answers, one in pairs:
-                compared = tuple([_compared_with_all(link, path, one, known) for link in links])
-                kept.setdefault((answers, compared), (answers, one))
+            for one, results in zip(found, compared, strict=True):
+                kept.setdefault((one.key, results), one)
             known[path] = list(kept.values())
         for steps, chosen in enumerate(product(*known.values())):
             if steps == MOST_STEPS:
                 raise OutOfStepsError
-            seen = {path: one for path, (_, one) in zip(known, chosen, strict=True)}
-            if not self._are_excluded(seen):
-                yield seen
+            seen = dict(zip(known, chosen, strict=True))
+            shown = [_shown(reader, number, seen) for number, reader in enumerate(readers)]
+            yield [one.value for one in chosen], shown
+
+    def _answered(
+        self, readers: Sequence[_Reader], path: str, ones: Iterable[Representative], listed: Collection[Scalar]
+    ) -> list[Answered]:
+        """Return what the sources that read one setting show of its values, each different answer once."""
+        found: dict[object, Answered] = {}
+        for one in ones:
+            answers = [() if r.other or path not in r.chain else r.answer(path, one) for r in readers]
+            key = (one.value is None, self._excluded(path, one), *map(partial(_alike, listed), readers, answers))
+            # What is read plainly is what is compared.
+            found.setdefault((key, one.plain, one.anchored), Answered(key, one, answers))
+        return list(found.values())
 
     def _excluded(self, path: str, one: Representative) -> tuple[bool, ...]:
         """Return for each constraint on a setting whether a representative certainly meets its condition."""
-        plain = (one.below or one).plain
-        return tuple(all(map(row.when[path].matches, plain)) for row in self.never if path in row.when)
-
-    def _are_excluded(self, seen: Seen) -> bool:
-        rows = [row.when for row in self.never if row.when.keys() <= seen.keys()]
-        read = {path: (one.below or one).plain for path, one in seen.items()} if rows else {}
-        return any(all(all(map(when[path].matches, read[path])) for path in when) for when in rows)
-
-    def _answers(
-        self, readers: Sequence[_Reader], path: str, one: Representative, listed: Collection[Scalar]
-    ) -> tuple[object, ...]:
-        """Return what sources show of a value, where all texts that no cell lists are one."""
-        found: list[object] = [one.value is None, self._excluded(path, one)]
-        for reader in readers:
-            shown = reader.answer(path, one)
-            if reader.word or reader.source.kind == ORIGIN:
-                found.append(shown)
-            else:
-                found += [_UNLISTED if isinstance(value, str) and value not in listed else value for value in shown]
-        return tuple(found)
+        return tuple([all(map(row.when[path].matches, _plain(one))) for row in self.never if path in row.when])
 
     def _named(self, path: str) -> Iterator[Scalar]:
         """Yield the values that rules give a setting, so that those compared with it can be equal to them."""
@@ -274,18 +270,20 @@ class SettingViewer:
         return value if setting is None else spelled(setting, value)
 
     def _representatives(
-        self, path: str, listed: Collection[Scalar], copies: int, *, resolved: bool, inspected: bool
+        self, path: str, listed: Collection[Scalar], copies: int, inspected: frozenset[str], *, resolved: bool
     ) -> list[Representative]:
-        key = (path, tuple(listed), copies, resolved, inspected)
-        if key not in self._made:
-            setting, values = self.settings[path], self.derived.get(path, {}) if resolved else {}
-            found = self._made[key] = []
-            for one in given(setting, listed, copies, inspected=inspected):
-                found.append(one)
-                if one.kind == DEFAULT:
-                    derived = ((value, of_rules(setting, value, RULE, listed)) for value in values)
-                    found += [made._replace(derived=value, below=one) for value, made in derived]
-        return self._made[key]
+        key = (path, tuple(listed), copies, inspected, resolved)
+        found = self._made.get(key)
+        if found is None:
+            setting = self.settings[path]
+            found = [*given(setting, listed, copies, inspected=inspected)]
+            for value in self.derived.get(path, ()) if resolved else ():
+                made = of_rules(setting, value, RULE, listed)._replace(derived=value)
+                found += [made._replace(below=one) for one in found if one.kind == DEFAULT]
+            # What is least to write down comes first.
+            found.sort(key=lambda one: one.kind == WRITTEN)
+            self._made[key] = found
+        return found
 
     def _of_other_types(self, each: Mapping[str, list[Representative]]) -> dict[str, list[Representative]]:
         """Add to each text what it may be equal to: a text may be a path or an address."""
@@ -336,9 +334,36 @@ def _named_together(never: Iterable[Row]) -> Mapping[str, frozenset[str]]:
     return named
 
 
-def _alone(each: Mapping[str, Iterable[Representative]]) -> Iterator[Seen]:
+def _alone(readers: Sequence[_Reader], each: Mapping[str, Iterable[Representative]]) -> Iterator[Observation]:
     # Lazily, because a caller that asks for one view has mostly seen everything after a few representatives.
-    return ({path: one} for path, ones in each.items() for one in ones)
+    return (((one,), [reader.answer(path, one) for reader in readers]) for path, ones in each.items() for one in ones)
+
+
+def _shown(reader: _Reader, number: int, seen: Mapping[str, Answered]) -> tuple[Scalar, ...]:
+    """Return what a reader may show on some machine."""
+    first = reader.first(reader.chain, seen)
+    if not reader.other:
+        return first.answers[number]
+    return reader.compared(first.value, reader.first(reader.other, seen).value)
+
+
+def _alike(listed: Collection[Scalar], reader: _Reader, answers: tuple[Scalar, ...]) -> object:
+    """Return answers in a form in which all texts that no cell lists are one."""
+    if reader.word or reader.source.kind == ORIGIN:
+        return answers
+    return tuple([_UNLISTED if isinstance(value, str) and value not in listed else value for value in answers])
+
+
+def _are_excluded(never: Iterable[Mapping[str, Condition]], values: Mapping[str, Representative]) -> bool:
+    """Return True if values of settings certainly meet all conditions of a constraint."""
+    return any(
+        all(all(map(condition.matches, _plain(values[path]))) for path, condition in when.items()) for when in never
+    )
+
+
+def _plain(one: Representative) -> tuple[Scalar, ...]:
+    """Return what sources give a setting, before anything is derived."""
+    return (one.below or one).plain
 
 
 def _compared(source: Source) -> str | None:
@@ -347,31 +372,40 @@ def _compared(source: Source) -> str | None:
 
 
 def _compared_with_all(
-    link: _Reader, path: str, one: Representative, known: Mapping[str, Sequence[Answered]]
-) -> tuple[tuple[Scalar, ...], ...]:
-    """Return what a comparison gives for a value and every value that it may be compared with."""
-    seen = link.taken(one)
-    seconds = chain.from_iterable(known[other] for other in link.other) if path in link.chain else ()
-    firsts = chain.from_iterable(known[other] for other in link.chain) if path in link.other else ()
-    return (
-        *[link.compared(seen, link.taken(other)) for _, other in seconds],
-        *[link.compared(link.taken(other), seen) for _, other in firsts],
-    )
+    link: _Reader, path: str, ones: Sequence[Answered], known: Mapping[str, Sequence[Answered]]
+) -> list[object]:
+    """Return what a comparison gives for each value of a setting with every value that it may be compared with."""
+    seconds = [other.value for second in link.other for other in known[second]] if path in link.chain else []
+    firsts = [other.value for first in link.chain for other in known[first]] if path in link.other else []
+    if link.word == EQUALS and not any(one.anchored for one in (*firsts, *seconds, *[one.value for one in ones])):
+        others = {link.taken(other).plain for other in (*firsts, *seconds)}
+        plain = [link.taken(one.value).plain for one in ones]
+        return [value if value in others else None for value in plain]
+    return [
+        tuple(
+            [link.compared(one.value, other) for other in seconds]
+            + [link.compared(other, one.value) for other in firsts]
+        )
+        for one in ones
+    ]
 
 
 def _told_apart(answered: Mapping[str, Sequence[Answered]]) -> dict[str, list[Answered]]:
-    """Leave out free values that show nothing new: as many as there are settings are enough to be all different."""
-    alike: dict[tuple[Scalar, ...], list[object]] = {}
-    for path, pairs in answered.items():
-        for answers, one in pairs:
-            if one.free:
-                alike.setdefault(one.plain, []).append((path, answers))
-    count, left_out = Counter[tuple[object, ...]](), set()
+    """Leave out free values that show nothing new where values are compared for equality only.
+
+    Free values with equal answers are interchangeable, so the n-th setting needs n of them to differ from all others.
+    """
+    alike: dict[tuple[Scalar, ...], list[tuple[str, object]]] = {}
+    for path, found in answered.items():
+        for one in found:
+            if one.value.free:
+                alike.setdefault(one.value.plain, []).append((path, one.key))
+    count = Counter[tuple[object, ...]]()
+    kept: set[tuple[str, tuple[Scalar, ...]]] = set()
     for plain, shown in alike.items():
+        kept.update((path, plain) for path, _ in shown[count[tuple(shown)] :])
         count[tuple(shown)] += 1
-        if count[tuple(shown)] > len(answered):
-            left_out.add(plain)
     return {
-        path: [(answers, one) for answers, one in pairs if not one.free or one.plain not in left_out]
-        for path, pairs in answered.items()
+        path: [one for one in found if not one.value.free or (path, one.value.plain) in kept]
+        for path, found in answered.items()
     }

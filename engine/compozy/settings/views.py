@@ -20,6 +20,9 @@ from compozy.settings.values import KEY_LENGTH, MEMORY, is_loopback
 from compozy.tables.table import identity
 
 _DERIVED = ("default", "rule")
+# Forms of texts that views distinguish; the key is valid Base64, and a path.
+_UNUSABLE = ("../{name}", "{name}\x01")
+_KEY = "/" + "A" * 42 + "="
 
 
 class Seen(NamedTuple):
@@ -35,13 +38,15 @@ class Seen(NamedTuple):
 class View:
     """A function of a setting with the listed `values` it returns; `optional` says that it may be unset.
 
-    A view with `reads_text` is defined for settings whose values are texts.
+    A view with `reads_text` is defined for settings whose values are texts; `texts` holds one of each form that it
+    distinguishes from other texts, addresses aside, with a name or number in braces. Verification needs all of them.
     """
 
     values: tuple[Scalar, ...]
     optional: bool
     look: Callable[[Seen], Scalar]
     reads_text: bool = True
+    texts: tuple[str, ...] = ()
 
 
 def _given(seen: Seen) -> bool:
@@ -134,15 +139,21 @@ VIEWS: Mapping[str, View] = {
     "given": View((False, True), False, _given, reads_text=False),
     "presence": View(("empty", "given"), True, _presence, reads_text=False),
     "known": View(("known", "unknown"), True, _known),
-    "in_memory": View((False, True), True, _in_memory),
-    "path_kind": View(("memory", "file", "directory", "climbing", "control"), True, _path_kind),
-    "directory_kind": View(("file", "directory", "climbing", "control"), True, _directory_kind),
-    "host_kind": View(("loopback", "other"), False, _host_kind),
+    "in_memory": View((False, True), True, _in_memory, texts=(MEMORY,)),
+    "path_kind": View(
+        ("memory", "file", "directory", "climbing", "control"), True, _path_kind, texts=(MEMORY, "{name}/", *_UNUSABLE)
+    ),
+    "directory_kind": View(
+        ("file", "directory", "climbing", "control"), True, _directory_kind, texts=(*_UNUSABLE, os.devnull)
+    ),
+    "host_kind": View(
+        ("loopback", "other"), False, _host_kind, texts=("localhost", "127.0.0.{number}", "localhost:{number}")
+    ),
     "filled": View((False, True), False, _filled, reads_text=False),
-    "key_length": View(("none", "short", "long"), False, _key_length),
+    "key_length": View(("none", "short", "long"), False, _key_length, texts=("{name}-of-some-length", _KEY)),
     "url_password": View((False, True), False, _url_password),
     "url_tls": View(("none", "clear", "unverified", "verified", "unstated"), False, _url_tls),
-    "keyring": View(("usable", "malformed"), True, _keyring),
+    "keyring": View(("usable", "malformed"), True, _keyring, texts=(_KEY,)),
 }
 
 

@@ -37,14 +37,15 @@ def atoms_of(domain: Domain, conditions: Iterable[Condition]) -> tuple[Atom, ...
     >>> [atom.sample for atom in atoms_of(Domain.text(optional=True), [Condition.of(["a", "b"])])]
     [None, 'a', 'b', 'other']
     """
-    pieces: list[tuple[Scalar, Interval | None, bool]] = [(None, None, False)] if domain.optional else []
     if domain.kind == "finite":
-        pieces += [(value, None, False) for value in domain.values]
-    elif domain.kind == "text":
+        values = (None, *domain.values) if domain.optional else domain.values
+        return tuple([Atom(order, value) for order, value in enumerate(values)])
+    pieces: list[tuple[Scalar, Interval | None, bool]] = [(None, None, False)] if domain.optional else []
+    if domain.kind == "text":
         pieces += _text_pieces(domain, conditions)
     else:
         pieces += [(sample, piece, False) for sample, piece in _number_pieces(domain, conditions)]
-    return tuple(Atom(order, *piece) for order, piece in enumerate(pieces))
+    return tuple([Atom(order, *piece) for order, piece in enumerate(pieces)])
 
 
 def _text_pieces(domain: Domain, conditions: Iterable[Condition]) -> list[tuple[Scalar, Interval | None, bool]]:

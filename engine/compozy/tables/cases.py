@@ -114,7 +114,7 @@ class _Finder:
         if at not in self._others:
             rows = len(self.table.rows)
             axes = [axis for number, axis in enumerate(self.subject.axes) if number != at]
-            self._others[at] = Space([CellIndex(axis.rows_at(), rows) for axis in axes], rows)
+            self._others[at] = Space([CellIndex(axis.rows, rows) for axis in axes], rows)
         return self._others[at]
 
     def box(self, at: int, sides: Iterable[tuple[Point, int]]) -> Box | None:

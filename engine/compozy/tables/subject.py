@@ -37,7 +37,7 @@ class Subject:
     def of(cls, ruleset: RuleSet, table: Table, axes: Sequence[Axis], limit: int, steps: int = MOST_STEPS) -> Subject:
         """Build the space of a table from its axes."""
         rows = len(table.rows)
-        space = Space([CellIndex(axis.rows_at(), rows) for axis in axes], rows, steps)
+        space = Space([CellIndex(axis.rows, rows) for axis in axes], rows, steps)
         return cls(table, dict(ruleset.domains[table.id]), tuple(axes), space, limit, ruleset.viewer)
 
     @property

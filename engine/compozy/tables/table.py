@@ -296,8 +296,8 @@ class Row:
         return self._content(_EXAMPLES)
 
     def _content(self, without: Collection[str]) -> tuple[object, ...]:
-        body = sorted((key, value) for key, value in self.body.items() if key not in without)
-        return (tuple(sorted((name, identity(value)) for name, value in self.then.items())), repr(body))
+        body = sorted([(key, value) for key, value in self.body.items() if key not in without])
+        return (tuple(sorted([(name, identity(value)) for name, value in self.then.items()])), repr(body))
 
 
 @dataclass(frozen=True, slots=True)

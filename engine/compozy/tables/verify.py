@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 
 from compozy.base.findings import WARNING, Finding
 from compozy.tables.atoms import atoms_of
-from compozy.tables.axes import MOST_COMBINATIONS, AxisBuilder
+from compozy.tables.axes import MOST_COMBINATIONS, Axis, AxisBuilder
 from compozy.tables.cells import condition_words, scalar_words
-from compozy.tables.cover import MOST_STEPS
+from compozy.tables.cover import MOST_STEPS, OutOfStepsError
 from compozy.tables.decide import RuleSet
 from compozy.tables.gaps import gap_reports
 from compozy.tables.pairs import masked_reports, masked_rows, pair_reports
 from compozy.tables.subject import Subject
-from compozy.tables.table import Domain, Row, Scalar, Table, identity
+from compozy.tables.sweep import is_faultless
+from compozy.tables.table import Domain, Identity, Row, Scalar, Table, identity
 
 KINDS = {
     "cycle": "tables that decide each other in a circle",
@@ -74,13 +75,15 @@ def verify(
     faulty = {place for fault in ruleset.faults if fault.id == "unknown-value" for place in fault.places}
     builder = AxisBuilder(ruleset, most)
     produced: dict[tuple[str, str], Sequence[Scalar]] = {}
-    circular = [name for name in ruleset.tables if name not in set(ruleset.order)]
-    for name in (*ruleset.order, *circular):
+    ordered = set(ruleset.order)
+    for name in (*ruleset.order, *[name for name in ruleset.tables if name not in ordered]):
         table = ruleset.tables[name]
-        subject = Subject.of(ruleset, table, builder.axes(table, produced), limit, steps)
-        found, firing = _verify_table(subject)
-        findings += (finding for finding in found if not faulty.issuperset(finding.places))
-        produced.update(_produced_values(table, firing))
+        try:
+            found, values = _verify_table(ruleset, table, builder.axes(table, produced, lazily=True), limit, steps)
+        except OutOfStepsError:  # too many points to report on
+            found, values = _verify_table(ruleset, table, builder.axes(table, produced), limit, steps)
+        findings += [finding for finding in found if not faulty.issuperset(finding.places)]
+        produced.update({(name, output): of_output for output, of_output in values.items()})
     position = {name: number for number, name in enumerate(ruleset.tables)}
     findings.sort(key=lambda finding: position[finding.key])
     return Verification(tuple(findings), len(ruleset.tables), sum(len(t.rows) for t in ruleset.tables.values()))
@@ -89,25 +92,34 @@ def verify(
 def verify_table(ruleset: RuleSet, name: str) -> list[Finding]:
     """Verify one table of a rule set; of the tables that it reads, every output value counts."""
     table = ruleset.tables[name]
-    subject = Subject.of(ruleset, table, AxisBuilder(ruleset).axes(table, {}), 100)
-    return _verify_table(subject)[0]
+    return _verify_table(ruleset, table, AxisBuilder(ruleset).axes(table, {}), 100, MOST_STEPS)[0]
 
 
-def _verify_table(subject: Subject) -> tuple[list[Finding], list[Row]]:
-    """Return the reports on a table, and the rows of it that can decide."""
-    table = subject.table
-    dead = [number for number in range(len(table.rows)) if not subject.fires(number)]
+def _verify_table(
+    ruleset: RuleSet, table: Table, axes: Sequence[Axis], limit: int, steps: int
+) -> tuple[list[Finding], Mapping[str, Sequence[Scalar]]]:
+    """Return the findings on a table, and the values of each output that rows of it can decide."""
+    found: list[Finding] = []
+    firing: Iterable[Row] = table.rows
+    if not is_faultless(table, axes):
+        found, firing = _searched(Subject.of(ruleset, table, axes, limit, steps))
+    values = _produced_values(table, firing)
+    return [*found, *_unproduced_findings(table, values), *_incomplete_findings(table)], values
+
+
+def _searched(subject: Subject) -> tuple[list[Finding], list[Row]]:
+    """Return the faults that a search finds, and the rows that can decide."""
+    rows = subject.table.rows
+    dead = [number for number in range(len(rows)) if not subject.fires(number)]
     masked, proven = masked_rows(subject)
-    firing = [row for number, row in enumerate(table.rows) if number not in {*dead, *masked}]
-    reports = [] if table.hit == "collect" else gap_reports(subject)
-    reports += [_dead_report(subject, number) for number in dead]
-    reports += masked_reports(subject, masked)
-    reports += [] if proven else [subject.unproven("whether each row can decide")]
-    reports += [] if subject.proven else [subject.unproven("whether each row can be reached", _TOO_MANY)]
-    reports += pair_reports(subject)
-    reports += _unproduced_reports(subject, firing)
-    reports += _finding_reports(subject)
-    return reports, firing
+    hidden = {*dead, *masked}
+    found = [] if subject.table.hit == "collect" else gap_reports(subject)
+    found += [_dead_report(subject, number) for number in dead]
+    found += masked_reports(subject, masked)
+    found += [] if proven else [subject.unproven("whether each row can decide")]
+    found += [] if subject.proven else [subject.unproven("whether each row can be reached", _TOO_MANY)]
+    found += pair_reports(subject)
+    return found, [row for number, row in enumerate(rows) if number not in hidden]
 
 
 def _dead_report(subject: Subject, number: int) -> Finding:
@@ -136,32 +148,31 @@ def _unreached_inputs(subject: Subject, number: int) -> list[str]:
     ]
 
 
-def _produced_values(table: Table, firing: Iterable[Row]) -> Mapping[tuple[str, str], Sequence[Scalar]]:
-    values: dict[tuple[str, str], dict[tuple[bool, Scalar], Scalar]] = {(table.id, o): {} for o in table.outputs}
+def _produced_values(table: Table, firing: Iterable[Row]) -> Mapping[str, Sequence[Scalar]]:
+    values: dict[str, dict[Identity, Scalar]] = {output: {} for output in table.outputs}
     for row in firing:
         for output, value in row.then.items():
-            values[table.id, output][identity(value)] = value
-    return {key: tuple(known.values()) for key, known in values.items()}
+            values[output][identity(value)] = value
+    return {output: tuple(known.values()) for output, known in values.items()}
 
 
-def _unproduced_reports(subject: Subject, firing: Sequence[Row]) -> Iterator[Finding]:
-    produced = _produced_values(subject.table, firing)
-    for output, domain in subject.table.outputs.items():
-        known = {identity(value) for value in produced[subject.table.id, output]}
+def _unproduced_findings(table: Table, produced: Mapping[str, Sequence[Scalar]]) -> Iterator[Finding]:
+    for output, domain in table.outputs.items():
+        known = set(map(identity, produced[output]))
         missing = [value for value in _legal_values(domain) if identity(value) not in known]
         if missing:
             words = ", ".join("null" if value is None else scalar_words(value) for value in missing)
-            message = f'no row that can decide gives output "{output}" the value {words}'
-            yield subject.report("unproduced", message, severity=WARNING)
+            message = f'table "{table.id}": no row that can decide gives output "{output}" the value {words}'
+            yield Finding.at("unproduced", message, table.place, key=table.id, severity=WARNING)
 
 
 def _legal_values(domain: Domain) -> list[Scalar]:
     return [*domain.values, *([None] if domain.optional else [])]
 
 
-def _finding_reports(subject: Subject) -> Iterator[Finding]:
-    for row in subject.table.rows:
-        missing = [key for key in _EXAMPLE_KEYS if row.body.get(key) is None]
-        if row.body and missing:
-            message = f'the finding of row "{row.id}" has no {", ".join(missing)}'
-            yield subject.report("incomplete-finding", message, [row])
+def _incomplete_findings(table: Table) -> Iterator[Finding]:
+    for row in table.rows:
+        missing = [key for key in _EXAMPLE_KEYS if row.body.get(key) is None] if row.body else []
+        if missing:
+            message = f'table "{table.id}": the finding of row "{row.id}" has no {", ".join(missing)}'
+            yield Finding.at("incomplete-finding", message, row.place, key=table.id)

@@ -1,0 +1,282 @@
+"""Which values the columns of a table can have together, whatever settings are given.
+
+Each decision is a function of settings, kept as a decision diagram, and so is the set of rows that match. Tables share
+the diagrams of the decisions that they read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add, and_, or_
+from typing import Any, NamedTuple, TypeAlias
+
+from compozy.tables.cover import OutOfStepsError
+from compozy.tables.decide import RuleSet
+from compozy.tables.diagram import Diagram, Diagrams, assignments, values_of
+from compozy.tables.index import ColumnIndex
+from compozy.tables.link import decision_output
+from compozy.tables.sight import ORIGIN, WRITTEN, Assignment, Look
+from compozy.tables.table import Scalar, Source, Table, identity
+from compozy.tables.variables import Family, Reader, Variable, Variables
+
+# Families by the sources that belong to them.
+Families: TypeAlias = Mapping[Source, Family]
+# The choices of columns, by position, with settings that lead there.
+Combinations: TypeAlias = Iterable[tuple[tuple[int, ...], Assignment]]
+
+# Diagrams are as deep as they have variables, and operations on them are recursive.
+_MOST_VARIABLES = 200
+_WRITTEN = identity(WRITTEN)
+
+
+class Input(NamedTuple):
+    """A column of a table: how it reads, the decisions behind that, and its rows by value.
+
+    `depends` holds the underlying values on which it depends, as bits.
+    """
+
+    name: str
+    look: Look
+    decisions: tuple[Source, ...]
+    rows: ColumnIndex
+    depends: int
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """What inputs can be together: the different sets of rows that match there.
+
+    `variables` are those of the inputs; `combinations` finds the choices on request.
+
+    Raises:
+        OutOfStepsError: `combinations` has to tell too many apart.
+    """
+
+    rows: tuple[int, ...]
+    variables: tuple[Variable, ...]
+    combinations: Callable[[], Combinations]
+
+
+class Feasible:
+    """Finds what is feasible for the inputs of the tables of one rule set; decisions are shared between tables."""
+
+    def __init__(self, ruleset: RuleSet, most: int) -> None:
+        self._ruleset = ruleset
+        self._ordered = set(ruleset.order)
+        self._diagrams = Diagrams(most)
+        self._variables = Variables(ruleset)
+        self._inputs: dict[str, tuple[Input, ...]] = {}
+        self._levels: dict[Source, int] = {}
+        self._bases: dict[Source, tuple[Source, ...]] = {}
+        self._read: dict[str, Mapping[Source, Sequence[Reader]]] = {}
+        self._grouped: dict[object, Families] = {}
+        self._related: dict[tuple[Variable, ...], Family] = {}
+        self._decided: dict[tuple[object, ...], Diagram | OutOfStepsError] = {}
+
+    def joint(self, table: Table, group: Sequence[Input]) -> Joint | None:
+        """Return what the inputs of a group can be together, None where there is too much to tell apart."""
+        try:
+            families = self._families(table, group)
+            variables = tuple([self._variable(one, families) for one in group])
+            held = [variable.rows_at(one.rows) for one, variable in zip(group, variables, strict=True)]
+            rows = self._function(group, families, held, and_)
+        except OutOfStepsError:
+            return None
+
+        def combinations() -> Combinations:
+            numbers = [[(number,) for number in range(len(variable.choices))] for variable in variables]
+            function = self._function(group, families, numbers, add)
+            said = {family.level: [said for _, said in family.members] for family in families.values()}
+            return assignments(function, said).items()
+
+        return Joint(tuple(values_of(rows)), variables, combinations)
+
+    # how columns read
+
+    def inputs(self, table: Table) -> tuple[Input, ...]:
+        """Return the inputs of a table."""
+        known = self._inputs.get(table.id)
+        if known is None:
+            collects, columns = table.hit == "collect", self._ruleset.compiled[table.id].columns
+            found = zip(
+                [self._look(column.source, collects=collects) for column in table.columns], columns, strict=True
+            )
+            known = self._inputs[table.id] = tuple([self._input(name, look, index) for look, (name, index) in found])
+        return known
+
+    def _look(self, source: Source, *, collects: bool) -> Look:
+        if source.kind == "decision":
+            feeder = self._ruleset.tables.get(source.ref)
+            if feeder is not None:
+                source = Source("decision", source.ref, None, decision_output(source, feeder))
+        elif self._ruleset.viewer is not None:
+            return self._ruleset.viewer.look(source, collects=collects)
+        return Look(source, (source,))
+
+    def _input(self, name: str, look: Look, index: ColumnIndex) -> Input:
+        self._bases[look.source] = look.bases
+        decisions = (look.source,) if look.source.kind == "decision" else tuple(look.filled.values())
+        depends = 0
+        for decision in decisions:
+            if decision.ref in self._ordered:
+                depends = reduce(or_, [one.depends for one in self.inputs(self._ruleset.tables[decision.ref])], depends)
+        if look.source.kind != "decision" or look.source.ref not in self._ordered:
+            for base in look.bases:
+                depends |= 1 << self._level(base)
+        return Input(name, look, decisions, index, depends)
+
+    def _level(self, base: Source) -> int:
+        return self._levels.setdefault(base, len(self._levels))
+
+    # what depends on common settings
+
+    def _families(self, table: Table, group: Sequence[Input]) -> Families:
+        """Return the families of the sources that inputs and the decisions behind them read."""
+        key = tuple([one.look.source if one.look.source.kind == "decision" else (table.id, one.name) for one in group])
+        if key not in self._grouped:
+            self._grouped[key] = self._new_families(self._readers(table, group), group)
+        return self._grouped[key]
+
+    def _readers(self, table: Table, group: Sequence[Input]) -> Mapping[Source, Sequence[Reader]]:
+        """Return the sources that inputs and the decisions behind them read, with their readers."""
+        found: dict[Source, dict[Reader, None]] = {}
+        for one in group:
+            for decision in one.decisions:
+                for source, readers in self._read_by(decision.ref).items():
+                    found.setdefault(source, {}).update(dict.fromkeys(readers))
+            if one.look.source.kind != "decision":
+                found.setdefault(one.look.source, {})[table.id, one.name] = None
+        return {source: tuple(readers) for source, readers in found.items()}
+
+    def _read_by(self, table_id: str) -> Mapping[Source, Sequence[Reader]]:
+        if table_id not in self._read:
+            table = self._ruleset.tables[table_id]
+            self._read[table_id] = self._readers(table, self.inputs(table))
+        return self._read[table_id]
+
+    def _new_families(self, readers: Mapping[Source, Sequence[Reader]], group: Sequence[Input]) -> Families:
+        """Group the sources that look at common underlying values."""
+        variables = {source: self._variables.read(source, reading) for source, reading in readers.items()}
+        for base, decision in _filled(group).items():
+            origin = Source(ORIGIN, base.ref)
+            self._bases[origin] = (base,)
+            variables[origin] = self._variables.origin(decision)
+        related: list[tuple[dict[Source, None], list[Source]]] = []
+        for source in variables:
+            bases, members = dict.fromkeys(self._bases[source]), [source]
+            for other in [other for other in related if not bases.keys().isdisjoint(other[0])]:
+                related.remove(other)
+                bases, members = other[0] | bases, other[1] + members
+            related.append((bases, members))
+        if len(related) > _MOST_VARIABLES:
+            raise OutOfStepsError
+        families = [self._family(tuple(bases), sources, variables) for bases, sources in related]
+        return {source: family for family in families for source in family.sources}
+
+    def _family(
+        self, bases: Sequence[Source], sources: Sequence[Source], variables: Mapping[Source, Variable]
+    ) -> Family:
+        key = tuple([variables[source] for source in sources])
+        known = self._related.get(key)
+        if known is None:
+            # Common settings give equal levels, so that diagrams of several tables fit together.
+            level = min(map(self._level, bases))
+            known = self._related[key] = self._new_family(bases, sources, key, level)
+        return known
+
+    def _new_family(
+        self, bases: Sequence[Source], sources: Sequence[Source], variables: Sequence[Variable], level: int
+    ) -> Family:
+        viewer = self._ruleset.viewer
+        if viewer is None or (tuple(bases) == tuple(sources) and not viewer.limits(sources[0])):
+            return Family.of_one(sources[0], variables[0], level)
+        values: dict[str, list[Scalar]] = {}
+        for source, variable in zip(sources, variables, strict=True):
+            if source.view is None and source.kind != ORIGIN:
+                # As many values as there are settings may have to differ from each other.
+                values.setdefault(source.ref, []).extend(variable.samples(len(bases)))
+        return Family.of_observed(sources, variables, viewer.sights(bases, sources, values), level)
+
+    # functions of settings
+
+    def _variable(self, one: Input, families: Families) -> Variable:
+        source = one.look.source
+        if source.kind == "decision":
+            return self._variables.decided(source)
+        family = families[source]
+        return family.variables[family.sources.index(source)]
+
+    def _function(
+        self,
+        group: Sequence[Input],
+        families: Families,
+        values: Iterable[Sequence[Any]],
+        join: Callable[[Any, Any], Any],
+    ) -> Diagram:
+        """Return the joined values of inputs; `values` are those of each choice of an input."""
+        parts = [self._of_input(one, families, each) for one, each in zip(group, values, strict=True)]
+        # Neighbours first, because they mostly depend on the same settings.
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=False)
+            parts = [self._diagrams.combined(*pair, join) for pair in pairs] + parts[len(parts) // 2 * 2 :]
+        (function,) = parts
+        for agreement in self._agreements(group, families):
+            function = self._diagrams.combined(function, agreement, lambda value, _: value)
+        return function
+
+    def _of_input(self, one: Input, families: Families, values: Sequence[Any]) -> Diagram:
+        source = one.look.source
+        if source.kind != "decision":
+            return self._of_source(source, families[source], values)
+        variable = self._variables.decided(source)
+        return self._of_decision(source, families, lambda value: values[variable.choice_of(value) or 0])
+
+    def _of_source(self, source: Source, family: Family, values: Sequence[Any]) -> Diagram:
+        at = family.sources.index(source)
+        return self._diagrams.node(family.level, tuple([values[choices[at]] for choices, _ in family.members]))
+
+    def _of_decision(self, decision: Source, families: Families, convert: Callable[[Scalar], Any]) -> Diagram:
+        """Return the function of an output, its values converted."""
+        table = self._ruleset.tables[decision.ref]
+        key = (table.id, *[families[source] for source in self._read_by(table.id)])
+        if key not in self._decided:
+            try:
+                self._decided[key] = self._deciding(table, families)
+            except OutOfStepsError as error:
+                self._decided[key] = error
+        deciding = self._decided[key]
+        if isinstance(deciding, OutOfStepsError):
+            raise OutOfStepsError
+        output = decision.output or ""
+        return self._diagrams.mapped(deciding, lambda number: convert(table.rows[number].then[output]))
+
+    def _deciding(self, table: Table, families: Families) -> Diagram:
+        """Return the row that decides a table; one row stands for all that decide the same. No row is not feasible."""
+        function: Diagram = (1 << len(table.rows)) - 1
+        for one in self.inputs(table):
+            part = self._of_input(one, families, self._variable(one, families).rows_at(one.rows))
+            function = self._diagrams.combined(function, part, lambda rows, held: rows & held or None)
+        known: dict[object, int] = {}
+        outcomes = [tuple([identity(row.then[output]) for output in table.outputs]) for row in table.rows]
+        first = [known.setdefault(outcome, number) for number, outcome in enumerate(outcomes)]
+        return self._diagrams.mapped(function, lambda rows: first[(rows & -rows).bit_length() - 1] if rows else None)
+
+    def _agreements(self, group: Sequence[Input], families: Families) -> Iterator[Diagram]:
+        """Yield where a value is written, or is the one of the decision that fills it in."""
+        for base, decision in _filled(group).items():
+            origin = Source(ORIGIN, base.ref)
+            samples = [identity(choice[0].sample) for choice in self._variables.origin(decision).choices]
+            written = self._of_source(origin, families[origin], samples)
+            decided = self._of_decision(decision, families, identity)
+            yield self._diagrams.combined(written, decided, _agree)
+
+
+def _filled(group: Iterable[Input]) -> dict[Source, Source]:
+    """Return the underlying values that decisions fill in, with these decisions."""
+    return {base: decision for one in group for base, decision in one.look.filled.items()}
+
+
+def _agree(origin: object, decided: object) -> bool | None:
+    return True if origin in (_WRITTEN, decided) else None

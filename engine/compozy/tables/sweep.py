@@ -1,0 +1,42 @@
+"""Prove in one pass over the axes that a table has no fault of reachability, completeness or consistency.
+
+Most tables have none. Where the proof does not succeed, the table is searched for its faults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import and_, or_
+
+from compozy.tables.axes import Axis
+from compozy.tables.table import Table
+
+# Sets of matching rows that are told apart.
+_MOST_SETS = 500
+
+
+def is_faultless(table: Table, axes: Sequence[Axis]) -> bool:
+    """Return True if every row can decide, some row always decides, and no two rows repeat or contradict each other."""
+    everything = (1 << len(table.rows)) - 1
+    firing = reduce(and_, [reduce(or_, axis.rows, 0) for axis in axes], everything)
+    if firing != everything or not all(axis.exact for axis in axes):
+        return False
+    if table.hit == "collect":
+        return len({row.outcome() for row in table.rows}) == len(table.rows)
+    matching = _matching(axes, everything)
+    if not matching or 0 in matching:
+        return False
+    if table.hit == "first":
+        return reduce(or_, [rows & -rows for rows in matching]) == everything
+    return not any(rows & (rows - 1) for rows in matching)
+
+
+def _matching(axes: Iterable[Axis], everything: int) -> set[int]:
+    """Return the sets of rows that match together, none where they are too many."""
+    found = {everything}
+    for axis in axes:
+        if len(found) * len(axis.rows) > _MOST_SETS:
+            return set()
+        found = {rows & held for rows in found for held in axis.rows}
+    return found

@@ -1,0 +1,148 @@
+"""Variables: the values of sources, cut into choices that no reader distinguishes, and what sources show together.
+
+Sources that read common settings are one family, and each member of it is a combination of choices that some settings
+show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import TypeAlias
+
+from compozy.tables.atoms import Atom, atoms_of, samples_in
+from compozy.tables.decide import RuleSet
+from compozy.tables.index import ColumnIndex
+from compozy.tables.link import produced_domain
+from compozy.tables.sight import ORIGIN, WRITTEN, Assignment, Sight
+from compozy.tables.table import Condition, Domain, Identity, Scalar, Source, identity
+
+# A column of a table, by the names of both.
+Reader: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Variable:
+    """A source's values: atoms that no reader can tell apart are one choice; equal to itself only."""
+
+    choices: tuple[tuple[Atom, ...], ...]
+    domain: Domain
+
+    def rows_at(self, index: ColumnIndex) -> list[int]:
+        """Return for each choice the rows of a column that hold there."""
+        return [index.rows_at(choice[0].sample) for choice in self.choices]
+
+    def samples(self, most: int) -> list[Scalar]:
+        """Return up to `most` values of each atom, those aside that stand for all unlisted texts."""
+        atoms = (atom for choice in self.choices for atom in choice if not atom.other)
+        return [value for atom in atoms for value in samples_in(atom, self.domain, most)]
+
+    def choice_of(self, value: Scalar) -> int | None:
+        """Return the choice that holds a value; `None` when it is outside the domain."""
+        key = identity(value)
+        if key not in self._places:
+            self._places[key] = self._place(value)
+        return self._places[key]
+
+    @cached_property
+    def _places(self) -> dict[Identity, int | None]:
+        return {
+            identity(atom.sample): number
+            for number, choice in enumerate(self.choices)
+            for atom in choice
+            if not atom.other
+        }
+
+    def _place(self, value: Scalar) -> int | None:
+        """Return the choice of a value that is no atom's sample."""
+        atoms = ((number, atom) for number, choice in enumerate(self.choices) for atom in choice)
+        return next((n for n, atom in atoms if (atom.other and isinstance(value, str)) or _inside(atom, value)), None)
+
+
+def _inside(atom: Atom, value: Scalar) -> bool:
+    if atom.interval is None or not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return atom.interval.contains(value)
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Sources that read common settings; a member is a choice of each of them, feasible together, with settings.
+
+    `level` is the position of the family among the variables of decision diagrams.
+    """
+
+    sources: tuple[Source, ...]
+    variables: tuple[Variable, ...]
+    members: tuple[tuple[tuple[int, ...], Assignment], ...]
+    level: int
+
+    @classmethod
+    def of_one(cls, source: Source, variable: Variable, level: int) -> Family:
+        """Return the family of a source that can have each of its values."""
+        samples = (choice[0].sample for choice in variable.choices)
+        members = tuple(((number,), ((source, sample),)) for number, sample in enumerate(samples))
+        return cls((source,), (variable,), members, level)
+
+    @classmethod
+    def of_observed(
+        cls, sources: Sequence[Source], variables: Sequence[Variable], sights: Iterable[Sight], level: int
+    ) -> Family:
+        """Return what sources show together; the first sight of each combination counts."""
+        members: dict[tuple[int, ...], Assignment] = {}
+        most = prod(len(variable.choices) for variable in variables)
+        for sight in sights:
+            choices = [variable.choice_of(seen) for variable, seen in zip(variables, sight.seen, strict=True)]
+            # A value outside a domain is reported where it is written, and no row can ask for it.
+            if None not in choices:
+                members.setdefault(tuple(choice for choice in choices if choice is not None), sight.said)
+                if len(members) == most:
+                    break
+        return cls(tuple(sources), tuple(variables), tuple(members.items()), level)
+
+
+class Variables:
+    """Cuts sources into variables, once for the same readers."""
+
+    def __init__(self, ruleset: RuleSet) -> None:
+        self._ruleset = ruleset
+        self._known: dict[object, Variable] = {}
+
+    def read(self, source: Source, readers: Sequence[Reader]) -> Variable:
+        """Return the variable of a source, cut so finely that no reader distinguishes more."""
+        key = tuple(readers)
+        if key not in self._known:
+            self._known[key] = self._cut(source, readers)
+        return self._known[key]
+
+    def decided(self, decision: Source) -> Variable:
+        """Return the variable of an output, of which each value is a choice."""
+        return self._listed(decision, lambda domain: domain)
+
+    def origin(self, decision: Source) -> Variable:
+        """Return the variable of the origin of a value that a decision may give."""
+        return self._listed(
+            decision._replace(kind=ORIGIN),
+            lambda domain: Domain.finite([*domain.values, WRITTEN], optional=domain.optional),
+        )
+
+    def _listed(self, key: Source, widen: Callable[[Domain], Domain]) -> Variable:
+        if key not in self._known:
+            domain = widen(produced_domain(self._ruleset.tables[key.ref], key.output or ""))
+            self._known[key] = Variable(tuple((atom,) for atom in atoms_of(domain, ())), domain)
+        return self._known[key]
+
+    def _cut(self, source: Source, readers: Sequence[Reader]) -> Variable:
+        table_id, column = readers[0]
+        domain = self._ruleset.domains[table_id][column]
+        tables = self._ruleset.tables
+        conditions: list[Condition] = [r.when[name] for t, name in readers for r in tables[t].rows if name in r.when]
+        if self._ruleset.viewer is not None:
+            conditions += self._ruleset.viewer.limits(source)
+        indexes = [self._ruleset.compiled[t].index(name) for t, name in readers]
+        alike: dict[tuple[int, ...], list[Atom]] = {}
+        for atom in atoms_of(domain, conditions):
+            alike.setdefault(tuple([index.rows_at(atom.sample) for index in indexes]), []).append(atom)
+        return Variable(tuple(map(tuple, alike.values())), domain)
