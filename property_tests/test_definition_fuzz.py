@@ -100,7 +100,7 @@ def read(call: Callable[[], Definition]) -> Definition | DefinitionError | Synta
         definition = call()
     except (DefinitionError, SyntaxProblem) as error:
         return error
-    again = decode_definition(json.loads(json.dumps(definition.plain)), "f", {})
+    again = decode_definition(json.loads(json.dumps(definition.to_json())))
     assert again.tasks == definition.tasks
     assert definition_from_json(dict(definition.plain), "g").tasks == definition.tasks
     return definition

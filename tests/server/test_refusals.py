@@ -90,8 +90,8 @@ def test_every_problem_of_a_definition_is_told(site: Site) -> None:
     answer = site.post(RUN, {"source": source, "file": "my.yaml"})
 
     assert answer.json["problems"] == [
-        'my.yaml:3:19: unknown task type "agregate"; did you mean "aggregate"?',
-        'my.yaml:4:5: an aggregate task needs "output"',
+        'my.yaml:3:19: `type` of a task is unknown; did you mean "aggregate"?',
+        "my.yaml:4:5: an aggregate task needs `output`",
     ]
 
 

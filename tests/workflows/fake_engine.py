@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from compozy.workflows.expressions.templates import TemplateProblem, render
+from compozy.workflows.expressions.templates import TemplateProblem, evaluate, render
 from compozy.workflows.model.scope import Scope
 from compozy.workflows.tasks.engine import Block, Call, TaskError, run_concurrently
 
@@ -40,8 +40,8 @@ class FakeEngine:
     async def concurrently(self, blocks: Sequence[Block], most: int) -> list[Any]:
         return await run_concurrently(blocks, most)
 
-    async def evaluate(self, value: Any, scope: Scope, path: str) -> Any:
+    async def evaluate(self, value: Any, scope: Scope, path: str, *, expression: bool = False) -> Any:
         try:
-            return render(value, scope.names(), path)
+            return (evaluate if expression else render)(value, scope.names(), path)
         except TemplateProblem as problem:
             raise TaskError(problem.reason, problem.path) from problem

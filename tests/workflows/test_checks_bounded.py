@@ -17,8 +17,8 @@ from compozy.base.suggest import MOST_SUGGESTIONS, closest
 from compozy.errors import DefinitionError, SyntaxProblem
 from compozy.workflows.catalogue import exported_definitions
 from compozy.workflows.checks import BusyError, Checks
+from compozy.workflows.model.definition import MAX_PROBLEM_LENGTH, MAX_PROBLEMS
 from compozy.workflows.model.inputs import InputError, complete_input
-from compozy.workflows.read.check import MAX_PROBLEM_LENGTH, MAX_PROBLEMS
 from compozy.workflows.read.loader import definition_from_json
 
 MANY = 1500

@@ -64,6 +64,7 @@ def test_every_key_of_a_definition_becomes_a_record() -> None:
         Aggregate(id="one", sleep_s=90.0, output={"deep": [1, "x"]}),
         Basic(
             id="two",
+            description="Calls.",
             tool="pkg.mod:work",
             arguments={"n": 1},
             timeout_s=120.0,
@@ -99,23 +100,27 @@ def test_places_name_tasks_and_templates() -> None:
 
 TASK = "tasks: [{id: a, type: aggregate, output: 1}]"
 BAD = [
-    pytest.param("[]", "1:1: expected a mapping with id and tasks", id="no-mapping"),
-    pytest.param(TASK, '1:1: "id" is missing', id="no-id"),
+    pytest.param("[]", "1:1: a workflow must be a mapping", id="no-mapping"),
+    pytest.param(TASK, "1:1: a workflow needs `id`", id="no-id"),
     pytest.param(
         f"id: Hello World\n{TASK}",
-        "1:5: id must be lower-case letters, digits, - and _ (at most 100), quoted if a number",
+        "1:5: `id` of a workflow must be lower-case letters, digits, - and _ (at most 100), quoted if a number",
         id="bad-id",
     ),
-    pytest.param("id: a", "1:1: tasks must be a list with at least one task", id="no-tasks"),
-    pytest.param("id: a\ntasks: []", "2:8: tasks must be a list with at least one task", id="empty-tasks"),
-    pytest.param(f"id: a\ntaks: 1\n{TASK}", '2:1: unknown key "taks"; did you mean "tasks"?', id="typo"),
+    pytest.param("id: a", "1:1: a workflow needs `tasks`", id="no-tasks"),
+    pytest.param(
+        "id: a\ntasks: []", "2:8: `tasks` of a workflow must be a list with at least one task", id="empty-tasks"
+    ),
+    pytest.param(f"id: a\ntaks: 1\n{TASK}", '2:1: unknown key "taks" in a workflow; did you mean "tasks"?', id="typo"),
     pytest.param(
         f"id: a\nzzz: 1\n{TASK}",
-        '2:1: unknown key "zzz"; known keys: id, version, description, input, tasks, outputs',
+        '2:1: unknown key "zzz" in a workflow; known: id, version, description, input, tasks, outputs',
         id="unknown-key",
     ),
-    pytest.param(f"id: a\nversion: [1]\n{TASK}", "2:10: version must be text", id="version"),
-    pytest.param(f"id: a\ninput: [x]\n{TASK}", "2:8: input must be a mapping of names to defaults", id="input"),
+    pytest.param(f"id: a\nversion: [1]\n{TASK}", "2:10: `version` of a workflow must be text", id="version"),
+    pytest.param(
+        f"id: a\ninput: [x]\n{TASK}", "2:8: `input` of a workflow must be a mapping of names to defaults", id="input"
+    ),
     pytest.param(
         f"id: a\ninput: {{user-name: x}}\n{TASK}",
         '2:9: input name "user-name" must be letters, digits and _, not starting with a digit',
@@ -126,26 +131,26 @@ BAD = [
         '2:23: input "n" is required and has a default; keep one of both',
         id="required-default",
     ),
-    pytest.param("id: a\ntasks: [1]", "2:9: a task must be a mapping with id and type", id="scalar-task"),
+    pytest.param("id: a\ntasks: [1]", "2:9: `tasks[0]` of a task must be a mapping", id="scalar-task"),
     pytest.param(
-        "id: a\ntasks:\n  - {id: t}", '3:5: "type" is missing; task types: aggregate, basic, sleep', id="no-type"
+        "id: a\ntasks:\n  - {id: t}", "3:5: a task needs `type`: one of aggregate, basic, sleep", id="no-type"
     ),
     pytest.param(
         "id: a\ntasks:\n  - {id: t, type: agregate, output: 1}",
-        '3:19: unknown task type "agregate"; did you mean "aggregate"?',
+        '3:19: `type` of a task is unknown; did you mean "aggregate"?',
         id="type-typo",
     ),
     pytest.param(
-        "id: a\ntasks:\n  - {id: t, type: aggregate}", '3:5: an aggregate task needs "output"', id="no-output"
+        "id: a\ntasks:\n  - {id: t, type: aggregate}", "3:5: an aggregate task needs `output`", id="no-output"
     ),
     pytest.param(
         "id: a\ntasks:\n  - {id: t, type: basic, tool: nothing}",
-        """3:32: a basic task needs "tool": module:function, such as package.module:function; 'nothing' is not that""",
+        "3:32: `tool` of a basic task must be module:function, such as package.module:function",
         id="bad-tool",
     ),
     pytest.param(
         "id: a\ntasks:\n  - {id: t, type: basic, tool: 'a:b', isolation: thead}",
-        "3:50: isolation must be thread or process",
+        '3:50: `isolation` of a basic task must be thread or process; did you mean "thread"?',
         id="isolation",
     ),
     pytest.param(
@@ -160,27 +165,27 @@ BAD = [
     ),
     pytest.param(
         "id: a\ntasks:\n  - {id: t, type: aggregate, output: 1, sleep: 5}",
-        "3:48: sleep: expected a duration such as 500ms, 5m or 168h",
+        "3:48: `sleep` of an aggregate task: expected a duration such as 500ms, 5m or 168h",
         id="bare-number",
     ),
     pytest.param(
         "id: a\ntasks:\n  - {id: t, type: aggregate, output: 1, sleep: 99999h}",
-        "3:48: sleep must be at most ten years",
+        "3:48: `sleep` of an aggregate task must be at most ten years, such as 500ms, 5m or 168h",
         id="too-long",
     ),
     pytest.param(
         "id: a\ntasks:\n  - {id: t, type: basic, tool: 'm:f', timeout: '0'}",
-        "3:48: timeout must be more than nothing and at most ten years",
+        "3:48: `timeout` of a basic task must be more than nothing and at most ten years, such as 500ms, 5m or 168h",
         id="no-time",
     ),
     pytest.param(
         "id: a\ntasks:\n  - {id: t, type: basic, tool: 'm:f', retry: {max_attempts: 0}}",
-        "3:61: max_attempts must be a whole number from 1 to 1000",
+        "3:61: `max_attempts` of a retry policy must be a whole number from 1 to 1000",
         id="attempts",
     ),
     pytest.param(
         "id: a\ntasks:\n  - {id: t, type: basic, tool: 'm:f', retry: {attempts: 3}}",
-        '3:47: unknown key "attempts"; did you mean "max_attempts"?',
+        '3:47: unknown key "attempts" in a retry policy; did you mean "max_attempts"?',
         id="retry-key",
     ),
     pytest.param(
@@ -220,7 +225,7 @@ BAD = [
     ),
     pytest.param(
         'id: a\ntasks:\n  - {id: t, type: aggregate, output: "{{ tasks.b.output }}"}',
-        '3:38: task "b" does not exist',
+        '3:38: task "b" does not exist; known: t',
         id="unknown-task",
     ),
     pytest.param(
@@ -233,7 +238,9 @@ BAD = [
         '4:14: "tasks.t.result" does not exist; tasks.t has: output',
         id="task-member",
     ),
-    pytest.param(f"id: a\n{TASK}\noutputs: 3", "3:10: outputs must be a mapping of names to values", id="outputs"),
+    pytest.param(
+        f"id: a\n{TASK}\noutputs: 3", "3:10: `outputs` of a workflow must be a mapping of names to values", id="outputs"
+    ),
 ]
 
 
@@ -269,7 +276,7 @@ def test_json_problems_name_their_path() -> None:
         definition_from_json(plain, "workflows[0]")
 
     assert tuple(str(finding) for finding in caught.value.findings) == (
-        "workflows[0]: tasks[0].sleep: sleep: expected a duration such as 500ms, 5m or 168h",
+        "workflows[0]: tasks[0].sleep: `sleep` of an aggregate task: expected a duration such as 500ms, 5m or 168h",
     )
 
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowExecutionStatus
+from tests.polling import eventually
+from tests.workflows.bench import Bench
 from tests.workflows.fake_engine import FakeEngine
+from tests.workflows.test_replay import replay
 
+from compozy.errors import DefinitionError
 from compozy.workflows.model.definition import Retry, Task
 from compozy.workflows.model.scope import Scope
 from compozy.workflows.read.loader import load_definition, parse_definition
+from compozy.workflows.run import wire
 from compozy.workflows.tasks.aggregate import Aggregate
 from compozy.workflows.tasks.basic import CALL_TOOL, Basic
-from compozy.workflows.tasks.engine import Call, CallError, Engine, TaskError
+from compozy.workflows.tasks.engine import Call, CallError, Engine, TaskError, run_concurrently
 from compozy.workflows.tasks.sleep import Sleep
 from compozy.workflows.tasks.task_type import TYPES
 
@@ -104,12 +112,131 @@ def test_sleep_rejects_what_is_no_duration(given: Any, reason: str) -> None:
 @pytest.mark.parametrize(
     ("duration", "problem"),
     [
-        pytest.param("soon", "duration: expected a duration such as 500ms, 5m or 168h", id="text"),
+        pytest.param("soon", "`duration` of a sleep task: expected a duration such as 500ms, 5m or 168h", id="text"),
         pytest.param("'{{ tasks.b.output }}'", 'task "b" does not exist', id="template"),
-        pytest.param("null", 'a sleep task needs "duration", such as 5m', id="missing"),
+        pytest.param("99999h", "`duration` of a sleep task must be at most ten years", id="too-long"),
+        pytest.param("null", "a sleep task needs `duration`", id="missing"),
     ],
 )
 def test_sleep_is_checked_when_its_file_is_read(duration: str, problem: str) -> None:
     with pytest.raises(Exception, match="not a valid workflow") as failed:
         parse_definition(f"id: a\ntasks:\n  - {{id: t, type: sleep, duration: {duration}}}\n", "f.yaml")
     assert problem in str(failed.value)
+
+
+@pytest.mark.parametrize(("n", "output", "status"), [(4, "ran", "completed"), (3, None, "skipped")])
+def test_condition_skips_a_task_when_it_is_false(bench: Bench, n: int, output: str | None, status: str) -> None:
+    text = """
+id: maybe
+input: {n: 0}
+tasks:
+  - {id: t, type: aggregate, condition: input.n > 3, sleep: 0s, output: ran}
+outputs: {t: "{{ tasks.t.output }}"}
+"""
+    workflows = bench.open()
+    ended = workflows.run(parse_definition(text, "f.yaml"), {"n": n})
+    assert (ended.status, ended.output) == ("completed", {"t": output})
+    assert [task.status for task in workflows.tasks(ended.id)] == [status]
+
+
+@pytest.mark.parametrize(
+    ("condition", "problem"),
+    [
+        pytest.param("input.m > 3", 'input "m" is not declared', id="input"),
+        pytest.param("tasks.t.output", 'task "t" has not run yet', id="itself"),
+        pytest.param("input.n >", "expression: ", id="syntax"),
+        pytest.param("[1]", "`condition` of an aggregate task must be an expression such as input.n > 3", id="list"),
+    ],
+)
+def test_condition_is_checked_when_its_file_is_read(condition: str, problem: str) -> None:
+    text = (
+        f"id: a\ninput: {{n: 0}}\ntasks:\n  - id: t\n    type: aggregate\n    condition: {condition}\n    output: 1\n"
+    )
+    with pytest.raises(DefinitionError) as failed:
+        parse_definition(text, "f.yaml")
+    assert str(failed.value.findings[0]).startswith(f"f.yaml:6:16: {problem}")
+
+
+def test_engine_waits_for_signals_and_runs_blocks_concurrently_on_temporal(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task type that only tests have: it waits for one signal in each of two blocks."""
+
+    async def run(task: Aggregate, engine: Engine, scope: Scope) -> Any:
+        async def one(name: str) -> Any:
+            return await engine.wait_signal(name)
+
+        return await engine.concurrently([lambda: one("a"), lambda: one("b")], 2)
+
+    monkeypatch.setitem(TYPES, "aggregate", replace(TYPES["aggregate"], run=run))
+    workflows = bench.open()
+    name = workflows.start(parse_definition("{id: w, tasks: [{id: t, type: aggregate, output: 1}]}", "f.yaml"))
+    workflows.signal(name, "b", 2)
+    workflows.signal(name, "other", 0)
+    workflows.signal(name, "a", 1)
+
+    assert workflows.wait(name, 20).status == "completed"
+    assert bench.call(bench.client.get_workflow_handle(name).result()) == {}
+    replay(bench.loop, bench.call(bench.client.get_workflow_handle(name).fetch_history()))
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_blocks_run_in_order_with_a_bound_and_give_results_in_order(most: int) -> None:
+    running, peak, began = 0, 0, []
+
+    async def block(number: int) -> int:
+        nonlocal running, peak
+        running, began[len(began) :] = running + 1, [number]
+        peak = max(peak, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return number
+
+    results = asyncio.run(run_concurrently([partial(block, number) for number in range(4)], most))
+    assert (results, began, peak) == ([0, 1, 2, 3], [0, 1, 2, 3], min(most, 4))
+
+
+def test_first_block_that_fails_cancels_the_others() -> None:
+    ended: list[str] = []
+
+    async def waits() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("canceled")
+
+    async def fails() -> None:
+        raise TaskError("no")
+
+    with pytest.raises(TaskError, match="no"):
+        asyncio.run(run_concurrently([waits, fails], 2))
+    assert ended == ["canceled"]
+
+
+def test_wait_for_a_signal_ends_after_its_timeout(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(task: Aggregate, engine: Engine, scope: Scope) -> Any:
+        try:
+            return await engine.wait_signal("never", 0.01)
+        except TimeoutError:
+            return "timed out"
+
+    monkeypatch.setitem(TYPES, "aggregate", replace(TYPES["aggregate"], run=run))
+    text = '{id: w, tasks: [{id: t, type: aggregate, output: 1}], outputs: {t: "{{ tasks.t.output }}"}}'
+    assert bench.open().run(parse_definition(text, "f.yaml")).output == {"t": "timed out"}
+
+
+def test_newer_start_payload_is_left_to_a_newer_worker(bench: Bench) -> None:
+    """The workflow task fails, not the execution."""
+    bench.open()
+    starting = bench.client.start_workflow(
+        wire.WORKFLOW_TYPE, {"format": wire.FORMAT + 1}, id=bench.task_queue, task_queue=bench.task_queue
+    )
+    handle = bench.call(starting)
+
+    def failures() -> list[str]:
+        events = bench.call(handle.fetch_history()).events
+        return [event.workflow_task_failed_event_attributes.failure.message for event in events]
+
+    eventually(lambda: any(f"format {wire.FORMAT + 1}" in message for message in failures()))
+    assert bench.call(handle.describe()).status == WorkflowExecutionStatus.RUNNING
+    bench.call(handle.terminate())

@@ -103,4 +103,4 @@ def test_references_are_found_without_rendering() -> None:
     """Inputs and tasks are named once each, loop variables are not unknown."""
     text = "{% for x in tasks.a.output %}{{ x }}{{ workflow.input.n }}{{ tasks['b'].output }}{% endfor %}"
 
-    assert references(text) == References(inputs=("n",), tasks=("a", "b"), problems=())
+    assert references(text) == References(inputs=("n",), tasks=("a", "b"), faults=())

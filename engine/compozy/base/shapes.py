@@ -181,7 +181,8 @@ class MapOf:
 class Key:
     """A key of a mapping: the kind of its value, the argument of `make` that takes it, its default, its description.
 
-    A key without a default that is absent is left out of the arguments.
+    A key without a default that is absent is left out of the arguments. `null` is True where a null is a value also in
+    a shape whose nulls are absent keys.
     """
 
     kind: Kind
@@ -189,16 +190,17 @@ class Key:
     default: Any = _MISSING
     about: str = ""
     field: str = ""
+    null: bool = False
 
 
-def need(kind: Kind, about: str = "", *, field: str = "") -> Key:
+def need(kind: Kind, about: str = "", *, field: str = "", null: bool = False) -> Key:
     """Return a key that must be there."""
-    return Key(kind, True, about=about, field=field)
+    return Key(kind, True, about=about, field=field, null=null)
 
 
-def may(kind: Kind, about: str = "", *, default: Any = _MISSING, field: str = "") -> Key:
+def may(kind: Kind, about: str = "", *, default: Any = _MISSING, field: str = "", null: bool = False) -> Key:
     """Return a key that may be absent."""
-    return Key(kind, False, default, about, field)
+    return Key(kind, False, default, about, field, null)
 
 
 def needs(kind: Kind, *names: str) -> dict[str, Key]:
@@ -252,12 +254,14 @@ class Shape(Generic[T]):
         values: dict[str, Any] = {}
         for name, given in node.value.items():
             key = self.keys.get(name)
-            if key is not None and (given.value is not None or not self.null_unset):
+            if key is not None and (given.value is not None or key.null or not self.null_unset):
                 values[key.field or name] = key.kind.decode(given, found, _join(path, name), self.what)
         return values
 
     def _is_absent(self, node: Node, name: str) -> bool:
-        return name not in node.value or (self.null_unset and node.value[name].value is None)
+        if name not in node.value:
+            return True
+        return self.null_unset and not self.keys[name].null and node.value[name].value is None
 
     def _made(self, node: Node, found: Collector, path: str, values: dict[str, Any]) -> T | None:
         try:

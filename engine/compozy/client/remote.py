@@ -147,7 +147,7 @@ class RemoteClient:
     def _start_body(self, workflow: str, given: GivenInput) -> tuple[str, dict[str, Any]]:
         """Return the id of a workflow that is named by id or file, and the body of the request to start it."""
         from compozy.workflows.read.loader import (
-            decode_definition,
+            definition_from_json,
             is_workflow_file,
             parse_definition,
             read_workflow_file,
@@ -160,7 +160,7 @@ class RemoteClient:
         if not given.texts:
             return workflow, {"input": given.complete(None)}
         found = self.ask(WorkflowAnswer, "GET", f"{V0}/workflows/{quote(workflow, safe='')}")
-        return workflow, {"input": given.complete(decode_definition(found.definition, workflow, {}))}
+        return workflow, {"input": given.complete(definition_from_json(found.definition, workflow))}
 
     def _ended(self, answer: RunAnswer, wait_s: float) -> RunAnswer:
         """Ask until the execution has ended, or `wait_s` seconds are over."""

@@ -16,8 +16,7 @@ from compozy.base.suggest import closest
 from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, TrustError, UsageError
 from compozy.store import Store, StoredWorkflow
 from compozy.store.records import timestamp
-from compozy.workflows.model.definition import Definition
-from compozy.workflows.read.check import MAX_PROBLEMS
+from compozy.workflows.model.definition import MAX_PROBLEMS, Definition
 from compozy.workflows.read.loader import definition_from_json
 from compozy.workflows.read.workflow_files import WorkflowFiles
 

@@ -13,7 +13,14 @@ from typing import Any
 
 from compozy.workflows.expressions import TEMPLATE_MARKS
 from compozy.workflows.expressions.bounds import Budget, BudgetError, TemplateLimits
-from compozy.workflows.expressions.compiler import Names, Program, compile_expression, compile_template, parsing_steps
+from compozy.workflows.expressions.compiler import (
+    Names,
+    Program,
+    TemplateFault,
+    compile_expression,
+    compile_template,
+    parsing_steps,
+)
 from compozy.workflows.model.plain import why_not_plain
 
 _ROOTS = {"workflow": ("id", "version", "execution_id", "input"), "tasks": ("output",), "input": ()}
@@ -38,21 +45,26 @@ class References:
 
     inputs: tuple[str, ...]
     tasks: tuple[str, ...]
-    problems: tuple[str, ...]
+    faults: tuple[TemplateFault, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The messages of the faults."""
+        return tuple(fault.message for fault in self.faults)
 
 
-def references(text: str) -> References:
-    """Return what the template names, without rendering it.
+def references(text: str, *, expression: bool = False) -> References:
+    """Return what a template, or an expression without braces, names, without running it.
 
     >>> references("{{ tasks.greet.output }} for {{ workflow.input.name }}")
-    References(inputs=('name',), tasks=('greet',), problems=())
+    References(inputs=('name',), tasks=('greet',), faults=())
     """
-    program = compile_template(text)
+    program = compile_expression(text) if expression else compile_template(text)
     inputs = (name[1:] if name[0] == "input" else name[2:] for name in program.names if "input" in name[:2])
     tasks = (name[1] for name in program.names if name[0] == "tasks" and len(name) > 1)
-    problems = [fault.message for fault in program.faults]
-    problems += filter(None, map(_unknown, program.names))
-    return References(_unique(name[0] for name in inputs if name), _unique(tasks), _unique(problems))
+    unknown = (TemplateFault("template.name", reason) for reason in map(_unknown, program.names) if reason)
+    faults = tuple(dict.fromkeys((*program.faults, *unknown)))
+    return References(_unique(name[0] for name in inputs if name), _unique(tasks), faults)
 
 
 def _unknown(name: tuple[str, ...]) -> str:
@@ -68,7 +80,7 @@ def _unknown(name: tuple[str, ...]) -> str:
     return f'"{holder}.{name[at]}" does not exist; {holder} has: {", ".join(known)}'
 
 
-def _unique(names: Iterator[str] | list[str]) -> tuple[str, ...]:
+def _unique(names: Iterator[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 

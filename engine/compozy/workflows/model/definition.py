@@ -6,12 +6,14 @@ A definition is read once, by the package `read`; its plain JSON form is what is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar
 
 from compozy.base.place import Place
 
 DEFAULT_VERSION = "0.1.0"
+MAX_PROBLEMS = 100
+MAX_PROBLEM_LENGTH = 1000
 MAX_DURATION_S = 10 * 365 * 86400.0
 
 
@@ -36,21 +38,38 @@ class Retry:
     max_interval_s: float = 30.0
 
 
+def changed(record: Any) -> dict[str, Any]:
+    """Return the fields of a record that differ from their defaults, as JSON.
+
+    >>> changed(Retry(max_attempts=5))
+    {'max_attempts': 5}
+    """
+    values = {one.name: getattr(record, one.name) for one in fields(record) if getattr(record, one.name) != one.default}
+    return {name: changed(value) if is_dataclass(value) else value for name, value in values.items()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One step of a definition; each task type adds fields of its own.
 
-    `sleep_s` is a durable pause before it.
+    `condition` is an expression, empty for none: when it is false the task is skipped. `sleep_s` is a durable pause
+    before the task.
     """
 
     type: ClassVar[str]
     id: str
+    description: str = ""
+    condition: str = ""
     sleep_s: float = 0.0
 
     @property
     def path(self) -> str:
         """Where templates, places and findings know the task."""
         return f"tasks.{self.id}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return type and fields as JSON, without those that have their default."""
+        return {"type": self.type, **changed(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +91,17 @@ class Definition:
     plain: Mapping[str, Any]
     places: Mapping[str, str]
     imported: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a run needs as JSON; `compozy.workflows.read.loader.decode_definition` reads it."""
+        return {
+            "id": self.id,
+            "version": self.version,
+            "tasks": [task.to_json() for task in self.tasks],
+            "outputs": self.outputs,
+            "file": self.file,
+            "places": self.places,
+        }
 
     def place(self, path: str) -> str:
         """Return where `path` stands, as `file:line:column`, or the path itself when no line is known."""

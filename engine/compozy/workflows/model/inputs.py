@@ -8,10 +8,9 @@ from typing import Any
 
 from compozy.base.suggest import Suggestions
 from compozy.errors import UsageError
-from compozy.workflows.model.definition import Definition
+from compozy.workflows.model.definition import MAX_PROBLEM_LENGTH, MAX_PROBLEMS, Definition
 from compozy.workflows.model.input_types import fits
 from compozy.workflows.model.plain import why_not_plain
-from compozy.workflows.read.check import MAX_PROBLEM_LENGTH, MAX_PROBLEMS
 
 _LISTED = 20
 

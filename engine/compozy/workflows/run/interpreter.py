@@ -93,14 +93,18 @@ class Interpreter:
     async def _perform_task(self, run: wire.Run, recorder: Recorder, task: Task) -> None:
         key = recorder.begin(task.id, task.type)
         engine = TemporalEngine(recorder, self._renderer, self._signals, key)
+        output, status = None, "skipped"
         try:
-            await engine.sleep(task.sleep_s)
-            output = await TYPES[task.type].run(task, engine, self._scope)
+            if not task.condition or await engine.evaluate(
+                task.condition, self._scope, f"{task.path}.condition", expression=True
+            ):
+                await engine.sleep(task.sleep_s)
+                output, status = await TYPES[task.type].run(task, engine, self._scope), "completed"
         except TaskError as error:
             recorder.end(key, "failed", clean_reason(error.reason))
             raise TaskFailure(task.id, run.definition.place(error.path or task.path), error.reason) from error
         self._scope.finish(task.id, output)
-        recorder.end(key, "completed")
+        recorder.end(key, status)
 
     def _unexpected(self, run: wire.Run, error: BaseException) -> TaskFailure:
         workflow.logger.error("execution.failed_unexpectedly", exc_info=error)

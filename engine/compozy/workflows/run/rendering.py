@@ -14,21 +14,22 @@ from typing import Any
 
 from compozy.workflows.expressions.bounds import LIMITS, Budget, TemplateLimits
 from compozy.workflows.expressions.compiler import Names
-from compozy.workflows.expressions.templates import render
+from compozy.workflows.expressions.templates import evaluate, render
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A value to be rendered, with the names that its templates see and the limits of the execution."""
+    """A value to be rendered, or an expression to be evaluated, with its names and the limits of the execution."""
 
     value: Any
     scope: Names
     path: str
     limits: TemplateLimits = LIMITS
+    expression: bool = False
 
     def render(self, budget: Budget) -> Any:
         """Return the rendered value; raises TemplateProblem."""
-        return render(self.value, self.scope, self.path, budget)
+        return (evaluate if self.expression else render)(self.value, self.scope, self.path, budget)
 
 
 _WAITING: dict[str, Rendering] = {}

@@ -42,13 +42,13 @@ class Renderer:
         self._inline_steps = 0
         self._apart = 0
 
-    async def render(self, value: Any, scope: Scope, path: str) -> Any:
-        """Return the rendered value.
+    async def render(self, value: Any, scope: Scope, path: str, *, expression: bool = False) -> Any:
+        """Return the rendered value, or that of an expression without braces.
 
         Raises:
             TaskError: a template fails.
         """
-        rendering = Rendering(value, scope.names(), path, self._limits)
+        rendering = Rendering(value, scope.names(), path, self._limits, expression)
         try:
             if self._inline_steps < self._limits.inline_steps_total:
                 with contextlib.suppress(WorkExceededError):
@@ -141,9 +141,9 @@ class TemporalEngine:
         """Run blocks on the workflow's event loop, which is deterministic."""
         return await run_concurrently(blocks, most)
 
-    async def evaluate(self, value: Any, scope: Scope, path: str) -> Any:
-        """Render the templates of a value."""
-        return await self._renderer.render(value, scope, path)
+    async def evaluate(self, value: Any, scope: Scope, path: str, *, expression: bool = False) -> Any:
+        """Render the templates of a value, or evaluate an expression."""
+        return await self._renderer.render(value, scope, path, expression=expression)
 
 
 def _activity_id(path: str, iteration: int) -> str:

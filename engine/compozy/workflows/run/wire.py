@@ -45,9 +45,7 @@ class Run:
         """Return the payload that Temporal keeps."""
         return {
             "format": FORMAT,
-            "definition": self.definition.plain,
-            "file": self.definition.file,
-            "places": self.definition.places,
+            "definition": self.definition.to_json(),
             "input": self.input,
             "started_at": self.started_at,
             "templates": {"jinja2": self.jinja2 or jinja2_version(), **asdict(self.limits)},
@@ -82,7 +80,7 @@ def decode_run(payload: Mapping[str, Any]) -> Run:
     """
     if payload["format"] > FORMAT:
         raise NewerFormatError(payload["format"])
-    definition = decode_definition(payload["definition"], payload["file"], payload["places"])
+    definition = decode_definition(payload["definition"])
     templates = payload.get("templates") or {}
     limits = TemplateLimits(**{item.name: int(templates.get(item.name, item.default)) for item in fields(LIMITS)})
     return Run(definition, payload["input"], payload.get("started_at"), limits, templates.get("jinja2", ""))

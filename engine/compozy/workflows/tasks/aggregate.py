@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from compozy.base.shapes import need
 from compozy.workflows.model.definition import Task
 from compozy.workflows.model.scope import Scope
 from compozy.workflows.tasks.engine import Engine
+from compozy.workflows.tasks.kinds import Templates, task_shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +18,13 @@ class Aggregate(Task):
 
     type = "aggregate"
     output: Any
+
+
+SHAPE = task_shape(
+    Aggregate,
+    "Computes `output` from templates; it has no side effect.",
+    {"output": need(Templates(), "Any JSON with templates.", null=True)},
+)
 
 
 async def run(task: Aggregate, engine: Engine, scope: Scope) -> Any:

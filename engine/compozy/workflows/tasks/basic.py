@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from compozy.base.shapes import Choice, matching, may, need
 from compozy.workflows.model.definition import Retry, Task
 from compozy.workflows.model.scope import Scope
 from compozy.workflows.model.tool_secrets import split_secrets
 from compozy.workflows.tasks.engine import Call, CallError, Engine, TaskError
+from compozy.workflows.tasks.kinds import PERIOD, RETRY, Placed, Templates, task_shape
 
 CALL_TOOL = "compozy.tool"
 DEFAULT_TIMEOUT_S = 60.0
 THREAD = "thread"
 ISOLATIONS = (THREAD, "process")
+TOOL = matching("module:function, such as package.module:function", r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,19 @@ class Basic(Task):
     retry: Retry = Retry()
     timeout_s: float = DEFAULT_TIMEOUT_S
     isolation: str = THREAD
+
+
+SHAPE = task_shape(
+    Basic,
+    "Calls a Python function of the project.",
+    {
+        "tool": need(Placed(TOOL), "The function, as module:function."),
+        "with": may(Templates(mapping=True, secrets=True), "Its keyword arguments.", field="arguments"),
+        "timeout": may(PERIOD, "How long one call may take; 60s by default.", field="timeout_s"),
+        "retry": may(RETRY, "How often and when a call that failed is tried again."),
+        "isolation": may(Choice(ISOLATIONS), "`process` gives each call a process of its own."),
+    },
+)
 
 
 async def run(task: Basic, engine: Engine, scope: Scope) -> Any:

@@ -73,11 +73,11 @@ class Engine(Protocol):
         """
         ...
 
-    async def evaluate(self, value: Any, scope: Scope, path: str) -> Any:
-        """Return `value` with its templates rendered; `path` leads to it in the definition.
+    async def evaluate(self, value: Any, scope: Scope, path: str, *, expression: bool = False) -> Any:
+        """Return `value` with its templates rendered, or that of an expression; `path` leads to it in the definition.
 
         Raises:
-            TaskError: a template fails.
+            TaskError: a template or the expression fails.
         """
         ...
 

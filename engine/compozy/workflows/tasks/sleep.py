@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compozy.base.shapes import need
 from compozy.settings.values import parse_duration
 from compozy.workflows.model.definition import MAX_DURATION_S, Task
 from compozy.workflows.model.scope import Scope
 from compozy.workflows.tasks.engine import Engine, TaskError
+from compozy.workflows.tasks.kinds import PAUSE, OrTemplate, task_shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +18,13 @@ class Sleep(Task):
 
     type = "sleep"
     duration: str
+
+
+SHAPE = task_shape(
+    Sleep,
+    "Pauses durably; the output is null.",
+    {"duration": need(OrTemplate(PAUSE), "How long: a duration, or a template that gives one.")},
+)
 
 
 async def run(task: Sleep, engine: Engine, scope: Scope) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from compozy.base.shapes import Shape
 from compozy.workflows.model.definition import Task
 from compozy.workflows.model.scope import Scope
 from compozy.workflows.tasks import aggregate, basic, sleep
@@ -14,17 +15,18 @@ from compozy.workflows.tasks.engine import Engine
 
 @dataclass(frozen=True, slots=True)
 class TaskType:
-    """One type: the record of its tasks, and how one runs."""
+    """One type: the record of its tasks, their shape, which also is the static check, and how one runs."""
 
     record: type[Task]
+    shape: Shape[Task]
     run: Callable[[Any, Engine, Scope], Awaitable[Any]]
 
 
 TYPES: dict[str, TaskType] = {
     kind.record.type: kind
     for kind in (
-        TaskType(aggregate.Aggregate, aggregate.run),
-        TaskType(basic.Basic, basic.run),
-        TaskType(sleep.Sleep, sleep.run),
+        TaskType(aggregate.Aggregate, aggregate.SHAPE, aggregate.run),
+        TaskType(basic.Basic, basic.SHAPE, basic.run),
+        TaskType(sleep.Sleep, sleep.SHAPE, sleep.run),
     )
 }
