@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.settings.project import write
@@ -109,59 +108,6 @@ def test_strict_makes_warnings_stop(config: Run) -> None:
     assert config(*args)[0] == 0
     code, out, _ = config(*args, "--strict")
     assert (code, out.splitlines()[0].startswith("error[worker.concurrency.sqlite]")) == (2, True)
-
-
-def test_github_gets_workflow_commands(config: Run, tmp_path: Path) -> None:
-    """With file, line and columns; line breaks and separators are escaped."""
-    write(tmp_path, "mode: standalone\n")
-    code, out, _ = config("validate", "--format", "github", "--set", "server.prot=1")
-    lines = out.splitlines()
-    assert code == 2
-    assert lines[0].startswith('::error title=key.unknown::unknown key "server.prot" (flag --set server.prot)%0Ahint: ')
-    assert lines[1].startswith(
-        "::error file=compozy.yaml,line=1,col=7,endColumn=17,title=mode.standalone::invalid mode"
-    )
-    assert "%0AHint: The" in lines[1]
-
-
-def test_github_files_are_seen_from_the_working_directory(config: Run, tmp_path: Path) -> None:
-    """Where GitHub checked the repository out."""
-    (tmp_path / "deploy").mkdir()
-    write(tmp_path / "deploy", "mode: foo\n")
-    _, out, _ = config("validate", "--format", "github", "--config", "deploy/compozy.yaml")
-    assert out.startswith("::error file=deploy/compozy.yaml,line=1,")
-
-
-def sarif(found: dict[str, Any]) -> list[str]:
-    """Return what breaks the structure of SARIF 2.1.0, sections 3.13 to 3.30."""
-    faults = [] if found["version"] == "2.1.0" and found["$schema"].endswith("sarif-2.1.0.json") else ["version"]
-    (run_,) = found["runs"]
-    rules = run_["tool"]["driver"]["rules"]
-    faults += [] if run_["tool"]["driver"]["name"] and run_["columnKind"] == "unicodeCodePoints" else ["tool"]
-    faults += [] if len({rule["id"] for rule in rules}) == len(rules) else ["rules"]
-    for result in run_["results"]:
-        faults += [] if rules[result["ruleIndex"]]["id"] == result["ruleId"] else ["ruleIndex"]
-        faults += [] if result["level"] in ("none", "note", "warning", "error") else ["level"]
-        faults += [] if result["message"]["text"] else ["message"]
-        for location in result["locations"]:
-            region = location.get("physicalLocation", {}).get("region")
-            uri = location.get("physicalLocation", {}).get("artifactLocation", {}).get("uri", "")
-            wide = not region or region["endColumn"] > region["startColumn"] >= 1 <= region["startLine"]
-            faults += [] if wide else ["region"]
-            faults += ["uri"] if uri.startswith("/") or "\\" in uri else []
-            faults += [] if region or location["logicalLocations"] else ["location"]
-    return faults
-
-
-def test_sarif_has_the_structure_of_the_standard(config: Run, tmp_path: Path) -> None:
-    """Results point to rules, regions into files; what has no file has a logical place."""
-    write(tmp_path, "mode: foo\nserver: {prot: 1, port: 70000}\n")
-    code, out, _ = config("validate", "--format", "sarif", "--set", "redis.mode=bar")
-    found = json.loads(out)
-    assert (code, sarif(found)) == (2, [])
-    assert {result["ruleId"] for result in found["runs"][0]["results"]} == {
-        "mode.unknown", "key.unknown", "port.range.server", "redis.mode.unknown",
-    }  # fmt: skip
 
 
 def test_a_failure_as_json_has_error_and_findings_on_stdout(config: Run, tmp_path: Path) -> None:

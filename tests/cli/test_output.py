@@ -84,13 +84,13 @@ PRINTS: list[tuple[str, Callable[[], object]]] = [
     ("table", lambda: print_table([(HOSTILE, "x")], ("A", "B"))),
     ("value", lambda: print_line(shown({"a": HOSTILE}))),
     ("outputs", lambda: print_output({HOSTILE: HOSTILE, "list": [HOSTILE]})),
-    ("failure", lambda: print_failure(DriverError(HOSTILE, hint=HOSTILE), as_json=False)),
+    ("failure", lambda: print_failure(DriverError(HOSTILE, hint=HOSTILE))),
     ("result", lambda: print_result(FAILED, "text")),
     ("status", lambda: print_status(health(HOSTILE))),
     ("listing", lambda: print_listing(LISTING, ExecutionList(executions=[EXECUTION]))),
     ("problems", lambda: print_problems(LISTING)),
     ("json", lambda: print_json({HOSTILE: [HOSTILE]})),
-    ("json-failure", lambda: print_failure(DriverError(HOSTILE), as_json=True)),
+    ("json-failure", lambda: print_failure(DriverError(HOSTILE), "json")),
 ]  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def _prints(node: ast.AST) -> bool:
 def test_several_failures_are_escaped_one_by_one(terminal: OnTerminal) -> None:
     failure = DriverError(HOSTILE)
     both = ProvisionErrors([_provision(failure), _provision(failure)])
-    assert terminal(lambda: print_failure(both, as_json=False)).count(ESCAPED) == 2
+    assert terminal(lambda: print_failure(both)).count(ESCAPED) == 2
 
 
 def _provision(failure: DriverError) -> ProvisionError:

@@ -238,5 +238,5 @@ def test_text_in_the_place_of_the_map_of_secrets_is_not_shown(
 
 def test_hint_for_a_missing_key_is_readable(capsys: pytest.CaptureFixture[str]) -> None:
     """The hint shows no text in a form that redaction takes for a secret."""
-    print_failure(ServerError({"id": "http.unauthorized"}), as_json=False)
+    print_failure(ServerError({"id": "http.unauthorized"}))
     assert "[REDACTED]" not in capsys.readouterr().err

@@ -107,7 +107,7 @@ class Finding:
             "row": self.row,
             "rule": self.rule.as_json() if self.rule else None,
             "docs": self.docs,
-            **({"also": [Origin("file", place).as_json() for place in self.also]} if self.also else {}),
+            "also": [Origin("file", place).as_json() for place in self.also],
             **(
                 {"witness": proof.witness, "proposal": proof.proposal, "shown": proof.shown, "total": proof.total}
                 if proof

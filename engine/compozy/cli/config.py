@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from compozy.base.findings import Finding
 from compozy.cli.completion import FILE, keys
 from compozy.cli.file_findings import file_texts, workflow_findings
+from compozy.cli.finding_formats import FORMATS, print_checked
 from compozy.cli.options import configuration_options, format_option, read_configuration
 from compozy.cli.output import (
     print_document,
@@ -91,7 +91,7 @@ def _cut(text: str) -> str:
 
 @command.command(name="validate", epilog="Example: compozy config validate --config compozy.yaml --strict")
 @configuration_options
-@format_option("github", "sarif")
+@format_option(*FORMATS)
 def validate_(format_: str, strict: bool, **options: Any) -> int:
     """Check configuration and workflow files. Exit code 2 when a finding stops."""
     configuration = read_configuration(options)
@@ -99,25 +99,14 @@ def validate_(format_: str, strict: bool, **options: Any) -> int:
     in_files = workflow_findings(resolved)
     findings = (*promoted(validate(resolved), strict=strict), *in_files)
     stopping = len(errors(findings))
-    if format_ == "json":
-        print_json({"valid": not stopping, "findings": [finding.as_json() for finding in findings]})
-    elif format_ == "text":
+
+    def print_text() -> None:
         print_findings(findings, {**configuration.texts, **file_texts(resolved, in_files)}, err=False)
         print_line(_verdict(stopping, len(findings)))
-    else:
-        print_report(format_, findings, configuration)
-    return INVALID if stopping else 0
-
-
-def print_report(format_: str, findings: Sequence[Finding], configuration: Configuration) -> None:
-    """Print findings for other programs: GitHub's workflow commands or a SARIF log."""
-    from compozy.cli.finding_formats import github_lines, sarif_log
 
     folder = os.path.relpath(configuration.directory)
-    if format_ == "sarif":
-        print_document(sarif_log(findings, folder))
-    for line in github_lines(findings, folder) if format_ == "github" else ():
-        print_line(line)
+    print_checked(format_, findings, {"valid": not stopping}, print_text, folder=folder)
+    return INVALID if stopping else 0
 
 
 def _verdict(stopping: int, findings: int) -> str:

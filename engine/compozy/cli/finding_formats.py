@@ -1,22 +1,56 @@
-"""Findings for other programs: GitHub's workflow commands and SARIF logs.
+"""Print findings of a check in the form that `--format` names: text, JSON, GitHub's workflow commands or SARIF.
 
-What comes in: findings, whose texts hold no secrets, and the folder that their files are seen from. What goes out:
-lines, or plain JSON values.
+The texts of findings hold no secrets.
 """
 
 from __future__ import annotations
 
 import os.path
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from compozy import __version__
 from compozy.base.findings import Finding
 from compozy.base.place import Place
+from compozy.cli.output import print_document, print_json, print_line
 
+FORMATS = ("text", "json", "github", "sarif")
 # https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 SARIF_VERSION = "2.1.0"
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def print_checked(
+    format_: str,
+    findings: Sequence[Finding],
+    facts: Mapping[str, Any],
+    print_text: Callable[[], None],
+    *,
+    folder: str = "",
+    about: Mapping[str, str] | None = None,
+    as_json: Callable[[Finding], dict[str, Any]] = Finding.as_json,
+) -> None:
+    """Print the result of a check in one of `FORMATS`.
+
+    `facts` are the keys of the JSON object beside `findings`, `print_text` prints the text. Relative names of files
+    begin at `folder`; `about` describes the ids in SARIF.
+    """
+    if format_ == "text":
+        print_text()
+    elif format_ == "json":
+        print_json({**facts, "findings": [as_json(finding) for finding in findings]})
+    else:
+        print_report(format_, findings, folder, about)
+
+
+def print_report(
+    format_: str, findings: Sequence[Finding], folder: str = "", about: Mapping[str, str] | None = None
+) -> None:
+    """Print findings as GitHub's workflow commands or as a SARIF log; see `print_checked`."""
+    if format_ == "sarif":
+        print_document(sarif_log(findings, folder, about))
+    for line in github_lines(findings, folder) if format_ == "github" else ():
+        print_line(line)
 
 
 def github_lines(findings: Iterable[Finding], folder: str) -> Iterator[str]:
@@ -26,7 +60,7 @@ def github_lines(findings: Iterable[Finding], folder: str) -> Iterator[str]:
         if finding.where.place is not None:
             facts = {**_github_place(finding.where.place, folder), **facts}
         properties = ",".join(f"{name}={_escaped(value, ':,')}" for name, value in facts.items())
-        yield f"::{finding.severity} {properties}::{_escaped(_told(finding))}"
+        yield f"::{finding.severity} {properties}::{_escaped(_text(finding))}"
 
 
 def _github_place(place: Place, folder: str) -> dict[str, str]:
@@ -41,20 +75,26 @@ def _escaped(text: str, more: str = "") -> str:
     return text
 
 
-def _told(finding: Finding) -> str:
-    """Return message and hint; where the place is no file, it is said here."""
-    hint = f"\nhint: {finding.hint}" if finding.hint else ""
-    where = "" if finding.where.place else f" ({finding.where})"
-    return f"{finding.message}{where}{hint}"
+def _text(finding: Finding) -> str:
+    """Return message, further places, witness, proposal and hint, and the origin unless it is a place in a file."""
+    where = f" ({finding.where})" if finding.where.place is None and finding.where.kind else ""
+    named = {"for example": finding.witness, "a row that would mend it": finding.proposal, "hint": finding.hint}
+    more = [f"also: {place}" for place in finding.also]
+    more += [f"{name}:{_joint(text)}{text}" for name, text in named.items() if text]
+    return "\n".join([f"{finding.message}{where}", *more])
+
+
+def _joint(text: str) -> str:
+    return "\n" if "\n" in text else " "
 
 
 def _uri(place: Place, folder: str) -> str:
     return os.path.normpath(os.path.join(folder, place.file)).replace(os.sep, "/")
 
 
-def sarif_log(findings: Sequence[Finding], folder: str) -> dict[str, Any]:
+def sarif_log(findings: Sequence[Finding], folder: str, about: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return a SARIF 2.1.0 log with one run; a rule for each id, a result for each finding."""
-    rules = {finding.id: _rule(finding) for finding in findings}
+    rules = {finding.id: _rule(finding, about or {}) for finding in findings}
     order = {name: at for at, name in enumerate(rules)}
     driver = {"name": "compozy", "version": __version__, "rules": list(rules.values())}
     results = [_result(finding, order[finding.id], folder) for finding in findings]
@@ -62,10 +102,11 @@ def sarif_log(findings: Sequence[Finding], folder: str) -> dict[str, Any]:
     return {"$schema": SARIF_SCHEMA, "version": SARIF_VERSION, "runs": [run]}
 
 
-def _rule(finding: Finding) -> dict[str, Any]:
+def _rule(finding: Finding, about: Mapping[str, str]) -> dict[str, Any]:
+    description = f"Rule {finding.row}" if finding.row else about.get(finding.id, finding.id)
     rule = {
         "id": finding.id,
-        "shortDescription": {"text": f"Rule {finding.row}."},
+        "shortDescription": {"text": f"{description[:1].upper()}{description[1:]}."},
         "defaultConfiguration": {"level": finding.severity},
     }
     return rule | ({"help": {"text": f"compozy config explain --finding {finding.id}"}} if finding.rule else {})
@@ -76,17 +117,21 @@ def _result(finding: Finding, rule: int, folder: str) -> dict[str, Any]:
         "ruleId": finding.id,
         "ruleIndex": rule,
         "level": finding.severity,
-        "message": {"text": _told(finding)},
+        "message": {"text": _text(finding)},
         "locations": [_location(finding, folder)],
+        **({"relatedLocations": [_physical(place, folder) for place in finding.also]} if finding.also else {}),
     }
 
 
 def _location(finding: Finding, folder: str) -> dict[str, Any]:
-    logical = [{"name": finding.key or finding.id, "kind": "setting"}]
+    logical = {
+        "logicalLocations": [{"name": finding.key or finding.id, "kind": "setting" if finding.row else "member"}]
+    }
     place = finding.where.place
-    if place is None:
-        return {"logicalLocations": logical}
+    return logical if place is None else {**_physical(place, folder), **logical}
+
+
+def _physical(place: Place, folder: str) -> dict[str, Any]:
     end = place.column + place.length
     region = {"startLine": place.line, "startColumn": place.column, "endColumn": end}
-    physical = {"artifactLocation": {"uri": _uri(place, folder)}, "region": region}
-    return {"physicalLocation": physical, "logicalLocations": logical}
+    return {"physicalLocation": {"artifactLocation": {"uri": _uri(place, folder)}, "region": region}}

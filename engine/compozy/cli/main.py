@@ -158,7 +158,7 @@ def run(args: Sequence[str], pack_flags: Mapping[str, str] | None = None) -> int
             code: Any = cli.main(args=list(args), prog_name="compozy", standalone_mode=False, obj=pack_flags)
         return code if isinstance(code, int) else 0
     except CompozyError as error:
-        return report(error, as_json=wants_json(args))
+        return report(error, wanted_format(args))
     except (click.exceptions.Abort, KeyboardInterrupt):
         return 130
     except click.exceptions.NoArgsIsHelpError as error:
@@ -169,12 +169,12 @@ def run(args: Sequence[str], pack_flags: Mapping[str, str] | None = None) -> int
     except click.exceptions.NoSuchOption as error:
         return _run_with_pack_flags(args, error)
     except click.exceptions.ClickException as error:
-        return report(_usage_error(error), as_json=wants_json(args))
+        return report(_usage_error(error), wanted_format(args))
     except OSError as error:
         if error.errno not in HINTS:  # every other one is a bug
             raise
         place = f" ({error.filename})" if error.filename else ""
-        return report(SystemProblem(f"{error.strerror}{place}", hint=hint_for(error)), as_json=wants_json(args))
+        return report(SystemProblem(f"{error.strerror}{place}", hint=hint_for(error)), wanted_format(args))
     except SystemExit:
         return 0  # click's answer to a reader that went away, such as head
 
@@ -202,13 +202,15 @@ def _run_with_pack_flags(args: Sequence[str], error: click.exceptions.NoSuchOpti
     try:
         written_out = with_pack_flags(args)
     except CompozyError as problem:
-        return report(problem, as_json=wants_json(args))
-    return report(_usage_error(error), as_json=wants_json(args)) if written_out is None else run(*written_out)
+        return report(problem, wanted_format(args))
+    return report(_usage_error(error), wanted_format(args)) if written_out is None else run(*written_out)
 
 
-def wants_json(args: Sequence[str]) -> bool:
-    """Tell whether the arguments ask for JSON, also when they could not be parsed."""
-    return "--format=json" in args or ("--format", "json") in pairwise(args)
+def wanted_format(args: Sequence[str]) -> str:
+    """Return which of the forms of a failure the arguments ask for, also when they could not be parsed."""
+    asked = [value for name, value in pairwise(args) if name == "--format"]
+    asked += [arg.removeprefix("--format=") for arg in args if arg.startswith("--format=")]
+    return next((name for name in ("json", "github", "sarif") if name in asked), "text")
 
 
 def _usage_error(error: click.exceptions.ClickException) -> UsageError:
@@ -217,9 +219,9 @@ def _usage_error(error: click.exceptions.ClickException) -> UsageError:
     return UsageError(error.format_message(), hint=hint)
 
 
-def report(error: CompozyError, *, as_json: bool) -> int:
-    """Print a failure: text on stderr, and with `as_json` one object on stdout; return the exit code."""
+def report(error: CompozyError, format_: str) -> int:
+    """Print a failure, see `print_failure`; return the exit code."""
     from compozy.cli.output import print_failure
 
-    print_failure(error, as_json=as_json)
+    print_failure(error, format_)
     return error.exit_code

@@ -103,7 +103,7 @@ def runs_project_code(command: Command) -> Command:
 
 def format_option(*more: str) -> Callable[[Command], Command]:
     """Add `--format` with `text`, `json` and `more`."""
-    choices = click.Choice(["text", "json", *more])
+    choices = click.Choice([*dict.fromkeys(("text", "json", *more))])
     return click.option(
         "--format", "format_", type=choices, default="text", show_default=True, help="Form of the output."
     )

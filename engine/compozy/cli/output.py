@@ -25,6 +25,7 @@ from compozy.base.findings import Finding
 from compozy.base.manual import published_page
 from compozy.base.output_file import write_file
 from compozy.base.place import Place
+from compozy.cli.places import relative_finding
 from compozy.cli.redaction import redacted
 from compozy.errors import CompozyError, ConfigurationError, UsageError
 from compozy.settings.mask import masked_lines
@@ -144,15 +145,18 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
-def print_failure(error: CompozyError, *, as_json: bool) -> None:
-    """Print a failure: its text on stderr, with `as_json` one object on stdout."""
-    findings = error.findings
+def print_failure(error: CompozyError, format_: str = "text") -> None:
+    """Print a failure: its text on stderr, and on stdout what `format_` of JSON, GitHub or SARIF asks for."""
     message, hint = redacted(error.message), redacted(error.hint or "")
-    if as_json:
+    if format_ != "text":
+        from compozy.cli.finding_formats import print_checked
+
+        whole = Finding.at(error.id, message, hint=hint)
+        findings = [_safe(finding) for finding in error.findings] or ([] if format_ == "json" else [whole])
         facts = {"id": error.id, "message": message, "exit_code": error.exit_code, "hint": hint or None}
-        print_json({"error": facts, "findings": [_safe(finding).as_json() for finding in findings]})
+        print_checked(format_, findings, {"error": facts}, print_line)
     if isinstance(error, ConfigurationError):
-        print_findings(findings, error.texts)
+        print_findings(error.findings, error.texts)
         print_line(styled("error", "error", err=True) + f": {message.splitlines()[0]}", err=True)
         return
     print_line(styled(f"error[{error.id}]", "error", err=True) + f": {message}", err=True)
@@ -161,7 +165,8 @@ def print_failure(error: CompozyError, *, as_json: bool) -> None:
 
 
 def _safe(finding: Finding) -> Finding:
-    return replace(finding, message=redacted(finding.message), hint=redacted(finding.hint))
+    """Return a finding without secrets, its files named as seen from the working directory."""
+    return relative_finding(replace(finding, message=redacted(finding.message), hint=redacted(finding.hint)))
 
 
 def print_in_brief(findings: Iterable[Finding], texts: Mapping[str, str]) -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from compozy.base.findings import ERROR, finding_lines
+from compozy.base.findings import ERROR, Evidence, Finding, finding_lines
 from compozy.base.output_file import write_file
+from compozy.base.shapes import FAULT
 from compozy.cli.completion import FILE, tables
+from compozy.cli.finding_formats import FORMATS, print_checked
+from compozy.cli.options import format_option
 from compozy.cli.output import print_line, styled
-from compozy.cli.places import relative
+from compozy.cli.places import relative, relative_finding
 from compozy.cli.ruleoptions import pack_folders, rules_options
 from compozy.errors import UsageError
 from compozy.rulebook import load_rulebook
 
 if TYPE_CHECKING:
-    from compozy.base.findings import Finding
     from compozy.decisions import Decisions
 
 INVALID = 3
@@ -27,24 +30,41 @@ _output = click.option("--output", "-o", metavar="FILE", type=FILE, help="File t
 @click.command(name="import", epilog="Example: compozy rules import loan.dmn --output loan.yaml")
 @click.argument("file", type=FILE)
 @_output
+@format_option(*FORMATS)
 @click.option("--partial", is_flag=True, help="Leave out tables with something that is not supported.")
-def import_(file: str, output: str | None, partial: bool) -> int:
+def import_(file: str, output: str | None, format_: str, partial: bool) -> int:
     """Import the tables of the DMN model FILE as a decision file.
 
     What is not supported is reported with its place, reason and fix; then nothing is written and the exit code is 3,
-    unless --partial is given.
+    unless --partial is given. A --format other than text needs --output, because the findings go to standard output.
     """
     from compozy.decisions import read_decisions
     from compozy.decisions.decision_file import decisions_text
+    from compozy.decisions.dmn_import import KINDS as IMPORT_KINDS
+    from compozy.rulebook.verification import KINDS
 
+    if format_ != "text" and output is None:
+        raise UsageError(f"--format {format_} needs --output", hint="name the decision file to write")
     decisions = read_decisions(file)
-    for finding in decisions.findings:
-        print_line(finding_text(finding, err=True), err=True)
-    refused = any(report.severity == ERROR for report in decisions.findings)
-    if refused and not (partial and decisions.tables):
-        return INVALID
-    _write(decisions_text(decisions, f"Imported from {relative(file)}"), output)
-    return 0
+
+    def print_text() -> None:
+        for finding in decisions.findings:
+            print_line(finding_text(finding, err=True), err=True)
+
+    refused = any(finding.severity == ERROR for finding in decisions.findings)
+    written = not refused or bool(partial and decisions.tables)
+    if written:
+        _write(decisions_text(decisions, f"Imported from {relative(file)}"), output)
+    findings = [relative_finding(finding) for finding in decisions.findings]
+    facts = {"valid": not refused, "written": output if written else None, "tables": len(decisions.tables)}
+    print_checked(format_, findings, facts, print_text, about={**KINDS, **IMPORT_KINDS}, as_json=rule_finding_json)
+    return 0 if written else INVALID
+
+
+def rule_finding_json(finding: Finding) -> dict[str, Any]:
+    """Return a finding about rules as JSON: with the table that it is about, and with evidence, be it empty."""
+    table = "" if finding.id == FAULT else finding.key
+    return {**replace(finding, evidence=finding.evidence or Evidence()).as_json(), "table": table}
 
 
 @click.command(epilog="Example: compozy rules export redis.driver --output driver.dmn")

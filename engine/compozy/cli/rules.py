@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compozy.base.findings import ERROR, Evidence, Finding
+from compozy.base.findings import ERROR, Finding
 from compozy.cli.completion import FILE, tables
+from compozy.cli.finding_formats import FORMATS, print_checked
 from compozy.cli.options import format_option, runs_project_code
 from compozy.cli.output import print_json, print_line, print_table, styled
-from compozy.cli.places import place_json, relative
+from compozy.cli.places import place_json, relative, relative_finding
 from compozy.cli.rulecases import cases
 from compozy.cli.rulecover import cover
 from compozy.cli.rulediff import diff
-from compozy.cli.rulefiles import export, finding_text, import_, refuse_packs
+from compozy.cli.rulefiles import export, finding_text, import_, refuse_packs, rule_finding_json
 from compozy.cli.rulefix import fixed_files, fixed_packs
 from compozy.cli.ruleoptions import find_table, pack_folders, rules_options
 from compozy.cli.rulesimplify import simplify
@@ -113,7 +114,7 @@ def _domain_json(domain: Domain) -> Any:
 
 @command.command(epilog="Example: compozy rules check --rules ./my-pack; compozy rules check loan.dmn")
 @rules_options
-@format_option()
+@format_option(*FORMATS)
 @click.option("--fix", is_flag=True, help="Write the proposed row of each gap into your rule files, then verify again.")
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=FILE)
 @runs_project_code
@@ -127,12 +128,11 @@ def check(files: Sequence[str], fix: bool, format_: str, **where: Any) -> int:
         refuse_packs(where)
     added = (fixed_files(files) if files else fixed_packs(pack_folders(**where))) if fix else []
     result = _check_files(files) if files else _check_rules(where)
-    if format_ == "json":
-        _print_check_json(result, added)
-    else:
-        for row in added:
-            print_line(f'{styled("added", "ok")}: table "{row.table}", in {relative(row.file)}:\n  - {row.row}\n')
-        _print_check(result)
+    from compozy.rulebook.verification import KINDS
+
+    findings = [relative_finding(finding) for finding in result.findings]
+    facts, as_json = _check_facts(result, added), rule_finding_json
+    print_checked(format_, findings, facts, lambda: _print_check(result, added), about=KINDS, as_json=as_json)
     return 0 if result.valid else INVALID
 
 
@@ -149,20 +149,20 @@ class _Checked:
     @property
     def valid(self) -> bool:
         """Whether there are at most warnings."""
-        return all(report.severity != ERROR for report in self.findings)
+        return all(finding.severity != ERROR for finding in self.findings)
 
 
 def _check_rules(where: Mapping[str, Any]) -> _Checked:
     """Verify the rules in force, and try them out unless they do not even hold together."""
     result = check_rules(rule_texts(pack_folders(**where)))
     began = time.perf_counter()
-    reports = [*result.findings]
+    findings = [*result.findings]
     if result.rulebook is not None and result.valid:
         from compozy.trial.rules import confirmed_reports, trial_reports
 
-        reports = [*confirmed_reports(result.rulebook, reports), *trial_reports(result.rulebook)]
+        findings = [*confirmed_reports(result.rulebook, findings), *trial_reports(result.rulebook)]
     tried_ms = (time.perf_counter() - began) * 1e3
-    return _Checked(reports, result.tables, result.rows, result.took_s * 1e3, tried_ms)
+    return _Checked(findings, result.tables, result.rows, result.took_s * 1e3, tried_ms)
 
 
 def _check_files(files: Sequence[str]) -> _Checked:
@@ -172,44 +172,26 @@ def _check_files(files: Sequence[str]) -> _Checked:
     began = time.perf_counter()
     found = [verify_decisions(decisions) for decisions in read]
     took_ms = (time.perf_counter() - began) * 1e3
-    reports = [report for verified in found for report in verified.findings]
-    return _Checked(reports, sum(v.tables for v in found), sum(v.rows for v in found), took_ms, None)
+    findings = [finding for verified in found for finding in verified.findings]
+    return _Checked(findings, sum(v.tables for v in found), sum(v.rows for v in found), took_ms, None)
 
 
-def _print_check_json(result: _Checked, added: Sequence[AddedRow]) -> None:
-    print_json(
-        {
-            "valid": result.valid,
-            "tables": result.tables,
-            "rows": result.rows,
-            "added": [{"table": row.table, "file": relative(row.file), "row": row.row} for row in added],
-            "findings": [report_json(report) for report in result.findings],
-            "verified_ms": round(result.verified_ms, 1),
-            "tried_ms": None if result.tried_ms is None else round(result.tried_ms, 1),
-        }
-    )
-
-
-def report_json(report: Finding) -> dict[str, Any]:
-    """Return a report in the form of the command line's findings."""
-    evidence = report.evidence or Evidence()
+def _check_facts(result: _Checked, added: Sequence[AddedRow]) -> dict[str, Any]:
     return {
-        "id": report.id,
-        "severity": report.severity,
-        "message": report.message,
-        "table": report.key,
-        "where": place_json(report.places[0]) if report.places else None,
-        "also": [place_json(place) for place in report.places[1:]],
-        "witness": evidence.witness,
-        "proposal": evidence.proposal,
-        "shown": evidence.shown,
-        "total": evidence.total,
+        "valid": result.valid,
+        "tables": result.tables,
+        "rows": result.rows,
+        "added": [{"table": row.table, "file": relative(row.file), "row": row.row} for row in added],
+        "verified_ms": round(result.verified_ms, 1),
+        "tried_ms": None if result.tried_ms is None else round(result.tried_ms, 1),
     }
 
 
-def _print_check(result: _Checked) -> None:
-    for report in result.findings:
-        print_line(finding_text(report) + "\n")
+def _print_check(result: _Checked, added: Sequence[AddedRow]) -> None:
+    for row in added:
+        print_line(f'{styled("added", "ok")}: table "{row.table}", in {relative(row.file)}:\n  - {row.row}\n')
+    for finding in result.findings:
+        print_line(finding_text(finding) + "\n")
     count = "1 finding" if len(result.findings) == 1 else f"{len(result.findings)} findings"
     verdict = styled("valid", "ok") if result.valid else styled("not valid", "error") + f": {count} in"
     counts = f"{'1 table' if result.tables == 1 else f'{result.tables} tables'}, {result.rows} rows"

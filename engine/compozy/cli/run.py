@@ -99,7 +99,7 @@ def print_result(result: RunResult, format_: str, *, detached: bool = False, qui
     if format_ == "json":
         failure = {"id": error.id, "message": error.message, "exit_code": error.exit_code}
         print_json({**answer.to_json(), "error": failure})
-    print_failure(error, as_json=False)
+    print_failure(error)
     return error.exit_code
 
 

@@ -25,6 +25,10 @@ NAMESPACES: Mapping[str, str] = {
     "1.4": "https://www.omg.org/spec/DMN/20211108/MODEL/",
     "1.5": "https://www.omg.org/spec/DMN/20230324/MODEL/",
 }
+KINDS: Mapping[str, str] = {
+    "unsupported": "a part of a DMN model that is not supported",
+    "free-input": "an input of a DMN table that counts with every value of its type",
+}
 _PATH = re.compile(r"[^\W\d]\w*(?:[ .'-]\w+)*")
 _OPERATORS = {"if", "for", "some", "every", "and", "or", "between", "in", "instance"}
 

@@ -131,12 +131,13 @@ def _shown_setting(setting: Setting) -> Schema:
 def _shown_definitions() -> Schema:
     text, line = {"type": "string"}, {"type": "integer", "minimum": 1}
     place = {"file": text, "line": line, "column": line}
-    origin = {"kind": {"enum": ["default", "file", "dotenv", "env", "flag", "machine", "rule"]}}
+    origin = {"kind": {"enum": ["default", "file", "dotenv", "env", "flag", "machine", "rule", "document"]}}
     more = {"name": text, "table": text, "row": text, "variables": {"type": "array", "items": text}}
     words = dict.fromkeys(("id", "message", "details", "hint", "key", "row", "docs"), text)
     finding = {
         "severity": {"enum": ["error", "warning"]},
-        "where": {"$ref": "#/$defs/origin"},
+        "where": {"anyOf": [{"$ref": "#/$defs/origin"}, NULL]},
+        "also": {"type": "array", "items": {"$ref": "#/$defs/origin"}},
         "rule": {"anyOf": [_object(place), NULL]},
     }
     return {"origin": _object(origin, {**place, **more}), "finding": _object({**words, **finding})}
