@@ -139,6 +139,6 @@ def test_expression_and_template_agree(expression: str) -> None:
         try:
             return "value", call(text, NAMES)
         except TemplateProblem as problem:
-            return "problem", problem.reason.partition(": ")[2]
+            return "problem", problem.reason.replace("expression: ", "template: ")
 
     assert outcome(evaluate, expression) == outcome(render, f"{{{{ {expression} }}}}")

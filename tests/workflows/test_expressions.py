@@ -9,7 +9,10 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pytest
+from docs.constructs import CONSTRUCTS, STATEMENTS
+from jinja2 import Environment, nodes
 
+from compozy.workflows.expressions import compiler
 from compozy.workflows.expressions.bounds import LIMITS, Budget, TemplateLimits
 from compozy.workflows.expressions.compiler import compile_expression, compile_template
 from compozy.workflows.expressions.templates import TemplateProblem, WorkExceededError, evaluate, render
@@ -184,3 +187,14 @@ def test_steps_are_the_same_for_a_compiled_template() -> None:
     assert spent[0] == spent[1]
     with pytest.raises(WorkExceededError):
         render("{% for x in input.tags %}{{ x | upper }}{% endfor %}", NAMES, budget=Budget(spent[0] - 1))
+
+
+def test_documented_constructs_compile_and_are_all_of_the_allow_list() -> None:
+    expressions = [text for texts in CONSTRUCTS.values() for text in texts]
+    assert [compile_expression(text).faults for text in expressions] == [()] * len(expressions)
+    assert [compile_template(text).faults for text in STATEMENTS.values()] == [()] * len(STATEMENTS)
+
+    templates = [*STATEMENTS.values(), *(f"{{{{ {text} }}}}" for text in expressions)]
+    shown = {type(node) for text in templates for node in Environment().parse(text).find_all(nodes.Node)}
+    allowed = {*compiler.CHECKED, *compiler.LAZY, *compiler.STRICT, nodes.Name, nodes.Getattr, nodes.Getitem}
+    assert shown - {nodes.Template} == allowed

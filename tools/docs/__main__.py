@@ -22,6 +22,7 @@ from compozy.server.openapi import openapi_document
 from compozy.server.routes import ROUTES
 from compozy.tables.draw import table_graph
 from compozy.tables.table import Table
+from docs.constructs import expressions_page
 from docs.pages import findings_page, migrations_page, settings_page
 from docs.reference import command_page, http_page
 from docs.samples import sample_file, sample_variables
@@ -39,6 +40,7 @@ def generated(rulebook: Rulebook) -> Mapping[str, str]:
         "docs/configuration/compozy.sample.yaml": sample_file(rulebook),
         "docs/configuration/.env.example": sample_variables(rulebook),
         "docs/reference/command-line.md": command_page(cli),
+        "docs/reference/expressions.md": expressions_page(),
         "docs/reference/http-api.md": http_page(openapi_document(ROUTES)),
         "docs/images/state-machine.svg": graph_svg(lifecycle_graph(rulebook)),
         "docs/images/resolution.svg": graph_svg(table_graph(_resolving(rulebook), inputs=False)),

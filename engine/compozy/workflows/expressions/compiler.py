@@ -189,12 +189,12 @@ class _Compiler:
             raise RecursionError
         if chain := _chain(node):
             made = self.path(chain)
-        elif type(node) in _CHECKED:
-            made = _CHECKED[type(node)](self, node)
-        elif type(node) in _LAZY:
-            made = self.lazy(_LAZY[type(node)], node, node.iter_child_nodes())
-        elif type(node) in _STRICT:
-            made = self.strict(_STRICT[type(node)], node, node.iter_child_nodes())
+        elif type(node) in CHECKED:
+            made = CHECKED[type(node)](self, node)
+        elif type(node) in LAZY:
+            made = self.lazy(LAZY[type(node)], node, node.iter_child_nodes())
+        elif type(node) in STRICT:
+            made = self.strict(STRICT[type(node)], node, node.iter_child_nodes())
         else:
             made = self.refuse(*_REPLACEMENTS.get(type(node), (f"the construct {type(node).__name__}",)))
         self.depth -= 1
@@ -320,16 +320,16 @@ def _compared(node: nodes.Compare, budget: Budget, left: Any, *others: Any) -> b
 
 
 _TESTS = {"defined": _defined, "none": lambda node, at, value: value(*at) is None, "undefined": _defined}
-_CHECKED: dict[type[nodes.Node], Callable[[_Compiler, Any], Evaluate]] = {
+CHECKED: dict[type[nodes.Node], Callable[[_Compiler, Any], Evaluate]] = {
     nodes.Call: _Compiler.call, nodes.Filter: _Compiler.filter, nodes.For: _Compiler.loop, nodes.If: _Compiler.branch,
     nodes.Operand: lambda compiler, node: compiler.node(node.expr), nodes.Test: _Compiler.test,
 }  # fmt: skip
-_LAZY: dict[type[nodes.Node], Callable[..., Any]] = {
+LAZY: dict[type[nodes.Node], Callable[..., Any]] = {
     nodes.And: lambda node, at, left, right: left(*at) and right(*at),
     nodes.CondExpr: lambda node, at, test, then, other=_no_else: (then if test(*at) else other)(*at),
     nodes.Or: lambda node, at, left, right: left(*at) or right(*at),
 }
-_STRICT: dict[type[nodes.Node], Callable[..., Any]] = {
+STRICT: dict[type[nodes.Node], Callable[..., Any]] = {
     nodes.Compare: _compared,
     nodes.Concat: lambda node, budget, *values: budget.result(FILTERS["join"].call(budget, [*values])),
     nodes.Const: lambda node, budget: budget.result(node.value),
