@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.polling import eventually
 
 from compozy.backup.restore import restore
 from compozy.backup.take import back_up
+from compozy.base.findings import Finding
+from compozy.cli.start import print_banner
+from compozy.cli.status import print_status
+from compozy.client.remote import RemoteClient
 from compozy.errors import NotFoundError, ProvisionError, UsageError
 from compozy.explain.compare import compare
 from compozy.explain.value import explain
@@ -21,11 +26,15 @@ from compozy.provisioning.provision import Runtime, provision
 from compozy.resolution.configuration import load_configuration
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.resolution.validate import validate
+from compozy.rulebook import check_rules
+from compozy.rulebook.files import rule_texts
+from compozy.server.stack import Stack
 from compozy.settings.reference import project_code
 
 PACK = Path(__file__).parent / "packs" / "cache"
 FACTS = {"valkey.binary": "found"}
 SECRET = "hunter2hunter2"
+KEY = "a-key-of-sixteen-characters"
 CACHES = f"[{{id: a, limit: 7, password: {SECRET}}}, {{id: b, mode: persistent}}]"
 
 
@@ -41,7 +50,7 @@ def plan_of(directory: Path, caches: str = CACHES) -> Plan:
     return replace(plan, steps=tuple(steps))
 
 
-def told(resolved: Resolved) -> dict[str, tuple[str, str, bool | None]]:
+def kinds(resolved: Resolved) -> dict[str, tuple[str, str, bool | None]]:
     parts = resolved.components.values()
     return {part.name: (part.mode, part.driver, part.kept) for part in parts if part.id == "cache"}
 
@@ -55,7 +64,7 @@ def told(resolved: Resolved) -> dict[str, tuple[str, str, bool | None]]:
 )
 def test_each_element_is_resolved_by_itself(mode: str, first: tuple[str, str, bool], tmp_path: Path) -> None:
     """The first element follows the global mode, the second one has its own."""
-    found = told(resolved_of(tmp_path, mode=mode))
+    found = kinds(resolved_of(tmp_path, mode=mode))
     assert found == {"cache[a]": first, "cache[b]": ("persistent", "cache-file", True)}
 
 
@@ -71,7 +80,7 @@ def test_each_element_is_resolved_by_itself(mode: str, first: tuple[str, str, bo
 def test_resolution_is_total(caches: str, names: list[str], tmp_path: Path) -> None:
     """Validation reports what is wrong; the rest is resolved all the same."""
     resolved = resolved_of(tmp_path, caches)
-    assert list(told(resolved)) == names
+    assert list(kinds(resolved)) == names
     assert bool(validate(resolved)) == (names != [])
 
 
@@ -165,7 +174,7 @@ def test_plan_lists_the_files_of_each_instance(tmp_path: Path) -> None:
 
 
 def test_instances_are_backed_up_and_restored_by_their_names(tmp_path: Path) -> None:
-    """Whatever characters a name has."""
+    """Names with any characters."""
     caches = "[{id: a, mode: persistent}, {id: 'b ]/..', mode: persistent, folder: elsewhere}]"
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir()
@@ -196,3 +205,113 @@ def test_doctor_names_the_instance_of_each_check(tmp_path: Path) -> None:
     checks = [check.id for check in examine(Lifecycle(configuration, facts=FACTS)) if check.id.startswith("cache[")]
     files = ["cache[b].binary", "cache[b].files", "cache[b].disk"]
     assert checks == ["cache[a].code", "cache[b].code", *files]
+
+
+TEXTS = rule_texts((str(PACK),))
+TABLES = str(PACK / "tables.yaml")
+COMPONENT = str(PACK / "cache.yaml")
+
+
+def reports(old: str, new: str, file: str = TABLES) -> list[Finding]:
+    """Verify the pack with a text replaced."""
+    assert old in TEXTS[file]
+    return list(check_rules({**TEXTS, file: TEXTS[file].replace(old, new)}).findings)
+
+
+def test_pack_with_instances_has_nothing_to_report() -> None:
+    assert check_rules(TEXTS).findings == ()
+
+
+def lines(word: str) -> str:
+    """Return the row of the tables that contains a word."""
+    return next(line for line in TEXTS[TABLES].splitlines(keepends=True) if word in line)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind", "witness"),
+    [
+        pytest.param(lines("id: own-persistent"), "", "gap", "caches:\n- mode: persistent", id="gap-of-a-field"),
+        pytest.param(lines("id: inherits-kept"), "", "gap", "mode: persistent", id="gap-of-a-decision"),
+        pytest.param("when: {own: unset, mode: memory}", "when: {mode: memory}", "conflict", "mode: persistent",
+                     id="overlap"),
+        pytest.param("{mode: memory}, then: {driver: cache-memory}", "{mode: paper}, then: {driver: cache-memory}",
+                     "unknown-value", "", id="value-of-no-decision"),
+        pytest.param("own: {item: mode}", "own: {item: mod}", "unknown-input", "", id="unknown-field"),
+        pytest.param("sets: {folder: folder}", "sets: {folder: foldr}", "unknown-setting", "", id="sets-unknown-field"),
+        pytest.param("sets: {folder: folder}", "sets: {folder: limit}", "bad-output", "", id="sets-other-type"),
+    ],
+)  # fmt: skip
+def test_verification_covers_tables_of_instances(old: str, new: str, kind: str, witness: str) -> None:
+    """All combinations of the fields of an element, of decisions about it and of settings."""
+    found = [report for report in reports(old, new) if report.id == kind]
+    assert found
+    assert any(witness in ((report.evidence and report.evidence.witness) or "") for report in found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        pytest.param("for_each: caches, mode", "for_each: cachs, mode", "there is no setting cachs", id="unknown-list"),
+        pytest.param("for_each: caches, mode", "for_each: workflows, mode", "is no list whose elements", id="no-names"),
+        pytest.param("for_each: caches, mode", "mode", "decides for each of caches; the component does not", id="one"),
+        pytest.param("kept: cache.kept", "kept: cache.mode", "must decide true or false", id="kept-no-boolean"),
+        pytest.param("{item: limit}", "{item: limt}", "caches has no field limt; did you mean", id="option"),
+        pytest.param("{caches[].folder}", "{caches[].foldr}", "caches has no field foldr", id="address"),
+    ],
+)
+def test_component_that_does_not_fit_its_list_is_reported(old: str, new: str, reason: str) -> None:
+    assert any(reason in report.message for report in reports(old, new, COMPONENT))
+
+
+@pytest.mark.parametrize("mode", [None, "memory", "persistent", "distributed"])
+@pytest.mark.parametrize("own", [None, "memory", "persistent", "paper"])
+def test_every_mode_with_every_element_decides_as_the_rows_promise(
+    mode: str | None, own: str | None, tmp_path: Path
+) -> None:
+    """Beside a second element, whose decisions do not change."""
+    caches = f"[{{id: a{'' if own is None else f', mode: {own}'}}}, {{id: b, mode: memory}}]"
+    parts = kinds(resolved_of(tmp_path, caches, **({} if mode is None else {"mode": mode})))
+    kept = own == "persistent" or (own in (None, "paper") and mode in ("persistent", "distributed"))
+    expected = ("persistent", "cache-file", True) if kept else ("memory", "cache-memory", False)
+    assert parts == {"cache[a]": expected, "cache[b]": ("memory", "cache-memory", False)}
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    """A server with two caches."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    found = {"caches": CACHES, "server.port": "0", "server.api_key": KEY, "redis.standalone.engine": "fakeredis"}
+    configuration = load_configuration(directory=str(tmp_path), packs=[str(PACK)], flags=found, environment={})
+    lifecycle = Lifecycle(configuration, facts=FACTS)
+    lifecycle.validate()
+    opened = Stack(lifecycle, notice=lambda line: None)
+    try:
+        yield opened.open(serve=True)
+    finally:
+        opened.close(0)
+
+
+def test_running_instances_are_shown_backed_up_and_stopped_by_their_names(
+    stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the banner, in `status`, in the health of the HTTP interface and in a backup beside the server."""
+    print_banner(stack, 0.1)
+    banner = capsys.readouterr().out
+    client = RemoteClient(str(stack.url), KEY)
+    health = client.health()
+    print_status(health)
+    status = capsys.readouterr().out
+    for name in ("cache[a]", "cache[b]"):
+        assert name in banner
+        assert f"{name}   " in status
+        assert health.components[name].healthy
+    assert (health.components["cache[a]"].kept, health.components["cache[b]"].kept) == (False, True)
+    file = stack.runtime.component("cache[b]").handle
+    file.write_text("kept")
+    assert list(back_up(stack.resolved, tmp_path / "backup.tar.gz").files) == ["cache[b].file"]
+    file.unlink()
+    eventually(lambda: not client.health().components["cache[b]"].healthy, "the failed health check")
+    assert not client.health().ready
+    assert client.health().components["cache[a]"].healthy
+    stack.close(0)
+    assert stack.lifecycle.state == "validated"

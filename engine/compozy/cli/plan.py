@@ -34,7 +34,8 @@ def command(format_: str, strict: bool, **options: Any) -> None:
     rows = [_row(number, step) for number, step in enumerate(plan.steps, 1)]
     rows.append((str(len(rows) + 1), "server", "http", "-", listening, "-"))
     print_table(rows, ("STEP", "COMPONENT", "DRIVER", "AFTER", "ADDRESSES", "FILES"))
-    print_line(f"\nstate directory: {state_dir or 'none, nothing is kept'}")
+    unknown = any(step.storage is None for step in plan.steps)
+    print_line(f"\nstate directory: {state_dir or ('not known' if unknown else 'none, nothing is kept')}")
     print_line("A default port that is busy at the start moves to a free one.")
     for folder in dict.fromkeys(os.path.dirname(step.rules) for step in plan.steps if step.storage is None):
         print_line(f"Files of drivers in {folder} are not known, because their Python is not run; see compozy trust.")

@@ -59,7 +59,7 @@ def _version(binary: str) -> str:
 
 
 def check_port(port: Port, host: str) -> Check:
-    """Return whether a server can listen on the port; a port that nobody chose may move to a free one."""
+    """Return whether a server can listen on the port; a default port may move to a free one."""
     name, setting, number = port.setting.rpartition(".")[2], port.setting, port.number
     try:
         if is_free(number, host):

@@ -1,7 +1,6 @@
 """The protocol of drivers, and what they get to start with.
 
-What comes in: resolved values through the constructor. What goes out: a handle for users. A driver never reads
-configuration and never prints; it tells its notices to the context.
+A driver gets resolved values through its constructor, never reads configuration and never prints.
 """
 
 from __future__ import annotations
@@ -153,8 +152,8 @@ class Check:
 class Storage:
     """A file or directory in which a driver keeps data, at an absolute path.
 
-    `name` tells it apart from what else the driver keeps, in a backup too. While a backup is taken, writers of a SQLite
-    file that is `locked` wait for the moment at which everything is copied.
+    `name` distinguishes it from other data of the driver, also in a backup. While a backup is taken, writers of a
+    SQLite file that is `locked` wait for the moment at which everything is copied.
     """
 
     name: str
@@ -203,10 +202,10 @@ class Driver(Protocol):
         """Do a real operation; raises DriverError when the backend does not answer."""
 
     def stop(self, grace_s: float) -> None:
-        """Let go of everything; idempotent; `grace_s` 0 is at once."""
+        """Release everything; idempotent; `grace_s` 0 is at once."""
 
     def describe(self) -> Description:
-        """Say where the backend is and what it keeps."""
+        """Return where the backend is and where its data is."""
 
     def preflight(self, context: StartContext) -> Iterable[Check]:
         """Check what `start` depends on, before it and instead of it; see `drivers.preflight`."""

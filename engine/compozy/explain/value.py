@@ -318,10 +318,11 @@ class Chain:
         path, resolved = str(source.each), self._resolved
         setting, value = resolved.rulebook.registry.settings[path], resolved.values[path]
         found = next(one for one in named_elements(setting, value.value or ()) if one.name == element)
-        written = found.fields.get(source.ref)
-        unknown = DEFAULT if written is None else value.origin
+        written = source.ref in found.written
+        unknown = value.origin if written else DEFAULT
         origin = (value.parts or {}).get(f"{path}[{found.at}].{source.ref}", unknown)
-        shown = None if written is None else self._shown.plain(path, value.value)[found.at][source.ref]
+        elements = self._shown.plain(path, value.value)
+        shown = elements[found.at][source.ref] if written else found.fields.get(source.ref)
         return Given(shown, self._shown.words(setting.items[source.ref], shown), origin)
 
     def _setting(self, path: str) -> Given:

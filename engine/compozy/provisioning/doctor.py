@@ -1,7 +1,6 @@
-"""Would `start` succeed? Ask everything that it depends on, with the code that it uses.
+"""Check whether `start` would succeed, with the code that it uses; each failed check has a fix.
 
-What comes in: a lifecycle in any state before `provisioned`. What goes out: checks, each with a fix where it
-failed. What a component depends on is known to its driver, whose `preflight` is asked.
+What a component depends on is known to its driver, whose `preflight` runs.
 """
 
 from __future__ import annotations
@@ -215,5 +214,5 @@ def _schema(resolved: Resolved, step: Step, context: StartContext) -> Iterator[C
 
 
 def failed(checks: list[Check]) -> bool:
-    """Tell whether a check failed."""
+    """Return True if a check failed."""
     return any(check.status == "fail" for check in checks)

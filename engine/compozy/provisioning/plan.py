@@ -1,6 +1,6 @@
-"""From a valid configuration to steps: which driver of which component is started, with what, after what.
+"""Plan what a valid configuration starts: which driver of which instance, with which values, after which others.
 
-What comes in: a `Resolved` record. What goes out: a `Plan`. Drivers are built and asked; nothing is opened or started.
+Drivers are built and asked where they keep data; nothing is opened or started.
 """
 
 from __future__ import annotations

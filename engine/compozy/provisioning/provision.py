@@ -1,8 +1,7 @@
 """Start every step of a plan, or none of them.
 
-What comes in: a `Plan`. What goes out: a `Runtime` with the handles. Steps start in parallel where their order
-allows it; after a failure whatever was started is stopped in reverse and the state directory is as it was.
-Nothing here knows which components there are.
+Steps start in parallel where their order allows it; after a failure all that were started are stopped in reverse and
+the state directory is as it was. No component is known here by name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""From what was said to what is: every setting's effective value, with who decided it.
+"""Resolve a configuration: every setting's effective value with its origin, and the components with mode and driver.
 
-What comes in: an unresolved `Configuration` and the facts about the machine. What goes out: a `Resolved`
-record. Pure: the same inputs give the same record, and nothing outside is touched.
+Pure: the same configuration and machine facts give the same record, and nothing outside is read.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Component:
     """How an instance of a component is provided: its effective mode and its driver.
 
     `name` is its text form: `id`, the component's row, with the element in brackets where the row has `for_each`.
-    `kept` tells whether its data survives a restart, None where no table decides that. `fields` are the effective
+    `kept` is whether its data survives a restart, None where no table decides that. `fields` are the effective
     fields of the element, written or derived; they may be secrets.
     """
 
@@ -63,9 +62,9 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """An element of a list: its name in texts, its position and what a table for each element reads of it.
+    """An element of a list: its name in texts, its position and its fields, those with a default included.
 
-    `written` are the fields whose values count, which no table derives.
+    `written` are the fields that have a value of their own.
     """
 
     name: str
@@ -95,19 +94,19 @@ def element_of(key: str, name: str) -> str:
 
 
 def named_elements(setting: Setting, listed: Collection[Any]) -> tuple[Element, ...]:
-    """Return the elements of a list as they were written, named by their field with `unique: true`.
+    """Return the elements of a list, named by their field with `unique: true`.
 
     One without that field is named by its position. A name that another element has is extended, so that every
     instance has its own; validation reports it.
     """
-    field_name, found = setting.key_field, dict[str, Element]()
+    found: dict[str, Element] = {}
+    defaults = {name: item.default for name, item in setting.items.items() if item.default is not None}
     for at, element in enumerate(listed):
-        fields = element if isinstance(element, Mapping) else {}
-        written = fields.get(field_name) if field_name else None
-        name = str(at if written is None else written)
+        written = {key: value for key, value in element.items() if value is not None}
+        name = str(written.get(setting.key_field, at))
         while name in found:
             name += "'"
-        found[name] = Element(name, at, fields)
+        found[name] = Element(name, at, {**defaults, **written}, written.keys())
     return tuple(found.values())
 
 
@@ -285,7 +284,7 @@ class _Run:
         return Resolved(self.configuration, mode, components, values, self.decisions, self.facts, self.excluded)
 
     def followed(self, setting: Setting, values: Mapping[str, Value]) -> Any:
-        """Return the first value along a chain of `same_as`, in whatever order its settings are declared."""
+        """Return the first value along a chain of `same_as`, in any order of declaration."""
         found = None
         while found is None and setting.same_as:
             found = values[setting.same_as].value
@@ -293,7 +292,7 @@ class _Run:
         return found
 
     def effective(self, path: str, derived: Candidate) -> Value:
-        """Put what a table derived between what somebody wrote and the default."""
+        """Put what a table derived between the written values and the default."""
         candidates = self.configuration.candidates.get(path, ())
         above = [candidate for candidate in candidates if candidate.origin.kind != _BELOW_RULES]
         below = [candidate for candidate in candidates if candidate.origin.kind == _BELOW_RULES]
@@ -320,15 +319,17 @@ class _Run:
 
 
 def _accepted(setting: Setting, element: Element) -> Element:
-    """Return an element with the default of each field that is unset."""
-    written = {name: value for name, item in setting.items.items() if (value := _legal(item, element)) is not None}
-    defaults = {name: item.default for name, item in setting.items.items() if item.default is not None}
-    return replace(element, fields={**defaults, **written}, written=written.keys())
+    """Return an element without the values that its fields reject, in whose place is the default."""
+    items = setting.items
+    written = {name for name in element.written if name in items and _is_legal(items[name], element.fields[name])}
+    fields = {name: element.fields[name] if name in written else item.default for name, item in items.items()}
+    return replace(
+        element, fields={name: value for name, value in fields.items() if value is not None}, written=written
+    )
 
 
-def _legal(item: Setting, element: Element) -> Scalar:
-    value = element.fields.get(item.path)
-    return value if value is not None and not isinstance(value, dict | list) and item.accepts(value) else None
+def _is_legal(item: Setting, value: Any) -> bool:
+    return not isinstance(value, dict | list) and item.accepts(value)
 
 
 def _value(candidates: tuple[Candidate, ...]) -> Value:

@@ -1,7 +1,6 @@
 """Verify what a driver row names: settings of the right type, groups, fields, conditions that may hold.
 
-What comes in: a `Rulebook` and one of its driver rows. What goes out: reasons why the row cannot be used. It looks at
-data only; whether the factory can be imported is for `trial.rules`.
+Only data is checked; whether the factory can be imported is checked by `trial.rules`.
 """
 
 from __future__ import annotations
@@ -114,7 +113,7 @@ def _condition_faults(settings: Mapping[str, Setting], when: Condition) -> Itera
 
 
 def _may_be(setting: Setting, value: Any) -> bool:
-    """Tell whether a setting may have exactly this value, which is compared as it is written here."""
+    """Return True if a setting may have exactly this value, which is compared as it is written here."""
     if setting.type in ("list", "map") or (setting.values and value not in setting.values):
         return False
     try:

@@ -1,7 +1,7 @@
 """The rows of `drivers`: how a component is built, and where it will be.
 
-What comes in: the documents of rule files. What goes out: a `DriverRow` for each (component, driver), and faults
-with their places. Whether what a row names exists is for `driver_faults`.
+Reading reports faults of the form; whether the settings, fields and groups that a row names exist is checked by
+`driver_faults`.
 """
 
 from __future__ import annotations

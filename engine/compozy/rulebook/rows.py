@@ -43,9 +43,9 @@ _COMPONENT = plain_shape(
 
 @dataclass(frozen=True, slots=True)
 class ComponentRow:
-    """A component; `mode` and `driver` name the decisions that say how it is provided.
+    """A component; `mode` and `driver` name the decisions about how it is provided.
 
-    `kept` names the one that says whether its data survives a restart. With `for_each` it has an instance for each
+    `kept` names the one about whether its data survives a restart. With `for_each` it has an instance for each
     element of that list, for which its tables are evaluated.
     """
 

@@ -55,7 +55,7 @@ class FileCache:
 
     def ping(self) -> None:
         if not self._file.is_file():
-            raise DriverError(f"{self._file} is gone")
+            raise DriverError(f"{self._file} does not exist")
 
     def stop(self, grace_s: float) -> None:
         """The file is closed after each access."""
