@@ -79,6 +79,13 @@ def test_links_lead_to_existing_files_and_headings(page: Path) -> None:
     assert broken(links(page)) == []
 
 
+def test_links_lead_to_files_that_the_site_has() -> None:
+    """`make docs` copies some files and directories only."""
+    (copied,) = re.findall(r"^SITE_FILES := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = {file.resolve().relative_to(ROOT) for page in PAGES for file, _ in links(page)}
+    assert [str(file) for file in targets if file.parts[0] not in copied.split()] == []
+
+
 def navigation(entry: object) -> Iterator[str]:
     """Yield the targets of the navigation of the site in their order."""
     if isinstance(entry, str):
