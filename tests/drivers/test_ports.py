@@ -40,6 +40,14 @@ def test_a_busy_default_moves_and_says_so(busy: int) -> None:
     assert said == [f"port {busy} is busy, {owner_of(busy)} has it; using {moved} for {SETTING}"]
 
 
+def test_lost_default_port_moves_although_it_is_free_again() -> None:
+    """A process that took it between the look and the attempt to listen may do so again."""
+    number, notices = free_port(HOST), list[str]()
+    moved = choose_port(Port(number, SETTING, explicit=False), HOST, notices.append, lost=True)
+    assert moved != number
+    assert notices == [f"port {number} is busy; using {moved} for {SETTING}"]
+
+
 def test_a_busy_chosen_port_is_an_error(busy: int) -> None:
     """It carries port, setting and owner."""
     with pytest.raises(PortBusyError) as caught:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 from starlette.applications import Starlette
 
+from compozy.drivers import ports
 from compozy.drivers.port import Port
 from compozy.drivers.protocol import LoopThread
 from compozy.errors import DriverError, PortBusyError
@@ -43,6 +44,13 @@ def test_a_busy_default_moves_and_says_so(taken: int) -> None:
     assert len(notices) == 1
     assert str(taken) in notices[0]
     assert str(number) in notices[0]
+
+
+def test_default_port_that_only_seems_free_moves(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process releases the port whenever it is looked at."""
+    monkeypatch.setattr(ports, "is_free", lambda number, host: True)
+    with listen("127.0.0.1", Port(taken, "server.port", False), lambda text: None) as found:
+        assert found.getsockname()[1] != taken
 
 
 def test_a_busy_chosen_port_is_an_error(taken: int) -> None:

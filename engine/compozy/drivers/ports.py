@@ -19,14 +19,16 @@ from compozy.drivers.spare_files import with_spare_files
 from compozy.errors import DriverError, PortBusyError
 
 
-def choose_port(port: Port, host: str, notice: Callable[[str], None]) -> int:
+def choose_port(port: Port, host: str, notice: Callable[[str], None], *, lost: bool = False) -> int:
     """Return the port to listen on: the one asked for, or a free one where a default is busy.
 
+    `lost` is True after an attempt to listen on it failed: another process may release it and take it again.
+
     Raises:
-        PortBusyError: the port was chosen by somebody and is taken.
+        PortBusyError: the port is explicit and busy.
         DriverError: nothing can listen on `host`, or not on that port.
     """
-    if is_free(port.number, host):
+    if not lost and is_free(port.number, host):
         return port.number
     owner = owner_of(port.number)
     if port.explicit:

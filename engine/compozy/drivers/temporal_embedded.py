@@ -159,11 +159,12 @@ class TemporalEmbeddedDriver:
         return None if self._file is None else database_holding(self._file)
 
     def _start(self, binary: str, context: StartContext) -> None:
-        """Try again with other ports when somebody took one between our look and the server's."""
+        """Start the server, again with other ports if another process took one before the server could listen."""
         if self._ui:
             self._page = self._listen(context)
-        for left in reversed(range(_ATTEMPTS)):
-            command = self._command(binary, context)
+        for attempt in range(_ATTEMPTS):
+            self._port = choose_port(self._ports[0], self._ip, context.notice, lost=attempt > 0)
+            command = self._command(binary)
             child = self._child = Child(command, after_crash=self._lost(), check=self._verify)
             try:
                 child.start()
@@ -171,7 +172,7 @@ class TemporalEmbeddedDriver:
                 break
             except DriverError:
                 child.stop(signal.SIGTERM, 0)
-                if _PORT_TAKEN not in child.tail() or not left:
+                if _PORT_TAKEN not in child.tail() or attempt == _ATTEMPTS - 1:
                     raise
         if self._page is not None:
             self._guard = PageGuard(context.loop, self._page, self._page_at)
@@ -181,23 +182,24 @@ class TemporalEmbeddedDriver:
         child.supervise(self._answers)
 
     def _listen(self, context: StartContext) -> socket.socket | None:
-        """Return the socket of the guard of the web page; None when it may be missing and its port was lost.
+        """Return the socket of the guard of the web page; None if the page is optional and every port was lost.
 
         Raises:
             DriverError: nothing can listen there.
         """
-        port = choose_port(self._ports[1], self._ip, context.notice)
-        try:
-            family = socket.AF_INET6 if ":" in self._ip else socket.AF_INET
-            return socket.create_server((self._ip, port), family=family)
-        except OSError as error:
-            if self._require_ui:
-                raise PortBusyError(port, self._ports[1].setting, None) from error
-            context.notice(f"the web page of Temporal cannot be served on port {port}: {error.strerror}")
-            return None
+        family = socket.AF_INET6 if ":" in self._ip else socket.AF_INET
+        for attempt in range(_ATTEMPTS):
+            port = choose_port(self._ports[1], self._ip, context.notice, lost=attempt > 0)
+            try:
+                return socket.create_server((self._ip, port), family=family)
+            except OSError as error:
+                failure = error
+        if self._require_ui:
+            raise PortBusyError(port, self._ports[1].setting, None) from failure
+        context.notice(f"the web page of Temporal cannot be served on port {port}: {failure.strerror}")
+        return None
 
-    def _command(self, binary: str, context: StartContext) -> Command:
-        self._port = choose_port(self._ports[0], self._ip, context.notice)
+    def _command(self, binary: str) -> Command:
         argv = [binary, "server", "start-dev", "--ip", self._ip, "--port", str(self._port)]
         argv += ["--http-port", str(free_port(self._ip)), "--namespace", self._namespace]
         argv += ["--log-level", self._log_level, "--log-format", "json"]

@@ -22,11 +22,11 @@ def listen(host: str, port: Port, notice: Callable[[str], None]) -> socket.socke
     """Return a socket that listens on `host`; `notice` is told when the port is another than asked for.
 
     Raises:
-        PortBusyError: the chosen port is taken, or each free one was lost to somebody quicker.
+        PortBusyError: an explicit port is busy, or other processes took each free one first.
         DriverError: nothing can listen on the address.
     """
-    for _ in range(RACES):
-        found = _listening(host, choose_port(port, host, notice))
+    for race in range(RACES):
+        found = _listening(host, choose_port(port, host, notice, lost=race > 0))
         if found is not None:
             return found
     raise PortBusyError(port.number, port.setting, None)
