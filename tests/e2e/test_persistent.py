@@ -172,11 +172,11 @@ def test_a_later_start_that_fails_keeps_the_data(shell: Shell, busy: int) -> Non
     assert not (state(shell) / "lock").exists()
 
 
-def begin(shell: Shell) -> subprocess.Popen[bytes]:
+def begin(shell: Shell) -> subprocess.Popen[str]:
     """Begin to start a server; returns when it has the state directory."""
     process = subprocess.Popen(
-        [COMPOZY, "start", *MODE], cwd=shell.directory, env=environment(shell.runtime), stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        [COMPOZY, "start", *MODE], cwd=shell.directory, env=environment(shell.runtime), stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     eventually(lambda: (state(shell) / "lock").exists(), "the lock")
     return process
@@ -187,7 +187,8 @@ def test_a_signal_while_starting_leaves_nothing(shell: Shell) -> None:
     process = begin(shell)
     children = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
-    assert process.wait(DEADLINE_S) == 130
+    output, _ = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, "stopped while starting" in output, "Traceback" in output) == (130, True, False), output
     assert not any(is_alive(child) for child in children)
     assert list(shell.directory.iterdir()) == []
 
@@ -199,7 +200,7 @@ def test_a_start_killed_at_any_moment_is_no_obstacle(shell: Shell, files: int) -
     eventually(lambda: len(list(state(shell).iterdir())) > files, "some progress")
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
-    process.wait(DEADLINE_S)
+    process.communicate(timeout=DEADLINE_S)
     eventually(lambda: not any(is_alive(child) for child in children), "the end of every child", 5)
     server = shell.start(*MODE)
     assert shell.json("workflow", "run", HELLO)["status"] == "completed"

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
+from compozy.base.interruption import raise_noted
 from compozy.errors import CompozyError, ForeignCodeError
 
 Result = TypeVar("Result")
@@ -68,9 +69,10 @@ def call_within(what: str, work: Callable[[], Result], limit_s: float) -> Result
 
 
 def join_within(thread: threading.Thread, limit_s: float) -> None:
-    """Wait for the end of a thread for at most `limit_s` seconds; signals are seen meanwhile."""
+    """Wait for the end of a thread for at most `limit_s` seconds; signals interrupt the main thread meanwhile."""
     until = time.monotonic() + limit_s
     while thread.is_alive() and time.monotonic() < until:
+        raise_noted()
         thread.join(min(SLICE_S, max(0.0, until - time.monotonic())))
 
 

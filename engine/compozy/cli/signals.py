@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 
+from compozy.base.interruption import interrupt
 from compozy.cli import watchdog
 from compozy.cli.redaction import print_traceback
 
@@ -51,8 +52,9 @@ class Signals:
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in ENDING:
             _install(number, self._received)
+        signal.signal(signal.SIGALRM, self._repeated)
         _restore_in_forks()
-        sys.unraisablehook = _unraisable
+        sys.unraisablehook = self._unraisable
 
     def _received(self, number: int, _frame: object) -> None:
         # No lock may be taken here: the main thread may be about to release it.
@@ -60,7 +62,15 @@ class Signals:
             os._exit(128 + number)
         self._asked = True
         if self.starting:
-            raise KeyboardInterrupt
+            interrupt()
+
+    def _repeated(self, _number: int, _frame: object) -> None:
+        if self.starting:
+            interrupt()
+
+    def _unraisable(self, problem: sys.UnraisableHookArgs) -> None:
+        """Repeat an interrupt that was lost while starting; later the request to stop is noted all the same."""
+        _repeat_interrupt(problem) if self.starting else _unraisable(problem)
 
     def wait(self) -> None:
         """Return when the process was asked to stop."""
@@ -98,7 +108,7 @@ def _install(number: int, handler: object) -> None:
 
 
 def _interrupted(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+    interrupt()
 
 
 @functools.cache
@@ -133,6 +143,6 @@ def _repeat_interrupt(problem: sys.UnraisableHookArgs) -> None:
 
 
 def _unraisable(problem: sys.UnraisableHookArgs) -> None:
-    """Print no traceback of an interrupt that arrived in a destructor: the request to stop is noted all the same."""
+    """Print the traceback of an error in a destructor or a callback, unless it is an interrupt."""
     if not isinstance(problem.exc_value, KeyboardInterrupt):
         print_traceback(problem.exc_type, problem.exc_value, problem.exc_traceback)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from compozy.base.findings import Finding
+from compozy.base.interruption import held
 from compozy.errors import CompozyError, ConfigurationError, TransitionError
 from compozy.resolution.configuration import Configuration
 from compozy.resolution.resolve import Resolved, resolve
@@ -266,7 +267,9 @@ class Lifecycle:
         attempt = _Attempt(grace_s)
         if trigger not in self._machine.events:
             raise TransitionError(trigger, self.state, self.allowed())
-        if not self._model.trigger(trigger, attempt):
+        with held():  # the library would replace an interrupt, and what a step has started would have no owner yet
+            done = self._model.trigger(trigger, attempt)
+        if not done:
             raise ConfigurationError(attempt.findings, len(errors(attempt.findings)), self.configuration.texts)
 
     # The callbacks of the machine, which its lock covers, in the order in which the library calls them.

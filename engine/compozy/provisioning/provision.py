@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from compozy.base.interruption import raise_noted
 from compozy.drivers.inventory import Inventory, holding_of
 from compozy.drivers.protocol import Driver, LoopThread, StartContext
 from compozy.errors import CompozyError, DriverError, ProvisionError, ProvisionErrors
@@ -196,6 +197,7 @@ class _Start:
 
     def _wait(self) -> None:
         """Wait for the next step to end, or for the time of one to be over, or a moment."""
+        raise_noted()
         until = min(self._patience, *(deadline + SLACK_S for _, deadline in self._running.values()))
         try:
             self._note(self._ended.get(timeout=min(SLICE_S, max(0.0, until - time.monotonic()))))
@@ -223,7 +225,7 @@ class _Start:
         """Tell the steps that are starting to give up, and wait until they have."""
         self._context.cancelled.set()
         until = time.monotonic() + SLACK_S
-        for thread in self._threads:
+        for thread in filter(threading.Thread.is_alive, self._threads):  # an interrupted start has not begun
             thread.join(max(0.0, until - time.monotonic()))
 
 
