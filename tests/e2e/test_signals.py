@@ -6,6 +6,7 @@ import contextlib
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -64,6 +65,27 @@ class Interrupt(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Interrupt())
 compozy.__main__.main()
+"""
+# An import takes a while after the signal; a class that is being created turns an exception into RuntimeError.
+CREATING = """
+import os, signal, sys
+from compozy.cli import main
+
+class Field:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000): pass
+
+def run(_):
+    sys.path.insert(0, sys.argv[1])
+    import created
+    print("imported", flush=True)
+    while True:
+        created.time.sleep(60)
+
+sys.modules["field"] = type("Module", (), {"Field": Field})
+main.cli.main = lambda **options: run(options)
+main.main([])
 """
 # The signal comes in a callback, which loses the exception.
 LOST = """
@@ -213,6 +235,15 @@ def test_interrupt_while_importing_prints_no_traceback() -> None:
     result = python(IMPORTING)
 
     assert (result.returncode, result.stderr) == (-signal.SIGINT, "")
+
+
+def test_interrupt_waits_for_the_end_of_an_import(tmp_path: Path) -> None:
+    (tmp_path / "created.py").write_text(
+        "import time\nfrom field import Field\n\nclass Created:\n    field = Field()\n"
+    )
+    result = python(CREATING, str(tmp_path))
+
+    assert (result.returncode, result.stdout, result.stderr) == (130, "imported\n", "")
 
 
 def test_interrupt_that_a_callback_loses_is_repeated() -> None:

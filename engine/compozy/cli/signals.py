@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+from types import FrameType
 
 from compozy.base.interruption import interrupt
 from compozy.cli import watchdog
@@ -22,6 +23,7 @@ from compozy.cli.redaction import print_traceback
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _REPEAT_S = 0.01
+_IMPORT = "<frozen importlib._bootstrap>"
 _FORKING = threading.local()
 
 
@@ -56,17 +58,16 @@ class Signals:
         _restore_in_forks()
         sys.unraisablehook = self._unraisable
 
-    def _received(self, number: int, _frame: object) -> None:
+    def _received(self, number: int, frame: FrameType | None) -> None:
         # No lock may be taken here: the main thread may be about to release it.
         if self._asked:
             os._exit(128 + number)
         self._asked = True
-        if self.starting:
-            interrupt()
+        self._repeated(number, frame)
 
-    def _repeated(self, _number: int, _frame: object) -> None:
+    def _repeated(self, number: int, frame: FrameType | None) -> None:
         if self.starting:
-            interrupt()
+            _interrupted(number, frame)
 
     def _unraisable(self, problem: sys.UnraisableHookArgs) -> None:
         """Repeat an interrupt that was lost while starting; later the request to stop is noted all the same."""
@@ -107,8 +108,21 @@ def _install(number: int, handler: object) -> None:
         signal.signal(number, handler)  # type: ignore[arg-type]
 
 
-def _interrupted(_number: int, _frame: object) -> None:
-    interrupt()
+def _interrupted(_number: int, frame: FrameType | None) -> None:
+    """Interrupt the main thread, after an import: a class that is being created turns the exception into another."""
+    if _imports(frame):
+        signal.setitimer(signal.ITIMER_REAL, _REPEAT_S)
+    else:
+        interrupt()
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Return True if a frame, or one that called it, is of the machinery of imports."""
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORT:
+            return True
+        frame = frame.f_back
+    return False
 
 
 @functools.cache
