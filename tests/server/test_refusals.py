@@ -14,6 +14,7 @@ from tests.polling import eventually
 from tests.server.conftest import Site, serve
 from tests.workflows.bench import Bench
 
+from compozy.client.remote import ServerError
 from compozy.server.access import Access
 from compozy.store import Store
 from compozy.workflows.checks import MOST_CHECKS
@@ -93,6 +94,28 @@ def test_every_problem_of_a_definition_is_told(site: Site) -> None:
         'my.yaml:3:19: `type` of a task is unknown; did you mean "aggregate"?',
         "my.yaml:4:5: an aggregate task needs `output`",
     ]
+
+
+def test_problem_lists_findings_with_the_path_in_the_body(site: Site) -> None:
+    """Of a definition, of an input, and of the body itself, each with its key."""
+    task = {"id": "a", "type": "agregate"}
+    answers = [
+        site.post(RUN, {"definition": {"id": "greet", "tasks": [task]}}),
+        site.post(RUN, {"input": {"nmae": 1}}),
+        site.post(RUN, {"inptu": {}, "surce": ""}),
+    ]
+    found = [[(one["id"], one["key"]) for one in answer.json["findings"]] for answer in answers]
+    assert found == [
+        [("workflow.definition", "tasks[0].type")],
+        [("workflow.input", "nmae")],
+        [("http.body", "inptu"), ("http.body", "surce")],
+    ]
+    assert answers[0].json["findings"][0]["where"] == {"kind": "document", "name": "definition"}
+    shown = [str(one) for one in ServerError(answers[0].json).findings]
+    assert shown == ['definition: tasks[0].type: `type` of a task is unknown; did you mean "aggregate"?']
+    assert answers[2].json["detail"] == (
+        'unknown key "inptu"; did you mean "input"?; unknown key "surce"; did you mean "source"?'
+    )
 
 
 @pytest.mark.parametrize(

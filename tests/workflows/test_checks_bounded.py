@@ -86,10 +86,10 @@ def test_input_reports_bounded_number_of_problems() -> None:
     with pytest.raises(InputError) as caught:
         complete_input(definition, {f"imput_{i}": 1 for i in range(MANY)})
 
-    problems = caught.value.problems
-    assert len(problems) == MAX_PROBLEMS
+    problems = [finding.message for finding in caught.value.findings]
+    assert len(problems) == MAX_PROBLEMS + 1
     assert sum("did you mean" in problem for problem in problems) == MOST_SUGGESTIONS
-    assert problems[-1].endswith("; declared: " + ", ".join(f"input_{i}" for i in range(20)) + ", ...")
+    assert problems[-2].endswith("; declared: " + ", ".join(f"input_{i}" for i in range(20)) + ", ...")
 
 
 def test_problem_that_quotes_a_long_text_is_short() -> None:

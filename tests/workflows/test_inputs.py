@@ -135,7 +135,7 @@ def test_a_bad_input_is_refused(given: Any, problems: tuple[str, ...]) -> None:
     with pytest.raises(InputError) as caught:
         complete_input(DECLARED, given)
 
-    assert caught.value.problems == problems
+    assert tuple(finding.message for finding in caught.value.findings) == problems
 
 
 def test_text_of_exactly_the_limit_is_accepted() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -18,6 +19,7 @@ from compozy.client.answers import (
     ExecutionAnswer,
     ExecutionList,
     ExecutionWithTasks,
+    FindingAnswer,
     HealthAnswer,
     ImportAnswer,
     PruneAnswer,
@@ -54,6 +56,9 @@ class ServerError(CompozyError):
         text, hint = _TEXTS.get(self.id, (str(problem.get("detail") or problem.get("title")), problem.get("hint")))
         super().__init__(text, hint=hint)
         self.exit_code = int(problem.get("exit_code") or _EXIT_CODES.get(self.id, 4))  # type: ignore[misc]
+        with suppress(msgspec.ValidationError):  # of a server of another version
+            found = msgspec.convert(problem.get("findings") or [], list[FindingAnswer])
+            self.findings = tuple(finding.to_finding() for finding in found)
 
 
 class ServerGoneError(CompozyError):

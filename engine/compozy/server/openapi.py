@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from compozy import __version__
+from compozy.client.answers import FindingAnswer
 from compozy.server.problem_details import MEDIA_TYPE
 from compozy.server.routes import JSON, Body, Content, Endpoint
 from compozy.store.records import STATUSES
@@ -31,7 +32,14 @@ _PARAMETERS: Mapping[str, Mapping[str, Any]] = {
 }
 _PROBLEM = {
     "type": "object",
-    "properties": {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "id": _TEXT},
+    "properties": {
+        "type": _TEXT,
+        "title": _TEXT,
+        "status": {"type": "integer"},
+        "detail": _TEXT,
+        "id": _TEXT,
+        "findings": {"type": "array", "items": {"$ref": "#/components/schemas/FindingAnswer"}},
+    },
     "required": ["type", "title", "status", "detail", "id"],
 }
 _REFERENCE = "#/components/schemas/{name}"
@@ -42,7 +50,7 @@ def openapi_document(routes: Sequence[Endpoint]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in routes:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
-    records = {part for one in routes for part in (one.answer, one.body) if isinstance(part, type)}
+    records = {part for one in routes for part in (one.answer, one.body) if isinstance(part, type)} | {FindingAnswer}
     ordered = sorted(records, key=lambda record: record.__name__)
     _, schemas = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
     schemes = {

@@ -7,7 +7,7 @@ the same stable `id` as the command line's. A bug is answered without its text: 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from compozy.base.control import escape_json
+from compozy.base.findings import Finding
 from compozy.errors import (
     CompozyError,
     DefinitionError,
@@ -47,16 +48,25 @@ _HTTP_IDS = {
 
 
 class RequestProblem(Exception):
-    """A request that is refused before anything is done; `id` is stable, `text` says what to do instead."""
+    """A request that is refused before anything is done; `id` is stable, `findings` are its faults if it has several.
+
+    `text` is the reason, with the fix.
+    """
 
     def __init__(
-        self, status: HTTPStatus, problem_id: str, text: str, headers: Mapping[str, str] | None = None
+        self,
+        status: HTTPStatus,
+        problem_id: str,
+        text: str,
+        headers: Mapping[str, str] | None = None,
+        findings: Sequence[Finding] = (),
     ) -> None:
         super().__init__(text)
         self.status = status
         self.id = problem_id
         self.text = text
         self.headers = headers
+        self.findings = tuple(findings)
 
 
 def problem(
@@ -100,7 +110,7 @@ async def on_request_problem(_request: Request, error: Exception) -> JSONRespons
     """Answer a request that was refused."""
     if not isinstance(error, RequestProblem):
         return await on_bug(_request, error)
-    return problem(error.status, error.id, error.text, headers=error.headers)
+    return problem(error.status, error.id, error.text, headers=error.headers, more=_listed(error.findings))
 
 
 async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
@@ -123,9 +133,11 @@ def _facts(error: CompozyError) -> dict[str, Any]:
     if error.hint is not None:
         facts["hint"] = error.hint
     if isinstance(error, InputError):
-        facts["problems"] = list(error.problems)
+        facts["problems"] = [finding.message for finding in error.findings]
     if isinstance(error, DefinitionError):
         facts["problems"] = [str(finding) for finding in error.findings]
-    if error.findings:
-        facts["findings"] = [finding.as_json() for finding in error.findings]
-    return facts
+    return {**facts, **_listed(error.findings)}
+
+
+def _listed(findings: Sequence[Finding]) -> dict[str, Any]:
+    return {"findings": [finding.as_json() for finding in findings]} if findings else {}

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from compozy.base.control import escape_line
-from compozy.base.suggest import closest
+from compozy.base.findings import Collector
+from compozy.base.place import Place
 from compozy.server.problem_details import RequestProblem
 from compozy.settings.values import parse_duration
 from compozy.store.records import Position, read_cursor
@@ -25,6 +27,8 @@ MAX_BODY_BYTES = 2_000_000
 MAX_WAIT_S = 600.0
 BODY_TIMEOUT_S = 30.0
 JSON_TYPE = "application/json"
+_MOST = 20  # names in one problem document
+_LONGEST = 200
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
@@ -56,9 +60,7 @@ async def read_body(request: Request, kind: type[Body]) -> Body:
     allowed = kind.__struct_fields__
     if body is not None and not isinstance(body, dict):
         raise bad_request("http.body", f"the body must be an object with: {', '.join(allowed)}")
-    for key in body or ():
-        if key not in allowed:
-            raise bad_request("http.body", f'unknown key "{key}"; {_advice(key, allowed)}')
+    _check_names("http.body", "body", "key", body or {}, allowed)
     try:
         return msgspec.convert(body or {}, kind)
     except msgspec.ValidationError as error:
@@ -74,16 +76,18 @@ def check_parameters(request: Request, allowed: Sequence[str]) -> None:
     for value in (*request.path_params.values(), *request.query_params.values()):
         if escape_line(value) != value:
             raise bad_request("http.parameter", f'"{escape_line(value)}" holds control characters')
-    for key in request.query_params:
-        if key not in allowed:
-            raise bad_request("http.parameter", f'unknown parameter "{key}"; {_advice(key, allowed)}')
+    _check_names("http.parameter", "query", "parameter", request.query_params, allowed)
 
 
-def _advice(key: str, allowed: Sequence[str]) -> str:
-    if not allowed:
-        return "there are none here"
-    meant = closest(key, allowed)
-    return f'did you mean "{meant}"?' if meant else f"there are: {', '.join(allowed)}"
+def _check_names(problem_id: str, part: str, what: str, given: Iterable[str], allowed: Sequence[str]) -> None:
+    """Refuse unknown names in a part of a request; the problem lists the first `_MOST` of them as findings."""
+    found = Collector(longest=_LONGEST)
+    for name in islice((name for name in given if name not in allowed), _MOST):
+        advice = found.suggestions.did_you_mean(name, allowed) or "; none is known here"
+        found.add(problem_id, f'unknown {what} "{name}"{advice}', Place(part, 0, 0), key=name)
+    if found.findings:
+        text = "; ".join(finding.message for finding in found.findings)
+        raise RequestProblem(HTTPStatus.BAD_REQUEST, problem_id, text, findings=found.findings)
 
 
 def read_wait(request: Request) -> float | None:

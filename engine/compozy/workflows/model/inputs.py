@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
-from compozy.base.suggest import Suggestions
+from compozy.base.findings import Collector, Finding, TooManyFindingsError
+from compozy.base.place import Place
 from compozy.errors import UsageError
 from compozy.workflows.model.definition import MAX_PROBLEM_LENGTH, MAX_PROBLEMS, Definition
 from compozy.workflows.model.input_types import fits
 from compozy.workflows.model.plain import why_not_plain
 
 _LISTED = 20
+_INPUT = Place("input", 0, 0)
 
 
 class InputError(UsageError):
-    """An input that the workflow does not take; `problems` holds each reason."""
+    """An input that the workflow does not take; the `key` of each finding is a name in it."""
 
     id = "workflow.input"
 
-    def __init__(self, workflow: str, problems: list[str]) -> None:
-        super().__init__(f'input of workflow "{workflow}": ' + "; ".join(problems))
+    def __init__(self, workflow: str, findings: Sequence[Finding]) -> None:
+        super().__init__(f'input of workflow "{workflow}": ' + "; ".join(finding.message for finding in findings))
         self.workflow = workflow
-        self.problems = tuple(problems)
+        self.findings = tuple(findings)
 
 
 class InputLimitError(InputError):
@@ -34,42 +37,43 @@ def complete_input(definition: Definition, given: Any) -> dict[str, Any]:
     """Return `given` with defaults for what it leaves out.
 
     Raises:
-        InputError: it is not an object, or names are undeclared, missing or of other types; at most 100 problems.
+        InputError: it is not an object, or names are undeclared, missing or of other types; at most 100 findings.
         InputLimitError: it is too large, nested too deeply or not Unicode.
     """
     if not isinstance(given, Mapping):
-        raise InputError(definition.id, ["expected an object of names and values"])
-    found = chain(_undeclared(definition, given), _missing(definition, given), _unfit(definition, given))
-    problems = list(islice(found, MAX_PROBLEMS))
-    if problems:
-        raise InputError(definition.id, problems)
+        raise InputError(definition.id, [_whole("expected an object of names and values")])
+    found = Collector(most=MAX_PROBLEMS, longest=MAX_PROBLEM_LENGTH)
+    with suppress(TooManyFindingsError):
+        _check_names(definition, given, found)
+        _check_values(definition, given, found)
+    found.raise_if_any(lambda findings: InputError(definition.id, findings))
     reason = why_not_plain(dict(given))
     if reason is not None:
-        raise InputLimitError(definition.id, [reason])
+        raise InputLimitError(definition.id, [_whole(reason)])
     defaults = {item.name: item.default for item in definition.inputs or ()}
     return defaults | dict(given)
 
 
-def _undeclared(definition: Definition, given: Mapping[str, Any]) -> Iterator[str]:
+def _whole(reason: str) -> Finding:
+    return Finding.at(InputError.id, reason, _INPUT)
+
+
+def _check_names(definition: Definition, given: Mapping[str, Any], found: Collector) -> None:
     if definition.inputs is None:
         return
     names = {item.name: None for item in definition.inputs}
     listed = f"{', '.join(islice(names, _LISTED)) or 'none'}{', ...' if len(names) > _LISTED else ''}"
-    suggestions = Suggestions()
     for name in given:
         if name not in names:
-            meant = suggestions.closest(str(name), names)
+            meant = found.suggestions.closest(str(name), names)
             advice = f'did you mean "{meant}"?' if meant else f"declared: {listed}"
-            yield f'"{name}" is not declared; {advice}'[:MAX_PROBLEM_LENGTH]
+            found.add(InputError.id, f'"{name}" is not declared; {advice}', _INPUT, key=str(name))
+    for item in definition.inputs:
+        present = not item.required or item.name in given
+        found.require(present, InputError.id, f'"{item.name}" is required', _INPUT, key=item.name)
 
 
-def _unfit(definition: Definition, given: Mapping[str, Any]) -> Iterator[str]:
+def _check_values(definition: Definition, given: Mapping[str, Any], found: Collector) -> None:
     for item in definition.inputs or ():
-        if item.name in given and not fits(given[item.name], item.type):
-            yield f'"{item.name}" must be of the type {item.type}'
-
-
-def _missing(definition: Definition, given: Mapping[str, Any]) -> Iterator[str]:
-    for item in definition.inputs or ():
-        if item.required and item.name not in given:
-            yield f'"{item.name}" is required'
+        holds = item.name not in given or fits(given[item.name], item.type)
+        found.require(holds, InputError.id, f'"{item.name}" must be of the type {item.type}', _INPUT, key=item.name)
