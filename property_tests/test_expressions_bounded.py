@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from compozy.workflows.expressions.bounds import LIMITS, Budget, BudgetError
-from compozy.workflows.expressions.compiler import Program, compile_expression, compile_template
+from compozy.workflows.expressions.compiler import EXPRESSION, Program, compile_text
 from compozy.workflows.expressions.functions import FILTERS
 from compozy.workflows.expressions.templates import TemplateProblem, evaluate, render
 
@@ -118,7 +118,7 @@ def run(program: Program) -> None:
 @example("{{ '\\ud800' }}")
 @example("{{ '\\x' }}")
 def test_any_text_compiles_or_has_faults(text: str) -> None:
-    for program in (compile_template(text), compile_expression(text)):
+    for program in (compile_text(text), compile_text(text, EXPRESSION)):
         assert all(fault.id.startswith("template.") and fault.message for fault in program.faults)
         if not program.faults:
             run(program)
@@ -127,7 +127,7 @@ def test_any_text_compiles_or_has_faults(text: str) -> None:
 @unhurried
 @given(TEMPLATES, EXPRESSIONS)
 def test_what_compiles_ends_within_its_steps(template: str, expression: str) -> None:
-    for program in (compile_template(template), compile_expression(expression)):
+    for program in (compile_text(template), compile_text(expression, EXPRESSION)):
         if not program.faults:
             run(program)
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, nodes
 
 from compozy.workflows.expressions import compiler
 from compozy.workflows.expressions.bounds import LIMITS, Budget, TemplateLimits
-from compozy.workflows.expressions.compiler import compile_expression, compile_template
+from compozy.workflows.expressions.compiler import EXPRESSION, compile_text, parsing_steps
 from compozy.workflows.expressions.templates import TemplateProblem, WorkExceededError, evaluate, render
 from compozy.workflows.model.definition import Definition
 from compozy.workflows.run import wire
@@ -61,7 +61,7 @@ def test_expression_has_a_value(text: str, value: Any) -> None:
     ],
 )
 def test_expression_is_refused_with_its_replacement(text: str, message: str) -> None:
-    program = compile_expression(text)
+    program = compile_text(text, EXPRESSION)
 
     assert any(fault.message.startswith("expression: ") and message in fault.message for fault in program.faults)
     with pytest.raises(TemplateProblem):
@@ -69,7 +69,7 @@ def test_expression_is_refused_with_its_replacement(text: str, message: str) -> 
 
 
 def test_every_construct_that_is_not_available_is_reported() -> None:
-    faults = compile_template("{% set a = 1 %}{{ 'a'.upper() }}{{ 1 | uper }}{{ x[1:] }}").faults
+    faults = compile_text("{% set a = 1 %}{{ 'a'.upper() }}{{ 1 | uper }}{{ x[1:] }}").faults
 
     assert [fault.id for fault in faults] == ["template.construct"] * 4
 
@@ -89,7 +89,7 @@ def test_every_construct_that_is_not_available_is_reported() -> None:
     ],
 )  # fmt: skip
 def test_used_names_are_found_without_running(text: str, names: list[tuple[str, ...]]) -> None:
-    assert sorted(compile_template(text).names) == sorted(names)
+    assert sorted(compile_text(text).names) == sorted(names)
 
 
 @pytest.mark.parametrize(
@@ -191,10 +191,30 @@ def test_steps_are_the_same_for_a_compiled_template() -> None:
 
 def test_documented_constructs_compile_and_are_all_of_the_allow_list() -> None:
     expressions = [text for texts in CONSTRUCTS.values() for text in texts]
-    assert [compile_expression(text).faults for text in expressions] == [()] * len(expressions)
-    assert [compile_template(text).faults for text in STATEMENTS.values()] == [()] * len(STATEMENTS)
+    assert [compile_text(text, EXPRESSION).faults for text in expressions] == [()] * len(expressions)
+    assert [compile_text(text).faults for text in STATEMENTS.values()] == [()] * len(STATEMENTS)
 
     templates = [*STATEMENTS.values(), *(f"{{{{ {text} }}}}" for text in expressions)]
     shown = {type(node) for text in templates for node in Environment().parse(text).find_all(nodes.Node)}
     allowed = {*compiler.CHECKED, *compiler.LAZY, *compiler.STRICT, nodes.Name, nodes.Getattr, nodes.Getitem}
     assert shown - {nodes.Template} == allowed
+
+
+def test_unclosed_quotes_are_searched_once() -> None:
+    quotes = '\\"' * 45_000
+
+    assert parsing_steps("{% raw %}{{ " + quotes + "{% endraw %}", "template") > 6 * len(quotes)
+    assert parsing_steps("{# {{ " + quotes + "\\ #}", "template") > 6 * len(quotes)
+
+
+def test_code_counts_in_both_modes() -> None:
+    code = "1" + " + 1" * 30
+
+    assert parsing_steps(code, "expression") // len(code) == parsing_steps("{{" + code + "}}", "template") // len(code)
+
+
+def test_long_programs_are_not_kept() -> None:
+    short, long = "{{ input.n }}", "{{ [" + "1," * 3000 + "] }}"
+
+    assert compile_text(short) is compile_text(short)
+    assert compile_text(long) is not compile_text(long)

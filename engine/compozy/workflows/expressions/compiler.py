@@ -26,11 +26,14 @@ from compozy.workflows.expressions.functions import (
     member,
 )
 
+TEMPLATE, EXPRESSION = "template", "expression"
 Names = dict[str, Any]
 At = tuple[Names, Budget]
 Evaluate = Callable[[Names, Budget], Any]
 
-_CODE = re.compile(r"""(?s)\{[{%](?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?![}%]\}).)*""")
+# A quote that is not closed reaches to the end, which keeps the search linear.
+_CODE = re.compile(r"""(?s)\{[{%](?:"(?:\\.?|[^"\\])*+(?:"|\Z)|'(?:\\.?|[^'\\])*+(?:'|\Z)|(?![}%]\}).)*""")
+_MOST_KEPT = 24_000  # parsing steps: about four thousand characters of code
 _DASHED_TASK = re.compile(r"\btasks\s*\.\s*([a-z0-9_]+(?:-[a-z0-9_]+)+)(?=\s*\.\s*[a-z])")
 _LEADING_DOT = re.compile(r"\{\{[-+]?\s*\.[A-Za-z_]")
 _SPELLINGS = {
@@ -69,22 +72,26 @@ class Program(NamedTuple):
     run: Evaluate
 
 
-@lru_cache(maxsize=512)
-def compile_template(text: str, limits: TemplateLimits = LIMITS) -> Program:
-    """Compile a text with `{{ }}` and `{% %}`; a lone expression keeps its type, everything else becomes text."""
-    return _Compiler("template", limits).program(text, text)
+def compile_text(text: str, mode: str = TEMPLATE, limits: TemplateLimits = LIMITS) -> Program:
+    """Compile a template, or an expression without braces as conditions have them.
+
+    A template that is one expression keeps the type of its value; every other one becomes text.
+    """
+    # A program takes up to 250 bytes for a character of code, so long ones are not kept.
+    return (_kept_program if parsing_steps(text, mode) <= _MOST_KEPT else _new_program)(text, mode, limits)
+
+
+def _new_program(text: str, mode: str, limits: TemplateLimits) -> Program:
+    return _Compiler(mode, limits).program(text)
+
+
+_kept_program = lru_cache(maxsize=512)(_new_program)
 
 
 @lru_cache(maxsize=512)
-def compile_expression(text: str, limits: TemplateLimits = LIMITS) -> Program:
-    """Compile an expression without braces, as conditions have them."""
-    return _Compiler("expression", limits).program(text, f"{{{{ {text} }}}}")
-
-
-@lru_cache(maxsize=512)
-def parsing_steps(text: str) -> int:
-    """Return the steps of parsing a template; they count each time, so that a replay with compiled ones ends alike."""
-    return len(text) // 64 + 6 * sum(map(len, _CODE.findall(text)))
+def parsing_steps(text: str, mode: str) -> int:
+    """Return the steps of parsing a text; they count each time, so that a replay with compiled ones ends alike."""
+    return len(text) // 64 + 6 * (len(text) if mode == EXPRESSION else sum(map(len, _CODE.findall(text))))
 
 
 @lru_cache(maxsize=1)
@@ -126,10 +133,6 @@ def _unusable(names: Names, budget: Budget) -> Any:
     raise ValueError("the template has faults")
 
 
-def _no_else(names: Names, budget: Budget) -> Any:
-    raise MissingValueError("else", None)
-
-
 class _Compiler:
     """Compiles the nodes of one text; the names in `bound` are those of the loops around a node."""
 
@@ -141,8 +144,9 @@ class _Compiler:
         self.mode = mode
         self.limits = limits
 
-    def program(self, text: str, source: str) -> Program:
+    def program(self, text: str) -> Program:
         run: Evaluate = _unusable
+        source = f"{{{{ {text} }}}}" if self.mode == EXPRESSION else text
         try:
             if len(text) > self.limits.template_chars:
                 raise OverflowError(f"it is longer than {self.limits.template_chars} characters")
@@ -150,7 +154,7 @@ class _Compiler:
             run = self.tree(env.parse(_prepared(env, source, self.limits)))
         except TemplateSyntaxError as error:
             line = f" (line {error.lineno})" if error.lineno > 1 else ""
-            spellings = _SPELLINGS if self.mode == "template" else {"{{": "write it without {{ }}", **_SPELLINGS}
+            spellings = _SPELLINGS if self.mode == TEMPLATE else {"{{": "write it without {{ }}", **_SPELLINGS}
             advice = next((f"; {advice}" for sign, advice in spellings.items() if sign in text), "")
             self.fault(f"{error.message or 'not readable'}{line}{advice}", "template.syntax")
         except RecursionError:
@@ -171,7 +175,7 @@ class _Compiler:
         shown = [part for part in parts if not (isinstance(part, nodes.TemplateData) and part.data.isspace())]
         if len(shown) == 1 and not isinstance(shown[0], nodes.TemplateData):
             return self.node(shown[0])
-        if self.mode == "expression":
+        if self.mode == EXPRESSION:
             return self.fault("expected one expression, without {{ and {%")
         body = self.body(tree.body)
 
@@ -200,6 +204,10 @@ class _Compiler:
         self.depth -= 1
         return made
 
+    def constant(self, value: Any) -> Evaluate:
+        Budget(limits=self.limits).result(value)
+        return lambda names, budget: value
+
     def path(self, chain: tuple[Any, ...]) -> Evaluate:
         self.steps += len(chain)
         if chain[0] not in self.bound:
@@ -220,7 +228,14 @@ class _Compiler:
     def branch(self, node: nodes.If) -> Evaluate:
         branches = [(self.node(one.test), self.body(one.body)) for one in (node, *node.elif_)]
         otherwise = self.body(node.else_)
-        return lambda *at: next((body for test, body in branches if test(*at)), otherwise)(*at)
+
+        def write(names: Names, budget: Budget) -> Any:
+            for test, body in branches:
+                if test(names, budget):
+                    return body(names, budget)
+            return otherwise(names, budget)
+
+        return write
 
     def loop(self, node: nodes.For) -> Evaluate:
         alone = isinstance(node.target, nodes.Name)
@@ -235,10 +250,11 @@ class _Compiler:
         self.bound, turn_steps = bound, 1 + self.steps - start
 
         def bind(names: Names, item: Any) -> Names:
-            values = [item] if alone else item
-            if not isinstance(values, list) or len(values) != len(keys):
+            if alone:
+                return {**names, keys[0]: item}
+            if not isinstance(item, list) or len(item) != len(keys):
                 raise ValueError(f"a loop over {len(keys)} names needs lists of as many values")
-            return {**names, **dict(zip(keys, values, strict=True))}
+            return {**names, **dict(zip(keys, item, strict=True))}
 
         def write(names: Names, budget: Budget) -> None:
             found = budget.items(items(names, budget))
@@ -290,7 +306,7 @@ class _Compiler:
             return self.lazy(_default, node, [*args, *keywords])
 
         def evaluate(node: nodes.Node, budget: Budget, *values: Any) -> Any:
-            named = dict(zip(keys, values[len(args) :], strict=True))
+            named = dict(zip(keys, values[len(args) :], strict=True)) if keys else {}
             return budget.result(function(budget, *values[: len(args)], **named))
 
         return self.strict(evaluate, node, [*args, *keywords])
@@ -321,18 +337,25 @@ def _compared(node: nodes.Compare, budget: Budget, left: Any, *others: Any) -> b
 
 _TESTS = {"defined": _defined, "none": lambda node, at, value: value(*at) is None, "undefined": _defined}
 CHECKED: dict[type[nodes.Node], Callable[[_Compiler, Any], Evaluate]] = {
-    nodes.Call: _Compiler.call, nodes.Filter: _Compiler.filter, nodes.For: _Compiler.loop, nodes.If: _Compiler.branch,
-    nodes.Operand: lambda compiler, node: compiler.node(node.expr), nodes.Test: _Compiler.test,
-}  # fmt: skip
+    nodes.Call: _Compiler.call,
+    nodes.Const: lambda compiler, node: compiler.constant(node.value),
+    nodes.Filter: _Compiler.filter,
+    nodes.For: _Compiler.loop,
+    nodes.If: _Compiler.branch,
+    nodes.Operand: lambda compiler, node: compiler.node(node.expr),
+    nodes.TemplateData: lambda compiler, node: compiler.constant(node.data),
+    nodes.Test: _Compiler.test,
+}
 LAZY: dict[type[nodes.Node], Callable[..., Any]] = {
     nodes.And: lambda node, at, left, right: left(*at) and right(*at),
-    nodes.CondExpr: lambda node, at, test, then, other=_no_else: (then if test(*at) else other)(*at),
+    nodes.CondExpr: lambda node, at, test, then, other=lambda *at: member(None, "else"): (then if test(*at) else other)(
+        *at
+    ),
     nodes.Or: lambda node, at, left, right: left(*at) or right(*at),
 }
 STRICT: dict[type[nodes.Node], Callable[..., Any]] = {
     nodes.Compare: _compared,
     nodes.Concat: lambda node, budget, *values: budget.result(FILTERS["join"].call(budget, [*values])),
-    nodes.Const: lambda node, budget: budget.result(node.value),
     nodes.Dict: lambda node, budget, *pairs: dict(pairs),
     nodes.Getattr: lambda node, budget, holder: member(holder, node.attr),
     nodes.Getitem: lambda node, budget, holder, key: member(holder, key),
@@ -342,7 +365,6 @@ STRICT: dict[type[nodes.Node], Callable[..., Any]] = {
     nodes.Output: lambda node, budget, *values: budget.emit(*values),
     nodes.Pair: lambda node, budget, key, value: (budget.take(key, str), value),
     nodes.Pos: lambda node, budget, value: +budget.take(value, int, float),
-    nodes.TemplateData: lambda node, budget: node.data,
     nodes.Tuple: lambda node, budget, *values: [*values],
     **dict.fromkeys(
         (nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Pow),

@@ -74,10 +74,6 @@ def _contains(budget: Budget, holder: Any, item: Any) -> bool:
     return item in holder
 
 
-def _end(index: int) -> Callable[[Budget, Any], Any]:
-    return lambda budget, value: member(value if isinstance(value, (list, str)) else budget.items(value), index)
-
-
 def _members(budget: Budget, value: Any, attribute: str | None) -> list[Any]:
     items = budget.items(value)
     return items if attribute is None else [member(item, attribute) for item in items]
@@ -167,13 +163,13 @@ FUNCTIONS: Mapping[str, Function] = {
 FILTERS: Mapping[str, Function] = {
     "default": Function(lambda b, value, default: value, "`default` where a name or member in front does not exist"),
     "endswith": Function(lambda b, text, end: b.take(text, str).endswith(b.take(end, str)), "true or false"),
-    "first": Function(_end(0), "first item or character"),
+    "first": Function(lambda b, items: member(b.take(items, list, str), 0), "first item or character"),
     "float": Function(_number(float), "number; `default` instead of an error"),
     "int": Function(_number(int), "whole number, cut; `default` instead of an error"),
     "items": Function(lambda b, mapping: [[k, mapping[k]] for k in b.items(b.take(mapping, dict))], "`[key, value]`s"),
     "join": Function(_join, "one text of all items"),
     "keys": Function(lambda b, mapping: b.items(b.take(mapping, dict)), "keys of a mapping"),
-    "last": Function(_end(-1), "last item or character"),
+    "last": Function(lambda b, items: member(b.take(items, list, str), -1), "last item or character"),
     "length": Function(lambda b, value: len(b.take(value, list, dict, str)), "number of items, keys or characters"),
     "list": Function(Budget.items, "items of a list, keys of a mapping, characters of a text"),
     "lower": Function(lambda b, text: b.take(text, str).lower(), "text in lower case"),

@@ -6,19 +6,19 @@ as JSON. Undefined names fail; nothing is read from outside.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from compozy.workflows.expressions import TEMPLATE_MARKS
-from compozy.workflows.expressions.bounds import Budget, BudgetError, TemplateLimits
+from compozy.workflows.expressions.bounds import Budget, BudgetError
 from compozy.workflows.expressions.compiler import (
+    EXPRESSION,
+    TEMPLATE,
     Names,
-    Program,
     TemplateFault,
-    compile_expression,
-    compile_template,
+    compile_text,
     parsing_steps,
 )
 from compozy.workflows.model.plain import why_not_plain
@@ -59,7 +59,7 @@ def references(text: str, *, expression: bool = False) -> References:
     >>> references("{{ tasks.greet.output }} for {{ workflow.input.name }}")
     References(inputs=('name',), tasks=('greet',), faults=())
     """
-    program = compile_expression(text) if expression else compile_template(text)
+    program = compile_text(text, EXPRESSION if expression else TEMPLATE)
     inputs = (name[1:] if name[0] == "input" else name[2:] for name in program.names if "input" in name[:2])
     tasks = (name[1] for name in program.names if name[0] == "tasks" and len(name) > 1)
     unknown = (TemplateFault("template.name", reason) for reason in map(_unknown, program.names) if reason)
@@ -111,7 +111,7 @@ def evaluate(text: str, scope: Names, path: str = "", budget: Budget | None = No
     >>> evaluate("input.n > 3 and tasks.check.output", {"input": {"n": 4}, "tasks": {"check": {"output": True}}})
     True
     """
-    return _run(compile_expression, text, scope, path, budget or Budget())
+    return _run(EXPRESSION, text, scope, path, budget or Budget())
 
 
 def is_template(text: str) -> bool:
@@ -126,13 +126,13 @@ def _rendered(value: Any, scope: Names, path: str, budget: Budget) -> Any:
         return [_rendered(item, scope, f"{path}.{index}", budget) for index, item in enumerate(value)]
     if not isinstance(value, str) or not is_template(value):
         return value
-    return _run(compile_template, value, scope, path, budget)
+    return _run(TEMPLATE, value, scope, path, budget)
 
 
-def _run(compiled: Callable[[str, TemplateLimits], Program], text: str, scope: Names, path: str, budget: Budget) -> Any:
-    with _translated(path):
-        budget.spend(parsing_steps(text))
-        program = compiled(text, budget.limits)
+def _run(mode: str, text: str, scope: Names, path: str, budget: Budget) -> Any:
+    with _translated(path, mode):
+        budget.spend(parsing_steps(text, mode))
+        program = compile_text(text, mode, budget.limits)
         if program.faults:
             raise TemplateProblem("; ".join(fault.message for fault in program.faults), path)
         budget.spend(program.steps)
@@ -140,12 +140,12 @@ def _run(compiled: Callable[[str, TemplateLimits], Program], text: str, scope: N
 
 
 @contextmanager
-def _translated(path: str) -> Iterator[None]:
+def _translated(path: str, mode: str = TEMPLATE) -> Iterator[None]:
     try:
         yield
     except RecursionError as error:
-        raise TemplateProblem("template: nested too deeply", path) from error
+        raise TemplateProblem(f"{mode}: nested too deeply", path) from error
     except BudgetError as error:
-        raise WorkExceededError(f"template: {error}", path) from error
+        raise WorkExceededError(f"{mode}: {error}", path) from error
     except (TypeError, ValueError, ArithmeticError, LookupError) as error:
-        raise TemplateProblem(f"template: {error}", path) from error
+        raise TemplateProblem(f"{mode}: {error}", path) from error
