@@ -149,3 +149,54 @@ def test_list_as_json_exits_with_2_when_a_file_is_broken(project: Path, capsys: 
     assert run(["workflow", "list", "--format", "json"]) == 2
     found = json.loads(capsys.readouterr().out)
     assert ([one["id"] for one in found["workflows"]], len(found["problems"])) == (["fine"], 1)
+
+
+@pytest.mark.parametrize(("text", "line", "message"), BROKEN[:-1])
+def test_workflow_validate_reports_faults_with_place_and_severity(
+    text: str, line: int, message: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(project, "other.yaml", text)
+    assert run(["workflow", "validate", "workflows/other.yaml", "workflows/fine.yaml", "--format", "json"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert (found["valid"], found["files"]) == (False, 2)
+    told = [(one["where"]["file"], one["where"]["line"], one["severity"], one["message"]) for one in found["findings"]]
+    assert any(one[:3] == ("workflows/other.yaml", line, "error") and message in one[3] for one in told)
+
+
+def test_workflow_validate_reports_all_findings_of_all_files(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = "id: b%d\ntasks:\n  - {id: t, type: aggregate, output: '{{ tasks.u.output }}', sleep: soon}\n"
+    for number in range(2):
+        (project / f"b{number}.yaml").write_text(broken % number)
+    assert run(["workflow", "validate", "b0.yaml", "b1.yaml"]) == 2
+    shown = capsys.readouterr().out
+    assert [f"b{n}.yaml:3:{column}" in shown for n in range(2) for column in (38, 69)] == [True] * 4
+    assert shown.splitlines()[-1] == "2 workflow files: not valid: 4 findings, all of which stop"
+
+
+def test_workflow_validate_without_files_checks_those_of_the_project(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["workflow", "validate"]) == 0
+    assert capsys.readouterr().out == "1 workflow file: valid\n"
+
+
+@pytest.mark.parametrize(("form", "start"), [("github", "::error file=gone.yaml"), ("sarif", "{")])
+def test_workflow_validate_speaks_other_forms(
+    form: str, start: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "gone.yaml").write_text("id: gone\n")
+    assert run(["workflow", "validate", "gone.yaml", "--format", form]) == 2
+    shown = capsys.readouterr().out
+    assert shown.startswith(start)
+    assert "a workflow needs `tasks`" in shown
+
+
+def test_workflow_validate_names_a_missing_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["workflow", "validate", "nowhere.yaml"]) == 2
+    assert 'nowhere.yaml" does not exist' in capsys.readouterr().out
+
+
+def test_workflow_schema_is_the_published_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["workflow", "schema"]) == 0
+    published = Path(__file__).parents[2] / "schemas" / "workflow.json"
+    assert json.loads(capsys.readouterr().out) == json.loads(published.read_text(encoding="utf-8"))

@@ -22,6 +22,7 @@ from compozy.server.openapi import openapi_document
 from compozy.server.routes import ROUTES
 from compozy.tables.draw import table_graph
 from compozy.tables.table import Table
+from compozy.workflows.read.definition_shape import workflow_schema
 from docs.constructs import expressions_page
 from docs.pages import findings_page, migrations_page, settings_page
 from docs.reference import command_page, http_page
@@ -34,6 +35,7 @@ def generated(rulebook: Rulebook) -> Mapping[str, str]:
         "schemas/compozy.json": _json(file_schema(rulebook, "compozy.json")),
         "schemas/config.json": _json(file_schema(rulebook, "config.json")),
         "schemas/config-show.json": _json(shown_schema(rulebook, "config-show.json")),
+        "schemas/workflow.json": _json(workflow_schema()),
         "docs/configuration/settings.md": settings_page(rulebook),
         "docs/configuration/findings.md": findings_page(rulebook),
         "docs/configuration/migrations.md": migrations_page(rulebook),

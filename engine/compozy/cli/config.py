@@ -57,7 +57,7 @@ def show(format_: str, everything: bool, strict: bool, **options: Any) -> int:
         print_json(resolved_json(resolved, lifecycle.state, findings))
         return INVALID if stopping else 0
     if stopping:
-        print_line(_verdict(stopping, len(findings)) + ". This is what the rest would give:\n")
+        print_line(verdict(stopping, len(findings)) + ". This is what the rest would give:\n")
     print_components(resolved)
     print_settings(resolved, everything)
     if findings:
@@ -101,15 +101,16 @@ def validate_(format_: str, strict: bool, **options: Any) -> int:
     stopping = len(errors(findings))
 
     def print_text() -> None:
-        print_findings(findings, {**configuration.texts, **file_texts(resolved, in_files)}, err=False)
-        print_line(_verdict(stopping, len(findings)))
+        print_findings(findings, {**configuration.texts, **file_texts(resolved.directory, in_files)}, err=False)
+        print_line(verdict(stopping, len(findings)))
 
     folder = os.path.relpath(configuration.directory)
     print_checked(format_, findings, {"valid": not stopping}, print_text, folder=folder)
     return INVALID if stopping else 0
 
 
-def _verdict(stopping: int, findings: int) -> str:
+def verdict(stopping: int, findings: int) -> str:
+    """Return the last line of a report: whether something is valid."""
     if stopping:
         return styled("not valid", "error") + f": {_counted(findings, 'finding')}, {_stopping(stopping, findings)}"
     return styled("valid", "ok") + (f" with {_counted(findings, 'warning')}" if findings else "")

@@ -15,17 +15,18 @@ def workflow_findings(resolved: Resolved) -> tuple[Finding, ...]:
     files, tools = resolved.get("workflows") or (), resolved.get("tools")
     if not files and not os.path.isdir(os.path.join(resolved.directory, "workflows")):
         return ()
-    from compozy.workflows.read.workflow_files import file_findings
+    from compozy.workflows.read.workflow_files import WorkflowFiles, check_files
 
-    return file_findings(resolved.directory, tuple(files), None if tools is None else tuple(tools))
+    directory = resolved.directory
+    return check_files(WorkflowFiles(directory, tuple(files)), directory, tools, directory).findings
 
 
-def file_texts(resolved: Resolved, findings: Iterable[Finding]) -> Mapping[str, str]:
-    """Return the texts of the files that findings point into, by the names in their places."""
+def file_texts(base: str, findings: Iterable[Finding]) -> Mapping[str, str]:
+    """Return the texts of the files that findings point into, by the names in their places, relative to `base`."""
     texts = dict[str, str]()
     for name in {finding.where.place.file for finding in findings if finding.where.place}:
         try:
-            texts[name] = read_source(os.path.join(resolved.directory, name), own=False)
+            texts[name] = read_source(os.path.join(base, name), own=False)
         except UnreadableError:
             continue
     return texts

@@ -14,6 +14,7 @@ from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import json_text, print_failure, print_json, print_line, print_table, shown
 from compozy.cli.prepare import project_client
 from compozy.cli.run import run
+from compozy.cli.workflow_check import schema_, validate_
 from compozy.client.remote import ServerError
 from compozy.errors import DefinitionError, UsageError
 from compozy.store.records import RUNNING
@@ -28,6 +29,8 @@ def command() -> None:
 
 
 command.add_command(run)
+command.add_command(validate_, "validate")
+command.add_command(schema_, "schema")
 
 
 @command.command(name="list", epilog="Example: compozy workflow list --format json > workflows.json")

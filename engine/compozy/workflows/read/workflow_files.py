@@ -30,10 +30,14 @@ class FoundFiles:
 
 
 class WorkflowFiles:
-    """The files in `workflows/` of a project and those in `files`, relative to `directory`, `*` allowed."""
+    """The files in `workflows/` of a project and those in `files`, relative to `directory`, `*` allowed.
 
-    def __init__(self, directory: str, files: Sequence[str] = ()) -> None:
+    With `only` the files in `workflows/` are left out.
+    """
+
+    def __init__(self, directory: str, files: Sequence[str] = (), *, only: bool = False) -> None:
         self._directory = Path(directory)
+        self._only = only
         self._files = tuple(files)
         self._read: dict[Path, tuple[tuple[int, int], Definition]] = {}
 
@@ -58,7 +62,8 @@ class WorkflowFiles:
     def paths(self) -> Iterator[Path]:
         """Yield each file once, those that the configuration names first."""
         listed = (path for name in self._files for path in self._expand(name))
-        yield from dict.fromkeys([*listed, *map(Path, list_sources(str(self._directory / FOLDER)))])
+        folder = [] if self._only else map(Path, list_sources(str(self._directory / FOLDER)))
+        yield from dict.fromkeys([*listed, *folder])
 
     def _expand(self, name: str) -> list[Path]:
         name = os.path.expanduser(name)
@@ -78,11 +83,23 @@ class WorkflowFiles:
         return known[1]
 
 
-def file_findings(directory: str, files: Sequence[str], allowed_tools: Sequence[str] | None) -> tuple[Finding, ...]:
-    """Return what is wrong with the workflow files of a project; tools are looked up without importing them."""
-    found = WorkflowFiles(directory, files).read()
-    problems = [*found.problems, *_tool_problems(directory, found, allowed_tools)]
-    return tuple(finding for problem in problems for finding in _findings(problem, directory))
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """How many workflow files were checked, and the findings about them."""
+
+    files: int
+    findings: tuple[Finding, ...]
+
+
+def check_files(files: WorkflowFiles, directory: str, tools: Sequence[str] | None, base: str) -> FileReport:
+    """Check workflow files of the project in `directory`; its tools are looked up without importing them.
+
+    The places of the findings are relative to `base`.
+    """
+    found = files.read()
+    problems = [*found.problems, *_tool_problems(directory, found, tools)]
+    findings = (finding for problem in problems for finding in _findings(problem, base))
+    return FileReport(len(list(files.paths())), tuple(findings))
 
 
 def _tool_problems(directory: str, found: FoundFiles, allowed: Sequence[str] | None) -> Iterator[DefinitionError]:
@@ -101,9 +118,9 @@ def _tool_problems(directory: str, found: FoundFiles, allowed: Sequence[str] | N
                 yield DefinitionError(definition.file, [Finding.at(DefinitionError.id, failure.reason, place)])
 
 
-def _findings(problem: CompozyError, directory: str) -> Iterator[Finding]:
-    """Yield what an error says, at places relative to the project, as findings about the setting `workflows`."""
+def _findings(problem: CompozyError, base: str) -> Iterator[Finding]:
+    """Yield what an error says, at places relative to `base`, as findings about the setting `workflows`."""
     for finding in problem.findings or (Finding.at(problem.id, problem.message, hint=problem.hint or ""),):
         place = finding.where.place
-        where = Origin("file", place._replace(file=os.path.relpath(place.file, directory)) if place else None)
+        where = Origin("file", place._replace(file=os.path.relpath(place.file, base)) if place else None)
         yield replace(finding, key="workflows", where=where, docs="docs/workflows.md")

@@ -1,0 +1,51 @@
+"""`compozy workflow validate` and `schema`: check workflow files, or say what may be in them, without a server."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from compozy.cli.completion import FILE
+from compozy.cli.config import INVALID, verdict
+from compozy.cli.file_findings import file_texts
+from compozy.cli.finding_formats import print_checked
+from compozy.cli.options import configuration_options, format_option, read_configuration
+from compozy.cli.output import print_document, print_findings, print_line
+from compozy.cli.prepare import looking
+
+
+@click.command(epilog="Example: compozy workflow validate workflows/greet.yaml")
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=FILE)
+@configuration_options
+@format_option("github", "sarif")
+def validate_(files: tuple[str, ...], format_: str, strict: bool, **options: Any) -> int:
+    """Check workflow files, by default those of the project. Exit code 2: one is not valid.
+
+    Nothing is started; tools are looked up in the project without importing them.
+    """
+    from compozy.workflows.read.workflow_files import WorkflowFiles, check_files
+
+    resolved = looking(read_configuration(options)).resolve()
+    here, project = os.getcwd(), resolved.directory
+    given = tuple(os.path.abspath(file) for file in files)
+    known = WorkflowFiles(project, given or tuple(resolved.get("workflows") or ()), only=bool(given))
+    report = check_files(known, project, resolved.get("tools"), here)
+    findings, stopping = report.findings, len(report.findings)
+
+    def print_text() -> None:
+        print_findings(findings, file_texts(here, findings), err=False)
+        count = "1 workflow file" if report.files == 1 else f"{report.files} workflow files"
+        print_line(f"{count}: {verdict(stopping, stopping)}")
+
+    print_checked(format_, findings, {"valid": not stopping, "files": report.files}, print_text)
+    return INVALID if stopping else 0
+
+
+@click.command(epilog="Example: compozy workflow schema > workflow.json")
+def schema_() -> None:
+    """Print the JSON Schema of workflow files."""
+    from compozy.workflows.read.definition_shape import workflow_schema
+
+    print_document(workflow_schema())
