@@ -34,8 +34,8 @@ ALLOWED = {
     "trial.case_configs.case_configurations": "a private temporary folder",
     "trial.examples._resolved": "examples in a private temporary folder",
     "trial.row_coverage.rows_in_examples": "a private temporary folder",
-    "trial.rules.confirmed_reports": "a private temporary folder",
-    "trial.rules.trial_reports": "a private temporary folder",
+    "trial.rules.confirmed_findings": "a private temporary folder",
+    "trial.rules.trial_findings": "a private temporary folder",
     "workflows.run.tool_process._write_pipe": "a pipe to a child",
     "workflows.run.tool_process.main": "a pipe to the parent",
 }

@@ -19,7 +19,7 @@ from compozy.rulebook.rows import Rulebook
 from compozy.rulebook.versions import compare_versions
 from compozy.settings.sources import Inputs
 from compozy.trial.examples import examples_of
-from compozy.trial.rules import table_reports, try_example
+from compozy.trial.rules import table_findings, try_example
 
 # Few rules, because verifying the shipped ones takes longer than the tests.
 SETTINGS = """
@@ -236,9 +236,9 @@ def test_an_example_that_a_constraint_excludes_is_not_tried(tmp_path: Path) -> N
 def test_a_table_example_that_a_constraint_excludes_is_not_tried(tmp_path: Path) -> None:
     table = kept(PAIR, [{"two": "b"}, {}])
     table["examples"] = [{"given": {"zed": {"one": "a", "two": "b"}}, "rows": ["r0"]}]
-    assert list(table_reports(rulebook(AB, table), str(tmp_path))) == []
+    assert list(table_findings(rulebook(AB, table), str(tmp_path))) == []
     table["examples"] = [{"given": {"zed": {"two": "b"}}, "rows": ["r1"]}]
-    assert [report.id for report in table_reports(rulebook(AB, table), str(tmp_path))] == ["bad-example"]
+    assert [report.id for report in table_findings(rulebook(AB, table), str(tmp_path))] == ["bad-example"]
 
 
 def test_simulate_shows_an_excluded_combination_as_an_error(tmp_path: Path) -> None:

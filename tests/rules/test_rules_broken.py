@@ -16,7 +16,7 @@ from compozy.errors import RuleTableError
 from compozy.rulebook import check_rules, load_rulebook
 from compozy.rulebook.files import rule_texts
 from compozy.rulebook.verification import KINDS
-from compozy.trial.rules import trial_reports
+from compozy.trial.rules import trial_findings
 
 BROKEN = Path(__file__).parent / "broken"
 MARK = re.compile(r"# <- ([\w-]+)$")
@@ -38,7 +38,7 @@ def marks(pack: Path) -> Iterator[tuple[str, str, int]]:
 
 def reports(pack: Path) -> list[Finding]:
     result = check_rules(rule_texts((str(pack),)))
-    tried = trial_reports(result.rulebook) if result.rulebook and result.valid else []
+    tried = trial_findings(result.rulebook) if result.rulebook and result.valid else []
     return [report for report in (*result.findings, *tried) if not _is_shipped(report)]
 
 

@@ -13,7 +13,7 @@ from compozy.rulebook.rows import read_rules
 from compozy.tables.subject import UNPROVEN
 from compozy.tables.verify import verify
 from compozy.trial.examples import Example, examples_of, run_example
-from compozy.trial.rules import confirmed_reports, trial_reports
+from compozy.trial.rules import confirmed_findings, trial_findings
 
 ROOT = Path(__file__).parent.parent.parent
 PACK = str(ROOT / "examples" / "rule-pack" / "pack")
@@ -64,7 +64,7 @@ def test_every_example_has_a_text_to_show() -> None:
 
 def test_factories_probes_and_pages_exist() -> None:
     """Every shipped driver can be imported and takes its options; every finding has its page."""
-    assert [report.message for report in trial_reports(load_rulebook(), ROOT / "docs")] == []
+    assert [report.message for report in trial_findings(load_rulebook(), ROOT / "docs")] == []
 
 
 RULES = """
@@ -96,7 +96,7 @@ def rules(modes: str, filled: str) -> Rulebook:
 
 def test_an_example_that_cannot_be_resolved_is_reported() -> None:
     """Verification may leave a gap unproven, which is a warning."""
-    (report,) = trial_reports(rules("memory", "any"))
+    (report,) = trial_findings(rules("memory", "any"))
     assert report.id == "bad-example"
     assert 'its good example cannot be resolved: tables.yaml:3:13: no row of table "mode" matches' in report.message
 
@@ -110,5 +110,5 @@ def test_an_unproven_gap_is_an_error_if_its_witness_shows_it(filled: str, expect
     found = verify(rulebook.ruleset, most=0).findings
     (gap,) = [report for report in found if report.id == "gap"]
     assert (gap.severity, UNPROVEN in gap.message) == ("warning", True)
-    (confirmed,) = [report for report in confirmed_reports(rulebook, found) if report.id == "gap"]
+    (confirmed,) = [report for report in confirmed_findings(rulebook, found) if report.id == "gap"]
     assert (confirmed.severity, UNPROVEN in confirmed.message) == (expected, expected == "warning")

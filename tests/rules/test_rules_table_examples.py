@@ -11,7 +11,7 @@ import yaml
 from compozy.rulebook import Rulebook, check_rules
 from compozy.rulebook.files import shipped_texts
 from compozy.trial.row_coverage import rows_in_examples
-from compozy.trial.rules import table_reports
+from compozy.trial.rules import table_findings
 
 DRIVER = {"mode": "memory", "redis": {"standalone": {"engine": "auto"}}}
 
@@ -21,7 +21,7 @@ def checked(table: str, *examples: Any) -> tuple[Rulebook | None, list[str]]:
     pack = yaml.safe_dump({"extends": table, "examples": examples})
     found = check_rules({**shipped_texts(), "pack.yaml": pack})
     with TemporaryDirectory() as directory:
-        tried = list(table_reports(found.rulebook, directory)) if found.rulebook and found.valid else []
+        tried = list(table_findings(found.rulebook, directory)) if found.rulebook and found.valid else []
     return found.rulebook, [report.message for report in (*found.findings, *tried)]
 
 

@@ -74,12 +74,12 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, with a suggestion when its name is misspelled."""
-        from difflib import get_close_matches
+        from compozy.base.suggest import closest
 
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
-            near = get_close_matches(name, COMMANDS, n=1)
-            hint = f"did you mean {near[0]}?" if near else "compozy --help lists the commands"
+            near = closest(name, COMMANDS)
+            hint = f"did you mean {near}?" if near else "compozy --help lists the commands"
             raise UsageError(f"no such command: {name}", hint=hint)
         return super().resolve_command(ctx, args)
 

@@ -158,9 +158,9 @@ def _check_rules(where: Mapping[str, Any]) -> _Checked:
     began = time.perf_counter()
     findings = [*result.findings]
     if result.rulebook is not None and result.valid:
-        from compozy.trial.rules import confirmed_reports, trial_reports
+        from compozy.trial.rules import confirmed_findings, trial_findings
 
-        findings = [*confirmed_reports(result.rulebook, findings), *trial_reports(result.rulebook)]
+        findings = [*confirmed_findings(result.rulebook, findings), *trial_findings(result.rulebook)]
     tried_ms = (time.perf_counter() - began) * 1e3
     return _Checked(findings, result.tables, result.rows, result.took_s * 1e3, tried_ms)
 

@@ -99,7 +99,7 @@ def _read_packs(names: Sequence[str], where: Mapping[str, Any]) -> _Rules:
 def _valid(texts: Mapping[str, str]) -> Rulebook:
     checked = check_rules(texts)
     raise_errors(checked.findings, RuleTableError)
-    assert checked.rulebook is not None  # what cannot be read is among the reports
+    assert checked.rulebook is not None  # what cannot be read is among the findings
     return checked.rulebook
 
 

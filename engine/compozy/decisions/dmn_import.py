@@ -34,7 +34,7 @@ _OPERATORS = {"if", "for", "some", "every", "and", "or", "between", "in", "insta
 
 
 def parse_dmn(text: str, name: str) -> Decisions:
-    """Parse a DMN model; what is not supported is a report, and its table is left out."""
+    """Parse a DMN model; what is not supported is a finding, and its table is left out."""
     faults = Collector()
     try:
         root = parse_xml(text, name)
@@ -146,7 +146,7 @@ class _Import:
             links = _Links(self, *self._drafts[name])
             tables[name] = links.table()
             self._faults.findings += links.faults.findings
-            if any(report.severity == ERROR for report in links.faults.findings):
+            if any(finding.severity == ERROR for finding in links.faults.findings):
                 del self._drafts[name], tables[name]
         read = {column.source.ref for table in tables.values() for column in table.columns}
         self._inputs = {name: domain for name, domain in self._inputs.items() if name in read}

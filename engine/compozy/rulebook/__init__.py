@@ -39,7 +39,7 @@ class RuleCheck:
     @property
     def valid(self) -> bool:
         """Whether the rules can be used; warnings do not count."""
-        return all(report.severity != ERROR for report in self.findings)
+        return all(finding.severity != ERROR for finding in self.findings)
 
     @property
     def tables(self) -> int:

@@ -1,6 +1,6 @@
 """Verify rules as one: the tables, and everything that hangs together across files.
 
-What comes in: a `Rulebook` as it was read. What goes out: reports, each with kind, place and, where there is
+What comes in: a `Rulebook` as it was read. What goes out: findings, each with kind, place and, where there is
 one, a witness. It looks at data only; what needs imports or a trial run is for `trial.rules`.
 """
 

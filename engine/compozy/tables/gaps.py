@@ -1,6 +1,6 @@
 """Find values for which no row decides, and propose a row for each region of them.
 
-What comes in: a table under verification that must always decide. What goes out: reports, each with a
+What comes in: a table under verification that must always decide. What goes out: findings, each with a
 witness and a proposed row.
 """
 
@@ -22,7 +22,7 @@ from compozy.tables.witness import row_yaml
 _COUNTED = 4
 
 
-def gap_reports(subject: Subject) -> list[Finding]:
+def gap_findings(subject: Subject) -> list[Finding]:
     """Report the regions that no row matches, joined as far as they can be."""
     boxes, exact, finished = gap_boxes(subject, subject.limit * _COUNTED)
     parts = ((box, region) for box in boxes for region in regions_of(subject.table, subject.axes, box))

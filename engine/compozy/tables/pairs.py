@@ -1,6 +1,6 @@
 """Judge rows beside each other: conflicts, duplicates, rows that others take over.
 
-What comes in: a table under verification. What goes out: reports with the places of both rows and
+What comes in: a table under verification. What goes out: findings with the places of both rows and
 settings for which both match.
 """
 
@@ -19,7 +19,7 @@ from compozy.tables.subject import Subject
 _MOST_SHRUNK = 64
 
 
-def pair_reports(subject: Subject) -> list[Finding]:
+def pair_findings(subject: Subject) -> list[Finding]:
     """Report rows that match together where at most one may, or where one repeats another."""
     if subject.table.hit == "first":
         return []
@@ -31,7 +31,7 @@ def pair_reports(subject: Subject) -> list[Finding]:
             room = subject.limit - totals[kind]
             found += ((first, second, kind) for second in islice(_bits(rows), max(room, 0)))
             totals[kind] += rows.bit_count()
-    return [_pair_report(subject, kind, first, second, totals[kind]) for first, second, kind in sorted(found)]
+    return [_pair_finding(subject, kind, first, second, totals[kind]) for first, second, kind in sorted(found)]
 
 
 def meeting_rows(subject: Subject, partners: Sequence[int] | None = None) -> Iterator[tuple[int, int]]:
@@ -73,7 +73,7 @@ def _bits(rows: int) -> Iterator[int]:
         rows ^= lowest
 
 
-def _pair_report(subject: Subject, kind: str, first: int, second: int, total: int) -> Finding:
+def _pair_finding(subject: Subject, kind: str, first: int, second: int, total: int) -> Finding:
     box = subject.meeting(first, second)
     a, b = subject.name(first), subject.name(second)
     inner, outer = (a, b) if box == subject.box(first) else (b, a)
@@ -90,7 +90,7 @@ def _pair_report(subject: Subject, kind: str, first: int, second: int, total: in
     shown = min(total, subject.limit)
     # What one row repeats of another, it repeats wherever it is reached.
     proven = subject.proven or kind in ("duplicate", "subsumed")
-    return subject.report(kind, message, rows, box=box, shown=shown, total=total, proven=proven)
+    return subject.finding(kind, message, rows, box=box, shown=shown, total=total, proven=proven)
 
 
 def masked_rows(subject: Subject) -> tuple[list[int], bool]:
@@ -112,19 +112,19 @@ def _is_covered(subject: Subject, box: Box, rows: int) -> bool:
     return next(subject.space.uncovered(box, rows), None) is None
 
 
-def masked_reports(subject: Subject, masked: list[int]) -> list[Finding]:
+def masked_findings(subject: Subject, masked: list[int]) -> list[Finding]:
     """Report rows that never decide, each with the earlier rows that suffice to hide it."""
     listed = masked[: subject.limit]
-    return [_masked_report(subject, number, len(listed), len(masked)) for number in listed]
+    return [_masked_finding(subject, number, len(listed), len(masked)) for number in listed]
 
 
-def _masked_report(subject: Subject, number: int, shown: int, total: int) -> Finding:
+def _masked_finding(subject: Subject, number: int, shown: int, total: int) -> Finding:
     hiding = _hiding_rows(subject, number)
     names = ", ".join(subject.name(other) for other in hiding)
     rows = [subject.table.rows[n] for n in (number, *hiding)]
     together = "takes" if len(hiding) == 1 else "together take"
     message = f"row {subject.name(number)} never decides: before it, {names} {together} all that it matches"
-    return subject.report("masked", message, rows, box=subject.box(number), shown=shown, total=total)
+    return subject.finding("masked", message, rows, box=subject.box(number), shown=shown, total=total)
 
 
 def _hiding_rows(subject: Subject, number: int) -> list[int]:

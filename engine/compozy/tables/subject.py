@@ -72,9 +72,9 @@ class Subject:
     def unproven(self, what: str, why: str = "") -> Finding:
         """Build the finding that the search for an answer was stopped."""
         reason = why or f"the search was stopped after {self.space.steps} steps"
-        return self.report("unproven", f"{what} could not be proven: {reason}", severity=WARNING)
+        return self.finding("unproven", f"{what} could not be proven: {reason}", severity=WARNING)
 
-    def report(
+    def finding(
         self,
         kind: str,
         message: str,

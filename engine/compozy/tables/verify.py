@@ -15,8 +15,8 @@ from compozy.tables.axes import MOST_COMBINATIONS, Axis, AxisBuilder
 from compozy.tables.cells import condition_words, scalar_words
 from compozy.tables.cover import MOST_STEPS, OutOfStepsError
 from compozy.tables.decide import RuleSet
-from compozy.tables.gaps import gap_reports
-from compozy.tables.pairs import masked_reports, masked_rows, pair_reports
+from compozy.tables.gaps import gap_findings
+from compozy.tables.pairs import masked_findings, masked_rows, pair_findings
 from compozy.tables.subject import Subject
 from compozy.tables.sweep import is_faultless
 from compozy.tables.table import Domain, Identity, Row, Scalar, Table, identity
@@ -113,16 +113,16 @@ def _searched(subject: Subject) -> tuple[list[Finding], list[Row]]:
     dead = [number for number in range(len(rows)) if not subject.fires(number)]
     masked, proven = masked_rows(subject)
     hidden = {*dead, *masked}
-    found = [] if subject.table.hit == "collect" else gap_reports(subject)
-    found += [_dead_report(subject, number) for number in dead]
-    found += masked_reports(subject, masked)
+    found = [] if subject.table.hit == "collect" else gap_findings(subject)
+    found += [_dead_finding(subject, number) for number in dead]
+    found += masked_findings(subject, masked)
     found += [] if proven else [subject.unproven("whether each row can decide")]
     found += [] if subject.proven else [subject.unproven("whether each row can be reached", _TOO_MANY)]
-    found += pair_reports(subject)
+    found += pair_findings(subject)
     return found, [row for number, row in enumerate(rows) if number not in hidden]
 
 
-def _dead_report(subject: Subject, number: int) -> Finding:
+def _dead_finding(subject: Subject, number: int) -> Finding:
     row = subject.table.rows[number]
     for name, condition in row.when.items():
         atoms = atoms_of(subject.domains[name], [condition])
@@ -134,7 +134,7 @@ def _dead_report(subject: Subject, number: int) -> Finding:
     fed = any(column.source.kind == "decision" for column in subject.table.columns if column.name in names)
     why = "the tables that feed it never give" if fed else "no value shows"
     inputs = ", ".join(f"{name}: {condition_words(row.condition(name))}" for name in names)
-    return subject.report("unreachable", f'no settings reach row "{row.id}": {why} {inputs}', [row])
+    return subject.finding("unreachable", f'no settings reach row "{row.id}": {why} {inputs}', [row])
 
 
 def _unreached_inputs(subject: Subject, number: int) -> list[str]:

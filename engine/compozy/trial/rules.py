@@ -1,6 +1,6 @@
 """Try rules out: import what they name, run their examples, look for the pages they point to.
 
-What comes in: a `Rulebook` that `rulebook.check` found in order. What goes out: reports. This is what
+What comes in: a `Rulebook` that `rulebook.check` found in order. What goes out: findings. This is what
 `compozy rules check` does beyond the verification at every start; it imports drivers, but starts none.
 """
 
@@ -30,7 +30,7 @@ from compozy.tables.witness import witness_flags
 from compozy.trial.examples import CONFIG_NAME, Example, examples_of, run_example, run_table_example
 
 
-def trial_reports(rulebook: Rulebook, docs: Path | None = None) -> list[Finding]:
+def trial_findings(rulebook: Rulebook, docs: Path | None = None) -> list[Finding]:
     """Return what does not work when it is tried; with `docs`, a folder, also the pages that do not exist."""
     faults = Collector()
     for driver in rulebook.drivers.values():
@@ -38,16 +38,16 @@ def trial_reports(rulebook: Rulebook, docs: Path | None = None) -> list[Finding]
     for fact in [fact for fact in rulebook.registry.facts.values() if fact.probe]:
         _loaded(f"machine fact {fact.name}", fact.probe, fact.place, faults)
     with TemporaryDirectory(prefix="compozy-rules-") as directory:
-        reports = [report for example in examples_of(rulebook) for report in try_example(rulebook, example, directory)]
-        reports += table_reports(rulebook, directory)
-        reports += migration_reports(rulebook, directory)
-    return [*faults.findings, *reports, *(_missing_pages(rulebook, docs) if docs else ())]
+        findings = [found for example in examples_of(rulebook) for found in try_example(rulebook, example, directory)]
+        findings += table_findings(rulebook, directory)
+        findings += migration_findings(rulebook, directory)
+    return [*faults.findings, *findings, *(_missing_pages(rulebook, docs) if docs else ())]
 
 
-def confirmed_reports(rulebook: Rulebook, reports: Iterable[Finding]) -> list[Finding]:
-    """Return reports, where a gap or conflict that could not be proven is proven if its witness shows it."""
+def confirmed_findings(rulebook: Rulebook, findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings, where a gap or conflict that could not be proven is proven if its witness shows it."""
     with TemporaryDirectory(prefix="compozy-rules-") as directory:
-        return [_confirmed(rulebook, report, directory) for report in reports]
+        return [_confirmed(rulebook, finding, directory) for finding in findings]
 
 
 def _confirmed(rulebook: Rulebook, finding: Finding, directory: str) -> Finding:
@@ -85,7 +85,7 @@ def _loaded(what: str, reference: str, place: Place, faults: Collector) -> Calla
 
 
 def try_example(rulebook: Rulebook, example: Example, directory: str) -> Iterator[Finding]:
-    """Yield a report if an example does not show what it should.
+    """Yield a finding if an example does not show what it should.
 
     One that a constraint excludes shows nothing about its finding, and is right where the constraint is not in force.
     """
@@ -108,8 +108,8 @@ def _bad_example(message: str, place: Place, table: str = "", text: str = "") ->
     return replace(finding, evidence=Evidence(text.rstrip())) if text.rstrip() else finding
 
 
-def table_reports(rulebook: Rulebook, directory: str) -> Iterator[Finding]:
-    """Yield a report for each example of a table that other rows decide; it runs in an empty directory."""
+def table_findings(rulebook: Rulebook, directory: str) -> Iterator[Finding]:
+    """Yield a finding for each example of a table that other rows decide; it runs in an empty directory."""
     for table in rulebook.ruleset.tables.values():
         for example in table.examples:
             yield from _tried_table(rulebook, table, example, directory)
@@ -130,8 +130,8 @@ def _tried_table(rulebook: Rulebook, table: Table, example: TableExample, direct
         yield _bad_example(message, example.place, table.id)
 
 
-def migration_reports(rulebook: Rulebook, directory: str) -> Iterator[Finding]:
-    """Yield a report for each migration whose example it does not rewrite as it should, or not alone."""
+def migration_findings(rulebook: Rulebook, directory: str) -> Iterator[Finding]:
+    """Yield a finding for each migration whose example it does not rewrite as it should, or not alone."""
     file = str(Path(directory, CONFIG_NAME))
     for row in rulebook.migrations:
         example = row.example
