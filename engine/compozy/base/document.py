@@ -26,7 +26,7 @@ _UNQUOTED_TEMPLATE = re.compile(r"(?:^|[:\[,]|-\s)\s*(\{[{%])")
 
 def _composer() -> Any:
     """Return a loader that never resolves tags, because `_Walk` looks at texts only; it takes half the time."""
-    without: dict[str, Any] = {
+    without: dict[str, object] = {
         "resolve": lambda self, kind, value, implicit: "",
         "descend_resolver": lambda self, node, index: None,
         "ascend_resolver": lambda self: None,
@@ -63,7 +63,7 @@ class Node:
     text: str = field(default="", repr=False)
     quoted: bool = False
 
-    def plain(self) -> Any:
+    def plain(self) -> object:
         """Return the value as plain dicts, lists and scalars, without places."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
@@ -118,7 +118,7 @@ def read_leniently(text: str, file: str) -> tuple[Node, tuple[Duplicate, ...]]:
         raise _syntax_problem(error, text, file) from error
 
 
-def json_node(value: Any, name: str) -> Node:
+def json_node(value: object, name: str) -> Node:
     """Return a JSON value as nodes without lines; `name` says in findings where it came from."""
     place = Place(name, 0, 0)
     if isinstance(value, Mapping):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from compozy.base.place import NOWHERE, Origin, Place
 from compozy.base.suggest import Suggestions
@@ -92,7 +91,7 @@ class Finding:
         named = [str(self.where.place)] if self.where.place else [self.where.name, self.key if self.where.name else ""]
         return ": ".join(part for part in (*named, self.message) if part)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the finding in the form of the command line's JSON and of problem details."""
         first, _, rest = self.message.partition("\n")
         proof = self.evidence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from compozy.base.control import escape_line
 
@@ -22,7 +22,7 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return file, line and column."""
         return {"file": self.file, "line": self.line, "column": self.column}
 
@@ -49,9 +49,9 @@ class Origin:
         parts = [self.kind, self.name, str(self.place) if self.place else None]
         return escape_line(" ".join(part for part in parts if part))
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the origin in the form of the command line's JSON."""
-        result: dict[str, Any] = {"kind": self.kind, **(self.place.as_json() if self.place else {})}
+        result: dict[str, object] = {"kind": self.kind, **(self.place.as_json() if self.place else {})}
         named = {"name": self.name, "table": self.table, "row": self.row}
         result |= {key: value for key, value in named.items() if value is not None}
         return result | ({"variables": list(self.variables)} if self.variables else {})

@@ -14,16 +14,16 @@ from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 from compozy.base.document import Node
 from compozy.base.findings import Collector
 
-Schema: TypeAlias = dict[str, Any]
+Schema: TypeAlias = dict[str, object]
 T = TypeVar("T")
 FAULT: Final = "malformed"
-_MISSING: Any = object()
+_MISSING: object = object()
 
 
 class Kind(Protocol):
     """A kind of value."""
 
-    def decode(self, node: Node, found: Collector, path: str, what: str) -> Any:
+    def decode(self, node: Node, found: Collector, path: str, what: str) -> object:
         """Return the value of a node; `path` leads to it, `what` names the record that holds it.
 
         What does not fit is noted in `found`; then the value that is returned has no meaning.
@@ -55,10 +55,10 @@ class Plain:
     """A kind without parts: `convert` returns the value of a node, or raises ValueError, with a reason or without."""
 
     words: str
-    convert: Callable[[Node], Any]
-    of_schema: Mapping[str, Any]
+    convert: Callable[[Node], object]
+    of_schema: Mapping[str, object]
 
-    def decode(self, node: Node, found: Collector, path: str, what: str) -> Any:
+    def decode(self, node: Node, found: Collector, path: str, what: str) -> object:
         """Return what `convert` makes of the node."""
         try:
             return self.convert(node)
@@ -71,10 +71,10 @@ class Plain:
         return dict(self.of_schema)
 
 
-def fitting(words: str, fits: Callable[[Any], bool], schema: Mapping[str, Any]) -> Plain:
+def fitting(words: str, fits: Callable[[Any], bool], schema: Mapping[str, object]) -> Plain:
     """Return the kind of the plain values that satisfy `fits`; `words` name it after "must be"."""
 
-    def convert(node: Node) -> Any:
+    def convert(node: Node) -> object:
         if not fits(node.value):
             raise ValueError
         return node.plain()
@@ -118,7 +118,7 @@ class Choice:
 
     values: tuple[str, ...]
 
-    def decode(self, node: Node, found: Collector, path: str, what: str) -> Any:
+    def decode(self, node: Node, found: Collector, path: str, what: str) -> object:
         """Return the text."""
         if isinstance(node.value, str) and node.value in self.values:
             return node.value
@@ -140,7 +140,7 @@ class ListOf:
     words: str
     least: int = 0
 
-    def decode(self, node: Node, found: Collector, path: str, what: str) -> Any:
+    def decode(self, node: Node, found: Collector, path: str, what: str) -> object:
         """Return the items."""
         if not isinstance(node.value, list) or len(node.value) < self.least:
             fault(found, node, path, what, f"must be {self.words}")
@@ -160,7 +160,7 @@ class MapOf:
     words: str
     names: str = ""  # a regular expression; empty: every name
 
-    def decode(self, node: Node, found: Collector, path: str, what: str) -> Any:
+    def decode(self, node: Node, found: Collector, path: str, what: str) -> object:
         """Return the values by name."""
         if not isinstance(node.value, dict):
             fault(found, node, path, what, f"must be {self.words}")
@@ -187,7 +187,7 @@ class Key:
 
     kind: Kind
     required: bool = False
-    default: Any = _MISSING
+    default: object = _MISSING
     about: str = ""
     field: str = ""
     null: bool = False
@@ -198,7 +198,7 @@ def need(kind: Kind, about: str = "", *, field: str = "", null: bool = False) ->
     return Key(kind, True, about=about, field=field, null=null)
 
 
-def may(kind: Kind, about: str = "", *, default: Any = _MISSING, field: str = "", null: bool = False) -> Key:
+def may(kind: Kind, about: str = "", *, default: object = _MISSING, field: str = "", null: bool = False) -> Key:
     """Return a key that may be absent."""
     return Key(kind, False, default, about, field, null)
 
@@ -229,7 +229,7 @@ class Shape(Generic[T]):
     free: str = ""
     null_unset: bool = False
     placed: bool = False
-    _defaults: Mapping[str, Any] = field(init=False, repr=False, compare=False)
+    _defaults: Mapping[str, object] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Collect the defaults once."""
@@ -249,9 +249,9 @@ class Shape(Generic[T]):
                 found.add(FAULT, f"{self.what} needs `{name}`", node.place, key=_join(path, name))
         return self._made(node, found, path, values) if len(found) == before else None
 
-    def _members(self, node: Node, found: Collector, path: str) -> dict[str, Any]:
+    def _members(self, node: Node, found: Collector, path: str) -> dict[str, object]:
         check_keys(node, self.keys, self.what, found, path, self.free)
-        values: dict[str, Any] = {}
+        values: dict[str, object] = {}
         for name, given in node.value.items():
             key = self.keys.get(name)
             if key is not None and (given.value is not None or key.null or not self.null_unset):
@@ -263,7 +263,7 @@ class Shape(Generic[T]):
             return True
         return self.null_unset and not self.keys[name].null and node.value[name].value is None
 
-    def _made(self, node: Node, found: Collector, path: str, values: dict[str, Any]) -> T | None:
+    def _made(self, node: Node, found: Collector, path: str, values: dict[str, object]) -> T | None:
         try:
             return self.make(**values, place=node.place) if self.placed else self.make(**values)
         except ValueError as error:
@@ -336,7 +336,7 @@ class Named:
     name: str
     get: Callable[[], Kind]
 
-    def decode(self, node: Node, found: Collector, path: str, what: str) -> Any:
+    def decode(self, node: Node, found: Collector, path: str, what: str) -> object:
         """Return what the kind returns."""
         return self.get().decode(node, found, path, what)
 

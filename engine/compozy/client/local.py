@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import UNSET
 
@@ -93,7 +93,7 @@ class LocalClient:
             raise NotFoundError("execution", execution_id)
         return ExecutionWithTasks.of(found, self._store.tasks(execution_id))
 
-    def import_workflows(self, exported: Any) -> ImportAnswer:
+    def import_workflows(self, exported: object) -> ImportAnswer:
         """Import the JSON of `workflow list` into a database that is kept."""
         from compozy.workflows.catalogue import exported_definitions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from compozy.errors import CompozyError
 
@@ -38,10 +38,10 @@ class NotRunningError(CompozyError):
 class GivenInput:
     """The input of a command line: `values`, and `texts` whose types depend on what the workflow declares."""
 
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     texts: Mapping[str, str]
 
-    def complete(self, definition: Definition | None) -> dict[str, Any]:
+    def complete(self, definition: Definition | None) -> dict[str, object]:
         """Return the input for a workflow, None when its declarations are not known."""
         from compozy.workflows.model.input_types import parse_parameter
 
@@ -98,11 +98,11 @@ class ProjectClient(Protocol):
         """End an execution at once."""
         ...
 
-    def signal(self, execution_id: str, name: str, payload: Any) -> Signaled:
+    def signal(self, execution_id: str, name: str, payload: object) -> Signaled:
         """Send a signal to an execution."""
         ...
 
-    def import_workflows(self, exported: Any) -> ImportAnswer:
+    def import_workflows(self, exported: object) -> ImportAnswer:
         """Import the JSON of `workflow list` or `workflow export`; all of it or nothing."""
         ...
 

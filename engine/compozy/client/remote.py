@@ -114,7 +114,7 @@ class RemoteClient:
         """Send a signal to an execution."""
         return self.ask(Signaled, "POST", f"{_execution(execution_id)}/signals/{quote(name, safe='')}", payload)
 
-    def import_workflows(self, exported: Any) -> ImportAnswer:
+    def import_workflows(self, exported: object) -> ImportAnswer:
         """Import the JSON of `workflow list`."""
         return self.ask(ImportAnswer, "POST", f"{V0}/workflows", exported)
 
@@ -149,7 +149,7 @@ class RemoteClient:
             raise
         return RunResult(answer, "continues on the server")
 
-    def _start_body(self, workflow: str, given: GivenInput) -> tuple[str, dict[str, Any]]:
+    def _start_body(self, workflow: str, given: GivenInput) -> tuple[str, dict[str, object]]:
         """Return the id of a workflow that is named by id or file, and the body of the request to start it."""
         from compozy.workflows.read.loader import (
             definition_from_json,
@@ -176,7 +176,9 @@ class RemoteClient:
             wait_s -= poll_s
         return answer
 
-    def ask(self, kind: type[Kind], method: str, path: str, body: Any = None, *, timeout_s: float = TIMEOUT_S) -> Kind:
+    def ask(
+        self, kind: type[Kind], method: str, path: str, body: object = None, *, timeout_s: float = TIMEOUT_S
+    ) -> Kind:
         """Send a request and return its response.
 
         Raises:

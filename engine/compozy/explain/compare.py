@@ -9,7 +9,6 @@ from __future__ import annotations
 import os.path
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from compozy.base.place import Origin
 from compozy.explain.show import Shown
@@ -26,7 +25,7 @@ class Difference:
     left: Given | None
     right: Given | None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the record as JSON."""
         left, right = (side.as_json() if side else None for side in (self.left, self.right))
         return {"key": self.key, "kind": self.kind, "left": left, "right": right}
@@ -49,7 +48,7 @@ def _components(left: Resolved, right: Resolved) -> Iterator[Difference]:
                 yield Difference(f"{name}.{part}", "component", *sides)
 
 
-def _value(side: Given | None) -> Any:
+def _value(side: Given | None) -> object:
     return side.value if side else None
 
 
@@ -68,7 +67,7 @@ def _settings(left: Shown, right: Shown) -> Iterator[Difference]:
             yield Difference(path, "setting", _side(left, path), _side(right, path))
 
 
-def _compared(resolved: Resolved, path: str) -> Any:
+def _compared(resolved: Resolved, path: str) -> object:
     value, setting = resolved.get(path), resolved.rulebook.registry.settings.get(path)
     within = setting is not None and setting.type == "path" and str(value).startswith(resolved.directory + os.sep)
     return os.path.relpath(value, resolved.directory) if within else value

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os.path
 import platform
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from compozy import __version__
 from compozy.base.findings import Finding
@@ -20,7 +19,7 @@ _SHIPPED = "rules/"
 _NOT_GIVEN = ("default", "rule")
 
 
-def diagnostics(resolved: Resolved, findings: Iterable[Finding]) -> dict[str, Any]:
+def diagnostics(resolved: Resolved, findings: Iterable[Finding]) -> dict[str, object]:
     """Return versions, files, sources with counts, packs, machine facts, decisions, given values and findings."""
     configuration, shown = resolved.configuration, Shown(resolved)
     return {
@@ -39,7 +38,7 @@ def diagnostics(resolved: Resolved, findings: Iterable[Finding]) -> dict[str, An
     }
 
 
-def _source(layer: Layer) -> dict[str, Any]:
+def _source(layer: Layer) -> dict[str, object]:
     return {
         "kind": layer.kind,
         "files": list(layer.texts),
@@ -52,7 +51,7 @@ def _given(resolved: Resolved) -> Iterator[str]:
     return (path for path, value in resolved.values.items() if value.origin.kind not in _NOT_GIVEN)
 
 
-def _rules(resolved: Resolved) -> dict[str, Any]:
+def _rules(resolved: Resolved) -> dict[str, object]:
     rulebook = resolved.rulebook
     tables = rulebook.ruleset.tables.values()
     packs = {os.path.dirname(file) for file in rulebook.files if not file.startswith(_SHIPPED)}

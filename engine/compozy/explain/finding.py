@@ -35,7 +35,7 @@ class Cell:
     saw: str
     holds: bool
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the record as JSON."""
         found = {"column": self.column, "source": self.source, "wants": self.wants}
         return found | {"saw": self.saw, "holds": self.holds}
@@ -49,7 +49,7 @@ class Case:
     fires: bool
     cells: tuple[Cell, ...]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the record as JSON."""
         return {"at": self.at, "fires": self.fires, "cells": [cell.as_json() for cell in self.cells]}
 
@@ -80,7 +80,7 @@ class FindingExplanation:
         """Whether it shows in this configuration."""
         return bool(self.findings)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the record as JSON."""
         return {
             "id": self.id,

@@ -27,15 +27,15 @@ class Shown:
         self._settings = resolved.rulebook.registry.settings
         self._redactor = resolved.redactor()
 
-    def plain(self, path: str, value: Any) -> Any:
+    def plain(self, path: str, value: object) -> Any:
         """Return `value` of the setting `path` as JSON, also where a secret is part of another text."""
         return self._deep(redact_value(self._settings[path], value))
 
-    def line(self, path: str, value: Any) -> str:
+    def line(self, path: str, value: object) -> str:
         """Return `value` of the setting `path` as one line, durations and sizes in units; unset is `-`."""
         return self.words(self._settings[path], self.plain(path, value))
 
-    def words(self, setting: Setting | None, value: Any) -> str:
+    def words(self, setting: Setting | None, value: object) -> str:
         """Return a value without secrets as one line; `setting` says in which unit it is."""
         if value is None:
             return "-"
@@ -50,7 +50,7 @@ class Shown:
         """Return any text without secrets."""
         return self._redactor.text(text)
 
-    def _deep(self, value: Any) -> Any:
+    def _deep(self, value: object) -> object:
         if isinstance(value, str):
             return self._redactor.text(value)
         if isinstance(value, list | tuple):
@@ -59,7 +59,7 @@ class Shown:
             return {key: self._deep(item) for key, item in value.items()}
         return value
 
-    def value(self, path: str, value: Value) -> dict[str, Any]:
+    def value(self, path: str, value: Value) -> dict[str, object]:
         """Return a setting's value with origin and shadowed values; `text` has the unit of a duration or size."""
         shadowed = [
             {"value": self.plain(path, lower.value), "origin": lower.origin.as_json()} for lower in value.shadowed
@@ -69,7 +69,7 @@ class Shown:
         return {**found, "text": self.line(path, value.value)} if in_units else found
 
 
-def resolved_json(resolved: Resolved, state: str, findings: Iterable[Finding]) -> dict[str, Any]:
+def resolved_json(resolved: Resolved, state: str, findings: Iterable[Finding]) -> dict[str, object]:
     """Return state, mode, components, every setting with origin and shadowed values, and findings."""
     shown = Shown(resolved)
     return {

@@ -30,13 +30,13 @@ class Given:
     `value` is fit for JSON, `text` one line with units.
     """
 
-    value: Any
+    value: object
     text: str
     origin: Origin
     rule: Place | None = None
     because: str = ""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the record as JSON."""
         found = {"value": self.value, "text": self.text, "origin": self.origin.as_json()}
         return found | {"rule": place_json(self.rule), "because": self.because}
@@ -56,7 +56,7 @@ class Input:
     given: Given | None
     step: Step | None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the record as JSON."""
         return {
             "column": self.column,
@@ -99,7 +99,7 @@ class Step:
     inputs: tuple[Input, ...]
     near_misses: tuple[Miss, ...]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the record as JSON, the steps before it within its inputs."""
         return {
             "table": self.table,
@@ -133,7 +133,7 @@ class Explanation:
     read_by: tuple[str, ...]
     names: tuple[str, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the record as JSON."""
         return {
             "key": self.key,
@@ -148,7 +148,7 @@ class Explanation:
         }
 
 
-def place_json(place: Place | None) -> dict[str, Any] | None:
+def place_json(place: Place | None) -> dict[str, object] | None:
     """Return a place as JSON."""
     return {"file": place.file, "line": place.line, "column": place.column} if place else None
 
@@ -234,7 +234,7 @@ def _part(resolved: Resolved, path: str, key: str) -> Explanation:
     return Explanation(key, "setting", setting.help, part, (), None, False, tuple(_readers(resolved, "each", path)))
 
 
-def _parts(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _parts(key: str, value: object) -> Iterator[tuple[str, object]]:
     yield key, value
     if isinstance(value, list):
         for at, item in enumerate(value):
@@ -262,7 +262,7 @@ def _readers(resolved: Resolved, kind: str, ref: str) -> Iterator[str]:
             yield table.id
 
 
-def given(shown: Shown, path: str, value: Any, origin: Origin) -> Given:
+def given(shown: Shown, path: str, value: object, origin: Origin) -> Given:
     """Return a value of the setting `path` with who gave it, without secrets."""
     row = rule_row(shown.resolved, origin)
     rule, because = (row.place, row.because) if row else (None, "")

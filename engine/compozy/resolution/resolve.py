@@ -57,7 +57,7 @@ class Component:
     driver: str
     kept: bool | None = None
     id: str = ""
-    fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    fields: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class Resolved:
             read[key in in_force].update(row.settings())
         return frozenset(read[False] - read[True])
 
-    def shown(self, path: str, value: Any) -> Any:
+    def shown(self, path: str, value: object) -> object:
         """Return `value` of the setting `path` fit for output, without secrets."""
         return redact_value(self.rulebook.registry.settings[path], value)
 
@@ -198,7 +198,7 @@ class _Run:
         self.accepted = {path: self.legal(path) for path in self.given}
         self.read = dict(self.given)
         self.excluded = self.exclude()
-        self.filled: dict[tuple[str, str], dict[str, Any]] = {}
+        self.filled: dict[tuple[str, str], dict[str, object]] = {}
         self.elements = cache(self._elements)
 
     def tables(self, stages: Collection[str]) -> list[Table]:
@@ -269,7 +269,7 @@ class _Run:
             anchored = self.anchored(self.settings[path].items[name], value)
             self.filled.setdefault((path, element.name), {})[name] = anchored
 
-    def anchored(self, setting: Setting, value: Scalar) -> Any:
+    def anchored(self, setting: Setting, value: Scalar) -> object:
         return from_text(setting, value, self.configuration.directory) if isinstance(value, str) else value
 
     def resolved(self) -> Resolved:
@@ -283,7 +283,7 @@ class _Run:
         mode = str(next(iter(self.decisions["mode"].outputs.values())))
         return Resolved(self.configuration, mode, components, values, self.decisions, self.facts, self.excluded)
 
-    def followed(self, setting: Setting, values: Mapping[str, Value]) -> Any:
+    def followed(self, setting: Setting, values: Mapping[str, Value]) -> object:
         """Return the first value along a chain of `same_as`, in any order of declaration."""
         found = None
         while found is None and setting.same_as:
@@ -309,7 +309,7 @@ class _Run:
             fields = {key_field: element.name, **element.fields, **filled}
             yield self.component(row, instance_key(row.id, element.name), element.name, fields)
 
-    def component(self, row: ComponentRow, name: str, element: str, fields: Mapping[str, Any]) -> Component:
+    def component(self, row: ComponentRow, name: str, element: str, fields: Mapping[str, object]) -> Component:
         def decided(table: str) -> Scalar:
             found = self.decisions.get(table) or self.decisions[instance_key(table, element)]
             return next(iter(found.outputs.values()))
@@ -328,7 +328,7 @@ def _accepted(setting: Setting, element: Element) -> Element:
     )
 
 
-def _is_legal(item: Setting, value: Any) -> bool:
+def _is_legal(item: Setting, value: object) -> bool:
     return not isinstance(value, dict | list) and item.accepts(value)
 
 

@@ -171,7 +171,7 @@ def _moved(text: str, key: str, group: str, name: str) -> str:
     document = YamlText(text)
     root: Any = document.root
     entry = next(pair for pair in root.value if pair[0].value == key)
-    block: Any = document.value(root, group)
+    block: object = document.value(root, group)
     if root.flow_style or entry[0].start_mark.column:
         raise ObstacleError("the document is in flow style, or indented")
     if block is not None and not (isinstance(block, yaml.MappingNode) and block.value and not block.flow_style):

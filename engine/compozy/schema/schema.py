@@ -6,7 +6,6 @@ What comes in: a rulebook, packs included. What goes out: schemas of draft 2020-
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from compozy.base.manual import schema_url
 from compozy.rulebook.rows import Rulebook
@@ -107,7 +106,7 @@ def shown_schema(rulebook: Rulebook, name: str) -> Schema:
     }
 
 
-def _object(properties: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> Schema:
+def _object(properties: Mapping[str, object], optional: Mapping[str, object] | None = None) -> Schema:
     return {
         "type": "object",
         "properties": {**properties, **(optional or {})},

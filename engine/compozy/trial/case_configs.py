@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import yaml
 
@@ -18,7 +17,7 @@ from compozy.tables.table import Scalar, Source, Table, TableExample
 from compozy.tables.witness import witness_yaml
 from compozy.trial.examples import run_table_example
 
-Given = Mapping[str, Any]
+Given = Mapping[str, object]
 
 
 def case_configurations(rulebook: Rulebook, cases: CaseSet) -> list[Given | None]:
@@ -46,7 +45,7 @@ def _given(rulebook: Rulebook, case: Case) -> Given:
     viewer = rulebook.ruleset.viewer
     written = [(source._replace(kind=_kind(source)), value) for source, value in case.witness]
     text = witness_yaml(_of(written, "setting", "item"), viewer.spelled) if viewer else ""
-    given: dict[str, Any] = yaml.safe_load(text) or {}
+    given: dict[str, object] = yaml.safe_load(text) or {}
     for key, kind in (("$flags", "flag"), ("$machine", "machine")):
         values = {source.ref: str(value) for source, value in _of(written, kind)}
         given |= {key: values} if values else {}

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import yaml
 
@@ -74,9 +73,9 @@ def _try_factory(driver: DriverRow, faults: Collector) -> None:
         faults.add("unloadable", message, driver.place)
 
 
-def _loaded(what: str, reference: str, place: Place, faults: Collector) -> Callable[..., Any] | None:
+def _loaded(what: str, reference: str, place: Place, faults: Collector) -> Callable[..., object] | None:
     try:
-        found: Any = load_reference(reference)
+        found: object = load_reference(reference)
     except RuleTableError as error:
         faults.add("unloadable", f"{what}: {error.message}", place)
         return None
