@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
@@ -19,3 +20,15 @@ def eventually(
         if time.monotonic() > deadline:
             pytest.fail(f"{what if isinstance(what, str) else what()} did not happen within {timeout_s:g} s")
         time.sleep(0.005)
+
+
+def eventually_healthy(health: Callable[[], Mapping[str, Any]]) -> None:
+    """Return when every component is healthy; one answer may take too long on a busy machine."""
+    errors: dict[str, str] = {}
+
+    def healthy() -> bool:
+        errors.clear()
+        errors.update({name: one.error for name, one in health().items() if not one.healthy})
+        return not errors
+
+    eventually(healthy, lambda: f"health of {errors}")

@@ -20,6 +20,7 @@ from compozy.drivers.redis_embedded import FakeRedisDriver, ValkeyDriver
 from compozy.errors import DriverError, StateDirectoryError
 
 from .starting import Starting
+from .suite import eventually_answers
 
 Make = Callable[..., ValkeyDriver]
 
@@ -374,5 +375,5 @@ def test_server_that_takes_no_writes_is_unhealthy_and_not_replaced(make: Make, s
 
     assert driver._lives()
     driver.handle.config_set("maxmemory", 0)
-    driver.ping()
+    eventually_answers(driver)
     assert (driver.describe().details["pid"], driver.handle.keys("*")) == (pid, [])

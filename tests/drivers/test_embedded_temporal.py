@@ -34,6 +34,7 @@ from compozy.errors import DriverError, PortBusyError, StateDirectoryError
 from compozy.settings.keyring import random_key
 
 from .starting import Starting
+from .suite import eventually_answers
 
 HOST = "127.0.0.1"
 FRONTEND, PAGE = "temporal.standalone.frontend_port", "temporal.standalone.ui_port"
@@ -105,7 +106,7 @@ def test_a_busy_default_port_moves(make: Make, started: Starting, busy: int) -> 
     """The server is up on another port, and that is told."""
     driver = make(frontend_port=Port(busy, FRONTEND, explicit=False))
     driver.start(started.context())
-    driver.ping()
+    eventually_answers(driver)
     assert str(driver.describe().address) != f"{HOST}:{busy}"
     assert len(started.notices) == 1
     assert f"port {busy} is busy" in started.notices[0]
@@ -136,7 +137,7 @@ def test_a_port_that_is_taken_meanwhile_is_chosen_anew(
     monkeypatch.setattr(socket.socket, "bind", blind_once)
     driver = make(frontend_port=Port(busy, FRONTEND, explicit=False))
     driver.start(started.context())
-    driver.ping()
+    eventually_answers(driver)
     assert looks == [True]
 
 
@@ -406,7 +407,7 @@ def test_server_whose_file_cannot_grow_is_unhealthy_and_not_replaced(
 ) -> None:
     driver = make(tmp_path / "temporal.db")
     driver.start(started.context())
-    driver.ping()
+    eventually_answers(driver)
     monkeypatch.setattr(sqlite, "_LEAST_BYTES", 1 << 60)  # as on a disk that is full
 
     with pytest.raises(DriverError, match="temporal.db cannot grow: the disk is full"):

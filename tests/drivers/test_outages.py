@@ -11,7 +11,7 @@ from typing import Protocol
 import psycopg2
 import pytest
 import redis
-from tests.polling import eventually
+from tests.polling import eventually, eventually_healthy
 
 import compozy
 from compozy.drivers.ports import free_port
@@ -60,15 +60,15 @@ def test_health_tells_which_service_is_away_and_when_it_is_back(
     testbed: Testbed, runtime: Runtime, component: str, server: Callable[[Testbed], Service]
 ) -> None:
     """Only the one that is away is unhealthy; when it is back, nothing of ours has to be restarted."""
-    assert unhealthy(runtime) == set()
+    eventually_healthy(runtime.health)
     service = server(testbed)
     service.kill()
     try:
-        assert unhealthy(runtime) == {component}
+        eventually(lambda: unhealthy(runtime) == {component}, "the outage")
         assert runtime.health()[component].error
     finally:
         service.start()
-    eventually(lambda: unhealthy(runtime) == set(), "recovery")
+    eventually_healthy(runtime.health)
 
 
 def redis_with(testbed: Testbed, *command: str) -> None:
@@ -120,14 +120,14 @@ def test_service_that_answers_but_takes_no_writes_is_unhealthy(
     accept: Callable[[Testbed], None],
     reason: str,
 ) -> None:
-    assert unhealthy(runtime) == set()
+    eventually_healthy(runtime.health)
     refuse(testbed)
     try:
         eventually(lambda: unhealthy(runtime) == {component}, "the refusal")
         assert (runtime.health()[component].error or "").endswith(reason)
     finally:
         accept(testbed)
-    eventually(lambda: unhealthy(runtime) == set(), "recovery")
+    eventually_healthy(runtime.health)
     assert runtime.redis.keys("compozy:health*") == []
 
 

@@ -78,7 +78,7 @@ def test_an_outage_is_said_and_survived(shell: Shell, own_services: Services, co
         eventually(lambda: len(load.accepted) >= 5, "the first executions")
         away.stop()
         stopped = time.monotonic()
-        eventually(lambda: request(server, "GET", "/readyz")[0] == 503, "the news of the outage", 5)
+        eventually(lambda: request(server, "GET", "/readyz")[0] == 503, "the news of the outage")
         health = request(server, "GET", "/api/v0/health")[1]["components"]
         assert [name for name, part in health.items() if not part["healthy"]] == [component]
         while time.monotonic() < stopped + OUTAGE_S:

@@ -82,7 +82,7 @@ def test_everything_survives_kill_minus_nine(project: Shell) -> None:
     second = project.json("workflow", "run", "remember", "--detach", "--param", "text=second")["execution_id"]
     eventually(lambda: redis_has(project, "second"), "the first task")
     server.kill()
-    eventually(server.gone, "the end of every child", 5)
+    eventually(server.gone, "the end of every child")
     assert {path.name for path in state(project).iterdir()} >= {"compozy.db", "redis", "temporal.db"}
 
     again = project.start(*MODE)
@@ -201,7 +201,7 @@ def test_a_start_killed_at_any_moment_is_no_obstacle(shell: Shell, files: int) -
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate(timeout=DEADLINE_S)
-    eventually(lambda: not any(is_alive(child) for child in children), "the end of every child", 5)
+    eventually(lambda: not any(is_alive(child) for child in children), "the end of every child")
     server = shell.start(*MODE)
     assert shell.json("workflow", "run", HELLO)["status"] == "completed"
     assert server.stop() == 0

@@ -20,7 +20,6 @@ from .conftest import COMPOZY, Server, Shell, environment, interruptible
 from .test_matrix import request
 
 pytestmark = pytest.mark.e2e
-IMPATIENT_S = 9.0  # less than a running tool is given when a server stops
 HELLO = Path(__file__).parents[2] / "examples" / "hello-world.yaml"
 NAP = "id: nap\ntasks:\n  - {id: a, type: aggregate, sleep: 1h, output: 1}\n"
 
@@ -126,18 +125,20 @@ def test_a_run_of_its_own_ends_at_once(shell: Shell, number: signal.Signals) -> 
                                              "    time.sleep(60)\n")  # fmt: skip
     (shell.directory / "slow.yaml").write_text("id: slow\ntasks:\n  - {id: a, type: basic, tool: 'slow:work'}\n")
     process = subprocess.Popen(
-        [COMPOZY, "workflow", "run", "slow.yaml"], cwd=shell.directory, env=environment(shell.runtime),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible,
+        [COMPOZY, "workflow", "run", "slow.yaml", "--log-level", "info"], cwd=shell.directory,
+        env=environment(shell.runtime), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=interruptible,
     )  # fmt: skip
     eventually((shell.directory / "began").exists, "the start of the tool")
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     try:
-        _, errors = process.communicate(timeout=IMPATIENT_S)
+        _, errors = process.communicate(timeout=DEADLINE_S)
     finally:
         process.kill()
         process.communicate()
     assert (process.returncode, "has ended with this command" in errors, "Traceback" in errors) == (130, True, False)
+    assert "workflows.closing grace_s=0.0\n" in errors
     eventually(lambda: not any(child.is_running() for child in children), "the end of every child")
 
 

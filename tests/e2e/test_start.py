@@ -66,7 +66,7 @@ def test_kill_minus_nine_leaves_no_process(shell: Shell) -> None:
     """The children end with their parent, whatever ended it, and the server is no longer found."""
     server = shell.start()
     server.kill()
-    eventually(server.gone, "the end of every child", 5)
+    eventually(server.gone, "the end of every child")
     result = shell.run("status")
     assert (result.returncode, "no server of the project" in result.stderr) == (4, True)
 
@@ -78,7 +78,7 @@ def test_a_second_signal_ends_at_once(shell: Shell) -> None:
     server.process.send_signal(signal.SIGINT)
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(DEADLINE_S) in (0, 130)
-    eventually(server.gone, "the end of every child", 5)
+    eventually(server.gone, "the end of every child")
 
 
 def test_a_signal_while_starting_leaves_nothing(shell: Shell) -> None:
@@ -95,7 +95,7 @@ def test_a_signal_while_starting_leaves_nothing(shell: Shell) -> None:
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE_S) == 130
-    eventually(lambda: not any(child.is_running() for child in children), "the end of every child", 5)
+    eventually(lambda: not any(child.is_running() for child in children), "the end of every child")
     assert list(shell.directory.iterdir()) == []
 
 

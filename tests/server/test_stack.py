@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.polling import eventually, eventually_healthy
 
 import compozy
 from compozy.client.answers import WorkerHealth
@@ -34,15 +35,16 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
 
 def test_it_is_ready_only_while_the_worker_takes_work(stack: Stack) -> None:
     """Components that answer are not enough: without a worker executions hang."""
-    health = stack.open(serve=False).health()
-    assert (health.ready, health.worker) == (True, WorkerHealth(healthy=True))
+    stack.open(serve=False)
+    eventually(lambda: stack.health().ready, "readiness")
+    assert stack.health().worker == WorkerHealth(healthy=True)
 
     assert stack.workflows.worker is not None
     stack.runtime.loop.call(stack.workflows.worker.stop(0), 10)
 
     health = stack.health()
     assert (health.ready, health.worker) == (False, WorkerHealth(healthy=False, error="it does not run"))
-    assert {part.healthy for part in health.components.values()} == {True}
+    eventually_healthy(lambda: stack.health().components)
 
 
 def test_a_server_that_cannot_announce_itself_leaves_nothing(stack: Stack, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from temporalio import workflow
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from tests.polling import eventually_healthy
 
 from compozy.errors import ConfigurationError
 from compozy.store import Execution, Store
@@ -61,7 +62,7 @@ def test_each_mode_has_its_database(testbed: Testbed, tmp_path: Path, mode: str,
 def test_a_runtime_has_every_component_of_its_mode(testbed: Testbed, tmp_path: Path, mode: str) -> None:
     """All are healthy, the database is migrated, Redis is empty."""
     with testbed.runtime(mode, str(tmp_path)) as runtime:
-        assert {name: health.error for name, health in runtime.health().items() if not health.healthy} == {}
+        eventually_healthy(runtime.health)
         Store(runtime.database).require_schema()
         assert runtime.redis.dbsize() == 0
         runtime.redis.set("key", "value")
@@ -124,7 +125,7 @@ def test_a_server_that_a_test_killed_is_there_for_the_next_one(testbed: Testbed,
     testbed.redis.kill()
     testbed.temporal.stop()
     with testbed.runtime("distributed", str(tmp_path)) as runtime:
-        assert {health.error for health in runtime.health().values()} == {None}
+        eventually_healthy(runtime.health)
 
 
 def databases_of(server: PostgresServer) -> set[str]:

@@ -177,15 +177,15 @@ class LocalClient:
             self._lifecycle.configuration, strict=self._lifecycle.strict,
             provisioner=partial(provision_project, notice=self._note),
         )  # fmt: skip
-        runtime = lifecycle.provision()
         grace_s = GRACE_S
         try:
-            yield _opened(runtime)
+            yield _opened(lifecycle.provision())
         except KeyboardInterrupt:
             grace_s = 0.0  # nothing waits for what still runs
             raise
         finally:
-            lifecycle.release(grace_s)
+            if lifecycle.records.runtime is not None:
+                lifecycle.release(grace_s)
 
 
 def _opened(runtime: Runtime) -> Workflows:

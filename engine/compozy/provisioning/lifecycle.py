@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from compozy.base.findings import Finding
-from compozy.base.interruption import held
+from compozy.base.interruption import held, raise_noted
 from compozy.errors import CompozyError, ConfigurationError, TransitionError
 from compozy.resolution.configuration import Configuration
 from compozy.resolution.resolve import Resolved, resolve
@@ -299,6 +299,7 @@ class Lifecycle:
 
     def _provision(self, _: Any) -> None:
         self._model.next = replace(self.records, runtime=self._provisioner(self.resolved, self.release))
+        raise_noted()
 
     def _release(self, event: Any) -> None:
         self.runtime.stop(event.args[0].grace_s)

@@ -6,6 +6,7 @@ upkeep that keeps rows in step with Temporal; closing it ends all three and noth
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -26,6 +27,7 @@ from compozy.workflows.upkeep import Upkeep
 CALL_TIMEOUT_S = 30.0
 WAIT_MARGIN_S = 10.0
 DAY_S = 86400.0
+log = logging.getLogger("compozy.workflows")
 
 Result = TypeVar("Result")
 
@@ -112,6 +114,7 @@ class Workflows:
     def close(self, grace_s: float | None = None) -> None:
         """Stop taking work, let what runs end within `grace_s` (0: at once); idempotent."""
         grace = self._settings.grace_s if grace_s is None else grace_s
+        log.info("workflows.closing", extra={"grace_s": grace})
         self._loop.call(self._close(grace), grace + WAIT_MARGIN_S)
         self.service.close()
 
