@@ -47,7 +47,7 @@ command.add_command(simulate_, "simulate")
 @configuration_options
 @format_option()
 @click.option("--all", "everything", is_flag=True, help="Also show settings that are unset.")
-def show(format_: str, everything: bool, strict: bool, **options: Any) -> int:
+def show(format_: str, everything: bool, strict: bool, **options: object) -> int:
     """Show every setting with its value and where it comes from. The exit code is 2 when a finding stops."""
     lifecycle = looking(read_configuration(options), strict=strict)
     resolved = lifecycle.resolve()
@@ -92,7 +92,7 @@ def _cut(text: str) -> str:
 @command.command(name="validate", epilog="Example: compozy config validate --config compozy.yaml --strict")
 @configuration_options
 @format_option(*FORMATS)
-def validate_(format_: str, strict: bool, **options: Any) -> int:
+def validate_(format_: str, strict: bool, **options: object) -> int:
     """Check configuration and workflow files. Exit code 2 when a finding stops."""
     configuration = read_configuration(options)
     resolved = looking(configuration).resolve()
@@ -131,7 +131,7 @@ def _counted(count: int, word: str) -> str:
 @format_option()
 @click.option("--finding", metavar="ID", help="Explain a finding instead of a key.")
 @click.argument("key", required=False, shell_complete=keys)
-def explain(format_: str, key: str | None, finding: str | None, strict: bool, **options: Any) -> None:
+def explain(format_: str, key: str | None, finding: str | None, strict: bool, **options: object) -> None:
     """Explain a setting or a decision. It says who decided, over what, and what almost decided."""
     if (key is None) == (finding is None):
         raise UsageError("name a key, or a finding with --finding", hint="such as: compozy config explain redis.mode")
@@ -166,7 +166,7 @@ def explain_finding_(resolved: Resolved, finding: str, format_: str) -> None:
 @format_option()
 @click.argument("left", metavar="A", type=FILE)
 @click.argument("right", metavar="B", type=FILE)
-def diff(format_: str, left: str, right: str, strict: bool, **options: Any) -> int:
+def diff(format_: str, left: str, right: str, strict: bool, **options: object) -> int:
     """Compare two configurations. Each is a file, its directory, a mode, or a file of variables (*.env).
 
     A mode or a file of variables stands for the present configuration with it. Exit code 0: the same, 1:
@@ -213,7 +213,7 @@ def is_variables(name: str) -> bool:
     return file.endswith(".env") or file.startswith(".env")
 
 
-def _with_mode(name: str, options: Mapping[str, Any]) -> Configuration:
+def _with_mode(name: str, options: Mapping[str, object]) -> Configuration:
     modes = read_configuration(options).rulebook.registry.settings["mode"].values
     if name not in modes:
         hint = f"name a configuration file, a directory, a *.env file, or one of {', '.join(modes)}"
@@ -238,7 +238,7 @@ def readable(resolved: Resolved) -> Resolved:
 @command.command(epilog="Example: compozy config diagnostics > report.txt")
 @configuration_options
 @format_option()
-def diagnostics(format_: str, strict: bool, **options: Any) -> None:
+def diagnostics(format_: str, strict: bool, **options: object) -> None:
     """Show what a report of a problem needs, without secrets."""
     from compozy.cli.explained import diagnostics_lines
     from compozy.explain.diagnostics import diagnostics as everything
@@ -259,7 +259,7 @@ def diagnostics(format_: str, strict: bool, **options: Any) -> None:
     "--which", type=click.Choice(["config", "config-show"]), default="config", show_default=True,
     help="The schema of compozy.yaml, or of what `config show --format json` prints.",
 )  # fmt: skip
-def schema(which: str, strict: bool, **options: Any) -> None:
+def schema(which: str, strict: bool, **options: object) -> None:
     """Print the JSON Schema, rule packs included."""
     from compozy.schema.schema import file_schema, shown_schema
 

@@ -6,7 +6,7 @@ import difflib
 import os
 import stat
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -125,7 +125,7 @@ def _words(change: Change, *, err: bool) -> tuple[str, ...]:
     return (styled(f"{state:6}", "ok" if change.row.safe else "warning", err=err), what, change.row.because)
 
 
-def _json(change: Change) -> dict[str, Any]:
+def _json(change: Change) -> dict[str, object]:
     return {
         "id": change.row.id,
         "where": {"kind": "file", "file": change.place.file, "line": change.place.line, "column": change.place.column},

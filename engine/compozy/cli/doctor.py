@@ -24,7 +24,7 @@ _STYLES = {"pass": "ok", "warn": "warning", "fail": "error", "skip": "dim"}
 @click.command(name="doctor", epilog="Example: compozy doctor --mode distributed")
 @configuration_options
 @format_option()
-def command(format_: str, strict: bool, **options: Any) -> int:
+def command(format_: str, strict: bool, **options: object) -> int:
     """Check everything that a start depends on; exit code 4 when something would fail."""
     from compozy.provisioning.doctor import Check, examine, failed
 
@@ -54,7 +54,7 @@ def workflow_checks(lifecycle: Lifecycle) -> Iterator[Any]:
         yield Check(finding.id, status, message, finding.hint or "compozy config validate shows the line")
 
 
-def _as_json(check: Any) -> dict[str, Any]:
+def _as_json(check: Any) -> dict[str, object]:
     return {name: value for name, value in asdict(check).items() if name != "user"}
 
 

@@ -23,12 +23,12 @@ SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 def print_checked(
     format_: str,
     findings: Sequence[Finding],
-    facts: Mapping[str, Any],
+    facts: Mapping[str, object],
     print_text: Callable[[], None],
     *,
     folder: str = "",
     about: Mapping[str, str] | None = None,
-    as_json: Callable[[Finding], dict[str, Any]] = Finding.as_json,
+    as_json: Callable[[Finding], dict[str, object]] = Finding.as_json,
 ) -> None:
     """Print the result of a check in one of `FORMATS`.
 
@@ -92,7 +92,7 @@ def _uri(place: Place, folder: str) -> str:
     return os.path.normpath(os.path.join(folder, place.file)).replace(os.sep, "/")
 
 
-def sarif_log(findings: Sequence[Finding], folder: str, about: Mapping[str, str] | None = None) -> dict[str, Any]:
+def sarif_log(findings: Sequence[Finding], folder: str, about: Mapping[str, str] | None = None) -> dict[str, object]:
     """Return a SARIF 2.1.0 log with one run; a rule for each id, a result for each finding."""
     rules = {finding.id: _rule(finding, about or {}) for finding in findings}
     order = {name: at for at, name in enumerate(rules)}
@@ -112,7 +112,7 @@ def _rule(finding: Finding, about: Mapping[str, str]) -> dict[str, Any]:
     return rule | ({"help": {"text": f"compozy config explain --finding {finding.id}"}} if finding.rule else {})
 
 
-def _result(finding: Finding, rule: int, folder: str) -> dict[str, Any]:
+def _result(finding: Finding, rule: int, folder: str) -> dict[str, object]:
     return {
         "ruleId": finding.id,
         "ruleIndex": rule,
@@ -131,7 +131,7 @@ def _location(finding: Finding, folder: str) -> dict[str, Any]:
     return logical if place is None else {**_physical(place, folder), **logical}
 
 
-def _physical(place: Place, folder: str) -> dict[str, Any]:
+def _physical(place: Place, folder: str) -> dict[str, object]:
     end = place.column + place.length
     region = {"startLine": place.line, "startColumn": place.column, "endColumn": end}
     return {"physicalLocation": {"artifactLocation": {"uri": _uri(place, folder)}, "region": region}}

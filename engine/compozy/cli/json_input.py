@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
 
 from compozy.base.source_file import UnreadableError, read_source
 from compozy.errors import UsageError
 
 
-def parse_json(text: str, what: str, hint: str | None = None) -> Any:
+def parse_json(text: str, what: str, hint: str | None = None) -> object:
     """Return the value of a JSON text; `what` names it in messages.
 
     Raises:
@@ -43,7 +42,7 @@ def read_text_of(file: str, what: str) -> str:
         raise UsageError(f"{what} cannot be read: {error}", hint="check its path, permissions and encoding") from error
 
 
-def _unique(pairs: list[tuple[str, Any]], what: str) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]], what: str) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

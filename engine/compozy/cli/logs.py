@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from compozy.base.control import escape_control, escape_line
 from compozy.base.output_file import open_appended
@@ -78,18 +77,18 @@ class JsonFormatter(logging.Formatter):
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps({key: self._redacted(value) for key, value in line.items()})
 
-    def _redacted(self, value: Any) -> Any:
+    def _redacted(self, value: object) -> object:
         if isinstance(value, list | tuple):
             return [self._redacted(one) for one in value]
         return value if value is None or isinstance(value, int | float) else self._redactor.text(str(value))
 
 
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
+def _fields(record: logging.LogRecord) -> dict[str, object]:
     """Return the fields of an event; its name is the message, unless the message is a text for people."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = escape_line(str(value))
     return f'"{text}"' if " " in text else text
 

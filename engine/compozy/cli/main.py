@@ -12,7 +12,7 @@ import os
 import sys
 from importlib import import_module
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -155,7 +155,7 @@ def run(args: Sequence[str], pack_flags: Mapping[str, str] | None = None) -> int
     try:
         _check_directory()
         with project_code(allowed=False), _pack_flags_in_help(args):  # except by `options.runs_project_code`
-            code: Any = cli.main(args=list(args), prog_name="compozy", standalone_mode=False, obj=pack_flags)
+            code: object = cli.main(args=list(args), prog_name="compozy", standalone_mode=False, obj=pack_flags)
         return code if isinstance(code, int) else 0
     except CompozyError as error:
         return report(error, wanted_format(args))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -41,7 +41,7 @@ command.add_command(config)
 @click.option("--to", metavar="NAME", help="The last migration to apply, or with --back to revert.")
 @click.option("--yes", is_flag=True, help="Revert without a question.")
 def schema(
-    format_: str, list_: bool, back: bool, to: str | None, yes: bool, strict: bool, **options: Any
+    format_: str, list_: bool, back: bool, to: str | None, yes: bool, strict: bool, **options: object
 ) -> None:  # fmt: skip
     """Apply, revert or list migrations of the database.
 
@@ -67,7 +67,7 @@ def schema(
         print_table([(one.name, _state(one)) for one in migrations], ("MIGRATION", "STATE"))
 
 
-def database_plan(options: dict[str, Any], strict: bool) -> Plan:
+def database_plan(options: dict[str, object], strict: bool) -> Plan:
     """Return the plan of the configuration with nothing but its database.
 
     Raises:
@@ -116,6 +116,6 @@ def _state(migration: Migration) -> str:
     return when if migration.shipped else f"{when}, by a newer version"
 
 
-def _json(migration: Migration) -> dict[str, Any]:
+def _json(migration: Migration) -> dict[str, object]:
     applied_at = None if migration.applied_at is None else migration.applied_at.isoformat()
     return {"name": migration.name, "applied_at": applied_at, "shipped": migration.shipped}

@@ -26,7 +26,7 @@ from compozy.settings.reference import project_code
 from compozy.settings.registry import Setting
 from compozy.settings.value_check import FROM_FILE
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Command = TypeVar("Command", bound=Callable[..., object])
 Made = TypeVar("Made")
 
 
@@ -65,7 +65,7 @@ def _help(setting: Setting) -> str:
     return "\n\n".join([about, *values, facts]) if values else f"{about} {facts}"
 
 
-def _general_options() -> list[Callable[[Any], Any]]:
+def _general_options() -> list[Callable[[object], Any]]:
     return [
         click.option(
             "--config", metavar="FILE", type=FILE, help="Configuration file; else compozy.yaml is looked for upwards."
@@ -92,7 +92,7 @@ def runs_project_code(command: Command) -> Command:
     """Let a command import the project's Python, because running it is the command's purpose; no other command may."""
 
     @wraps(command)
-    def running(*args: Any, **options: Any) -> Any:
+    def running(*args: object, **options: object) -> object:
         protect_output()  # what foreign code prints must not be taken for the result
         with project_code(allowed=True):
             return command(*args, **options)

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, TextIO
+from typing import TextIO
 
 import click
 
@@ -93,23 +93,23 @@ def print_note(text: str) -> None:
         print_line(f"{styled('note', 'dim', err=True)}: {redacted(text)}", err=True)
 
 
-def json_text(value: Any, *, indent: int | None = 2, ascii_only: bool = False) -> str:
+def json_text(value: object, *, indent: int | None = 2, ascii_only: bool = False) -> str:
     """Return JSON in which control characters, C1 and bidirectional formatting included, are escaped."""
     return escape_json(json.dumps(value, indent=indent, ensure_ascii=ascii_only, default=str))
 
 
-def print_document(value: Any, *, indent: int | None = 2) -> None:
+def print_document(value: object, *, indent: int | None = 2) -> None:
     """Print a value as JSON on stdout; ASCII where the stream is not UTF-8."""
     encoding = (sys.stdout.encoding or "utf-8").casefold().replace("_", "-")
     print_line(json_text(value, indent=indent, ascii_only=encoding not in ("utf-8", "utf8")))
 
 
-def print_json(payload: Mapping[str, Any], *, indent: int | None = 2) -> None:
+def print_json(payload: Mapping[str, object], *, indent: int | None = 2) -> None:
     """Print one JSON object on stdout, `format_version` first."""
     print_document({"format_version": FORMAT_VERSION, **payload}, indent=indent)
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a value for people: texts as they are, the rest as JSON."""
     return value if isinstance(value, str) else json_text(value, indent=None)
 

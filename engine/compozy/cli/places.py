@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any
 
 from compozy.base.findings import Finding
 from compozy.base.place import Place
 
 
-def place_json(place: Place) -> dict[str, Any]:
+def place_json(place: Place) -> dict[str, object]:
     """Return a place in the form of the command line's findings."""
     return {"kind": "file", "file": relative(place.file), "line": place.line, "column": place.column}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import click
 
@@ -18,7 +17,7 @@ from compozy.provisioning.step import Step
 @click.command(name="plan", epilog="Example: compozy plan --mode persistent")
 @configuration_options
 @format_option()
-def command(format_: str, strict: bool, **options: Any) -> None:
+def command(format_: str, strict: bool, **options: object) -> None:
     """Show what `start` would provision: order, drivers, addresses and files."""
     lifecycle = prepared(options, strict)
     plan = make_plan(lifecycle.resolved)
@@ -41,7 +40,7 @@ def command(format_: str, strict: bool, **options: Any) -> None:
         print_line(f"Files of drivers in {folder} are not known, because their Python is not run; see compozy trust.")
 
 
-def step_json(step: Step) -> dict[str, Any]:
+def step_json(step: Step) -> dict[str, object]:
     """Return one step without secrets."""
     return {
         "component": step.component,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compozy.cli.logs import LogSettings, start_logging
 from compozy.cli.options import read_configuration
@@ -27,7 +27,7 @@ def looking(configuration: Configuration, *, strict: bool = False) -> Lifecycle:
     return Lifecycle(configuration, strict=strict, threads=False)
 
 
-def prepared(options: dict[str, Any], strict: bool, provisioner: Provisioner | None = None) -> Lifecycle:
+def prepared(options: dict[str, object], strict: bool, provisioner: Provisioner | None = None) -> Lifecycle:
     """Return the lifecycle in the state `validated`; warnings go to stderr, log lines to where the settings say.
 
     Without a `provisioner` the command provisions nothing.
@@ -53,7 +53,7 @@ def report_preparation(lifecycle: Lifecycle) -> None:
     print_in_brief(lifecycle.findings, lifecycle.configuration.texts)
 
 
-def validated(options: dict[str, Any], strict: bool) -> Lifecycle:
+def validated(options: dict[str, object], strict: bool) -> Lifecycle:
     """Return the lifecycle of a command that provisions nothing, in the state `validated`; nothing is printed.
 
     Raises:
@@ -65,7 +65,7 @@ def validated(options: dict[str, Any], strict: bool) -> Lifecycle:
 
 
 @contextmanager
-def project_client(options: dict[str, Any], strict: bool) -> Iterator[ProjectClient]:
+def project_client(options: dict[str, object], strict: bool) -> Iterator[ProjectClient]:
     """Yield a client of the project: of its server where one runs.
 
     Raises:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from compozy.cli.options import configuration_options, format_option
@@ -19,7 +17,7 @@ from compozy.settings.values import parse_duration
 @click.option("--dry-run", is_flag=True, help="Only count.")
 @configuration_options
 @format_option()
-def command(older_than: str | None, dry_run: bool, format_: str, strict: bool, **options: Any) -> None:
+def command(older_than: str | None, dry_run: bool, format_: str, strict: bool, **options: object) -> None:
     """Remove executions that ended longer ago. Running ones and workflows stay."""
     lifecycle = validated(options, strict)
     age_s = lifecycle.resolved.get("executions.retention") if older_than is None else _seconds(older_than)

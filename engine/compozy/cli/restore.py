@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -19,7 +18,7 @@ from compozy.cli.status import with_mode_of_server
 @format_option()
 @click.option("--force", is_flag=True, help="Move data that is there aside first; nothing is deleted.")
 @click.option("--accept-unsigned", is_flag=True, help="Restore a backup that the key of this project did not sign.")
-def command(file: Path, format_: str, force: bool, accept_unsigned: bool, strict: bool, **options: Any) -> None:
+def command(file: Path, format_: str, force: bool, accept_unsigned: bool, strict: bool, **options: object) -> None:
     """Check a backup and put it where the components keep their data; the server must be stopped."""
     from compozy.backup.restore import restore
 

@@ -18,7 +18,7 @@ from compozy.tables.cells import scalar_words
 if TYPE_CHECKING:
     from compozy.tables.cases import Case, CaseSet, Pair
 
-Given: TypeAlias = Mapping[str, Any] | None
+Given: TypeAlias = Mapping[str, object] | None
 _WIDTH = 1_000_000
 
 
@@ -123,12 +123,12 @@ def _inputs(case: Case) -> str:
     return ", ".join(f"{name}: {scalar_words(value)}" for name, value in case.inputs.items())
 
 
-def _flow(value: Any) -> str:
+def _flow(value: object) -> str:
     text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=_WIDTH, allow_unicode=True)
     return text.removesuffix("...\n").strip()
 
 
-def pytest_text(found: CaseSet, where: Mapping[str, Any]) -> str:
+def pytest_text(found: CaseSet, where: Mapping[str, object]) -> str:
     """Return a test file; `where` are the options that name the rules, as `compozy.load` gets them."""
     lines = [_head(found), "", "import pytest", "", "import compozy", "", f"TABLE = {found.table.id!r}"]
     lines += [f"RULES = compozy.load({_arguments(where)}).configuration.rulebook.ruleset", ""]
@@ -144,7 +144,7 @@ def pytest_text(found: CaseSet, where: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _arguments(where: Mapping[str, Any]) -> str:
+def _arguments(where: Mapping[str, object]) -> str:
     names = {"config": "file", "cwd": "directory", "rules": "packs"}
     return ", ".join(f"{names[name]}={value!r}" for name, value in where.items() if value)
 

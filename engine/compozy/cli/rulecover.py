@@ -121,7 +121,7 @@ def _json(coverage: Coverage, minimum: float | None) -> str:
     return json_text(report)
 
 
-def _table_json(covered: CoveredTable) -> dict[str, Any]:
+def _table_json(covered: CoveredTable) -> dict[str, object]:
     rows = [{"id": one.row.id, "by": [*one.by], "where": place_json(one.row.place)} for one in covered.rows]
     decided = len(covered.rows) - len(covered.never)
     return {"id": covered.table.id, "rows": len(covered.rows), "decided": decided, "listed": rows}

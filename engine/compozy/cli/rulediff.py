@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from os.path import isfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -102,7 +102,7 @@ def _print_json(found: Comparison) -> None:
     )
 
 
-def _json(difference: Difference) -> dict[str, Any]:
+def _json(difference: Difference) -> dict[str, object]:
     return {
         "id": _kind(difference),
         "table": difference.table,
@@ -114,7 +114,7 @@ def _json(difference: Difference) -> dict[str, Any]:
     }
 
 
-def _row_json(row: Row | None) -> dict[str, Any] | None:
+def _row_json(row: Row | None) -> dict[str, object] | None:
     if row is None:
         return None
     return {"row": row.id, "then": dict(row.then), "finding": dict(row.body) or None, "where": place_json(row.place)}

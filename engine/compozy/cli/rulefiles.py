@@ -61,7 +61,7 @@ def import_(file: str, output: str | None, format_: str, partial: bool) -> int:
     return 0 if written else INVALID
 
 
-def rule_finding_json(finding: Finding) -> dict[str, Any]:
+def rule_finding_json(finding: Finding) -> dict[str, object]:
     """Return a finding about rules as JSON: with the table that it is about, and with evidence, be it empty."""
     table = "" if finding.id == FAULT else finding.key
     return {**replace(finding, evidence=finding.evidence or Evidence()).as_json(), "table": table}

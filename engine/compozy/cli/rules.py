@@ -86,7 +86,7 @@ def show(table: str, format_: str, **where: Any) -> None:
     print_line(table_text(found))
 
 
-def table_json(table: Table) -> dict[str, Any]:
+def table_json(table: Table) -> dict[str, object]:
     """Return everything about a table as plain data; conditions as in the rule files."""
     return {
         **_summary(table),
@@ -108,7 +108,7 @@ def table_json(table: Table) -> dict[str, Any]:
     }
 
 
-def _domain_json(domain: Domain) -> Any:
+def _domain_json(domain: Domain) -> object:
     return [*domain.values, *([None] if domain.optional else [])] if domain.values else domain.kind
 
 
@@ -176,7 +176,7 @@ def _check_files(files: Sequence[str]) -> _Checked:
     return _Checked(findings, sum(v.tables for v in found), sum(v.rows for v in found), took_ms, None)
 
 
-def _check_facts(result: _Checked, added: Sequence[AddedRow]) -> dict[str, Any]:
+def _check_facts(result: _Checked, added: Sequence[AddedRow]) -> dict[str, object]:
     return {
         "valid": result.valid,
         "tables": result.tables,
@@ -242,7 +242,7 @@ def _label(trigger: str, stages: Sequence[str]) -> str:
     return f"{trigger} ({', '.join(others)})" if others else trigger
 
 
-def _graph_json(graph: Graph) -> dict[str, Any]:
+def _graph_json(graph: Graph) -> dict[str, object]:
     return {
         "title": graph.title,
         "nodes": [{"id": node.id, "label": node.label} for node in graph.nodes],

@@ -46,7 +46,7 @@ class _Rules:
 @format_option()
 @click.option("--fix", is_flag=True, help="Write the proposals into your rule files.")
 @click.argument("names", metavar="[FOLDER|FILE]...", nargs=-1, type=FILE)
-def simplify(names: Sequence[str], fix: bool, format_: str, **where: Any) -> int:
+def simplify(names: Sequence[str], fix: bool, format_: str, **where: object) -> int:
     """Propose simpler rules that decide the same.
 
     These are cells that list everything, rows that merge or change nothing, hit policies that can be unique, and unused
@@ -103,7 +103,7 @@ def _valid(texts: Mapping[str, str]) -> Rulebook:
     return checked.rulebook
 
 
-def _read_files(names: Sequence[str], where: Mapping[str, Any]) -> _Rules:
+def _read_files(names: Sequence[str], where: Mapping[str, object]) -> _Rules:
     from compozy.decisions import compare_decisions, verify_decisions
     from compozy.decisions.decision_file import parse_decisions
     from compozy.tables.simplify import Simplifier

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
-from typing import Any
 
 import click
 
@@ -36,7 +35,7 @@ from compozy.store.records import RUNNING
 @runs_project_code
 def run(
     workflow: str, format_: str, input_: str | None, param: tuple[str, ...], detach: bool, timeout: str, quiet: bool,
-    strict: bool, **options: Any,
+    strict: bool, **options: object,
 ) -> int:  # fmt: skip
     """Run a workflow, wait for it and print its outputs. The exit code is 5 when it fails."""
     given, wait_s, note = read_input(input_, param), seconds(timeout), _silent if quiet else say
@@ -60,7 +59,7 @@ def read_input(text: str | None, params: tuple[str, ...]) -> GivenInput:
     """
     values = _object(text) if text else {}
     texts: dict[str, str] = {}
-    forced: dict[str, Any] = {}
+    forced: dict[str, object] = {}
     for param in params:
         key, equals, value = param.partition("=")
         name = key.removesuffix(":")
@@ -75,7 +74,7 @@ def read_input(text: str | None, params: tuple[str, ...]) -> GivenInput:
     return GivenInput({**values, **forced}, texts)
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str) -> dict[str, object]:
     hint = """write --input '{"name": "Ada"}'"""
     found = parse_json(read_argument(text, "--input"), "--input", hint)
     if not isinstance(found, dict):
@@ -107,7 +106,7 @@ def _no_reason(status: str, afterwards: str) -> str:
     return f"it did not end within --timeout and {afterwards}" if status == RUNNING else "no reason was recorded"
 
 
-def print_output(output: Any) -> None:
+def print_output(output: object) -> None:
     """Print outputs for people: one line a name, texts as they are."""
     if not isinstance(output, dict):
         print_line(shown(output))

@@ -6,7 +6,6 @@ import csv
 from collections.abc import Mapping, Sequence
 from html import escape
 from io import StringIO
-from typing import Any
 
 import click
 
@@ -29,7 +28,7 @@ _CELL, _HEAD, _LABEL = 170, 44, 260
     "--format", "format_", type=click.Choice(["text", "json", "csv", "svg"]), default="text", show_default=True,
     help="Form of the matrix; svg is a heat map.",
 )  # fmt: skip
-def simulate_(vary: str, format_: str, strict: bool, **options: Any) -> None:
+def simulate_(vary: str, format_: str, strict: bool, **options: object) -> None:
     """Print what follows from each combination of some values.
 
     The configuration is resolved and validated once for each combination; nothing is started. A varied value
@@ -65,7 +64,7 @@ def _print_json(outcomes: Sequence[Outcome]) -> None:
     print_json({"combinations": [_json(outcome) for outcome in outcomes]})
 
 
-def _json(outcome: Outcome) -> Mapping[str, Any]:
+def _json(outcome: Outcome) -> Mapping[str, object]:
     return {
         "varied": dict(outcome.varied),
         "mode": outcome.mode,

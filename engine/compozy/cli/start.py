@@ -9,7 +9,6 @@ import os
 import threading
 import time
 from functools import partial
-from typing import Any
 
 import click
 
@@ -42,7 +41,7 @@ STUCK_S = 40.0  # longer than the grace of requests, tools and components togeth
 @click.option("--timeout", default="60s", metavar="DURATION", show_default=True, help="How long the start may take.")
 @click.option("--accept-loss", is_flag=True, help="Start although kept data is missing or smaller than it was.")
 @runs_project_code
-def command(format_: str, timeout: str, accept_loss: bool, strict: bool, **options: Any) -> int:
+def command(format_: str, timeout: str, accept_loss: bool, strict: bool, **options: object) -> int:
     """Provision the mode and run the HTTP interface and the workers until a signal comes."""
     began = time.perf_counter()
     signals = Signals()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from compozy.client.answers import ComponentHealth, HealthAnswer
 
 
-def with_mode_of_server(options: dict[str, Any]) -> tuple[dict[str, Any], Presence | None]:
+def with_mode_of_server(options: dict[str, object]) -> tuple[dict[str, Any], Presence | None]:
     """Return the options with the mode of the project's server, and the server; a flag or a variable wins."""
     resolved = looking(read_configuration(options)).resolve()
     presence = find_server(resolved.directory)
@@ -28,7 +28,7 @@ def with_mode_of_server(options: dict[str, Any]) -> tuple[dict[str, Any], Presen
 @configuration_options
 @format_option()
 @click.option("--link", is_flag=True, help="Print a link that opens the server's pages in a browser, once.")
-def command(format_: str, link: bool, strict: bool, **options: Any) -> int:
+def command(format_: str, link: bool, strict: bool, **options: object) -> int:
     """Show state, mode, health and latency of each component; exit code 4 when it is not ready."""
     with project_client(options, strict) as client:
         if link:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -37,7 +37,7 @@ command.add_command(schema_, "schema")
 @configuration_options
 @format_option()
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Newest executions shown.")
-def list_(format_: str, limit: int, strict: bool, **options: Any) -> int:
+def list_(format_: str, limit: int, strict: bool, **options: object) -> int:
     """List the workflows of the project and their newest executions. Exit code 2: a workflow file is not valid."""
     with project_client(options, strict) as client:
         found, executions = client.workflows(), client.executions(limit)
@@ -83,7 +83,7 @@ def _source(source: str) -> str:
 @click.argument("execution_id", metavar="EXECUTION")
 @configuration_options
 @format_option()
-def show(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
+def show(execution_id: str, format_: str, strict: bool, **options: object) -> None:
     """Show one execution and its tasks. Without a server they are read from a database that is kept."""
     with project_client(options, strict) as client:
         execution = client.execution(execution_id)
@@ -114,7 +114,7 @@ def show(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
 @click.argument("execution_id", metavar="EXECUTION")
 @configuration_options
 @format_option()
-def cancel(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
+def cancel(execution_id: str, format_: str, strict: bool, **options: object) -> None:
     """Ask an execution to end; its running task may clean up."""
     with project_client(options, strict) as client:
         row = client.cancel(execution_id)
@@ -126,7 +126,7 @@ def cancel(execution_id: str, format_: str, strict: bool, **options: Any) -> Non
 @click.argument("execution_id", metavar="EXECUTION")
 @configuration_options
 @format_option()
-def terminate(execution_id: str, format_: str, strict: bool, **options: Any) -> None:
+def terminate(execution_id: str, format_: str, strict: bool, **options: object) -> None:
     """End an execution at once, without letting it clean up. `workflow cancel` asks it to end."""
     with project_client(options, strict) as client:
         row = client.terminate(execution_id)
@@ -139,7 +139,7 @@ def terminate(execution_id: str, format_: str, strict: bool, **options: Any) -> 
 @click.option("--payload", metavar="JSON|@FILE", default="null", help="What the signal carries.")
 @configuration_options
 @format_option()
-def signal(execution_id: str, name: str, payload: str, format_: str, strict: bool, **options: Any) -> None:
+def signal(execution_id: str, name: str, payload: str, format_: str, strict: bool, **options: object) -> None:
     """Send a signal to a running execution."""
     content = parse_json(read_argument(payload, "--payload"), "--payload", """write --payload '{"by": "Ada"}'""")
     with project_client(options, strict) as client:
@@ -153,7 +153,7 @@ def signal(execution_id: str, name: str, payload: str, format_: str, strict: boo
 @command.command(epilog="Example: compozy workflow export --output workflows.json")
 @click.option("--output", metavar="FILE", help="Where to write; stdout when not given.")
 @configuration_options
-def export(output: str | None, strict: bool, **options: Any) -> int:
+def export(output: str | None, strict: bool, **options: object) -> int:
     """Write the workflows of the project as JSON. `compozy workflow import` reads it.
 
     Exit code 2: a workflow file is not valid, and the others are written.
@@ -179,7 +179,7 @@ def export(output: str | None, strict: bool, **options: Any) -> int:
 @click.argument("file", type=FILE)
 @configuration_options
 @format_option()
-def import_(file: str, format_: str, strict: bool, **options: Any) -> None:
+def import_(file: str, format_: str, strict: bool, **options: object) -> None:
     """Import workflows from JSON. It is what `workflow export` or `workflow list` printed; - reads stdin."""
     content = parse_json(read_text_of(file, file), file)
     with project_client(options, strict) as client:
@@ -196,7 +196,7 @@ def import_(file: str, format_: str, strict: bool, **options: Any) -> None:
 @click.argument("workflow_id", metavar="WORKFLOW")
 @configuration_options
 @format_option()
-def delete(workflow_id: str, format_: str, strict: bool, **options: Any) -> None:
+def delete(workflow_id: str, format_: str, strict: bool, **options: object) -> None:
     """Delete an imported workflow. Its executions and files of the project stay."""
     with project_client(options, strict) as client:
         found = client.delete_workflow(workflow_id)

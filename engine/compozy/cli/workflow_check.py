@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import click
 
@@ -20,7 +19,7 @@ from compozy.cli.prepare import looking
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=FILE)
 @configuration_options
 @format_option("github", "sarif")
-def validate_(files: tuple[str, ...], format_: str, strict: bool, **options: Any) -> int:
+def validate_(files: tuple[str, ...], format_: str, strict: bool, **options: object) -> int:
     """Check workflow files, by default those of the project. Exit code 2: one is not valid.
 
     Nothing is started; tools are looked up in the project without importing them.

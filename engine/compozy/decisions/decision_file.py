@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from compozy.base.document import Node, read_document, resolve_scalar
 from compozy.base.findings import Collector
@@ -97,7 +96,7 @@ def _section(key: str, lines: list[str], empty: str) -> list[str]:
     return [f"{key}:", *lines] if lines else [f"{key}: {empty}"]
 
 
-def _domain_data(domain: Domain) -> Any:
+def _domain_data(domain: Domain) -> object:
     if domain.kind == "finite" and not domain.optional and domain == Domain.boolean():
         return "boolean"
     if domain.kind == "finite":
@@ -125,17 +124,17 @@ def _source_data(column: Column) -> dict[str, str]:
     return {source.kind: source.ref, **({"output": source.output} if source.output else {})}
 
 
-def _output_data(domain: Domain) -> Any:
+def _output_data(domain: Domain) -> object:
     # A null in a row makes a text or number optional.
     return _domain_data(domain) if domain.kind == "finite" else domain.kind
 
 
-def _row_data(row: Row) -> dict[str, Any]:
+def _row_data(row: Row) -> dict[str, object]:
     when = {name: condition_data(condition) for name, condition in row.when.items()}
     return {"id": row.id, "when": when, "then": dict(row.then), "because": row.because}
 
 
-def flow(value: Any) -> str:
+def flow(value: object) -> str:
     """Return plain data as YAML in one line; text is quoted wherever a reader could take it for something else.
 
     >>> flow({"when": {"a b": "on", "n": [1, {"below": 2.5}]}, "then": {"x": "5", "y": None}})

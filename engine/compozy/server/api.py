@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -72,11 +72,11 @@ class ServerState(Protocol):
         """Return the answer to `compozy status`: state, mode, ready, components, worker."""
         ...
 
-    def config(self) -> Mapping[str, Any]:
+    def config(self) -> Mapping[str, object]:
         """Return the JSON of `compozy config show`, secrets redacted."""
         ...
 
-    def explain(self, key: str) -> Mapping[str, Any]:
+    def explain(self, key: str) -> Mapping[str, object]:
         """Return the JSON of `compozy config explain KEY`; raises NotFoundError for an unknown key."""
         ...
 
@@ -106,11 +106,11 @@ class Api:
         health = await self._in_thread(self._state.health)
         return replace(health, ready=False) if self._draining.is_set() else health
 
-    async def config_json(self) -> Mapping[str, Any]:
+    async def config_json(self) -> Mapping[str, object]:
         """Return the redacted configuration."""
         return await self._in_thread(self._state.config)
 
-    async def explanation_json(self, key: str) -> Mapping[str, Any]:
+    async def explanation_json(self, key: str) -> Mapping[str, object]:
         """Return why the setting or decision `key` is what it is."""
         return await self._in_thread(lambda: self._state.explain(key))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -130,5 +130,5 @@ class BoundedConnection(H11Protocol):
 
 def bounded(limits: Limits) -> type[asyncio.Protocol]:
     """Return the connection class with `limits`, as uvicorn's `http` option takes it."""
-    members: dict[str, Any] = {"limits": limits}
+    members: dict[str, object] = {"limits": limits}
     return type("LimitedConnection", (BoundedConnection,), members)

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from compozy.client.answers import ComponentHealth, HealthAnswer, WorkerHealth
 from compozy.store import UnavailableError
@@ -39,7 +38,7 @@ class Event:
     number: int
     kind: str
     subject: str
-    data: Mapping[str, Any]
+    data: Mapping[str, object]
 
 
 class Events:
@@ -56,7 +55,7 @@ class Events:
         self._number = 0
         self._retained: deque[Event] = deque(maxlen=RETAINED)
         self._executions: dict[str, Change] = {}
-        self._components: Mapping[str, Mapping[str, Any]] | None = None
+        self._components: Mapping[str, Mapping[str, object]] | None = None
         self._news = asyncio.Event()
         self._streams = 0
         self._following: asyncio.Task[None] | None = None
@@ -140,7 +139,7 @@ class Events:
             if seen is not None and part != seen.get(name):
                 self._publish("component", name, {"component": name, **part})
 
-    def _publish(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
+    def _publish(self, kind: str, subject: str, data: Mapping[str, object]) -> None:
         self._number += 1
         self._retained.append(Event(self._number, kind, subject, data))
 
@@ -156,6 +155,6 @@ async def _either(*events: asyncio.Event) -> bool:
             waiter.cancel()
 
 
-def _block(kind: str, data: Mapping[str, Any], event_id: str = "") -> str:
+def _block(kind: str, data: Mapping[str, object], event_id: str = "") -> str:
     named = f"id: {event_id}\n" if event_id else ""
     return f"event: {kind}\n{named}data: {json.dumps(data)}\n\n"

@@ -9,7 +9,7 @@ import asyncio
 import math
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import uvicorn
 from starlette.applications import Starlette
@@ -42,7 +42,7 @@ Result = TypeVar("Result")
 class Loop(Protocol):
     """An asyncio loop in a thread of its own."""
 
-    def call(self, coroutine: Coroutine[Any, Any, Result], timeout_s: float) -> Result:
+    def call(self, coroutine: Coroutine[object, object, Result], timeout_s: float) -> Result:
         """Run `coroutine` there and return its result."""
         ...
 

@@ -10,7 +10,6 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from html import escape
-from typing import Any
 
 import msgspec
 
@@ -21,7 +20,7 @@ from compozy.server.routes import JSON, Body, Content, Endpoint
 from compozy.store.records import STATUSES
 
 _TEXT = {"type": "string"}
-_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
+_PARAMETERS: Mapping[str, Mapping[str, object]] = {
     "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}},
     "cursor": {"schema": _TEXT, "description": "The next_cursor of the page before."},
     "execution": {"schema": _TEXT, "description": "Only events of this execution."},
@@ -45,9 +44,9 @@ _PROBLEM = {
 _REFERENCE = "#/components/schemas/{name}"
 
 
-def openapi_document(routes: Sequence[Endpoint]) -> dict[str, Any]:
+def openapi_document(routes: Sequence[Endpoint]) -> dict[str, object]:
     """Return the OpenAPI 3.1 document of `routes`."""
-    paths: dict[str, dict[str, Any]] = {}
+    paths: dict[str, dict[str, object]] = {}
     for endpoint in routes:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
     records = {part for one in routes for part in (one.answer, one.body) if isinstance(part, type)} | {FindingAnswer}
@@ -65,11 +64,11 @@ def openapi_document(routes: Sequence[Endpoint]) -> dict[str, Any]:
     }
 
 
-def _operation(endpoint: Endpoint) -> dict[str, Any]:
+def _operation(endpoint: Endpoint) -> dict[str, object]:
     answer = {"description": "Done", "content": _content(endpoint.answer)}
     problem = {"$ref": _REFERENCE.format(name="Problem")}
     failure = {"description": "Problem", "content": {MEDIA_TYPE: {"schema": problem}}}
-    operation: dict[str, Any] = {
+    operation: dict[str, object] = {
         "operationId": endpoint.handler.__name__,
         "summary": endpoint.summary,
         "parameters": [*_path_parameters(endpoint.path), *_query_parameters(endpoint)],
@@ -82,18 +81,18 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     return operation
 
 
-def _content(body: Body) -> dict[str, Any]:
+def _content(body: Body) -> dict[str, object]:
     if isinstance(body, Content):
         return {body.media: {"schema": dict(body.schema)}}
     return {JSON: {"schema": {"$ref": _REFERENCE.format(name=body.__name__)}}}
 
 
-def _path_parameters(path: str) -> Iterator[dict[str, Any]]:
+def _path_parameters(path: str) -> Iterator[dict[str, object]]:
     for name in re.findall(r"{(\w+)}", path):
         yield {"name": name, "in": "path", "required": True, "schema": _TEXT}
 
 
-def _query_parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
+def _query_parameters(endpoint: Endpoint) -> Iterator[dict[str, object]]:
     for name in endpoint.query:
         yield {"name": name, "in": "query", **_PARAMETERS[name]}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -75,14 +74,14 @@ def problem(
     detail: str,
     *,
     headers: Mapping[str, str] | None = None,
-    more: Mapping[str, Any] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> JSONResponse:
     """Return a problem document as an answer."""
     body = {**problem_json(status, problem_id, detail), **(more or {})}
     return SafeJSONResponse(body, status.value, headers=headers, media_type=MEDIA_TYPE)
 
 
-def problem_json(status: HTTPStatus, problem_id: str, detail: str) -> dict[str, Any]:
+def problem_json(status: HTTPStatus, problem_id: str, detail: str) -> dict[str, object]:
     """Return a problem document (https://www.rfc-editor.org/rfc/rfc9457)."""
     kind = f"urn:compozy:error:{problem_id}"
     return {"type": kind, "title": status.phrase, "status": status.value, "detail": detail, "id": problem_id}
@@ -91,7 +90,7 @@ def problem_json(status: HTTPStatus, problem_id: str, detail: str) -> dict[str, 
 class SafeJSONResponse(JSONResponse):
     """JSON that a terminal can show: control characters are escaped, lone surrogates become question marks."""
 
-    def render(self, content: Any) -> bytes:
+    def render(self, content: object) -> bytes:
         """Return a typed record or plain JSON values as UTF-8."""
         text = json.dumps(msgspec.to_builtins(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return escape_json(text.encode("utf-8", "replace").decode()).encode()
@@ -128,8 +127,8 @@ async def on_bug(_request: Request, _error: Exception) -> JSONResponse:
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", text)
 
 
-def _facts(error: CompozyError) -> dict[str, Any]:
-    facts: dict[str, Any] = {"exit_code": error.exit_code}
+def _facts(error: CompozyError) -> dict[str, object]:
+    facts: dict[str, object] = {"exit_code": error.exit_code}
     if error.hint is not None:
         facts["hint"] = error.hint
     if isinstance(error, InputError):
@@ -139,5 +138,5 @@ def _facts(error: CompozyError) -> dict[str, Any]:
     return {**facts, **_listed(error.findings)}
 
 
-def _listed(findings: Sequence[Finding]) -> dict[str, Any]:
+def _listed(findings: Sequence[Finding]) -> dict[str, object]:
     return {"findings": [finding.as_json() for finding in findings]} if findings else {}

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -32,7 +32,7 @@ _LONGEST = 200
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
-async def read_json(request: Request) -> Any:
+async def read_json(request: Request) -> object:
     """Return the body as JSON; an empty one is None.
 
     Raises:
@@ -108,7 +108,7 @@ def read_wait(request: Request) -> float | None:
     return seconds
 
 
-def read_duration(value: Any) -> float | None:
+def read_duration(value: object) -> float | None:
     """Return the seconds of a duration in a body, None for null.
 
     Raises:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
@@ -157,12 +157,12 @@ class Stack:
             )
         return found
 
-    def config(self) -> Mapping[str, Any]:
+    def config(self) -> Mapping[str, object]:
         """Return the effective configuration without secrets."""
         shown = resolved_json(self.resolved, self.lifecycle.state, self.lifecycle.findings)
         return {"format_version": 1, **shown}
 
-    def explain(self, key: str) -> Mapping[str, Any]:
+    def explain(self, key: str) -> Mapping[str, object]:
         """Return why the setting or decision `key` is what it is, without secrets.
 
         Raises:

@@ -63,10 +63,10 @@ class Execution:
     workflow: str
     version: str
     status: str
-    input: Mapping[str, Any]
+    input: Mapping[str, object]
     started_at: str
     finished_at: str | None = None
-    output: Any = None
+    output: object = None
     error: str | None = None
     run_id: str | None = None
 
@@ -80,7 +80,7 @@ class Execution:
         """The place in the list of executions."""
         return Position(self.started_at, self.id)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the record as the command line and the HTTP interface print it."""
         return {
             "id": self.id,
@@ -167,5 +167,5 @@ class StoredWorkflow:
 
     id: str
     version: str
-    definition: Mapping[str, Any]
+    definition: Mapping[str, object]
     imported_at: str

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from typing import Any
 
 import peewee
 
@@ -71,7 +70,7 @@ def read_only() -> UnavailableError:
 
 
 def _meaning(error: Exception) -> tuple[str, str] | None:
-    cause: Any = getattr(error, "orig", None) or error
+    cause: object = getattr(error, "orig", None) or error
     state = getattr(cause, "pgcode", None)
     if state is not None:
         return _SQLSTATES.get(state) or _SQLSTATES.get(state[:2])

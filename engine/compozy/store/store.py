@@ -308,13 +308,13 @@ class Store:
         rows = self._workflows
         return self._run(lambda: tuple(_workflow(row) for row in rows.select().order_by(rows.id).dicts()))
 
-    def _one(self, rows: Any, row_id: str) -> Mapping[str, Any] | None:
+    def _one(self, rows: Any, row_id: str) -> Mapping[str, object] | None:
         if not _storable(row_id):
             return None
         found = self._run(lambda: list(rows.select().where(rows.id == row_id).dicts()))
         return found[0] if found else None
 
-    def _upsert(self, execution: Execution, replaceable: Any) -> Any:
+    def _upsert(self, execution: Execution, replaceable: object) -> object:
         insert = self._executions.insert(_row(execution))
         return insert.on_conflict(conflict_target=["id"], preserve=_OUTCOME, where=replaceable)
 
@@ -353,7 +353,7 @@ def _storable(text: str) -> bool:
     return "\0" not in text and text.encode(errors="replace").decode() == text
 
 
-def _row(execution: Execution) -> dict[str, Any]:
+def _row(execution: Execution) -> dict[str, object]:
     return execution.to_json() | {
         "input": json.dumps(dict(execution.input)),
         "output": None if execution.output is None else json.dumps(execution.output),

@@ -22,30 +22,30 @@ _CHUNK = 1000  # rows of one statement; SQLite takes 32,766 values
 class TaskRows:
     """The rows of one database."""
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: object) -> None:
         self._rows: Any = peewee.Table("task_executions", _COLUMNS, _database=database)
 
-    def begin(self, execution_id: str, tasks: Sequence[TaskExecution], running: Any) -> Iterator[Any]:
+    def begin(self, execution_id: str, tasks: Sequence[TaskExecution], running: object) -> Iterator[object]:
         """Yield the writes that leave `tasks` to an execution if `running` holds; else what has ended stays."""
         yield self._rows.delete().where((self._rows.execution == execution_id) & peewee.fn.EXISTS(running))
         yield from self.update(tasks)
 
-    def replace(self, execution_id: str, tasks: Sequence[TaskExecution]) -> Iterator[Any]:
+    def replace(self, execution_id: str, tasks: Sequence[TaskExecution]) -> Iterator[object]:
         """Yield the writes that leave exactly `tasks` to an execution."""
         yield self._rows.delete().where(self._rows.execution == execution_id)
         yield from self._upsert(tasks, None)
 
-    def update(self, tasks: Sequence[TaskExecution]) -> Iterator[Any]:
+    def update(self, tasks: Sequence[TaskExecution]) -> Iterator[object]:
         """Yield the writes of some tasks of an execution; a row that has ended stays."""
         yield from self._upsert(tasks, self._rows.status == RUNNING)
 
-    def close(self, execution: Execution) -> Any:
+    def close(self, execution: Execution) -> object:
         """Return the write that ends the running tasks of an execution as the execution ended."""
         end = {self._rows.status: execution.status, self._rows.finished_at: execution.finished_at}
         running = self._rows.status == RUNNING
         return self._rows.update(end).where((self._rows.execution == execution.id) & running)
 
-    def delete(self, execution_ids: Sequence[str]) -> Any:
+    def delete(self, execution_ids: Sequence[str]) -> object:
         """Return the write that deletes the rows of executions."""
         return self._rows.delete().where(self._rows.execution.in_(list(execution_ids)))
 
@@ -54,7 +54,7 @@ class TaskRows:
         query = self._rows.select().where(self._rows.execution == execution_id)
         return tuple(TaskExecution(**row) for row in query.order_by(self._rows.started_at, self._rows.path).dicts())
 
-    def _upsert(self, tasks: Sequence[TaskExecution], replaceable: Any) -> Iterator[Any]:
+    def _upsert(self, tasks: Sequence[TaskExecution], replaceable: object) -> Iterator[object]:
         for first in range(0, len(tasks), _CHUNK):
             insert = self._rows.insert([asdict(task) for task in tasks[first : first + _CHUNK]])
             yield insert.on_conflict(conflict_target=list(_KEY), preserve=_OUTCOME, where=replaceable)
