@@ -46,8 +46,8 @@ Changes that `compozy migrate config FILE` makes to a configuration of an earlie
 the file makes a component keep data, *to* is the mode of `--to`. A change that is not safe changes which data survives
 a restart, and needs `--unsafe`.
 
-| migration | old | new | when | safe | what changes |
-|---|---|---|---|---|---|
+| migration | old | new | when | safe |
+|---|---|---|---|---|
 """
 
 
@@ -155,9 +155,10 @@ def migrations_page(rulebook: Rulebook) -> str:
         old = [f"`{key}: {row.value}`" if row.value else f"`{key}`" for key in row.keys]
         when = [f"{name}: {condition_words(condition)}" for name, condition in row.when.items()]
         cells = (f"`{row.id}`", ", ".join(old), f"`{row.becomes}`", ", ".join(when), "yes" if row.safe else "no")
-        lines.append(table_row((*cells, row.because)))
+        lines.append(table_row(cells))
     for row in rulebook.migrations:
-        lines += ["", f"## {row.id}", "", "```yaml", row.example.before.rstrip(), "```", ""]
+        reason = f"{row.because[0].upper()}{row.because[1:]}."
+        lines += ["", f"## {row.id}", "", reason, "", "```yaml", row.example.before.rstrip(), "```", ""]
         flags = f"--to {row.example.to} " * bool(row.example.to) + "--unsafe " * row.example.unsafe
         lines += [f"becomes, with `{flags.strip()}`:" if flags else "becomes:", ""]
         lines += ["```yaml", row.example.after.rstrip(), "```"]
