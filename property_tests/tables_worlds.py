@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any
 
 import yaml
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from compozy.tables.decide import RuleSet, compile_tables
@@ -22,7 +22,7 @@ from compozy.tables.sight import Look, Sight
 from compozy.tables.table import Condition, Domain, Scalar, Source
 
 # How busy the machine is says nothing about the tables.
-unhurried = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+fifty = settings(max_examples=50)
 
 # Every setting with its domain, and values that reach each piece of it whatever the rows say.
 SETTINGS: dict[str, tuple[Domain, list[Scalar]]] = {

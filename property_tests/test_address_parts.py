@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from property_tests.source_worlds import ORDER, SETTINGS, Statement, World
 
@@ -104,7 +104,7 @@ def as_value(path: str, text: str) -> Any:
     return text == "true" if SETTINGS[path].type == "boolean" else text
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 @given(st.data(), st.sampled_from(sorted(PARTS)))
 def test_the_highest_source_decides_each_part_of_an_address_or_there_is_a_finding(
     data: st.DataObject, address: str

@@ -108,7 +108,7 @@ def shown(resolved: Resolved, found: tuple[Finding, ...]) -> None:
     assert validate(resolved) == found
 
 
-@settings(max_examples=100, deadline=5000)
+@settings(max_examples=100)
 @example(b"[" * 100_000)
 @example(BOMB)
 @example(b"\xff\xfe\x00")
@@ -119,21 +119,21 @@ def test_any_file_gives_findings(content: bytes) -> None:
     told({"compozy.yaml": content}, {}, {})
 
 
-@settings(max_examples=80, deadline=5000)
+@settings(max_examples=80)
 @given(VARIABLES, DOTENV)
 def test_any_environment_gives_findings(environment: Mapping[str, str], dotenv: bytes) -> None:
     """Known names, unknown names, any text, any `.env`."""
     told({".env": dotenv, "compozy.yaml": b"name: ${A:-x}${B:-y}\n"}, environment, {})
 
 
-@settings(max_examples=80, deadline=5000)
+@settings(max_examples=80)
 @given(FLAGS)
 def test_any_flag_gives_findings(flags: Mapping[str, str]) -> None:
     """Known paths, unknown paths, any text."""
     told({}, {}, flags)
 
 
-@settings(max_examples=60, deadline=5000)
+@settings(max_examples=60)
 @given(DOCUMENTS, VARIABLES, FLAGS)
 def test_all_sources_together_give_findings(
     document: Any, environment: Mapping[str, str], flags: Mapping[str, str]

@@ -32,7 +32,7 @@ def _key(block: str) -> str:
     return block.partition(":")[0]
 
 
-@settings(max_examples=60, deadline=5000)
+@settings(max_examples=60)
 @given(
     blocks=st.lists(_BLOCKS, unique_by=_key, max_size=6),
     comments=st.lists(st.sampled_from(["", "# c", "\n# d\n"]), min_size=6, max_size=6),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import yaml
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from compozy.errors import DefinitionError, SyntaxProblem
@@ -90,8 +90,6 @@ PIECES = st.lists(
     ),
     max_size=14,
 ).map("".join)
-# Other tests run beside these: how long an example takes says nothing.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def read(call: Callable[[], Definition]) -> Definition | DefinitionError | SyntaxProblem:
@@ -106,7 +104,6 @@ def read(call: Callable[[], Definition]) -> Definition | DefinitionError | Synta
     return definition
 
 
-@unhurried
 @given(st.text() | st.lists(WORDS | st.sampled_from([": ", "\n", "  ", "- ", "[", "]", "{", "}"])).map("".join))
 @example("id: a\ntasks: [{id: t, type: aggregate, output: '{{ 1e999 }}'}]")
 @example("id: a\ntasks: [{id: t, type: aggregate, output: '" + "{{" + "(" * 400 + "}}'}]")
@@ -120,7 +117,6 @@ def test_any_text_is_a_definition_or_an_error(text: str) -> None:
     assert isinstance(found, Definition) or "f.yaml:" in str(found)
 
 
-@unhurried
 @given(NEARLY)
 def test_any_json_is_a_definition_or_an_error(plain: dict[str, Any]) -> None:
     """The JSON form ends in one of two ways too."""
@@ -129,7 +125,6 @@ def test_any_json_is_a_definition_or_an_error(plain: dict[str, Any]) -> None:
     assert isinstance(found, Definition) or "f" in str(found)
 
 
-@unhurried
 @given(NEARLY)
 def test_any_mapping_in_yaml_is_a_definition_or_an_error(plain: dict[str, Any]) -> None:
     """Files that are nearly right end in one of two ways."""
@@ -139,7 +134,6 @@ def test_any_mapping_in_yaml_is_a_definition_or_an_error(plain: dict[str, Any]) 
     assert isinstance(found, Definition) or "f.yaml:" in str(found)
 
 
-@unhurried
 @given(PIECES)
 def test_any_template_gives_json_or_a_problem(text: str) -> None:
     """Rendering ends, with a JSON value or with a reason."""

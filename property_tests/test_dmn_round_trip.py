@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from property_tests.tables_worlds import cells, unhurried
+from property_tests.tables_worlds import cells, fifty
 
 from compozy.decisions import Decisions, compare_decisions
 from compozy.decisions.decision_file import decisions_text, parse_decisions
@@ -16,7 +16,7 @@ from compozy.decisions.dmn_export import dmn_text
 from compozy.decisions.dmn_import import parse_dmn
 from compozy.decisions.feel import FeelError, unary_text
 
-few = settings(unhurried, max_examples=30)
+few = settings(fifty, max_examples=30)
 TEXTS = ["true", "unset", 'a "b" \\', " on\n"]
 NUMBERS = [-1, 0, 0.5, 2, 3.25]
 # Every declaration with the values that cells ask for.

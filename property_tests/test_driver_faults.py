@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.provisioning import Events, Script, no_threads_left, plan, step
 
@@ -59,7 +59,7 @@ def worlds(draw: st.DrawFn) -> World:
     return World(needs, draw(st.dictionaries(verbs, st.sampled_from(RAISED), max_size=3)))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(worlds())
 def test_a_start_with_injected_faults_is_complete_or_leaves_nothing(world: World) -> None:
     events: Events = []

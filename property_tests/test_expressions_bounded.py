@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from compozy.workflows.expressions.bounds import LIMITS, Budget, BudgetError
@@ -93,8 +93,6 @@ TEMPLATES = st.recursive(
     ),
     max_leaves=6,
 )
-# Other tests run beside these: how long an example takes says nothing.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def run(program: Program) -> None:
@@ -109,7 +107,6 @@ def run(program: Program) -> None:
     assert not isinstance(value, str) or len(value) <= LIMITS.text_chars
 
 
-@unhurried
 @given(TEXTS)
 @example("{{ " + "[" * 30 + "]" * 30 + " }}")
 @example("{{ a" + ".a" * 3000 + " }}")
@@ -124,7 +121,6 @@ def test_any_text_compiles_or_has_faults(text: str) -> None:
             run(program)
 
 
-@unhurried
 @given(TEMPLATES, EXPRESSIONS)
 def test_what_compiles_ends_within_its_steps(template: str, expression: str) -> None:
     for program in (compile_text(template), compile_text(expression, EXPRESSION)):
@@ -132,7 +128,6 @@ def test_what_compiles_ends_within_its_steps(template: str, expression: str) -> 
             run(program)
 
 
-@unhurried
 @given(EXPRESSIONS)
 def test_expression_and_template_agree(expression: str) -> None:
     def outcome(call: Any, text: str) -> tuple[str, Any]:

@@ -149,4 +149,4 @@ class Walk(RuleBasedStateMachine):
 
 
 TestLifecycle = Walk.TestCase
-TestLifecycle.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestLifecycle.settings = settings(max_examples=60, stateful_step_count=25)

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from property_tests.pack_worlds import (
     PATHS,
@@ -41,9 +41,7 @@ from compozy.tables.table import Row, Table
 from compozy.tables.verify import verify
 
 # The same packs in every run: which configurations suffice to reach every row was found by trying many more.
-UNHURRIED = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)  # fmt: skip
+FIXED = settings(max_examples=40, derandomize=True)
 WORDS = ("small", "large", "memory", "persistent", "other")
 LONG, KEY = "of-more-than-sixteen-characters", "A" * 43 + "="
 HOSTS = ("", "me:pw@")
@@ -111,7 +109,7 @@ def rows_named(pack: Pack, *kinds: str) -> set[str]:
     return {row.id for row in rows if not places.isdisjoint({row.place, *row.cells.values()})}
 
 
-@UNHURRIED
+@FIXED
 @given(tables())
 def test_rows_reported_as_dead_never_decide_and_all_others_do(table: dict[str, Any]) -> None:
     """Completeness both ways: a report is right, and a row without a report decides in some configuration."""
@@ -123,7 +121,7 @@ def test_rows_reported_as_dead_never_decide_and_all_others_do(table: dict[str, A
     assert {row.id for row in shipped.rows} - deciding - dead <= rows_named(pack, "unknown-value")
 
 
-@UNHURRIED
+@FIXED
 @given(tables())
 def test_the_witness_of_two_rows_shows_both_when_it_is_pasted(table: dict[str, Any]) -> None:
     assume(not depends_on_the_machine(table))
@@ -152,7 +150,7 @@ LOWER = {"at_least": operator.ge, "above": operator.gt}
 UPPER = {"below": operator.lt, "at_most": operator.le}
 
 
-@UNHURRIED
+@FIXED
 @given(st.data(), st.sampled_from(sorted(CUTS)), st.sampled_from(sorted(UPPER)), st.sampled_from(sorted(LOWER)))
 def test_bounds_leave_a_gap_or_meet_exactly_where_a_value_lies(
     data: st.DataObject, path: str, upper: str, lower: str
@@ -184,7 +182,7 @@ def kinds_of(rulebook: Rulebook) -> Kinds:
     return Counter((report.id, report.severity == "error") for report in reports if report.id != "unproduced")
 
 
-@UNHURRIED
+@FIXED
 @given(tables(), st.randoms(use_true_random=False))
 def test_an_equal_pack_is_verified_alike(table: dict[str, Any], random: Random) -> None:
     """Rows in another order, rows in a pack that extends the table, and other names change no report."""
@@ -209,7 +207,7 @@ def renamed(table: Mapping[str, Any]) -> dict[str, Any]:
     return {**table, "table": "renamed", "inputs": inputs, "outputs": {"other": ["a"]}, "rows": rows}
 
 
-@UNHURRIED
+@FIXED
 @given(tables(), st.data())
 def test_a_split_row_decides_what_it_decided(table: dict[str, Any], data: st.DataObject) -> None:
     """A row that is divided in two by another condition leaves gaps and decisions as they are."""
@@ -245,7 +243,7 @@ UNREADABLE = st.sampled_from(
 )  # fmt: skip
 
 
-@UNHURRIED
+@FIXED
 @given(tables(), UNREADABLE, st.data())
 def test_an_unreadable_condition_is_reported_once_at_its_row(
     table: dict[str, Any], cell: Any, data: st.DataObject
@@ -262,7 +260,7 @@ def test_an_unreadable_condition_is_reported_once_at_its_row(
     assert sum(line.lstrip().startswith("- because") for line in above) == at + 1
 
 
-@UNHURRIED
+@FIXED
 @given(tables(), st.integers(0, 3))
 def test_a_search_that_ends_early_reports_no_false_fault_and_says_so(table: dict[str, Any], steps: int) -> None:
     """Whatever the budget of steps: a report of the full search is missing only beside a report that says so."""

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from property_tests.pack_worlds import (
     TYPES,
@@ -33,7 +33,7 @@ def read_by(table: dict[str, Any]) -> list[str]:
     return sorted({word.removeprefix("equals ") for word in read} & TYPES.keys())
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50)
 @given(tables(), st.data())
 def test_a_verified_pack_decides_every_readable_configuration(table: dict[str, Any], data: st.DataObject) -> None:
     pack = completed(table, data.draw(constraints(table)))
@@ -43,7 +43,7 @@ def test_a_verified_pack_decides_every_readable_configuration(table: dict[str, A
         assert resolved(pack.rulebook, flags).decision("t").outputs == {"out": "a"}
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50)
 @given(tables(), st.data())
 def test_a_witness_shows_its_gap_when_it_is_pasted(table: dict[str, Any], data: st.DataObject) -> None:
     assume(not depends_on_the_machine(table))
@@ -58,7 +58,7 @@ def test_a_witness_shows_its_gap_when_it_is_pasted(table: dict[str, Any], data: 
                     resolved_from_file(rulebook, report.witness or "", folder)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(deriving(), findings(), st.data())
 def test_no_finding_that_some_configuration_gives_is_reported_as_unreachable(
     fills: dict[str, Any], table: dict[str, Any], data: st.DataObject

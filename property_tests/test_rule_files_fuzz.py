@@ -36,7 +36,7 @@ VALUES = st.recursive(
     ),
     max_leaves=12,
 )
-TRIES = settings(max_examples=30, deadline=None)
+TRIES = settings(max_examples=30)
 
 
 def check_usable_or_refused(texts: dict[str, str]) -> None:

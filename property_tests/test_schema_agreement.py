@@ -39,7 +39,7 @@ def found(document: Any) -> tuple[Finding, ...]:
     return errors(validate(resolve(configuration, FACTS)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @example({"mode": "distributed", "database": {"host": ""}})
 @example({"vector_dbs": [{"config": {"provider": "pgvector"}}]})
 @example({"temporal": {"mode": "distributed", "host_port": ""}, "database": {"driver": "sqlite"}})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tempfile import TemporaryDirectory
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from property_tests.oracle import DECISIONS, PROMISES, Facts, findings_of
 from property_tests.source_worlds import SETTINGS, World, worlds
 
@@ -17,7 +17,7 @@ def resolved(world: World) -> Resolved:
         return resolve(world.read(folder), {"valkey.binary": "found", **world.facts})
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(worlds())
 def test_a_configuration_across_all_sources_keeps_the_contract(world: World) -> None:
     found = resolved(world)

@@ -7,14 +7,14 @@ from itertools import permutations
 from typing import Any
 
 from hypothesis import given, settings
-from property_tests.tables_worlds import World, holds, matching, unhurried, worlds
+from property_tests.tables_worlds import World, fifty, holds, matching, worlds
 
 from compozy.tables.cases import CaseSet, table_cases
 from compozy.tables.table import Scalar, identity
 
 Inputs = Mapping[str, Scalar]
 WORLDS = worlds(last_hits=("first", "collect"))
-few = settings(unhurried, max_examples=25)
+few = settings(fifty, max_examples=25)
 
 
 def cases_of(world: World) -> CaseSet:

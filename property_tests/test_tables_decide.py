@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from property_tests.tables_worlds import SETTINGS, World, cells, holds, matching, unhurried, values_for, worlds
+from property_tests.tables_worlds import SETTINGS, World, cells, fifty, holds, matching, values_for, worlds
 
 from compozy.base.document import read_document
 from compozy.errors import RuleTableError
@@ -34,14 +34,14 @@ def parsed(cell: Any) -> Any:
     return parse_condition(read_document(yaml.safe_dump({"cell": cell}), "cell.yaml").value["cell"])
 
 
-@unhurried
+@fifty
 @given(any_cell(), ANYTHING)
 def test_a_condition_holds_as_documented(cell: Any, value: Any) -> None:
     """A parsed condition holds for exactly the values for which its written form does."""
     assert parsed(cell).matches(value) == holds(cell, value)
 
 
-@unhurried
+@fifty
 @given(any_cell())
 def test_a_printed_condition_reads_back(cell: Any) -> None:
     """A condition written out as data is parsed back to an equal condition."""
@@ -49,7 +49,7 @@ def test_a_printed_condition_reads_back(cell: Any) -> None:
     assert parsed(condition_data(condition)) == condition
 
 
-@unhurried
+@fifty
 @given(st.lists(any_cell(), max_size=6), ANYTHING)
 def test_an_index_finds_the_rows_that_a_scan_finds(column: list[Any], value: Any) -> None:
     """The index of a column is total: in its domain or not, a value finds the rows that hold for it."""
@@ -58,7 +58,7 @@ def test_an_index_finds_the_rows_that_a_scan_finds(column: list[Any], value: Any
     assert build_index(conditions).rows_at(value) == expected
 
 
-@unhurried
+@fifty
 @given(worlds(), st.data())
 def test_a_decision_agrees_with_a_scan(world: World, data: st.DataObject) -> None:
     """Every hit policy decides as a scan over the rows in order would."""
@@ -78,7 +78,7 @@ def disagree(world: World, rows: list[dict[str, Any]]) -> bool:
     return world.last["hit"] == "unique" and any(row["then"] != rows[0]["then"] for row in rows)
 
 
-@unhurried
+@fifty
 @given(worlds(last_hits=["collect"]), st.data())
 def test_near_misses_have_one_failing_cell(world: World, data: st.DataObject) -> None:
     """Near misses are exactly the rows of which one cell fails, in order, with that cell."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from property_tests.tables_worlds import Catalogue, Viewer, World, conditions, matching, unhurried, worlds
+from property_tests.tables_worlds import Catalogue, Viewer, World, conditions, fifty, matching, worlds
 
 from compozy.tables.difference import Difference, compare_tables
 from compozy.tables.read import read_tables
@@ -45,7 +45,7 @@ def inside(difference: Difference, inputs: Mapping[str, Scalar]) -> bool:
     return all(condition.matches(inputs[name]) for name, condition in difference.when.items())
 
 
-@unhurried
+@fifty
 @given(versions())
 def test_regions_are_exactly_where_two_versions_differ(pair: tuple[World, World]) -> None:
     old, new = pair

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 from hypothesis import event, given, settings
-from property_tests.tables_worlds import Catalogue, Viewer, World, unhurried, worlds
+from property_tests.tables_worlds import Catalogue, Viewer, World, fifty, worlds
 from property_tests.test_tables_difference import decided, tables_of
 
 from compozy.tables.read import read_tables
@@ -21,7 +21,7 @@ def content(table: Table) -> object:
     )
 
 
-@settings(unhurried, max_examples=25)
+@settings(fifty, max_examples=25)
 @given(worlds(last_hits=("first", "collect")))
 def test_simplified_tables_decide_the_same(world: World) -> None:
     simplifier = Simplifier(tables_of(world), Catalogue(), Viewer(), {"world.yaml"})

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from property_tests.tables_worlds import SETTINGS, World, holds, matching, unhurried, worlds
+from property_tests.tables_worlds import SETTINGS, World, fifty, holds, matching, worlds
 
 from compozy.base.findings import Finding
 from compozy.tables.table import Scalar
@@ -56,7 +56,7 @@ def proposals(report_list: list[Finding]) -> Iterator[dict[str, Any]]:
         yield row
 
 
-@unhurried
+@fifty
 @given(worlds(last_hits=DECIDING))
 def test_gaps_are_exact(world: World) -> None:
     """Each reachable input without a row lies in exactly one proposed row, and no other input in any."""
@@ -66,7 +66,7 @@ def test_gaps_are_exact(world: World) -> None:
         assert proposed == (0 if matching(world.last, inputs) else 1)
 
 
-@unhurried
+@fifty
 @given(worlds(last_hits=DECIDING), st.data())
 def test_the_witness_of_a_gap_shows_it(world: World, data: st.DataObject) -> None:
     """The settings of a gap's witness lead to inputs for which no row decides."""
@@ -77,7 +77,7 @@ def test_the_witness_of_a_gap_shows_it(world: World, data: st.DataObject) -> Non
         assert matched_ids(world, inputs) == []
 
 
-@unhurried
+@fifty
 @given(worlds(last_hits=DECIDING))
 def test_proposed_rows_close_their_gaps(world: World) -> None:
     """With all proposed rows added no gap is left, and they collide with no row and each other."""
@@ -88,7 +88,7 @@ def test_proposed_rows_close_their_gaps(world: World) -> None:
     assert Counter(report.id for report in after if report.id in ("gap", *PAIR_KINDS)) == before
 
 
-@unhurried
+@fifty
 @given(worlds(last_hits=DECIDING))
 def test_no_gap_is_missed_when_feeders_are_looked_at_apart(world: World) -> None:
     """Where there are too many combinations to look at together, every real gap is still reported."""
@@ -98,7 +98,7 @@ def test_no_gap_is_missed_when_feeders_are_looked_at_apart(world: World) -> None
         assert proposed or matching(world.last, inputs)
 
 
-@unhurried
+@fifty
 @given(worlds(last_hits=["unique"]))
 def test_meeting_rows_are_exact(world: World) -> None:
     """Pairs are reported exactly for rows that some configuration matches together, by what they decide."""
@@ -110,7 +110,7 @@ def test_meeting_rows_are_exact(world: World) -> None:
     assert found == expected
 
 
-@unhurried
+@fifty
 @given(worlds(last_hits=["unique"]), st.data())
 def test_the_witness_of_a_pair_shows_it(world: World, data: st.DataObject) -> None:
     """The settings of a pair's witness match both rows."""
@@ -121,7 +121,7 @@ def test_the_witness_of_a_pair_shows_it(world: World, data: st.DataObject) -> No
         assert set(row_ids(world, report)) <= set(matched_ids(world, inputs))
 
 
-@unhurried
+@fifty
 @given(worlds(last_hits=["collect", "unique"]))
 def test_redundant_rows_are_exact(world: World) -> None:
     """A row that reaches no further than another which decides the same is subsumed, or a duplicate."""
@@ -142,7 +142,7 @@ def nested(first: set[str], second: set[str]) -> bool:
     return bool(first) and bool(second) and (first <= second or second <= first)
 
 
-@unhurried
+@fifty
 @given(worlds())
 def test_rows_that_cannot_fire_are_exact(world: World) -> None:
     """A row is a contradiction or unreachable exactly when no configuration matches it."""
@@ -151,7 +151,7 @@ def test_rows_that_cannot_fire_are_exact(world: World) -> None:
     assert found == {row["id"] for row in world.last["rows"]} - alive
 
 
-@unhurried
+@fifty
 @given(worlds(last_hits=["first"]))
 def test_masked_rows_are_exact(world: World) -> None:
     """A row is masked exactly when it matches somewhere and is nowhere the first to match."""
@@ -161,7 +161,7 @@ def test_masked_rows_are_exact(world: World) -> None:
     assert {row_ids(world, report)[0] for report in reports(world, "masked")} == masked
 
 
-@unhurried
+@fifty
 @given(worlds(last_hits=["first"]))
 def test_the_rows_that_mask_suffice(world: World) -> None:
     """The earlier rows named in a report take everything that the masked row matches."""
@@ -173,7 +173,7 @@ def test_the_rows_that_mask_suffice(world: World) -> None:
             assert row not in rows or set(rows) & set(hiding)
 
 
-@unhurried
+@fifty
 @given(worlds())
 def test_unproduced_values_are_exact(world: World) -> None:
     """An output value is reported exactly when no configuration makes a row decide it."""
@@ -186,7 +186,7 @@ def test_unproduced_values_are_exact(world: World) -> None:
     assert found == ([", ".join(missing)] if missing else [])
 
 
-@unhurried
+@fifty
 @given(worlds(last_hits=DECIDING), st.integers(0, 2), st.sampled_from([0, 5, 20_000]))
 def test_a_search_that_ends_with_its_budget_is_reported(world: World, steps: int, most: int) -> None:
     """What a full search reports is reported within any budget, or the table is reported as unproven."""
