@@ -35,7 +35,10 @@ def values(setting: Setting) -> st.SearchStrategy[Any]:
     if setting.items:
         fields = {name: values(item) for item in setting.items.values() for name in (item.path, *item.aliases)}
         chosen = st.dictionaries(st.sampled_from(sorted(fields)), st.none(), max_size=4)
-        return st.lists(chosen.flatmap(_filled(fields)), max_size=2)
+        filled = chosen.flatmap(_filled(fields))
+        return filled if setting.type == "map" else st.lists(filled, max_size=2)
+    if setting.of:
+        return st.lists(st.one_of(values(setting.element), JUNK), max_size=2)
     if setting.splits:
         return st.sampled_from(["cache", "cache:6380", "[::1]:6379"])
     if setting.type == "choice":

@@ -85,6 +85,82 @@ SPELLINGS = {
     "worker.max_concurrent_workflow_execution_size": "worker.max_concurrent_workflows",
 }  # fmt: skip
 GROUPS = {"temporal.embedded.": "temporal.standalone.", "redis.embedded.": "redis.standalone."}
+DESCRIBED = (
+    "of", "longest", "minimum", "maximum", "values", "schemes", "secret", "header", "secret_parts", "unique",
+    "identifies", "aliases",
+)  # fmt: skip
+FIELDS: Mapping[str, Mapping[str, str]] = {
+    "workflows": {
+        "": "list of=text longest=4096",
+    },
+    "tools": {
+        "": "list of=text longest=1000",
+    },
+    "rules": {
+        "": "list of=text longest=4096",
+    },
+    "knowledge.vector_dbs": {
+        "": "list aliases=vector_dbs",
+        "id": "text longest=255 unique identifies aliases=name",
+        "provider": "choice values=pgvector,qdrant,redis,filesystem identifies aliases=type",
+        "url": "url longest=4096 secret_parts aliases=dsn,config.url,config.dsn",
+        "host": "host longest=1000 secret_parts aliases=config.host",
+        "port": "integer aliases=config.port",
+        "api_key": "text longest=8192 secret header aliases=config.api_key",
+        "password": "text longest=4096 secret aliases=config.password",
+        "path": "path longest=4096 aliases=config.path",
+        "collection": "text longest=255 aliases=table,index,config.collection,config.table,config.index",
+        "dimension": "integer minimum=1 maximum=65536 aliases=config.dimension",
+        "metric": "choice values=cosine,l2,ip aliases=config.metric",
+    },
+    "knowledge.bases": {
+        "": "list aliases=knowledge_bases",
+        "id": "text longest=255 unique identifies aliases=name",
+        "store": "text longest=255 aliases=vector_db",
+        "embedder": "text longest=255",
+        "sources": "list",
+        "sources.type": "choice values=markdown_glob,text,html,pdf,url identifies",
+        "sources.path": "text longest=4096 identifies",
+        "sources.url": "url longest=4096 schemes=http,https secret_parts identifies",
+        "chunk.size": "integer minimum=1 maximum=1000000",
+        "chunk.overlap": "integer minimum=0 maximum=1000000",
+    },
+    "models": {
+        "": "list",
+        "id": "text longest=255 unique identifies aliases=name",
+        "provider": "text longest=255 identifies",
+        "model": "text longest=255 identifies",
+        "api_key": "text longest=8192 secret header",
+        "url": "url longest=4096 schemes=http,https secret_parts aliases=api_url,base_url",
+        "organization": "text longest=255",
+        "default": "boolean",
+        "params.temperature": "number minimum=0 maximum=2",
+        "params.top_p": "number minimum=0 maximum=1",
+        "params.max_tokens": "integer minimum=1",
+        "params.seed": "integer",
+        "params.stop": "list of=text longest=255 aliases=params.stop_words",
+        "params.timeout": "duration",
+    },
+    "memories": {
+        "": "list",
+        "id": "text longest=255 unique identifies aliases=name",
+        "type": "choice values=buffer,message_count,token_count",
+        "max_messages": "integer minimum=1",
+        "max_tokens": "integer minimum=1",
+        "ttl": "duration",
+        "key": "text longest=1000",
+        "eviction": "choice values=fifo,lru",
+        "redact": "list of=text longest=1000",
+    },
+    "runtime": {
+        "": "map",
+        "type": "choice values=python,bun,node,deno",
+        "entrypoint": "path longest=4096",
+        "permissions": "list of=text longest=1000",
+        "timeout": "duration aliases=tool_execution_timeout",
+        "env": "map",
+    },
+}
 MOST = {"dimension": 65536}
 LONGEST: Mapping[str, int] = {
     "name": 255,
@@ -348,7 +424,8 @@ def is_used(reading: Reading, path: str, setting: Setting) -> bool:
     """A setting that nothing uses yet is a warning when it has a value."""
     if path not in reading.registry.settings:
         return True
-    filled = {"list": "[{id: a, provider: qdrant}]" if path == STORES else "[a]", "map": "{a: b}"}
+    fields = reading.registry.settings[path].items
+    filled = {"list": "[{id: a}]" if fields else "[a]", "map": "{type: bun}" if fields else "{a: b}"}
     _, problems = reading.variables(**{variable(path): filled.get(kind_of(path), "h:1")})
     return ("unused" in {problem.kind for problem in problems}) == (path in NOT_USED_YET)
 
@@ -362,9 +439,27 @@ def is_spelled(reading: Reading, path: str, setting: Setting) -> bool:
     return {spelled for spelled, meant in reading.registry.spelled.items() if meant == path} == expected
 
 
+def has_its_fields(reading: Reading, path: str, setting: Setting) -> bool:
+    """A list or map holds what is promised, and nothing else."""
+    return path not in FIELDS or dict(described(setting, "")) == FIELDS[path]
+
+
+def described(setting: Setting, name: str) -> Iterator[tuple[str, str]]:
+    """Yield a setting and the fields in it by name, in the columns that say what they accept."""
+    given = {column: getattr(setting, column) for column in DESCRIBED}
+    words = [
+        column if value is True else f"{column}={','.join(value) if isinstance(value, tuple) else value}"
+        for column, value in given.items()
+        if value is not None and value is not False and value not in ("", ())
+    ]
+    yield name, " ".join([setting.type, *words])
+    for item in setting.items.values():
+        yield from described(item, f"{name}.{item.path}".removeprefix("."))
+
+
 EACH: tuple[Callable[[Reading, str, Setting], bool], ...] = (
     reads, is_bounded, is_hidden, fits_a_header, has_scheme, is_anchored, is_form_of_address, is_named, is_used,
-    is_spelled, may_be_emptied,
+    is_spelled, may_be_emptied, has_its_fields,
 )  # fmt: skip
 
 

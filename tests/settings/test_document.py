@@ -165,7 +165,7 @@ def test_empty_key_is_reported_without_a_suggestion(text: str, message: str, tmp
             id="with-other-faults",
         ),
         pytest.param(
-            "x-a: {b: 1, b: 2}\nmodels: [{a: 1, a: 2}]\n",
+            "x-a: {b: 1, b: 2}\nmodels: [{id: 1, id: 2}]\n",
             [("file.duplicate-key", 1), ("file.duplicate-key", 2)],
             id="deep",
         ),
@@ -179,7 +179,7 @@ def test_a_key_that_is_written_twice_hides_nothing(text: str, expected: list[tup
 
 def test_a_key_that_is_written_twice_in_a_variable_is_a_finding(tmp_path: Path) -> None:
     """YAML is YAML wherever it stands."""
-    found = findings(tmp_path, environment={"COMPOZY_RUNTIME": "{a: 1, a: 2}"})
+    found = findings(tmp_path, environment={"COMPOZY_RUNTIME": "{env: {a: 1, a: 2}}"})
     assert [(one.id, one.message, str(one.where)) for one in found] == [
         ("file.duplicate-key", 'key "a" is written twice', "env COMPOZY_RUNTIME")
     ]

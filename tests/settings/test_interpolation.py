@@ -105,5 +105,5 @@ def test_texts_within_lists_and_maps_are_expanded(tmp_path: Path) -> None:
 
 def test_variables_and_flags_are_taken_as_they_are(tmp_path: Path) -> None:
     """Only texts of the file are expanded."""
-    found = resolved(tmp_path, environment={"COMPOZY_NAME": "${A}"}, flags={"models": "['${A}']"})
-    assert (found.get("name"), found.get("models")) == ("${A}", ["${A}"])
+    found = resolved(tmp_path, environment={"COMPOZY_NAME": "${A}"}, flags={"tools": "['${A}']"})
+    assert (found.get("name"), found.get("tools")) == ("${A}", ["${A}"])

@@ -322,9 +322,9 @@ def test_a_secret_is_known_as_a_choice_spells_it(
 
 def test_a_switch_is_no_secret(tmp_path: Path) -> None:
     """Whatever it is called."""
-    found = resolved(tmp_path, "runtime: {auth: true}\n")
+    found = resolved(tmp_path, "runtime: {env: {auth: true}}\n")
     shown = resolved_json(found, "resolved", ())["settings"]
-    assert shown["runtime"]["value"] == {"auth": True}
+    assert shown["runtime"]["value"] == {"env": {"auth": True}}
     assert "True" not in secrets_of(found.configuration)
 
 

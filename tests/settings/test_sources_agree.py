@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.settings.project import findings, given, nested, resolved
 
 from compozy.resolution.configuration import Configuration
@@ -28,8 +30,14 @@ def sample(setting: Setting) -> str:
         return setting.values[-1]
     if setting.type == "integer":
         return str(max(setting.minimum or 0, 7))
-    if setting.type == "list":
-        return "[{id: a, provider: qdrant, config: {dimension: 3}}]" if setting.items else "[one, {two: 2}]"
+    if setting.items:
+        fields: dict[str, Any] = {}
+        for name, item in setting.items.items():
+            group, _, key = name.rpartition(".")
+            (fields.setdefault(group, {}) if group else fields)[key] = yaml.safe_load(sample(item))
+        return json.dumps([fields] if setting.type == "list" else fields)
+    if setting.of:
+        return f"[{sample(setting.element)}]"
     return "host:7" if setting.splits else SAMPLES[setting.type]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.settings.project import findings, nested
+import yaml
+from tests.settings.project import findings, nested, resolved
 
 LONG = "q" * 2_000
 
@@ -97,4 +99,62 @@ def test_value_that_is_too_long_has_no_second_finding(tmp_path: Path) -> None:
     found = findings(tmp_path, text=f"redis: {{url: 'redis://h:{'9' * 5_000}'}}")
     assert [(one.id, one.hint) for one in found if one.severity == "error"] == [
         ("key.too-long", "it has 5010 characters")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "finding", "key"),
+    [
+        pytest.param("models: [{id: a, params: {temperature: 3}}]", "key.too-large", "temperature", id="maximum"),
+        pytest.param("models: [{id: a, params: {temprature: 1}}]", "key.unknown", "temprature", id="nested-unknown"),
+        pytest.param("models: [{id: a, params: {stop: [1, {}]}}]", "key.type", "stop[1]", id="list-of-texts"),
+        pytest.param(f"tools: [a:b, {LONG}]", "key.too-long", "tools[1]", id="length-in-a-list"),
+        pytest.param("workflows: [{file: a}]", "key.type", "workflows[0]", id="mapping-for-a-text"),
+        pytest.param("memories: [{id: a, ttl: soon}]", "key.type", "ttl", id="duration"),
+        pytest.param("memories: [{id: a, type: ring}]", "key.not-allowed", "type", id="choice"),
+        pytest.param("memories: [{id: a}, {name: a}]", "key.doubled", "memories[1].id", id="unique"),
+        pytest.param("models: [gpt]", "key.type", "models[0]", id="text-for-a-mapping"),
+        pytest.param("knowledge: {bases: [{store: a}]}", "key.unidentified", "bases[0]", id="unidentified"),
+        pytest.param(
+            "knowledge: {bases: [{id: a, sources: [{type: pdf}, {type: doc}]}]}", "key.not-allowed",
+            "knowledge.bases[0].sources[1].type", id="list-in-a-list",
+        ),
+        pytest.param(
+            "knowledge: {bases: [{id: a, sources: [{url: 'ftp://h'}]}]}", "key.type",
+            "knowledge.bases[0].sources[0].url", id="url-in-a-list-in-a-list",
+        ),
+        pytest.param("knowledge: {bases: [{id: a, chunk: {size: 0}}]}", "key.too-small", "chunk.size", id="minimum"),
+        pytest.param("runtime: {type: perl}", "key.not-allowed", "runtime.type", id="map"),
+        pytest.param("runtime: {permissions: all}", "key.type", "runtime.permissions", id="text-for-a-list"),
+        pytest.param("runtime: {typ: bun}", "key.unknown", "runtime.typ", id="unknown-in-a-map"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("source", ["file", "flag"])
+def test_lists_and_maps_have_fields(text: str, finding: str, key: str, source: str, tmp_path: Path) -> None:
+    """What is wrong in them is named by its path, in a file and in the YAML of a flag."""
+    document = yaml.safe_load(text)
+    ((name, value),) = document.items()
+    while isinstance(value, dict) and name == "knowledge":
+        ((inner, value),) = value.items()
+        name = f"{name}.{inner}"
+    given = {"text": text} if source == "file" else {"flags": {name: json.dumps(value)}}
+    found = errors(tmp_path, **given)
+    assert [(one, where.endswith(key), kind) for one, where, kind in found] == [(finding, True, source)]
+
+
+def test_fields_of_a_base_are_read_with_their_types(tmp_path: Path) -> None:
+    text = (
+        "knowledge:\n  bases:\n  - id: docs\n    store: main\n    chunk: {size: 256}\n"
+        "    sources: [{type: markdown_glob, path: 'docs/**/*.md'}, {type: url, url: 'https://example.org/x'}]\n"
+    )
+    assert resolved(tmp_path, text).get("knowledge.bases") == [
+        {
+            "id": "docs",
+            "store": "main",
+            "chunk.size": 256,
+            "sources": [
+                {"type": "markdown_glob", "path": "docs/**/*.md"},
+                {"type": "url", "url": "https://example.org/x"},
+            ],
+        }
     ]

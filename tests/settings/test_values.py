@@ -87,9 +87,9 @@ def test_what_is_no_whole_number_is_refused(tmp_path: Path, written: str) -> Non
 @pytest.mark.parametrize("written", ["0x" + "f" * 6000, "9" * 6000, "1e999", "0o" + "7" * 6000])
 def test_a_number_that_is_too_long_is_text(tmp_path: Path, written: str) -> None:
     """It is refused where a number must be, and shown as it was written elsewhere."""
-    found = resolved(tmp_path, f"server: {{port: {written}}}\nmodels: [{{x: {written}}}]\n")
+    found = resolved(tmp_path, f"server: {{port: {written}}}\nruntime: {{env: {{x: {written}}}}}\n")
     assert [(one.id, one.key) for one in errors(validate(found))] == [("key.type", "server.port")]
-    assert resolved_json(found, "resolved", ())["settings"]["models"]["value"] == [{"x": written}]
+    assert resolved_json(found, "resolved", ())["settings"]["runtime"]["value"] == {"env": {"x": written}}
 
 
 def test_a_whole_number_may_have_a_point_as_in_json(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def kind_words(setting: Setting) -> str:
     bounds = {"at least": setting.minimum, "at most": setting.maximum}
     words = [f"{word} {bound}" for word, bound in bounds.items() if bound is not None]
     words += [f"at most {setting.longest} characters"] if setting.longest else []
-    return ", ".join([setting.type, *words])
+    return ", ".join([f"{setting.type} of {setting.of}" if setting.of else setting.type, *words])
 
 
 def _default(rulebook: Rulebook, setting: Setting) -> str:
@@ -142,10 +142,16 @@ def _lists(registry: Registry) -> Iterator[str]:
     for setting in registry.settings.values():
         if setting.items:
             yield from (f"## Fields of {setting.path}", "", *header)
-            for item in setting.items.values():
-                also = ", ".join(f"`{name}`" for name in item.aliases)
-                yield table_row((f"`{item.path}`", kind_words(item), also, _about(item)))
+            yield from _field_rows(setting, "")
             yield ""
+
+
+def _field_rows(setting: Setting, prefix: str) -> Iterator[str]:
+    """Yield a row for each field, those of inner lists below their list."""
+    for item in setting.items.values():
+        also = ", ".join(f"`{name}`" for name in item.aliases)
+        yield table_row((f"`{prefix}{item.path}`", kind_words(item), also, _about(item)))
+        yield from _field_rows(item, f"{prefix}{item.path}[].")
 
 
 def migrations_page(rulebook: Rulebook) -> str:

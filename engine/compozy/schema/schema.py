@@ -54,9 +54,7 @@ def _group(properties: Mapping[str, Schema]) -> Schema:
 
 
 def _property(setting: Setting, found: Constraints) -> Schema:
-    schema = {**_about(setting), **value_schema(setting)}
-    if setting.items:
-        schema["items"] = {**_fields(setting.items.values()), "type": "object"}
+    schema = _described(setting)
     refused = found.single.get(setting.path, [])
     return {**schema, "allOf": refused} if refused else schema
 
@@ -71,9 +69,22 @@ def _about(setting: Setting) -> Schema:
     return {"description": "\n".join(setting.lines), **default, **({"writeOnly": True} if setting.secret else {})}
 
 
+def _described(setting: Setting) -> Schema:
+    """Return what may be written for a setting, with what a list or a map holds."""
+    schema = {**_about(setting), **value_schema(setting)}
+    if setting.of:
+        schema["items"] = value_schema(setting.element)
+    elif setting.items and setting.type == "list":
+        schema["items"] = {**_fields(setting.items.values()), "type": "object"}
+    elif setting.items:
+        fields = _fields(setting.items.values())
+        schema |= {name: part for name, part in fields.items() if name != "type"}
+    return schema
+
+
 def _fields(items: Iterable[Setting]) -> Schema:
     spelled = {name: item for item in items for name in (item.path, *item.aliases)}
-    return _group({name: {**_about(item), **value_schema(item)} for name, item in spelled.items()})
+    return _group({name: _described(item) for name, item in spelled.items()})
 
 
 _SHOWN: Mapping[str, str] = {

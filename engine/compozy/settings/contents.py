@@ -17,7 +17,7 @@ from compozy.base.suggest import closest
 from compozy.settings.interpolate import UnsetVariable, expand
 from compozy.settings.mask import told, without_secrets
 from compozy.settings.origin import Candidate, Problem
-from compozy.settings.registry import Registry, Setting
+from compozy.settings.registry import CONTAINERS, Registry, Setting
 from compozy.settings.values import from_text, from_yaml, is_unset
 
 
@@ -98,7 +98,7 @@ class DocumentReader:
         self.variables = ()
         parts: dict[str, Origin] = {}
         if setting.type in ("list", "map"):
-            value = self._container(spelled, setting, node, parts)
+            value = self._container(spelled, setting.path, setting, node, parts)
             self.variables = ()
         else:
             value = self._scalar(spelled, setting, node)
@@ -160,18 +160,28 @@ class DocumentReader:
         self.variables += expansion.variables
         return expansion.text
 
-    def _container(self, spelled: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> Any:
+    def _container(self, spelled: str, path: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> Any:
+        """Return a list or a map; `path` is where the registry has it."""
         wanted = list if setting.type == "list" else dict
         if not isinstance(node.value, wanted):
             says = "" if setting.secret else _says(node)
             self._problem("type", spelled, node.place, expected=f"expected a {setting.type}", says=says)
             return None
-        if not setting.items or setting.type == "map":
-            return self._free(setting.path, node, parts)
-        return [
-            self._element(f"{spelled}[{at}]", f"{setting.path}[{at}]", setting, item, parts)
-            for at, item in enumerate(node.value)
-        ]
+        if setting.type == "map":
+            read = self._element if setting.items else self._free_map
+            return read(spelled, path, setting, node, parts)
+        read = self._element if setting.items else self._text if setting.of else self._free_map
+        return [read(f"{spelled}[{at}]", f"{path}[{at}]", setting, item, parts) for at, item in enumerate(node.value)]
+
+    def _text(self, spelled: str, path: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> Any:
+        """Return one element of a list of scalars."""
+        self.variables = ()
+        value = self._scalar(spelled, setting.element, node)
+        parts[path] = self._origin(node.place)
+        return value
+
+    def _free_map(self, _: str, path: str, __: Setting, node: Node, parts: dict[str, Origin]) -> Any:
+        return self._free(path, node, parts)
 
     def _free(self, spelled: str, node: Node, parts: dict[str, Origin]) -> Any:
         """Return a value whose shape the registry leaves open, with its texts expanded."""
@@ -228,13 +238,16 @@ class DocumentReader:
         if node.value is None or self._is_unset(item, node):
             return
         self.variables = ()
-        if isinstance(node.value, (dict, list)):
+        path = f"{element.path}.{item.path}"
+        if item.type in CONTAINERS:
+            value = self._container(spelled, path, item, node, element.parts)
+        elif isinstance(node.value, (dict, list)):
             self._problem("type", spelled, node.place, expected=f"expected a {item.type}", says=_says(node))
             return
-        value = self._scalar(spelled, item, node)
+        else:
+            value = self._scalar(spelled, item, node)
         if value is None:
             return
-        path = f"{element.path}.{item.path}"
         if element.fields.get(item.path, value) != value:
             other = str(element.parts[path].place)
             self._problem("two-spellings", spelled, node.place, path=element.written[item.path], other=other)

@@ -31,7 +31,8 @@ class Setting:
     `path` is the dotted name; inside a list's `items` it is the field's name. `authenticated_by` is the setting of
     the key that clients of a listener must send; a value of `header` travels in a header of HTTP or gRPC. `near` are
     unknown keys that suggest it; what is `unused` is declared for a later version. `usual` is the value that the
-    tables decide where nothing is written. A text has at most `longest` characters.
+    tables decide where nothing is written. A text, or each text of a list, has at most `longest` characters.
+    A list has elements with the fields `items`, or scalars of the type `of`; a map may have fields as well.
     `parts` maps the names of an address's parts to the settings that state them too.
     """
 
@@ -69,12 +70,23 @@ class Setting:
     aliases: tuple[str, ...] = ()
     near: tuple[str, ...] = ()
     unused: bool = False
+    of: str = ""
     items: Mapping[str, Setting] = field(default_factory=dict)
 
     @property
     def allowed(self) -> tuple[str, ...]:
         """What a choice accepts; empty when the tables check it."""
         return () if self.checked == "rules" else self.values
+
+    @property
+    def element(self) -> Setting:
+        """What an element of a list of scalars is: a setting of the type `of`."""
+        return replace(self, type=self.of, of="", default=None, empty="value")
+
+    @property
+    def fields(self) -> Mapping[str, Setting]:
+        """What each element of a list, or a map, consists of; an element without fields has one without a name."""
+        return self.items or ({"": self.element} if self.of else {})
 
     @property
     def key_field(self) -> str:
@@ -167,7 +179,7 @@ _WORDS = MapOf(TEXT, "a mapping of texts")
 _FIELDS = ListOf(Named("field", lambda: _FIELD), "a list of mappings")
 _KINDS: tuple[tuple[Kind, str], ...] = (
     (ANY, "default"),
-    (TEXT, "usual checked env flag authenticated_by same_as url empty"),
+    (TEXT, "usual checked env flag authenticated_by same_as url empty of"),
     (BOOLEAN, "secret header secret_parts ordered host_port unique identifies memory shares unused"),
     (INTEGER, "minimum maximum longest"),
     (TEXTS, "values schemes splits aliases near"),

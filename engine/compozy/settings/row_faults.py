@@ -31,8 +31,9 @@ _WORDS: Mapping[str, Sequence[str]] = {"checked": ("values", "rules"), "empty": 
 _ONLY_FOR: Mapping[str, tuple[Sequence[str], str]] = {
     "minimum": (NUMBERS, "is for numbers"),
     "maximum": (NUMBERS, "is for numbers"),
-    "longest": (TEXTS, "is for texts"),
-    "items": (("list",), "are the fields of a list"),
+    "longest": ((*TEXTS, "list"), "is for texts"),
+    "items": (("list", "map"), "are the fields of a list or map"),
+    "of": (("list",), "is the type of the elements of a list"),
     "authenticated_by": (("listen_address",), "is for a listen_address"),
     "parts": (("url",), "are those of a url"),
     "ordered": (("choice",), "is for a choice"),
@@ -54,6 +55,8 @@ def setting_faults(plain: Mapping[str, Any]) -> Iterator[str]:
     kind = plain["type"]
     if kind not in TYPES:
         yield f"unknown type {kind}{did_you_mean(kind, TYPES)}"
+    if plain.get("of") and (plain["of"] not in TYPES or plain["of"] in ("choice", "list", "map") or plain.get("items")):
+        yield "`of` is the type of scalars, in a list without `items`"
     if not _PATH.match(plain["path"]):
         yield "a path is lower-case words with dots between them"
     if (kind == "choice") != bool(plain.get("values")):

@@ -65,7 +65,7 @@ def _rules(setting: Setting) -> dict[str, Any]:
         "allowed": list(setting.allowed) or None,
         "min": least if setting.minimum is None else setting.minimum,
         "max": most if setting.maximum is None else setting.maximum,
-        "maxlength": setting.longest,
+        "maxlength": None if setting.of else setting.longest,
         "form": form(setting),
     }
     given = {name: rule for name, rule in rules.items() if rule is not None}

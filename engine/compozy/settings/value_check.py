@@ -27,7 +27,7 @@ FROM_FILE = "=@"
 
 
 class _Checker:
-    """The validator of some settings and of the elements of lists among them; one thread at a time may use it.
+    """The validator of some settings and of what lists and maps among them hold; one thread at a time may use it.
 
     The elements of a list are validated one by one: cerberus compares every two errors that it finds at once.
     """
@@ -36,7 +36,7 @@ class _Checker:
         from compozy.settings.validator import make_validator
 
         self.validator = make_validator(settings)
-        self.elements = {path: _Checker(setting.items) for path, setting in settings.items() if setting.items}
+        self.inner = {path: _Checker(setting.fields) for path, setting in settings.items() if setting.fields}
         self.turn = Lock()
 
     def errors(self, document: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
@@ -44,9 +44,18 @@ class _Checker:
         with self.turn:
             if not self.validator.validate(document, normalize=False):
                 yield from ((error.document_path, error) for error in _first_of_each(self.validator.errors))
-        for path, checker in self.elements.items():
-            for at, element in enumerate(document.get(path) or ()):
-                yield from (((path, at, *keys), error) for keys, error in checker.errors(element))
+        for path, checker in self.inner.items():
+            for at, fields in _elements(document.get(path)):
+                for keys, error in checker.errors(fields):
+                    yield (path, *at, *(key for key in keys if key != "")), error
+
+
+def _elements(value: Any) -> Iterator[tuple[tuple[int, ...], Mapping[str, Any]]]:
+    """Yield the elements of a list, or a map itself, as mappings, with the place of each in the list."""
+    if isinstance(value, dict):
+        yield (), value
+    for at, element in enumerate(value if isinstance(value, list) else ()):
+        yield (at,), element if isinstance(element, dict) else {"": element}
 
 
 def _first_of_each(errors: Iterable[Any]) -> Iterable[Any]:
@@ -166,7 +175,8 @@ def _problem(registry: Registry, candidates: Mapping[str, Candidate], keys: tupl
     setting, key = registry.settings[keys[0]], keys[0]
     for part in keys[1:]:
         key += f"[{part}]" if isinstance(part, int) else f".{part}"
-        setting = setting if isinstance(part, int) else setting.items.get(part, setting)
+        setting = setting if isinstance(part, int) else setting.items[part]
+    setting = setting.element if setting.of and isinstance(keys[-1], int) else setting
     candidate = candidates[keys[0]]
     origin: Origin = candidate.parts.get(key, candidate.origin)
     return _PROBLEMS.get(error.rule, _wrong_type)(setting, key, origin, error)
