@@ -231,7 +231,7 @@ def lines(word: str) -> str:
     ("old", "new", "kind", "witness"),
     [
         pytest.param(lines("id: own-persistent"), "", "gap", "caches:\n- mode: persistent", id="gap-of-a-field"),
-        pytest.param(lines("id: inherits-kept"), "", "gap", "mode: persistent", id="gap-of-a-decision"),
+        pytest.param(lines("id: inherits-kept"), "", "gap", "caches:\n- {}\n", id="gap-of-a-decision"),
         pytest.param("when: {own: unset, mode: memory}", "when: {mode: memory}", "conflict", "mode: persistent",
                      id="overlap"),
         pytest.param("{mode: memory}, then: {driver: cache-memory}", "{mode: paper}, then: {driver: cache-memory}",

@@ -63,7 +63,8 @@ class Subject:
 
     def written(self, assignment: Assignment) -> str:
         """Return an assignment as a configuration file, in YAML."""
-        return witness_yaml(assignment, self.viewer.spelled) if self.viewer else witness_yaml(assignment)
+        spell = {"spell": self.viewer.spelled} if self.viewer else {}
+        return witness_yaml(assignment, for_each=self.table.for_each, **spell)
 
     def name(self, number: int) -> str:
         """Return a row's id in quotes."""

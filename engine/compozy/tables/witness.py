@@ -22,17 +22,28 @@ _FLAG = "# flag: --set "
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def witness_yaml(assignment: Iterable[tuple[Source, Scalar]], spell: Spell = lambda source, value: value) -> str:
+def witness_yaml(
+    assignment: Iterable[tuple[Source, Scalar]],
+    spell: Spell = lambda source, value: value,
+    for_each: str | None = None,
+) -> str:
     """Write settings as a configuration; what is unset is left out.
 
-    `spell` returns a value as a configuration file says it, in plain data.
+    `spell` returns a value as a configuration file contains it, in plain data. The list `for_each` has an element, also
+    one without fields.
 
     >>> print(witness_yaml([(Source("setting", "redis.mode"), "memory"), (Source("machine", "cpus"), 2)]))
     redis:
       mode: memory
     # machine: cpus = 2
+    >>> print(witness_yaml([(Source("setting", "mode"), "memory")], for_each="caches"))
+    caches:
+    - {}
+    mode: memory
     """
     document: dict[str, Any] = {}
+    if for_each is not None:
+        _list_element(document, for_each)
     comments = []
     for source, value in assignment:
         written = source.kind in _IN_FILES and source.view is None

@@ -29,7 +29,7 @@ def case_configurations(rulebook: Rulebook, cases: CaseSet) -> list[Given | None
 def _configuration(rulebook: Rulebook, table: Table, case: Case, directory: str) -> Given | None:
     if table.for_each == PROBLEMS:
         return None
-    given = _given(rulebook, case)
+    given = _given(rulebook, table, case)
     example = TableExample(given, tuple(row.id for row in case.rows), table.place)
     decisions = run_table_example(rulebook, table, example, directory)
     columns = rulebook.ruleset.compiled[table.id].columns
@@ -41,10 +41,10 @@ def _configuration(rulebook: Rulebook, table: Table, case: Case, directory: str)
     return given if shows == [True] else None
 
 
-def _given(rulebook: Rulebook, case: Case) -> Given:
+def _given(rulebook: Rulebook, table: Table, case: Case) -> Given:
     viewer = rulebook.ruleset.viewer
     written = [(source._replace(kind=_kind(source)), value) for source, value in case.witness]
-    text = witness_yaml(_of(written, "setting", "item"), viewer.spelled) if viewer else ""
+    text = witness_yaml(_of(written, "setting", "item"), viewer.spelled, table.for_each) if viewer else ""
     given: dict[str, object] = yaml.safe_load(text) or {}
     for key, kind in (("$flags", "flag"), ("$machine", "machine")):
         values = {source.ref: str(value) for source, value in _of(written, kind)}
