@@ -17,7 +17,7 @@ from compozy.errors import DefinitionError
 from compozy.workflows.model.definition import Input, Task
 from compozy.workflows.model.input_types import INPUT_TYPES, fits, is_input_details
 from compozy.workflows.model.scope import Scope
-from compozy.workflows.tasks.kinds import FREE, IDENTIFIER, Placed, Reading, Templates, identifier, reading
+from compozy.workflows.tasks.kinds import FREE, IDENTIFIER, WithPlace, Reading, Templates, identifier, reading
 from compozy.workflows.tasks.task_type import TYPES
 
 _INPUT_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -37,7 +37,7 @@ _MISTAKEN = replace(_DETAILS, what="an input declaration (a default that is a ma
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class InputDeclarations:
     """A mapping of the names of inputs to declarations or defaults; decoded as a tuple."""
 
     def decode(self, node: Node, found: Collector, path: str, what: str) -> Any:
@@ -136,10 +136,10 @@ _TEXT = Plain("text", _text, {"type": ["string", "number"]})
 WORKFLOW: Shape[dict[str, Any]] = Shape(
     "a workflow",
     {
-        "id": need(Placed(IDENTIFIER), "The name of the workflow."),
+        "id": need(WithPlace(IDENTIFIER), "The name of the workflow."),
         "version": may(_TEXT, "For readers."),
         "description": may(_TEXT, "For readers."),
-        "input": may(Inputs(), "What an execution takes; without it any input is taken.", field="inputs"),
+        "input": may(InputDeclarations(), "What an execution takes; without it any input is taken.", field="inputs"),
         "tasks": need(TaskList(), "What is done, in this order."),
         "outputs": may(Templates(mapping=True), "What an execution gives: any JSON with templates."),
     },

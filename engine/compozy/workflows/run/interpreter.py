@@ -17,7 +17,7 @@ from compozy.workflows.model.definition import Task
 from compozy.workflows.model.plain import clean_reason
 from compozy.workflows.model.scope import Scope
 from compozy.workflows.run import wire
-from compozy.workflows.run.recorder import Recorder
+from compozy.workflows.run.recorder import RowRecorder
 from compozy.workflows.run.temporal_engine import Renderer, TemporalEngine
 from compozy.workflows.tasks.engine import TaskError
 from compozy.workflows.tasks.task_type import TYPES
@@ -53,7 +53,7 @@ class Interpreter:
         An execution of a foreign client may have no `payload`.
         """
         run = _decoded(payload)
-        recorder, self._renderer = Recorder(run), Renderer(run.limits)
+        recorder, self._renderer = RowRecorder(run), Renderer(run.limits)
         try:
             output = await self._perform(run, recorder)
         except TaskFailure as failure:
@@ -79,7 +79,7 @@ class Interpreter:
         """Return the task at work, the finished ones and the signals that no task has taken."""
         return {"task": self._task, "done": list(self._scope.tasks), "signals": self._signals}
 
-    async def _perform(self, run: wire.Run, recorder: Recorder) -> Any:
+    async def _perform(self, run: wire.Run, recorder: RowRecorder) -> Any:
         self._scope = _scope(run)
         for task in run.definition.tasks:
             self._task = task.id
@@ -90,7 +90,7 @@ class Interpreter:
         except TaskError as error:
             raise TaskFailure(None, run.definition.place(error.path), error.reason) from error
 
-    async def _perform_task(self, run: wire.Run, recorder: Recorder, task: Task) -> None:
+    async def _perform_task(self, run: wire.Run, recorder: RowRecorder, task: Task) -> None:
         key = recorder.begin(task.id, task.type)
         engine = TemporalEngine(recorder, self._renderer, self._signals, key)
         output, status = None, "skipped"
@@ -112,7 +112,7 @@ class Interpreter:
         return TaskFailure(self._task, place, f"unexpected {type(error).__name__}: {error}")
 
 
-async def _failed(recorder: Recorder, failure: TaskFailure) -> ApplicationError:
+async def _failed(recorder: RowRecorder, failure: TaskFailure) -> ApplicationError:
     """Record the failure; return it in the form that ends the execution."""
     await recorder.finish("failed", error=str(failure))
     details = {"task": failure.task, "place": failure.place, "reason": failure.reason}

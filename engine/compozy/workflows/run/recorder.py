@@ -33,7 +33,7 @@ _TICK = timedelta(microseconds=1)
 _Key = tuple[str, int]
 
 
-class Recorder:
+class RowRecorder:
     """The rows of one execution and of its tasks; lives in its workflow."""
 
     def __init__(self, run: wire.Run) -> None:

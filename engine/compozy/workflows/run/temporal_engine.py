@@ -25,7 +25,7 @@ from compozy.workflows.expressions.bounds import LIMITS, Budget, TemplateLimits
 from compozy.workflows.expressions.templates import TemplateProblem, WorkExceededError
 from compozy.workflows.model.scope import Scope
 from compozy.workflows.run import wire
-from compozy.workflows.run.recorder import LOCAL_TIMEOUT, Recorder
+from compozy.workflows.run.recorder import LOCAL_TIMEOUT, RowRecorder
 from compozy.workflows.run.rendering import Rendering, handed_over
 from compozy.workflows.tasks.engine import Block, Call, CallError, TaskError, run_concurrently
 
@@ -84,7 +84,7 @@ class TemporalEngine:
     """What one turn of a task, `key` of the recorder, may do; see `compozy.workflows.tasks.engine.Engine`."""
 
     def __init__(
-        self, recorder: Recorder, renderer: Renderer, signals: list[dict[str, Any]], key: tuple[str, int]
+        self, recorder: RowRecorder, renderer: Renderer, signals: list[dict[str, Any]], key: tuple[str, int]
     ) -> None:
         self._recorder = recorder
         self._renderer = renderer

@@ -11,7 +11,7 @@ from compozy.workflows.model.definition import Retry, Task
 from compozy.workflows.model.scope import Scope
 from compozy.workflows.model.tool_secrets import split_secrets
 from compozy.workflows.tasks.engine import Call, CallError, Engine, TaskError
-from compozy.workflows.tasks.kinds import PERIOD, RETRY, Placed, Templates, task_shape
+from compozy.workflows.tasks.kinds import PERIOD, RETRY, Templates, WithPlace, task_shape
 
 CALL_TOOL = "compozy.tool"
 DEFAULT_TIMEOUT_S = 60.0
@@ -39,7 +39,7 @@ SHAPE = task_shape(
     Basic,
     "Calls a Python function of the project.",
     {
-        "tool": need(Placed(TOOL), "The function, as module:function."),
+        "tool": need(WithPlace(TOOL), "The function, as module:function."),
         "with": may(Templates(mapping=True, secrets=True), "Its keyword arguments.", field="arguments"),
         "timeout": may(PERIOD, "How long one call may take; 60s by default.", field="timeout_s"),
         "retry": may(RETRY, "How often and when a call that failed is tried again."),

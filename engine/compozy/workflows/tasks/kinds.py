@@ -148,7 +148,7 @@ class Expression:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class WithPlace:
     """A kind whose places are remembered."""
 
     kind: Kind
