@@ -17,7 +17,7 @@ from compozy.errors import DefinitionError
 from compozy.workflows.model.definition import Input, Task
 from compozy.workflows.model.input_types import INPUT_TYPES, fits, is_input_details
 from compozy.workflows.model.scope import Scope
-from compozy.workflows.tasks.kinds import FREE, IDENTIFIER, WithPlace, Reading, Templates, identifier, reading
+from compozy.workflows.tasks.kinds import FREE, IDENTIFIER, Reading, Templates, WithPlace, identifier, reading
 from compozy.workflows.tasks.task_type import TYPES
 
 _INPUT_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
