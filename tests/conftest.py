@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,16 @@ import pytest
 from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.servers import RedisServer, TemporalServer
 from compozy.testing.testbed import DB_URL, Testbed
+
+
+def pytest_configure() -> None:
+    gc.disable()  # while tests are collected, nearly everything that is made lives to the end
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the collection of tests made out of every later garbage collection, which tests ask for often."""
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
