@@ -247,7 +247,7 @@ def test_schema_is_checked_as_start_does(
         pytest.param(
             "server: {host: 0.0.0.0, api_key: a-key-of-sixteen-characters}\ntemporal: {mode: remote, "
             "encryption_key_file: keys.txt}",
-            ("other machines as well", "whoever reaches the cluster", "temporal.encryption_key_file"),
+            ("other machines as well", "every client that reaches the cluster", "temporal.encryption_key_file"),
             id="open",
         ),
     ],

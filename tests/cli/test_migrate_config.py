@@ -189,7 +189,7 @@ def test_unsafe_change_is_not_written_without_consent(migrate: Migrate, capsys: 
     assert Path(NAME).read_bytes() == old.replace(b"vector_dbs", b"knowledge:\n  vector_dbs")
     assert run(["migrate", "config", NAME, "--write"]) == 2
     shown = capsys.readouterr()
-    assert "everything else is kept in .compozy/ as well" in shown.err
+    assert "all other data is kept in .compozy/ as well" in shown.err
     assert "--unsafe" in shown.err
     migrate(old, "--write", "--unsafe")
     assert Path(NAME).read_bytes().startswith(b"mode: persistent\n")

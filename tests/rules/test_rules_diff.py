@@ -14,7 +14,7 @@ from compozy.cli.main import run
 from compozy.rulebook.files import shipped_texts
 
 Command = Callable[..., tuple[int, str, str]]
-OWN = '{id: own-memory, when: {own: memory}, then: {mode: %s}, because: "redis.mode: memory was asked for"}'
+OWN = '{id: own-memory, when: {own: memory}, then: {mode: %s}, because: "redis.mode: memory is set"}'
 
 
 TABLE = """
