@@ -51,6 +51,19 @@ def stopped(events: Events) -> list[str]:
     return [name for verb, name in events if verb == "stopped"]
 
 
+def test_driver_gets_the_handles_of_what_it_needs_and_of_nothing_else(events: Events) -> None:
+    found: list[object] = []
+
+    def start(context: StartContext) -> None:
+        found.append((context.component, context.handle("a")))
+        with pytest.raises(DriverError, match="b is not provisioned"):
+            context.handle("b")
+
+    scripts = [Script(events, "a"), Script(events, "b"), Script(events, "c", on_start=start)]
+    with provision(plan(step(scripts[0]), step(scripts[1]), step(scripts[2], "a"))):
+        assert found == [("c", "handle of a")]
+
+
 def test_steps_without_order_start_at_the_same_time(events: Events) -> None:
     """Each waits for the other; one after the other they would never be up."""
     meeting = threading.Barrier(2)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.polling import eventually
 
-from compozy.drivers.inventory import INVENTORY, Holding, Inventory, Recorder, forget_inventory
+from compozy.drivers.inventory import INVENTORY, Holding, Inventory, InventoryRecorder, forget_inventory
 from compozy.drivers.sqlite import database_holding
 from compozy.errors import StateDirectoryError
 
@@ -85,7 +85,7 @@ def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_recorder_writes_while_the_components_run_and_at_the_end(tmp_path: Path) -> None:
     keeper = Keeper(tmp_path / "a", 1)
-    recorder = Recorder(Inventory(str(tmp_path)), {"a": keeper, "b": object()})
+    recorder = InventoryRecorder(Inventory(str(tmp_path)), {"a": keeper, "b": object()})
     recorder.start()
     eventually((tmp_path / INVENTORY).exists, "the first record")
     assert recorded(tmp_path) == {"a": {"path": "a", "figure": [1]}}
@@ -99,7 +99,7 @@ def test_recorder_of_a_discarded_start_puts_the_earlier_record_back(tmp_path: Pa
     Inventory(str(tmp_path)).record({"a": Holding(str(tmp_path / "a"), (1,))})
     inventory, keeper = Inventory(str(tmp_path)), Keeper(tmp_path / "a", 1)
     inventory.check("a", keeper.holding())
-    recorder = Recorder(inventory, {"a": keeper, "b": Keeper(tmp_path / "b", 7)})
+    recorder = InventoryRecorder(inventory, {"a": keeper, "b": Keeper(tmp_path / "b", 7)})
     recorder.start()
     eventually(lambda: "b" in recorded(tmp_path), "the record of the start")  # type: ignore[operator]
     recorder.close(discard=True)

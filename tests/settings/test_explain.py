@@ -10,7 +10,7 @@ from tests.settings.project import nested, resolved
 
 from compozy.errors import NotFoundError
 from compozy.explain.finding import explain_finding
-from compozy.explain.value import Explanation, Step, explain
+from compozy.explain.value import DecisionStep, Explanation, explain
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.files import shipped_texts
 
@@ -21,7 +21,7 @@ def explained(folder: Path, key: str, text: str = "", **sources: Any) -> Explana
     return explain(resolved(folder, text, **sources), key)
 
 
-def chain(step: Step) -> list[str]:
+def chain(step: DecisionStep) -> list[str]:
     found = [f"{step.table}/{step.row}"]
     for seen in step.inputs:
         found += chain(seen.step) if seen.step else []

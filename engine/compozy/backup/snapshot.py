@@ -27,7 +27,7 @@ _TEMPORARY = "temp-"  # the beginning of the names of files that Redis is still 
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class CopiedData:
     """A file or directory that is copied to `name`; writers of a `locked` SQLite file wait for the moment."""
 
     name: str
@@ -35,7 +35,7 @@ class Store:
     locked: bool = False
 
 
-def copy_at_one_moment(stores: Sequence[Store], folder: Path) -> None:
+def copy_at_one_moment(stores: Sequence[CopiedData], folder: Path) -> None:
     """Copy the stores into `folder`.
 
     Raises:
@@ -96,7 +96,7 @@ def _write_lock(database: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _database(store: Store, folder: Path) -> Iterator[_Database]:
+def _database(store: CopiedData, folder: Path) -> Iterator[_Database]:
     with ExitStack() as held:
         path = store.path
         if not _is_writable(path):
@@ -151,7 +151,7 @@ class _Seen:
 class _Files:
     """A file, or the files below a directory, held by open descriptors."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: CopiedData) -> None:
         self._store = store
         self._seen: dict[str, _Seen] = {}
         self._open: dict[int, BinaryIO] = {}

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from compozy.backup.archive import Manifest, write_archive
 from compozy.backup.signature import project_keys, sign
-from compozy.backup.snapshot import Store, copy_at_one_moment
+from compozy.backup.snapshot import CopiedData, copy_at_one_moment
 from compozy.base.leftovers import private_directory, remove_leftovers
 from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.errors import BackupError, UsageError
@@ -94,10 +94,10 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
         raise BackupError(f"the backup failed: {error}", hint="check directory, disk space and permissions") from error
 
 
-def _stores(there: Sequence[Kept]) -> Iterator[Store]:
+def _stores(there: Sequence[Kept]) -> Iterator[CopiedData]:
     """Yield what is copied: the data of each component, and the record that a driver keeps beside it."""
     for kept in there:
-        yield Store(kept.name, kept.path, locked=kept.locked)
+        yield CopiedData(kept.name, kept.path, locked=kept.locked)
         record = Path(f"{kept.path}{BESIDE}")
         if record.exists():
-            yield Store(kept.name + BESIDE, record)
+            yield CopiedData(kept.name + BESIDE, record)

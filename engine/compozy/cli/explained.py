@@ -12,7 +12,7 @@ from compozy.base.manual import page, published_page
 from compozy.cli.output import styled
 from compozy.explain.compare import Difference
 from compozy.explain.finding import Case, FindingExplanation
-from compozy.explain.value import Explanation, Given, Input, Miss, Step
+from compozy.explain.value import DecisionStep, Explanation, Given, Input, Miss
 
 _INDENT = "  "
 
@@ -44,7 +44,7 @@ def _origin(given: Given) -> str:
     return f"{given.origin}{at}{because}"
 
 
-def step_lines(step: Step, indent: str) -> Iterator[str]:
+def step_lines(step: DecisionStep, indent: str) -> Iterator[str]:
     """Yield a decision with the decisions that it comes from, each further to the right."""
     outputs = ", ".join(f"{name} = {_word(value)}" for name, value in step.outputs.items())
     yield f"{indent}{styled(f'{step.table}/{step.row}', 'bold')} ({step.rule}): {outputs}"
@@ -67,7 +67,7 @@ def _input_lines(seen: Input, indent: str) -> Iterator[str]:
         yield from step_lines(seen.step, indent + _INDENT)
 
 
-def miss_lines(step: Step) -> Iterator[str]:
+def miss_lines(step: DecisionStep) -> Iterator[str]:
     """Yield the rows of every table in the chain that would have decided but for one cell."""
     misses = [(found.table, miss) for found in _steps(step) for miss in found.near_misses]
     if misses:
@@ -81,7 +81,7 @@ def _miss_line(table: str, miss: Miss) -> str:
     return f"  {table}/{miss.row} ({miss.rule}): {miss.column} is {miss.value}, and it wants {miss.cell}"
 
 
-def _steps(step: Step) -> Iterator[Step]:
+def _steps(step: DecisionStep) -> Iterator[DecisionStep]:
     yield step
     for seen in step.inputs:
         if seen.step is not None:

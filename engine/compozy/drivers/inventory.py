@@ -112,7 +112,7 @@ def _check_entry(entry: Any) -> None:
         raise ValueError("an entry has another shape")
 
 
-class Recorder:
+class InventoryRecorder:
     """Keeps the inventory up to date while components run; drivers without a method `holding` are left out."""
 
     def __init__(self, inventory: Inventory, drivers: Mapping[str, Any]) -> None:

@@ -168,7 +168,7 @@ class StartContext:
     `notice` takes one line for the user; `deadline` is on the clock of `time.monotonic`; `state_dir` is the
     project's state directory, or None when nothing is kept there. `cancelled` is set when another component has
     failed and the start ends. What is noted in `made` is removed when the whole start fails. `component` is the text
-    form of the instance.
+    form of the instance; `needed` are the drivers of the instances that it needs.
     """
 
     loop: LoopThread
@@ -178,6 +178,18 @@ class StartContext:
     cancelled: threading.Event = field(default_factory=threading.Event)
     made: Made = field(default_factory=Made)
     component: str = ""
+    needed: Mapping[str, Driver] = field(default_factory=dict)
+
+    def handle(self, instance: str) -> Any:
+        """Return the handle of an instance that the driver's row needs, such as `redis`.
+
+        Raises:
+            DriverError: the row does not need it, or it has not been started, as in a preflight.
+        """
+        if instance not in self.needed:
+            hint = f"`needs` of the driver's row names its component; compozy start provisions {instance} before"
+            raise DriverError(f"{instance} is not provisioned", hint=hint)
+        return self.needed[instance].handle
 
     def left_s(self) -> float:
         """Return the seconds until the deadline, zero when it is over or the start was cancelled."""

@@ -54,7 +54,7 @@ class Input:
     cell: str
     value: str
     given: Given | None
-    step: Step | None
+    step: DecisionStep | None
 
     def as_json(self) -> dict[str, object]:
         """Return the record as JSON."""
@@ -86,7 +86,7 @@ class Miss:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class DecisionStep:
     """One table's decision: the row, what it saw and what it decided; `sets` are the settings that it derives."""
 
     table: str
@@ -128,7 +128,7 @@ class Explanation:
     about: str
     given: Given | None
     shadowed: tuple[Given, ...]
-    step: Step | None
+    step: DecisionStep | None
     derived: bool
     read_by: tuple[str, ...]
     names: tuple[str, ...] = ()
@@ -283,12 +283,12 @@ class Chain:
         self._ruleset = resolved.rulebook.ruleset
         self._shown = shown
 
-    def step(self, key: str) -> Step:
+    def step(self, key: str) -> DecisionStep:
         """Return a decision, by its key, with everything before it."""
         decision = self._resolved.decisions[key]
         table, row = self._ruleset.tables[decision.table], decision.rows[0]
         element = element_of(key, table.id)
-        return Step(
+        return DecisionStep(
             table=key,
             about=table.about,
             row=row.id,

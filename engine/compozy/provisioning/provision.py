@@ -20,13 +20,13 @@ from compozy.drivers.inventory import Inventory, holding_of
 from compozy.drivers.protocol import Driver, LoopThread, StartContext
 from compozy.errors import CompozyError, DriverError, ProvisionError, ProvisionErrors
 from compozy.provisioning.plan import Plan, make_plan, ordered
-from compozy.provisioning.runtime import Health, Outcome, Runtime
+from compozy.provisioning.runtime import Caught, InstanceHealth, Runtime
 from compozy.provisioning.step import Step, build_driver, step_failure
 from compozy.resolution.resolve import Resolved
 from compozy.state.move_journal import recover
 from compozy.state.state_directory import StateDirectory
 
-__all__ = ["Health", "Runtime", "provision", "provision_components"]
+__all__ = ["InstanceHealth", "Runtime", "provision", "provision_components"]
 
 log = logging.getLogger("compozy.provision")
 
@@ -175,7 +175,8 @@ class _Start:
             deadline = min(self._context.deadline, time.monotonic() + step.timeout_s)
             self._running[step.component] = (step, deadline)
             driver = self._drivers[step.component]
-            context = replace(self._context, deadline=deadline, component=step.component)
+            needed = {name: self._drivers[name] for name in step.needs}
+            context = replace(self._context, deadline=deadline, component=step.component, needed=needed)
             log.info("component.starting", extra={"component": step.component, "driver": step.driver, "row": step.row})
             # Whatever begins to start is also stopped, in the reverse order.
             self._runtime.launched(step.component, driver)
@@ -185,7 +186,7 @@ class _Start:
             thread.start()
 
     def _attempt(self, step: Step, driver: Driver, context: StartContext) -> None:
-        outcome, began = Outcome(), time.perf_counter()
+        outcome, began = Caught(), time.perf_counter()
         with outcome:
             driver.start(context)
             if context.cancelled.is_set():
@@ -241,7 +242,7 @@ def _together(failures: Sequence[ProvisionError], cancelled: Sequence[str]) -> P
     return failures[0] if len(failures) + len(cancelled) == 1 else ProvisionErrors(failures, cancelled)
 
 
-def _prove(driver: Driver, context: StartContext) -> Health:
+def _prove(driver: Driver, context: StartContext) -> InstanceHealth:
     """Require that a driver that has started answers and describes itself, so that `provisioned` means ready.
 
     Returns its health, with the time of the answer in milliseconds.
@@ -259,4 +260,4 @@ def _prove(driver: Driver, context: StartContext) -> Health:
                 raise DriverError(reason, hint=error.hint or "`start` returns when `ping` succeeds") from error
         else:
             break
-    return Health(True, (time.perf_counter() - began) * 1000, None, driver.describe())
+    return InstanceHealth(True, (time.perf_counter() - began) * 1000, None, driver.describe())

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from compozy.base.foreign import join_within
-from compozy.drivers.inventory import Inventory, Recorder
+from compozy.drivers.inventory import Inventory, InventoryRecorder
 from compozy.drivers.protocol import Description, Driver, LoopThread
 from compozy.errors import CompozyError, DriverError
 from compozy.provisioning.plan import Plan
@@ -29,7 +29,7 @@ log = logging.getLogger("compozy.provision")
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class InstanceHealth:
     """What a component answered: `latency_ms` in milliseconds, or the `error`; `about` is where it was last."""
 
     healthy: bool
@@ -38,12 +38,12 @@ class Health:
     about: Description = Description()
 
 
-class Outcome:
+class Caught:
     """A block whose exception is kept instead of raised."""
 
     error: BaseException | None = None
 
-    def __enter__(self) -> Outcome:
+    def __enter__(self) -> Caught:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
@@ -79,7 +79,7 @@ class Runtime:
         self._watched = False
         self._unwatched = threading.Event()
         self._undone = False
-        self._recorder: Recorder | None = None
+        self._recorder: InventoryRecorder | None = None
 
     def __enter__(self) -> Runtime:
         return self
@@ -137,10 +137,10 @@ class Runtime:
 
     def keep_inventory(self, inventory: Inventory) -> None:
         """Record what the components keep, from now until they have stopped."""
-        self._recorder = Recorder(inventory, self._drivers)
+        self._recorder = InventoryRecorder(inventory, self._drivers)
         self._recorder.start()
 
-    def answered(self, name: str, health: Health) -> None:
+    def answered(self, name: str, health: InstanceHealth) -> None:
         """Note the health of a component whose start has just ended."""
         self._probes[name].note(health)
 
@@ -153,7 +153,7 @@ class Runtime:
             probe.watch(self._unwatched)
         self._watched = True
 
-    def health(self) -> Mapping[str, Health]:
+    def health(self) -> Mapping[str, InstanceHealth]:
         """Return the health of every component; one that does not answer within a second is not healthy.
 
         Without `watch` all of them are asked at once, and their answers waited for.
@@ -222,7 +222,7 @@ class Runtime:
     def _close_workflows(self, grace_s: float) -> list[tuple[str, BaseException]]:
         with self._opening:
             opened, self._workflows = self._workflows, None
-        outcome = Outcome()
+        outcome = Caught()
         with outcome:
             if opened is not None:
                 opened.close(grace_s)
@@ -239,7 +239,7 @@ class Runtime:
 
 
 def _stop(driver: Driver, grace_s: float) -> BaseException | None:
-    outcome = Outcome()
+    outcome = Caught()
     with outcome:
         driver.stop(grace_s)
     return outcome.error
@@ -267,7 +267,7 @@ class _Probe:
         self._open = False
         self._began = 0.0
         self._about = Description()
-        self._health = Health(False, None, "it was not asked")
+        self._health = InstanceHealth(False, None, "it was not asked")
 
     def ask(self) -> None:
         """Ask in a thread, unless the last question is still open."""
@@ -296,25 +296,25 @@ class _Probe:
 
     def _ping(self) -> None:
         began = time.perf_counter()
-        outcome = Outcome()
+        outcome = Caught()
         with outcome:
             self._driver.ping()
         took_ms = (time.perf_counter() - began) * 1000
-        described = Outcome()
+        described = Caught()
         with described:
             self._about = self._driver.describe()
         error = outcome.error or described.error
         failure = None if error is None else _reason(error)
-        self._health = Health(error is None, took_ms if error is None else None, failure, self._about)
+        self._health = InstanceHealth(error is None, took_ms if error is None else None, failure, self._about)
         with self._lock:
             self._open = False
             self._answered.set()
 
-    def note(self, health: Health) -> None:
+    def note(self, health: InstanceHealth) -> None:
         """Take over the answer to another health check."""
         self._about, self._health = health.about, health
 
-    def last(self) -> Health:
+    def last(self) -> InstanceHealth:
         """Return the last answer at once, or that the question that is open has none in time."""
         with self._lock:
             late = self._open and time.monotonic() - self._began > PING_S
@@ -322,14 +322,14 @@ class _Probe:
         self._log_change(health)
         return health
 
-    def answer(self, timeout_s: float) -> Health:
+    def answer(self, timeout_s: float) -> InstanceHealth:
         """Return the answer, or that there was none in time."""
         answered = self._answered.wait(max(0.0, timeout_s))
         health = self._health if answered else _late(self._about)
         self._log_change(health)
         return health
 
-    def _log_change(self, health: Health) -> None:
+    def _log_change(self, health: InstanceHealth) -> None:
         """Log the first failed health check of an outage, and its end."""
         with self._lock:
             was_down, self._down = self._down, not health.healthy
@@ -339,8 +339,8 @@ class _Probe:
             log.warning("component.down", extra={"component": self._name, "reason": health.error})
 
 
-def _late(about: Description) -> Health:
-    return Health(False, None, f"no answer within {PING_S:g} s", about)
+def _late(about: Description) -> InstanceHealth:
+    return InstanceHealth(False, None, f"no answer within {PING_S:g} s", about)
 
 
 def _reason(error: BaseException) -> str:

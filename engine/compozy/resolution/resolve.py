@@ -61,7 +61,7 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True)
-class Element:
+class ListElement:
     """An element of a list: its name in texts, its position and its fields, those with a default included.
 
     `written` are the fields that have a value of their own.
@@ -93,20 +93,20 @@ def element_of(key: str, name: str) -> str:
     return "" if key == name else key.removeprefix(f"{head}[").removesuffix(f"]{dot}{tail}")
 
 
-def named_elements(setting: Setting, listed: Collection[Any]) -> tuple[Element, ...]:
+def named_elements(setting: Setting, listed: Collection[Any]) -> tuple[ListElement, ...]:
     """Return the elements of a list, named by their field with `unique: true`.
 
     One without that field is named by its position. A name that another element has is extended, so that every
     instance has its own; validation reports it.
     """
-    found: dict[str, Element] = {}
+    found: dict[str, ListElement] = {}
     defaults = {name: item.default for name, item in setting.items.items() if item.default is not None}
     for at, element in enumerate(listed):
         written = {key: value for key, value in element.items() if value is not None}
         name = str(written.get(setting.key_field, at))
         while name in found:
             name += "'"
-        found[name] = Element(name, at, {**defaults, **written}, written.keys())
+        found[name] = ListElement(name, at, {**defaults, **written}, written.keys())
     return tuple(found.values())
 
 
@@ -236,13 +236,13 @@ class _Run:
                 else:
                     self.fill(str(table.for_each), element, path, value)
 
-    def _elements(self, path: str) -> tuple[Element, ...]:
+    def _elements(self, path: str) -> tuple[ListElement, ...]:
         """Return the elements of a list; a field whose value the setting rejects counts as unset."""
         setting = self.settings[path]
         named = named_elements(setting, self.accepted.get(path, UNSET).value or ())
         return tuple(_accepted(setting, element) for element in named)
 
-    def cell(self, column: Column, element: Element | None) -> Scalar:
+    def cell(self, column: Column, element: ListElement | None) -> Scalar:
         view = column.source.view
         values = self.accepted if view is None or compared_with(view) is not None else self.read
         directory = self.configuration.directory
@@ -263,7 +263,7 @@ class _Run:
         anchored = self.anchored(self.settings[path], value)
         self.derived[path] = Candidate(anchored, Origin("rule", table=table.id, row=decision.rows[0].id))
 
-    def fill(self, path: str, element: Element, name: str, value: Scalar) -> None:
+    def fill(self, path: str, element: ListElement, name: str, value: Scalar) -> None:
         """Derive a field of an element, unless it is written."""
         if name not in element.written:
             anchored = self.anchored(self.settings[path].items[name], value)
@@ -318,7 +318,7 @@ class _Run:
         return Component(name, str(decided(row.mode)), str(decided(row.driver)), kept, row.id, fields)
 
 
-def _accepted(setting: Setting, element: Element) -> Element:
+def _accepted(setting: Setting, element: ListElement) -> ListElement:
     """Return an element without the values that its fields reject, in whose place is the default."""
     items = setting.items
     written = {name for name in element.written if name in items and _is_legal(items[name], element.fields[name])}
@@ -344,7 +344,7 @@ def cell(
     decisions: Mapping[str, Decision],
     facts: Mapping[str, str],
     directory: str,
-    element: Element | None = None,
+    element: ListElement | None = None,
 ) -> Scalar:
     """Return what a table's column sees: a decision's output, a machine fact, a field, a setting or a view of it.
 

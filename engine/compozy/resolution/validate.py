@@ -18,7 +18,7 @@ from compozy.base.document import Scalar
 from compozy.base.findings import Finding
 from compozy.base.place import Origin, Place
 from compozy.base.suggest import closest
-from compozy.resolution.resolve import UNSET, Element, Resolved, Value, cell, named_elements
+from compozy.resolution.resolve import UNSET, ListElement, Resolved, Value, cell, named_elements
 from compozy.settings.origin import PROBLEMS, WRITTEN, Candidate, Problem
 from compozy.settings.redact import Redactor, redact_value
 from compozy.settings.registry import Setting
@@ -150,7 +150,7 @@ class _Run:
         facts = {"settings": row.id, "reason": reason, "constraint": str(row.place)}
         return Problem("excluded", key, self.origin(key), facts)
 
-    def cell(self, column: Column, element: Element | None = None) -> Scalar:
+    def cell(self, column: Column, element: ListElement | None = None) -> Scalar:
         seen = self.resolved
         return cell(column, seen.values, self.settings, seen.decisions, seen.facts, seen.directory, element)
 
