@@ -1,5 +1,7 @@
 """The whole error tree: every failure that Compozy knows has an id, an exit code and facts.
 
+The records of findings are imported where an error is raised, because every command imports this module.
+
 What comes in: facts as constructor arguments; secrets never reach an error.
 What goes out: exceptions whose text says what, where, why and what to do.
 """
@@ -10,9 +12,8 @@ import os.path
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from compozy.base.findings import Finding, finding_lines
-
 if TYPE_CHECKING:
+    from compozy.base.findings import Finding
     from compozy.base.place import Place
 
 
@@ -107,6 +108,8 @@ class SyntaxProblem(CompozyError):
     exit_code = 2
 
     def __init__(self, reason: str, place: Place, *, hint: str | None = None) -> None:
+        from compozy.base.findings import Finding
+
         super().__init__(f"{place}: {reason}", hint=hint)
         self.reason = reason
         self.place = place
@@ -172,6 +175,8 @@ class RuleTableError(CompozyError):
     exit_code = 3
 
     def __init__(self, findings: Sequence[Finding], *, hint: str | None = None) -> None:
+        from compozy.base.findings import finding_lines
+
         # The id is part of the line unless it only repeats that of the error.
         texts = (str(one) if one.id == self.id else "\n".join(finding_lines(one)) for one in findings)
         super().__init__("\n".join(texts), hint=hint)
@@ -180,6 +185,8 @@ class RuleTableError(CompozyError):
     @classmethod
     def of(cls, reason: str, *places: Place, hint: str | None = None) -> RuleTableError:
         """Return the error with one finding, which has no id of its own."""
+        from compozy.base.findings import Finding
+
         return RuleTableError([Finding.at(cls.id, reason, *places)], hint=hint)
 
 

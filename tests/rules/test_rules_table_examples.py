@@ -52,7 +52,7 @@ def test_an_example_of_findings_names_all_of_them() -> None:
     [
         pytest.param({"given": {}}, "an example needs `rows`", id="no-rows"),
         pytest.param({"rows": "external"}, "an example needs `given`", id="no-given"),
-        pytest.param({"given": {}, "rows": [1]}, "`rows` must be the id of a row", id="rows-not-text"),
+        pytest.param({"given": {}, "rows": [1]}, "`rows` of an example must be the id of a row", id="rows-not-text"),
         pytest.param({"given": {}, "rows": "external", "row": 1}, 'unknown key "row"', id="unknown-key"),
         pytest.param({"given": 7, "rows": "external"}, "an example is a configuration", id="given-not-a-mapping"),
         pytest.param({"given": {"$x": 1}, "rows": "external"}, 'unknown input "$x"', id="unknown-input"),

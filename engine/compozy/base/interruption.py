@@ -8,13 +8,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 
-@dataclass
 class _Requests:
-    held: bool = False
-    noted: bool = False
+    """The state of the process; no dataclass, because every command imports this module."""
+
+    held = False
+    noted = False
 
 
 _requests = _Requests()

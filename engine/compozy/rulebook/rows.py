@@ -14,8 +14,7 @@ from functools import lru_cache
 from compozy.base.document import Node, read_document
 from compozy.base.findings import Collector
 from compozy.base.place import Place
-from compozy.base.shapes import TEXT, mays, needs, plain_shape
-from compozy.base.suggest import did_you_mean
+from compozy.base.shapes import TEXT, check_keys, mays, needs, plain_shape
 from compozy.errors import RuleTableError, SyntaxProblem
 from compozy.rulebook.constraints import NEVER, read_constraints
 from compozy.rulebook.domains import setting_domain
@@ -177,9 +176,8 @@ def _document(name: str, text: str, faults: Collector) -> Node | None:
         return None
     if not faults.require(isinstance(node.value, dict), "malformed", "a rule file is a mapping", node.place):
         return None
-    for key, place in (node.keys or {}).items() if not _holds_tables(node) else ():
-        message = f'unknown key "{key}" in a rule file{did_you_mean(key, (*_KEYS, *sorted(_TABLE_KEYS)))}'
-        faults.require(key in _KEYS, "malformed", message, place)
+    if not _holds_tables(node):
+        check_keys(node, (*_KEYS, *sorted(_TABLE_KEYS)), "a rule file", faults)
     return node
 
 

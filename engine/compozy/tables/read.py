@@ -12,16 +12,27 @@ from typing import Any
 from compozy.base.document import Node, Scalar, read_document
 from compozy.base.findings import Collector
 from compozy.base.place import Place
-from compozy.base.shapes import check_keys
+from compozy.base.shapes import ANY, Plain, Shape, check_keys, need
 from compozy.base.suggest import did_you_mean
 from compozy.errors import RuleTableError, SyntaxProblem
 from compozy.tables.cells import CellError, parse_condition, scalar_words
 from compozy.tables.packs import Block, Merged, mappings, merge_blocks, text_of
 from compozy.tables.table import Column, Condition, Domain, Row, Source, Table, TableExample, identity
 
+
+def _row_ids(node: Node) -> tuple[str, ...]:
+    rows = [node.value] if isinstance(node.value, str) else node.plain() or []
+    if not isinstance(rows, list) or not all(isinstance(row, str) for row in rows):
+        raise ValueError
+    return tuple(rows)
+
+
 _TABLE_KEYS = ("table", "stage", "about", "hit", "for_each", "inputs", "outputs", "sets", "rows", "examples")
 _ROW_KEYS = ("id", "when", "then", "because", "finding", "replaces", "before")
-_EXAMPLE_KEYS = ("given", "rows")
+_EXAMPLE = Shape(
+    "an example", {"given": need(ANY), "rows": need(Plain("the id of a row, or a list of them", _row_ids, {}))},
+    TableExample, placed=True,
+)  # fmt: skip
 _HITS = ("unique", "any", "first", "collect")
 _KINDS = ("setting", "machine", "item", "decision", "input")
 # A view is a function of a setting; items and machine facts are read as they are.
@@ -324,14 +335,8 @@ class _Reader:
     # examples
 
     def _example(self, node: Node) -> TableExample:
-        check_keys(node, _EXAMPLE_KEYS, "an example", self._found)
-        for key in _EXAMPLE_KEYS:
-            self._found.require(key in node.value, "malformed", f"an example needs `{key}`", node.place)
-        given, rows = (node.value[key].plain() if key in node.value else None for key in _EXAMPLE_KEYS)
-        listed = [rows] if isinstance(rows, str) else rows or []
-        texts = isinstance(listed, list) and all(isinstance(row, str) for row in listed)
-        self._found.require(texts, "malformed", "`rows` must be the id of a row, or a list of them", node.place)
-        return TableExample(given, tuple(listed) if texts else (), node.place)
+        example = _EXAMPLE.decode(node, self._found)
+        return example or TableExample(None, (), node.place)
 
 
 def _widened(domain: Domain, name: str, rows: Iterable[Row]) -> Domain:
