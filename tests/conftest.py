@@ -21,6 +21,7 @@ def pytest_collection_finish() -> None:
     """Leave what the collection of tests made out of every later garbage collection, which tests ask for often."""
     gc.enable()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
