@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = tuple(sys.version_info[:3]); sys.exit(v < (3, 11, 4) and \
 	"Compozy needs Python 3.11.4 or newer; this is %d.%d.%d\nName another one, such as: make start PYTHON=python3.12" % v)'
 
-.PHONY: start test lint bench bench-short bench-peers generate golden histories openapi docs lock build smoke sbom clean
+.PHONY: start test lint bench bench-short bench-peers generate golden histories openapi docs site lock build smoke sbom clean
 
 # The versions and hashes of everything that is installed are fixed by constraints*.txt; `make lock` renews them.
 $(RUNTIME_STAMP): setup.cfg pyproject.toml constraints-runtime.txt
@@ -94,7 +94,11 @@ generate: $(STAMP) openapi
 
 # Pages link to files beside docs/, so the site is built from a copy that has the same layout.
 SITE_FILES := docs examples rules schemas README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE
-docs: $(DOCS_STAMP) generate
+docs: generate
+	$(MAKE) site
+
+# From the pages as they are committed; a test compares those with what `generate` writes.
+site: $(DOCS_STAMP)
 	rm -rf build/pages build/site
 	mkdir -p build/pages
 	cp -R $(SITE_FILES) tools/site/* build/pages
