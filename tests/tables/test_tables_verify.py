@@ -8,7 +8,7 @@ from tests.tables.fakes import FakeCatalogue, named, reports, row, rows, table, 
 
 from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.read import read_tables
-from compozy.tables.verify import KINDS, verify
+from compozy.tables.verify import KINDS, verify, verify_table
 
 MODES = """
 table: mode
@@ -312,3 +312,16 @@ def test_each_feeder_is_checked_once_whatever_the_number_of_paths_to_it() -> Non
         block = table(rows(row("x", "a: a"), row("y", "a: b", "b")), inputs)
         texts += [block.replace("table: t", f"table: l{layer}{side}") for side in "ab"]
     assert {report.id for report in verified(*texts).findings} == {"unproduced", "unreachable"}
+
+
+def test_long_chain_of_tables_is_verified_without_recursion() -> None:
+    """Each of 300 tables reads the one before it and the same setting; one row of each but the first is dead."""
+    first = table(rows(row("x", "mode: x"), row("y", "mode: {not: x}", "b"))).replace("table: t", "table: l0")
+    block = rows(row("x", "mode: x, d: a"), row("y", "mode: {not: x}, d: b", "b"), row("z", "mode: x, d: b"))
+    layers = [
+        table(block, f"mode: {{setting: mode}}, d: {{decision: l{n - 1}}}").replace("table: t", f"table: l{n}")
+        for n in range(1, 300)
+    ]
+    ruleset = ruleset_of(first, *layers)
+    assert [found.id for found in verify(ruleset).findings] == ["unreachable"] * 299
+    assert [found.id for found in verify_table(ruleset, "l299")] == ["unreachable"]

@@ -6,19 +6,23 @@ Relative paths are seen from `/`; the project's real directory is not known.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Collection, Iterator
 from itertools import product
 from typing import Any, NamedTuple
 
 from compozy.base.document import Scalar
 from compozy.rulebook.domains import normalised, setting_domain
+from compozy.settings.endpoint import endpoint
 from compozy.settings.registry import CONTAINERS, Setting
 from compozy.settings.row_faults import NUMBERS
 from compozy.settings.values import KEYWORDS, MEMORY
 from compozy.settings.views import VIEWS
+from compozy.tables.table import Domain
 
 WRITTEN, DEFAULT, RULE = "file", "default", "rule"
 _QUERIES = ("", "?sslmode=disable", "?sslmode=require", "?sslmode=verify-full", "?ssl_cert_reqs=none")
+# What depends on no other text of an address than its scheme, password, host and query.
+_READING_ADDRESSES = {"url_tls", "url_password", "weaker"}
 # Below which a project may lie; the length of a path depends on it.
 _DIRECTORIES = ("", "/" + "d" * 64)
 # Zero counts as empty, so every interval around it needs a number beside it, however narrow it is.
@@ -44,29 +48,29 @@ class Representative(NamedTuple):
     below: Representative | None = None
 
 
-def given(
-    setting: Setting, values: Collection[Scalar], copies: int, *, inspected: Set[str]
-) -> Iterator[Representative]:
-    """Yield the default, then what a source may write; `values` are those that cells distinguish.
+def given(setting: Setting, values: Collection[Scalar], copies: int, inspected: frozenset[str]) -> list[Representative]:
+    """Return the default, then what a source may write; `values` are those that cells distinguish.
 
     `copies` is the number of settings that are compared with each other: so many values that no cell lists are
     needed to make them all different. `inspected` are the views and comparisons that look into texts.
     """
+    every = written(setting, values, copies, inspected)
     if setting.path == NAMED_BY_THE_DIRECTORY:
-        yield from (Representative(value, DEFAULT, (value,)) for value in written(setting, values, copies, inspected))
+        found = [Representative(value, DEFAULT, (value,)) for value in every]
     else:
-        yield of_rules(setting, setting.default, DEFAULT, values)
-    lower: tuple[Scalar, ...] | None = None
-    for value in written(setting, values, copies, inspected):
+        found = [of_rules(setting, setting.default, DEFAULT, values)]
+    lower: tuple[Scalar, ...] = ()
+    for value in every:
         free = value not in values
         if setting.accepts(value):
-            yield Representative(value, WRITTEN, (value,), free=free)
+            found.append(Representative(value, WRITTEN, (value,), False, free))
         elif value == "":
             # Only a file, the lowest source, empties a choice.
-            yield Representative(value, WRITTEN, (setting.default,), free=free)
+            found.append(Representative(value, WRITTEN, (setting.default,), False, free))
         else:
-            lower = _lower(setting, values, inspected) if lower is None else lower
-            yield from (Representative(value, WRITTEN, (plain,), free=free) for plain in lower)
+            lower = lower or _lower(setting, values, inspected)
+            found += [Representative(value, WRITTEN, (plain,), False, free) for plain in lower]
+    return found
 
 
 def placements(one: Representative) -> tuple[Any, ...]:
@@ -88,63 +92,65 @@ def _literal(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def written(setting: Setting, values: Collection[Scalar], copies: int, inspected: Set[str]) -> Iterator[Any]:
-    """Yield the listed values that the setting can hold, and unlisted ones."""
+def written(setting: Setting, values: Collection[Scalar], copies: int, inspected: frozenset[str]) -> list[Any]:
+    """Return the listed values that the setting can hold, and unlisted ones."""
     if setting.type in CONTAINERS:
-        yield from ((), ("x",))
-    elif setting.type == "boolean":
-        yield from (False, True)
-    else:
-        domain = setting_domain(setting)
-        listed = [
-            value
-            for value in values
-            if value is not None
-            and domain is not None
-            and domain.contains(value)
-            and normalised(setting, value) == value
-        ]
-        yield from listed
-        yield from _amounts(setting) if setting.type in NUMBERS else _texts(setting, listed, copies, inspected)
+        return [(), ("x",)]
+    if setting.type == "boolean":
+        return [False, True]
+    domain = setting_domain(setting) if values or setting.type in NUMBERS else None
+    listed = [
+        value
+        for value in values
+        if value is not None and domain is not None and domain.contains(value) and normalised(setting, value) == value
+    ]
+    return listed + (
+        _amounts(setting, domain) if setting.type in NUMBERS else _texts(setting, listed, copies, inspected)
+    )
 
 
-def _amounts(setting: Setting) -> Iterator[float]:
-    domain = setting_domain(setting)
-    yield from (amount for amount in _AMOUNTS if domain is not None and domain.contains(amount))
+def _amounts(setting: Setting, domain: Domain | None) -> list[Any]:
+    found: list[Any] = [amount for amount in _AMOUNTS if domain is not None and domain.contains(amount)]
     if setting.minimum is not None:
         # Rejected numbers, zero among them if it is one: their views stand beside a lower source's value.
-        yield from {setting.minimum - 1, setting.minimum - 2, min(0, setting.minimum - 1)}
+        found += {setting.minimum - 1, setting.minimum - 2, min(0, setting.minimum - 1)}
     if setting.maximum is not None:
-        yield from (setting.maximum + 1, setting.maximum + 2)
+        found += (setting.maximum + 1, setting.maximum + 2)
+    return found
 
 
-def _texts(setting: Setting, listed: Collection[Scalar], copies: int, inspected: Set[str]) -> Iterator[str]:
-    named = [text for text in (*setting.values, *([MEMORY] if setting.memory else [])) if text not in listed]
-    yield from named
-    known = {*named, *listed}
+def _texts(setting: Setting, listed: Collection[Scalar], copies: int, inspected: frozenset[str]) -> list[Any]:
+    found = [text for text in (*setting.values, *([MEMORY] if setting.memory else [])) if text not in listed]
+    known = {*found, *listed}
     for pattern in _patterns(setting, inspected):
         for _ in range(copies if "{" in pattern else 1):
             text = _unlisted(pattern, known)
             known.add(text)
-            yield text
+            found.append(text)
+    return found
 
 
-def _patterns(setting: Setting, inspected: Set[str]) -> Iterator[str]:
-    """Yield an empty text, any other, and those that views distinguish; braces are filled so that no row lists them."""
+def _patterns(setting: Setting, inspected: frozenset[str]) -> list[str]:
+    """Return an empty text, any other, and those that views distinguish; rows list none of those in braces."""
+    empty = [] if setting.ignores_empty else [""]
     special = [text for word, view in VIEWS.items() if word in inspected for text in view.texts] if inspected else []
     patterns = [*dict.fromkeys(("{name}", *special))]
-    if not setting.ignores_empty:
-        yield ""
-    if setting.type != "path":
-        yield from patterns
-    else:
-        yield from (text if text.startswith("/") else f"/{text}" for text in patterns if text != MEMORY)
+    if setting.type == "path":
+        patterns = [text if text.startswith("/") else f"/{text}" for text in patterns if text != MEMORY]
     if setting.type == "url" and inspected:
         schemes = [scheme for scheme in setting.schemes if scheme != KEYWORDS] or ["http"]
-        yield from (scheme + url for scheme in schemes for url in _urls(inspected))
+        if inspected <= _READING_ADDRESSES:
+            # The first of those with equal protection comes last into the dictionary.
+            schemes = [*{_protections(scheme): scheme for scheme in reversed(schemes)}.values()][::-1]
+        patterns += [scheme + url for scheme in schemes for url in _urls(inspected)]
+    return empty + patterns
 
 
-def _urls(inspected: Set[str]) -> Iterator[str]:
+def _protections(scheme: str) -> tuple[str, ...]:
+    return tuple([endpoint(f"{scheme}://other/{query}").protection for query in _QUERIES])
+
+
+def _urls(inspected: frozenset[str]) -> Iterator[str]:
     """Yield addresses without scheme, as different as the views are that inspect them."""
     queries = _QUERIES if inspected - {"url_password"} else ("",)
     userinfos = ("", "user:pw@") if inspected - {"url_tls", "weaker"} else ("",)
@@ -161,7 +167,7 @@ def _unlisted(pattern: str, known: Collection[Scalar]) -> str:
     return text
 
 
-def _lower(setting: Setting, values: Collection[Scalar], inspected: Set[str]) -> tuple[Scalar, ...]:
+def _lower(setting: Setting, values: Collection[Scalar], inspected: frozenset[str]) -> tuple[Scalar, ...]:
     """Return what a column without view may read where a value is rejected: what a lower source gives."""
     lower = [other for other in written(setting, values, 1, inspected) if setting.accepts(other)]
     return (*((setting.default,) if setting.default is None else ()), *lower)

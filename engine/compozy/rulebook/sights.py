@@ -32,6 +32,7 @@ RESOLVED = "resolved"
 EQUALS = "equals"
 _TEXTUAL = ("text", "choice", "path", "url", "host", "listen_address")
 _UNLISTED = object()
+_READING_FILES = ("path_kind", "directory_kind")
 # Values of settings that are seen together; every two of them may have to be compared.
 _MOST_COMPARED = 1_000
 
@@ -45,7 +46,7 @@ class Answered(NamedTuple):
 
 
 # The values of settings, and what each source may show of them.
-Observation: TypeAlias = tuple[Sequence[Representative], Sequence[tuple[Scalar, ...]]]
+Observation: TypeAlias = tuple[Mapping[str, Answered], Sequence[tuple[Scalar, ...]]]
 
 
 @dataclass(slots=True, eq=False)
@@ -77,21 +78,30 @@ class _Reader:
                 return seen[path]
         return seen[paths[-1]]
 
-    def answer(self, path: str, one: Representative) -> tuple[Scalar, ...]:
-        """Return what the source may show on some machine if it takes its value from one setting."""
+    def answers(self, path: str, ones: Sequence[Representative]) -> list[tuple[Scalar, ...]]:
+        """Return for each value of a setting what the source may show on some machine if it reads that setting."""
         if self.source.kind == ORIGIN:
-            return (sight.WRITTEN if one.kind == WRITTEN else one.derived,)
-        one = self.taken(one)
+            return [(sight.WRITTEN if one.kind == WRITTEN else one.derived,) for one in ones]
+        if self.source.kind != RESOLVED:
+            ones = [one.below or one for one in ones]
         if not self.word:
-            return one.plain
+            return [one.plain for one in ones]
         if self.view is None:
-            return self._comparison(one, one)
-        kind = one.kind if path == self.setting.path else DEFAULT
-        looks = [self.view.look(Look(self.setting, value, kind, "/")) for value in placements(one)]
+            return [self._comparison(one, one) for one in ones]
+        look, setting, own = self.view.look, self.setting, path == self.setting.path
+        kinds = [one.kind if own else DEFAULT for one in ones]
+        if self.word in _READING_FILES or any(one.anchored for one in ones):
+            return [self._observed(one, kind) for one, kind in zip(ones, kinds, strict=True)]
+        return [(look(Look(setting, one.value, kind, "/")),) for one, kind in zip(ones, kinds, strict=True)]
+
+    def _observed(self, one: Representative, kind: str) -> tuple[Scalar, ...]:
+        """Return what a view may show of a value that depends on files or on the project's directory."""
+        looks = [self.view.look(Look(self.setting, value, kind, "/")) for value in placements(one)] if self.view else []
         # Any path may be a directory; of those that are free, one is that ends with a slash.
-        if self.word in ("path_kind", "directory_kind") and looks[0] in ("file", "directory") and not one.free:
-            return tuple(looks[:1]) if str(one.value).endswith("/") else ("file", "directory")
-        return tuple(looks) if len(looks) == 1 else tuple(dict.fromkeys(looks))
+        on_disk = self.word in _READING_FILES and looks[0] in ("file", "directory") and not one.free
+        if on_disk and not str(one.value).endswith("/"):
+            return ("file", "directory")
+        return tuple(dict.fromkeys(looks))
 
     def compared(self, one: Representative, other: Representative) -> tuple[Scalar, ...]:
         """Return what the comparison may give for two values; representatives live as long as it."""
@@ -163,29 +173,41 @@ class SettingViewer:
         self, bases: Sequence[Source], sources: Sequence[Source], values: Mapping[str, Sequence[Scalar]]
     ) -> Iterator[Sight]:
         """Yield what sources can show together; the least to write down comes first."""
-        paths = [base.ref for base in bases]
         readers = [self._reader(source) for source in sources]
-        linked = len(paths) > 1 or any(map(self.limits, bases))
-        listed = self._listed(bases, values)
         resolved = any(source.kind in (RESOLVED, ORIGIN) for source in sources)
-        # Only equality distinguishes texts that no cell lists; what a view shows of one it shows of its equal.
-        equal = linked and any(reader.other and reader.word == EQUALS for reader in readers)
-        inspecting = [reader for reader in readers if reader.inspects]
-        each = {}
-        for path in paths:
-            words = frozenset([r.word for r in inspecting if equal or path in r.chain or path in r.other])
-            each[path] = self._representatives(path, listed, len(paths) if equal else 1, words, resolved=resolved)
-        each = self._of_other_types(each) if equal else each
-        never = [row.when for row in self.never if linked and row.when.keys() <= each.keys()]
+        if len(bases) > 1 or any(map(self.limits, bases)):
+            yield from self._linked([base.ref for base in bases], readers, self._listed(bases, values), resolved)
+            return
+        path = bases[0].ref
+        words = frozenset([reader.word for reader in readers if reader.inspects])
+        ones = self._representatives(path, dict.fromkeys(values.get(path, ())), 1, words, resolved)
         known: set[tuple[Scalar, ...]] = set()
-        for ones, shown in self._combined(readers, each, listed) if linked else _alone(readers, each):
+        for one, shown in zip(ones, zip(*[reader.answers(path, ones) for reader in readers], strict=True), strict=True):
             for combination in product(*shown):
-                if combination not in known and not (
-                    never and _are_excluded(never, dict(zip(paths, ones, strict=True)))
-                ):
+                if combination not in known:
                     known.add(combination)
-                    said = [pair for path, one in zip(paths, ones, strict=True) for pair in self._assigned(path, one)]
-                    yield Sight(combination, tuple(said))
+                    yield Sight(combination, self._assigned(path, one))
+
+    def _linked(
+        self, paths: Sequence[str], readers: Sequence[_Reader], listed: Mapping[Scalar, None], resolved: bool
+    ) -> Iterator[Sight]:
+        """Yield what sources can show together of settings that are compared, or limited by constraints."""
+        # Only equality distinguishes texts that no cell lists; what a view shows of one it shows of its equal.
+        equal = any(reader.other and reader.word == EQUALS for reader in readers)
+        copies, each = len(paths) if equal else 1, {}
+        for path in paths:
+            words = [r.word for r in readers if r.inspects and (equal or path in r.chain or path in r.other)]
+            each[path] = self._representatives(path, listed, copies, frozenset(words), resolved)
+        each = self._of_other_types(each) if equal else each
+        never = [row.when for row in self.never if row.when.keys() <= each.keys()]
+        known: set[tuple[Scalar, ...]] = set()
+        for seen, shown in self._combined(readers, each, listed):
+            for combination in product(*shown):
+                if combination not in known and not any(map(partial(_is_excluded, seen), never)):
+                    known.add(combination)
+                    yield Sight(
+                        combination, tuple([pair for path in seen for pair in self._assigned(path, seen[path].value)])
+                    )
 
     def _listed(self, bases: Sequence[Source], values: Mapping[str, Sequence[Scalar]]) -> dict[Scalar, None]:
         """Return the values that cells, constraints and rules about settings that are seen together distinguish."""
@@ -211,7 +233,7 @@ class SettingViewer:
         return made
 
     def _combined(
-        self, readers: Sequence[_Reader], each: Mapping[str, Iterable[Representative]], listed: Collection[Scalar]
+        self, readers: Sequence[_Reader], each: Mapping[str, Sequence[Representative]], listed: Collection[Scalar]
     ) -> Iterator[Observation]:
         """Yield the combinations of representatives that their own views, or a comparison, can distinguish."""
         links = [reader for reader in readers if reader.other]
@@ -230,16 +252,18 @@ class SettingViewer:
             if steps == MOST_STEPS:
                 raise OutOfStepsError
             seen = dict(zip(known, chosen, strict=True))
-            shown = [_shown(reader, number, seen) for number, reader in enumerate(readers)]
-            yield [one.value for one in chosen], shown
+            yield seen, [_shown(reader, number, seen) for number, reader in enumerate(readers)]
 
     def _answered(
-        self, readers: Sequence[_Reader], path: str, ones: Iterable[Representative], listed: Collection[Scalar]
+        self, readers: Sequence[_Reader], path: str, ones: Sequence[Representative], listed: Collection[Scalar]
     ) -> list[Answered]:
         """Return what the sources that read one setting show of its values, each different answer once."""
         found: dict[object, Answered] = {}
-        for one in ones:
-            answers = [() if r.other or path not in r.chain else r.answer(path, one) for r in readers]
+        columns = [
+            [()] * len(ones) if reader.other or path not in reader.chain else reader.answers(path, ones)
+            for reader in readers
+        ]
+        for one, answers in zip(ones, zip(*columns, strict=True), strict=True):
             key = (one.value is None, self._excluded(path, one), *map(partial(_alike, listed), readers, answers))
             # What is read plainly is what is compared.
             found.setdefault((key, one.plain, one.anchored), Answered(key, one, answers))
@@ -270,18 +294,18 @@ class SettingViewer:
         return value if setting is None else spelled(setting, value)
 
     def _representatives(
-        self, path: str, listed: Collection[Scalar], copies: int, inspected: frozenset[str], *, resolved: bool
+        self, path: str, listed: Mapping[Scalar, None], copies: int, inspected: frozenset[str], resolved: bool
     ) -> list[Representative]:
         key = (path, tuple(listed), copies, inspected, resolved)
         found = self._made.get(key)
         if found is None:
-            setting = self.settings[path]
-            found = [*given(setting, listed, copies, inspected=inspected)]
-            for value in self.derived.get(path, ()) if resolved else ():
-                made = of_rules(setting, value, RULE, listed)._replace(derived=value)
-                found += [made._replace(below=one) for one in found if one.kind == DEFAULT]
-            # What is least to write down comes first.
-            found.sort(key=lambda one: one.kind == WRITTEN)
+            setting, derived = self.settings[path], self.derived.get(path, ()) if resolved else ()
+            found = given(setting, listed, copies, inspected)
+            if derived:
+                # What is least to write down comes first.
+                defaults, rest = [o for o in found if o.kind == DEFAULT], [o for o in found if o.kind != DEFAULT]
+                made = [(value, of_rules(setting, value, RULE, listed)) for value in derived]
+                found = [*defaults, *[o._replace(derived=v, below=one) for v, o in made for one in defaults], *rest]
             self._made[key] = found
         return found
 
@@ -334,11 +358,6 @@ def _named_together(never: Iterable[Row]) -> Mapping[str, frozenset[str]]:
     return named
 
 
-def _alone(readers: Sequence[_Reader], each: Mapping[str, Iterable[Representative]]) -> Iterator[Observation]:
-    # Lazily, because a caller that asks for one view has mostly seen everything after a few representatives.
-    return (((one,), [reader.answer(path, one) for reader in readers]) for path, ones in each.items() for one in ones)
-
-
 def _shown(reader: _Reader, number: int, seen: Mapping[str, Answered]) -> tuple[Scalar, ...]:
     """Return what a reader may show on some machine."""
     first = reader.first(reader.chain, seen)
@@ -354,11 +373,9 @@ def _alike(listed: Collection[Scalar], reader: _Reader, answers: tuple[Scalar, .
     return tuple([_UNLISTED if isinstance(value, str) and value not in listed else value for value in answers])
 
 
-def _are_excluded(never: Iterable[Mapping[str, Condition]], values: Mapping[str, Representative]) -> bool:
-    """Return True if values of settings certainly meet all conditions of a constraint."""
-    return any(
-        all(all(map(condition.matches, _plain(values[path]))) for path, condition in when.items()) for when in never
-    )
+def _is_excluded(seen: Mapping[str, Answered], when: Mapping[str, Condition]) -> bool:
+    """Return True if the values certainly meet all conditions of a constraint."""
+    return all(all(map(condition.matches, _plain(seen[path].value))) for path, condition in when.items())
 
 
 def _plain(one: Representative) -> tuple[Scalar, ...]:
@@ -391,21 +408,21 @@ def _compared_with_all(
 
 
 def _told_apart(answered: Mapping[str, Sequence[Answered]]) -> dict[str, list[Answered]]:
-    """Leave out free values that show nothing new where values are compared for equality only.
+    """Leave out values that show nothing new where values are compared for equality only.
 
-    Free values with equal answers are interchangeable, so the n-th setting needs n of them to differ from all others.
+    Values with equal answers are interchangeable, so the n-th setting needs n of them to differ from all others.
     """
+    every = [(path, one.key, one.value) for path, found in answered.items() for one in found]
+    # A path below the project's directory may equal some paths, and a derived value has the default beside it.
+    anchored = any(one.anchored for _, _, one in every)
+    fixed = {plain for _, _, one in every if one.anchored or one.below for plain in (one.plain, _plain(one))}
     alike: dict[tuple[Scalar, ...], list[tuple[str, object]]] = {}
-    for path, found in answered.items():
-        for one in found:
-            if one.value.free:
-                alike.setdefault(one.value.plain, []).append((path, one.key))
+    for path, key, one in every:
+        if one.plain not in fixed and (one.free or not anchored):
+            alike.setdefault(one.plain, []).append((path, key))
     count = Counter[tuple[object, ...]]()
-    kept: set[tuple[str, tuple[Scalar, ...]]] = set()
+    left_out: set[tuple[str, tuple[Scalar, ...]]] = set()
     for plain, shown in alike.items():
-        kept.update((path, plain) for path, _ in shown[count[tuple(shown)] :])
+        left_out.update((path, plain) for path, _ in shown[: count[tuple(shown)]])
         count[tuple(shown)] += 1
-    return {
-        path: [one for one in found if not one.value.free or (path, one.value.plain) in kept]
-        for path, found in answered.items()
-    }
+    return {path: [one for one in found if (path, one.value.plain) not in left_out] for path, found in answered.items()}

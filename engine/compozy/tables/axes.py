@@ -83,8 +83,12 @@ class AxisBuilder:
     def __init__(self, ruleset: RuleSet, most: int = MOST_COMBINATIONS) -> None:
         self._ruleset = ruleset
         self._feasible = Feasible(ruleset, most)
-        self._ordered = set(ruleset.order)
         self._sound: dict[str, bool] = {}
+        for name in ruleset.order:
+            table = ruleset.tables[name]
+            fed = [column.source for column in table.columns if column.source.kind == "decision"]
+            self._sound[name] = table.hit != "collect" and all(map(self._is_sound, fed))
+        self._shown_by: dict[Source, Shown | None] = {}
 
     def axes(self, table: Table, produced: Produced, *, lazily: bool = False) -> list[Axis]:
         """Build the axes of a table; `produced` are the values that the tables before it can decide.
@@ -125,16 +129,10 @@ class AxisBuilder:
 
     def _is_sound(self, source: Source) -> bool:
         """Return True if a decision exists, and all that it depends on."""
-        if source.ref not in self._ordered:
+        if not self._sound.get(source.ref):
             return False
         table = self._ruleset.tables[source.ref]
-        if table.hit == "collect" or decision_output(source, table) not in table.outputs:
-            return False
-        known = self._sound.get(table.id)
-        if known is None:
-            fed = [column.source for column in table.columns if column.source.kind == "decision"]
-            known = self._sound[table.id] = all(self._is_sound(feeder) for feeder in fed)
-        return known
+        return decision_output(source, table) in table.outputs
 
     # one column alone
 
@@ -143,7 +141,7 @@ class AxisBuilder:
         if source.kind == "decision" and (source.ref, source.output) in produced:
             domain = Domain.finite(produced[source.ref, source.output or ""])
         atoms = atoms_of(domain, [row.when[one.name] for row in table.rows if one.name in row.when])
-        shown = self._shown(one.look, len(atoms))
+        shown = self._shown(one.look)
         if shown is not None:
             atoms = tuple([atom for atom in atoms if identity(atom.sample) in shown])
         held = [one.rows.rows_at(atom.sample) for atom in atoms]
@@ -158,20 +156,18 @@ class AxisBuilder:
 
         return Axis((one.name,), rows, points, source.kind != "decision", ordered, exact)
 
-    def _shown(self, look: Look, most: int) -> Shown | None:
+    def _shown(self, look: Look) -> Shown | None:
         """Return what a view by itself can show, with settings for it; None where there is no view."""
         viewer = self._ruleset.viewer
         if viewer is None or look.source in look.bases or look.source.view is None:
             return None
-        shown: dict[Identity, Assignment] = {}
-        try:
-            for sight in viewer.sights(look.bases, [look.source], {}):
-                shown.setdefault(identity(sight.seen[0]), sight.said)
-                if len(shown) == most:
-                    break
-        except OutOfStepsError:
-            return None
-        return shown
+        if look.source not in self._shown_by:
+            try:
+                sights = viewer.sights(look.bases, [look.source], {})
+                self._shown_by[look.source] = {identity(sight.seen[0]): sight.said for sight in sights}
+            except OutOfStepsError:
+                self._shown_by[look.source] = None
+        return self._shown_by[look.source]
 
     # columns that depend on each other
 

@@ -6,6 +6,7 @@ is not feasible; it absorbs every other value. Variables are known by their leve
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -34,7 +35,7 @@ class Diagrams:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._nodes: dict[tuple[int, tuple[Diagram, ...]], Node] = {}
+        self._nodes: dict[int, dict[tuple[Diagram, ...], Node]] = defaultdict(dict)
 
     def node(self, level: int, children: tuple[Diagram, ...]) -> Diagram:
         """Return the function that branches on a variable; not feasible if the variable has no choices."""
@@ -43,10 +44,10 @@ class Diagrams:
         first = children[0]
         if children.count(first) == len(children):
             return first
-        key = (level, children)
-        found = self._nodes.get(key)
+        nodes = self._nodes[level]
+        found = nodes.get(children)
         if found is None:
-            found = self._nodes[key] = Node(level, children)
+            found = nodes[children] = Node(level, children)
         return found
 
     def mapped(self, diagram: Diagram, convert: Callable[[Any], Hashable]) -> Diagram:
@@ -55,7 +56,9 @@ class Diagrams:
 
         def visit(part: Diagram) -> Diagram:
             if part.__class__ is Node:
-                children = [known[child] if child in known else visit(child) for child in part.children]
+                children = []
+                for child in part.children:
+                    children.append(known[child] if child in known else visit(child))
                 found = self.node(part.level, tuple(children))
             else:
                 found = convert(part)
@@ -90,7 +93,9 @@ class Diagrams:
                     pairs = [(child, other) for child in one.children]
                 else:
                     level, pairs = below, [(one, child) for child in other.children]
-                children = [known[part] if part in known else visit(part) for part in pairs]
+                children = []
+                for part in pairs:
+                    children.append(known[part] if part in known else visit(part))
                 found = self.node(level, tuple(children))
             known[pair] = found
             return found

@@ -16,7 +16,7 @@ from compozy.tables.cover import OutOfStepsError
 from compozy.tables.decide import RuleSet
 from compozy.tables.diagram import Diagram, Diagrams, assignments, values_of
 from compozy.tables.index import ColumnIndex
-from compozy.tables.link import decision_output
+from compozy.tables.link import decision_output, feeders
 from compozy.tables.sight import ORIGIN, WRITTEN, Assignment, Look
 from compozy.tables.table import Scalar, Source, Table, identity
 from compozy.tables.variables import Family, Reader, Variable, Variables
@@ -26,8 +26,8 @@ Families: TypeAlias = Mapping[Source, Family]
 # The choices of columns, by position, with settings that lead there.
 Combinations: TypeAlias = Iterable[tuple[tuple[int, ...], Assignment]]
 
-# Diagrams are as deep as they have variables, and operations on them are recursive.
-_MOST_VARIABLES = 200
+# Diagrams are as deep as they have variables, and operations on them call themselves once a level.
+_MOST_VARIABLES = 400
 _WRITTEN = identity(WRITTEN)
 
 
@@ -67,6 +67,7 @@ class Feasible:
         self._ordered = set(ruleset.order)
         self._diagrams = Diagrams(most)
         self._variables = Variables(ruleset)
+        self._behind = _tables_behind(ruleset)
         self._inputs: dict[str, tuple[Input, ...]] = {}
         self._levels: dict[Source, int] = {}
         self._bases: dict[Source, tuple[Source, ...]] = {}
@@ -99,6 +100,9 @@ class Feasible:
         """Return the inputs of a table."""
         known = self._inputs.get(table.id)
         if known is None:
+            for name in self._behind.get(table.id, ()):
+                if name not in self._inputs:
+                    self.inputs(self._ruleset.tables[name])
             collects, columns = table.hit == "collect", self._ruleset.compiled[table.id].columns
             found = zip(
                 [self._look(column.source, collects=collects) for column in table.columns], columns, strict=True
@@ -152,8 +156,10 @@ class Feasible:
 
     def _read_by(self, table_id: str) -> Mapping[Source, Sequence[Reader]]:
         if table_id not in self._read:
-            table = self._ruleset.tables[table_id]
-            self._read[table_id] = self._readers(table, self.inputs(table))
+            for name in (*self._behind[table_id], table_id):
+                if name not in self._read:
+                    table = self._ruleset.tables[name]
+                    self._read[name] = self._readers(table, self.inputs(table))
         return self._read[table_id]
 
     def _new_families(self, readers: Mapping[Source, Sequence[Reader]], group: Sequence[Input]) -> Families:
@@ -163,13 +169,13 @@ class Feasible:
             origin = Source(ORIGIN, base.ref)
             self._bases[origin] = (base,)
             variables[origin] = self._variables.origin(decision)
-        related: list[tuple[dict[Source, None], list[Source]]] = []
+        groups: dict[Source, tuple[dict[Source, None], list[Source]]] = {}
         for source in variables:
             bases, members = dict.fromkeys(self._bases[source]), [source]
-            for other in [other for other in related if not bases.keys().isdisjoint(other[0])]:
-                related.remove(other)
-                bases, members = other[0] | bases, other[1] + members
-            related.append((bases, members))
+            for others in {id(groups[base]): groups[base] for base in bases if base in groups}.values():
+                bases, members = others[0] | bases, others[1] + members
+            groups.update(dict.fromkeys(bases, (bases, members)))
+        related = {id(group): group for group in groups.values()}.values()
         if len(related) > _MOST_VARIABLES:
             raise OutOfStepsError
         families = [self._family(tuple(bases), sources, variables) for bases, sources in related]
@@ -217,14 +223,17 @@ class Feasible:
     ) -> Diagram:
         """Return the joined values of inputs; `values` are those of each choice of an input."""
         parts = [self._of_input(one, families, each) for one, each in zip(group, values, strict=True)]
-        # Neighbours first, because they mostly depend on the same settings.
-        while len(parts) > 1:
-            pairs = zip(parts[::2], parts[1::2], strict=False)
-            parts = [self._diagrams.combined(*pair, join) for pair in pairs] + parts[len(parts) // 2 * 2 :]
-        (function,) = parts
+        function = self._joined(parts, join)
         for agreement in self._agreements(group, families):
             function = self._diagrams.combined(function, agreement, lambda value, _: value)
         return function
+
+    def _joined(self, parts: list[Diagram], join: Callable[[Any, Any], Any]) -> Diagram:
+        """Combine functions, neighbours first, because they mostly depend on the same settings."""
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=False)
+            parts = [self._diagrams.combined(*pair, join) for pair in pairs] + parts[len(parts) // 2 * 2 :]
+        return parts[0]
 
     def _of_input(self, one: Input, families: Families, values: Sequence[Any]) -> Diagram:
         source = one.look.source
@@ -239,25 +248,35 @@ class Feasible:
 
     def _of_decision(self, decision: Source, families: Families, convert: Callable[[Scalar], Any]) -> Diagram:
         """Return the function of an output, its values converted."""
-        table = self._ruleset.tables[decision.ref]
-        key = (table.id, *[families[source] for source in self._read_by(table.id)])
+        rows, output = self._ruleset.tables[decision.ref].rows, decision.output or ""
+        deciding = self._known_deciding(decision.ref, families)
+        return self._diagrams.mapped(deciding, lambda number: convert(rows[number].then[output]))
+
+    def _known_deciding(self, table_id: str, families: Families) -> Diagram:
+        key = self._key(table_id, families)
         if key not in self._decided:
+            table = self._ruleset.tables[table_id]
+            # All tables behind in their order, so that long chains of tables do not recurse.
+            if any(self._key(feeder, families) not in self._decided for feeder in feeders(table)):
+                for name in self._behind[table_id]:
+                    self._known_deciding(name, families)
             try:
                 self._decided[key] = self._deciding(table, families)
             except OutOfStepsError as error:
                 self._decided[key] = error
-        deciding = self._decided[key]
-        if isinstance(deciding, OutOfStepsError):
+        found = self._decided[key]
+        if isinstance(found, OutOfStepsError):
             raise OutOfStepsError
-        output = decision.output or ""
-        return self._diagrams.mapped(deciding, lambda number: convert(table.rows[number].then[output]))
+        return found
+
+    def _key(self, table_id: str, families: Families) -> tuple[object, ...]:
+        return (table_id, *[families[source] for source in self._read_by(table_id)])
 
     def _deciding(self, table: Table, families: Families) -> Diagram:
         """Return the row that decides a table; one row stands for all that decide the same. No row is not feasible."""
-        function: Diagram = (1 << len(table.rows)) - 1
-        for one in self.inputs(table):
-            part = self._of_input(one, families, self._variable(one, families).rows_at(one.rows))
-            function = self._diagrams.combined(function, part, lambda rows, held: rows & held or None)
+        inputs = self.inputs(table)
+        parts = [self._of_input(one, families, self._variable(one, families).rows_at(one.rows)) for one in inputs]
+        function = self._joined(parts or [(1 << len(table.rows)) - 1], lambda one, other: one & other or None)
         known: dict[object, int] = {}
         outcomes = [tuple([identity(row.then[output]) for output in table.outputs]) for row in table.rows]
         first = [known.setdefault(outcome, number) for number, outcome in enumerate(outcomes)]
@@ -271,6 +290,17 @@ class Feasible:
             written = self._of_source(origin, families[origin], samples)
             decided = self._of_decision(decision, families, identity)
             yield self._diagrams.combined(written, decided, _agree)
+
+
+def _tables_behind(ruleset: RuleSet) -> Mapping[str, Sequence[str]]:
+    """Return for each table those that it depends on, in the order of evaluation."""
+    found: dict[str, Sequence[str]] = {}
+    for name in ruleset.order:
+        behind: dict[str, None] = {}
+        for feeder in feeders(ruleset.tables[name]):
+            behind |= dict.fromkeys((*found.get(feeder, ()), feeder))
+        found[name] = tuple([feeder for feeder in behind if feeder in found])
+    return found
 
 
 def _filled(group: Iterable[Input]) -> dict[Source, Source]:

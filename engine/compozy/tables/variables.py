@@ -94,10 +94,11 @@ class Family:
         members: dict[tuple[int, ...], Assignment] = {}
         most = prod(len(variable.choices) for variable in variables)
         for sight in sights:
-            choices = [variable.choice_of(seen) for variable, seen in zip(variables, sight.seen, strict=True)]
+            found = [variable.choice_of(seen) for variable, seen in zip(variables, sight.seen, strict=True)]
+            choices = tuple([choice for choice in found if choice is not None])
             # A value outside a domain is reported where it is written, and no row can ask for it.
-            if None not in choices:
-                members.setdefault(tuple(choice for choice in choices if choice is not None), sight.said)
+            if len(choices) == len(found) and choices not in members:
+                members[choices] = sight.said
                 if len(members) == most:
                     break
         return cls(tuple(sources), tuple(variables), tuple(members.items()), level)
@@ -141,8 +142,12 @@ class Variables:
         conditions: list[Condition] = [r.when[name] for t, name in readers for r in tables[t].rows if name in r.when]
         if self._ruleset.viewer is not None:
             conditions += self._ruleset.viewer.limits(source)
-        indexes = [self._ruleset.compiled[t].index(name) for t, name in readers]
-        alike: dict[tuple[int, ...], list[Atom]] = {}
-        for atom in atoms_of(domain, conditions):
-            alike.setdefault(tuple([index.rows_at(atom.sample) for index in indexes]), []).append(atom)
-        return Variable(tuple(map(tuple, alike.values())), domain)
+        # Readers with the same conditions distinguish the same.
+        key = (source, domain, *dict.fromkeys(conditions))
+        if key not in self._known:
+            indexes = [self._ruleset.compiled[t].index(name) for t, name in readers]
+            alike: dict[tuple[int, ...], list[Atom]] = {}
+            for atom in atoms_of(domain, conditions):
+                alike.setdefault(tuple([index.rows_at(atom.sample) for index in indexes]), []).append(atom)
+            self._known[key] = Variable(tuple(map(tuple, alike.values())), domain)
+        return self._known[key]
