@@ -17,8 +17,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from compozy.tables.decide import RuleSet, compile_tables
+from compozy.tables.observation import Observation, Reading
 from compozy.tables.read import read_tables
-from compozy.tables.sight import Look, Sight
 from compozy.tables.table import Condition, Domain, Scalar, Source
 
 # How busy the machine is says nothing about the tables.
@@ -71,16 +71,16 @@ class Viewer:
     def limits(self, source: Source) -> Sequence[Condition]:
         return ()
 
-    def look(self, source: Source, *, collects: bool) -> Look:
-        return Look(source, (Source(source.kind, source.ref),))
+    def reading(self, source: Source, *, collects: bool) -> Reading:
+        return Reading(source, (Source(source.kind, source.ref),))
 
-    def sights(
+    def observations(
         self, bases: Sequence[Source], sources: Sequence[Source], values: Mapping[str, Sequence[Scalar]]
-    ) -> Iterator[Sight]:
+    ) -> Iterator[Observation]:
         (base,) = bases
         for value in (*SETTINGS[base.ref][1], *values.get(base.ref, ())):
             seen = tuple(value if source.view is None else VIEWS[source.view][1](value) for source in sources)
-            yield Sight(seen, ((base, value),))
+            yield Observation(seen, ((base, value),))
 
 
 def values_for(setting: str) -> st.SearchStrategy[Any]:

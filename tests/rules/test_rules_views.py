@@ -11,7 +11,7 @@ from compozy.base.document import read_document
 from compozy.base.findings import Finding
 from compozy.rulebook import check_rules
 from compozy.rulebook.files import shipped_texts
-from compozy.rulebook.sights import SettingViewer
+from compozy.rulebook.viewer import SettingViewer
 from compozy.settings.registry import Registry, Setting, read_registry
 from compozy.settings.values import MEMORY, from_text, is_unset
 from compozy.settings.views import VIEWS, Seen, View
@@ -124,7 +124,7 @@ def test_a_row_that_no_value_reaches_is_named(inputs: str, row: str) -> None:
     ],
 )  # fmt: skip
 def test_a_row_that_some_value_reaches_is_left_alone(inputs: str, row: str) -> None:
-    """What cannot be seen at first sight, but happens."""
+    """What cannot be seen at first observation, but happens."""
     assert reports(inputs, f"{row} -> true", " -> false", hit="first") == []
 
 
@@ -149,9 +149,9 @@ def test_what_happens_is_among_what_is_known(first: str) -> None:
     viewer = SettingViewer(registry(), ())
     for (setting, value, kind), second in product(taken(), sorted(VIEWS)):
         shown = tuple(VIEWS[view].look(Seen(setting, value, kind, "/")) for view in (first, second))
-        bases = viewer.look(Source("setting", setting.path), collects=False).bases
+        bases = viewer.reading(Source("setting", setting.path), collects=False).bases
         sources = [Source("setting", setting.path, view) for view in (first, second)]
-        assert shown in {sight.seen for sight in viewer.sights(bases, sources, {})}
+        assert shown in {observation.values for observation in viewer.observations(bases, sources, {})}
 
 
 @pytest.mark.parametrize("path", ["zed.p", "zed.text", "zed.word"])

@@ -21,8 +21,8 @@ from compozy.rulebook.domains import setting_domain
 from compozy.rulebook.drivers import DriverRow as DriverRow
 from compozy.rulebook.drivers import read_drivers
 from compozy.rulebook.migrations import MIGRATIONS, Migration, read_migrations
-from compozy.rulebook.sights import SettingViewer
 from compozy.rulebook.states import Graph, read_graph
+from compozy.rulebook.viewer import SettingViewer
 from compozy.settings.origin import PROBLEM_KINDS, PROBLEMS
 from compozy.settings.registry import CONTAINERS, Registry, Setting, read_registry
 from compozy.settings.row_faults import NUMBERS

@@ -14,7 +14,7 @@ from compozy.rulebook import Rulebook, check_rules
 from compozy.rulebook.constraints import NEVER
 from compozy.rulebook.files import pack_files, shipped_texts
 from compozy.rulebook.rows import SettingsCatalogue
-from compozy.rulebook.sights import SettingViewer
+from compozy.rulebook.viewer import SettingViewer
 from compozy.tables.difference import Comparison, JoinedCatalogue, compare_tables
 
 SHIPPED = "shipped"

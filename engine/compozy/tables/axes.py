@@ -1,7 +1,7 @@
 """The axes along which one table is verified: its columns, as far as their values are feasible.
 
 A column that alone reads a setting is an axis of its own. Columns that depend on common settings, through tables that
-feed them or through views, make one axis together, whose points are exactly the feasible combinations. Where these are
+feed them or through views, form one axis, whose points are exactly the feasible combinations. Where these are
 too many, each column falls back to the values that its feeder produces, and the axis is marked as not exact.
 """
 
@@ -20,7 +20,7 @@ from compozy.tables.decide import RuleSet
 from compozy.tables.feasible import Feasible, Input, Joint
 from compozy.tables.index import ColumnIndex
 from compozy.tables.link import decision_output
-from compozy.tables.sight import Assignment, Look
+from compozy.tables.observation import Assignment, Reading
 from compozy.tables.table import Domain, Identity, Scalar, Source, Table, identity
 
 MOST_COMBINATIONS = 20_000
@@ -102,16 +102,16 @@ class AxisBuilder:
 
     def _axes_of(self, table: Table, group: Sequence[Input], produced: Produced, *, lazily: bool) -> list[Axis]:
         fed = [decision for one in group for decision in one.decisions]
-        if not all(map(self._is_sound, fed)) or (len(group) == 1 and not fed and self._is_plain(group[0].look)):
+        if not all(map(self._is_sound, fed)) or (len(group) == 1 and not fed and self._is_plain(group[0].reading)):
             return [self._single_axis(table, one, produced) for one in group]
         joint = self._joint_axis(table, group, lazily=lazily)
         return [joint] if joint else [self._single_axis(table, one, produced, exact=False) for one in group]
 
-    def _is_plain(self, look: Look) -> bool:
-        """Return True if a column shows any value of one setting, or whatever a view shows by itself."""
+    def _is_plain(self, reading: Reading) -> bool:
+        """Return True if a column alone reads one setting, or a view of it."""
         viewer = self._ruleset.viewer
-        limited = viewer is not None and any(map(viewer.limits, look.bases))
-        return not limited and (look.source.view is not None or len(look.bases) == 1)
+        limited = viewer is not None and any(map(viewer.limits, reading.bases))
+        return not limited and (reading.source.view is not None or len(reading.bases) == 1)
 
     def _groups(self, table: Table) -> list[list[Input]]:
         """Return the inputs that depend on common settings together."""
@@ -137,11 +137,11 @@ class AxisBuilder:
     # one column alone
 
     def _single_axis(self, table: Table, one: Input, produced: Produced, *, exact: bool = True) -> Axis:
-        domain, source = self._ruleset.domains[table.id][one.name], one.look.source
+        domain, source = self._ruleset.domains[table.id][one.name], one.reading.source
         if source.kind == "decision" and (source.ref, source.output) in produced:
             domain = Domain.finite(produced[source.ref, source.output or ""])
         atoms = atoms_of(domain, [row.when[one.name] for row in table.rows if one.name in row.when])
-        shown = self._shown(one.look)
+        shown = self._shown(one.reading)
         if shown is not None:
             atoms = tuple([atom for atom in atoms if identity(atom.sample) in shown])
         held = [one.rows.rows_at(atom.sample) for atom in atoms]
@@ -156,18 +156,20 @@ class AxisBuilder:
 
         return Axis((one.name,), rows, points, source.kind != "decision", ordered, exact)
 
-    def _shown(self, look: Look) -> Shown | None:
-        """Return what a view by itself can show, with settings for it; None where there is no view."""
+    def _shown(self, reading: Reading) -> Shown | None:
+        """Return the feasible values of a view, with settings for each; None where there is no view."""
         viewer = self._ruleset.viewer
-        if viewer is None or look.source in look.bases or look.source.view is None:
+        if viewer is None or reading.source in reading.bases or reading.source.view is None:
             return None
-        if look.source not in self._shown_by:
+        if reading.source not in self._shown_by:
             try:
-                sights = viewer.sights(look.bases, [look.source], {})
-                self._shown_by[look.source] = {identity(sight.seen[0]): sight.said for sight in sights}
+                observations = viewer.observations(reading.bases, [reading.source], {})
+                self._shown_by[reading.source] = {
+                    identity(observation.values[0]): observation.assignment for observation in observations
+                }
             except OutOfStepsError:
-                self._shown_by[look.source] = None
-        return self._shown_by[look.source]
+                self._shown_by[reading.source] = None
+        return self._shown_by[reading.source]
 
     # columns that depend on each other
 

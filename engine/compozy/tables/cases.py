@@ -18,7 +18,7 @@ from compozy.tables.axes import Axis, AxisBuilder, Point
 from compozy.tables.cells import scalar_words
 from compozy.tables.cover import MOST_STEPS, Box, CellIndex, OutOfStepsError, Space
 from compozy.tables.decide import RuleSet, rows_of
-from compozy.tables.sight import Assignment
+from compozy.tables.observation import Assignment
 from compozy.tables.subject import Subject
 from compozy.tables.table import ANY, Identity, Row, Scalar, Table, identity, is_number
 

@@ -1,10 +1,8 @@
-"""Ask which parts of a space its rows leave uncovered, by bit sets, without enumerating combinations.
+"""Find the parts of a space that its rows leave uncovered, by bit sets, without enumerating combinations.
 
-What comes in: axes cut into cells, each with the rows that hold there (bit i is row i). What goes out:
-boxes, one set of cells an axis (bit k is cell k). It must not know what a cell stands for.
-
-The search halves boxes along the edge of a row until one row covers the whole box or none touches it. Deciding
-whether anything is left is NP-hard, so each question has a budget of steps.
+An axis is a list of cells, each with the rows that hold there (bit i is row i); a box is one set of cells an axis (bit
+k is cell k). The search halves boxes along the edge of a row until one row covers the whole box or none touches it.
+Deciding whether anything is left is NP-hard, so each question has a budget of steps.
 """
 
 from __future__ import annotations

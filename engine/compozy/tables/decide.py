@@ -16,7 +16,7 @@ from compozy.errors import RuleTableError
 from compozy.tables.cells import condition_data, scalar_words
 from compozy.tables.index import ColumnIndex, build_index
 from compozy.tables.link import link_tables
-from compozy.tables.sight import Viewer
+from compozy.tables.observation import Viewer
 from compozy.tables.table import Catalogue, Decision, Domain, NearMiss, Row, Scalar, Table
 
 

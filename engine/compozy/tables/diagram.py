@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from compozy.tables.cover import OutOfStepsError
-from compozy.tables.sight import Assignment
+from compozy.tables.observation import Assignment
 
 # A node or a value.
 Diagram: TypeAlias = Any

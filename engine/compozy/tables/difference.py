@@ -14,8 +14,8 @@ from itertools import islice
 from compozy.tables.axes import AxisBuilder
 from compozy.tables.cover import Box, OutOfStepsError, joined_boxes
 from compozy.tables.decide import RuleSet, compile_leniently
+from compozy.tables.observation import Viewer
 from compozy.tables.regions import regions_of
-from compozy.tables.sight import Viewer
 from compozy.tables.subject import Subject
 from compozy.tables.table import Catalogue, Column, Condition, Domain, Row, Source, Table
 
@@ -26,7 +26,7 @@ MOST_REGIONS = 100
 class Difference:
     """A region of one table: `old` and `new` are the rows that decide there, None where a version has none.
 
-    `proven` is false where too many combinations had to be told apart to prove that settings lead there.
+    `proven` is false where too many combinations of settings had to be distinguished to prove that some lead there.
     """
 
     table: str

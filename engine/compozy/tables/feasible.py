@@ -17,12 +17,12 @@ from compozy.tables.decide import RuleSet
 from compozy.tables.diagram import Diagram, Diagrams, assignments, values_of
 from compozy.tables.index import ColumnIndex
 from compozy.tables.link import decision_output, feeders
-from compozy.tables.sight import ORIGIN, WRITTEN, Assignment, Look
+from compozy.tables.observation import ORIGIN, WRITTEN, Assignment, Reading
 from compozy.tables.table import Scalar, Source, Table, identity
-from compozy.tables.variables import Family, Reader, Variable, Variables
+from compozy.tables.variables import Partition, Reader, Variable, Variables
 
-# Families by the sources that belong to them.
-Families: TypeAlias = Mapping[Source, Family]
+# Partitions by the sources that belong to them.
+Partitions: TypeAlias = Mapping[Source, Partition]
 # The choices of columns, by position, with settings that lead there.
 Combinations: TypeAlias = Iterable[tuple[tuple[int, ...], Assignment]]
 
@@ -34,11 +34,11 @@ _WRITTEN = identity(WRITTEN)
 class Input(NamedTuple):
     """A column of a table: how it reads, the decisions behind that, and its rows by value.
 
-    `depends` holds the underlying values on which it depends, as bits.
+    `depends` holds the settings and facts on which it depends, as bits.
     """
 
     name: str
-    look: Look
+    reading: Reading
     decisions: tuple[Source, ...]
     rows: ColumnIndex
     depends: int
@@ -46,7 +46,7 @@ class Input(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """What inputs can be together: the different sets of rows that match there.
+    """The feasible combinations of inputs, by the different sets of rows that match.
 
     `variables` are those of the inputs; `combinations` finds the choices on request.
 
@@ -60,7 +60,7 @@ class Joint:
 
 
 class Feasible:
-    """Finds what is feasible for the inputs of the tables of one rule set; decisions are shared between tables."""
+    """Finds the feasible combinations of the inputs of tables; the tables of a rule set share their decisions."""
 
     def __init__(self, ruleset: RuleSet, most: int) -> None:
         self._ruleset = ruleset
@@ -72,25 +72,25 @@ class Feasible:
         self._levels: dict[Source, int] = {}
         self._bases: dict[Source, tuple[Source, ...]] = {}
         self._read: dict[str, Mapping[Source, Sequence[Reader]]] = {}
-        self._grouped: dict[object, Families] = {}
-        self._related: dict[tuple[Variable, ...], Family] = {}
+        self._grouped: dict[object, Partitions] = {}
+        self._related: dict[tuple[Variable, ...], Partition] = {}
         self._decided: dict[tuple[object, ...], Diagram | OutOfStepsError] = {}
 
     def joint(self, table: Table, group: Sequence[Input]) -> Joint | None:
-        """Return what the inputs of a group can be together, None where there is too much to tell apart."""
+        """Return the feasible combinations of the inputs of a group, None where these are too many."""
         try:
-            families = self._families(table, group)
-            variables = tuple([self._variable(one, families) for one in group])
+            partitions = self._partitions(table, group)
+            variables = tuple([self._variable(one, partitions) for one in group])
             held = [variable.rows_at(one.rows) for one, variable in zip(group, variables, strict=True)]
-            rows = self._function(group, families, held, and_)
+            rows = self._function(group, partitions, held, and_)
         except OutOfStepsError:
             return None
 
         def combinations() -> Combinations:
             numbers = [[(number,) for number in range(len(variable.choices))] for variable in variables]
-            function = self._function(group, families, numbers, add)
-            said = {family.level: [said for _, said in family.members] for family in families.values()}
-            return assignments(function, said).items()
+            function = self._function(group, partitions, numbers, add)
+            members = {p.level: [assignment for _, assignment in p.members] for p in partitions.values()}
+            return assignments(function, members).items()
 
         return Joint(tuple(values_of(rows)), variables, combinations)
 
@@ -98,49 +98,49 @@ class Feasible:
 
     def inputs(self, table: Table) -> tuple[Input, ...]:
         """Return the inputs of a table."""
-        known = self._inputs.get(table.id)
-        if known is None:
+        if table.id not in self._inputs:
             for name in self._behind.get(table.id, ()):
                 if name not in self._inputs:
                     self.inputs(self._ruleset.tables[name])
-            collects, columns = table.hit == "collect", self._ruleset.compiled[table.id].columns
-            found = zip(
-                [self._look(column.source, collects=collects) for column in table.columns], columns, strict=True
-            )
-            known = self._inputs[table.id] = tuple([self._input(name, look, index) for look, (name, index) in found])
-        return known
+            collects, indexes = table.hit == "collect", self._ruleset.compiled[table.id].columns
+            readings = [self._reading(column.source, collects=collects) for column in table.columns]
+            found = [self._input(*index, reading) for reading, index in zip(readings, indexes, strict=True)]
+            self._inputs[table.id] = tuple(found)
+        return self._inputs[table.id]
 
-    def _look(self, source: Source, *, collects: bool) -> Look:
+    def _reading(self, source: Source, *, collects: bool) -> Reading:
         if source.kind == "decision":
             feeder = self._ruleset.tables.get(source.ref)
             if feeder is not None:
                 source = Source("decision", source.ref, None, decision_output(source, feeder))
         elif self._ruleset.viewer is not None:
-            return self._ruleset.viewer.look(source, collects=collects)
-        return Look(source, (source,))
+            return self._ruleset.viewer.reading(source, collects=collects)
+        return Reading(source, (source,))
 
-    def _input(self, name: str, look: Look, index: ColumnIndex) -> Input:
-        self._bases[look.source] = look.bases
-        decisions = (look.source,) if look.source.kind == "decision" else tuple(look.filled.values())
+    def _input(self, name: str, index: ColumnIndex, reading: Reading) -> Input:
+        self._bases[reading.source] = reading.bases
+        decisions = (reading.source,) if reading.source.kind == "decision" else tuple(reading.filled.values())
         depends = 0
         for decision in decisions:
             if decision.ref in self._ordered:
                 depends = reduce(or_, [one.depends for one in self.inputs(self._ruleset.tables[decision.ref])], depends)
-        if look.source.kind != "decision" or look.source.ref not in self._ordered:
-            for base in look.bases:
+        if reading.source.kind != "decision" or reading.source.ref not in self._ordered:
+            for base in reading.bases:
                 depends |= 1 << self._level(base)
-        return Input(name, look, decisions, index, depends)
+        return Input(name, reading, decisions, index, depends)
 
     def _level(self, base: Source) -> int:
         return self._levels.setdefault(base, len(self._levels))
 
     # what depends on common settings
 
-    def _families(self, table: Table, group: Sequence[Input]) -> Families:
-        """Return the families of the sources that inputs and the decisions behind them read."""
-        key = tuple([one.look.source if one.look.source.kind == "decision" else (table.id, one.name) for one in group])
+    def _partitions(self, table: Table, group: Sequence[Input]) -> Partitions:
+        """Return the partitions of the sources that inputs and the decisions behind them read."""
+        key = tuple(
+            [one.reading.source if one.reading.source.kind == "decision" else (table.id, one.name) for one in group]
+        )
         if key not in self._grouped:
-            self._grouped[key] = self._new_families(self._readers(table, group), group)
+            self._grouped[key] = self._new_partitions(self._readers(table, group), group)
         return self._grouped[key]
 
     def _readers(self, table: Table, group: Sequence[Input]) -> Mapping[Source, Sequence[Reader]]:
@@ -150,8 +150,8 @@ class Feasible:
             for decision in one.decisions:
                 for source, readers in self._read_by(decision.ref).items():
                     found.setdefault(source, {}).update(dict.fromkeys(readers))
-            if one.look.source.kind != "decision":
-                found.setdefault(one.look.source, {})[table.id, one.name] = None
+            if one.reading.source.kind != "decision":
+                found.setdefault(one.reading.source, {})[table.id, one.name] = None
         return {source: tuple(readers) for source, readers in found.items()}
 
     def _read_by(self, table_id: str) -> Mapping[Source, Sequence[Reader]]:
@@ -162,8 +162,8 @@ class Feasible:
                     self._read[name] = self._readers(table, self.inputs(table))
         return self._read[table_id]
 
-    def _new_families(self, readers: Mapping[Source, Sequence[Reader]], group: Sequence[Input]) -> Families:
-        """Group the sources that look at common underlying values."""
+    def _new_partitions(self, readers: Mapping[Source, Sequence[Reader]], group: Sequence[Input]) -> Partitions:
+        """Group the sources that reading at common underlying values."""
         variables = {source: self._variables.read(source, reading) for source, reading in readers.items()}
         for base, decision in _filled(group).items():
             origin = Source(ORIGIN, base.ref)
@@ -178,53 +178,53 @@ class Feasible:
         related = {id(group): group for group in groups.values()}.values()
         if len(related) > _MOST_VARIABLES:
             raise OutOfStepsError
-        families = [self._family(tuple(bases), sources, variables) for bases, sources in related]
-        return {source: family for family in families for source in family.sources}
+        partitions = [self._partition(tuple(bases), sources, variables) for bases, sources in related]
+        return {source: partition for partition in partitions for source in partition.sources}
 
-    def _family(
+    def _partition(
         self, bases: Sequence[Source], sources: Sequence[Source], variables: Mapping[Source, Variable]
-    ) -> Family:
+    ) -> Partition:
         key = tuple([variables[source] for source in sources])
         known = self._related.get(key)
         if known is None:
             # Common settings give equal levels, so that diagrams of several tables fit together.
             level = min(map(self._level, bases))
-            known = self._related[key] = self._new_family(bases, sources, key, level)
+            known = self._related[key] = self._new_partition(bases, sources, key, level)
         return known
 
-    def _new_family(
+    def _new_partition(
         self, bases: Sequence[Source], sources: Sequence[Source], variables: Sequence[Variable], level: int
-    ) -> Family:
+    ) -> Partition:
         viewer = self._ruleset.viewer
         if viewer is None or (tuple(bases) == tuple(sources) and not viewer.limits(sources[0])):
-            return Family.of_one(sources[0], variables[0], level)
+            return Partition.of_one(sources[0], variables[0], level)
         values: dict[str, list[Scalar]] = {}
         for source, variable in zip(sources, variables, strict=True):
             if source.view is None and source.kind != ORIGIN:
                 # As many values as there are settings may have to differ from each other.
                 values.setdefault(source.ref, []).extend(variable.samples(len(bases)))
-        return Family.of_observed(sources, variables, viewer.sights(bases, sources, values), level)
+        return Partition.of_observed(sources, variables, viewer.observations(bases, sources, values), level)
 
     # functions of settings
 
-    def _variable(self, one: Input, families: Families) -> Variable:
-        source = one.look.source
+    def _variable(self, one: Input, partitions: Partitions) -> Variable:
+        source = one.reading.source
         if source.kind == "decision":
             return self._variables.decided(source)
-        family = families[source]
-        return family.variables[family.sources.index(source)]
+        partition = partitions[source]
+        return partition.variables[partition.sources.index(source)]
 
     def _function(
         self,
         group: Sequence[Input],
-        families: Families,
+        partitions: Partitions,
         values: Iterable[Sequence[Any]],
         join: Callable[[Any, Any], Any],
     ) -> Diagram:
         """Return the joined values of inputs; `values` are those of each choice of an input."""
-        parts = [self._of_input(one, families, each) for one, each in zip(group, values, strict=True)]
+        parts = [self._of_input(one, partitions, each) for one, each in zip(group, values, strict=True)]
         function = self._joined(parts, join)
-        for agreement in self._agreements(group, families):
+        for agreement in self._agreements(group, partitions):
             function = self._diagrams.combined(function, agreement, lambda value, _: value)
         return function
 
@@ -235,33 +235,33 @@ class Feasible:
             parts = [self._diagrams.combined(*pair, join) for pair in pairs] + parts[len(parts) // 2 * 2 :]
         return parts[0]
 
-    def _of_input(self, one: Input, families: Families, values: Sequence[Any]) -> Diagram:
-        source = one.look.source
+    def _of_input(self, one: Input, partitions: Partitions, values: Sequence[Any]) -> Diagram:
+        source = one.reading.source
         if source.kind != "decision":
-            return self._of_source(source, families[source], values)
+            return self._of_source(source, partitions[source], values)
         variable = self._variables.decided(source)
-        return self._of_decision(source, families, lambda value: values[variable.choice_of(value) or 0])
+        return self._of_decision(source, partitions, lambda value: values[variable.choice_of(value) or 0])
 
-    def _of_source(self, source: Source, family: Family, values: Sequence[Any]) -> Diagram:
-        at = family.sources.index(source)
-        return self._diagrams.node(family.level, tuple([values[choices[at]] for choices, _ in family.members]))
+    def _of_source(self, source: Source, partition: Partition, values: Sequence[Any]) -> Diagram:
+        at = partition.sources.index(source)
+        return self._diagrams.node(partition.level, tuple([values[choices[at]] for choices, _ in partition.members]))
 
-    def _of_decision(self, decision: Source, families: Families, convert: Callable[[Scalar], Any]) -> Diagram:
+    def _of_decision(self, decision: Source, partitions: Partitions, convert: Callable[[Scalar], Any]) -> Diagram:
         """Return the function of an output, its values converted."""
         rows, output = self._ruleset.tables[decision.ref].rows, decision.output or ""
-        deciding = self._known_deciding(decision.ref, families)
+        deciding = self._known_deciding(decision.ref, partitions)
         return self._diagrams.mapped(deciding, lambda number: convert(rows[number].then[output]))
 
-    def _known_deciding(self, table_id: str, families: Families) -> Diagram:
-        key = self._key(table_id, families)
+    def _known_deciding(self, table_id: str, partitions: Partitions) -> Diagram:
+        key = self._key(table_id, partitions)
         if key not in self._decided:
             table = self._ruleset.tables[table_id]
             # All tables behind in their order, so that long chains of tables do not recurse.
-            if any(self._key(feeder, families) not in self._decided for feeder in feeders(table)):
+            if any(self._key(feeder, partitions) not in self._decided for feeder in feeders(table)):
                 for name in self._behind[table_id]:
-                    self._known_deciding(name, families)
+                    self._known_deciding(name, partitions)
             try:
-                self._decided[key] = self._deciding(table, families)
+                self._decided[key] = self._deciding(table, partitions)
             except OutOfStepsError as error:
                 self._decided[key] = error
         found = self._decided[key]
@@ -269,26 +269,26 @@ class Feasible:
             raise OutOfStepsError
         return found
 
-    def _key(self, table_id: str, families: Families) -> tuple[object, ...]:
-        return (table_id, *[families[source] for source in self._read_by(table_id)])
+    def _key(self, table_id: str, partitions: Partitions) -> tuple[object, ...]:
+        return (table_id, *[partitions[source] for source in self._read_by(table_id)])
 
-    def _deciding(self, table: Table, families: Families) -> Diagram:
+    def _deciding(self, table: Table, partitions: Partitions) -> Diagram:
         """Return the row that decides a table; one row stands for all that decide the same. No row is not feasible."""
         inputs = self.inputs(table)
-        parts = [self._of_input(one, families, self._variable(one, families).rows_at(one.rows)) for one in inputs]
+        parts = [self._of_input(one, partitions, self._variable(one, partitions).rows_at(one.rows)) for one in inputs]
         function = self._joined(parts or [(1 << len(table.rows)) - 1], lambda one, other: one & other or None)
         known: dict[object, int] = {}
         outcomes = [tuple([identity(row.then[output]) for output in table.outputs]) for row in table.rows]
         first = [known.setdefault(outcome, number) for number, outcome in enumerate(outcomes)]
         return self._diagrams.mapped(function, lambda rows: first[(rows & -rows).bit_length() - 1] if rows else None)
 
-    def _agreements(self, group: Sequence[Input], families: Families) -> Iterator[Diagram]:
+    def _agreements(self, group: Sequence[Input], partitions: Partitions) -> Iterator[Diagram]:
         """Yield where a value is written, or is the one of the decision that fills it in."""
         for base, decision in _filled(group).items():
             origin = Source(ORIGIN, base.ref)
             samples = [identity(choice[0].sample) for choice in self._variables.origin(decision).choices]
-            written = self._of_source(origin, families[origin], samples)
-            decided = self._of_decision(decision, families, identity)
+            written = self._of_source(origin, partitions[origin], samples)
+            decided = self._of_decision(decision, partitions, identity)
             yield self._diagrams.combined(written, decided, _agree)
 
 
@@ -304,8 +304,8 @@ def _tables_behind(ruleset: RuleSet) -> Mapping[str, Sequence[str]]:
 
 
 def _filled(group: Iterable[Input]) -> dict[Source, Source]:
-    """Return the underlying values that decisions fill in, with these decisions."""
-    return {base: decision for one in group for base, decision in one.look.filled.items()}
+    """Return the settings whose values decisions give, with these decisions."""
+    return {base: decision for one in group for base, decision in one.reading.filled.items()}
 
 
 def _agree(origin: object, decided: object) -> bool | None:

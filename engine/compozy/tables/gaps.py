@@ -1,8 +1,4 @@
-"""Find values for which no row decides, and propose a row for each region of them.
-
-What comes in: a table under verification that must always decide. What goes out: findings, each with a
-witness and a proposed row.
-"""
+"""Find values for which no row of a table decides, and propose a row for each region of them."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ from compozy.tables.subject import UNPROVEN, Subject
 from compozy.tables.table import Domain, Row, Scalar
 from compozy.tables.witness import row_yaml
 
-# Counting gaps further than this many times the list would cost more than the count tells.
+# Gaps are counted up to this many times the number that is listed.
 _COUNTED = 4
 
 

@@ -1,8 +1,4 @@
-"""Judge rows beside each other: conflicts, duplicates, rows that others take over.
-
-What comes in: a table under verification. What goes out: findings with the places of both rows and
-settings for which both match.
-"""
+"""Compare the rows of a table: conflicts, overlaps, duplicates, subsumed and masked rows."""
 
 from __future__ import annotations
 

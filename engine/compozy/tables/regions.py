@@ -1,7 +1,6 @@
-"""Turn boxes of cells back into conditions that people can read, and into settings that lead there.
+"""Turn boxes of cells into regions, one condition a column, and find settings that lead there.
 
-What comes in: the axes of a table and boxes, one set of cells an axis. What goes out: regions, each a
-condition a column. A joint axis may need several regions for one box; together they are exact.
+A joint axis may need several regions for one box; together they are exact.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from compozy.tables.atoms import condition_of
 from compozy.tables.axes import Axis, Point
 from compozy.tables.cells import condition_words
 from compozy.tables.cover import Box
-from compozy.tables.sight import Assignment
+from compozy.tables.observation import Assignment
 from compozy.tables.table import ANY, Condition, Table
 
 

@@ -15,8 +15,8 @@ from compozy.tables.axes import AxisBuilder
 from compozy.tables.cells import condition_words
 from compozy.tables.decide import compile_leniently
 from compozy.tables.difference import compare_tables
+from compozy.tables.observation import Viewer
 from compozy.tables.pairs import meeting_rows
-from compozy.tables.sight import Viewer
 from compozy.tables.subject import Subject
 from compozy.tables.table import ANY, Catalogue, Condition, Place, Row, Table
 from compozy.tables.verify import verify_table

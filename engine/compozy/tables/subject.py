@@ -1,8 +1,4 @@
-"""One table under verification: its axes, its space, and the way from boxes to findings.
-
-What comes in: a rule set, a table of it, and what the tables before it can decide. What goes out: the
-questions that the checks ask. It must not judge.
-"""
+"""One table under verification: its axes and space, and findings about boxes of it."""
 
 from __future__ import annotations
 
@@ -14,8 +10,8 @@ from compozy.base.place import Origin
 from compozy.tables.axes import Axis
 from compozy.tables.cover import MOST_STEPS, Box, CellIndex, Space
 from compozy.tables.decide import RuleSet
+from compozy.tables.observation import Assignment, Viewer
 from compozy.tables.regions import witness_of
-from compozy.tables.sight import Assignment, Viewer
 from compozy.tables.table import Domain, Row, Table
 from compozy.tables.witness import witness_yaml
 

@@ -12,7 +12,7 @@ from operator import and_, or_
 from compozy.tables.axes import Axis
 from compozy.tables.table import Table
 
-# Sets of matching rows that are told apart.
+# The limit on different sets of matching rows.
 _MOST_SETS = 500
 
 

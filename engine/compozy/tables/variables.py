@@ -1,7 +1,6 @@
-"""Variables: the values of sources, cut into choices that no reader distinguishes, and what sources show together.
+"""Variables: the values of sources, cut into choices that no reader distinguishes.
 
-Sources that read common settings are one family, and each member of it is a combination of choices that some settings
-show.
+The values of settings that several sources read are partitioned by the choices that these sources have together.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from compozy.tables.atoms import Atom, atoms_of, samples_in
 from compozy.tables.decide import RuleSet
 from compozy.tables.index import ColumnIndex
 from compozy.tables.link import produced_domain
-from compozy.tables.sight import ORIGIN, WRITTEN, Assignment, Sight
+from compozy.tables.observation import ORIGIN, WRITTEN, Assignment, Observation
 from compozy.tables.table import Condition, Domain, Identity, Scalar, Source, identity
 
 # A column of a table, by the names of both.
@@ -25,7 +24,7 @@ Reader: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, eq=False)
 class Variable:
-    """A source's values: atoms that no reader can tell apart are one choice; equal to itself only."""
+    """A source's values: atoms that no reader distinguishes are one choice; equal to itself only."""
 
     choices: tuple[tuple[Atom, ...], ...]
     domain: Domain
@@ -68,10 +67,11 @@ def _inside(atom: Atom, value: Scalar) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Family:
-    """Sources that read common settings; a member is a choice of each of them, feasible together, with settings.
+class Partition:
+    """The values of settings that sources read in common, partitioned by the choices of the sources.
 
-    `level` is the position of the family among the variables of decision diagrams.
+    A member is a feasible combination of choices, one for each source, with settings that lead to it.
+    `level` is the position of the partition among the variables of decision diagrams.
     """
 
     sources: tuple[Source, ...]
@@ -80,25 +80,25 @@ class Family:
     level: int
 
     @classmethod
-    def of_one(cls, source: Source, variable: Variable, level: int) -> Family:
-        """Return the family of a source that can have each of its values."""
+    def of_one(cls, source: Source, variable: Variable, level: int) -> Partition:
+        """Return the partition of a source that alone reads a setting and can have each of its values."""
         samples = (choice[0].sample for choice in variable.choices)
         members = tuple(((number,), ((source, sample),)) for number, sample in enumerate(samples))
         return cls((source,), (variable,), members, level)
 
     @classmethod
     def of_observed(
-        cls, sources: Sequence[Source], variables: Sequence[Variable], sights: Iterable[Sight], level: int
-    ) -> Family:
-        """Return what sources show together; the first sight of each combination counts."""
+        cls, sources: Sequence[Source], variables: Sequence[Variable], observations: Iterable[Observation], level: int
+    ) -> Partition:
+        """Return the partition that observations give; the first observation of a combination counts."""
         members: dict[tuple[int, ...], Assignment] = {}
         most = prod(len(variable.choices) for variable in variables)
-        for sight in sights:
-            found = [variable.choice_of(seen) for variable, seen in zip(variables, sight.seen, strict=True)]
+        for observation in observations:
+            found = [variable.choice_of(seen) for variable, seen in zip(variables, observation.values, strict=True)]
             choices = tuple([choice for choice in found if choice is not None])
             # A value outside a domain is reported where it is written, and no row can ask for it.
             if len(choices) == len(found) and choices not in members:
-                members[choices] = sight.said
+                members[choices] = observation.assignment
                 if len(members) == most:
                     break
         return cls(tuple(sources), tuple(variables), tuple(members.items()), level)

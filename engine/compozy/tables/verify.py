@@ -1,7 +1,6 @@
-"""Verify rule tables before they are used: everything that can be said without a configuration.
+"""Verify rule tables without a configuration: gaps, conflicts, masked and unreachable rows, values never decided.
 
-What comes in: a rule set, linked leniently where its faults are to be reported too. What goes out: a
-`Verification` with one finding a fault. It must not change a table, and it never raises for a bad one.
+Tables with faults are verified as well; no fault of a table raises an exception.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ KINDS = {
     "unproven": "a question about a table that its search could not answer within its budget of steps",
     "incomplete-finding": "a finding without text, severity, good or bad example",
 }
-_TOO_MANY = "too many combinations of settings would have to be told apart"
+_TOO_MANY = "too many combinations of settings to distinguish"
 _EXAMPLE_KEYS = ("severity", "text", "good", "bad")
 
 
@@ -66,12 +65,12 @@ def verify(
     """Verify a rule set.
 
     `limit` bounds how many findings of one kind are listed a table. Columns that depend on common
-    settings are looked at together while at most `most` combinations have to be told apart; beyond that,
-    each column counts with all values that its feeder can give, and a finding on what may be unreachable says so.
+    settings are combined in at most `most` steps an operation; beyond that, each column counts with all values of
+    its feeder, and findings on what may be unreachable are marked.
     Each search takes at most `steps`; a question that it leaves open is the finding `unproven`.
     """
     findings = [replace(fault, message=f'table "{fault.key}": {fault.message}') for fault in ruleset.faults]
-    # A cell with an unknown value is reported as that, and not once more because it never holds.
+    # A cell with an unknown value is reported once, and not again because it never holds.
     faulty = {place for fault in ruleset.faults if fault.id == "unknown-value" for place in fault.places}
     builder = AxisBuilder(ruleset, most)
     produced: dict[tuple[str, str], Sequence[Scalar]] = {}

@@ -1,8 +1,8 @@
-"""What columns see of settings together: their values, and each view of them.
+"""Observations of settings: the feasible combinations of their values and of the views of them.
 
-Settings that a table compares (`equals`), that take each other's value (`same_as`) or that a constraint names
-together, are seen as one: every combination that some configuration can show is among the sights, and none that a
-constraint excludes. What depends on files is taken to be either.
+Settings that a table compares (`equals`), that take each other's value (`same_as`) or that a constraint names are
+observed together: every combination that some configuration leads to is among the observations, and none that a
+constraint excludes. What depends on files may be either.
 """
 
 from __future__ import annotations
@@ -18,35 +18,34 @@ from compozy.base.document import Scalar
 from compozy.rulebook.domains import normalised, setting_domain, spelled
 from compozy.rulebook.representatives import DEFAULT, RULE, WRITTEN, Representative, given, of_rules, placements
 from compozy.settings.registry import Registry, Setting
-from compozy.settings.views import COMPARISONS, VIEWS, View, compared_with
-from compozy.settings.views import Seen as Look
-from compozy.tables import sight
+from compozy.settings.views import COMPARISONS, VIEWS, Seen, View, compared_with
 from compozy.tables.atoms import atoms_of
 from compozy.tables.cover import MOST_STEPS, OutOfStepsError
-from compozy.tables.sight import ORIGIN, Assignment, Sight
+from compozy.tables.observation import ORIGIN, Assignment, Observation, Reading
+from compozy.tables.observation import WRITTEN as WRITTEN_VALUE
 from compozy.tables.table import Condition, Row, Source, Table
 
-# The kind of a source that reads what resolving makes of a setting: a derived value, or that of another setting,
-# where nothing is written.
+# The kind of a source that reads the resolved value of a setting: a derived one, or that of another setting, where
+# nothing is written.
 RESOLVED = "resolved"
 EQUALS = "equals"
 _TEXTUAL = ("text", "choice", "path", "url", "host", "listen_address")
 _UNLISTED = object()
 _READING_FILES = ("path_kind", "directory_kind")
-# Values of settings that are seen together; every two of them may have to be compared.
+# Values of settings that are observed together; every two of them may have to be compared.
 _MOST_COMPARED = 1_000
 
 
 class Answered(NamedTuple):
-    """A value of a setting with what the sources that read it alone show of it; equal keys are not distinguished."""
+    """A value of a setting with the answers of the sources that read it alone; values with equal keys are alike."""
 
     key: tuple[object, ...]
     value: Representative
     answers: Sequence[tuple[Scalar, ...]]
 
 
-# The values of settings, and what each source may show of them.
-Observation: TypeAlias = tuple[Mapping[str, Answered], Sequence[tuple[Scalar, ...]]]
+# The values of settings, and what each source may read of them.
+Shown: TypeAlias = tuple[Mapping[str, Answered], Sequence[tuple[Scalar, ...]]]
 
 
 @dataclass(slots=True, eq=False)
@@ -54,7 +53,7 @@ class _Reader:
     """A source: it reads the first setting of `chain` that has a value, and may compare it with one of `other`.
 
     `setting` is its own, and for a comparison `second` is the other one, which may be the same. `inspects` is true if
-    what is shown of a text depends on more than that it is empty, listed or equal to another.
+    its answer for a text depends on more than whether that is empty, listed or equal to another.
     """
 
     source: Source
@@ -68,7 +67,7 @@ class _Reader:
     known: dict[tuple[int, int], tuple[Scalar, ...]] = field(default_factory=dict)
 
     def taken(self, one: Representative) -> Representative:
-        """Return the value of a setting as it is read; before resolving, nothing is derived."""
+        """Return the value that the source reads of a setting; before resolution, nothing is derived."""
         return one if one.below is None or self.source.kind == RESOLVED else one.below
 
     def first(self, paths: Sequence[str], seen: Mapping[str, Answered]) -> Answered:
@@ -79,9 +78,9 @@ class _Reader:
         return seen[paths[-1]]
 
     def answers(self, path: str, ones: Sequence[Representative]) -> list[tuple[Scalar, ...]]:
-        """Return for each value of a setting what the source may show on some machine if it reads that setting."""
+        """Return for each value of a setting what the source may give on some machine if it reads that setting."""
         if self.source.kind == ORIGIN:
-            return [(sight.WRITTEN if one.kind == WRITTEN else one.derived,) for one in ones]
+            return [(WRITTEN_VALUE if one.kind == WRITTEN else one.derived,) for one in ones]
         if self.source.kind != RESOLVED:
             ones = [one.below or one for one in ones]
         if not self.word:
@@ -92,11 +91,11 @@ class _Reader:
         kinds = [one.kind if own else DEFAULT for one in ones]
         if self.word in _READING_FILES or any(one.anchored for one in ones):
             return [self._observed(one, kind) for one, kind in zip(ones, kinds, strict=True)]
-        return [(look(Look(setting, one.value, kind, "/")),) for one, kind in zip(ones, kinds, strict=True)]
+        return [(look(Seen(setting, one.value, kind, "/")),) for one, kind in zip(ones, kinds, strict=True)]
 
     def _observed(self, one: Representative, kind: str) -> tuple[Scalar, ...]:
-        """Return what a view may show of a value that depends on files or on the project's directory."""
-        looks = [self.view.look(Look(self.setting, value, kind, "/")) for value in placements(one)] if self.view else []
+        """Return what a view may give for a value that depends on files or on the project's directory."""
+        looks = [self.view.look(Seen(self.setting, value, kind, "/")) for value in placements(one)] if self.view else []
         # Any path may be a directory; of those that are free, one is that ends with a slash.
         on_disk = self.word in _READING_FILES and looks[0] in ("file", "directory") and not one.free
         if on_disk and not str(one.value).endswith("/"):
@@ -121,7 +120,7 @@ class _Reader:
 
 
 class SettingViewer:
-    """Tells the table engine what the views of settings show together."""
+    """Describes settings and the views of them to the table engine."""
 
     def __init__(self, registry: Registry, tables: Iterable[Table], never: Sequence[Row] = ()) -> None:
         self.settings = registry.settings
@@ -137,12 +136,12 @@ class SettingViewer:
                 self.derived.setdefault(path, {}).update((value, None) for value in values if value is not None)
                 self._filled[path] = Source("decision", table.id, None, output)
 
-    def look(self, source: Source, *, collects: bool) -> sight.Look:
-        """Return the settings that a column looks at: as they were written or, for findings, as they were resolved."""
+    def reading(self, source: Source, *, collects: bool) -> Reading:
+        """Return how a column reads settings: as they are written or, for findings, as they are resolved."""
         compared = _compared(source)
         known = source.view is None or source.view in VIEWS or compared in self.settings
         if source.kind != "setting" or source.ref not in self.settings or not known:
-            return sight.Look(source, (source,))
+            return Reading(source, (source,))
         own = (source.ref,) if compared is None else (source.ref, compared)
         chains = [self._chain(RESOLVED if collects else source.kind, path) for path in own]
         paths = chains[0] if len(chains) == 1 else (*chains[0], *chains[1])
@@ -151,7 +150,7 @@ class SettingViewer:
         if self.named:
             paths = (*paths, *[other for path in paths for other in self.named.get(path, ())])
         bases = tuple([Source("setting", path) for path in dict.fromkeys(paths)])
-        return sight.Look(source if kind == source.kind else source._replace(kind=kind), bases, filled)
+        return Reading(source if kind == source.kind else source._replace(kind=kind), bases, filled)
 
     def limits(self, source: Source) -> Sequence[Condition]:
         """Return the conditions of the constraints on the value of a source."""
@@ -169,10 +168,10 @@ class SettingViewer:
             found.append(following)
         return tuple(found)
 
-    def sights(
+    def observations(
         self, bases: Sequence[Source], sources: Sequence[Source], values: Mapping[str, Sequence[Scalar]]
-    ) -> Iterator[Sight]:
-        """Yield what sources can show together; the least to write down comes first."""
+    ) -> Iterator[Observation]:
+        """Yield the feasible combinations of the values of sources; the shortest assignments come first."""
         readers = [self._reader(source) for source in sources]
         resolved = any(source.kind in (RESOLVED, ORIGIN) for source in sources)
         if len(bases) > 1 or any(map(self.limits, bases)):
@@ -186,13 +185,13 @@ class SettingViewer:
             for combination in product(*shown):
                 if combination not in known:
                     known.add(combination)
-                    yield Sight(combination, self._assigned(path, one))
+                    yield Observation(combination, self._assigned(path, one))
 
     def _linked(
         self, paths: Sequence[str], readers: Sequence[_Reader], listed: Mapping[Scalar, None], resolved: bool
-    ) -> Iterator[Sight]:
-        """Yield what sources can show together of settings that are compared, or limited by constraints."""
-        # Only equality distinguishes texts that no cell lists; what a view shows of one it shows of its equal.
+    ) -> Iterator[Observation]:
+        """Yield the observations of settings that are compared, or limited by constraints."""
+        # Only equality distinguishes texts that no cell lists; a view gives the same for equal texts.
         equal = any(reader.other and reader.word == EQUALS for reader in readers)
         copies, each = len(paths) if equal else 1, {}
         for path in paths:
@@ -205,12 +204,12 @@ class SettingViewer:
             for combination in product(*shown):
                 if combination not in known and not any(map(partial(_is_excluded, seen), never)):
                     known.add(combination)
-                    yield Sight(
+                    yield Observation(
                         combination, tuple([pair for path in seen for pair in self._assigned(path, seen[path].value)])
                     )
 
     def _listed(self, bases: Sequence[Source], values: Mapping[str, Sequence[Scalar]]) -> dict[Scalar, None]:
-        """Return the values that cells, constraints and rules about settings that are seen together distinguish."""
+        """Return the values of settings that cells, constraints and other rules distinguish."""
         listed = [value for base in bases for value in values.get(base.ref, ())]
         if len(bases) > 1:
             listed += [value for base in bases for value in self._named(base.ref)]
@@ -234,12 +233,12 @@ class SettingViewer:
 
     def _combined(
         self, readers: Sequence[_Reader], each: Mapping[str, Sequence[Representative]], listed: Collection[Scalar]
-    ) -> Iterator[Observation]:
-        """Yield the combinations of representatives that their own views, or a comparison, can distinguish."""
+    ) -> Iterator[Shown]:
+        """Yield the combinations of representatives that views or comparisons distinguish."""
         links = [reader for reader in readers if reader.other]
         known = {path: self._answered(readers, path, ones, listed) for path, ones in each.items()}
         if not any(link.inspects for link in links):
-            known = _told_apart(known)
+            known = _without_interchangeable(known)
         if len(known) > 1 and sum(map(len, known.values())) > _MOST_COMPARED:
             raise OutOfStepsError
         for path, found in known.items() if links else ():
@@ -257,7 +256,7 @@ class SettingViewer:
     def _answered(
         self, readers: Sequence[_Reader], path: str, ones: Sequence[Representative], listed: Collection[Scalar]
     ) -> list[Answered]:
-        """Return what the sources that read one setting show of its values, each different answer once."""
+        """Return the answers of the sources that read one setting, each different one once."""
         found: dict[object, Answered] = {}
         columns = [
             [()] * len(ones) if reader.other or path not in reader.chain else reader.answers(path, ones)
@@ -265,7 +264,7 @@ class SettingViewer:
         ]
         for one, answers in zip(ones, zip(*columns, strict=True), strict=True):
             key = (one.value is None, self._excluded(path, one), *map(partial(_alike, listed), readers, answers))
-            # What is read plainly is what is compared.
+            # Comparisons use the plain value.
             found.setdefault((key, one.plain, one.anchored), Answered(key, one, answers))
         return list(found.values())
 
@@ -287,7 +286,7 @@ class SettingViewer:
         yield from (atom.sample for atom in atoms_of(domain, limits) if not atom.other) if domain and limits else ()
 
     def spelled(self, source: Source, value: Scalar) -> Any:
-        """Return a value as a configuration file says it, in plain data."""
+        """Return a value in the spelling of a configuration file, as plain data."""
         setting = self.settings.get(source.each or source.ref)
         if setting is not None and source.each is not None:
             setting = setting.items.get(source.ref)
@@ -302,7 +301,7 @@ class SettingViewer:
             setting, derived = self.settings[path], self.derived.get(path, ()) if resolved else ()
             found = given(setting, listed, copies, inspected)
             if derived:
-                # What is least to write down comes first.
+                # The shortest assignments come first.
                 defaults, rest = [o for o in found if o.kind == DEFAULT], [o for o in found if o.kind != DEFAULT]
                 made = [(value, of_rules(setting, value, RULE, listed)) for value in derived]
                 found = [*defaults, *[o._replace(derived=v, below=one) for v, o in made for one in defaults], *rest]
@@ -407,8 +406,8 @@ def _compared_with_all(
     ]
 
 
-def _told_apart(answered: Mapping[str, Sequence[Answered]]) -> dict[str, list[Answered]]:
-    """Leave out values that show nothing new where values are compared for equality only.
+def _without_interchangeable(answered: Mapping[str, Sequence[Answered]]) -> dict[str, list[Answered]]:
+    """Leave out redundant values where values are compared for equality only.
 
     Values with equal answers are interchangeable, so the n-th setting needs n of them to differ from all others.
     """
