@@ -63,6 +63,9 @@ def test_shadowed_value_is_validated_too(key: str, written: str, finding: str, t
         pytest.param("db1,db2", True, id="several"),
         pytest.param("/run/postgresql", True, id="socket"),
         pytest.param("bücher.example", True, id="unicode"),
+        pytest.param("10.0.0.256", False, id="no-octet"),
+        pytest.param("db1,10.0.0.256", False, id="no-octet-among-several"),
+        pytest.param("10.0.0.256.example", True, id="name-with-numbers"),
         pytest.param("db:5432", False, id="port"),
         pytest.param("postgres://db", False, id="url"),
         pytest.param("two words", False, id="blank"),
@@ -72,6 +75,11 @@ def test_shadowed_value_is_validated_too(key: str, written: str, finding: str, t
 def test_host_is_a_name_an_address_or_a_socket(host: str, valid: bool, tmp_path: Path) -> None:
     found = errors(tmp_path, text=f"database: {{host: '{host}'}}")
     assert found == ([] if valid else [("key.type", "database.host", "file")])
+
+
+@pytest.mark.parametrize("address", ["127.0.0.256", "::1::g"])
+def test_listen_address_that_is_no_ip_address_is_an_error(address: str, tmp_path: Path) -> None:
+    assert errors(tmp_path, text=f"server: {{host: '{address}'}}") == [("key.type", "server.host", "file")]
 
 
 @pytest.mark.parametrize(

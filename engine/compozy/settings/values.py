@@ -27,9 +27,13 @@ _HOST = r"(?:\[[^\]\s]*\]|[^\s:@,/?#\[\]]+)"
 _HOSTS = rf"{_HOST}?(?::(?:{PORT})?)?"
 HOST_PORT = f"{_HOST}:{PORT}"
 _IPV6 = r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[0-9A-Za-z_.-]+)?"
-LISTEN_ADDRESS = rf"\[{_IPV6}\]|{_IPV6}|[0-9A-Za-z_](?:[0-9A-Za-z_.-]*[0-9A-Za-z_.])?"
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
+# Four numbers with dots between them are an IPv4 address and no name.
+_NO_IPV4 = r"(?![0-9]+(?:\.[0-9]+){3}\s*(?:,|$))"
+LISTEN_ADDRESS = rf"\[{_IPV6}\]|{_IPV6}|{_IPV4}|{_NO_IPV4}[0-9A-Za-z_](?:[0-9A-Za-z_.-]*[0-9A-Za-z_.])?"
 # One of several hosts, as PostgreSQL takes them; a path is the directory or file of a socket.
-_ANY_HOST = rf"(?:/[^,\r\n]*|\[{_IPV6}\]|{_IPV6}|{_HOST})"
+_ANY_HOST = rf"(?:/[^,\r\n]*|\[{_IPV6}\]|{_IPV6}|{_IPV4}|{_NO_IPV4}{_HOST})"
 HOSTS = rf"{_ANY_HOST}?(?:,{_ANY_HOST}?)*"
 _FORMS = {"listen_address": LISTEN_ADDRESS, "host": HOSTS}
 # What stands between scheme and the end of a URL; several hosts are an address of PostgreSQL.
