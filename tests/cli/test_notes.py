@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from compozy.cli.prepare import say
+from compozy.cli.output import print_note
 
 
 class Unreadable(io.StringIO):
@@ -25,7 +25,7 @@ class Unreadable(io.StringIO):
 def test_note_that_cannot_be_written_is_dropped(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start or a shutdown continues with its terminal closed, its pipe broken or its disk full."""
     monkeypatch.setattr("sys.stderr", Unreadable(number))
-    say("stopping")
+    print_note("stopping")
 
 
 def test_note_to_a_closed_stream_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,4 +33,4 @@ def test_note_to_a_closed_stream_is_dropped(monkeypatch: pytest.MonkeyPatch) -> 
     stream = io.StringIO()
     stream.close()
     monkeypatch.setattr("sys.stderr", stream)
-    say("stopping")
+    print_note("stopping")

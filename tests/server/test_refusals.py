@@ -81,7 +81,7 @@ def test_a_path_and_its_definition_must_agree(site: Site) -> None:
 
     answer = site.post(RUN, {"definition": {"id": "other", "tasks": [task]}})
 
-    assert answer.json["detail"] == 'the definition is of "other", the path says "greet"'
+    assert answer.json["detail"] == 'the id of the definition is "other", that of the path "greet"'
 
 
 def test_every_problem_of_a_definition_is_told(site: Site) -> None:

@@ -36,7 +36,7 @@ class Restored:
     """The result of a restore: earlier data is at the places of `aside` now.
 
     `left_out` names parts of the archive that no component keeps here; what is `missing` in it was left as it is.
-    `verified` tells whether the signature was checked.
+    `verified` is True if the signature was checked.
     """
 
     manifest: Manifest

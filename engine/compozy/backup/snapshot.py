@@ -1,4 +1,4 @@
-"""Hold the data of several components at one moment, and copy it afterwards while they go on.
+"""Hold the data of several components at one moment, and copy it afterwards while they continue.
 
 The write lock of the database is held until every other store is held as well, so the database is at that moment too.
 A SQLite file is held by a read transaction. Files are held by open descriptors and their sizes at the moment, which is
@@ -80,7 +80,7 @@ def _is_sqlite(path: Path) -> bool:
 
 
 def _is_writable(path: Path) -> bool:
-    """Return False on a read-only disk, where SQLite cannot put its files beside a database and nobody writes."""
+    """Return False on a read-only disk, where SQLite cannot put its files beside a database and no process writes."""
     return os.access(path.parent, os.W_OK)
 
 
@@ -108,7 +108,7 @@ def _database(store: CopiedData, folder: Path) -> Iterator[_Database]:
 
 
 def _copied_with_log(path: Path, room: Path) -> Path:
-    """Copy a database that nobody writes, with its log, to a place where SQLite can open it."""
+    """Copy a database that no process writes, with its log, to a place where SQLite can open it."""
     room.mkdir(mode=0o700)
     for suffix in ("", "-wal", "-journal"):
         if os.path.exists(f"{path}{suffix}"):
@@ -130,7 +130,7 @@ class _Database:
         self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
 
     def end(self) -> None:
-        """Let go of it."""
+        """Release it."""
         self._connection.execute("ROLLBACK")
 
     def copy(self, folder: Path) -> None:

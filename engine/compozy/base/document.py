@@ -1,8 +1,7 @@
 """Read YAML once, with the place of every key and value.
 
-What comes in: text and the name of its file. What goes out: a tree of `Node`s. One walk over the C
-composer resolves scalars by the YAML 1.2 core schema (`on`, `off`, `yes`, `no` stay text), refuses
-duplicate keys and never constructs Python objects from tags.
+One walk over the C composer builds a tree of `Node`s: it resolves scalars by the YAML 1.2 core schema (`on`, `off`,
+`yes`, `no` stay text), refuses duplicate keys and never constructs Python objects from tags.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class Node:
     """A value with its place: a scalar, a dict of text to `Node`, or a list of `Node`.
 
     `keys` holds the place of each key of a mapping. `text` is a scalar as written, so that a version
-    `0.10` stays `0.10`; `quoted` tells one that was written in quotes, so that `"5"` stays text. Neither
+    `0.10` stays `0.10`; `quoted` is True for one in quotes, so that `"5"` stays text. Neither
     value nor text shows in `repr`, because a document may hold secrets.
     """
 
@@ -119,7 +118,7 @@ def read_leniently(text: str, file: str) -> tuple[Node, tuple[Duplicate, ...]]:
 
 
 def json_node(value: object, name: str) -> Node:
-    """Return a JSON value as nodes without lines; `name` says in findings where it came from."""
+    """Return a JSON value as nodes without lines; `name` is its source in findings."""
     place = Place(name, 0, 0)
     if isinstance(value, Mapping):
         return Node({str(key): json_node(item, name) for key, item in value.items()}, place, {})

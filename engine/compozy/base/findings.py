@@ -136,14 +136,14 @@ def finding_lines(finding: Finding) -> Iterator[str]:
 
 
 class TooManyFindingsError(Exception):
-    """The end of a check whose collector is full; the last finding of the collector says so."""
+    """The end of a check whose collector is full; the last finding of the collector reports that."""
 
 
 class Collector:
     """A growing list of findings.
 
-    With `most`, the finding after that many is replaced by one that says so, and ends the check; message and key are
-    cut at `longest` characters. Both bound the answer to content that a client sent.
+    With `most`, the finding after that many is replaced by one that reports the limit, and ends the check; message and
+    key are cut at `longest` characters. Both bound the answer to content that a client sent.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Call code of a project or a rule pack: the one guard around it.
 
-Whatever that code raises, `SystemExit` and `KeyboardInterrupt` included, becomes a `ForeignCodeError`; the text of an
+Any exception of that code, `SystemExit` and `KeyboardInterrupt` included, becomes a `ForeignCodeError`; the text of an
 exception may hold a secret and is logged only. Code that hangs cannot be ended: its thread is left behind.
 """
 

@@ -1,6 +1,6 @@
 """Private temporary directories beside the data, and the removal of what killed processes left of them.
 
-A temporary directory or file is locked while its process lives, so another process can tell a leftover from one in use.
+A temporary directory or file is locked while its process lives, which distinguishes it from a leftover.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Who may change a file or directory: the check before its content is believed, and the directories exempt from it.
 
-A path is safe when it belongs to this user or to root and nobody else may write to it. The exemptions are the lines of
+A path is safe when it belongs to this user or to root and no other user may write to it. The exemptions are lines of
 `trusted` in the user's own configuration directory and `COMPOZY_TRUST` of the process's environment, never of a file.
 """
 

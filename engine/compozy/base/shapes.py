@@ -300,7 +300,7 @@ def plain_shape(what: str, keys: Mapping[str, Key], *, placed: bool = False) -> 
 
 @dataclass(frozen=True, slots=True)
 class Variants(Generic[T]):
-    """A mapping whose key `by` says which shape it has; each shape lists that key itself, as `Choice((name,))`."""
+    """A mapping whose key `by` selects its shape; each shape lists that key itself, as `Choice((name,))`."""
 
     what: str
     by: str

@@ -1,4 +1,4 @@
-"""List and read the files of a project: one function for each, whatever the file is for.
+"""List and read the files of a project: one function for each, for every kind of file.
 
 Files that another user controls are refused before their content is believed; see `ownership`. Names that begin with a
 dot or a tilde are leftovers of editors and file systems (`._x.yaml`, `.#x.yaml`) and are not listed.
@@ -74,7 +74,7 @@ def read_source(path: str, *, own: bool = True) -> str:
 def list_sources(folder: str, endings: tuple[str, ...] = YAML_ENDINGS, *, below: bool = False) -> Iterator[str]:
     """Yield the paths of files with one of `endings` in `folder`, sorted; with `below` also in folders below it.
 
-    Dangling links are listed, so that reading reports them; pipes are not, because nobody may write to them.
+    Dangling links are listed, so that reading reports them; pipes are not, because a read could block for ever.
     """
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)

@@ -1,7 +1,4 @@
-"""What the shell offers for an argument that is being typed.
-
-What comes in: the beginning of a word. What goes out: words that go on from there; the shell itself completes files.
-"""
+"""Complete arguments in the shell: workflows, settings, tables and findings; the shell itself completes files."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def _counted(count: int, word: str) -> str:
 @click.option("--finding", metavar="ID", help="Explain a finding instead of a key.")
 @click.argument("key", required=False, shell_complete=keys)
 def explain(format_: str, key: str | None, finding: str | None, strict: bool, **options: object) -> None:
-    """Explain a setting or a decision. It says who decided, over what, and what almost decided."""
+    """Explain a setting or a decision. It shows what decided, the shadowed values and the near misses."""
     if (key is None) == (finding is None):
         raise UsageError("name a key, or a finding with --finding", hint="such as: compozy config explain redis.mode")
     resolved = looking(read_configuration(options), strict=strict).resolve()
@@ -150,7 +150,7 @@ def explain(format_: str, key: str | None, finding: str | None, strict: bool, **
 
 
 def explain_finding_(resolved: Resolved, finding: str, format_: str) -> None:
-    """Print what there is to say about a finding."""
+    """Print the explanation of a finding."""
     from compozy.cli.explained import finding_lines
     from compozy.explain.finding import explain_finding
 
@@ -204,7 +204,7 @@ def read_side(name: str, options: Mapping[str, Any]) -> Configuration:
 
 
 def is_variables(name: str) -> bool:
-    """Tell whether a file holds variables, by its name.
+    """Return True if a file holds variables, by its name.
 
     >>> [is_variables(name) for name in ("staging.env", ".env.production", "compozy.yaml")]
     [True, True, False]

@@ -45,7 +45,7 @@ def command(format_: str, strict: bool, **options: object) -> int:
 
 
 def workflow_checks(lifecycle: Lifecycle) -> Iterator[Any]:
-    """Yield a check for each fault of a workflow file; a start leaves the file out and goes on."""
+    """Yield a check for each fault of a workflow file; a start ignores the file."""
     from compozy.provisioning.doctor import Check
 
     status = "fail" if lifecycle.strict else "warn"
@@ -67,8 +67,8 @@ def print_check(check: Any) -> None:
 
 def _verdict(checks: list[Any]) -> str:
     counts = {status: sum(check.status == status for check in checks) for status in _STYLES}
-    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    counted = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     unseen = any(check.id.endswith(".code") and check.status == "skip" for check in checks)
     success = "nothing was found that stops a start; Python of this project was not run" if unseen else _SUCCESS
     outcome = styled("start would fail", "error") if counts["fail"] else styled(success, "ok")
-    return f"{outcome} ({said})"
+    return f"{outcome} ({counted})"

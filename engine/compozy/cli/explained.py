@@ -1,7 +1,4 @@
-"""Explanations, differences and diagnostics as lines of text.
-
-What comes in: records without secrets. What goes out: lines; nothing is printed here.
-"""
+"""Format explanations, differences and diagnostics as lines of text; their records hold no secrets."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ def explanation_lines(found: Explanation) -> Iterator[str]:
         yield f"  set by {', '.join(found.names)} or --set {found.key}=VALUE"
     if found.step is not None:
         yield ""
-        yield "decided by" if found.derived else "the rules alone would say"
+        yield "decided by" if found.derived else "the rules alone would derive"
         yield from step_lines(found.step, _INDENT)
         yield from miss_lines(found.step)
     if found.read_by:
@@ -89,7 +86,7 @@ def _steps(step: DecisionStep) -> Iterator[DecisionStep]:
 
 
 def finding_lines(found: FindingExplanation) -> Iterator[str]:
-    """Yield what there is to say about a finding."""
+    """Yield the explanation of a finding."""
     yield f"{styled(f'{found.severity}[{found.id}]', found.severity)}: {found.text.rstrip()}"
     yield f"  rule {found.row} ({found.rule})"
     yield from (f"  {name} {value}" for name, value in (("about", found.key), ("hint:", found.hint)) if value)

@@ -1,7 +1,7 @@
-"""The entry point: one try at the top turns every known failure into text, JSON and an exit code.
+"""The entry point: turn every known failure into text, JSON and an exit code.
 
-What comes in: the process's arguments. What goes out: output and an exit code: 0 done, 1 a bug, 2 configuration
-or usage, 3 rule table, 4 provisioning, 5 workflow run. Commands are imported when they are called.
+0 done, 1 a bug, 2 configuration or usage, 3 rule table, 4 provisioning, 5 workflow run. Commands are imported when
+they are called.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COMMANDS = {
     "start": ("compozy.cli.start", "Provision the mode, run the HTTP interface and the workers."),
     "status": ("compozy.cli.status", "Show state and health of the running server."),
     "workflow": ("compozy.cli.workflow", "Run and list workflows."),
-    "doctor": ("compozy.cli.doctor", "Check whether a start would succeed, and say what to fix."),
+    "doctor": ("compozy.cli.doctor", "Check whether a start would succeed, and report what to fix."),
     "plan": ("compozy.cli.plan", "Show what start would provision, without starting."),
     "backup": (
         "compozy.cli.backup",
@@ -176,7 +176,7 @@ def run(args: Sequence[str], pack_flags: Mapping[str, str] | None = None) -> int
         place = f" ({error.filename})" if error.filename else ""
         return report(SystemProblem(f"{error.strerror}{place}", hint=hint_for(error)), wanted_format(args))
     except SystemExit:
-        return 0  # click's answer to a reader that went away, such as head
+        return 0  # click's answer to a closed pipe, such as of head
 
 
 def _pack_flags_in_help(args: Sequence[str]) -> AbstractContextManager[None]:

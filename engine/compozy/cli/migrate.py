@@ -12,8 +12,8 @@ import click
 
 from compozy.cli.configmigration import config
 from compozy.cli.options import configuration_options, format_option
-from compozy.cli.output import print_json, print_line, print_table
-from compozy.cli.prepare import prepared, say
+from compozy.cli.output import print_json, print_line, print_note, print_table
+from compozy.cli.prepare import prepared
 from compozy.cli.status import with_mode_of_server
 from compozy.errors import UsageError
 from compozy.provisioning.plan import Plan, make_plan
@@ -91,7 +91,7 @@ def opened(plan: Plan, *, keep: bool) -> Iterator[Store]:
     from compozy.provisioning.provision import provision
     from compozy.store import Store
 
-    runtime = provision(plan, notice=say)
+    runtime = provision(plan, notice=print_note)
     try:
         yield Store(runtime.database)
     except BaseException:

@@ -1,7 +1,4 @@
-"""The flags of every command that reads the configuration; they derive from the registry.
-
-What comes in: click commands. What goes out: the same with flags, called with a `Lifecycle` or what they ask for.
-"""
+"""Add the options of every command that reads the configuration; they derive from the registry of settings."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Print JSON, aligned tables, and findings with source line and caret.
 
-The only module that writes to the terminal: it escapes control characters, whatever their origin, and adds colour
+The only module that writes to the terminal: it escapes control characters of any origin, and adds colour
 only on a terminal, never with NO_COLOR.
 """
 
@@ -88,7 +88,7 @@ def print_line(text: str = "", *, err: bool = False) -> None:
 
 
 def print_note(text: str) -> None:
-    """Print a line for people on stderr; where nobody can read it, as at a closed pipe, the command continues."""
+    """Print a note on stderr; if it cannot be written, as to a closed pipe, the command continues."""
     with contextlib.suppress(OSError, ValueError, UsageError):
         print_line(f"{styled('note', 'dim', err=True)}: {redacted(text)}", err=True)
 

@@ -1,7 +1,7 @@
-"""Flags of settings that rule packs add: the packs are known only when the arguments are.
+"""Accept the flags of settings that rule packs add.
 
-What comes in: arguments that hold a flag which no command declares, or ask for help. What goes out: the same arguments
-with `--set path=value` in its place, and commands whose help lists the flags. Nothing here is imported otherwise.
+The packs are known only when the arguments are, so a flag that no command declares becomes `--set path=value`, and help
+lists the flags of the packs. This module is imported only for such arguments.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What commands do before they start anything: read, resolve, validate, and say what the user should know.
-
-What comes in: the parsed options. What goes out: a lifecycle in the state `validated`, or the error that stops.
-"""
+"""Prepare a command: read, resolve and validate the configuration, and report warnings before anything starts."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ def looking(configuration: Configuration, *, strict: bool = False) -> Lifecycle:
 
 
 def prepared(options: dict[str, object], strict: bool, provisioner: Provisioner | None = None) -> Lifecycle:
-    """Return the lifecycle in the state `validated`; warnings go to stderr, log lines to where the settings say.
+    """Return the lifecycle in the state `validated`; warnings go to stderr, log lines where the settings send them.
 
     Without a `provisioner` the command provisions nothing.
 
@@ -45,7 +42,7 @@ def prepared(options: dict[str, object], strict: bool, provisioner: Provisioner 
 
 
 def report_preparation(lifecycle: Lifecycle) -> None:
-    """Print the warnings of a validated lifecycle, and begin to log where its settings say."""
+    """Print the warnings of a validated lifecycle, and start logging by its settings."""
     get = lifecycle.resolved.get
     start_logging(LogSettings(get("log.level"), get("log.format"), get("log.file")), lifecycle.resolved.redactor())
     for entry in lifecycle.journal:  # before the settings of the log were known
@@ -72,7 +69,7 @@ def project_client(options: dict[str, object], strict: bool) -> Iterator[Project
         ConfigurationError: a finding stops.
         UsageError: the server that runs is not the one that was asked for.
     """
-    with connected(validated(options, strict), report_preparation, say) as client:
+    with connected(validated(options, strict), report_preparation, print_note) as client:
         yield client
 
 
@@ -89,8 +86,3 @@ def seconds(text: str) -> float:
     if found <= 0:
         raise UsageError(f"--timeout {text}: must be longer than zero", hint="write a number with a unit, such as 30s")
     return found
-
-
-def say(line: str) -> None:
-    """Print a line for people on stderr."""
-    print_note(line)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from compozy.cli.options import configuration_options, format_option
-from compozy.cli.output import print_json, print_line
-from compozy.cli.prepare import report_preparation, say, validated
+from compozy.cli.output import print_json, print_line, print_note
+from compozy.cli.prepare import report_preparation, validated
 from compozy.client.connect import connected
 from compozy.errors import UsageError
 from compozy.settings.values import parse_duration
@@ -23,7 +23,7 @@ def command(older_than: str | None, dry_run: bool, format_: str, strict: bool, *
     age_s = lifecycle.resolved.get("executions.retention") if older_than is None else _seconds(older_than)
     if age_s is None:
         raise UsageError("executions are kept for ever", hint="give --older-than, or set executions.retention")
-    with connected(lifecycle, report_preparation, say) as client:
+    with connected(lifecycle, report_preparation, print_note) as client:
         found = client.prune(age_s, dry_run=dry_run)
     if format_ == "json":
         print_json(found.to_json())

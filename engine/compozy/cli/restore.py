@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from compozy.cli.options import configuration_options, format_option
-from compozy.cli.output import print_json, print_line
-from compozy.cli.prepare import prepared, say
+from compozy.cli.output import print_json, print_line, print_note
+from compozy.cli.prepare import prepared
 from compozy.cli.status import with_mode_of_server
 
 
@@ -27,9 +27,9 @@ def command(file: Path, format_: str, force: bool, accept_unsigned: bool, strict
     restored = restore(resolved, file, force=force, accept_unsigned=accept_unsigned)
     manifest, aside = restored.manifest, [str(path) for path in restored.aside]
     for name in restored.left_out:
-        say(f"{name} is in the backup, and nothing keeps it in mode {resolved.mode}; it was left out")
+        print_note(f"{name} was skipped: it is in the backup, but mode {resolved.mode} does not keep it")
     for name in restored.missing:
-        say(f"{name} is not in the backup; what is there was left as it is")
+        print_note(f"{name} is not in the backup; what is there was left as it is")
     if format_ == "json":
         about = {"created_at": manifest.created_at, "aside": aside, "verified": restored.verified}
         lists = {"left_out": list(restored.left_out), "missing": list(restored.missing)}

@@ -20,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def rules_options(command: Command) -> Command:
-    """Add `--config`, `--cwd` and `--rules`, which say which rule packs are in force."""
+    """Add `--config`, `--cwd` and `--rules`, which determine the rule packs in force."""
     options = [
         click.option("--config", metavar="FILE", help="Configuration file whose rule packs count."),
         click.option("--cwd", metavar="DIR", help="Directory to look for the configuration file from."),

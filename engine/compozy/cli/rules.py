@@ -122,7 +122,7 @@ def check(files: Sequence[str], fix: bool, format_: str, **where: Any) -> int:
     """Verify all tables, rows and packs as one. The exit code is 3 when something is wrong.
 
     With FILE, a decision file or a DMN model, the tables of each file are verified by themselves. A row that --fix
-    writes decides as the nearest row does: read it, and say why.
+    writes decides as the nearest row does: read it, and add the reason.
     """
     if files:
         refuse_packs(where)

@@ -10,8 +10,8 @@ import click
 from compozy.cli.completion import FILE
 from compozy.cli.json_input import parse_json, read_argument
 from compozy.cli.options import configuration_options, format_option, runs_project_code
-from compozy.cli.output import print_failure, print_json, print_line, shown
-from compozy.cli.prepare import report_preparation, say, seconds, validated
+from compozy.cli.output import print_failure, print_json, print_line, print_note, shown
+from compozy.cli.prepare import report_preparation, seconds, validated
 from compozy.client.connect import run_workflow
 from compozy.client.project_client import GivenInput, RunResult
 from compozy.errors import UsageError, WorkflowRunError
@@ -27,7 +27,7 @@ from compozy.store.records import RUNNING
     "--param",
     metavar="KEY=VALUE",
     multiple=True,
-    help="One input value, a text unless its declared type or its form says JSON; KEY:=VALUE is always JSON.",
+    help="One input value, a text unless its declared type or its form is JSON; KEY:=VALUE is always JSON.",
 )
 @click.option("--detach", is_flag=True, help="Print the execution's id and do not wait; needs a running server.")
 @click.option("--timeout", default="24h", metavar="DURATION", show_default=True, help="How long to wait.")
@@ -38,7 +38,7 @@ def run(
     strict: bool, **options: object,
 ) -> int:  # fmt: skip
     """Run a workflow, wait for it and print its outputs. The exit code is 5 when it fails."""
-    given, wait_s, note = read_input(input_, param), seconds(timeout), _silent if quiet else say
+    given, wait_s, note = read_input(input_, param), seconds(timeout), _silent if quiet else print_note
     lifecycle = validated(options, strict)
     with redirect_stdout(sys.stderr):  # what a tool prints is no result
         result = run_workflow(

@@ -40,14 +40,14 @@ def interrupt_on_signals() -> None:
 class Signals:
     """Turns SIGINT, SIGTERM and SIGHUP into a request to stop; a second one ends the process at once.
 
-    While `starting` the first one interrupts whatever is going on. Children do not outlive the process, whichever
-    way it ends.
+    While `starting` the first one interrupts the start. Children do not outlive the process, however
+    it ends.
     """
 
     def __init__(self) -> None:
         self.starting = True
         self._asked = False
-        # A signal may reach any thread. Only what is written here wakes the main thread up, whichever it was.
+        # A signal may reach any thread. Only what is written here wakes up the main thread.
         self._woken, self._waker = socket.socketpair()
         self._waker.setblocking(False)
         self._watchdog: subprocess.Popen[bytes] | None = None

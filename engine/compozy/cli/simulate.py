@@ -111,10 +111,11 @@ def _cell(left: float, top: float, outcome: Outcome) -> str:
     drivers = ", ".join(f"{name}: {part.driver}" for name, part in outcome.components.items())
     title = escape("\n".join([f"mode {outcome.mode}; {drivers}", *(f.message for f in outcome.findings)]))
     count = len(outcome.findings)
-    said = outcome.worst if not count else f"{count} finding{'s' if count > 1 else ''}"
+    summary = outcome.worst if not count else f"{count} finding{'s' if count > 1 else ''}"
     place = f'x="{left + 2}" y="{top}" width="{_CELL - 4}" height="{_HEAD - 4}" rx="4"'
     box = f'<rect {place} fill="{_COLOURS[outcome.worst]}"/>'
-    return f"<g><title>{title}</title>{box}{_text(left + _CELL / 2, top + 25, f'{outcome.mode}: {said}', 'middle')}</g>"
+    label = _text(left + _CELL / 2, top + 25, f"{outcome.mode}: {summary}", "middle")
+    return f"<g><title>{title}</title>{box}{label}</g>"
 
 
 def _text(left: float, top: float, words: str, anchor: str) -> str:

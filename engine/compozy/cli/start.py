@@ -14,8 +14,8 @@ import click
 
 from compozy.cli.logs import note_later
 from compozy.cli.options import configuration_options, format_option, runs_project_code
-from compozy.cli.output import print_document, print_line, print_table, styled
-from compozy.cli.prepare import prepared, say, seconds
+from compozy.cli.output import print_document, print_line, print_note, print_table, styled
+from compozy.cli.prepare import prepared, seconds
 from compozy.cli.signals import Signals
 from compozy.cli.status import whereabouts
 from compozy.client.answers import ReadyLine
@@ -48,7 +48,7 @@ def command(format_: str, timeout: str, accept_loss: bool, strict: bool, **optio
     raise_file_limit()
     provisioner = partial(provision_components, timeout_s=seconds(timeout), notice=note_later)
     lifecycle = prepared(options, strict, provisioner)
-    note_kept_data(lifecycle.resolved, say)
+    note_kept_data(lifecycle.resolved, print_note)
     other = find_server(lifecycle.resolved.directory)
     state_dir = make_plan(lifecycle.resolved, seconds(timeout)).state_dir if accept_loss else None
     if state_dir is not None:
@@ -59,7 +59,7 @@ def command(format_: str, timeout: str, accept_loss: bool, strict: bool, **optio
         signals.starting = False  # who reads the ready line may stop us before the next line runs
         took = time.perf_counter() - began
         tell_neighbour(other)
-        with contextlib.suppress(OSError):  # a reader that has gone, such as `head`, does not end the server
+        with contextlib.suppress(OSError):  # a closed pipe, as of `head`, does not end the server
             print_ready(stack, took) if format_ == "json" else print_banner(stack, took)
         signals.watch(STUCK_S)
         collect_garbage_of_requests()
@@ -98,10 +98,10 @@ def with_server(error: ProvisionError, other: Presence | None) -> ProvisionError
 
 
 def tell_neighbour(other: Presence | None) -> None:
-    """Say that another server of this project was there before."""
+    """Report that another server of this project runs already."""
     if other is not None:
-        say(f"another server of this project runs already (process {other.pid}, mode {other.mode}, {other.url});")
-        say("commands in this directory use the one that started last, unless --port names the other")
+        print_note(f"another server of this project runs already: {other.url}, process {other.pid}, mode {other.mode}")
+        print_note("commands in this directory use the one that started last, unless --port names the other")
 
 
 def import_ciphers() -> None:
@@ -143,7 +143,7 @@ def print_access(stack: Stack) -> None:
 
 
 def print_banner(stack: Stack, took_s: float) -> None:
-    """Print what runs where, and how to go on."""
+    """Print what runs where, and the next steps."""
     health = stack.health()
     print_line(f"{styled('Compozy', 'bold')} is ready in {took_s:.2f} s, mode {styled(health.mode, 'bold')}\n")
     rows = [(name, part.mode, part.driver, *whereabouts(part)) for name, part in health.components.items()]

@@ -22,7 +22,7 @@ from compozy.errors import UsageError
 @click.option("--list", "list_", is_flag=True, help="Only list the trusted directories.")
 @format_option()
 def command(directory: str | None, remove: bool, list_: bool, format_: str) -> None:
-    """Trust DIRECTORY and everything below it, whoever owns it.
+    """Trust DIRECTORY and everything below it, for any owner.
 
     Its configuration, .env, rule packs, tools and state are used from then on. Without DIRECTORY it is the working
     directory.

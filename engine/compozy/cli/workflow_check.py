@@ -1,4 +1,4 @@
-"""`compozy workflow validate` and `schema`: check workflow files, or say what may be in them, without a server."""
+"""`compozy workflow validate` and `schema`: check workflow files, or print their schema, without a server."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class GivenInput:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How far an execution is; `afterwards` says what becomes of one that still runs."""
+    """How far an execution is; `afterwards` describes what happens to one that still runs."""
 
     answer: RunAnswer
     afterwards: str

@@ -1,1 +1,1 @@
-"""Say what is known about a configuration: values, findings, differences and diagnostics."""
+"""What is known about a configuration: values, findings, differences and diagnostics."""

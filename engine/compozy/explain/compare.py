@@ -1,7 +1,6 @@
-"""Compare two resolutions: every component and setting that differs, and the row or source behind each side.
+"""Compare two resolutions: components and settings that differ, and the row or source behind each side.
 
-What comes in: two `Resolved` records. What goes out: differences without secrets; a secret that differs is
-reported, and neither of its values shown.
+A secret that differs is reported without its values.
 """
 
 from __future__ import annotations

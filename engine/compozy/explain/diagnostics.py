@@ -1,7 +1,4 @@
-"""Everything about a configuration at once, fit to be pasted into a report of a problem.
-
-What comes in: a `Resolved` record and its findings. What goes out: plain JSON values without secrets.
-"""
+"""Collect everything about a configuration for a problem report, as plain JSON values without secrets."""
 
 from __future__ import annotations
 

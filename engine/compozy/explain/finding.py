@@ -1,7 +1,4 @@
-"""Explain a finding: the row behind it, what each cell wants and saw, and whether it shows in this configuration.
-
-What comes in: a `Resolved` record and the id of a finding. What goes out: a record without secrets.
-"""
+"""Explain a finding: the row behind it, what each cell requires and observed, and whether the finding is present."""
 
 from __future__ import annotations
 
@@ -169,7 +166,7 @@ def _case(resolved: Resolved, table: Table, row: Row, occasion: Occasion) -> Cas
 
 
 def example_text(example: Example | None) -> str:
-    """Return an example as a reader may try it: the file, and as comments whatever else it needs."""
+    """Return an example as a reader may try it: the file, and as comments everything else it needs."""
     if example is None:
         return ""
     return "\n".join([*_inputs(example), *example.text.rstrip().splitlines()])

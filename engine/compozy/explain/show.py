@@ -1,7 +1,4 @@
-"""What `config show`, the HTTP interface and the tests see of a resolution, without secrets.
-
-What comes in: a `Resolved` record. What goes out: plain JSON values and texts.
-"""
+"""Show a resolution as plain JSON values and text without secrets: `config show`, the HTTP interface, diagnostics."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ class Shown:
         return self.words(self._settings[path], self.plain(path, value))
 
     def words(self, setting: Setting | None, value: object) -> str:
-        """Return a value without secrets as one line; `setting` says in which unit it is."""
+        """Return a value without secrets as one line; `setting` determines its unit."""
         if value is None:
             return "-"
         unit = _UNITS.get(setting.type) if setting else None

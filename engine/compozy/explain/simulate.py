@@ -1,6 +1,6 @@
 """What-if: resolve and validate a configuration once for each combination of values of some settings.
 
-Nothing is started. A varied value counts like one on the command line; everything else stays as the sources say.
+Nothing is started. A varied value counts like one on the command line; everything else stays as the sources contain it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Why a value is what it is: the winning source, the losers, and the chain of rows that derived it.
+"""Explain a value: the source in force, the shadowed values, and the chain of rows that derived it.
 
-What comes in: a `Resolved` record and the name of a setting, of a decision or of a finding. What goes out: records
-without secrets, which the command line, the HTTP interface and the tests read. Nothing is decided again.
+The records hold no secrets. Decisions are read from the resolution, never evaluated again.
 """
 
 from __future__ import annotations
@@ -116,9 +115,9 @@ class DecisionStep:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything about one key; `kind` is `setting` or `decision`, `key` its own name whatever was asked for.
+    """Everything about one key; `kind` is `setting` or `decision`, `key` its canonical name.
 
-    `given` is the effective value and `shadowed` what it wins over, highest first. `step` is what the rules say
+    `given` is the effective value and `shadowed` what it wins over, highest first. `step` is what the rules derive
     about it; they decided it when `derived`. `read_by` are the tables that look at it, `names` the variable and the
     flag that set it.
     """
@@ -326,7 +325,7 @@ class Chain:
         return Given(shown, self._shown.words(setting.items[source.ref], shown), origin)
 
     def _setting(self, path: str) -> Given:
-        """Return what the sources say about a setting: tables see it before the rules derive it."""
+        """Return the value of a setting in the sources, which tables see before the rules derive it."""
         candidates = self._resolved.configuration.candidates.get(path, ())
         value, origin = (candidates[0].value, candidates[0].origin) if candidates else (None, UNSET.origin)
         return given(self._shown, path, value, origin)

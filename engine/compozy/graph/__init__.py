@@ -1,1 +1,1 @@
-"""Lay out small directed graphs and write them as Mermaid, DOT and SVG, whatever their nodes stand for."""
+"""Lay out small directed graphs and write them as Mermaid, DOT and SVG, independent of what the nodes represent."""

@@ -1,11 +1,8 @@
-"""Lay a directed graph out in layers, left to right.
+"""Lay a directed graph out in layers, left to right, so that no nodes, edges or labels overlap.
 
-What comes in: sizes of nodes, and edges with the size of their labels. What goes out: a position for
-each node, a path for each edge and a place for each label; nothing overlaps. It must not draw.
-
-The method is that of Sugiyama, Tagawa and Toda (1981): turn edges round that close a circle, put nodes
-into layers by their longest path, cut long edges by placeholders (a label is one), order the layers by
-barycentres, then shift each layer as near to its neighbours as its order allows.
+The method is that of Sugiyama, Tagawa and Toda (1981): reverse edges that close a cycle, assign nodes to layers by
+their longest path, split long edges by dummy nodes (a label is one), order the layers by barycentres, then move each
+layer as near to its neighbours as its order allows.
 """
 
 from __future__ import annotations

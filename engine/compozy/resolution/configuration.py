@@ -1,7 +1,6 @@
 """Read every source once: the state `unresolved`.
 
-What comes in: directory, file, flags, environment and rule packs. What goes out: a frozen `Configuration`
-with what each source says. Nothing is decided here.
+A `Configuration` holds what each source contains: file, `.env`, environment, flags and rule packs. Nothing is decided.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from compozy.settings.stated import with_stated_parts
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the sources say, nothing decided: the state `unresolved`.
+    """The contents of the sources, nothing decided: the state `unresolved`.
 
     `candidates` maps a setting's path to what the layers give it, highest first.
     """

@@ -25,7 +25,7 @@ from compozy.rulebook.migrations import Migration
 from compozy.settings.sources import Inputs
 
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-_FORGETS = "memory"  # the mode whose components keep only what a path or a switch says
+_FORGETS = "memory"  # the mode whose components keep only what a path or a switch names
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
-"""From effective values to findings: every constraint table, all findings in one go.
+"""Evaluate all constraint tables on the effective values and return their findings, ordered by place.
 
-What comes in: a `Resolved` record. What goes out: findings, ordered by place. Texts come from the rule
-rows; secrets never reach them.
+Texts come from the rule rows, and never contain secrets.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def validate(resolved: Resolved, stages: Collection[str] = (STAGE,)) -> tuple[Fi
 
 
 def _limited(findings: Sequence[Finding]) -> Iterator[Finding]:
-    """Yield the first `_MANY` findings of each id; the last of them says how many are left out."""
+    """Yield the first `_MANY` findings of each id; the last of them reports how many are left out."""
     count, seen = Counter(finding.id for finding in findings), Counter[str]()
     for finding in findings:
         seen[finding.id] += 1
@@ -162,7 +161,7 @@ class _Run:
 
     @cached_property
     def unread(self) -> frozenset[str]:
-        """Settings that somebody wrote and no source could take; the problem with them is a finding of its own."""
+        """Settings whose written values were rejected; each has a finding of its own."""
         keys = {problem.key.partition("[")[0] for problem in self.resolved.configuration.problems}
         registry = self.resolved.rulebook.registry
         groups = tuple(f"{key}." for key in keys & registry.groups)
@@ -229,7 +228,7 @@ class _Run:
         value = self.resolved.get(name)
         if value is None:
             return ""
-        # As somebody wrote it, not as it was anchored.
+        # As written, not as anchored at the directory.
         anchored = self.resolved.directory + os.sep if self.settings[name].type == "path" else ""
         return str(self.resolved.shown(name, value)).removeprefix(anchored)
 

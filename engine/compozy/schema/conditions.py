@@ -1,7 +1,6 @@
-"""Rows that refuse a configuration, as `if` and `then` of a JSON Schema.
+"""Express rows that refuse a configuration as `if` and `then` of a JSON Schema.
 
-What comes in: a rulebook. What goes out: constraints on whole documents and on single settings. A row is left out
-where a schema cannot say what it wants: it looks at the machine, at the disk, or compares two settings.
+A row that depends on the machine or the disk, or compares two settings, has no schema and is left out.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Constraints:
 
 
 def constraints(rulebook: Rulebook) -> Constraints:
-    """Return everything that the rows with severity `error` refuse, as far as a schema can say it."""
+    """Return everything that the rows with severity `error` refuse, as far as a schema can express it."""
     writer = _Writer(rulebook)
     for table in rulebook.ruleset.tables.values():
         for row in table.rows:
@@ -153,7 +152,7 @@ class _Writer:
         return {"$ref": f"#/$defs/{name}"}
 
     def _fails(self, table: Table, row: Row) -> Schema | None:
-        """Return the documents for which a row does not decide, whatever variables may still become."""
+        """Return the documents for which a row does not decide, for any values of variables."""
         cells = [self._holds(column, row.condition(column.name).inverted()) for column in _cells(table, row)]
         known = [cell for cell in cells if cell is not None]
         return (any_of(known) if known else NEVER) if len(known) == len(cells) else None

@@ -1,7 +1,4 @@
-"""The JSON Schemas: of `compozy.yaml`, and of what `config show --format json` prints.
-
-What comes in: a rulebook, packs included. What goes out: schemas of draft 2020-12 as plain JSON values.
-"""
+"""JSON Schemas (draft 2020-12) of `compozy.yaml` and of the output of `config show --format json`, packs included."""
 
 from __future__ import annotations
 

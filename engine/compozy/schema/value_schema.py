@@ -1,7 +1,6 @@
-"""JSON Schema of single values: what a setting may be, and what a condition of a table wants it to be.
+"""JSON Schemas of single values: the domain of a setting, and the values that satisfy a condition of a table.
 
-What comes in: settings, and conditions with the view that they look through. What goes out: schemas, or None where
-no schema can say it. A text with `${VAR}` may become anything, so that no condition holds for it.
+A condition that no schema can express gives None. A text with `${VAR}` may expand to any value, so it satisfies none.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ _PLAIN: Mapping[str, Schema] = {
 }
 _EMPTY: Schema = {"const": ""}
 _CONTROL: Schema = {"type": "string", "pattern": r"[\u0000-\u001f\u007f-\u009f]"}
-# What climbs out later on, such as a/../../b, a pattern cannot tell.
+# A pattern cannot find a path that climbs out further on, such as a/../../b.
 _CLIMBING: Schema = {"type": "string", "pattern": r"^(?:\.[/\\]+)*\.\.(?:[/\\]|$)"}
 _ZERO_DURATION: Schema = {
     "anyOf": [
@@ -97,7 +96,7 @@ def _any_case(word: str) -> str:
 
 
 def none_of(*schemas: Schema) -> Schema:
-    """Return what is none of these."""
+    """Return the complement of these."""
     return {"not": any_of(schemas)}
 
 
@@ -114,7 +113,7 @@ def all_of(schemas: Iterable[Schema]) -> Schema:
 
 
 def written(setting: Setting, view: str | None, condition: Condition) -> Schema | None:
-    """Return the values that somebody may write so that `condition` holds; None where no schema can say it."""
+    """Return the written values that satisfy `condition`; None where no schema can express them."""
     if view is None:
         return _written_value(setting, condition)
     classes = dict(_classes(setting, view))
@@ -125,14 +124,14 @@ def written(setting: Setting, view: str | None, condition: Condition) -> Schema 
 
 
 def holds_unwritten(setting: Setting, view: str | None, condition: Condition) -> bool:
-    """Tell whether `condition` holds when nobody writes the setting, so that it has its default."""
+    """Return True if `condition` holds for the default of the setting, which is not written."""
     if view is None:
         return condition.matches(setting.default)
     return condition.matches(VIEWS[view].look(Seen(setting, setting.default, "default", "/")))
 
 
 def _classes(setting: Setting, view: str) -> Iterator[tuple[Scalar, Schema]]:
-    """Yield each value of a view with what somebody writes to get it, as far as a schema can tell."""
+    """Yield each value of a view with the written values that give it, as far as a schema can express them."""
     if view == "given":
         yield from ((True, none_of(unset(setting))), (False, NEVER))
     elif view == "presence":

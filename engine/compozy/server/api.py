@@ -1,8 +1,4 @@
-"""Answer the requests: one coroutine for each entry of the route table.
-
-What comes in: a request and the service. What goes out: JSON in the shapes of the command line. Nothing here
-knows the database or Temporal.
-"""
+"""Answer requests: one coroutine for each entry of the route table, which knows neither database nor Temporal."""
 
 from __future__ import annotations
 
@@ -66,7 +62,7 @@ Result = TypeVar("Result")
 
 
 class ServerState(Protocol):
-    """What the server is told about its process; its calls may block."""
+    """The process of the server; its calls may block."""
 
     def health(self) -> HealthAnswer:
         """Return the answer to `compozy status`: state, mode, ready, components, worker."""
@@ -98,7 +94,7 @@ class Api:
         self._draining.set()
 
     def close(self) -> None:
-        """Let go of the threads; idempotent."""
+        """Release the threads; idempotent."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def health(self) -> HealthAnswer:
@@ -136,12 +132,12 @@ class Api:
 
 
 async def alive(_api: Api, _request: Request) -> Response:
-    """Say that the process answers."""
+    """Answer that the process runs."""
     return SafeJSONResponse(Alive())
 
 
 async def ready(api: Api, _request: Request) -> Response:
-    """Say whether every enabled component is healthy and the worker takes work."""
+    """Return whether every enabled component is healthy and the worker takes work."""
     health = await api.health()
     parts = {name: part.healthy for name, part in health.components.items()} | {"worker": health.worker.healthy}
     waiting = [name for name, healthy in parts.items() if not healthy]
@@ -310,5 +306,7 @@ def _given_definition(body: StartRequest, workflow_id: str) -> Definition | None
     else:
         return None
     if definition.id != workflow_id:
-        raise bad_request("http.body", f'the definition is of "{definition.id}", the path says "{workflow_id}"')
+        raise bad_request(
+            "http.body", f'the id of the definition is "{definition.id}", that of the path "{workflow_id}"'
+        )
     return definition

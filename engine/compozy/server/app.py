@@ -1,8 +1,4 @@
-"""Build the HTTP application from the route table.
-
-What comes in: a service and the state of the process. What goes out: an ASGI application; it serves
-nothing by itself. Every failure that it answers is a problem document, never a traceback.
-"""
+"""Build the ASGI application from the route table; every failure that it answers is a problem document."""
 
 from __future__ import annotations
 

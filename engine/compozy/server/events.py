@@ -110,7 +110,7 @@ class Events:
     async def _observe(self) -> None:
         """Publish what differs from what was seen before."""
         before = self._number
-        with suppress(UnavailableError):  # the health says so
+        with suppress(UnavailableError):  # the health reports it
             since = timestamp(datetime.fromisoformat(self._since) - LATE)
             running = [seen.id for seen in self._executions.values() if seen.status == RUNNING]
             for change in await self._read_changes(since, running):

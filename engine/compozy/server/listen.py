@@ -1,8 +1,4 @@
-"""Open the socket that the HTTP interface listens on.
-
-What comes in: an address and a port that somebody chose or that is the default. What goes out: a listening
-socket. A default port that is busy moves to a free one; a chosen one does not.
-"""
+"""Open the listening socket of the HTTP interface; a default port that is busy moves to a free one."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ BACKLOG = 128
 
 
 def listen(host: str, port: Port, notice: Callable[[str], None]) -> socket.socket:
-    """Return a socket that listens on `host`; `notice` is told when the port is another than asked for.
+    """Return a socket that listens on `host`; `notice` gets a line when the port differs from the one asked for.
 
     Raises:
         PortBusyError: an explicit port is busy, or other processes took each free one first.

@@ -1,7 +1,6 @@
-"""Write metrics in the text format of Prometheus.
+"""Write metrics in the text format of Prometheus (https://prometheus.io/docs/instrumenting/exposition_formats/).
 
-What comes in: the health, counts of executions, counts of answers. What goes out: text
-(https://prometheus.io/docs/instrumenting/exposition_formats/). Nothing is measured here.
+Nothing is measured here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Describe the HTTP interface: an OpenAPI 3.1 document and a page that needs nothing from elsewhere.
-
-What comes in: the route table. What goes out: JSON-serialisable data and HTML.
-"""
+"""Describe the HTTP interface as an OpenAPI 3.1 document, and as a page without external resources."""
 
 from __future__ import annotations
 

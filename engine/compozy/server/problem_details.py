@@ -1,7 +1,6 @@
-"""Turn failures into RFC 9457 problem documents.
+"""Turn failures into RFC 9457 problem documents with the same stable ids as those of the command line.
 
-What comes in: an error of the one tree, or what a request got wrong. What goes out: a problem document with
-the same stable `id` as the command line's. A bug is answered without its text: that goes to the log.
+The text of a bug goes to the log only.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Read what a request carries, strictly.
-
-What comes in: a request. What goes out: JSON values, durations and numbers of a sane size, or a
-`RequestProblem`.
-"""
+"""Read the parameters and the body of a request strictly, and bound their size."""
 
 from __future__ import annotations
 
@@ -165,7 +161,7 @@ async def _read_body(request: Request) -> bytes:
         text = f"the body did not arrive within {BODY_TIMEOUT_S:g} s"
         raise RequestProblem(HTTPStatus.REQUEST_TIMEOUT, "http.timeout", text) from error
     except ClientDisconnect as error:
-        raise bad_request("http.body", "the client went away") from error
+        raise bad_request("http.body", "the client closed the connection") from error
     return b"".join(parts)
 
 

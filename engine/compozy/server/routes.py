@@ -1,7 +1,6 @@
-"""The one table of the HTTP interface: router, OpenAPI document and page of documentation derive from it.
+"""The route table, from which router, OpenAPI document and documentation page derive.
 
-What comes in: nothing. What goes out: `ROUTES`. To add an endpoint, write its handler in `api.py` and one
-entry here.
+An endpoint is a handler in `api.py` and one entry here.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Stack:
             self._workflows = self._make_workflows()
             with ExitStack() as front:
                 server = self._listen(front) if serve else None
-                # From here on executions may run, so whatever can fail has been done before.
+                # From here on executions may run, so everything that can fail has been done before.
                 self._opened.callback(lambda: self.workflows.close(self._grace_s))
                 self.workflows.open()
                 if server is not None:
@@ -117,7 +117,7 @@ class Stack:
         if self.lifecycle.records.runtime is None:
             return
         if not self._complete:
-            self.runtime.abandon()  # nobody was told anything yet: a state directory made by this start goes as well
+            self.runtime.abandon()  # no address was printed yet: a state directory that this start created is removed
         self.lifecycle.release(self._grace_s)
 
     def health(self) -> HealthAnswer:

@@ -73,7 +73,7 @@ class DataLock:
             return False
 
     def release(self) -> None:
-        """Let go of the data; idempotent."""
+        """Release the lock; idempotent."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             let_go(descriptor)

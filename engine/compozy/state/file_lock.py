@@ -33,7 +33,7 @@ class FileLock:
 
     @property
     def held(self) -> bool:
-        """Tell whether the lock is ours."""
+        """Return True if this process holds the lock."""
         return self._descriptor is not None
 
     @property
@@ -139,7 +139,7 @@ def _forget() -> None:
         os.close(_HELD.pop())
 
 
-# A child forked without exec (a process pool, say) would keep the locks after our death.
+# A child forked without exec, as of a process pool, would keep the locks after this process has ended.
 os.register_at_fork(after_in_child=_forget)
 
 

@@ -2,7 +2,7 @@
 
 All moves are written to a journal before the first one is made, and the journal is removed after the last one. A
 journal that is found later is completed, or undone where the process had begun to undo it. Each move reaches the disk
-before the next one, so the last move whose source is missing tells how far it got.
+before the next one, so the last move whose source is missing is the last one that was done.
 """
 
 from __future__ import annotations

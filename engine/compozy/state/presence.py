@@ -1,8 +1,8 @@
 """Records of running servers, by which commands find the server of a project.
 
 A record lies in the user's runtime directory, and in the state directory where the project has one, so that a command
-with another environment, or of root, finds the server too. It is locked for as long as the server lives, which tells it
-from a stale one, whatever ended its owner.
+with another environment, or of root, finds the server too. It is locked for as long as the server runs,
+which distinguishes it from a stale one, however its owner ended.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class _Record:
         self._lock = _locked_record(self._path, presence)
 
     def renew(self) -> None:
-        """Write the file again if it is gone.
+        """Write the file again if it was deleted.
 
         Raises:
             DriverError: it cannot be written.

@@ -74,7 +74,7 @@ class StateDirectory:
         self._has_layout()
 
     def release(self, *, discard: bool = False) -> None:
-        """Let go of the directory; idempotent.
+        """Release the directory; idempotent.
 
         `discard` removes a directory that `acquire` created: the start that made it has failed, and nothing in
         it was ever confirmed to anybody.
@@ -140,7 +140,7 @@ def _close_to_others(path: str) -> None:
 
 
 def _create(path: str) -> bool:
-    """Create the directory; tell whether it was missing."""
+    """Create the directory; return True if it was missing."""
     folder = Path(path)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
-"""What a start puts on the disk, so that one that fails can take it back.
+"""Undo log: what a start creates on disk, so that a failed start can be rolled back.
 
-What comes in: paths, as drivers make them. What goes out: the disk as it was before, except for what others put there.
-Only what did not exist before is ever removed.
+Only paths that did not exist before are removed.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Made:
         """Note files, or directories with all that will be in them, that were not there before this start.
 
         Raises:
-            ValueError: a path is not absolute, so that nobody can say what would be removed.
+            ValueError: a path is not absolute, so that what it removes is not defined.
         """
         for path in map(Path, paths):
             if not path.is_absolute():
@@ -56,5 +55,5 @@ class Made:
             with contextlib.suppress(OSError):
                 target.rename(source)
         while self._directories:
-            with contextlib.suppress(OSError):  # somebody else put something into it
+            with contextlib.suppress(OSError):  # another process put something into it
                 self._directories.pop().rmdir()

@@ -1,7 +1,6 @@
-"""peewee tables, migrations and queries: the only place that knows SQL.
+"""peewee models, migrations and queries: the only package that contains SQL.
 
-What comes in: a peewee database that somebody else opened. What goes out: frozen records. The tables
-are a read model of Temporal's history; nothing here decides what an execution does.
+The tables are a read model of Temporal's history; nothing here decides what an execution does.
 """
 
 from compozy.store.records import FINISHED, LOST, STATUSES, Execution, Pruned, StoredWorkflow, TaskExecution

@@ -129,7 +129,7 @@ class TaskExecution:
 
 @dataclass(frozen=True, slots=True)
 class RowState:
-    """How far an execution is, as its row says."""
+    """The state of an execution in its row."""
 
     status: str
     error: str | None

@@ -1,8 +1,7 @@
-"""Bring the tables of a database to the shipped version, forward and back.
+"""Migrate the tables of a database to the shipped version, forward and back.
 
-What comes in: a peewee database. What goes out: the names of the migrations that ran. The scripts are the
-numbered files of this folder, run by `playhouse.migrations` inside one transaction, so that a failure
-leaves the schema as it was; on PostgreSQL the transaction holds an advisory lock, on SQLite the write lock.
+The scripts are the numbered files of this package. `playhouse.migrations` runs them in one transaction, so that a
+failure leaves the schema as it was; PostgreSQL holds an advisory lock, SQLite the write lock.
 """
 
 from __future__ import annotations

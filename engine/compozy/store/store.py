@@ -1,9 +1,8 @@
-"""Read and write executions and imported workflows.
+"""Read and write executions, their tasks and imported workflows.
 
-What comes in: records. What goes out: records. Every write is an idempotent upsert, so that delivering it
-twice, late or out of order gives the same row; a finished status is never changed again, but for that of an
-execution that was taken for lost. The tables are bound per `Store`, never globally, and each call uses the
-calling thread's connection or opens one for its duration.
+Every write is an idempotent upsert: delivered twice, late or out of order, it gives the same row. A finished status
+does not change again, except that of an execution which was taken for lost. The tables are bound per `Store`, and each
+call uses the connection of the calling thread or opens one for its duration.
 """
 
 from __future__ import annotations
@@ -173,7 +172,7 @@ class Store:
         return self._run(lambda: self._tasks.of(execution_id)) if _storable(execution_id) else ()
 
     def correct(self, execution: Execution) -> None:
-        """Write what Temporal knows of an execution over whatever its row says.
+        """Overwrite the row of an execution with what Temporal knows.
 
         Raises:
             UnavailableError: the database does not answer.
@@ -191,7 +190,7 @@ class Store:
         return None if found is None else _execution(found)
 
     def states(self, ids: Sequence[str]) -> Mapping[str, RowState]:
-        """Return what the rows of these executions say; absent means no row.
+        """Return the states in the rows of these executions; absent means no row.
 
         Raises:
             UnavailableError: the database does not answer.
@@ -349,7 +348,7 @@ class Store:
 
 
 def _storable(text: str) -> bool:
-    """Tell whether a text can be in a row at all: no database takes half characters, PostgreSQL no zero bytes."""
+    """Return True if a row can hold a text: no database takes lone surrogates, PostgreSQL no zero bytes."""
     return "\0" not in text and text.encode(errors="replace").decode() == text
 
 

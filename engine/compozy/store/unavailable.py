@@ -1,8 +1,4 @@
-"""The failure of a component that is provisioned but does not answer now.
-
-What comes in: the component's name and a reason without secrets. What goes out: one error that the
-command line prints and the HTTP interface turns into 503; nothing here retries.
-"""
+"""The failure of a provisioned component that does not answer; the HTTP interface turns it into 503."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Make the data directory of a PostgreSQL: once with `initdb`, then as copies.
+"""Create the data directory of a PostgreSQL server: once with `initdb`, then as copies.
 
-What comes in: a folder and the binaries. What goes out: `data` and `password` in that folder. The first cluster
-is kept in the user's cache directory, because a copy takes a tenth of the time; where that cannot be read or
-written, every cluster is made anew.
+The first one is kept in the user's cache directory, because a copy takes a tenth of the time; where that cannot be
+read or written, each is created anew.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def make_cluster(folder: Path, binaries: Path, account: Account) -> None:
     """Put a data directory `data` and its superuser's `password` into `folder`, which belongs to `account`.
 
     Raises:
-        DriverError: `initdb` failed; the message carries what it said.
+        DriverError: `initdb` failed; the message carries its output.
     """
     kept = _kept(binaries)
     if kept is None or not _copied(kept, folder):
@@ -77,7 +76,7 @@ def _copied(kept: Path, folder: Path) -> bool:
 
 
 def _keep(folder: Path, kept: Path) -> None:
-    """Keep a cluster for the next time; whoever comes second, or fails, changes nothing."""
+    """Keep a cluster for later sessions; a second process, or a failure, changes nothing."""
     with contextlib.suppress(OSError, shutil.Error):
         kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="postgres-new-", dir=kept.parent) as fresh:

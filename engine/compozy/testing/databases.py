@@ -1,8 +1,4 @@
-"""Databases of a PostgreSQL server for tests: fresh copies of a template in a few milliseconds.
-
-What comes in: the URL of a server and the right to create databases there. What goes out: URLs of databases. Whoever
-runs the server is no matter here.
-"""
+"""Create databases for tests as copies of a template, in a few milliseconds, on any PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -59,7 +55,7 @@ class Databases:
         return chosen
 
     def drop_database(self, name: str) -> None:
-        """Drop a database, with whoever is connected to it; one that is not there is no error.
+        """Drop a database and its connections; a missing one is accepted.
 
         Raises:
             DriverError: the server does not run or refuses.
@@ -94,7 +90,7 @@ class Databases:
                 self.drop_database(name)
 
     def running(self) -> bool:
-        """Tell whether databases can be dropped; a server of somebody else is taken to run."""
+        """Return True if databases can be dropped; a foreign server counts as running."""
         return True
 
     def close(self) -> None:

@@ -1,8 +1,6 @@
-"""Fixtures for projects that run on Compozy.
+"""Fixtures for projects that run on Compozy: what a mode provides, fresh for each test.
 
-What comes in: a mode, from a marker, a parameter or `COMPOZY_TEST_MODE`. What goes out: what that mode provides, fresh
-for each test. The plugin is loaded into every pytest session of the environment, so nothing is imported here before a
-fixture or an option is used.
+pytest loads the plugin in every session of the environment, so nothing is imported before a fixture or option is used.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""A real PostgreSQL for the length of a test run.
+"""A real PostgreSQL server for the duration of a test run, on a free loopback port.
 
-What comes in: nothing, or further server settings. What goes out: a server on a free loopback port, fresh databases
-in a few milliseconds. It cannot outlive this process, `kill -9` included, and leaves no file behind.
+It ends with this process, `kill -9` included, and leaves no file behind.
 """
 
 from __future__ import annotations

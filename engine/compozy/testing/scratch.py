@@ -1,8 +1,4 @@
-"""A directory that cannot outlive us.
-
-What comes in: a name. What goes out: a directory in memory where there is room for it, else on the disk. Another
-process removes it when this one ends, `kill -9` included.
-"""
+"""A directory that another process removes when this one ends, `kill -9` included; in memory where it fits."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ from compozy.errors import DriverError
 _MAKE_S = 30.0
 _POLL_S = 0.002
 _ROOM = 512 * 1024 * 1024  # bytes that memory must have left
-_LONGEST = 60  # characters; a socket's path, which goes on from here, has to stay below 107
+_LONGEST = 60  # characters; the path of a socket below it has to stay below 107
 
 
 class Scratch:

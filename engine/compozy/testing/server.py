@@ -1,7 +1,7 @@
-"""A server process for the length of a test run.
+"""A server process for the duration of a test run, on a free loopback port.
 
-What comes in: what to run. What goes out: a server on a free loopback port that keeps its data over `stop` and
-`start`, so that an outage can be tested. It cannot outlive this process, `kill -9` included, and leaves no file behind.
+It keeps its data over `stop` and `start`, so that outages can be tested, ends with this process, `kill -9` included,
+and leaves no file behind.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Server(ABC):
         return self._process.pid if self._process is not None and self.running() else None
 
     def running(self) -> bool:
-        """Tell whether the server process is there."""
+        """Return True if the server process exists."""
         return self._process is not None and self._process.running()
 
     def start(self) -> None:
@@ -95,10 +95,10 @@ class Server(ABC):
 
     @abstractmethod
     def _answers(self) -> bool:
-        """Tell whether the server, which listens, does what it is for."""
+        """Return True if the listening server does its work."""
 
     def _launch(self, folder: Path) -> None:
-        """Try again when somebody took the port between our look and the server's; a restart keeps its port."""
+        """Try again when another process took the port after it was found free; a restart keeps its port."""
         chosen = self.port
         for left in reversed(range(_ATTEMPTS)):
             self.port = chosen or free_port(HOST)

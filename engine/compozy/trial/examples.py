@@ -1,7 +1,6 @@
-"""The examples of the findings: one configuration that shows each of them, and one that does not.
+"""The examples of findings: one configuration that shows each finding, and one that does not.
 
-What comes in: a rulebook. What goes out: examples, and the findings that a run of one gives. The documentation
-prints them, the tests and `compozy rules check` run them. It writes only into the directory that it is given.
+The documentation prints them; the tests and `compozy rules check` run them, in a directory that the caller gives.
 """
 
 from __future__ import annotations

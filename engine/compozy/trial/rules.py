@@ -1,7 +1,6 @@
-"""Try rules out: import what they name, run their examples, look for the pages they point to.
+"""Check rules beyond verification: import what they name, run their examples, find the pages that they reference.
 
-What comes in: a `Rulebook` that `rulebook.check` found in order. What goes out: findings. This is what
-`compozy rules check` does beyond the verification at every start; it imports drivers, but starts none.
+Drivers are imported, and none is started.
 """
 
 from __future__ import annotations
