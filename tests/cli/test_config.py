@@ -173,7 +173,7 @@ def test_explain_a_finding(config: Run) -> None:
     """Whether it shows, why, and both examples."""
     code, out, _ = config("explain", "--finding", "mode.unknown", "--mode", "foo")
     assert code == 0
-    parts = ("error[mode.unknown]", "it shows when", "in this configuration it shows", "mode: foo", "mode: persistent")
+    parts = ("error[mode.unknown]", "reported when", "in this configuration it shows", "mode: foo", "mode: persistent")
     assert [part for part in parts if part not in out] == []
 
 

@@ -92,11 +92,11 @@ def finding_lines(found: FindingExplanation) -> Iterator[str]:
     yield from (f"  {name} {value}" for name, value in (("about", found.key), ("hint:", found.hint)) if value)
     yield from (["  see " + published_page(found.docs), "  offline " + page(found.docs)] if found.docs else [])
     yield ""
-    yield "it shows when"
+    yield "reported when"
     yield from (f"  {column} is {wants}: {source}" for column, source, wants in found.when)
     yield ""
     yield from _present_lines(found)
-    yield from _example_lines("an example with it", found.bad)
+    yield from _example_lines("an example with this finding", found.bad)
     yield from _example_lines("an example without it", found.good)
 
 
