@@ -47,6 +47,11 @@ class Representative(NamedTuple):
     derived: Scalar = None
     below: Representative | None = None
 
+    @property
+    def unresolved(self) -> tuple[Scalar, ...]:
+        """What a column without view reads before anything is derived."""
+        return (self.below or self).plain
+
 
 def given(setting: Setting, values: Collection[Scalar], copies: int, inspected: frozenset[str]) -> list[Representative]:
     """Return the default, then what a source may write; `values` are those that cells distinguish.

@@ -9,114 +9,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import product
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from compozy.base.document import Scalar
 from compozy.rulebook.domains import normalised, setting_domain, spelled
-from compozy.rulebook.representatives import DEFAULT, RULE, WRITTEN, Representative, given, of_rules, placements
-from compozy.settings.registry import Registry, Setting
-from compozy.settings.views import COMPARISONS, VIEWS, Seen, View, compared_with
+from compozy.rulebook.reader import EQUALS, RESOLVED, Answered, Reader
+from compozy.rulebook.representatives import DEFAULT, RULE, Representative, given, of_rules
+from compozy.settings.registry import Registry
+from compozy.settings.views import COMPARISONS, VIEWS, compared_with
 from compozy.tables.atoms import atoms_of
 from compozy.tables.cover import MOST_STEPS, OutOfStepsError
 from compozy.tables.observation import ORIGIN, Assignment, Observation, Reading
-from compozy.tables.observation import WRITTEN as WRITTEN_VALUE
 from compozy.tables.table import Condition, Row, Source, Table
 
-# The kind of a source that reads the resolved value of a setting: a derived one, or that of another setting, where
-# nothing is written.
-RESOLVED = "resolved"
-EQUALS = "equals"
 _TEXTUAL = ("text", "choice", "path", "url", "host", "listen_address")
-_UNLISTED = object()
-_READING_FILES = ("path_kind", "directory_kind")
 # Values of settings that are observed together; every two of them may have to be compared.
 _MOST_COMPARED = 1_000
 
 
-class Answered(NamedTuple):
-    """A value of a setting with the answers of the sources that read it alone; values with equal keys are alike."""
-
-    key: tuple[object, ...]
-    value: Representative
-    answers: Sequence[tuple[Scalar, ...]]
-
-
 # The values of settings, and what each source may read of them.
 Shown: TypeAlias = tuple[Mapping[str, Answered], Sequence[tuple[Scalar, ...]]]
-
-
-@dataclass(slots=True, eq=False)
-class _Reader:
-    """A source: it reads the first setting of `chain` that has a value, and may compare it with one of `other`.
-
-    `setting` is its own, and for a comparison `second` is the other one, which may be the same. `inspects` is true if
-    its answer for a text depends on more than whether that is empty, listed or equal to another.
-    """
-
-    source: Source
-    chain: tuple[str, ...]
-    other: tuple[str, ...]
-    setting: Setting
-    second: Setting | None
-    word: str
-    view: View | None
-    inspects: bool
-    known: dict[tuple[int, int], tuple[Scalar, ...]] = field(default_factory=dict)
-
-    def taken(self, one: Representative) -> Representative:
-        """Return the value that the source reads of a setting; before resolution, nothing is derived."""
-        return one if one.below is None or self.source.kind == RESOLVED else one.below
-
-    def first(self, paths: Sequence[str], seen: Mapping[str, Answered]) -> Answered:
-        """Return the first setting of a chain that has a value, the last one where none has."""
-        for path in paths[:-1]:
-            if self.taken(seen[path].value).value is not None:
-                return seen[path]
-        return seen[paths[-1]]
-
-    def answers(self, path: str, ones: Sequence[Representative]) -> list[tuple[Scalar, ...]]:
-        """Return for each value of a setting what the source may give on some machine if it reads that setting."""
-        if self.source.kind == ORIGIN:
-            return [(WRITTEN_VALUE if one.kind == WRITTEN else one.derived,) for one in ones]
-        if self.source.kind != RESOLVED:
-            ones = [one.below or one for one in ones]
-        if not self.word:
-            return [one.plain for one in ones]
-        if self.view is None:
-            return [self._comparison(one, one) for one in ones]
-        look, setting, own = self.view.look, self.setting, path == self.setting.path
-        kinds = [one.kind if own else DEFAULT for one in ones]
-        if self.word in _READING_FILES or any(one.anchored for one in ones):
-            return [self._observed(one, kind) for one, kind in zip(ones, kinds, strict=True)]
-        return [(look(Seen(setting, one.value, kind, "/")),) for one, kind in zip(ones, kinds, strict=True)]
-
-    def _observed(self, one: Representative, kind: str) -> tuple[Scalar, ...]:
-        """Return what a view may give for a value that depends on files or on the project's directory."""
-        looks = [self.view.look(Seen(self.setting, value, kind, "/")) for value in placements(one)] if self.view else []
-        # Any path may be a directory; of those that are free, one is that ends with a slash.
-        on_disk = self.word in _READING_FILES and looks[0] in ("file", "directory") and not one.free
-        if on_disk and not str(one.value).endswith("/"):
-            return ("file", "directory")
-        return tuple(dict.fromkeys(looks))
-
-    def compared(self, one: Representative, other: Representative) -> tuple[Scalar, ...]:
-        """Return what the comparison may give for two values; representatives live as long as it."""
-        key = (id(one), id(other))
-        if key not in self.known:
-            self.known[key] = self._comparison(self.taken(one), self.taken(other))
-        return self.known[key]
-
-    def _comparison(self, one: Representative, other: Representative) -> tuple[Scalar, ...]:
-        if self.second is None:
-            return ()
-        if one.anchored != other.anchored:
-            return (False, True) if _may_be_below(one, other) or _may_be_below(other, one) else (False,)
-        # Below one directory, what is declared alike is equal.
-        pair = (one.value, other.value) if one.anchored else (one.plain[0], other.plain[0])
-        return (COMPARISONS[self.word](pair[0], pair[1], self.second),)
 
 
 class SettingViewer:
@@ -128,7 +42,7 @@ class SettingViewer:
         self.named = _named_together(self.never)
         self.derived: dict[str, dict[Scalar, None]] = {}
         self._filled: dict[str, Source] = {}
-        self._readers: dict[Source, _Reader] = {}
+        self._readers: dict[Source, Reader] = {}
         self._made: dict[object, list[Representative]] = {}
         for table in tables:
             for output, path in table.sets.items() if table.hit != "collect" else ():
@@ -188,7 +102,7 @@ class SettingViewer:
                     yield Observation(combination, self._assigned(path, one))
 
     def _linked(
-        self, paths: Sequence[str], readers: Sequence[_Reader], listed: Mapping[Scalar, None], resolved: bool
+        self, paths: Sequence[str], readers: Sequence[Reader], listed: Mapping[Scalar, None], resolved: bool
     ) -> Iterator[Observation]:
         """Yield the observations of settings that are compared, or limited by constraints."""
         # Only equality distinguishes texts that no cell lists; a view gives the same for equal texts.
@@ -217,7 +131,7 @@ class SettingViewer:
             listed += [value for base in bases for value in self._limiting(base)]
         return dict.fromkeys(listed)
 
-    def _reader(self, source: Source) -> _Reader:
+    def _reader(self, source: Source) -> Reader:
         known = self._readers.get(source)
         if known is not None:
             return known
@@ -228,11 +142,11 @@ class SettingViewer:
         inspects = word in COMPARISONS and word != EQUALS if view is None else view.reads_text and word != "known"
         second = None if compared is None else self.settings.get(compared)
         chain = self._chain(source.kind, source.ref)
-        made = self._readers[source] = _Reader(source, chain, other, setting, second, word, view, inspects)
+        made = self._readers[source] = Reader(source, chain, other, setting, second, word, view, inspects)
         return made
 
     def _combined(
-        self, readers: Sequence[_Reader], each: Mapping[str, Sequence[Representative]], listed: Collection[Scalar]
+        self, readers: Sequence[Reader], each: Mapping[str, Sequence[Representative]], listed: Collection[Scalar]
     ) -> Iterator[Shown]:
         """Yield the combinations of representatives that views or comparisons distinguish."""
         links = [reader for reader in readers if reader.other]
@@ -242,7 +156,7 @@ class SettingViewer:
         if len(known) > 1 and sum(map(len, known.values())) > _MOST_COMPARED:
             raise OutOfStepsError
         for path, found in known.items() if links else ():
-            compared = zip(*[_compared_with_all(link, path, found, known) for link in links], strict=True)
+            compared = zip(*[link.compared_with_all(path, found, known) for link in links], strict=True)
             kept: dict[object, Answered] = {}
             for one, results in zip(found, compared, strict=True):
                 kept.setdefault((one.key, results), one)
@@ -251,10 +165,10 @@ class SettingViewer:
             if steps == MOST_STEPS:
                 raise OutOfStepsError
             seen = dict(zip(known, chosen, strict=True))
-            yield seen, [_shown(reader, number, seen) for number, reader in enumerate(readers)]
+            yield seen, [reader.shown(number, seen) for number, reader in enumerate(readers)]
 
     def _answered(
-        self, readers: Sequence[_Reader], path: str, ones: Sequence[Representative], listed: Collection[Scalar]
+        self, readers: Sequence[Reader], path: str, ones: Sequence[Representative], listed: Collection[Scalar]
     ) -> list[Answered]:
         """Return the answers of the sources that read one setting, each different one once."""
         found: dict[object, Answered] = {}
@@ -263,14 +177,18 @@ class SettingViewer:
             for reader in readers
         ]
         for one, answers in zip(ones, zip(*columns, strict=True), strict=True):
-            key = (one.value is None, self._excluded(path, one), *map(partial(_alike, listed), readers, answers))
+            key = (
+                one.value is None,
+                self._excluded(path, one),
+                *[r.alike(given, listed) for r, given in zip(readers, answers, strict=True)],
+            )
             # Comparisons use the plain value.
             found.setdefault((key, one.plain, one.anchored), Answered(key, one, answers))
         return list(found.values())
 
     def _excluded(self, path: str, one: Representative) -> tuple[bool, ...]:
         """Return for each constraint on a setting whether a representative certainly meets its condition."""
-        return tuple([all(map(row.when[path].matches, _plain(one))) for row in self.never if path in row.when])
+        return tuple([all(map(row.when[path].matches, one.unresolved)) for row in self.never if path in row.when])
 
     def _named(self, path: str) -> Iterator[Scalar]:
         """Yield the values that rules give a setting, so that those compared with it can be equal to them."""
@@ -343,11 +261,6 @@ class SettingViewer:
         return repr((settings, self.derived, [(row.when, row.id) for row in self.never]))
 
 
-def _may_be_below(one: Representative, other: Representative) -> bool:
-    """Return True if the project's directory may make `other` equal to the anchored path of `one`."""
-    return one.anchored and isinstance(other.value, str) and other.value.endswith(str(one.value))
-
-
 def _named_together(never: Iterable[Row]) -> Mapping[str, frozenset[str]]:
     """Return for each setting of a constraint those that it depends on, through further constraints as well."""
     named: dict[str, frozenset[str]] = {}
@@ -357,53 +270,14 @@ def _named_together(never: Iterable[Row]) -> Mapping[str, frozenset[str]]:
     return named
 
 
-def _shown(reader: _Reader, number: int, seen: Mapping[str, Answered]) -> tuple[Scalar, ...]:
-    """Return what a reader may show on some machine."""
-    first = reader.first(reader.chain, seen)
-    if not reader.other:
-        return first.answers[number]
-    return reader.compared(first.value, reader.first(reader.other, seen).value)
-
-
-def _alike(listed: Collection[Scalar], reader: _Reader, answers: tuple[Scalar, ...]) -> object:
-    """Return answers in a form in which all texts that no cell lists are one."""
-    if reader.word or reader.source.kind == ORIGIN:
-        return answers
-    return tuple([_UNLISTED if isinstance(value, str) and value not in listed else value for value in answers])
-
-
 def _is_excluded(seen: Mapping[str, Answered], when: Mapping[str, Condition]) -> bool:
     """Return True if the values certainly meet all conditions of a constraint."""
-    return all(all(map(condition.matches, _plain(seen[path].value))) for path, condition in when.items())
-
-
-def _plain(one: Representative) -> tuple[Scalar, ...]:
-    """Return what sources give a setting, before anything is derived."""
-    return (one.below or one).plain
+    return all(all(map(condition.matches, seen[path].value.unresolved)) for path, condition in when.items())
 
 
 def _compared(source: Source) -> str | None:
     """Return the setting with which a source compares its own."""
     return compared_with(source.view) if source.kind != "item" else None
-
-
-def _compared_with_all(
-    link: _Reader, path: str, ones: Sequence[Answered], known: Mapping[str, Sequence[Answered]]
-) -> list[object]:
-    """Return what a comparison gives for each value of a setting with every value that it may be compared with."""
-    seconds = [other.value for second in link.other for other in known[second]] if path in link.chain else []
-    firsts = [other.value for first in link.chain for other in known[first]] if path in link.other else []
-    if link.word == EQUALS and not any(one.anchored for one in (*firsts, *seconds, *[one.value for one in ones])):
-        others = {link.taken(other).plain for other in (*firsts, *seconds)}
-        plain = [link.taken(one.value).plain for one in ones]
-        return [value if value in others else None for value in plain]
-    return [
-        tuple(
-            [link.compared(one.value, other) for other in seconds]
-            + [link.compared(other, one.value) for other in firsts]
-        )
-        for one in ones
-    ]
 
 
 def _without_interchangeable(answered: Mapping[str, Sequence[Answered]]) -> dict[str, list[Answered]]:
@@ -414,7 +288,7 @@ def _without_interchangeable(answered: Mapping[str, Sequence[Answered]]) -> dict
     every = [(path, one.key, one.value) for path, found in answered.items() for one in found]
     # A path below the project's directory may equal some paths, and a derived value has the default beside it.
     anchored = any(one.anchored for _, _, one in every)
-    fixed = {plain for _, _, one in every if one.anchored or one.below for plain in (one.plain, _plain(one))}
+    fixed = {plain for _, _, one in every if one.anchored or one.below for plain in (one.plain, one.unresolved)}
     alike: dict[tuple[Scalar, ...], list[tuple[str, object]]] = {}
     for path, key, one in every:
         if one.plain not in fixed and (one.free or not anchored):
