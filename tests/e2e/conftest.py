@@ -32,8 +32,9 @@ def environment(runtime: Path, more: Mapping[str, str] | None = None) -> dict[st
 
 
 def interruptible() -> None:
-    """Let Ctrl-C reach a command that is about to start, also below a shell's background job, which ignores it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Let signals reach a command that is about to start, also below a background job or `nohup`, which ignore some."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @dataclass

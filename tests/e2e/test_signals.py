@@ -12,7 +12,7 @@ import psutil
 import pytest
 from tests.polling import eventually
 
-from .conftest import DEADLINE_S
+from .conftest import DEADLINE_S, interruptible
 
 pytestmark = pytest.mark.e2e
 
@@ -131,8 +131,9 @@ signals.wait()
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a program in an interpreter of its own."""
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=DEADLINE_S, check=False
-    )
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+        preexec_fn=interruptible,
+    )  # fmt: skip
 
 
 # A tool runs in a thread, and its pool of forked workers is terminated at the end of the block.
@@ -158,9 +159,7 @@ print("terminated")
 
 def test_workers_of_a_process_pool_do_not_inherit_the_handlers() -> None:
     """With our handler a worker would note the signal that is to end it, and the pool would wait for ever."""
-    result = subprocess.run(
-        [sys.executable, "-c", POOL], capture_output=True, text=True, timeout=DEADLINE_S, check=True
-    )
+    result = python(POOL)
     assert (result.stdout, result.stderr) == ("7\nterminated\n", "")
 
 
@@ -210,9 +209,7 @@ except KeyboardInterrupt:
 
 def test_interrupt_in_a_destructor_prints_no_traceback_and_is_repeated() -> None:
     """Python drops an exception there, and the start would go on; SIGHUP stops like SIGTERM."""
-    result = subprocess.run(
-        [sys.executable, "-c", DESTRUCTOR], capture_output=True, text=True, timeout=DEADLINE_S, check=True
-    )
+    result = python(DESTRUCTOR)
     assert (result.stdout, result.stderr) == ("interrupted\n", "")
 
 
@@ -255,7 +252,10 @@ def test_interrupt_that_a_callback_loses_is_repeated() -> None:
 @pytest.mark.parametrize(("grace_s", "signals"), [(0.2, 1), (3600, 2)], ids=["grace-over", "second-signal"])
 def test_process_that_holds_the_interpreter_is_killed(grace_s: float, signals: int) -> None:
     command = [sys.executable, "-c", HELD, str(grace_s)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, contextlib.ExitStack() as opened:
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible) as process,
+        contextlib.ExitStack() as opened,
+    ):
         opened.callback(process.kill)
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"

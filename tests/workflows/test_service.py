@@ -7,10 +7,11 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import peewee
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 from tests.polling import eventually
 from tests.workflows.bench import Bench
@@ -36,6 +37,22 @@ NAP = definition_from_json(
 )
 
 SHORT = definition_from_json({"id": "short", "tasks": [{"id": "a", "type": "aggregate", "output": 1}]}, "short")
+
+
+def test_wait_asks_again_when_a_poll_ends_without_an_event(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time-skipping server ends a poll after twenty seconds, and the library raises an error."""
+    service, polls, result = bench.open().service, list[str](), WorkflowHandle.result
+
+    async def ended_poll(handle: WorkflowHandle[Any, Any]) -> Any:
+        polls.append(handle.id)
+        if len(polls) == 1:
+            raise RuntimeError("No completion event found")
+        return await result(handle)
+
+    monkeypatch.setattr(WorkflowHandle, "result", ended_poll)
+    name = bench.call(service.start(SHORT))
+    bench.call(service._ended(name))
+    assert polls == [name, name]
 
 
 def test_workflows_come_from_the_project(bench: Bench) -> None:

@@ -43,6 +43,7 @@ WAIT_PATIENCE_S = 5.0
 DATABASE_PATIENCE_S = 10.0  # longer than a writer waits for its turn
 CANCEL_PATIENCE_S = 30.0  # longer than an execution tries to write its row
 TERMINATED = "terminated by request"
+_POLL_ENDED = "No completion event found"
 SIGNAL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
 
 log = logging.getLogger("compozy.workflows")
@@ -392,7 +393,20 @@ class Service:
 
     async def _ended(self, execution_id: str) -> None:
         try:
-            ending = self._client.get_workflow_handle(execution_id).result()
+            ending = _result(self._client.get_workflow_handle(execution_id))
             await ask(self._client, ending, execution_id, WAIT_PATIENCE_S)
         except (WorkflowFailureError, NotFoundError, UnreadableError):
             return
+
+
+async def _result(handle: WorkflowHandle[Any, Any]) -> Any:
+    """Return the result of an execution; ask again when a poll ends without an event.
+
+    Temporal's time-skipping server ends one after twenty seconds, and the library takes that for an error.
+    """
+    while True:
+        try:
+            return await handle.result()
+        except RuntimeError as error:
+            if _POLL_ENDED not in str(error):
+                raise
