@@ -138,6 +138,7 @@ def test_results_do_not_depend_on_hash_seeds() -> None:
         pytest.param("{{ 2 ** -1 }}", "whole numbers", id="negative-power"),
         pytest.param("{{ ('ΐ' * 1) }}", "needs numbers", id="repetition"),
         pytest.param("{{ input.long | upper }}", "longer than", id="case-mapping"),
+        pytest.param("{% for i in range(3) %}{{ input.long }}{% endfor %}", "longer than", id="output"),
         pytest.param("{{ input.quotes | tojson | tojson }}", "longer than", id="quotes"),
         pytest.param("{{ [" + "input.large," * 9000 + "] | tojson }}", "longer than", id="large-numbers"),
         pytest.param("{{ input.n.real }}", '"real" is undefined', id="attribute-of-a-number"),
@@ -218,3 +219,27 @@ def test_long_programs_are_not_kept() -> None:
 
     assert compile_text(short) is compile_text(short)
     assert compile_text(long) is not compile_text(long)
+
+
+def test_json_is_bounded_before_it_is_made() -> None:
+    assert Budget().weigh(10**4000) > 4000
+    with pytest.raises(OverflowError):
+        Budget().json(["x" * 900_000] * 2)
+
+
+def test_each_turn_of_a_loop_counts_its_body() -> None:
+    def steps(turns: int) -> int:
+        budget = Budget()
+        loop = f"{{% for i in range({turns}) %}}" + "{% if i %}{% endif %}" * 50 + "{% endfor %}"
+        render(loop, {}, budget=budget)
+        return budget.spent
+
+    assert steps(20) - steps(10) >= 10 * 100
+
+
+def test_each_node_counts() -> None:
+    text = "{{ " + " and ".join(["input.n"] * 40) + " }}"
+    budget = Budget()
+    render(text, NAMES, budget=budget)
+
+    assert budget.spent - parsing_steps(text, "template") >= compile_text(text).steps >= 40 * 3
