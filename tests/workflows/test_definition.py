@@ -337,3 +337,8 @@ def test_problems_are_listed_in_the_order_of_lines() -> None:
     lines = [int(problem.split(":")[1]) for problem in problems(text)]
     assert lines == sorted(lines)
     assert set(lines) == {2, 4, 5, 6, 7, 8}
+
+
+@pytest.mark.parametrize(("written", "version"), [("0.10", "0.10"), ("'1'", "1"), ("2", "2"), ("null", "0.1.0")])
+def test_version_is_the_text_that_is_written(written: str, version: str) -> None:
+    assert parse_definition(f"id: a\nversion: {written}\n{TASK}", "f.yaml").version == version

@@ -98,7 +98,7 @@ def show(execution_id: str, format_: str, strict: bool, **options: object) -> No
             task.path,
             task.type,
             task.status,
-            str(task.attempt),
+            str(task.attempt or ""),
             task.started_at,
             task.finished_at or "",
             task.error or "",

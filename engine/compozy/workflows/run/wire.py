@@ -1,7 +1,7 @@
 """What crosses Temporal: names and JSON forms, stable over versions.
 
-What comes in: a definition and an input. What goes out: the argument of an execution, and back. Histories
-outlive the program that wrote them: fields are added here, never renamed.
+Histories outlive the program that wrote them: fields are added here, never renamed. Whatever an older worker cannot
+run, as a further task type or a further field of a task, raises `FORMAT`, which such a worker refuses.
 """
 
 from __future__ import annotations
