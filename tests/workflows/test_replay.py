@@ -7,6 +7,8 @@ anew, with what `SCENARIOS` says.
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio import workflow
 from temporalio.client import WorkflowExecutionStatus, WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from tests.polling import eventually
@@ -105,6 +108,30 @@ def test_recorded_histories_replay(loop: LoopThread, name: str, request: pytest.
         anonymous = re.sub(r'"(identity|stackTrace)": "(?:[^"\\]|\\.)*"', r'"\1": "recorded"', history.to_json())
         file.write_text(anonymous + "\n", encoding="utf-8")
     replay(loop, WorkflowHistory.from_json(name, file.read_text(encoding="utf-8")))
+
+
+def edited(name: str, **templates: Any) -> WorkflowHistory:
+    """Return a recorded history whose start payload has other rules for templates."""
+    history = json.loads((HISTORIES / f"{name}.json").read_text(encoding="utf-8"))
+    payload = history["events"][0]["workflowExecutionStartedEventAttributes"]["input"]["payloads"][0]
+    start = json.loads(base64.b64decode(payload["data"]))
+    start["templates"].update(templates)
+    payload["data"] = base64.b64encode(json.dumps(start).encode()).decode()
+    return WorkflowHistory.from_json(name, history)
+
+
+def test_limits_of_the_start_payload_decide_where_a_template_is_rendered(loop: LoopThread) -> None:
+    replay(loop, edited("rendered-apart", inline_steps=30_001))
+
+    with pytest.raises(workflow.NondeterminismError):
+        replay(loop, edited("rendered-apart", inline_steps=10_000_000))
+
+
+def test_another_version_of_jinja2_is_logged(loop: LoopThread, caplog: pytest.LogCaptureFixture) -> None:
+    replay(loop, edited("aggregate", jinja2="3.0.0"))
+
+    found = [record for record in caplog.records if record.message == "execution.jinja2_changed"]
+    assert [vars(record)["began"] for record in found] == ["3.0.0"]
 
 
 def test_recorded_histories_are_those_of_the_scenarios() -> None:
