@@ -50,7 +50,7 @@ def check_keys(node: Node, known: Collection[str], what: str, found: Collector, 
             found.add(FAULT, f'unknown key "{name}" in {what}{hint}', place, key=_join(path, name))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Plain:
     """A kind without parts: `convert` returns the value of a node, or raises ValueError, with a reason or without."""
 
@@ -112,7 +112,7 @@ ANY = Plain("anything", Node.plain, {})
 NODE = Plain("anything", lambda node: node, {})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Choice:
     """One of a few texts."""
 
@@ -132,7 +132,7 @@ class Choice:
         return {"enum": list(self.values)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class ListOf:
     """A list with at least `least` items of one kind; decoded as a tuple."""
 
@@ -152,7 +152,7 @@ class ListOf:
         return {"type": "array", "items": self.kind.schema(), **({"minItems": self.least} if self.least else {})}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class MapOf:
     """A mapping of free names to values of one kind; decoded as a dict."""
 
@@ -177,7 +177,7 @@ class MapOf:
         return {"type": "object", "additionalProperties": self.kind.schema(), **names}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Key:
     """A key of a mapping: the kind of its value, the argument of `make` that takes it, its default, its description.
 
@@ -213,7 +213,7 @@ def mays(kind: Kind, *names: str) -> dict[str, Key]:
     return {name: Key(kind) for name in names}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Shape(Generic[T]):
     """A mapping with known keys; `make` is called with the decoded values by name and returns the record.
 
@@ -298,7 +298,7 @@ def plain_shape(what: str, keys: Mapping[str, Key], *, placed: bool = False) -> 
     return Shape(what, keys, dict, placed=placed)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Variants(Generic[T]):
     """A mapping whose key `by` selects its shape; each shape lists that key itself, as `Choice((name,))`."""
 
@@ -329,7 +329,7 @@ class Variants(Generic[T]):
         return {"oneOf": [shape.schema() for shape in self.shapes.values()]}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Named:
     """A kind that is defined later, as one that contains itself; its schema refers to `#/$defs/<name>`."""
 

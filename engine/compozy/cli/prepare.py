@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from compozy.cli.logs import LogSettings, start_logging
 from compozy.cli.options import read_configuration
 from compozy.cli.output import print_in_brief, print_note, protect_output
-from compozy.client.connect import connected
 from compozy.errors import UsageError
 from compozy.provisioning.lifecycle import Lifecycle, Provisioner, log_transition
 from compozy.resolution.configuration import Configuration
@@ -43,6 +41,8 @@ def prepared(options: dict[str, object], strict: bool, provisioner: Provisioner 
 
 def report_preparation(lifecycle: Lifecycle) -> None:
     """Print the warnings of a validated lifecycle, and start logging by its settings."""
+    from compozy.cli.logs import LogSettings, start_logging
+
     get = lifecycle.resolved.get
     start_logging(LogSettings(get("log.level"), get("log.format"), get("log.file")), lifecycle.resolved.redactor())
     for entry in lifecycle.journal:  # before the settings of the log were known
@@ -69,6 +69,8 @@ def project_client(options: dict[str, object], strict: bool) -> Iterator[Project
         ConfigurationError: a finding stops.
         UsageError: the server that runs is not the one that was asked for.
     """
+    from compozy.client.connect import connected
+
     with connected(validated(options, strict), report_preparation, print_note) as client:
         yield client
 
