@@ -24,13 +24,13 @@ from compozy.tables.pairs import masked_rows, meeting_rows
 from compozy.tables.subject import Subject
 from compozy.tables.table import (
     Column,
+    ColumnSource,
     Condition,
     Domain,
     Interval,
     Place,
     Row,
     Scalar,
-    Source,
     Table,
 )
 from compozy.tables.verify import verify
@@ -48,7 +48,7 @@ _HERE = Place("synthetic.yaml", 1, 1)
 
 
 class _Catalogue:
-    def domain(self, source: Source) -> Domain:
+    def domain(self, source: ColumnSource) -> Domain:
         return Domain.finite(WORDS) if source.ref.startswith("text") else Domain.number(minimum=0, maximum=1000)
 
 
@@ -108,7 +108,7 @@ def _widened(box: Box) -> Box:
 def synthetic(boxes: Sequence[Box], hit: str) -> RuleSet:
     """Build a rule set of one table `synthetic`, a row a box."""
     names = [f"{'text' if isinstance(side, frozenset) else 'number'}-{c}" for c, side in enumerate(boxes[0])]
-    columns = tuple(Column(name, Source("setting", name), _HERE) for name in names)
+    columns = tuple(Column(name, ColumnSource("setting", name), _HERE) for name in names)
     rows = tuple(
         Row(
             id=f"row-{number}",

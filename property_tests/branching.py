@@ -22,7 +22,7 @@ from compozy.settings.identity_key import ById
 from compozy.settings.origin import Candidate
 from compozy.settings.registry import Registry
 from compozy.settings.values import from_text
-from compozy.tables.table import Decision, Row, Scalar, Source, Table
+from compozy.tables.table import ColumnSource, Decision, Row, Scalar, Table
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ class Scan:
                 return False
         return True
 
-    def _read(self, table: Table, source: Source) -> Mapping[str, Value]:
+    def _read(self, table: Table, source: ColumnSource) -> Mapping[str, Value]:
         if table.stage != "resolve":
             return self.values
         return self.accepted if source.view is None or " " in source.view else self.given

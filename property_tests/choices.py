@@ -21,7 +21,7 @@ from compozy.settings.registry import Setting
 from compozy.settings.sources import Inputs
 from compozy.settings.stated import with_stated_parts
 from compozy.settings.views import compared_with
-from compozy.tables.table import Column, Source, Table
+from compozy.tables.table import Column, ColumnSource, Table
 
 DIRECTORY = "/project"
 UNKNOWN = "unheard-of"
@@ -57,22 +57,22 @@ class Choice:
 class Variable:
     """A setting or a machine fact, and what it may be; None is unset."""
 
-    source: Source
+    source: ColumnSource
     options: tuple[Text, ...]
 
 
 def variables(rulebook: Rulebook) -> list[Variable]:
     """Return every setting and machine fact that some table reads, with its options."""
-    columns: dict[Source, list[tuple[Table, Column]]] = {}
+    columns: dict[ColumnSource, list[tuple[Table, Column]]] = {}
     for table in rulebook.ruleset.tables.values():
         for column in table.columns:
             source = column.source
             if source.kind != "decision" and source.each != PROBLEMS:
-                key = Source("setting", source.each) if source.each else Source(source.kind, source.ref)
+                key = ColumnSource("setting", source.each) if source.each else ColumnSource(source.kind, source.ref)
                 columns.setdefault(key, []).append((table, column))
                 compared = compared_with(source.view)
                 if compared is not None:
-                    columns.setdefault(Source("setting", compared), [])
+                    columns.setdefault(ColumnSource("setting", compared), [])
     return [Variable(source, _options(rulebook, source, read)) for source, read in columns.items()]
 
 
@@ -89,7 +89,7 @@ def cone(rulebook: Rulebook, tables: Iterable[Table]) -> list[Table]:
     return list(found.values())
 
 
-def _options(rulebook: Rulebook, source: Source, read: Sequence[tuple[Table, Column]]) -> tuple[Text, ...]:
+def _options(rulebook: Rulebook, source: ColumnSource, read: Sequence[tuple[Table, Column]]) -> tuple[Text, ...]:
     if source.kind == "machine":
         return rulebook.registry.facts[source.ref].values
     setting = rulebook.registry.settings[source.ref]

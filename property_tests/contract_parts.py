@@ -20,7 +20,7 @@ from compozy.provisioning.plan import make_plan
 from compozy.provisioning.step import Step
 from compozy.resolution.resolve import Resolved
 from compozy.rulebook import Rulebook, load_rulebook
-from compozy.rulebook.states import Graph
+from compozy.rulebook.states import StateGraph
 from compozy.settings.reference import load_reference
 from compozy.settings.registry import Fact
 
@@ -146,7 +146,7 @@ def _files(resolved: Resolved, driver: str) -> Iterator[str]:
     )
 
 
-def lifecycle_faults(graph: Graph) -> Iterator[str]:
+def lifecycle_faults(graph: StateGraph) -> Iterator[str]:
     """Yield the promises that a state machine breaks: one way forward, one step back, and reset from everywhere."""
     forward = dict(zip(("resolve", "validate", "provision"), zip(STATES, STATES[1:], strict=False), strict=True))
     promised: dict[tuple[str, str], tuple[str, str, tuple[str, ...]]]

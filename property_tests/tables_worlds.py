@@ -17,9 +17,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from compozy.tables.decide import RuleSet, compile_tables
-from compozy.tables.observation import Observation, Reading
+from compozy.tables.observation import ColumnReading, Observation
 from compozy.tables.read import read_tables
-from compozy.tables.table import Condition, Domain, Scalar, Source
+from compozy.tables.table import ColumnSource, Condition, Domain, Scalar
 
 # How busy the machine is says nothing about the tables.
 fifty = settings(max_examples=50)
@@ -54,7 +54,7 @@ def _sort(value: Scalar) -> Scalar:
 class Catalogue:
     """Knows `SETTINGS`."""
 
-    def domain(self, source: Source) -> Domain | None:
+    def domain(self, source: ColumnSource) -> Domain | None:
         if source.view is not None:
             return VIEWS[source.view][0]
         return SETTINGS[source.ref][0] if source.ref in SETTINGS else None
@@ -65,17 +65,17 @@ class Viewer:
 
     fingerprint = "worlds"
 
-    def spelled(self, source: Source, value: Scalar) -> Scalar:
+    def spelled(self, source: ColumnSource, value: Scalar) -> Scalar:
         return value
 
-    def limits(self, source: Source) -> Sequence[Condition]:
+    def limits(self, source: ColumnSource) -> Sequence[Condition]:
         return ()
 
-    def reading(self, source: Source, *, collects: bool) -> Reading:
-        return Reading(source, (Source(source.kind, source.ref),))
+    def reading(self, source: ColumnSource, *, collects: bool) -> ColumnReading:
+        return ColumnReading(source, (ColumnSource(source.kind, source.ref),))
 
     def observations(
-        self, bases: Sequence[Source], sources: Sequence[Source], values: Mapping[str, Sequence[Scalar]]
+        self, bases: Sequence[ColumnSource], sources: Sequence[ColumnSource], values: Mapping[str, Sequence[Scalar]]
     ) -> Iterator[Observation]:
         (base,) = bases
         for value in (*SETTINGS[base.ref][1], *values.get(base.ref, ())):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from property_tests.tables_worlds import Catalogue, Viewer, World, conditions, fifty, matching, worlds
 
-from compozy.tables.difference import Difference, compare_tables
+from compozy.tables.difference import TableDifference, compare_tables
 from compozy.tables.read import read_tables
 from compozy.tables.table import Scalar, Table
 
@@ -41,7 +41,7 @@ def decided(table: Mapping[str, Any], inputs: Mapping[str, Scalar]) -> object:
     return set(rows) if table["hit"] == "collect" else rows[0][1] if rows else None
 
 
-def inside(difference: Difference, inputs: Mapping[str, Scalar]) -> bool:
+def inside(difference: TableDifference, inputs: Mapping[str, Scalar]) -> bool:
     return all(condition.matches(inputs[name]) for name, condition in difference.when.items())
 
 

@@ -7,14 +7,14 @@ import pytest
 from compozy.base.document import read_document
 from compozy.base.findings import Collector
 from compozy.rulebook import load_rulebook
-from compozy.rulebook.states import Graph, read_graph
+from compozy.rulebook.states import StateGraph, read_graph
 
 STATES = "states: [{id: a, initial: true}, {id: b}]\n"
 THERE = "{trigger: go, from: a, to: b, step: resolve, because: x}"
 BACK = "{trigger: back, from: b, to: a, step: forget, because: x}"
 
 
-def read(text: str) -> tuple[Graph, Collector]:
+def read(text: str) -> tuple[StateGraph, Collector]:
     faults = Collector()
     return read_graph([read_document(text, "lifecycle.yaml")], faults), faults
 

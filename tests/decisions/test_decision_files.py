@@ -17,7 +17,7 @@ from compozy.decisions.dmn_export import dmn_text
 from compozy.decisions.dmn_import import parse_dmn
 from compozy.errors import RuleTableError
 from compozy.rulebook import load_rulebook
-from compozy.tables.table import Domain, Source
+from compozy.tables.table import ColumnSource, Domain
 
 Command = Callable[..., tuple[int, str, str]]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dmn"
@@ -218,7 +218,7 @@ def test_characters_that_xml_excludes_are_not_exported() -> None:
 
 def test_input_with_the_name_of_a_table_is_renamed() -> None:
     (found,) = parse_dmn(exported({"t": "text"}), "x.dmn").tables
-    assert (found.columns[0].name, found.columns[0].source) == ("t", Source("input", "given t"))
+    assert (found.columns[0].name, found.columns[0].source) == ("t", ColumnSource("input", "given t"))
 
 
 def test_single_output_has_no_name_but_a_label() -> None:

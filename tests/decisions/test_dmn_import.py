@@ -20,7 +20,7 @@ from tests.decisions.models import (
 from compozy.decisions import Decisions, verify_decisions
 from compozy.decisions.decision_file import decisions_text, parse_decisions
 from compozy.decisions.dmn_import import parse_dmn
-from compozy.tables.table import Domain, Scalar, Source
+from compozy.tables.table import ColumnSource, Domain, Scalar
 
 TOTAL = [(["< 5"], ['"a"']), ([">= 5"], ['"b"'])]
 N = column("N", "number")
@@ -163,7 +163,7 @@ def test_result_of_another_decision_is_read_from_its_table() -> None:
         decision("A", table([N], TOTAL)),
         decision("B", table([column("A", "string")], [(['"a"'], ["1"])]), ["A"]),
     )
-    assert found.tables[1].columns[0].source == Source("decision", "A")
+    assert found.tables[1].columns[0].source == ColumnSource("decision", "A")
     assert verified(found) == [("gap", "N: 5")]
 
 
@@ -284,7 +284,7 @@ def test_labels_and_descriptions_name_rows_and_columns() -> None:
     assert [(row.id, row.because) for row in found.rows] == [
         ("small", "few are enough"), ("rule-2", "rule 2 of D"),
     ]  # fmt: skip
-    assert (found.columns[0].name, found.columns[0].source) == ("Number of seats", Source("input", "N"))
+    assert (found.columns[0].name, found.columns[0].source) == ("Number of seats", ColumnSource("input", "N"))
 
 
 FUNCTION = (
@@ -304,7 +304,7 @@ def test_invoked_function_is_the_table_of_the_decision() -> None:
     binding = f'<binding><parameter name="P"/>{text("literalExpression", "N")}</binding>'
     invocation = f"<invocation>{text('literalExpression', 'F')}{binding}</invocation>"
     found = imported(FUNCTION, data("n", "number"), data("N", "number"), decision("D", invocation, ["N"]))
-    assert [(t.id, t.columns[0].source) for t in found.tables] == [("D", Source("input", "N"))]
+    assert [(t.id, t.columns[0].source) for t in found.tables] == [("D", ColumnSource("input", "N"))]
 
 
 def test_input_with_other_values_elsewhere_counts_as_its_own() -> None:

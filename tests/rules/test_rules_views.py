@@ -15,7 +15,7 @@ from compozy.rulebook.viewer import SettingViewer
 from compozy.settings.registry import Registry, Setting, read_registry
 from compozy.settings.values import MEMORY, from_text, is_unset
 from compozy.settings.views import VIEWS, Seen, View
-from compozy.tables.table import Source
+from compozy.tables.table import ColumnSource
 
 SETTINGS = """
 settings:
@@ -149,8 +149,8 @@ def test_what_happens_is_among_what_is_known(first: str) -> None:
     viewer = SettingViewer(registry(), ())
     for (setting, value, kind), second in product(taken(), sorted(VIEWS)):
         shown = tuple(VIEWS[view].look(Seen(setting, value, kind, "/")) for view in (first, second))
-        bases = viewer.reading(Source("setting", setting.path), collects=False).bases
-        sources = [Source("setting", setting.path, view) for view in (first, second)]
+        bases = viewer.reading(ColumnSource("setting", setting.path), collects=False).bases
+        sources = [ColumnSource("setting", setting.path, view) for view in (first, second)]
         assert shown in {observation.values for observation in viewer.observations(bases, sources, {})}
 
 

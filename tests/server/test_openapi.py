@@ -10,12 +10,12 @@ from docs.reference import http_page
 from tests.server.conftest import Site
 
 from compozy.server.openapi import docs_page, openapi_document
-from compozy.server.routes import ROUTES, Endpoint
+from compozy.server.routes import ROUTES, Operation
 
 DOCUMENT = openapi_document(ROUTES)
 
 
-def title(endpoint: Endpoint) -> str:
+def title(endpoint: Operation) -> str:
     return f"{endpoint.method} {endpoint.path}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from compozy.base.findings import Finding
 from compozy.tables.decide import RuleSet, compile_leniently, compile_tables
 from compozy.tables.read import read_tables
-from compozy.tables.table import Domain, Source, Table
+from compozy.tables.table import ColumnSource, Domain, Table
 from compozy.tables.verify import Verification, verify
 
 DOMAINS: Mapping[str, Domain] = {
@@ -25,7 +25,7 @@ DOMAINS: Mapping[str, Domain] = {
 class FakeCatalogue:
     """Knows `DOMAINS`, and one view of the port."""
 
-    def domain(self, source: Source) -> Domain | None:
+    def domain(self, source: ColumnSource) -> Domain | None:
         if source.view is not None:
             return Domain.finite(["default", "file"]) if source.view == "origin" else None
         return DOMAINS.get(source.ref)

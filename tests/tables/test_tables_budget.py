@@ -10,7 +10,7 @@ import yaml
 from compozy.tables.cover import MOST_STEPS, CellIndex, OutOfStepsError, Space
 from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.read import read_tables
-from compozy.tables.table import Domain, Source
+from compozy.tables.table import ColumnSource, Domain
 from compozy.tables.verify import verify
 
 WORDS = [f"v{number}" for number in range(10)]
@@ -19,7 +19,7 @@ WORDS = [f"v{number}" for number in range(10)]
 class Catalogue:
     """Settings whose name begins with `b` are boolean, others are one of ten words."""
 
-    def domain(self, source: Source) -> Domain:
+    def domain(self, source: ColumnSource) -> Domain:
         return Domain.boolean() if source.ref.startswith("b") else Domain.finite(WORDS)
 
 

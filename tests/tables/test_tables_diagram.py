@@ -9,8 +9,8 @@ from random import Random
 import pytest
 
 from compozy.tables.cover import OutOfStepsError
-from compozy.tables.diagram import Diagram, Diagrams, Node, assignments, values_of
-from compozy.tables.table import Source
+from compozy.tables.diagram import Diagram, DiagramNode, Diagrams, assignments, values_of
+from compozy.tables.table import ColumnSource
 
 SIZES = (2, 3, 2)
 
@@ -24,7 +24,7 @@ def random_function(diagrams: Diagrams, random: Random, level: int = 0) -> Diagr
 
 
 def value(diagram: Diagram, choices: tuple[int, ...]) -> object:
-    while isinstance(diagram, Node):
+    while isinstance(diagram, DiagramNode):
         diagram = diagram.children[choices[diagram.level]]
     return diagram
 
@@ -45,7 +45,7 @@ def test_combined_and_mapped_functions_agree_with_evaluation(seed: int) -> None:
 def test_assignments_lead_to_each_feasible_value(seed: int) -> None:
     function = random_function(Diagrams(1_000), Random(seed))
     members = {
-        level: [((Source("setting", str(level)), number),) for number in range(size)]
+        level: [((ColumnSource("setting", str(level)), number),) for number in range(size)]
         for level, size in enumerate(SIZES)
     }
     found = assignments(function, members)

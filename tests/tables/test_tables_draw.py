@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from tests.tables.fakes import read
 
-from compozy.graph.graph import Edge, Graph, Node, graph_dot, graph_mermaid
+from compozy.graph.graph import Edge, Graph, GraphNode, graph_dot, graph_mermaid
 from compozy.graph.layout import GAP_Y, Layout, Line, Size, Spot, lay_out
 from compozy.graph.svg import graph_svg
 from compozy.tables.draw import table_graph, table_text
@@ -86,7 +86,7 @@ def test_the_graph_of_tables_may_show_settings() -> None:
 def test_text_of_nodes_is_escaped() -> None:
     """No label breaks out of the form that it is written in."""
     label = 'a "b" <c>&\nd'
-    graph = Graph("t", (Node("n", label),), ())
+    graph = Graph("t", (GraphNode("n", label),), ())
     assert '"a #quot;b#quot; #lt;c>&<br/>d"' in graph_mermaid(graph)
     assert r'label="a \"b\" <c>&\nd"' in graph_dot(graph)
     texts = [element.text for element in ElementTree.fromstring(graph_svg(graph)).iter() if element.text]
@@ -95,7 +95,7 @@ def test_text_of_nodes_is_escaped() -> None:
 
 def test_every_node_edge_and_label_is_drawn() -> None:
     """An SVG picture has a box a node, a path an edge, loops included, and a text a label."""
-    nodes = (Node("a", "first"), Node("b", "second", "round"), Node("c", "alone"))
+    nodes = (GraphNode("a", "first"), GraphNode("b", "second", "round"), GraphNode("c", "alone"))
     edges = (Edge("a", "b", "go"), Edge("b", "a", "back"), Edge("b", "b", "again"))
     root = ElementTree.fromstring(graph_svg(Graph("title", nodes, edges)))
     classes = [element.get("class") for element in root.iter()]

@@ -7,7 +7,7 @@ from tests.tables.fakes import named, read, row, rows, table
 
 from compozy.errors import RuleTableError
 from compozy.tables.read import read_tables
-from compozy.tables.table import Condition, Domain, Place, Source
+from compozy.tables.table import ColumnSource, Condition, Domain, Place
 
 FULL = """
 table: redis.driver
@@ -50,10 +50,10 @@ def test_sources_are_read() -> None:
     """Each kind of input names its source; an item knows the list that it is of."""
     (table,) = read(FULL)
     assert [column.source for column in table.columns] == [
-        Source("decision", "redis.mode", output="mode"),
-        Source("setting", "redis.engine", view="lowered"),
-        Source("machine", "binary"),
-        Source("item", "provider", each="knowledge.dbs"),
+        ColumnSource("decision", "redis.mode", output="mode"),
+        ColumnSource("setting", "redis.engine", view="lowered"),
+        ColumnSource("machine", "binary"),
+        ColumnSource("item", "provider", each="knowledge.dbs"),
     ]
 
 

@@ -106,7 +106,7 @@ def read_archive(source: Path, rooms: Rooms, verify: Verify | None = None) -> Ma
     """
     try:
         with gzip.open(source) as stream, tarfile.open(fileobj=cast(Any, _Limited(stream)), mode="r:") as archive:
-            return _Reader(source, archive, rooms).read(verify)
+            return _ArchiveReader(source, archive, rooms).read(verify)
     except _DAMAGE as error:
         raise BackupError(f"{source} is not a backup of Compozy, or is damaged: {error}") from error
 
@@ -125,7 +125,7 @@ class _Limited:
         return self._stream.read(size)
 
 
-class _Reader:
+class _ArchiveReader:
     """One pass over an archive."""
 
     def __init__(self, source: Path, archive: tarfile.TarFile, rooms: Rooms) -> None:

@@ -18,7 +18,7 @@ from compozy.cli.output import print_json, print_line, print_note, styled
 from compozy.errors import UsageError
 
 if TYPE_CHECKING:
-    from compozy.resolution.rewrite import Change, Rewrite
+    from compozy.resolution.rewrite import FileChange, Rewrite
 
 UNDONE = 2
 _STYLES = {"+": "ok", "-": "error", "@": "dim"}
@@ -118,14 +118,14 @@ def _print(found: Rewrite, lines: list[str], backup: str | None) -> None:
         print_note("--unsafe makes the changes that are not safe, or choose a mode with --to")
 
 
-def _words(change: Change, *, err: bool) -> tuple[str, ...]:
+def _words(change: FileChange, *, err: bool) -> tuple[str, ...]:
     state = "safe" if change.row.safe else "unsafe"
     left = f" (not changed: {'--unsafe is not given' if change.needs_consent else change.obstacle})"
     what = f"{change.place}: {change.before} -> {change.after}{left if change.obstacle else ''}"
     return (styled(f"{state:6}", "ok" if change.row.safe else "warning", err=err), what, change.row.because)
 
 
-def _json(change: Change) -> dict[str, object]:
+def _json(change: FileChange) -> dict[str, object]:
     return {
         "id": change.row.id,
         "where": {"kind": "file", "file": change.place.file, "line": change.place.line, "column": change.place.column},

@@ -8,8 +8,8 @@ from typing import Any
 from compozy.base.manual import page, published_page
 from compozy.cli.output import styled
 from compozy.explain.compare import Difference
-from compozy.explain.finding import Case, FindingExplanation
-from compozy.explain.value import DecisionStep, Explanation, Given, Input, Miss
+from compozy.explain.finding import ExampleCase, FindingExplanation
+from compozy.explain.value import DecisionStep, ExplainedInput, Explanation, Given, Miss
 
 _INDENT = "  "
 
@@ -56,7 +56,7 @@ def _word(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _input_lines(seen: Input, indent: str) -> Iterator[str]:
+def _input_lines(seen: ExplainedInput, indent: str) -> Iterator[str]:
     wanted = "any value will do" if seen.cell == "-" else f"wants {seen.cell}"
     origin = f", from {_origin(seen.given)}" if seen.given else ""
     yield f"{indent}{seen.column} = {seen.value} ({wanted}): {seen.source}{origin}"
@@ -108,7 +108,7 @@ def _present_lines(found: FindingExplanation) -> Iterator[str]:
         yield from _case_lines(case)
 
 
-def _case_lines(case: Case) -> Iterator[str]:
+def _case_lines(case: ExampleCase) -> Iterator[str]:
     if case.at:
         yield f"  at {case.at}"
     for cell in case.cells:

@@ -20,7 +20,7 @@ from compozy.provisioning.plan import Plan, make_plan
 
 if TYPE_CHECKING:
     from compozy.store import Store
-    from compozy.store.schema_version import Migration
+    from compozy.store.schema_version import SchemaMigration
 
 DATABASE = "database"
 
@@ -109,13 +109,13 @@ def _confirm(yes: bool) -> None:
         raise click.Abort
 
 
-def _state(migration: Migration) -> str:
+def _state(migration: SchemaMigration) -> str:
     if migration.applied_at is None:
         return "missing"
     when = f"applied {migration.applied_at:%Y-%m-%d %H:%M:%S}"
     return when if migration.shipped else f"{when}, by a newer version"
 
 
-def _json(migration: Migration) -> dict[str, object]:
+def _json(migration: SchemaMigration) -> dict[str, object]:
     applied_at = None if migration.applied_at is None else migration.applied_at.isoformat()
     return {"name": migration.name, "applied_at": applied_at, "shipped": migration.shipped}

@@ -18,7 +18,7 @@ from compozy.tables.cells import condition_data, scalar_words
 from compozy.tables.table import Row
 
 if TYPE_CHECKING:
-    from compozy.tables.difference import Comparison, Difference
+    from compozy.tables.difference import Comparison, TableDifference
 
 DIFFERENT = 1
 
@@ -51,7 +51,7 @@ def _compared_files(old: str, new: str) -> Comparison:
     return compare_decisions(read_valid(old), read_valid(new))
 
 
-def _kind(difference: Difference) -> str:
+def _kind(difference: TableDifference) -> str:
     if difference.old is None:
         return "decision-added"
     return "decision-removed" if difference.new is None else "decision-changed"
@@ -75,7 +75,7 @@ def _tables(found: Comparison) -> str:
     return f"{len(found.added)} tables added, {len(found.removed)} removed"
 
 
-def _text(difference: Difference) -> str:
+def _text(difference: TableDifference) -> str:
     head = f'{styled(_kind(difference), "warning")}: table "{difference.table}" for {difference.region}'
     note = [] if difference.proven else ["  it may be unreachable: too many combinations to prove"]
     rows = [f"  old: {_row_text(difference.old)}", f"  new: {_row_text(difference.new)}"]
@@ -102,7 +102,7 @@ def _print_json(found: Comparison) -> None:
     )
 
 
-def _json(difference: Difference) -> dict[str, object]:
+def _json(difference: TableDifference) -> dict[str, object]:
     return {
         "id": _kind(difference),
         "table": difference.table,
@@ -127,7 +127,7 @@ def _print_sarif(found: Comparison) -> None:
     print_document(sarif_log(findings, ""))
 
 
-def _finding(difference: Difference) -> Finding:
+def _finding(difference: TableDifference) -> Finding:
     rows = f"old: {_row_text(difference.old)}; new: {_row_text(difference.new)}"
     row = difference.new or difference.old
     where = Origin("file", row.place) if row is not None else Origin("default")

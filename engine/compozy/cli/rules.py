@@ -229,10 +229,10 @@ def graph(format_: str, what: str, inputs: bool, **where: Any) -> None:
 
 def lifecycle_graph(rulebook: Rulebook) -> Graph:
     """Return the state machine; an edge names its trigger and the stages of the tables that decide it."""
-    from compozy.graph.graph import Edge, Graph, Node
+    from compozy.graph.graph import Edge, Graph, GraphNode
 
     lifecycle = rulebook.lifecycle
-    nodes = tuple(Node(state, state, "round") for state in lifecycle.states)
+    nodes = tuple(GraphNode(state, state, "round") for state in lifecycle.states)
     edges = tuple(Edge(row.source, row.target, _label(row.trigger, row.stages)) for row in lifecycle.transitions)
     return Graph("Lifecycle", nodes, edges)
 

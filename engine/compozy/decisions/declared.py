@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from compozy.base.findings import Finding
 from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.difference import Comparison, JoinedCatalogue, compare_tables
-from compozy.tables.table import Domain, Source, Table
+from compozy.tables.table import ColumnSource, Domain, Table
 from compozy.tables.verify import Verification, verify
 
 
@@ -20,7 +20,7 @@ class Decisions:
     tables: tuple[Table, ...]
     findings: tuple[Finding, ...] = ()
 
-    def domain(self, source: Source) -> Domain | None:
+    def domain(self, source: ColumnSource) -> Domain | None:
         """Return the domain of a declared input, None for any other source."""
         return self.inputs.get(source.ref) if source.kind == "input" and source.view is None else None
 

@@ -13,7 +13,7 @@ from compozy.errors import NotFoundError, RuleTableError
 from compozy.tables.cells import condition_words
 from compozy.tables.decide import RuleSet
 from compozy.tables.link import decision_output, feeders
-from compozy.tables.table import Condition, Domain, Row, Source, Table, is_number
+from compozy.tables.table import ColumnSource, Condition, Domain, Row, Table, is_number
 
 _POLICIES = {"unique": "UNIQUE", "any": "ANY", "first": "FIRST", "collect": "COLLECT"}
 _TYPES = {"text": "string", "number": "number"}
@@ -49,7 +49,7 @@ class _Export:
     def __init__(self, ruleset: RuleSet, namespace: str) -> None:
         self._ruleset = ruleset
         self._numbers = count(1)
-        self._inputs: dict[str, Source] = {}
+        self._inputs: dict[str, ColumnSource] = {}
         self._roots: dict[str, str] = {}
         self._ids: dict[str, str] = {}
         self._names = {""}
@@ -92,7 +92,7 @@ class _Export:
             data = ElementTree.SubElement(self._model, "inputData", id=self._roots[root], name=root)
             ElementTree.SubElement(data, "variable", id=self._id(), name=root, typeRef=members.get("", f"t_{root}"))
 
-    def _named(self, source: Source) -> str:
+    def _named(self, source: ColumnSource) -> str:
         name = input_name(source)
         if name.partition(".")[0] in self._names:
             name = f"given {name}"
@@ -152,7 +152,7 @@ class _Export:
             requirement = ElementTree.SubElement(decision, "informationRequirement", id=self._id())
             ElementTree.SubElement(requirement, tag, href=f"#{target}")
 
-    def _put_input(self, logic: ElementTree.Element, table: Table, name: str, source: Source) -> None:
+    def _put_input(self, logic: ElementTree.Element, table: Table, name: str, source: ColumnSource) -> None:
         domain = self._ruleset.domains[table.id][name]
         clause = ElementTree.SubElement(logic, "input", id=self._id(), label=name)
         given = ElementTree.SubElement(clause, "inputExpression", id=self._id(), typeRef=_type_of(domain))
@@ -161,7 +161,7 @@ class _Export:
             asked = any(row.condition(name).unset for row in table.rows)
             self._put_values(clause, "inputValues", domain, null_excluded=asked and not domain.optional)
 
-    def _expression(self, source: Source) -> str:
+    def _expression(self, source: ColumnSource) -> str:
         if source.kind != "decision":
             return self._named(source)
         feeder = self._ruleset.tables[source.ref]
@@ -188,10 +188,10 @@ class _Export:
             ElementTree.SubElement(entry, "text").text = literal_text(value)
 
 
-def input_name(source: Source) -> str:
+def input_name(source: ColumnSource) -> str:
     """Return the name of an input in a model, dotted where it is a component of a structure.
 
-    >>> input_name(Source("setting", "redis.url", "url_tls")), input_name(Source("machine", "valkey"))
+    >>> input_name(ColumnSource("setting", "redis.url", "url_tls")), input_name(ColumnSource("machine", "valkey"))
     ('redis.url url_tls', 'machine.valkey')
     """
     kind = "" if source.kind in ("setting", "input") else f"{source.kind}."

@@ -18,7 +18,7 @@ from compozy.decisions.dmn_types import Type, Types, domain_of
 from compozy.decisions.feel import FeelError, strict
 from compozy.decisions.xml_tree import Element, parse_xml
 from compozy.errors import SyntaxProblem
-from compozy.tables.table import Column, Domain, Row, Source, Table
+from compozy.tables.table import Column, ColumnSource, Domain, Row, Table
 
 NAMESPACES: Mapping[str, str] = {
     "1.3": "https://www.omg.org/spec/DMN/20191111/MODEL/",
@@ -170,7 +170,7 @@ class _Import:
         """Resolve the type of a dotted path below a value."""
         return self._types.at_path(reference, [part.strip() for part in path.split(".") if part.strip()])
 
-    def declare(self, draft: Draft, clause: InputClause, ref: str, domain: Domain, faults: Collector) -> Source:
+    def declare(self, draft: Draft, clause: InputClause, ref: str, domain: Domain, faults: Collector) -> ColumnSource:
         """Declare an input; where another table declares other values for it, this table has an input of its own."""
         if self._inputs.setdefault(ref, domain) != domain:
             reason = f"another table declares another type or other values for {ref}"
@@ -183,7 +183,7 @@ class _Import:
             )
             ref = f"{draft.heading.id}.{ref}"
             self._inputs[ref] = domain
-        return Source("input", ref)
+        return ColumnSource("input", ref)
 
 
 class _Links:
@@ -203,7 +203,7 @@ class _Links:
         rows = tuple(_strict(row) for row in draft.rows)
         return Table(draft.heading.id, "", draft.hit, about, None, columns, draft.outputs, {}, rows, place)
 
-    def _source(self, clause: InputClause) -> Source:
+    def _source(self, clause: InputClause) -> ColumnSource:
         for name, decision in self._scope.results.items():
             path = _below(clause.expression, name)
             if path is not None:
@@ -216,7 +216,7 @@ class _Links:
             _note(self.faults, self._draft, clause, "its expression is not evaluated", _APART)
         return self._input(clause, "", "")
 
-    def _result(self, clause: InputClause, name: str, decision: Element, path: str) -> Source:
+    def _result(self, clause: InputClause, name: str, decision: Element, path: str) -> ColumnSource:
         feeder = self._owner.draft(decision)
         if feeder is None:
             reason = f'the decision "{name}" is not a table that could be imported'
@@ -225,9 +225,9 @@ class _Links:
         if feeder.hit == "collect":
             message = refusal(self._draft.heading.id, clause.name, f'the decision "{name}" collects a list', _NO_LIST)
             self.faults.add("unsupported", message, clause.place, key=self._draft.heading.id)
-        return Source("decision", feeder.heading.id, output=path or None)
+        return ColumnSource("decision", feeder.heading.id, output=path or None)
 
-    def _input(self, clause: InputClause, reference: str, path: str) -> Source:
+    def _input(self, clause: InputClause, reference: str, path: str) -> ColumnSource:
         seen = [row.when[clause.name] for row in self._draft.rows if clause.name in row.when]
         ref = f"{self._draft.heading.id}.{clause.expression}" if self._scope.local else clause.expression
         try:
@@ -240,7 +240,7 @@ class _Links:
         except FeelError as error:
             message = refusal(self._draft.heading.id, clause.name, error.reason, error.hint or "")
             self.faults.add("unsupported", message, clause.place, key=self._draft.heading.id)
-            return Source("input", ref)
+            return ColumnSource("input", ref)
         return self._owner.declare(self._draft, clause, ref, domain, self.faults)
 
 

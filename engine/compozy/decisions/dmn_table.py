@@ -57,10 +57,10 @@ class Draft:
 
 def read_table(heading: Heading, table: Element, bound: Mapping[str, str], types: Types, faults: Collector) -> Draft:
     """Read a `decisionTable`; `bound` renames the parameters of a function. Everything unsupported is noted."""
-    return _Reader(heading, table, bound, types, faults).draft()
+    return _DmnReader(heading, table, bound, types, faults).draft()
 
 
-class _Reader:
+class _DmnReader:
     def __init__(self, heading: Heading, table: Element, bound: Mapping[str, str], types: Types, faults: Collector):
         self._heading = heading
         self._element = table

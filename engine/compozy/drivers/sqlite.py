@@ -21,7 +21,7 @@ from compozy.base.system_hints import hint_for
 from compozy.drivers.inventory import Holding
 from compozy.drivers.preflight import check_kept
 from compozy.drivers.protocol import Check, Description, StartContext, Storage
-from compozy.drivers.sqlite_turns import Connection, Turns, factory
+from compozy.drivers.sqlite_turns import TurnConnection, Turns, factory
 from compozy.errors import DriverError
 from compozy.state.data_files import check_data_files, check_length
 from compozy.state.data_lock import DataLock
@@ -135,7 +135,7 @@ class SqliteDriver:
             self._anchor.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         self._database = self._pool(name, connection)
 
-    def _pool(self, name: str, connection: type[Connection]) -> Any:
+    def _pool(self, name: str, connection: type[TurnConnection]) -> Any:
         from compozy.drivers.sqlite_pool import SqlitePool
 
         pragmas = {"foreign_keys": 1} if self._memory else {"foreign_keys": 1, "synchronous": "normal"}

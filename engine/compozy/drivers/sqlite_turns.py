@@ -25,7 +25,7 @@ _LOOK_S = 0.1  # how often a waiting writer looks whether the holder's thread ha
 class Turn:
     """A place in the line, later the turn itself; `since` is on the clock of `time.monotonic`."""
 
-    connection: Connection
+    connection: TurnConnection
     thread: threading.Thread = field(default_factory=threading.current_thread)
     came: threading.Event = field(default_factory=threading.Event)
     since: float = field(default_factory=time.monotonic)
@@ -72,7 +72,7 @@ class Turns:
         if self._closed:
             raise sqlite3.OperationalError("the database was closed")
 
-    def take(self, connection: Connection) -> None:
+    def take(self, connection: TurnConnection) -> None:
         """Wait for the turn.
 
         Raises:
@@ -118,7 +118,7 @@ class Turns:
             self._holder.came.set()
 
 
-class Connection(sqlite3.Connection):
+class TurnConnection(sqlite3.Connection):
     """A connection whose cursors wait for their turn; it keeps the turn as long as its transaction lasts."""
 
     turns: ClassVar[Turns]
@@ -175,7 +175,7 @@ class Connection(sqlite3.Connection):
 class Cursor(sqlite3.Cursor):
     """Runs each statement in its connection's turn."""
 
-    connection: Connection
+    connection: TurnConnection
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
         """Run a statement."""
@@ -190,6 +190,6 @@ class Cursor(sqlite3.Cursor):
         return self.connection.in_turn("", lambda: super(Cursor, self).executescript(sql_script))
 
 
-def factory(turns: Turns) -> type[Connection]:
+def factory(turns: Turns) -> type[TurnConnection]:
     """Return the connection class of one database."""
-    return type("Connection", (Connection,), {"turns": turns})
+    return type("Connection", (TurnConnection,), {"turns": turns})

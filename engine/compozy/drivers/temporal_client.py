@@ -42,7 +42,7 @@ _REASONS = {
 }
 
 
-class Connection:
+class TemporalConnection:
     """A connected client of one namespace; made by `connect`."""
 
     def __init__(self, loop: LoopThread, client: Client, address: str) -> None:
@@ -108,7 +108,7 @@ class Connection:
 
 def connect(
     loop: LoopThread, address: str, namespace: str, timeout_s: float, *, keyring: Keyring | None = None, **options: Any
-) -> Connection:
+) -> TemporalConnection:
     """Connect to `address`; `options` are those of `temporalio.client.Client.connect`, `keyring` encrypts payloads.
 
     Raises:
@@ -123,7 +123,7 @@ def connect(
         raise DriverError(f"temporal at {address}: {error.reason}") from error
     except (RuntimeError, ValueError) as error:
         raise DriverError(f"temporal at {address} cannot be reached: {brief(str(error))}") from error
-    return Connection(loop, client, address)
+    return TemporalConnection(loop, client, address)
 
 
 def _converter(keyring: Keyring | None) -> dict[str, Any]:

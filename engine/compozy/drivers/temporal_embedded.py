@@ -37,7 +37,7 @@ from compozy.state.file_lock import FileLock, lock_beside
 from compozy.state.key_file import load_keyring
 
 if TYPE_CHECKING:
-    from compozy.drivers.temporal_client import Connection
+    from compozy.drivers.temporal_client import TemporalConnection
 
 log = logging.getLogger("compozy.temporal")
 
@@ -86,7 +86,7 @@ class TemporalEmbeddedDriver:
         self._lock: FileLock | None = None
         self._data: DataLock | None = None
         self._child: Child | None = None
-        self._connection: Connection | None = None
+        self._connection: TemporalConnection | None = None
 
     @property
     def handle(self) -> Any:
@@ -279,7 +279,7 @@ class TemporalEmbeddedDriver:
         if self._file is not None and os.path.exists(self._file):
             check_writable(self._file)
 
-    def _ask(self) -> Connection:
+    def _ask(self) -> TemporalConnection:
         child, connection = self._child, self._connection
         if child is None or connection is None:
             raise DriverError("temporal was not started")

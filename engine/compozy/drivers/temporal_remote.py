@@ -19,7 +19,7 @@ from compozy.errors import DriverError
 from compozy.state.key_file import load_keyring
 
 if TYPE_CHECKING:
-    from compozy.drivers.temporal_client import Connection
+    from compozy.drivers.temporal_client import TemporalConnection
 
 PING_S = 1.0
 _SETTING = "temporal.host_port"
@@ -60,7 +60,7 @@ class TemporalRemoteDriver:
         self._api_key = api_key or None
         self._tls = {name: value for name, value in (tls or {}).items() if value not in (None, "")}
         self._keys = (encryption_key, encryption_key_file)
-        self._connection: Connection | None = None
+        self._connection: TemporalConnection | None = None
         self._version: str | None = None
         self._namespace_id = ""
 

@@ -39,7 +39,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class ExampleCase:
     """One occasion on which the row was asked; `at` is the element or key it was about, empty for the whole."""
 
     at: str
@@ -69,7 +69,7 @@ class FindingExplanation:
     when: tuple[tuple[str, str, str], ...]
     good: str
     bad: str
-    cases: tuple[Case, ...]
+    cases: tuple[ExampleCase, ...]
     findings: tuple[Finding, ...]
 
     @property
@@ -149,7 +149,7 @@ def conditions(table: Table, row: Row) -> Iterator[tuple[str, str, str]]:
             yield column.name, str(column.source), condition_words(row.condition(column.name))
 
 
-def _case(resolved: Resolved, table: Table, row: Row, occasion: Occasion) -> Case:
+def _case(resolved: Resolved, table: Table, row: Row, occasion: Occasion) -> ExampleCase:
     chain, decision = Chain(resolved, Shown(resolved)), occasion.decision
     cells = tuple(
         Cell(
@@ -162,7 +162,7 @@ def _case(resolved: Resolved, table: Table, row: Row, occasion: Occasion) -> Cas
         for column in table.columns
         if column.name in row.when
     )
-    return Case(occasion.at, row in decision.rows, cells)
+    return ExampleCase(occasion.at, row in decision.rows, cells)
 
 
 def example_text(example: Example | None) -> str:

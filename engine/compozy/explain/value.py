@@ -19,7 +19,7 @@ from compozy.settings.redact import redact_value
 from compozy.settings.registry import Setting
 from compozy.tables.cells import condition_words, scalar_words
 from compozy.tables.decide import near_misses
-from compozy.tables.table import Column, Decision, Row, Scalar, Source, Table
+from compozy.tables.table import Column, ColumnSource, Decision, Row, Scalar, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class ExplainedInput:
     """What a column of a table saw: the cell of the row in words, the value, and where that came from.
 
     `given` is set for a setting or a field of an element, `step` for a decision; a machine fact has neither.
@@ -95,7 +95,7 @@ class DecisionStep:
     because: str
     outputs: Mapping[str, Scalar]
     sets: Mapping[str, str]
-    inputs: tuple[Input, ...]
+    inputs: tuple[ExplainedInput, ...]
     near_misses: tuple[Miss, ...]
 
     def as_json(self) -> dict[str, object]:
@@ -299,7 +299,7 @@ class Chain:
             near_misses=tuple(self._misses(table, decision)),
         )
 
-    def _input(self, table: Table, column: Column, decision: Decision, element: str) -> Input:
+    def _input(self, table: Table, column: Column, decision: Decision, element: str) -> ExplainedInput:
         source, condition = column.source, decision.rows[0].condition(column.name)
         found = self._setting(source.ref) if source.kind == "setting" else None
         if source.kind == "item" and source.each in self._resolved.values:
@@ -308,11 +308,11 @@ class Chain:
         if source.kind == "decision":
             once = source.ref in self._resolved.decisions
             step = self.step(source.ref if once else instance_key(source.ref, element))
-        return Input(
+        return ExplainedInput(
             column.name, str(source), condition_words(condition), self.saw(table, column, decision), found, step
         )
 
-    def _field(self, source: Source, element: str) -> Given:
+    def _field(self, source: ColumnSource, element: str) -> Given:
         """Return what is written in a field of an element, and where."""
         path, resolved = str(source.each), self._resolved
         setting, value = resolved.rulebook.registry.settings[path], resolved.values[path]

@@ -12,7 +12,7 @@ SHAPES = ("box", "round")
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class GraphNode:
     """A node; `label` may have several lines, `shape` is `box` or `round`."""
 
     id: str
@@ -34,14 +34,14 @@ class Graph:
     """A titled graph; every edge names nodes that exist."""
 
     title: str
-    nodes: tuple[Node, ...]
+    nodes: tuple[GraphNode, ...]
     edges: tuple[Edge, ...]
 
 
 def graph_mermaid(graph: Graph) -> str:
     """Write a graph as a Mermaid flow chart.
 
-    >>> print(graph_mermaid(Graph("t", (Node("a", "A"), Node("b", "B", "round")), (Edge("a", "b", "go"),))))
+    >>> print(graph_mermaid(Graph("t", (GraphNode("a", "A"), GraphNode("b", "B", "round")), (Edge("a", "b", "go"),))))
     ---
     title: t
     ---
@@ -69,7 +69,7 @@ def _mermaid_text(text: str) -> str:
 def graph_dot(graph: Graph) -> str:
     """Write a graph in the DOT language.
 
-    >>> print(graph_dot(Graph("t", (Node("a", "A"),), (Edge("a", "a"),))))
+    >>> print(graph_dot(Graph("t", (GraphNode("a", "A"),), (Edge("a", "a"),))))
     digraph {
         label="t"; labelloc=t; rankdir=LR; node [fontname="sans-serif"]; edge [fontname="sans-serif"];
         "a" [label="A", shape=box];

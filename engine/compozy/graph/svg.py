@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from compozy.graph.graph import Edge, Graph, Node
+from compozy.graph.graph import Edge, Graph, GraphNode
 from compozy.graph.layout import Layout, Line, Route, Size, Spot, lay_out
 
 _CHARACTER = 7.0
@@ -68,7 +68,7 @@ def _text_size(text: str) -> Size:
     return Size(max(map(len, lines)) * _CHARACTER, len(lines) * _LINE) if text else Size(0, 0)
 
 
-def _node_size(node: Node, loop: Edge | None) -> Size:
+def _node_size(node: GraphNode, loop: Edge | None) -> Size:
     text = _text_size(node.label)
     # A loop is drawn above its node; the same room below keeps the node in the middle of its spot.
     above = 2 * (_LINE + 14) if loop else 0
@@ -77,7 +77,7 @@ def _node_size(node: Node, loop: Edge | None) -> Size:
     return Size(max(text.width + 24, label), body + above, body)
 
 
-def _node_svg(node: Node, spot: Spot, loop: Edge | None) -> str:
+def _node_svg(node: GraphNode, spot: Spot, loop: Edge | None) -> str:
     text = _text_size(node.label)
     width, height = text.width + 24, text.height + 14
     radius = height / 2 if node.shape == "round" else 4

@@ -20,13 +20,13 @@ from compozy.errors import CompozyError, ConfigurationError, TransitionError
 from compozy.resolution.configuration import Configuration
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.resolution.validate import Validated, errors, promoted, validate
-from compozy.rulebook.states import Graph, Transition
+from compozy.rulebook.states import Transition
 from compozy.settings.machine import probe_facts
 
 if TYPE_CHECKING:
     from compozy.provisioning.provision import Runtime
 
-__all__ = ["Graph", "JournalEntry", "Lifecycle", "Provisioner", "Records", "Transition"]
+__all__ = ["JournalEntry", "Lifecycle", "Provisioner", "Records", "Transition"]
 
 log = logging.getLogger("compozy.lifecycle")
 

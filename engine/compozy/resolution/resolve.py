@@ -178,13 +178,13 @@ class Resolved:
 
 def resolve(configuration: Configuration, facts: Mapping[str, str], stages: Collection[str] = (STAGE,)) -> Resolved:
     """Evaluate every table of the `stages`; total, deterministic and idempotent."""
-    run = _Run(configuration, facts)
+    run = _Resolution(configuration, facts)
     for table in run.tables(stages):
         run.evaluate(table)
     return run.resolved()
 
 
-class _Run:
+class _Resolution:
     """One resolution in progress: decisions so far, and what they derive."""
 
     def __init__(self, configuration: Configuration, facts: Mapping[str, str]) -> None:

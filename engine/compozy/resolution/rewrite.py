@@ -29,7 +29,7 @@ _FORGETS = "memory"  # the mode whose components keep only what a path or a swit
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FileChange:
     """A change by `row` at `place`, where `before` becomes `after`; `obstacle` is why it was not made, or empty."""
 
     row: Migration
@@ -52,7 +52,7 @@ class Rewrite:
     """The text after the changes; it may hold secrets and does not show in `repr`."""
 
     text: str = field(repr=False)
-    changes: tuple[Change, ...]
+    changes: tuple[FileChange, ...]
 
 
 class ObstacleError(ValueError):
@@ -80,7 +80,7 @@ def rewrite(rulebook: Rulebook, text: str, file: str, *, to: str | None = None, 
         SyntaxProblem: the text is not YAML, or names a key twice.
     """
     read_document(text, file)
-    original, changes = text, list[Change]()
+    original, changes = text, list[FileChange]()
     for row in rulebook.migrations:
         for key in row.keys:
             entry, origin = _entry(text, key), _entry(original, key)
@@ -93,7 +93,7 @@ def rewrite(rulebook: Rulebook, text: str, file: str, *, to: str | None = None, 
             except (ObstacleError, UneditableError) as error:
                 obstacle = str(error)
             named = f"{key}: " if row.value else ""
-            changes.append(Change(row, origin.place(file), named + before, named + after, obstacle))
+            changes.append(FileChange(row, origin.place(file), named + before, named + after, obstacle))
     return Rewrite(text, tuple(changes))
 
 

@@ -42,7 +42,7 @@ class Validated:
 
 def validate(resolved: Resolved, stages: Collection[str] = (STAGE,)) -> tuple[Finding, ...]:
     """Return the findings of the `stages`, errors and warnings, in the order of their places; at most 100 of an id."""
-    run = _Run(resolved)
+    run = _Validation(resolved)
     tables = (table for table in resolved.rulebook.ruleset.tables.values() if table.stage in stages)
     findings = dict.fromkeys(finding for table in tables for finding in run.findings(table))
     return tuple(_limited(sorted(findings, key=_order))) if findings else ()
@@ -62,7 +62,7 @@ def _limited(findings: Sequence[Finding]) -> Iterator[Finding]:
 
 def occasions(resolved: Resolved, table: Table) -> tuple[Occasion, ...]:
     """Return every occasion on which `table` is asked: one, or one for each element or problem."""
-    return tuple(_Run(resolved).occasions(table))
+    return tuple(_Validation(resolved).occasions(table))
 
 
 def errors(findings: Iterable[Finding], *, strict: bool = False) -> tuple[Finding, ...]:
@@ -94,7 +94,7 @@ class Occasion:
     origin: Origin | None
 
 
-class _Run:
+class _Validation:
     def __init__(self, resolved: Resolved) -> None:
         self.resolved = resolved
         self.ruleset = resolved.rulebook.ruleset

@@ -16,7 +16,7 @@ from compozy.rulebook.domains import normalised
 from compozy.rulebook.representatives import NAMED_BY_THE_DIRECTORY
 from compozy.settings.registry import CONTAINERS, Registry, Setting
 from compozy.tables.cells import CellError, condition_words, parse_condition
-from compozy.tables.table import Column, Condition, Row, Source, Table
+from compozy.tables.table import Column, ColumnSource, Condition, Row, Table
 
 NEVER = "never"
 # The finding of a violated constraint.
@@ -29,7 +29,7 @@ def read_constraints(documents: Iterable[Node], registry: Registry, faults: Coll
     nodes = [node for document in documents if NEVER in document.value for node in _listed(document.value[NEVER])]
     rows = tuple(row for node in nodes if (row := _row(node, registry, faults)))
     places = {path: place for row in rows for path, place in row.cells.items()}
-    columns = tuple(Column(path, Source("setting", path), place) for path, place in places.items())
+    columns = tuple(Column(path, ColumnSource("setting", path), place) for path, place in places.items())
     about = "Combinations of settings that are excluded."
     place = nodes[0].place if nodes else Place("", 0, 0)
     return Table(NEVER, NEVER, "collect", about, None, columns, {}, {}, rows, place)

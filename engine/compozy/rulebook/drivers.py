@@ -15,7 +15,7 @@ from compozy.base.findings import Collector
 from compozy.base.place import Place
 from compozy.base.shapes import ANY, MAPPING, TEXT, mays, needs, plain_shape
 from compozy.settings.reference import anchored_reference, is_reference
-from compozy.settings.rows import TEXTS, listed_rows, put
+from compozy.settings.row_lists import TEXTS, listed_rows, put
 
 Condition: TypeAlias = Mapping[str, Scalar]
 _DRIVER = plain_shape(

@@ -9,7 +9,7 @@ from compozy.rulebook.domains import normalised, setting_domain
 from compozy.rulebook.rows import Rulebook
 from compozy.settings.registry import Registry, Setting
 from compozy.tables.cells import scalar_words
-from compozy.tables.table import Condition, Source, Table
+from compozy.tables.table import ColumnSource, Condition, Table
 
 
 def check_listed_texts(rulebook: Rulebook, faults: Collector) -> None:
@@ -28,7 +28,7 @@ def _check_table(table: Table, registry: Registry, faults: Collector) -> None:
                 faults.add("unknown-value", f'table "{table.id}": {message}', place, key=table.id)
 
 
-def _setting(registry: Registry, source: Source) -> Setting | None:
+def _setting(registry: Registry, source: ColumnSource) -> Setting | None:
     """Return the setting whose value a source reads as it is; None for views, decisions and facts."""
     if source.view is not None or source.kind not in ("setting", "item"):
         return None

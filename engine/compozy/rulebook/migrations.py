@@ -15,7 +15,7 @@ from compozy.base.place import Place
 from compozy.base.shapes import BOOLEAN, MAPPING, TEXT, Shape, mays, needs, plain_shape
 from compozy.base.suggest import did_you_mean
 from compozy.settings.registry import Registry
-from compozy.settings.rows import TEXTS, listed_rows, put
+from compozy.settings.row_lists import TEXTS, listed_rows, put
 from compozy.tables.cells import CellError, parse_condition
 from compozy.tables.table import Condition
 

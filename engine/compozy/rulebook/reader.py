@@ -12,7 +12,7 @@ from compozy.settings.registry import Setting
 from compozy.settings.views import COMPARISONS, Seen, View
 from compozy.tables.observation import ORIGIN
 from compozy.tables.observation import WRITTEN as WRITTEN_VALUE
-from compozy.tables.table import Source
+from compozy.tables.table import ColumnSource
 
 # The kind of a source that reads the resolved value of a setting: a derived one, or that of another setting, where
 # nothing is written.
@@ -38,7 +38,7 @@ class Reader:
     its answer for a text depends on more than whether that is empty, listed or equal to another.
     """
 
-    source: Source
+    source: ColumnSource
     chain: tuple[str, ...]
     other: tuple[str, ...]
     setting: Setting

@@ -21,16 +21,16 @@ from compozy.rulebook.domains import setting_domain
 from compozy.rulebook.drivers import DriverRow as DriverRow
 from compozy.rulebook.drivers import read_drivers
 from compozy.rulebook.migrations import MIGRATIONS, Migration, read_migrations
-from compozy.rulebook.states import Graph, read_graph
+from compozy.rulebook.states import StateGraph, read_graph
 from compozy.rulebook.viewer import SettingViewer
 from compozy.settings.origin import PROBLEM_KINDS, PROBLEMS
 from compozy.settings.registry import CONTAINERS, Registry, Setting, read_registry
 from compozy.settings.row_faults import NUMBERS
-from compozy.settings.rows import listed_rows, put
+from compozy.settings.row_lists import listed_rows, put
 from compozy.settings.views import VIEWS, compared_with
 from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.read import read_tables
-from compozy.tables.table import Domain, Source, Table
+from compozy.tables.table import ColumnSource, Domain, Table
 
 _TABLE_KEYS = frozenset({"tables", "table", "extends"})
 _KEYS = ("settings", "aliases", "machine", "components", "drivers", "states", "transitions", NEVER, MIGRATIONS)
@@ -75,7 +75,7 @@ class Rulebook:
     never: RuleSet
     components: tuple[ComponentRow, ...]
     drivers: Mapping[tuple[str, str], DriverRow]
-    lifecycle: Graph
+    lifecycle: StateGraph
     migrations: tuple[Migration, ...]
     files: Mapping[str, str]
     digest: str
@@ -95,7 +95,7 @@ class SettingsCatalogue:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
 
-    def domain(self, source: Source) -> Domain | None:
+    def domain(self, source: ColumnSource) -> Domain | None:
         """Return the domain behind `source`, or None when there is no such thing."""
         if source.kind == "machine":
             fact = self.registry.facts.get(source.ref)
@@ -200,9 +200,9 @@ def _rows(documents: Iterable[Node], key: str, faults: Collector) -> Iterable[No
     return [row for document in documents for row in listed_rows(document, key, faults)]
 
 
-def _lifecycle(documents: Iterable[Node], faults: Collector) -> Graph:
+def _lifecycle(documents: Iterable[Node], faults: Collector) -> StateGraph:
     holding = [node for node in documents if "transitions" in node.value or "states" in node.value]
     if not holding:
         faults.add("no-lifecycle", "no file holds the states and transitions of the lifecycle")
-        return Graph((), "", (), {})
+        return StateGraph((), "", (), {})
     return read_graph(holding, faults)

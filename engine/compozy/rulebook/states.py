@@ -13,13 +13,13 @@ from compozy.base.findings import Collector
 from compozy.base.place import Place
 from compozy.base.shapes import BOOLEAN, TEXT, mays, needs, plain_shape
 from compozy.base.suggest import did_you_mean
-from compozy.settings.rows import TEXTS, listed_rows, put
+from compozy.settings.row_lists import TEXTS, listed_rows, put
 
 RESOLVED, VALIDATED, RUNTIME = "resolved", "validated", "runtime"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StateStep:
     """What a step does to the records: it `needs` some, refuses to run beside others, keeps some and makes one.
 
     A step that is `forward` may be taken on the way to a later trigger.
@@ -34,14 +34,14 @@ class Step:
 
 _CONFIGURATION = frozenset((RESOLVED, VALIDATED))
 _ALL = _CONFIGURATION | {RUNTIME}
-STEPS: Mapping[str, Step] = {
-    "resolve": Step(refuses=frozenset((RUNTIME,)), makes=frozenset((RESOLVED,)), forward=True),
-    "validate": Step(needs=frozenset((RESOLVED,)), keeps=_ALL, makes=frozenset((VALIDATED,)), forward=True),
-    "check": Step(needs=_CONFIGURATION, keeps=_ALL, forward=True),
-    "provision": Step(_CONFIGURATION, frozenset((RUNTIME,)), _CONFIGURATION, frozenset((RUNTIME,))),
-    "release": Step(needs=frozenset((RUNTIME,)), keeps=_CONFIGURATION),
-    "release-and-forget": Step(needs=frozenset((RUNTIME,))),
-    "forget": Step(refuses=frozenset((RUNTIME,))),
+STEPS: Mapping[str, StateStep] = {
+    "resolve": StateStep(refuses=frozenset((RUNTIME,)), makes=frozenset((RESOLVED,)), forward=True),
+    "validate": StateStep(needs=frozenset((RESOLVED,)), keeps=_ALL, makes=frozenset((VALIDATED,)), forward=True),
+    "check": StateStep(needs=_CONFIGURATION, keeps=_ALL, forward=True),
+    "provision": StateStep(_CONFIGURATION, frozenset((RUNTIME,)), _CONFIGURATION, frozenset((RUNTIME,))),
+    "release": StateStep(needs=frozenset((RUNTIME,)), keeps=_CONFIGURATION),
+    "release-and-forget": StateStep(needs=frozenset((RUNTIME,))),
+    "forget": StateStep(refuses=frozenset((RUNTIME,))),
 }
 _STATE = plain_shape("a state", {**needs(TEXT, "id"), **mays(TEXT, "about", "replaces"), **mays(BOOLEAN, "initial")})
 _TRANSITION = plain_shape(
@@ -83,7 +83,7 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class StateGraph:
     """States and transitions; `about` says what a state means."""
 
     states: tuple[str, ...]
@@ -115,7 +115,7 @@ class Graph:
         return ()
 
 
-def read_graph(documents: Sequence[Node], faults: Collector) -> Graph:
+def read_graph(documents: Sequence[Node], faults: Collector) -> StateGraph:
     """Read and check the rows of all `documents`, the shipped one first; every fault is noted with its place."""
     states: dict[str, State] = {}
     rows: dict[str, Transition] = {}
@@ -126,7 +126,7 @@ def read_graph(documents: Sequence[Node], faults: Collector) -> Graph:
             _add_transition(node, rows, faults)
     about = {state.id: state.about for state in states.values()}
     initial = [state for state in states.values() if state.initial]
-    graph = Graph(tuple(states), initial[0].id if initial else "", tuple(rows.values()), about)
+    graph = StateGraph(tuple(states), initial[0].id if initial else "", tuple(rows.values()), about)
     if len(initial) != 1:
         place = initial[-1].place if initial else documents[0].place
         faults.add("no-initial-state", f"exactly one state is `initial`, not {len(initial)}", place)

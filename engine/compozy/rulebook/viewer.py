@@ -21,8 +21,8 @@ from compozy.settings.registry import Registry
 from compozy.settings.views import COMPARISONS, VIEWS, compared_with
 from compozy.tables.atoms import atoms_of
 from compozy.tables.cover import MOST_STEPS, OutOfStepsError
-from compozy.tables.observation import ORIGIN, Assignment, Observation, Reading
-from compozy.tables.table import Condition, Row, Source, Table
+from compozy.tables.observation import ORIGIN, Assignment, ColumnReading, Observation
+from compozy.tables.table import ColumnSource, Condition, Row, Table
 
 _TEXTUAL = ("text", "choice", "path", "url", "host", "listen_address")
 # Values of settings that are observed together; every two of them may have to be compared.
@@ -41,32 +41,33 @@ class SettingViewer:
         self.never = tuple(row for row in never if row.when.keys() <= registry.settings.keys())
         self.named = _named_together(self.never)
         self.derived: dict[str, dict[Scalar, None]] = {}
-        self._filled: dict[str, Source] = {}
-        self._readers: dict[Source, Reader] = {}
+        self._filled: dict[str, ColumnSource] = {}
+        self._readers: dict[ColumnSource, Reader] = {}
         self._made: dict[object, list[Representative]] = {}
         for table in tables:
             for output, path in table.sets.items() if table.hit != "collect" else ():
                 values = (row.then.get(output) for row in table.rows)
                 self.derived.setdefault(path, {}).update((value, None) for value in values if value is not None)
-                self._filled[path] = Source("decision", table.id, None, output)
+                self._filled[path] = ColumnSource("decision", table.id, None, output)
 
-    def reading(self, source: Source, *, collects: bool) -> Reading:
+    def reading(self, source: ColumnSource, *, collects: bool) -> ColumnReading:
         """Return how a column reads settings: as they are written or, for findings, as they are resolved."""
         compared = _compared(source)
         known = source.view is None or source.view in VIEWS or compared in self.settings
         if source.kind != "setting" or source.ref not in self.settings or not known:
-            return Reading(source, (source,))
+            return ColumnReading(source, (source,))
         own = (source.ref,) if compared is None else (source.ref, compared)
         chains = [self._chain(RESOLVED if collects else source.kind, path) for path in own]
         paths = chains[0] if len(chains) == 1 else (*chains[0], *chains[1])
-        filled = {Source("setting", path): self._filled[path] for path in paths if collects and path in self._filled}
+        derived = [path for path in paths if collects and path in self._filled]
+        filled = {ColumnSource("setting", path): self._filled[path] for path in derived}
         kind = RESOLVED if filled or len(paths) > len(chains) else source.kind
         if self.named:
             paths = (*paths, *[other for path in paths for other in self.named.get(path, ())])
-        bases = tuple([Source("setting", path) for path in dict.fromkeys(paths)])
-        return Reading(source if kind == source.kind else source._replace(kind=kind), bases, filled)
+        bases = tuple([ColumnSource("setting", path) for path in dict.fromkeys(paths)])
+        return ColumnReading(source if kind == source.kind else source._replace(kind=kind), bases, filled)
 
-    def limits(self, source: Source) -> Sequence[Condition]:
+    def limits(self, source: ColumnSource) -> Sequence[Condition]:
         """Return the conditions of the constraints on the value of a source."""
         if source.kind not in ("setting", RESOLVED):
             return []
@@ -83,7 +84,7 @@ class SettingViewer:
         return tuple(found)
 
     def observations(
-        self, bases: Sequence[Source], sources: Sequence[Source], values: Mapping[str, Sequence[Scalar]]
+        self, bases: Sequence[ColumnSource], sources: Sequence[ColumnSource], values: Mapping[str, Sequence[Scalar]]
     ) -> Iterator[Observation]:
         """Yield the feasible combinations of the values of sources; the shortest assignments come first."""
         readers = [self._reader(source) for source in sources]
@@ -122,7 +123,7 @@ class SettingViewer:
                         combination, tuple([pair for path in seen for pair in self._assigned(path, seen[path].value)])
                     )
 
-    def _listed(self, bases: Sequence[Source], values: Mapping[str, Sequence[Scalar]]) -> dict[Scalar, None]:
+    def _listed(self, bases: Sequence[ColumnSource], values: Mapping[str, Sequence[Scalar]]) -> dict[Scalar, None]:
         """Return the values of settings that cells, constraints and other rules distinguish."""
         listed = [value for base in bases for value in values.get(base.ref, ())]
         if len(bases) > 1:
@@ -131,7 +132,7 @@ class SettingViewer:
             listed += [value for base in bases for value in self._limiting(base)]
         return dict.fromkeys(listed)
 
-    def _reader(self, source: Source) -> Reader:
+    def _reader(self, source: ColumnSource) -> Reader:
         known = self._readers.get(source)
         if known is not None:
             return known
@@ -198,12 +199,12 @@ class SettingViewer:
             if taken is not None and not isinstance(taken, tuple):
                 yield taken
 
-    def _limiting(self, base: Source) -> Iterator[Scalar]:
+    def _limiting(self, base: ColumnSource) -> Iterator[Scalar]:
         """Yield values on both sides of every condition of a constraint."""
         domain, limits = setting_domain(self.settings[base.ref]), self.limits(base)
         yield from (atom.sample for atom in atoms_of(domain, limits) if not atom.other) if domain and limits else ()
 
-    def spelled(self, source: Source, value: Scalar) -> Any:
+    def spelled(self, source: ColumnSource, value: Scalar) -> Any:
         """Return a value in the spelling of a configuration file, as plain data."""
         setting = self.settings.get(source.each or source.ref)
         if setting is not None and source.each is not None:
@@ -241,15 +242,15 @@ class SettingViewer:
         return found
 
     def _assigned(self, path: str, one: Representative) -> Assignment:
-        setting, source = self.settings[path], Source("setting", path)
+        setting, source = self.settings[path], ColumnSource("setting", path)
         if one.kind == RULE:
-            return ((Source("derived", path), one.value),)
+            return ((ColumnSource("derived", path), one.value),)
         if one.kind == DEFAULT:
             return ((source, None),)
         if one.plain in ((one.value,), (setting.default,)) or isinstance(one.value, tuple):
             return ((source, one.value),)
         # Rejected, so that the file below the flag decides.
-        return ((source, one.plain[0]), (Source("flag", path), one.value))
+        return ((source, one.plain[0]), (ColumnSource("flag", path), one.value))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -275,7 +276,7 @@ def _is_excluded(seen: Mapping[str, Answered], when: Mapping[str, Condition]) ->
     return all(all(map(condition.matches, seen[path].value.unresolved)) for path, condition in when.items())
 
 
-def _compared(source: Source) -> str | None:
+def _compared(source: ColumnSource) -> str | None:
     """Return the setting with which a source compares its own."""
     return compared_with(source.view) if source.kind != "item" else None
 

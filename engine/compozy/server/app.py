@@ -16,7 +16,7 @@ from compozy.errors import CompozyError
 from compozy.server.access import Access
 from compozy.server.admission import Admission
 from compozy.server.api import Api, ServerState
-from compozy.server.guard import Guard
+from compozy.server.guard import AccessMiddleware
 from compozy.server.limits import Limits
 from compozy.server.openapi import docs_page, openapi_document
 from compozy.server.problem_details import (
@@ -27,7 +27,7 @@ from compozy.server.problem_details import (
     on_request_problem,
 )
 from compozy.server.requests import check_parameters
-from compozy.server.routes import ROUTES, Endpoint
+from compozy.server.routes import ROUTES, Operation
 from compozy.workflows.service import Service
 
 __all__ = ["ServerState", "build_app"]
@@ -55,7 +55,7 @@ def build_app(
     app = Starlette(
         routes=[*(_route(api, endpoint) for endpoint in ROUTES), *_descriptions()],
         middleware=[
-            Middleware(Guard, access=access, host=host, traffic=api.traffic),
+            Middleware(AccessMiddleware, access=access, host=host, traffic=api.traffic),
             Middleware(Admission, most=most_requests),
         ],
         exception_handlers={
@@ -70,7 +70,7 @@ def build_app(
     return app
 
 
-def _route(api: Api, endpoint: Endpoint) -> Route:
+def _route(api: Api, endpoint: Operation) -> Route:
     async def answer(request: Request) -> Response:
         if not endpoint.open:
             check_parameters(request, endpoint.query)

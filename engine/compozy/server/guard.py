@@ -64,7 +64,7 @@ class _Count:
         log.debug("http.request", extra=facts)
 
 
-class Guard:
+class AccessMiddleware:
     """ASGI middleware in front of the application."""
 
     def __init__(self, app: ASGIApp, *, access: Access, host: str, traffic: Traffic) -> None:

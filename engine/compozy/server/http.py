@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from collections.abc import Callable, Coroutine
-from typing import Protocol, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import uvicorn
 from starlette.applications import Starlette
 
 from compozy.drivers.port import Port
+from compozy.drivers.protocol import LoopThread
 from compozy.errors import DriverError
 from compozy.server.connection import bounded
 from compozy.server.limits import Limits
@@ -39,21 +40,13 @@ _DEFAULT_LIMITS = Limits()
 Result = TypeVar("Result")
 
 
-class Loop(Protocol):
-    """An asyncio loop in a thread of its own."""
-
-    def call(self, coroutine: Coroutine[object, object, Result], timeout_s: float) -> Result:
-        """Run `coroutine` there and return its result."""
-        ...
-
-
 class HttpServer:
     """One application on one socket."""
 
     def __init__(
         self,
         app: Starlette,
-        loop: Loop,
+        loop: LoopThread,
         *,
         host: str,
         port: Port,

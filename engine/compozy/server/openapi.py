@@ -13,7 +13,7 @@ import msgspec
 from compozy import __version__
 from compozy.client.answers import FindingAnswer
 from compozy.server.problem_details import MEDIA_TYPE
-from compozy.server.routes import JSON, Body, Content, Endpoint
+from compozy.server.routes import JSON, Body, Content, Operation
 from compozy.store.records import STATUSES
 
 _TEXT = {"type": "string"}
@@ -41,7 +41,7 @@ _PROBLEM = {
 _REFERENCE = "#/components/schemas/{name}"
 
 
-def openapi_document(routes: Sequence[Endpoint]) -> dict[str, object]:
+def openapi_document(routes: Sequence[Operation]) -> dict[str, object]:
     """Return the OpenAPI 3.1 document of `routes`."""
     paths: dict[str, dict[str, object]] = {}
     for endpoint in routes:
@@ -61,7 +61,7 @@ def openapi_document(routes: Sequence[Endpoint]) -> dict[str, object]:
     }
 
 
-def _operation(endpoint: Endpoint) -> dict[str, object]:
+def _operation(endpoint: Operation) -> dict[str, object]:
     answer = {"description": "Done", "content": _content(endpoint.answer)}
     problem = {"$ref": _REFERENCE.format(name="Problem")}
     failure = {"description": "Problem", "content": {MEDIA_TYPE: {"schema": problem}}}
@@ -89,7 +89,7 @@ def _path_parameters(path: str) -> Iterator[dict[str, object]]:
         yield {"name": name, "in": "path", "required": True, "schema": _TEXT}
 
 
-def _query_parameters(endpoint: Endpoint) -> Iterator[dict[str, object]]:
+def _query_parameters(endpoint: Operation) -> Iterator[dict[str, object]]:
     for name in endpoint.query:
         yield {"name": name, "in": "query", **_PARAMETERS[name]}
 
@@ -110,12 +110,12 @@ _PAGE = """<!doctype html>
 """
 
 
-def docs_page(routes: Sequence[Endpoint]) -> str:
+def docs_page(routes: Sequence[Operation]) -> str:
     """Return the page of documentation: one row an operation."""
     return _PAGE.format(style=_STYLE, version=escape(__version__), rows="".join(_row(endpoint) for endpoint in routes))
 
 
-def _row(endpoint: Endpoint) -> str:
+def _row(endpoint: Operation) -> str:
     query = "?" + "&".join(endpoint.query) if endpoint.query else ""
     what = f"<code>{escape(endpoint.method)} {escape(endpoint.path + query)}</code>"
     return f"<tr><td>{what}</td><td>{escape(endpoint.summary)}</td></tr>"

@@ -47,7 +47,7 @@ EVENT_STREAM = Content(
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class Operation:
     """One operation; `answer` is a record, or a content without one; `query` names parameters."""
 
     method: str
@@ -66,43 +66,43 @@ class Endpoint:
 
 
 V0 = "/api/v0"
-ROUTES: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/healthz", api.alive, answers.Alive, open=True),
-    Endpoint("GET", "/readyz", api.ready, answers.Readiness, open=True),
-    Endpoint("GET", f"{V0}/health", api.health, answers.HealthAnswer),
-    Endpoint("GET", f"{V0}/config", api.config, CONFIGURATION),
-    Endpoint("GET", f"{V0}/config/{{key}}", api.explain, EXPLANATION),
-    Endpoint("GET", f"{V0}/workflows", api.list_workflows, answers.WorkflowList),
-    Endpoint("POST", f"{V0}/workflows", api.import_workflows, answers.ImportAnswer, 201, body=answers.WorkflowList),
-    Endpoint("GET", f"{V0}/workflows/{{workflow_id}}", api.show_workflow, answers.WorkflowAnswer),
-    Endpoint("DELETE", f"{V0}/workflows/{{workflow_id}}", api.delete_workflow, answers.Deletion),
-    Endpoint(
+ROUTES: tuple[Operation, ...] = (
+    Operation("GET", "/healthz", api.alive, answers.Alive, open=True),
+    Operation("GET", "/readyz", api.ready, answers.Readiness, open=True),
+    Operation("GET", f"{V0}/health", api.health, answers.HealthAnswer),
+    Operation("GET", f"{V0}/config", api.config, CONFIGURATION),
+    Operation("GET", f"{V0}/config/{{key}}", api.explain, EXPLANATION),
+    Operation("GET", f"{V0}/workflows", api.list_workflows, answers.WorkflowList),
+    Operation("POST", f"{V0}/workflows", api.import_workflows, answers.ImportAnswer, 201, body=answers.WorkflowList),
+    Operation("GET", f"{V0}/workflows/{{workflow_id}}", api.show_workflow, answers.WorkflowAnswer),
+    Operation("DELETE", f"{V0}/workflows/{{workflow_id}}", api.delete_workflow, answers.Deletion),
+    Operation(
         "GET", f"{V0}/workflows/{{workflow_id}}/executions", api.list_workflow_executions, answers.ExecutionList,
         query=("limit", "cursor", "status"),
     ),
-    Endpoint(
+    Operation(
         "POST", f"{V0}/workflows/{{workflow_id}}/executions", api.start_execution, answers.RunAnswer, 202,
         query=("wait",), body=answers.StartRequest,
     ),
-    Endpoint(
+    Operation(
         "GET", f"{V0}/executions", api.list_executions, answers.ExecutionList,
         query=("limit", "cursor", "workflow", "status"),
     ),
-    Endpoint(
+    Operation(
         "GET", f"{V0}/executions/{{execution_id}}", api.show_execution, answers.ExecutionWithTasks, query=("wait",)
     ),
-    Endpoint(
+    Operation(
         "POST", f"{V0}/executions/{{execution_id}}/cancel", api.cancel_execution, answers.ExecutionAnswer, 202,
         query=("wait",),
     ),
-    Endpoint("POST", f"{V0}/executions/{{execution_id}}/terminate", api.terminate_execution, answers.ExecutionAnswer),
-    Endpoint(
+    Operation("POST", f"{V0}/executions/{{execution_id}}/terminate", api.terminate_execution, answers.ExecutionAnswer),
+    Operation(
         "POST", f"{V0}/executions/{{execution_id}}/signals/{{name}}", api.signal_execution, answers.Signaled, 202,
         body=PAYLOAD,
     ),
-    Endpoint("GET", f"{V0}/events", api.events, EVENT_STREAM, query=("execution",)),
-    Endpoint("GET", "/session", api.open_session, PAGE, query=("token",), open=True),
-    Endpoint("POST", "/session", api.new_session_link, answers.SessionLink, 201),
-    Endpoint("POST", f"{V0}/prune", api.prune, answers.PruneAnswer, body=answers.PruneRequest),
-    Endpoint("GET", "/metrics", api.metrics, METRICS),
+    Operation("GET", f"{V0}/events", api.events, EVENT_STREAM, query=("execution",)),
+    Operation("GET", "/session", api.open_session, PAGE, query=("token",), open=True),
+    Operation("POST", "/session", api.new_session_link, answers.SessionLink, 201),
+    Operation("POST", f"{V0}/prune", api.prune, answers.PruneAnswer, body=answers.PruneRequest),
+    Operation("GET", "/metrics", api.metrics, METRICS),
 )  # fmt: skip

@@ -19,7 +19,7 @@ _MANY_MALFORMED = 100
 _REFERENCE = re.compile(r"\$\{[A-Za-z_]\w*")
 
 
-class Line(NamedTuple):
+class DotenvLine(NamedTuple):
     """An entry of a `.env` file; the name is None where the line is malformed. `number` counts from 1.
 
     `reference` is the beginning of a `${VAR}` that stands in it without single quotes, or empty.
@@ -39,8 +39,8 @@ class Variables:
 
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
-        self.dotenv: Mapping[str, tuple[str, Line]] | None = None
-        self.used: dict[str, tuple[str, Line]] = {}
+        self.dotenv: Mapping[str, tuple[str, DotenvLine]] | None = None
+        self.used: dict[str, tuple[str, DotenvLine]] = {}
 
     def get(self, name: str) -> str | None:
         """Return the value of a variable, or None when it is not set."""
@@ -55,7 +55,7 @@ class Variables:
         self.used[name] = self.dotenv[name]
         return self.dotenv[name][1].value
 
-    def _lines(self, name: str) -> list[Line]:
+    def _lines(self, name: str) -> list[DotenvLine]:
         try:
             return dotenv_lines(dotenv_text(self.inputs, name))
         except UnreadableError:
@@ -75,7 +75,7 @@ def dotenv_text(inputs: Inputs, name: str) -> str:
     return text
 
 
-def dotenv_lines(text: str) -> list[Line]:
+def dotenv_lines(text: str) -> list[DotenvLine]:
     """Return the entries of a `.env` file; reading stops after 100 malformed lines."""
     if not text:
         return []
@@ -83,12 +83,14 @@ def dotenv_lines(text: str) -> list[Line]:
 
     from dotenv.parser import parse_stream
 
-    found, malformed = list[Line](), 0
+    found, malformed = list[DotenvLine](), 0
     for binding in parse_stream(StringIO(text)):
         skipped = len(binding.original.string) - len(binding.original.string.lstrip("\n"))
         if binding.key is not None or binding.error:
             number = binding.original.line + skipped
-            found.append(Line(binding.key, binding.value, number, _reference(binding.original.string, binding.value)))
+            found.append(
+                DotenvLine(binding.key, binding.value, number, _reference(binding.original.string, binding.value))
+            )
         malformed += binding.key is None and binding.error
         if malformed == _MANY_MALFORMED:
             break

@@ -18,7 +18,7 @@ from compozy.base.suggest import closest, did_you_mean
 from compozy.errors import RuleTableError
 from compozy.settings.reference import anchored_reference
 from compozy.settings.row_faults import fact_faults, setting_faults, word_faults
-from compozy.settings.rows import TEXTS, listed_rows, put
+from compozy.settings.row_lists import TEXTS, listed_rows, put
 
 CONTAINERS = ("list", "map")
 _MAY_BE_EMPTIED = ("text", "url", "host")
@@ -166,7 +166,7 @@ def read_registry(documents: Iterable[Node], faults: Collector | None = None) ->
     Raises:
         RuleTableError: a row is malformed, or two rows have the same path, name or flag.
     """
-    reader = _Reader(Collector() if faults is None else faults)
+    reader = _RowReader(Collector() if faults is None else faults)
     for document in documents:
         reader.read(document)
     registry = reader.registry()
@@ -207,7 +207,7 @@ _FACT = plain_shape(
 )
 
 
-class _Reader:
+class _RowReader:
     def __init__(self, faults: Collector) -> None:
         self.faults = faults
         self.settings: dict[str, Setting] = {}

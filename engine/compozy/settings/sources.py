@@ -19,7 +19,7 @@ from compozy.base.source_file import SourceFiles, UnreadableError
 from compozy.base.suggest import closest
 from compozy.errors import SyntaxProblem, UsageError
 from compozy.settings.contents import Contents, DocumentReader, spread_address
-from compozy.settings.dotenv import Line, Variables, dotenv_lines, dotenv_text
+from compozy.settings.dotenv import DotenvLine, Variables, dotenv_lines, dotenv_text
 from compozy.settings.identity_key import ById
 from compozy.settings.locate import find_file, ignored_files
 from compozy.settings.mask import sounds_secret, told, without_secrets
@@ -207,13 +207,13 @@ def _unreadable(name: str, kind: str, error: UnreadableError) -> Problem:
     return Problem("unreadable", "", Origin(kind, Place(name, 1, 1)), {"file": name, "reason": str(error)})
 
 
-def _origin(file: str, line: Line) -> Origin:
+def _origin(file: str, line: DotenvLine) -> Origin:
     """Return the origin of an entry of a `.env` file."""
     place = Place(file, line.number, 1, len(line.name or "") or 1)
     return Origin("dotenv", place, name=line.name if line.name and len(line.name) <= _LONGEST_NAME else None)
 
 
-def _not_expanded(line: Line, origin: Origin) -> Problem:
+def _not_expanded(line: DotenvLine, origin: Origin) -> Problem:
     return Problem("not-expanded", line.name or "", origin, {"reference": line.reference})
 
 

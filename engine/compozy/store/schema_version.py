@@ -24,7 +24,7 @@ _LOCK_KEY = 0x636F6D706F7A79  # "compozy" in ASCII: one number for every process
 
 
 @dataclass(frozen=True, slots=True)
-class Migration:
+class SchemaMigration:
     """One migration: `applied_at` is None before it ran, `shipped` is False for one of a newer version."""
 
     name: str
@@ -66,10 +66,10 @@ def rehearse(database: Any) -> tuple[str, ...]:
         return names
 
 
-def migrations(database: peewee.Database) -> tuple[Migration, ...]:
+def migrations(database: peewee.Database) -> tuple[SchemaMigration, ...]:
     """Return the shipped and the applied migrations, in order."""
     rows = _runner(database).status()
-    return tuple(Migration(row.name, row.applied, row.path is not None) for row in rows)
+    return tuple(SchemaMigration(row.name, row.applied, row.path is not None) for row in rows)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from playhouse.pool import MaxConnectionsExceeded
 from compozy.store import schema_version as migrate
 from compozy.store.records import LOST, RUNNING, Change, Execution, Position, RowState, StoredWorkflow, TaskExecution
 from compozy.store.refusal import read_only, refused
-from compozy.store.schema_version import Migration
+from compozy.store.schema_version import SchemaMigration
 from compozy.store.task_rows import TaskRows
 from compozy.store.unavailable import SchemaError
 
@@ -68,7 +68,7 @@ class Store:
         """
         return self._run(lambda: migrate.revert(self._database, target))
 
-    def migrations(self) -> tuple[Migration, ...]:
+    def migrations(self) -> tuple[SchemaMigration, ...]:
         """Return the shipped and the applied migrations, in order.
 
         Raises:

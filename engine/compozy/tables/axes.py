@@ -17,11 +17,11 @@ from typing import NamedTuple, TypeAlias
 from compozy.tables.atoms import Atom, atoms_of
 from compozy.tables.cover import OutOfStepsError
 from compozy.tables.decide import RuleSet
-from compozy.tables.feasible import Feasible, Input, Joint
+from compozy.tables.feasible import Feasible, InputColumn, Joint
 from compozy.tables.index import ColumnIndex
 from compozy.tables.link import decision_output
-from compozy.tables.observation import Assignment, Reading
-from compozy.tables.table import Domain, Identity, Scalar, Source, Table, identity
+from compozy.tables.observation import Assignment, ColumnReading
+from compozy.tables.table import ColumnSource, Domain, Identity, Scalar, Table, identity
 
 MOST_COMBINATIONS = 20_000
 
@@ -88,7 +88,7 @@ class AxisBuilder:
             table = ruleset.tables[name]
             fed = [column.source for column in table.columns if column.source.kind == "decision"]
             self._sound[name] = table.hit != "collect" and all(map(self._is_sound, fed))
-        self._shown_by: dict[Source, Shown | None] = {}
+        self._shown_by: dict[ColumnSource, Shown | None] = {}
 
     def axes(self, table: Table, produced: Produced, *, lazily: bool = False) -> list[Axis]:
         """Build the axes of a table; `produced` are the values that the tables before it can decide.
@@ -100,22 +100,22 @@ class AxisBuilder:
             axes += self._axes_of(table, group, produced, lazily=lazily)
         return axes
 
-    def _axes_of(self, table: Table, group: Sequence[Input], produced: Produced, *, lazily: bool) -> list[Axis]:
+    def _axes_of(self, table: Table, group: Sequence[InputColumn], produced: Produced, *, lazily: bool) -> list[Axis]:
         fed = [decision for one in group for decision in one.decisions]
         if not all(map(self._is_sound, fed)) or (len(group) == 1 and not fed and self._is_plain(group[0].reading)):
             return [self._single_axis(table, one, produced) for one in group]
         joint = self._joint_axis(table, group, lazily=lazily)
         return [joint] if joint else [self._single_axis(table, one, produced, exact=False) for one in group]
 
-    def _is_plain(self, reading: Reading) -> bool:
+    def _is_plain(self, reading: ColumnReading) -> bool:
         """Return True if a column alone reads one setting, or a view of it."""
         viewer = self._ruleset.viewer
         limited = viewer is not None and any(map(viewer.limits, reading.bases))
         return not limited and (reading.source.view is not None or len(reading.bases) == 1)
 
-    def _groups(self, table: Table) -> list[list[Input]]:
+    def _groups(self, table: Table) -> list[list[InputColumn]]:
         """Return the inputs that depend on common settings together."""
-        groups: list[tuple[int, list[Input]]] = []
+        groups: list[tuple[int, list[InputColumn]]] = []
         for one in self._feasible.inputs(table):
             depends, members, apart = one.depends, [one], []
             for group in groups:
@@ -127,7 +127,7 @@ class AxisBuilder:
             groups = [*apart, (depends, members)]
         return [members for _, members in groups]
 
-    def _is_sound(self, source: Source) -> bool:
+    def _is_sound(self, source: ColumnSource) -> bool:
         """Return True if a decision exists, and all that it depends on."""
         if not self._sound.get(source.ref):
             return False
@@ -136,7 +136,7 @@ class AxisBuilder:
 
     # one column alone
 
-    def _single_axis(self, table: Table, one: Input, produced: Produced, *, exact: bool = True) -> Axis:
+    def _single_axis(self, table: Table, one: InputColumn, produced: Produced, *, exact: bool = True) -> Axis:
         domain, source = self._ruleset.domains[table.id][one.name], one.reading.source
         if source.kind == "decision" and (source.ref, source.output) in produced:
             domain = Domain.finite(produced[source.ref, source.output or ""])
@@ -156,7 +156,7 @@ class AxisBuilder:
 
         return Axis((one.name,), rows, points, source.kind != "decision", ordered, exact)
 
-    def _shown(self, reading: Reading) -> Shown | None:
+    def _shown(self, reading: ColumnReading) -> Shown | None:
         """Return the feasible values of a view, with settings for each; None where there is no view."""
         viewer = self._ruleset.viewer
         if viewer is None or reading.source in reading.bases or reading.source.view is None:
@@ -173,7 +173,7 @@ class AxisBuilder:
 
     # columns that depend on each other
 
-    def _joint_axis(self, table: Table, group: Sequence[Input], *, lazily: bool) -> Axis | None:
+    def _joint_axis(self, table: Table, group: Sequence[InputColumn], *, lazily: bool) -> Axis | None:
         joint = self._feasible.joint(table, group)
         if joint is None:
             return None

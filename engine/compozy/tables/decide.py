@@ -17,7 +17,7 @@ from compozy.tables.cells import condition_data, scalar_words
 from compozy.tables.index import ColumnIndex, build_index
 from compozy.tables.link import link_tables
 from compozy.tables.observation import Viewer
-from compozy.tables.table import Catalogue, Decision, Domain, NearMiss, Row, Scalar, Table
+from compozy.tables.table import Decision, Domain, NearMiss, Row, Scalar, SourceCatalogue, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class RuleSet:
         return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
-def compile_tables(tables: Iterable[Table], catalogue: Catalogue, viewer: Viewer | None = None) -> RuleSet:
+def compile_tables(tables: Iterable[Table], catalogue: SourceCatalogue, viewer: Viewer | None = None) -> RuleSet:
     """Link and compile tables so that they can decide.
 
     Raises:
@@ -99,7 +99,7 @@ def compile_tables(tables: Iterable[Table], catalogue: Catalogue, viewer: Viewer
     return ruleset
 
 
-def compile_leniently(tables: Iterable[Table], catalogue: Catalogue, viewer: Viewer | None = None) -> RuleSet:
+def compile_leniently(tables: Iterable[Table], catalogue: SourceCatalogue, viewer: Viewer | None = None) -> RuleSet:
     """Link and compile tables even when they are faulty, so that verification can report everything."""
     by_id = {table.id: table for table in tables}
     links = link_tables(by_id, catalogue)

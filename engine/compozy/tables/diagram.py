@@ -20,7 +20,7 @@ Diagram: TypeAlias = Any
 _VALUE_LEVEL = 1 << 62
 
 
-class Node:
+class DiagramNode:
     """What remains of a function for each choice of the variable of a level."""
 
     __slots__ = ("children", "level")
@@ -35,7 +35,7 @@ class Diagrams:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._nodes: dict[int, dict[tuple[Diagram, ...], Node]] = defaultdict(dict)
+        self._nodes: dict[int, dict[tuple[Diagram, ...], DiagramNode]] = defaultdict(dict)
 
     def node(self, level: int, children: tuple[Diagram, ...]) -> Diagram:
         """Return the function that branches on a variable; not feasible if the variable has no choices."""
@@ -47,7 +47,7 @@ class Diagrams:
         nodes = self._nodes[level]
         found = nodes.get(children)
         if found is None:
-            found = nodes[children] = Node(level, children)
+            found = nodes[children] = DiagramNode(level, children)
         return found
 
     def mapped(self, diagram: Diagram, convert: Callable[[Any], Hashable]) -> Diagram:
@@ -55,7 +55,7 @@ class Diagrams:
         known: dict[Diagram, Diagram] = {None: None}
 
         def visit(part: Diagram) -> Diagram:
-            if part.__class__ is Node:
+            if part.__class__ is DiagramNode:
                 children = []
                 for child in part.children:
                     children.append(known[child] if child in known else visit(child))
@@ -79,13 +79,13 @@ class Diagrams:
             one, other = pair
             if one is None or other is None:
                 found = None
-            elif one.__class__ is not Node and other.__class__ is not Node:
+            elif one.__class__ is not DiagramNode and other.__class__ is not DiagramNode:
                 found = join(one, other)
             else:
                 if len(known) >= self._most:
                     raise OutOfStepsError
-                level = one.level if one.__class__ is Node else _VALUE_LEVEL
-                below = other.level if other.__class__ is Node else _VALUE_LEVEL
+                level = one.level if one.__class__ is DiagramNode else _VALUE_LEVEL
+                below = other.level if other.__class__ is DiagramNode else _VALUE_LEVEL
                 pairs: Iterable[tuple[Diagram, Diagram]]
                 if level == below:
                     pairs = zip(one.children, other.children, strict=True)
@@ -109,12 +109,12 @@ def values_of(diagram: Diagram) -> list[Any]:
 
     def visit(part: Diagram) -> None:
         found[part] = None
-        for child in part.children if part.__class__ is Node else ():
+        for child in part.children if part.__class__ is DiagramNode else ():
             if child not in found:
                 visit(child)
 
     visit(diagram)
-    return [part for part in found if part is not None and part.__class__ is not Node]
+    return [part for part in found if part is not None and part.__class__ is not DiagramNode]
 
 
 def assignments(diagram: Diagram, members: Mapping[int, Sequence[Assignment]]) -> dict[Any, Assignment]:
@@ -126,8 +126,8 @@ def assignments(diagram: Diagram, members: Mapping[int, Sequence[Assignment]]) -
 
     def visit(part: Diagram) -> dict[Any, Assignment]:
         if part not in known:
-            found: dict[Any, Assignment] = {} if part.__class__ is Node else {part: ()}
-            pairs = zip(part.children, members[part.level], strict=True) if part.__class__ is Node else ()
+            found: dict[Any, Assignment] = {} if part.__class__ is DiagramNode else {part: ()}
+            pairs = zip(part.children, members[part.level], strict=True) if part.__class__ is DiagramNode else ()
             for child, assignment in pairs:
                 for value, others in visit(child).items():
                     if value not in found:

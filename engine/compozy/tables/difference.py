@@ -17,13 +17,13 @@ from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.observation import Viewer
 from compozy.tables.regions import regions_of
 from compozy.tables.subject import Subject
-from compozy.tables.table import Catalogue, Column, Condition, Domain, Row, Source, Table
+from compozy.tables.table import Column, ColumnSource, Condition, Domain, Row, SourceCatalogue, Table
 
 MOST_REGIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class TableDifference:
     """A region of one table: `old` and `new` are the rows that decide there, None where a version has none.
 
     `proven` is false where too many combinations of settings had to be distinguished to prove that some lead there.
@@ -44,7 +44,7 @@ class Comparison:
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[TableDifference, ...]
     cut: tuple[str, ...]
 
     @property
@@ -56,10 +56,10 @@ class Comparison:
 class JoinedCatalogue:
     """The inputs of two versions: a domain holds what either version accepts."""
 
-    def __init__(self, old: Catalogue, new: Catalogue) -> None:
+    def __init__(self, old: SourceCatalogue, new: SourceCatalogue) -> None:
         self._old, self._new = old, new
 
-    def domain(self, source: Source) -> Domain | None:
+    def domain(self, source: ColumnSource) -> Domain | None:
         """Return the domain behind a source, None where neither version knows it."""
         old, new = self._old.domain(source), self._new.domain(source)
         if old is None or new is None or "finite" not in (old.kind, new.kind):
@@ -69,17 +69,17 @@ class JoinedCatalogue:
 
 
 def compare_tables(
-    old: Mapping[str, Table], new: Mapping[str, Table], catalogue: Catalogue, viewer: Viewer | None
+    old: Mapping[str, Table], new: Mapping[str, Table], catalogue: SourceCatalogue, viewer: Viewer | None
 ) -> Comparison:
     """Compare the tables of two rule sets; settings are looked up in `catalogue`, which knows those of both."""
     both = [name for name in new if name in old and _content(old[name]) != _content(new[name])]
     merged = {name: _merged(old[name], new[name]) for name in both}
     ruleset = compile_leniently([*new.values(), *merged.values()], catalogue, viewer)
     builder = AxisBuilder(ruleset)
-    found: list[Difference] = []
+    found: list[TableDifference] = []
     cut = []
     for name, table in merged.items():
-        parts: list[Difference] = []
+        parts: list[TableDifference] = []
         stopped = True
         with suppress(OutOfStepsError):
             parts += islice(_differences(ruleset, builder, old[name], new[name], table), MOST_REGIONS + 1)
@@ -99,7 +99,7 @@ def _content(table: Table) -> object:
 
 def _merged(old: Table, new: Table) -> Table:
     """Return one table with the rows of both, the old ones first."""
-    names: dict[Source, str] = {column.source: column.name for column in new.columns}
+    names: dict[ColumnSource, str] = {column.source: column.name for column in new.columns}
     columns = list(new.columns)
     for column in old.columns:
         if column.source not in names:
@@ -112,7 +112,9 @@ def _merged(old: Table, new: Table) -> Table:
     return replace(new, id=f"{new.id} (both)", columns=tuple(columns), rows=(*rows, *new.rows), sets={})
 
 
-def _differences(ruleset: RuleSet, builder: AxisBuilder, old: Table, new: Table, merged: Table) -> Iterator[Difference]:
+def _differences(
+    ruleset: RuleSet, builder: AxisBuilder, old: Table, new: Table, merged: Table
+) -> Iterator[TableDifference]:
     subject = Subject.of(ruleset, merged, builder.axes(merged, {}), MOST_REGIONS)
     rows, before = merged.rows, len(old.rows)
     parts = _collected(subject, before) if new.hit == "collect" else _decided(subject, before)
@@ -121,7 +123,7 @@ def _differences(ruleset: RuleSet, builder: AxisBuilder, old: Table, new: Table,
             for region in regions_of(merged, subject.axes, box):
                 witness = subject.written(region.witness)
                 pair = (None if one is None else rows[one], None if other is None else rows[other])
-                yield Difference(new.id, region.when, str(region), *pair, witness, subject.proven)
+                yield TableDifference(new.id, region.when, str(region), *pair, witness, subject.proven)
 
 
 Part = tuple[int | None, int | None, list[Box]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from compozy.graph.graph import Edge, Graph, Node
+from compozy.graph.graph import Edge, Graph, GraphNode
 from compozy.tables.cells import condition_words, scalar_words
 from compozy.tables.table import Row, Scalar, Table
 
@@ -57,7 +57,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def table_graph(tables: Iterable[Table], *, inputs: bool = False) -> Graph:
     """Build the graph of which table reads which; with `inputs` also settings and machine facts."""
     tables = tuple(tables)
-    nodes = {table.id: Node(table.id, table.id) for table in tables}
+    nodes = {table.id: GraphNode(table.id, table.id) for table in tables}
     edges: dict[Edge, None] = {}
     for table in tables:
         for column in table.columns:
@@ -66,6 +66,6 @@ def table_graph(tables: Iterable[Table], *, inputs: bool = False) -> Graph:
                 edges[Edge(source.ref, table.id, source.output or "")] = None
             elif inputs:
                 ref = f"{source.each}[].{source.ref}" if source.each else source.ref
-                nodes.setdefault(f"{source.kind} {ref}", Node(f"{source.kind} {ref}", ref, "round"))
+                nodes.setdefault(f"{source.kind} {ref}", GraphNode(f"{source.kind} {ref}", ref, "round"))
                 edges[Edge(f"{source.kind} {ref}", table.id, source.view or "")] = None
     return Graph("Rule tables", tuple(nodes.values()), tuple(edges))

@@ -17,12 +17,12 @@ from compozy.tables.decide import RuleSet
 from compozy.tables.diagram import Diagram, Diagrams, assignments, values_of
 from compozy.tables.index import ColumnIndex
 from compozy.tables.link import decision_output, feeders
-from compozy.tables.observation import ORIGIN, WRITTEN, Assignment, Reading
-from compozy.tables.table import Scalar, Source, Table, identity
-from compozy.tables.variables import Partition, Reader, Variable, Variables
+from compozy.tables.observation import ORIGIN, WRITTEN, Assignment, ColumnReading
+from compozy.tables.table import ColumnSource, Scalar, Table, identity
+from compozy.tables.variables import Partition, Reader, SourceVariables, Variable
 
 # Partitions by the sources that belong to them.
-Partitions: TypeAlias = Mapping[Source, Partition]
+Partitions: TypeAlias = Mapping[ColumnSource, Partition]
 # The choices of columns, by position, with settings that lead there.
 Combinations: TypeAlias = Iterable[tuple[tuple[int, ...], Assignment]]
 
@@ -31,15 +31,15 @@ _MOST_VARIABLES = 400
 _WRITTEN = identity(WRITTEN)
 
 
-class Input(NamedTuple):
+class InputColumn(NamedTuple):
     """A column of a table: how it reads, the decisions behind that, and its rows by value.
 
     `depends` holds the settings and facts on which it depends, as bits.
     """
 
     name: str
-    reading: Reading
-    decisions: tuple[Source, ...]
+    reading: ColumnReading
+    decisions: tuple[ColumnSource, ...]
     rows: ColumnIndex
     depends: int
 
@@ -66,17 +66,17 @@ class Feasible:
         self._ruleset = ruleset
         self._ordered = set(ruleset.order)
         self._diagrams = Diagrams(most)
-        self._variables = Variables(ruleset)
+        self._variables = SourceVariables(ruleset)
         self._behind = _tables_behind(ruleset)
-        self._inputs: dict[str, tuple[Input, ...]] = {}
-        self._levels: dict[Source, int] = {}
-        self._bases: dict[Source, tuple[Source, ...]] = {}
-        self._read: dict[str, Mapping[Source, Sequence[Reader]]] = {}
+        self._inputs: dict[str, tuple[InputColumn, ...]] = {}
+        self._levels: dict[ColumnSource, int] = {}
+        self._bases: dict[ColumnSource, tuple[ColumnSource, ...]] = {}
+        self._read: dict[str, Mapping[ColumnSource, Sequence[Reader]]] = {}
         self._grouped: dict[object, Partitions] = {}
         self._related: dict[tuple[Variable, ...], Partition] = {}
         self._decided: dict[tuple[object, ...], Diagram | OutOfStepsError] = {}
 
-    def joint(self, table: Table, group: Sequence[Input]) -> Joint | None:
+    def joint(self, table: Table, group: Sequence[InputColumn]) -> Joint | None:
         """Return the feasible combinations of the inputs of a group, None where these are too many."""
         try:
             partitions = self._partitions(table, group)
@@ -96,7 +96,7 @@ class Feasible:
 
     # how columns read
 
-    def inputs(self, table: Table) -> tuple[Input, ...]:
+    def inputs(self, table: Table) -> tuple[InputColumn, ...]:
         """Return the inputs of a table."""
         if table.id not in self._inputs:
             for name in self._behind.get(table.id, ()):
@@ -108,16 +108,16 @@ class Feasible:
             self._inputs[table.id] = tuple(found)
         return self._inputs[table.id]
 
-    def _reading(self, source: Source, *, collects: bool) -> Reading:
+    def _reading(self, source: ColumnSource, *, collects: bool) -> ColumnReading:
         if source.kind == "decision":
             feeder = self._ruleset.tables.get(source.ref)
             if feeder is not None:
-                source = Source("decision", source.ref, None, decision_output(source, feeder))
+                source = ColumnSource("decision", source.ref, None, decision_output(source, feeder))
         elif self._ruleset.viewer is not None:
             return self._ruleset.viewer.reading(source, collects=collects)
-        return Reading(source, (source,))
+        return ColumnReading(source, (source,))
 
-    def _input(self, name: str, index: ColumnIndex, reading: Reading) -> Input:
+    def _input(self, name: str, index: ColumnIndex, reading: ColumnReading) -> InputColumn:
         self._bases[reading.source] = reading.bases
         decisions = (reading.source,) if reading.source.kind == "decision" else tuple(reading.filled.values())
         depends = 0
@@ -127,14 +127,14 @@ class Feasible:
         if reading.source.kind != "decision" or reading.source.ref not in self._ordered:
             for base in reading.bases:
                 depends |= 1 << self._level(base)
-        return Input(name, reading, decisions, index, depends)
+        return InputColumn(name, reading, decisions, index, depends)
 
-    def _level(self, base: Source) -> int:
+    def _level(self, base: ColumnSource) -> int:
         return self._levels.setdefault(base, len(self._levels))
 
     # what depends on common settings
 
-    def _partitions(self, table: Table, group: Sequence[Input]) -> Partitions:
+    def _partitions(self, table: Table, group: Sequence[InputColumn]) -> Partitions:
         """Return the partitions of the sources that inputs and the decisions behind them read."""
         key = tuple(
             [one.reading.source if one.reading.source.kind == "decision" else (table.id, one.name) for one in group]
@@ -143,9 +143,9 @@ class Feasible:
             self._grouped[key] = self._new_partitions(self._readers(table, group), group)
         return self._grouped[key]
 
-    def _readers(self, table: Table, group: Sequence[Input]) -> Mapping[Source, Sequence[Reader]]:
+    def _readers(self, table: Table, group: Sequence[InputColumn]) -> Mapping[ColumnSource, Sequence[Reader]]:
         """Return the sources that inputs and the decisions behind them read, with their readers."""
-        found: dict[Source, dict[Reader, None]] = {}
+        found: dict[ColumnSource, dict[Reader, None]] = {}
         for one in group:
             for decision in one.decisions:
                 for source, readers in self._read_by(decision.ref).items():
@@ -154,7 +154,7 @@ class Feasible:
                 found.setdefault(one.reading.source, {})[table.id, one.name] = None
         return {source: tuple(readers) for source, readers in found.items()}
 
-    def _read_by(self, table_id: str) -> Mapping[Source, Sequence[Reader]]:
+    def _read_by(self, table_id: str) -> Mapping[ColumnSource, Sequence[Reader]]:
         if table_id not in self._read:
             for name in (*self._behind[table_id], table_id):
                 if name not in self._read:
@@ -162,14 +162,16 @@ class Feasible:
                     self._read[name] = self._readers(table, self.inputs(table))
         return self._read[table_id]
 
-    def _new_partitions(self, readers: Mapping[Source, Sequence[Reader]], group: Sequence[Input]) -> Partitions:
+    def _new_partitions(
+        self, readers: Mapping[ColumnSource, Sequence[Reader]], group: Sequence[InputColumn]
+    ) -> Partitions:
         """Group the sources that reading at common underlying values."""
         variables = {source: self._variables.read(source, reading) for source, reading in readers.items()}
         for base, decision in _filled(group).items():
-            origin = Source(ORIGIN, base.ref)
+            origin = ColumnSource(ORIGIN, base.ref)
             self._bases[origin] = (base,)
             variables[origin] = self._variables.origin(decision)
-        groups: dict[Source, tuple[dict[Source, None], list[Source]]] = {}
+        groups: dict[ColumnSource, tuple[dict[ColumnSource, None], list[ColumnSource]]] = {}
         for source in variables:
             bases, members = dict.fromkeys(self._bases[source]), [source]
             for others in {id(groups[base]): groups[base] for base in bases if base in groups}.values():
@@ -182,7 +184,7 @@ class Feasible:
         return {source: partition for partition in partitions for source in partition.sources}
 
     def _partition(
-        self, bases: Sequence[Source], sources: Sequence[Source], variables: Mapping[Source, Variable]
+        self, bases: Sequence[ColumnSource], sources: Sequence[ColumnSource], variables: Mapping[ColumnSource, Variable]
     ) -> Partition:
         key = tuple([variables[source] for source in sources])
         known = self._related.get(key)
@@ -193,7 +195,7 @@ class Feasible:
         return known
 
     def _new_partition(
-        self, bases: Sequence[Source], sources: Sequence[Source], variables: Sequence[Variable], level: int
+        self, bases: Sequence[ColumnSource], sources: Sequence[ColumnSource], variables: Sequence[Variable], level: int
     ) -> Partition:
         viewer = self._ruleset.viewer
         if viewer is None or (tuple(bases) == tuple(sources) and not viewer.limits(sources[0])):
@@ -207,7 +209,7 @@ class Feasible:
 
     # functions of settings
 
-    def _variable(self, one: Input, partitions: Partitions) -> Variable:
+    def _variable(self, one: InputColumn, partitions: Partitions) -> Variable:
         source = one.reading.source
         if source.kind == "decision":
             return self._variables.decided(source)
@@ -216,7 +218,7 @@ class Feasible:
 
     def _function(
         self,
-        group: Sequence[Input],
+        group: Sequence[InputColumn],
         partitions: Partitions,
         values: Iterable[Sequence[Any]],
         join: Callable[[Any, Any], Any],
@@ -235,18 +237,18 @@ class Feasible:
             parts = [self._diagrams.combined(*pair, join) for pair in pairs] + parts[len(parts) // 2 * 2 :]
         return parts[0]
 
-    def _of_input(self, one: Input, partitions: Partitions, values: Sequence[Any]) -> Diagram:
+    def _of_input(self, one: InputColumn, partitions: Partitions, values: Sequence[Any]) -> Diagram:
         source = one.reading.source
         if source.kind != "decision":
             return self._of_source(source, partitions[source], values)
         variable = self._variables.decided(source)
         return self._of_decision(source, partitions, lambda value: values[variable.choice_of(value) or 0])
 
-    def _of_source(self, source: Source, partition: Partition, values: Sequence[Any]) -> Diagram:
+    def _of_source(self, source: ColumnSource, partition: Partition, values: Sequence[Any]) -> Diagram:
         at = partition.sources.index(source)
         return self._diagrams.node(partition.level, tuple([values[choices[at]] for choices, _ in partition.members]))
 
-    def _of_decision(self, decision: Source, partitions: Partitions, convert: Callable[[Scalar], Any]) -> Diagram:
+    def _of_decision(self, decision: ColumnSource, partitions: Partitions, convert: Callable[[Scalar], Any]) -> Diagram:
         """Return the function of an output, its values converted."""
         rows, output = self._ruleset.tables[decision.ref].rows, decision.output or ""
         deciding = self._known_deciding(decision.ref, partitions)
@@ -282,10 +284,10 @@ class Feasible:
         first = [known.setdefault(outcome, number) for number, outcome in enumerate(outcomes)]
         return self._diagrams.mapped(function, lambda rows: first[(rows & -rows).bit_length() - 1] if rows else None)
 
-    def _agreements(self, group: Sequence[Input], partitions: Partitions) -> Iterator[Diagram]:
+    def _agreements(self, group: Sequence[InputColumn], partitions: Partitions) -> Iterator[Diagram]:
         """Yield where a value is written, or is the one of the decision that fills it in."""
         for base, decision in _filled(group).items():
-            origin = Source(ORIGIN, base.ref)
+            origin = ColumnSource(ORIGIN, base.ref)
             samples = [identity(choice[0].sample) for choice in self._variables.origin(decision).choices]
             written = self._of_source(origin, partitions[origin], samples)
             decided = self._of_decision(decision, partitions, identity)
@@ -303,7 +305,7 @@ def _tables_behind(ruleset: RuleSet) -> Mapping[str, Sequence[str]]:
     return found
 
 
-def _filled(group: Iterable[Input]) -> dict[Source, Source]:
+def _filled(group: Iterable[InputColumn]) -> dict[ColumnSource, ColumnSource]:
     """Return the settings whose values decisions give, with these decisions."""
     return {base: decision for one in group for base, decision in one.reading.filled.items()}
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from compozy.base.findings import Collector, Finding
 from compozy.base.suggest import did_you_mean
 from compozy.tables.cells import condition_words, scalar_words
-from compozy.tables.table import Catalogue, Column, Condition, Domain, Row, Scalar, Source, Table
+from compozy.tables.table import Column, ColumnSource, Condition, Domain, Row, Scalar, SourceCatalogue, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Links:
     faults: tuple[Finding, ...]
 
 
-def link_tables(tables: Mapping[str, Table], catalogue: Catalogue) -> Links:
+def link_tables(tables: Mapping[str, Table], catalogue: SourceCatalogue) -> Links:
     """Find each column's domain and the order of the tables; findings are collected."""
     found = Collector()
     domains: dict[str, dict[str, Domain]] = {}
@@ -47,7 +47,7 @@ def feeders(table: Table) -> tuple[str, ...]:
 
 
 def _domain(
-    table: Table, column: Column, tables: Mapping[str, Table], catalogue: Catalogue, found: Collector
+    table: Table, column: Column, tables: Mapping[str, Table], catalogue: SourceCatalogue, found: Collector
 ) -> Domain:
     if column.source.kind == "decision":
         reason, domain = _decision_domain(table, column.source, tables)
@@ -61,7 +61,7 @@ def _domain(
     return domain
 
 
-def _decision_domain(table: Table, source: Source, tables: Mapping[str, Table]) -> tuple[str, Domain | None]:
+def _decision_domain(table: Table, source: ColumnSource, tables: Mapping[str, Table]) -> tuple[str, Domain | None]:
     feeder = tables.get(source.ref)
     if feeder is None:
         return f'there is no table "{source.ref}"{did_you_mean(source.ref, tables)}', None
@@ -77,7 +77,7 @@ def _decision_domain(table: Table, source: Source, tables: Mapping[str, Table]) 
     return "", produced_domain(feeder, name)
 
 
-def decision_output(source: Source, feeder: Table) -> str:
+def decision_output(source: ColumnSource, feeder: Table) -> str:
     """Return the output that a decision input reads, empty when it must be named and is not."""
     if source.output is not None:
         return source.output
@@ -136,11 +136,11 @@ def _legal(value: Scalar, domain: Domain) -> str:
     return f" (a {domain.kind})"
 
 
-def _check_targets(table: Table, catalogue: Catalogue, found: Collector) -> None:
+def _check_targets(table: Table, catalogue: SourceCatalogue, found: Collector) -> None:
     if table.for_each is not None:
         return
     for output, target in table.sets.items():
-        if catalogue.domain(Source("setting", target)) is None:
+        if catalogue.domain(ColumnSource("setting", target)) is None:
             reason = f'there is no setting {target}, which output "{output}" would set'
             found.add("unknown-input", reason, table.place, key=table.id)
 

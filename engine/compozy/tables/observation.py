@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from compozy.tables.table import Condition, Scalar, Source
+from compozy.tables.table import ColumnSource, Condition, Scalar
 
-Assignment: TypeAlias = tuple[tuple[Source, Scalar], ...]
+Assignment: TypeAlias = tuple[tuple[ColumnSource, Scalar], ...]
 
 # The kind of a source that reads the origin of a setting's value: the value that a table derives for it, None where it
 # derives none, or `WRITTEN`, which equals no value of a rule file.
@@ -20,15 +20,15 @@ WRITTEN = "\0"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ColumnReading:
     """How a column reads: its full `source`, the settings `bases` on which that depends, and their derivations.
 
     `filled` maps a base to the decision that gives its value where nothing is written.
     """
 
-    source: Source
-    bases: tuple[Source, ...]
-    filled: Mapping[Source, Source] = field(default_factory=dict)
+    source: ColumnSource
+    bases: tuple[ColumnSource, ...]
+    filled: Mapping[ColumnSource, ColumnSource] = field(default_factory=dict)
 
 
 class Observation(NamedTuple):
@@ -41,7 +41,7 @@ class Observation(NamedTuple):
 class Viewer(Protocol):
     """Knows the settings behind columns, and which values columns can have together."""
 
-    def reading(self, source: Source, *, collects: bool) -> Reading:
+    def reading(self, source: ColumnSource, *, collects: bool) -> ColumnReading:
         """Return how a column of a table reads; the first base is its own.
 
         Columns with a common base are observed together. `collects` is true for a column of a table of findings.
@@ -50,7 +50,7 @@ class Viewer(Protocol):
         ...
 
     def observations(
-        self, bases: Sequence[Source], sources: Sequence[Source], values: Mapping[str, Sequence[Scalar]]
+        self, bases: Sequence[ColumnSource], sources: Sequence[ColumnSource], values: Mapping[str, Sequence[Scalar]]
     ) -> Iterable[Observation]:
         """Return the feasible combinations of the values of `sources`, which depend on `bases`.
 
@@ -60,11 +60,11 @@ class Viewer(Protocol):
         """
         ...
 
-    def limits(self, source: Source) -> Sequence[Condition]:
+    def limits(self, source: ColumnSource) -> Sequence[Condition]:
         """Return the conditions on the value of a source by which constraints exclude configurations."""
         ...
 
-    def spelled(self, source: Source, value: Scalar) -> Any:
+    def spelled(self, source: ColumnSource, value: Scalar) -> Any:
         """Return a value in the spelling of a configuration file, as plain data."""
         ...
 

@@ -17,7 +17,7 @@ from compozy.base.suggest import did_you_mean
 from compozy.errors import RuleTableError, SyntaxProblem
 from compozy.tables.cells import CellError, parse_condition, scalar_words
 from compozy.tables.packs import Block, Merged, mappings, merge_blocks, text_of
-from compozy.tables.table import Column, Condition, Domain, Row, Source, Table, TableExample, identity
+from compozy.tables.table import Column, ColumnSource, Condition, Domain, Row, Table, TableExample, identity
 
 
 def _row_ids(node: Node) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ def read_tables(files: Iterable[tuple[str, str | Node]]) -> tuple[Table, ...]:
     """
     found = Collector()
     blocks = [block for name, text in files for block in _read_blocks(name, text, found)]
-    tables = [_Reader(merged, found).table() for merged in merge_blocks(blocks, found)]
+    tables = [_TableReader(merged, found).table() for merged in merge_blocks(blocks, found)]
     if found.findings:
         raise RuleTableError(found.in_order())
     return tuple(tables)
@@ -84,7 +84,7 @@ def _block(node: Node, found: Collector) -> Block | None:
     return Block(str(name), node, place, given[0] == "extends")
 
 
-class _Reader:
+class _TableReader:
     """Turns one merged block into a `Table`."""
 
     def __init__(self, merged: Merged, found: Collector) -> None:
@@ -136,18 +136,18 @@ class _Reader:
 
     def _read_columns(self, for_each: str | None) -> dict[str, Column]:
         columns: dict[str, Column] = {}
-        taken: dict[Source, str] = {}
+        taken: dict[ColumnSource, str] = {}
         for name, node in self._merged.inputs.items():
             place = self._merged.input_places[name]
             source = self._source(node, for_each)
             if source is None:
-                source = Source("unknown", name)
+                source = ColumnSource("unknown", name)
             other = taken.setdefault(source, name)
             self._found.require(other == name, "malformed", f'input "{name}" reads the same as input "{other}"', place)
             columns[name] = Column(name, source, place)
         return columns
 
-    def _source(self, node: Node, for_each: str | None) -> Source | None:
+    def _source(self, node: Node, for_each: str | None) -> ColumnSource | None:
         kinds = [key for key in _KINDS if isinstance(node.value, dict) and key in node.value]
         if len(kinds) != 1:
             self._found.add("malformed", f"an input needs exactly one of {', '.join(_KINDS)}", node.place)
@@ -159,7 +159,7 @@ class _Reader:
         if kind == "item" and for_each is None:
             self._found.add("malformed", "an `item` needs a table with `for_each`", node.place)
         each = for_each if kind == "item" else None
-        return Source(kind, ref, self._member(node, "view") or None, self._member(node, "output") or None, each)
+        return ColumnSource(kind, ref, self._member(node, "view") or None, self._member(node, "output") or None, each)
 
     def _member(self, node: Node, key: str) -> str:
         member = node.value.get(key)

@@ -18,7 +18,7 @@ from compozy.tables.difference import compare_tables
 from compozy.tables.observation import Viewer
 from compozy.tables.pairs import meeting_rows
 from compozy.tables.subject import Subject
-from compozy.tables.table import ANY, Catalogue, Condition, Place, Row, Table
+from compozy.tables.table import ANY, Condition, Place, Row, SourceCatalogue, Table
 from compozy.tables.verify import verify_table
 
 # Proofs of one run; about 5 milliseconds each for tables of usual size.
@@ -63,7 +63,7 @@ class Simplifier:
     """
 
     def __init__(
-        self, tables: Mapping[str, Table], catalogue: Catalogue, viewer: Viewer | None, files: Collection[str]
+        self, tables: Mapping[str, Table], catalogue: SourceCatalogue, viewer: Viewer | None, files: Collection[str]
     ) -> None:
         self.tables = dict(tables)
         self._catalogue = catalogue

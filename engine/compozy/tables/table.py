@@ -14,8 +14,8 @@ from compozy.base.document import Scalar
 from compozy.base.place import Place
 
 __all__ = [
-    "ANY", "SET", "UNSET", "Catalogue", "Column", "Condition", "Decision", "Domain", "Interval", "NearMiss",
-    "Place", "Row", "Scalar", "Source", "Table", "TableExample", "identity", "is_number",
+    "ANY", "SET", "UNSET", "Column", "Condition", "Decision", "Domain", "Interval", "NearMiss",
+    "Place", "Row", "Scalar", "Table", "TableExample", "identity", "is_number",
 ]  # fmt: skip
 
 # What a finding adds to its severity, key and text.
@@ -238,7 +238,7 @@ class Domain:
         return self.interval.contains(value)
 
 
-class Source(NamedTuple):
+class ColumnSource(NamedTuple):
     """Where a column's value comes from.
 
     `kind` is `setting`, `machine`, `item`, `decision` or `input`; `ref` the path, fact, field, table or name. `view`
@@ -262,7 +262,7 @@ class Column:
     """A named input of a table."""
 
     name: str
-    source: Source
+    source: ColumnSource
     place: Place
 
 
@@ -353,9 +353,9 @@ class NearMiss:
     value: Scalar
 
 
-class Catalogue(Protocol):
+class SourceCatalogue(Protocol):
     """Knows what columns may be; implemented by whoever owns the settings."""
 
-    def domain(self, source: Source) -> Domain | None:
+    def domain(self, source: ColumnSource) -> Domain | None:
         """Return the domain of a setting, machine fact, item or view; `None` when there is no such thing."""
         ...

@@ -16,7 +16,7 @@ from compozy.tables.decide import RuleSet
 from compozy.tables.index import ColumnIndex
 from compozy.tables.link import produced_domain
 from compozy.tables.observation import ORIGIN, WRITTEN, Assignment, Observation
-from compozy.tables.table import Condition, Domain, Identity, Scalar, Source, identity
+from compozy.tables.table import ColumnSource, Condition, Domain, Identity, Scalar, identity
 
 # A column of a table, by the names of both.
 Reader: TypeAlias = tuple[str, str]
@@ -74,13 +74,13 @@ class Partition:
     `level` is the position of the partition among the variables of decision diagrams.
     """
 
-    sources: tuple[Source, ...]
+    sources: tuple[ColumnSource, ...]
     variables: tuple[Variable, ...]
     members: tuple[tuple[tuple[int, ...], Assignment], ...]
     level: int
 
     @classmethod
-    def of_one(cls, source: Source, variable: Variable, level: int) -> Partition:
+    def of_one(cls, source: ColumnSource, variable: Variable, level: int) -> Partition:
         """Return the partition of a source that alone reads a setting and can have each of its values."""
         samples = (choice[0].sample for choice in variable.choices)
         members = tuple(((number,), ((source, sample),)) for number, sample in enumerate(samples))
@@ -88,7 +88,11 @@ class Partition:
 
     @classmethod
     def of_observed(
-        cls, sources: Sequence[Source], variables: Sequence[Variable], observations: Iterable[Observation], level: int
+        cls,
+        sources: Sequence[ColumnSource],
+        variables: Sequence[Variable],
+        observations: Iterable[Observation],
+        level: int,
     ) -> Partition:
         """Return the partition that observations give; the first observation of a combination counts."""
         members: dict[tuple[int, ...], Assignment] = {}
@@ -104,38 +108,38 @@ class Partition:
         return cls(tuple(sources), tuple(variables), tuple(members.items()), level)
 
 
-class Variables:
+class SourceVariables:
     """Cuts sources into variables, once for the same readers."""
 
     def __init__(self, ruleset: RuleSet) -> None:
         self._ruleset = ruleset
         self._known: dict[object, Variable] = {}
 
-    def read(self, source: Source, readers: Sequence[Reader]) -> Variable:
+    def read(self, source: ColumnSource, readers: Sequence[Reader]) -> Variable:
         """Return the variable of a source, cut so finely that no reader distinguishes more."""
         key = tuple(readers)
         if key not in self._known:
             self._known[key] = self._cut(source, readers)
         return self._known[key]
 
-    def decided(self, decision: Source) -> Variable:
+    def decided(self, decision: ColumnSource) -> Variable:
         """Return the variable of an output, of which each value is a choice."""
         return self._listed(decision, lambda domain: domain)
 
-    def origin(self, decision: Source) -> Variable:
+    def origin(self, decision: ColumnSource) -> Variable:
         """Return the variable of the origin of a value that a decision may give."""
         return self._listed(
             decision._replace(kind=ORIGIN),
             lambda domain: Domain.finite([*domain.values, WRITTEN], optional=domain.optional),
         )
 
-    def _listed(self, key: Source, widen: Callable[[Domain], Domain]) -> Variable:
+    def _listed(self, key: ColumnSource, widen: Callable[[Domain], Domain]) -> Variable:
         if key not in self._known:
             domain = widen(produced_domain(self._ruleset.tables[key.ref], key.output or ""))
             self._known[key] = Variable(tuple((atom,) for atom in atoms_of(domain, ())), domain)
         return self._known[key]
 
-    def _cut(self, source: Source, readers: Sequence[Reader]) -> Variable:
+    def _cut(self, source: ColumnSource, readers: Sequence[Reader]) -> Variable:
         table_id, column = readers[0]
         domain = self._ruleset.domains[table_id][column]
         tables = self._ruleset.tables

@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 import yaml
 
 from compozy.tables.cells import condition_data, scalar_words
-from compozy.tables.table import Condition, Scalar, Source
+from compozy.tables.table import ColumnSource, Condition, Scalar
 
-Spell: TypeAlias = Callable[[Source, Scalar], Any]
+Spell: TypeAlias = Callable[[ColumnSource, Scalar], Any]
 
 # The kinds of sources whose values a configuration file holds.
 _IN_FILES = ("setting", "item", "input")
@@ -23,7 +23,7 @@ _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def witness_yaml(
-    assignment: Iterable[tuple[Source, Scalar]],
+    assignment: Iterable[tuple[ColumnSource, Scalar]],
     spell: Spell = lambda source, value: value,
     for_each: str | None = None,
 ) -> str:
@@ -32,11 +32,11 @@ def witness_yaml(
     `spell` returns a value as a configuration file contains it, in plain data. The list `for_each` has an element, also
     one without fields.
 
-    >>> print(witness_yaml([(Source("setting", "redis.mode"), "memory"), (Source("machine", "cpus"), 2)]))
+    >>> print(witness_yaml([(ColumnSource("setting", "redis.mode"), "memory"), (ColumnSource("machine", "cpus"), 2)]))
     redis:
       mode: memory
     # machine: cpus = 2
-    >>> print(witness_yaml([(Source("setting", "mode"), "memory")], for_each="caches"))
+    >>> print(witness_yaml([(ColumnSource("setting", "mode"), "memory")], for_each="caches"))
     caches:
     - {}
     mode: memory
@@ -58,14 +58,14 @@ def witness_yaml(
 def witness_flags(witness: str) -> dict[str, str]:
     """Return the values that a witness gives on the command line, by setting.
 
-    >>> witness_flags(witness_yaml([(Source("flag", "a.b"), "x=y")]))
+    >>> witness_flags(witness_yaml([(ColumnSource("flag", "a.b"), "x=y")]))
     {'a.b': 'x=y'}
     """
     lines = (line.removeprefix(_FLAG) for line in witness.splitlines() if line.startswith(_FLAG))
     return dict(line.encode().decode("unicode_escape").split("=", 1) for line in lines)
 
 
-def _comment(source: Source, value: Scalar) -> str:
+def _comment(source: ColumnSource, value: Scalar) -> str:
     if source.kind == "flag":
         # The form that `witness_flags` reads.
         return f"flag: --set {source.ref}={str(value).encode('unicode_escape').decode()}"
@@ -75,7 +75,7 @@ def _comment(source: Source, value: Scalar) -> str:
     return f"{about} = {scalar_words(value)}"
 
 
-def _put(document: dict[str, Any], source: Source, value: Any) -> bool:
+def _put(document: dict[str, Any], source: ColumnSource, value: Any) -> bool:
     """Nest a value by its path; tell whether the path was free."""
     inner = document
     if source.each is not None:

@@ -13,7 +13,7 @@ import yaml
 from compozy.rulebook import Rulebook
 from compozy.settings.origin import PROBLEMS
 from compozy.tables.cases import Case, CaseSet
-from compozy.tables.table import Scalar, Source, Table, TableExample
+from compozy.tables.table import ColumnSource, Scalar, Table, TableExample
 from compozy.tables.witness import witness_yaml
 from compozy.trial.examples import run_table_example
 
@@ -52,9 +52,9 @@ def _given(rulebook: Rulebook, table: Table, case: Case) -> Given:
     return given
 
 
-def _kind(source: Source) -> str:
+def _kind(source: ColumnSource) -> str:
     return "setting" if source.kind == "resolved" else source.kind
 
 
-def _of(pairs: list[tuple[Source, Scalar]], *kinds: str) -> Iterator[tuple[Source, Scalar]]:
+def _of(pairs: list[tuple[ColumnSource, Scalar]], *kinds: str) -> Iterator[tuple[ColumnSource, Scalar]]:
     return (pair for pair in pairs if pair[0].kind in kinds)

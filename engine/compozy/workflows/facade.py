@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import peewee
 from temporalio.client import Client
 
+from compozy.drivers.protocol import LoopThread
 from compozy.store import Execution, Pruned, Store, TaskExecution
 from compozy.workflows.catalogue import Imported, Listing
 from compozy.workflows.ends import Ends
@@ -30,14 +31,6 @@ DAY_S = 86400.0
 log = logging.getLogger("compozy.workflows")
 
 Result = TypeVar("Result")
-
-
-class Loop(Protocol):
-    """An asyncio loop in a thread of its own."""
-
-    def call(self, coroutine: Coroutine[Any, Any, Result], timeout_s: float) -> Result:
-        """Run `coroutine` there and return its result."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +61,7 @@ class Workflows:
         self,
         client: Client,
         database: peewee.Database,
-        loop: Loop,
+        loop: LoopThread,
         settings: WorkflowSettings,
         offer: ToolOffer = NO_OFFER,
     ) -> None:

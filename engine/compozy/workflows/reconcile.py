@@ -34,7 +34,7 @@ from compozy.store.store import MAX_LIMIT
 from compozy.workflows.model.plain import clean_reason
 from compozy.workflows.run import wire
 from compozy.workflows.server_identity import TemporalIdentity
-from compozy.workflows.temporal import UnreadableError, ask
+from compozy.workflows.temporal import UnreadablePayloadError, ask
 
 FEW = 20
 MAX_LISTED = 10_000
@@ -230,7 +230,7 @@ class Reconciler:
             output = await ask(self._client, self._client.get_workflow_handle(row.id).result(), row.id)
         except WorkflowFailureError as failure:
             error = clean_reason(_reason(failure))
-        except UnreadableError as failure:
+        except UnreadablePayloadError as failure:
             status, error = "failed", failure.reason
         return replace(
             row,

@@ -34,7 +34,7 @@ from compozy.workflows.model.plain import why_not_plain
 from compozy.workflows.reconcile import Reconciler
 from compozy.workflows.run import wire
 from compozy.workflows.server_identity import TemporalIdentity
-from compozy.workflows.temporal import UnreadableError, ask
+from compozy.workflows.temporal import UnreadablePayloadError, ask, result_of
 
 # How long a worker that was killed holds up the step that it was at; a living one sends heartbeats.
 TASK_TIMEOUT = timedelta(seconds=3)
@@ -43,7 +43,6 @@ WAIT_PATIENCE_S = 5.0
 DATABASE_PATIENCE_S = 10.0  # longer than a writer waits for its turn
 CANCEL_PATIENCE_S = 30.0  # longer than an execution tries to write its row
 TERMINATED = "terminated by request"
-_POLL_ENDED = "No completion event found"
 SIGNAL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
 
 log = logging.getLogger("compozy.workflows")
@@ -393,20 +392,7 @@ class Service:
 
     async def _ended(self, execution_id: str) -> None:
         try:
-            ending = _result(self._client.get_workflow_handle(execution_id))
+            ending = result_of(self._client.get_workflow_handle(execution_id))
             await ask(self._client, ending, execution_id, WAIT_PATIENCE_S)
-        except (WorkflowFailureError, NotFoundError, UnreadableError):
+        except (WorkflowFailureError, NotFoundError, UnreadablePayloadError):
             return
-
-
-async def _result(handle: WorkflowHandle[Any, Any]) -> Any:
-    """Return the result of an execution; ask again when a poll ends without an event.
-
-    Temporal's time-skipping server ends one after twenty seconds, and the library takes that for an error.
-    """
-    while True:
-        try:
-            return await handle.result()
-        except RuntimeError as error:
-            if _POLL_ENDED not in str(error):
-                raise

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -33,8 +33,10 @@ _REASONS = {
     RPCStatusCode.CANCELLED: "the connection was lost",
 }
 
+_POLL_ENDED = "No completion event found"
 
-class UnreadableError(CompozyError):
+
+class UnreadablePayloadError(CompozyError):
     """An execution whose payloads no encryption key of this project opens."""
 
     id = "execution.unreadable"
@@ -53,14 +55,14 @@ def temporal_errors(execution_id: str) -> Iterator[None]:
         NotFoundError: Temporal does not know it, or it is closed.
         UsageError: Temporal refused the request.
         UnavailableError: Temporal cannot be reached.
-        UnreadableError: its payloads cannot be decrypted.
+        UnreadablePayloadError: its payloads cannot be decrypted.
     """
     try:
         yield
     except ApplicationError as error:
         if error.type != PAYLOAD_REFUSED:
             raise
-        raise UnreadableError(execution_id, error.message) from error
+        raise UnreadablePayloadError(execution_id, error.message) from error
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND and _NAMESPACE.match(error.message):
             raise UnavailableError("temporal", f"its namespace does not exist: {error.message}") from error
@@ -87,7 +89,7 @@ async def ask(client: Client, call: Coroutine[Any, Any, Result], about: str, pat
         NotFoundError: Temporal does not know it, or it is closed.
         UsageError: Temporal refused the request.
         UnavailableError: Temporal cannot be reached; whether it took the call is not known.
-        UnreadableError: the answer cannot be decrypted.
+        UnreadablePayloadError: the answer cannot be decrypted.
     """
     asking = asyncio.ensure_future(call)
     try:
@@ -99,3 +101,16 @@ async def ask(client: Client, call: Coroutine[Any, Any, Result], about: str, pat
                 await client.service_client.check_health(retry=False, timeout=REACH_TIMEOUT)
     finally:
         asking.cancel()
+
+
+async def result_of(handle: WorkflowHandle[Any, Any]) -> Any:
+    """Return the result of an execution; ask again when a poll ends without an event.
+
+    Temporal's time-skipping server ends one after twenty seconds, which the library reports as an error.
+    """
+    while True:
+        try:
+            return await handle.result()
+        except RuntimeError as error:
+            if _POLL_ENDED not in str(error):
+                raise

@@ -1,0 +1,47 @@
+"""Names of the engine: each module and each class has its own, so that a name is found by searching for it."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "engine" / "compozy"
+# Commands are named by their verb; migrations keep frozen copies of the models of their time.
+NOT_COUNTED = ("__init__.py", "cli/", "store/0", "starter/project/")
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for file in sorted(PACKAGE.rglob("*.py")):
+        name = file.relative_to(PACKAGE).as_posix()
+        if file.name not in NOT_COUNTED and not name.startswith(NOT_COUNTED):
+            yield name, file
+
+
+def repeated(named: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, where in named:
+        found[name].append(where)
+    return {name: where for name, where in found.items() if len(where) > 1}
+
+
+def test_module_names_occur_once() -> None:
+    assert repeated((file.stem, name) for name, file in modules()) == {}
+
+
+def test_class_names_occur_once() -> None:
+    assert (
+        repeated(
+            (node.name, name)
+            for name, file in modules()
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ClassDef)
+        )
+        == {}
+    )
+
+
+def test_modules_have_fewer_than_400_lines() -> None:
+    sizes = {name: len(file.read_text(encoding="utf-8").splitlines()) for name, file in modules()}
+    assert {name: size for name, size in sizes.items() if size >= 400} == {}
