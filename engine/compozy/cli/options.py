@@ -68,7 +68,7 @@ def _general_options() -> list[Callable[[object], Any]]:
             "--config", metavar="FILE", type=FILE, help="Configuration file; else compozy.yaml is looked for upwards."
         ),
         click.option(
-            "--cwd", metavar="DIR", type=DIRECTORY, help="Directory to work in; relative paths are seen from it."
+            "--cwd", metavar="DIR", type=DIRECTORY, help="Directory to work in; relative paths are relative to it."
         ),
         click.option(
             "--set",
