@@ -355,11 +355,10 @@ def cell(
         found = element.fields.get(source.ref) if element is not None else None
         return None if isinstance(found, dict | list) else found
     if source.kind == "decision":
-        name = source.ref
-        decision = decisions.get(name)
-        if decision is None and element is not None:
-            decision = decisions[instance_key(name, element.name)]
-        outputs = decisions[name].outputs if decision is None else decision.outputs
+        key = source.ref
+        if element is not None and key not in decisions:
+            key = instance_key(key, element.name)
+        outputs = decisions[key].outputs
         return outputs[source.output] if source.output else next(iter(outputs.values()))
     if source.kind == "machine":
         return facts[source.ref]
