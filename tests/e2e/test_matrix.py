@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.polling import eventually
 
 from .conftest import Server, Shell
 
@@ -96,58 +97,45 @@ def run(server: Server, name: str, wait: str = "?wait=60s") -> Any:
     return answer
 
 
-def test_the_server_starts_with_the_components_of_its_mode(project: Project) -> None:
-    """The ready line, `/readyz` and the health agree."""
+def test_server_has_the_components_of_its_mode_and_completes_concurrent_workflows(project: Project) -> None:
+    """Readiness and health agree with the ready line; no execution is doubled, none finds the database locked."""
     server = project.start()
-    assert request(server, "GET", "/readyz")[0] == 200
-    health = request(server, "GET", "/api/v0/health")[1]
-    assert {part["healthy"] for part in health["components"].values()} == {True}
-    assert health["components"].keys() == server.ready["components"].keys()
-    kept = {name: part["kept"] for name, part in health["components"].items()}
-    assert (kept["database"], kept["temporal"]) == (project.cell.keeps_rows, project.cell.keeps_histories)
-    assert server.stop() == 0
-    assert server.gone()
-
-
-def test_a_workflow_runs_and_the_rows_live_as_long_as_the_mode_says(project: Project) -> None:
-    """An execution completes; after a restart it is listed exactly where rows are kept."""
-    server = project.start()
-    answer = run(server, "Ada")
-    assert (answer["status"], answer["output"]) == ("completed", {"greeting": "Ada!"})
-    assert server.stop() == 0
-    again = project.start()
-    listed = request(again, "GET", "/api/v0/executions")[1]["executions"]
-    expected = [answer["execution_id"]] if project.cell.keeps_rows else []
-    assert [row["id"] for row in listed] == expected
-    again.kill()
-
-
-def test_a_running_workflow_survives_kill_minus_nine_where_histories_are_kept(project: Project) -> None:
-    """A workflow that sleeps between two tasks goes on after a restart, or its row says that it is lost."""
-    project.write("1s")
-    server = project.start()
-    answer = run(server, "Ada", wait="")
-    server.kill()
-    again = project.start()
-    path = f"/api/v0/executions/{answer['execution_id']}?wait=30s"
-    status, row = request(again, "GET", path)
-    if project.cell.keeps_rows:
-        expected = ["completed"] if project.cell.keeps_histories else ["terminated", "failed"]
-        assert (status, row["status"] in expected) == (200, True), row
-    again.kill()
-
-
-def test_10_and_50_concurrent_workflows_all_complete(project: Project) -> None:
-    """Every execution completes with its own output; none is doubled, none finds the database locked."""
-    server = project.start()
+    eventually(lambda: request(server, "GET", "/readyz")[0] == 200, "readiness")
+    components = request(server, "GET", "/api/v0/health")[1]["components"]
+    assert components.keys() == server.ready["components"].keys()
+    kept = (components["database"]["kept"], components["temporal"]["kept"])
+    assert kept == (project.cell.keeps_rows, project.cell.keeps_histories)
     for count in (10, 50):
         with ThreadPoolExecutor(count) as pool:
             answers = list(pool.map(lambda number: run(server, f"n{number}"), range(count)))
         assert sorted(answer["output"]["greeting"] for answer in answers) == sorted(f"n{at}!" for at in range(count))
     listed = request(server, "GET", "/api/v0/executions?limit=1000")[1]["executions"]
     assert (len(listed), {row["status"] for row in listed}) == (60, {"completed"})
-    server.kill()
+    assert (server.stop(), server.gone()) == (0, True)
     assert "database is locked" not in server.errors.read_text()
+
+
+def test_rows_and_running_workflows_outlive_a_stop_and_a_kill_as_the_mode_says(project: Project) -> None:
+    """After a stop an execution is listed exactly where rows are kept.
+
+    After `kill -9` a workflow that sleeps between two tasks completes, or its row reports the loss.
+    """
+    server = project.start()
+    answer = run(server, "Ada")
+    assert (answer["status"], answer["output"]) == ("completed", {"greeting": "Ada!"})
+    assert server.stop() == 0
+    project.write("1s")
+    server = project.start()
+    listed = request(server, "GET", "/api/v0/executions")[1]["executions"]
+    assert [row["id"] for row in listed] == ([answer["execution_id"]] if project.cell.keeps_rows else [])
+    sleeping = run(server, "Ada", wait="")["execution_id"]
+    server.kill()
+    server = project.start()
+    status, row = request(server, "GET", f"/api/v0/executions/{sleeping}?wait=30s")
+    if project.cell.keeps_rows:
+        expected = ["completed"] if project.cell.keeps_histories else ["terminated", "failed"]
+        assert (status, row["status"] in expected) == (200, True), row
+    server.kill()
 
 
 def test_the_matrix_covers_what_it_should(tmp_path: Path) -> None:

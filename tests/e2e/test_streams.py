@@ -15,7 +15,7 @@ import psutil
 import pytest
 from tests.polling import DEADLINE_S, eventually
 
-from .conftest import COMPOZY, Shell, environment
+from .conftest import COMPOZY, Shell, environment, interruptible
 
 pytestmark = pytest.mark.e2e
 
@@ -43,7 +43,7 @@ def server(shell: Shell, shell_command: str, **streams: Any) -> Iterator[subproc
     """Run a server as a shell command in which `$0` is the program; it is killed at the end of the block."""
     with subprocess.Popen(
         ["/bin/sh", "-c", shell_command, COMPOZY], cwd=shell.directory, env=environment(shell.runtime),
-        stdout=subprocess.PIPE, text=True, **streams,
+        stdout=subprocess.PIPE, text=True, preexec_fn=interruptible, **streams,
     ) as process, contextlib.ExitStack() as opened:  # fmt: skip
         opened.callback(process.kill)
         yield process
