@@ -1,4 +1,4 @@
-"""The rows of tasks: what an execution says about its tasks while it runs and after its end."""
+"""The rows of tasks: what is recorded about tasks while an execution runs and after its end."""
 
 from __future__ import annotations
 

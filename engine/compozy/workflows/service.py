@@ -1,7 +1,6 @@
 """Start, watch and steer executions: the one core that every caller uses, on one event loop.
 
-What comes in: a Temporal client, a store, the project. What goes out: execution ids and records. An id is
-returned only when Temporal has accepted the execution; from then on it is durable and its row is listed.
+An id is returned only when Temporal has accepted the execution; from then on it is durable and its row is listed.
 """
 
 from __future__ import annotations
@@ -374,7 +373,7 @@ class Service:
         return await ask(self._client, starting, name)
 
     async def _show(self, row: Execution) -> None:
-        """Make the execution visible; when the database went away just now, the execution does it itself."""
+        """Make the execution visible; when the database cannot be written, the execution does it itself."""
         try:
             await self._in_thread(self._store.record_started, row)
         except UnavailableError as error:

@@ -1,8 +1,7 @@
-"""Ask Temporal, and say what its answers mean in Compozy's own errors.
+"""Ask Temporal, and translate its failures into the errors of Compozy.
 
-What comes in: calls of the Temporal client. What goes out: their answers, or errors of the one tree without
-secrets. A slow server is waited for; one that is gone is noticed within seconds, which the client alone,
-that tries again and again, does not tell.
+A slow server is waited for; a lost one is noticed within seconds, while the client alone retries without end. Errors
+contain no secrets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Keep rows in step with Temporal for as long as workflows are open.
 
-What comes in: who corrects rows. What goes out: corrections, now and then, and log lines. What cannot be done now is
-logged and tried again; a bug is logged with its traceback and ends one round, never the upkeep.
+A correction that fails is logged and tried again; a bug is logged with its traceback and ends one round, never the
+upkeep.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ log = logging.getLogger("compozy.workflows")
 
 
 class TaskFailure(Exception):
-    """A task, or the outputs, that cannot go on: where in the file, and why."""
+    """A task, or the outputs, that failed: the place in the file, and the reason."""
 
     def __init__(self, task: str | None, place: str, reason: str) -> None:
         subject = f'task "{task}"' if task else "outputs"

@@ -92,7 +92,7 @@ class TemporalEngine:
         self._key = key
 
     async def call(self, call: Call) -> Any:
-        """Run an activity, whose answer tells at which attempt it succeeded."""
+        """Run an activity, whose answer contains the attempt at which it succeeded."""
         self._recorder.attempt(self._key, 1)
         retry = call.retry
         try:

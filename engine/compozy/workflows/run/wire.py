@@ -1,7 +1,7 @@
 """What crosses Temporal: names and JSON forms, stable over versions.
 
-Histories outlive the program that wrote them: fields are added here, never renamed. Whatever an older worker cannot
-run, as a further task type or a further field of a task, raises `FORMAT`, which such a worker refuses.
+Histories outlive the program that wrote them: fields are added here, never renamed. A further task type, or
+a further field of a task, raises `FORMAT`, because an older worker cannot run it and refuses a newer format.
 """
 
 from __future__ import annotations

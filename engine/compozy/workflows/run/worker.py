@@ -1,7 +1,6 @@
 """The worker: it takes executions and tool calls from a task queue and runs them.
 
-What comes in: a Temporal client, a store and the project's directory. What goes out: work done. It stops in
-order: no new work, what runs may end within the grace, then everything that it opened is closed.
+It stops in order: no new work, running work may end within the grace, then everything that it opened is closed.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class WorkerHost:
         """Prepare a worker.
 
         `max_concurrent_workflows` bounds the workflow tasks at work at once, 0 is unbounded; `grace_s` is
-        how long running tools may go on after `stop`; `writers` threads write rows; `offer` is what
+        how long tools may run after `stop`; `writers` threads write rows; `offer` is what
         tools get; `ends` is informed of final rows; `pace` is how patient to be with a worker that fails.
         """
         self._client = client
@@ -70,7 +69,7 @@ class WorkerHost:
 
     @property
     def health(self) -> Health:
-        """Tell whether the worker takes work; one that is restarted is given a moment. From any thread."""
+        """Return whether the worker takes work; a restart is given a moment. Callable from any thread."""
         return Health(False, "it does not run") if self._running is None else self._restarted.health
 
     async def start(self) -> None:

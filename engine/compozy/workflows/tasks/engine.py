@@ -83,7 +83,7 @@ class Engine(Protocol):
 
 
 async def run_concurrently(blocks: Sequence[Block], most: int) -> list[Any]:
-    """Do what `Engine.concurrently` says on any event loop; the order of starts is that of the blocks."""
+    """Implement `Engine.concurrently` for any event loop; blocks start in their order."""
     results: list[Any] = [None] * len(blocks)
     waiting = iter(enumerate(blocks))
 
