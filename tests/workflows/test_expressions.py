@@ -85,6 +85,8 @@ def test_every_construct_that_is_not_available_is_reported() -> None:
                      [("input", "xs"), ("loop",), ("x",), ("y",)], id="loop"),
         pytest.param("{% for input in tasks.a.output %}{{ input.b }}{% endfor %}", [("tasks", "a", "output")],
                      id="shadowed"),
+        pytest.param("{% for x in input.xs if loop.first %}{{ x }}{% endfor %}", [("input", "xs"), ("loop", "first")],
+                     id="loop-in-its-condition"),
         pytest.param("{{ a if b else c | default(d) }}", [("a",), ("b",), ("c",), ("d",)], id="all-branches"),
     ],
 )  # fmt: skip

@@ -244,8 +244,9 @@ class _Compiler:
         if node.recursive or "loop" in keys or len(keys) < len(targets):
             return self.refuse("such a loop", "a loop binds names, or one list of names, and is not recursive")
         items, otherwise, bound, start = self.node(node.iter), self.body(node.else_), self.bound, self.steps
-        self.bound = bound | {*keys, "loop"}
+        self.bound = bound | {*keys}
         kept = self.node(node.test or nodes.Const(True))
+        self.bound |= {"loop"}
         test_steps, body = self.steps - start, self.body(node.body)
         self.bound, turn_steps = bound, 1 + self.steps - start
 
