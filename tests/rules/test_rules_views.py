@@ -21,6 +21,7 @@ SETTINGS = """
 settings:
   - {path: zed.p, type: path, memory: true, help: p}
   - {path: zed.q, type: path, default: here, help: q}
+  - {path: zed.r, type: path, default: there, help: r}
   - {path: zed.kind, type: choice, values: [small, large], help: k}
   - {path: zed.size, type: choice, values: [small, large], default: small, help: k}
   - {path: zed.word, type: choice, values: [small, large], checked: rules, help: w}
@@ -121,6 +122,8 @@ def test_a_row_that_no_value_reaches_is_named(inputs: str, row: str) -> None:
                      "a: {below: 5}, b: false", id="zero"),
         pytest.param("a: {setting: database.url, view: filled}, "
                      "b: {setting: database.url, view: weaker database.ssl_mode}", "a: true, b: true", id="weaker"),
+        pytest.param("a: {setting: zed.p, view: equals zed.q}, b: {setting: zed.p, view: equals zed.r}, "
+                     "c: {setting: zed.r, view: given}", "b: true, c: false", id="default-paths"),
     ],
 )  # fmt: skip
 def test_a_row_that_some_value_reaches_is_left_alone(inputs: str, row: str) -> None:

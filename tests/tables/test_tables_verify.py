@@ -299,6 +299,16 @@ def test_what_could_not_be_proven_says_so_and_keeps_nothing_from_being_used() ->
     assert {report.severity for report in gaps} == {"warning"}
 
 
+def test_rows_that_may_be_unreachable_are_reported_as_unproven() -> None:
+    """Two rows of the reader ask for different decisions of equal tables."""
+    pairs = [row(f"{x}{y}", f"x: {x}, y: {y}", out) for x, y, out in ("ppa", "pqb", "qpb", "qqa")]
+    texts = chain(row("r", "a: v", "p"), row("rest", "", "q"))
+    reader = table(rows(*pairs), "x: {decision: one}, y: {decision: two}")
+    ruleset = ruleset_of(*texts[:2], reader)
+    assert [found.id for found in verify(ruleset).findings] == ["unreachable", "unreachable", "unproduced"]
+    assert [found.id for found in verify(ruleset, most=0).findings] == ["unproven"]
+
+
 def ruleset_of(*texts: str) -> RuleSet:
     return compile_leniently(read_tables(named(*texts)), FakeCatalogue())
 

@@ -287,12 +287,11 @@ def _without_interchangeable(answered: Mapping[str, Sequence[Answered]]) -> dict
     Values with equal answers are interchangeable, so the n-th setting needs n of them to differ from all others.
     """
     every = [(path, one.key, one.value) for path, found in answered.items() for one in found]
-    # A path below the project's directory may equal some paths, and a derived value has the default beside it.
+    # A path below the project's directory may equal some of the listed paths.
     anchored = any(one.anchored for _, _, one in every)
-    fixed = {plain for _, _, one in every if one.anchored or one.below for plain in (one.plain, one.unresolved)}
     alike: dict[tuple[Scalar, ...], list[tuple[str, object]]] = {}
     for path, key, one in every:
-        if one.plain not in fixed and (one.free or not anchored):
+        if one.free or not anchored:
             alike.setdefault(one.plain, []).append((path, key))
     count = Counter[tuple[object, ...]]()
     left_out: set[tuple[str, tuple[Scalar, ...]]] = set()
