@@ -1,9 +1,6 @@
-"""The whole error tree: every failure that Compozy knows has an id, an exit code and facts.
+"""The error tree: every failure that Compozy knows has an id, an exit code and facts; secrets never reach an error.
 
 The records of findings are imported where an error is raised, because every command imports this module.
-
-What comes in: facts as constructor arguments; secrets never reach an error.
-What goes out: exceptions whose text says what, where, why and what to do.
 """
 
 from __future__ import annotations

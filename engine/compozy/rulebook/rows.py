@@ -1,7 +1,6 @@
-"""From the texts of rule files to records: registry, tables, components, drivers, lifecycle.
+"""Read the texts of rule files into records: registry, tables, components, drivers, lifecycle.
 
-What comes in: names and texts. What goes out: a `Rulebook`, and faults with their places. It reads and links;
-whether the rules are any good is for `check`.
+Rows are read and linked; verification is not done here.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ class Rulebook:
 
 
 class SettingsCatalogue:
-    """Tells the table engine the domains of settings, views, machine facts and problems."""
+    """The domains of settings, views, machine facts and problems, as the table engine asks for them."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry

@@ -1,7 +1,6 @@
-"""The registry: what may be set, read from the rows of `settings.yaml` and of rule packs.
+"""The registry: all settings, read from the rows of `settings.yaml` and of rule packs.
 
-What comes in: documents with `settings`, `aliases` and `machine`. What goes out: a frozen `Registry`
-from which environment names, flags, the cerberus schema, the JSON Schema and the docs derive.
+Environment names, flags, the cerberus schema, the JSON Schema and the reference pages derive from it.
 """
 
 from __future__ import annotations
@@ -105,7 +104,7 @@ class Setting:
 
     @property
     def ignores_empty(self) -> bool:
-        """Return True if an empty text counts as not set, in whatever source it stands."""
+        """Return True if an empty text counts as not set, in every source."""
         return self.empty == "unset" or (not self.empty and self.type not in _MAY_BE_EMPTIED)
 
     def accepts(self, value: Any) -> bool:
@@ -161,7 +160,7 @@ def environment_name(path: str) -> str:
 
 
 def read_registry(documents: Iterable[Node], faults: Collector | None = None) -> Registry:
-    """Read the rows of all `documents`, the shipped one first; with `faults`, note them there and go on.
+    """Read the rows of all `documents`, the shipped one first; with `faults`, add findings to it and do not raise.
 
     Raises:
         RuleTableError: a row is malformed, or two rows have the same path, name or flag.

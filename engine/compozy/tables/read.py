@@ -1,7 +1,6 @@
-"""Read decision tables from YAML, and report everything that is wrong with them at once.
+"""Read decision tables from YAML and collect all findings of all files.
 
-What comes in: names and texts of rule files, shipped ones and packs alike. What goes out: `Table`s,
-merged and checked in themselves. It must not ask what a setting is; linking does that.
+Tables of shipped files and packs are merged and checked in themselves; `link` resolves the settings that they name.
 """
 
 from __future__ import annotations
@@ -300,7 +299,7 @@ class _TableReader:
 
     @staticmethod
     def _is_legal(value: Any, domain: Domain) -> bool:
-        # The words text and number say nothing about unset: a null in a row makes the output optional.
+        # The words text and number leave unset open: a null in a row makes the output optional.
         if isinstance(value, dict | list):
             return False
         return domain.contains(value) or (value is None and domain.kind != "finite")
