@@ -26,10 +26,11 @@ from compozy.provisioning.provision import Runtime, provision
 from compozy.resolution.configuration import load_configuration
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.resolution.validate import validate
-from compozy.rulebook import check_rules
+from compozy.rulebook import check_rules, load_rulebook
 from compozy.rulebook.files import rule_texts
 from compozy.server.stack import Stack
 from compozy.settings.reference import project_code
+from compozy.trial.rules import trial_findings
 
 PACK = Path(__file__).parent / "packs" / "cache"
 FACTS = {"valkey.binary": "found"}
@@ -315,3 +316,9 @@ def test_running_instances_are_shown_backed_up_and_stopped_by_their_names(
     assert client.health().components["cache[a]"].healthy
     stack.close(0)
     assert stack.lifecycle.state == "validated"
+
+
+def test_examples_of_an_instance_table_are_what_resolution_decides() -> None:
+    """A field with a rejected value is read as unset there too."""
+    rulebook = load_rulebook((str(PACK),))
+    assert [report.message for report in trial_findings(rulebook)] == []

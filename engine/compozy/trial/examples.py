@@ -75,9 +75,8 @@ def run_table_example(rulebook: Rulebook, table: Table, example: TableExample, d
     """Return what a table decides in an example of it: once, or for each element that it is evaluated for."""
     given = Example(table.id, "table", example.given, example.place)
     with _resolved(rulebook, given, directory) as resolved:
-        if table.id in resolved.decisions:
-            return (resolved.decisions[table.id],)
-        return tuple(occasion.decision for occasion in occasions(resolved, table))
+        found = tuple(decision for decision in resolved.decisions.values() if decision.table == table.id)
+        return found or tuple(occasion.decision for occasion in occasions(resolved, table))
 
 
 def _files(example: Example) -> dict[str, bytes]:
