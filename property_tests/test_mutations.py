@@ -49,7 +49,7 @@ def test_the_score_counts_every_verdict() -> None:
     assert all(line.startswith("equivalent: ") for line in said)
 
 
-def test_every_finding_tells_what_is_wrong_and_what_helps() -> None:
+def test_every_finding_names_fault_and_fix() -> None:
     """Keys, numbers and settings in texts and hints; which mutants of them are noticed is tested with the tables."""
     tables = load_rulebook().ruleset.tables.values()
     rows = [(table, row) for table in tables for row in table.rows if row.body]

@@ -262,7 +262,7 @@ def test_an_unreadable_condition_is_reported_once_at_its_row(
 
 @FIXED
 @given(tables(), st.integers(0, 3))
-def test_a_search_that_ends_early_reports_no_false_fault_and_says_so(table: dict[str, Any], steps: int) -> None:
+def test_bounded_search_reports_no_false_fault_and_its_incompleteness(table: dict[str, Any], steps: int) -> None:
     """Whatever the budget of steps: a report of the full search is missing only beside a report that says so."""
     rulebook = rulebook_of(table)
     every = {(report.id, report.message) for report in verify(rulebook.ruleset).findings}

@@ -77,7 +77,7 @@ def test_the_contract_promises_every_finding() -> None:
 
 
 @EVERY_PROMISE
-def test_a_finding_is_as_severe_and_about_the_setting_that_the_contract_says(name: str) -> None:
+def test_finding_has_the_severity_and_setting_of_the_contract(name: str) -> None:
     """Severity and key of each finding."""
     rows = {row.id: row for table in load_rulebook().ruleset.tables.values() for row in table.rows}
     promise = PROMISES[name]

@@ -87,13 +87,13 @@ def test_a_log_without_its_database_is_not_replayed_over_the_restored_one(tmp_pa
     assert told(resolved) == ["saved"] * 4
 
 
-def test_what_nobody_keeps_is_named(tmp_path: Path, archive: Path) -> None:
+def test_restore_lists_parts_that_no_component_keeps(tmp_path: Path, archive: Path) -> None:
     """A mixture that forgets Redis cannot take Redis' part of the backup."""
     resolved = project(tmp_path / "target", {"redis.mode": "memory"})
     assert restore(resolved, archive, force=False).left_out == (REDIS,)
 
 
-def test_nothing_is_made_for_an_archive_that_is_none(tmp_path: Path) -> None:
+def test_restore_rejects_invalid_archive_without_changes(tmp_path: Path) -> None:
     """Not even a state directory."""
     (tmp_path / "x.tar.gz").write_bytes(b"no archive")
     with pytest.raises(BackupError, match="is not a backup of Compozy"):
@@ -127,7 +127,7 @@ def test_what_the_backup_does_not_have_is_left_as_it_is(tmp_path: Path) -> None:
     assert told(target) == ["saved", "old", "old", "old"]
 
 
-def test_nothing_to_back_up_is_no_backup(tmp_path: Path) -> None:
+def test_backup_without_data_is_rejected(tmp_path: Path) -> None:
     """A directory without data is most likely the wrong one."""
     with pytest.raises(UsageError, match="there is nothing yet: .*compozy.db"):
         back_up(project(tmp_path / "empty"), tmp_path / "backup.tar.gz")

@@ -118,7 +118,7 @@ def test_the_port_of_the_web_page_matters_while_it_is_served(enabled: str, statu
 
 
 @pytest.mark.parametrize("dangling", [pytest.param(True, id="dangling"), pytest.param(False, id="file")])
-def test_a_state_directory_that_is_none_fails(dangling: bool, tmp_path: Path) -> None:
+def test_invalid_state_directory_fails_the_check(dangling: bool, tmp_path: Path) -> None:
     """It cannot be created where something else has its name; the components' files have no place either."""
     state = tmp_path / ".compozy"
     if dangling:

@@ -60,7 +60,7 @@ def test_the_triggers_lead_through_the_states(tmp_path: Path) -> None:
     assert states == ["resolved", "validated", "provisioned", "validated", "unresolved"]
 
 
-def test_a_trigger_that_the_state_does_not_allow_says_what_it_allows(tmp_path: Path) -> None:
+def test_invalid_trigger_is_an_error_that_lists_the_valid_ones(tmp_path: Path) -> None:
     """The error names the state and what is possible."""
     with pytest.raises(TransitionError) as caught:
         lifecycle(tmp_path).fire("provision")
@@ -213,7 +213,7 @@ def test_a_refused_trigger_is_not_journalled(tmp_path: Path) -> None:
     assert walked.journal == ()
 
 
-def test_reading_what_was_not_reached_says_so(tmp_path: Path) -> None:
+def test_result_of_a_state_not_reached_is_an_error(tmp_path: Path) -> None:
     """Records of a later state are not there yet."""
     walked = lifecycle(tmp_path)
     with pytest.raises(TransitionError, match="cannot read the resolution in state unresolved"):

@@ -102,7 +102,7 @@ def test_the_server_s_ipv6_address_stands_in_brackets(tmp_path: Path, capsys: py
     assert json.loads(capsys.readouterr().out)["server"] == "http://[::1]:8080"
 
 
-def test_plan_says_that_a_free_port_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_reports_replacement_of_a_busy_port(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Port 0 is none that anybody can connect to."""
     assert run(["plan", "--cwd", str(tmp_path), "--port", "0"]) == 0
     assert "http://127.0.0.1, a free port" in capsys.readouterr().out

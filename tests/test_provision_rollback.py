@@ -106,7 +106,7 @@ def test_a_fault_at_any_step_leaves_nothing(mode: str, component: str, tmp_path:
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_files_elsewhere_go_as_well_and_nobody_elses(component: str, tmp_path: Path) -> None:
+def test_rollback_removes_only_own_files_outside_the_state_directory(component: str, tmp_path: Path) -> None:
     """Data may lie outside the state directory; what a failed start made there goes, what was there stays."""
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "notes.txt").write_text("mine")

@@ -81,7 +81,7 @@ def test_components_are_asked_at_the_same_time(events: Events) -> None:
         assert [part.healthy for part in runtime.health().values()] == [True, True]
 
 
-def test_a_ping_that_hangs_is_no_health_and_asked_once(
+def test_hanging_ping_is_unhealthy_and_not_repeated(
     events: Events, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is told within its bound, and the next look does not pile up another thread."""
@@ -122,7 +122,7 @@ def test_outage_is_logged_when_it_begins_and_ends(events: Events, caplog: pytest
     assert logged == [(logging.WARNING, "component.down"), (logging.WARNING, "component.up")]
 
 
-def test_the_text_of_a_foreign_error_is_not_told(events: Events) -> None:
+def test_health_omits_the_text_of_a_foreign_error(events: Events) -> None:
     """It may hold a secret; its kind is enough."""
 
     def stumble() -> None:
@@ -216,7 +216,7 @@ def test_watched_component_that_hangs_is_reported_without_waiting(
         eventually(lambda: runtime.health()["a"].healthy, "the recovery")
 
 
-def test_end_of_a_watched_runtime_is_no_outage(
+def test_end_of_a_watched_runtime_is_not_an_outage(
     events: Events, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "WATCH_S", 0.001)
@@ -229,7 +229,7 @@ def test_end_of_a_watched_runtime_is_no_outage(
     assert caplog.records == []
 
 
-def test_closing_twice_is_no_error(events: Events) -> None:
+def test_closing_twice_is_allowed(events: Events) -> None:
     """The drivers' stops are idempotent too."""
     runtime = provision(plan(step(Script(events, "a"))))
     runtime.close()

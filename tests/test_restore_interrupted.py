@@ -34,7 +34,7 @@ from compozy.state import move_journal
 from compozy.state.move_journal import JOURNAL, Moves, recover
 
 
-def test_what_a_killed_restore_left_goes_with_the_next_one(tmp_path: Path, archive: Path) -> None:
+def test_next_restore_removes_the_files_of_a_killed_restore(tmp_path: Path, archive: Path) -> None:
     """It could fill the disk."""
     resolved = project(tmp_path / "target")
     left = tmp_path / "target" / ".compozy" / ".compozy-restore-killed"

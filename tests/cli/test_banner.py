@@ -11,9 +11,7 @@ from compozy.cli.start import listening, print_access
 from compozy.server.stack import Stack
 
 
-def test_server_that_is_open_to_others_says_so_and_prints_no_link(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_server_open_to_others_prints_a_warning_and_no_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The banner may end in a log that others read."""
     settings = {"server.host": "0.0.0.0", "server.api_key": "a-key-of-sixteen-characters"}
     lifecycle = compozy.load(directory=str(tmp_path), settings=settings, environment={})

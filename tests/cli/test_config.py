@@ -69,7 +69,7 @@ def test_show_prints_warnings_on_stderr(config: Run) -> None:
     assert err.lstrip().startswith("warning[worker.concurrency.sqlite]: SQLite has concurrency limitations")
 
 
-def test_a_valid_configuration_is_said_to_be_valid(config: Run) -> None:
+def test_valid_configuration_is_reported_as_valid(config: Run) -> None:
     """On stdout, exit code 0."""
     assert config("validate") == (0, "valid\n", "")
 
@@ -255,6 +255,6 @@ def test_show_of_an_invalid_configuration_exits_2(config: Run) -> None:
     assert config("show", "--mode", "persistnt", "--format", "json")[0] == 2
 
 
-def test_named_directory_is_no_configuration_file(config: Run) -> None:
+def test_directory_is_rejected_as_configuration_file(config: Run) -> None:
     code, _, err = config("show", "--config", ".")
     assert (code, "configuration file . is a directory" in err) == (2, True)

@@ -53,7 +53,7 @@ def test_show_without_server_names_unknown_execution(stored: Path, capsys: pytes
 
 
 @pytest.mark.parametrize("words", ["show", "cancel", "terminate", "signal"])
-def test_command_without_server_says_how_to_start_one(
+def test_command_without_server_reports_how_to_start_one(
     words: str, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In memory mode, where no earlier execution can be read, and as `compozy status` does."""

@@ -56,7 +56,7 @@ def test_other_system_error_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
         run(["fails"])
 
 
-def test_full_standard_output_is_told_as_such(
+def test_full_standard_output_is_reported_as_such(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Standard output on a full device is a mistake of the call."""

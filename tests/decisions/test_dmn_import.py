@@ -68,7 +68,7 @@ def test_model_of_each_version_is_imported(version: str) -> None:
         pytest.param(model(), "m.dmn:1:1: unsupported: the model has no decision table", id="no-table"),
     ],
 )
-def test_file_that_is_no_model_is_refused(content: str, message: str) -> None:
+def test_invalid_model_file_is_rejected(content: str, message: str) -> None:
     (report,) = parse_dmn(content, "m.dmn").findings
     assert f"{report.places[0]}: {report.id}: {report.message}" == message
 
@@ -247,7 +247,7 @@ def test_input_values_are_the_domain(values: str, domain: Domain) -> None:
     assert imported(decision("D", table([column("N", "number", values)], TOTAL))).inputs == {"N": domain}
 
 
-def test_excluded_bound_is_no_gap() -> None:
+def test_excluded_bound_is_not_a_gap() -> None:
     found = imported(decision("D", table([column("N", "number", "(0..9)")], [(["(0..9)"], ["1"])])))
     assert verified(found) == []
     found = imported(decision("D", table([column("N", "number", "[0..9]")], [(["(0..9)"], ["1"])])))

@@ -42,7 +42,7 @@ BACKSLASHED = r'"a \"b\" \\ \n\t\u0041\U01F600"'
         pytest.param("9223372036854775807", [9223372036854775807], [9223372036854775806], id="64-bit"),
     ],
 )
-def test_unary_tests_hold_as_the_standard_says(text: str, holds: list[Scalar], fails: list[Scalar]) -> None:
+def test_unary_tests_hold_as_the_standard_specifies(text: str, holds: list[Scalar], fails: list[Scalar]) -> None:
     condition = parse_tests(text)
     assert [value for value in holds if not condition.matches(value)] == []
     assert [value for value in fails if condition.matches(value)] == []

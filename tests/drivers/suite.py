@@ -243,7 +243,7 @@ def failed_start(driver: Driver, started: Starting, secrets: Sequence[str]) -> N
 class OutageSuite(Suite):
     """What drivers of something external promise beside."""
 
-    def test_an_outage_is_told_and_ends_by_itself(self, subject: Subject, started: Starting) -> None:
+    def test_outage_is_reported_until_the_backend_returns(self, subject: Subject, started: Starting) -> None:
         """The ping fails while the backend is down; when it is back, the same driver and handle work."""
         assert subject.outage is not None
         down, up = subject.outage
@@ -264,7 +264,7 @@ class OutageSuite(Suite):
 class HangSuite(Suite):
     """What they promise about a backend that takes connections but does not answer."""
 
-    def test_a_backend_that_hangs_is_told(self, subject: Subject, started: Starting) -> None:
+    def test_hanging_backend_is_reported(self, subject: Subject, started: Starting) -> None:
         """It cannot hold the ping, and when it answers again, so does the driver."""
         assert subject.freeze is not None
         freeze, thaw = subject.freeze

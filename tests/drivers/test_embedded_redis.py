@@ -176,7 +176,7 @@ def test_a_clean_stop_writes_a_snapshot(make: Make, started: Starting, tmp_path:
     assert (tmp_path / "redis").stat().st_mode & 0o777 == 0o700
 
 
-def test_without_snapshot_on_shutdown_there_is_none(make: Make, started: Starting, tmp_path: Path) -> None:
+def test_shutdown_without_snapshot_writes_no_snapshot(make: Make, started: Starting, tmp_path: Path) -> None:
     """The append-only file keeps everything all the same."""
     driver = make(tmp_path / "redis", snapshot_on_shutdown=False)
     driver.start(started.context())
@@ -209,7 +209,7 @@ def test_without_restore_the_old_data_is_set_aside(make: Make, started: Starting
     assert started.notices == [f"the earlier Redis data was set aside in {aside}"]
 
 
-def test_a_damaged_file_is_told_and_not_touched(make: Make, started: Starting, tmp_path: Path) -> None:
+def test_damaged_file_is_reported_and_not_changed(make: Make, started: Starting, tmp_path: Path) -> None:
     """The error carries the server's complaint and what to do; no byte of the file changes."""
     first = make(tmp_path / "redis")
     first.start(started.context())
@@ -287,7 +287,7 @@ def test_a_crashed_server_comes_back_at_its_address(
     eventually(lambda: expected in caplog.messages, "the log line")
 
 
-def test_a_crash_in_memory_says_what_is_lost(make: Make, started: Starting, caplog: pytest.LogCaptureFixture) -> None:
+def test_crash_in_memory_mode_reports_the_loss(make: Make, started: Starting, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing pretends that the data survived."""
     driver = make()
     driver.start(started.context())

@@ -374,7 +374,9 @@ def test_a_file_that_a_killed_server_left_unfinished_is_made_anew(
     assert run_echo(started.loop, driver.handle, "anew") == "anew"
 
 
-def test_a_database_of_another_kind_is_told_and_not_touched(make: Make, started: Starting, tmp_path: Path) -> None:
+def test_database_of_another_application_is_reported_and_not_changed(
+    make: Make, started: Starting, tmp_path: Path
+) -> None:
     """A path that was mistaken costs nobody his data."""
     with closing(sqlite3.connect(tmp_path / "temporal.db")) as database:
         database.execute("CREATE TABLE notes (text)")
@@ -385,7 +387,7 @@ def test_a_database_of_another_kind_is_told_and_not_touched(make: Make, started:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"server": "new"}'])
-def test_a_version_that_cannot_be_read_is_told(make: Make, started: Starting, tmp_path: Path, text: str) -> None:
+def test_unreadable_version_is_an_error(make: Make, started: Starting, tmp_path: Path, text: str) -> None:
     """Nobody guesses which server wrote the file."""
     sqlite3.connect(tmp_path / "temporal.db").close()
     (tmp_path / "temporal.db.version").write_text(text)
@@ -394,7 +396,7 @@ def test_a_version_that_cannot_be_read_is_told(make: Make, started: Starting, tm
     assert (tmp_path / "temporal.db.version").read_text() == text
 
 
-def test_a_damaged_file_is_told_and_not_touched(make: Make, started: Starting, tmp_path: Path) -> None:
+def test_damaged_file_is_reported_and_not_changed(make: Make, started: Starting, tmp_path: Path) -> None:
     """The server would fail with something cryptic, or worse, start."""
     (tmp_path / "temporal.db").write_bytes(b"not a database" * 100)
     with pytest.raises(DriverError, match="is damaged or not a Temporal database"):
@@ -444,7 +446,7 @@ def test_a_start_that_is_called_off_leaves_no_process(make: Make, started: Start
     assert driver.describe().details.get("pid") is None
 
 
-def test_without_a_binary_the_error_says_what_to_install(
+def test_missing_binary_is_an_error_that_names_the_package(
     make: Make, started: Starting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing was started."""
@@ -500,7 +502,7 @@ def healthy(driver: TemporalEmbeddedDriver) -> bool:
 
 
 @pytest.mark.parametrize("name", ["a#b", "a?b=c", "a%41b", "with blank", "späße"])
-def test_the_file_lies_where_it_is_said_to_lie(make: Make, started: Starting, tmp_path: Path, name: str) -> None:
+def test_database_file_is_at_the_configured_path(make: Make, started: Starting, tmp_path: Path, name: str) -> None:
     """Whatever the directory is called; a second start goes on with it."""
     for _ in range(2):
         driver = make(tmp_path / name / "temporal.db")

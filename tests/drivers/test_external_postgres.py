@@ -54,7 +54,7 @@ def one(database: Any) -> int:
         pytest.param({"ssl_mode": "require"}, "does not speak TLS", "database.ssl_mode", id="tls"),
     ],
 )
-def test_each_failure_is_told_with_address_and_fix(
+def test_each_failure_is_reported_with_address_and_fix(
     postgres_server: PostgresServer, started: Starting, changes: dict[str, Any], reason: str, fix: str
 ) -> None:
     """Host, port and database are named, and what to change."""
@@ -95,7 +95,7 @@ def test_a_url_that_cannot_be_read_is_not_quoted(started: Starting, url: str) ->
 
 @pytest.mark.parametrize("name", ["user", "password", "name"])
 @pytest.mark.parametrize("character", ["\0", "\ud800"], ids=["nul", "surrogate"])
-def test_character_that_cannot_be_sent_is_no_traceback(
+def test_character_that_cannot_be_sent_is_an_error(
     postgres_server: PostgresServer, started: Starting, name: str, character: str
 ) -> None:
     """The error does not quote the value."""
@@ -138,7 +138,7 @@ def test_part_that_is_given_wins_over_the_url(path: str, postgres_server: Postgr
     driver.stop(0)
 
 
-def test_a_thread_that_keeps_its_connection_goes_on_after_a_restart(
+def test_kept_connection_of_a_thread_recovers_after_a_restart(
     driver: PostgresDriver, postgres_server: PostgresServer
 ) -> None:
     """The first statement after the restart works already."""
@@ -206,7 +206,7 @@ def test_a_statement_in_an_outage_fails_as_a_database_error(
     assert one(driver.handle) == 1
 
 
-def test_a_pool_in_use_says_so_and_the_ping_works(driver: PostgresDriver) -> None:
+def test_exhausted_pool_is_an_error_and_does_not_fail_the_ping(driver: PostgresDriver) -> None:
     """Two threads hold both connections: a third is told why it waits in vain, health is not concerned."""
     ready, done = threading.Barrier(3, timeout=30), threading.Event()
 
@@ -238,7 +238,7 @@ def test_a_handle_kept_beyond_the_end_opens_no_connection(driver: PostgresDriver
 
 
 @pytest.mark.parametrize("ssl_mode", ["require", "prefer"])
-def test_tls_is_used_as_the_mode_says(
+def test_tls_follows_the_ssl_mode(
     postgres_server: PostgresServer, authority: Authority, started: Starting, ssl_mode: str
 ) -> None:
     """Where the server offers TLS, it is used, and the description says so."""

@@ -46,7 +46,7 @@ def start(started: Starting, **options: Any) -> RedisExternalDriver:
         pytest.param({"tls": True}, "no answer", "redis.tls", id="tls"),
     ],
 )
-def test_each_failure_is_told_with_address_and_fix(
+def test_each_failure_is_reported_with_address_and_fix(
     redis_server: RedisServer, started: Starting, changes: dict[str, Any], reason: str, fix: str
 ) -> None:
     """Host, port and number are named, and what to change."""

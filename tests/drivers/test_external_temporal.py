@@ -93,9 +93,7 @@ def test_a_certificate_file_that_cannot_be_read_is_named(
     assert error.reason == f"/nowhere.pem (temporal.tls.{name}) cannot be read: no such file or directory"
 
 
-def test_a_file_that_is_no_certificate_is_named(
-    temporal_server: TemporalServer, started: Starting, tmp_path: Path
-) -> None:
+def test_invalid_certificate_file_is_named(temporal_server: TemporalServer, started: Starting, tmp_path: Path) -> None:
     """Its content is not shown: it could be a key in another form."""
     file = tmp_path / "key.der"
     file.write_bytes(b"canary")

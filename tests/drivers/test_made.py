@@ -59,7 +59,7 @@ def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["", ".", "data", "../data"])
-def test_only_what_has_a_whole_name_can_be_taken_back(path: str) -> None:
+def test_roll_back_accepts_only_absolute_paths(path: str) -> None:
     """An emptied path would be the directory of the process."""
     with pytest.raises(ValueError, match="is not absolute"):
         Made().data(path)

@@ -56,7 +56,7 @@ def unhealthy(runtime: Runtime) -> set[str]:
         pytest.param("temporal", lambda testbed: testbed.temporal, id="temporal"),
     ],
 )
-def test_health_tells_which_service_is_away_and_when_it_is_back(
+def test_health_reports_outage_and_return_of_a_service(
     testbed: Testbed, runtime: Runtime, component: str, server: Callable[[Testbed], Service]
 ) -> None:
     """Only the one that is away is unhealthy; when it is back, nothing of ours has to be restarted."""

@@ -32,7 +32,7 @@ def test_a_free_port_is_taken_as_asked() -> None:
     assert said == []
 
 
-def test_a_busy_default_moves_and_says_so(busy: int) -> None:
+def test_busy_default_port_is_replaced_with_a_notice(busy: int) -> None:
     """The notice names the port, its owner, the new port and the setting."""
     said: list[str] = []
     moved = choose_port(Port(busy, SETTING, explicit=False), HOST, said.append)
@@ -58,7 +58,7 @@ def test_a_busy_chosen_port_is_an_error(busy: int) -> None:
     assert caught.value.hint == f"stop that process, or choose another {SETTING}"
 
 
-def test_nobody_owns_a_free_port() -> None:
+def test_free_port_has_no_owner() -> None:
     """There is no owner to be told."""
     assert owner_of(free_port(HOST)) is None
 
@@ -68,7 +68,7 @@ def test_a_listener_is_seen(busy: int) -> None:
     assert (listening(HOST, busy), listening(HOST, free_port(HOST))) == (True, False)
 
 
-def test_an_address_of_another_machine_is_no_busy_port() -> None:
+def test_address_of_another_machine_is_not_reported_as_busy() -> None:
     """That nothing can listen there is told as such."""
     with pytest.raises(DriverError, match="nothing can listen on 192.0.2.1"):
         is_free(free_port(HOST), "192.0.2.1")

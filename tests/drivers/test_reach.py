@@ -40,7 +40,7 @@ def test_a_listener_is_reached() -> None:
             assert taken.recv(1) == b""
 
 
-def test_nobody_listening_is_told() -> None:
+def test_refused_connection_is_reported() -> None:
     """With what to do about it."""
     with pytest.raises(DriverError) as caught:
         reach("it", HOST, free_port(), 5, setting="its.port")
@@ -49,13 +49,13 @@ def test_nobody_listening_is_told() -> None:
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "a..b", "x" * 300])
-def test_a_host_that_does_not_exist_is_told(host: str) -> None:
+def test_unknown_host_is_reported(host: str) -> None:
     """Also when it cannot even be asked for."""
     with pytest.raises(DriverError, match="is not known"):
         reach("it", host, 80, 5, setting="its.host")
 
 
-def test_nobody_answering_is_told(full: int) -> None:
+def test_connection_without_an_answer_is_reported(full: int) -> None:
     """The wait ends, and firewalls are suspected."""
     with pytest.raises(DriverError) as caught:
         reach("it", HOST, full, 0.05, setting="its.port")
@@ -63,13 +63,13 @@ def test_nobody_answering_is_told(full: int) -> None:
     assert "firewalls" in (caught.value.hint or "")
 
 
-def test_the_first_symptom_counts_and_its_facts_are_told() -> None:
+def test_first_matching_symptom_is_reported_with_its_facts() -> None:
     """Groups of the pattern fill reason and hint."""
     found = diagnosed('ERROR: No Table "seats" here', "it", SYMPTOMS)
     assert (found.reason, found.hint) == ("it: there is no table seats", "create seats")
 
 
-def test_an_unknown_text_is_told_as_it_is() -> None:
+def test_unknown_text_is_reported_unchanged() -> None:
     """Its first line, and where more may stand."""
     assert diagnosis("strange\nmore", "it", SYMPTOMS) is None
     found = diagnosed("strange\nmore", "it", SYMPTOMS)

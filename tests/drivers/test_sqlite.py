@@ -329,7 +329,9 @@ os.kill(os.getpid(), 9)
 """
 
 
-def test_what_a_killed_writer_left_half_done_is_taken_back(make: Make, started: Starting, tmp_path: Path) -> None:
+def test_unfinished_transaction_of_a_killed_writer_is_rolled_back(
+    make: Make, started: Starting, tmp_path: Path
+) -> None:
     """A file that had no write-ahead log yet is made whole from its journal, not refused as read-only."""
     subprocess.run([sys.executable, "-c", KILLED_WRITER, str(tmp_path / "compozy.db")], check=False)
     assert (tmp_path / "compozy.db-journal").exists()
@@ -377,7 +379,7 @@ def damaged(path: Path, kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["text", "pages"])
-def test_a_damaged_file_is_told_and_not_touched(make: Make, started: Starting, tmp_path: Path, kind: str) -> None:
+def test_damaged_file_is_reported_and_not_changed(make: Make, started: Starting, tmp_path: Path, kind: str) -> None:
     """The error names the file and what to do; not a byte of it changes and nothing appears beside it."""
     before = damaged(tmp_path / "compozy.db", kind)
     with pytest.raises(DriverError, match="compozy.db is damaged or not a SQLite database") as caught:
@@ -387,14 +389,14 @@ def test_a_damaged_file_is_told_and_not_touched(make: Make, started: Starting, t
     assert [path.name for path in tmp_path.iterdir()] == ["compozy.db"]
 
 
-def test_a_path_that_cannot_be_created_is_told(make: Make, started: Starting, tmp_path: Path) -> None:
+def test_path_that_cannot_be_created_is_an_error(make: Make, started: Starting, tmp_path: Path) -> None:
     """Its parent is a file."""
     (tmp_path / "file").write_text("")
     with pytest.raises(DriverError, match="cannot be used: File exists"):
         make(tmp_path / "file" / "compozy.db").start(started.context())
 
 
-def test_a_directory_is_no_database(make: Make, started: Starting, tmp_path: Path) -> None:
+def test_directory_is_rejected_as_database(make: Make, started: Starting, tmp_path: Path) -> None:
     """The error is ours, not a traceback."""
     with pytest.raises(DriverError, match="cannot be opened"):
         make(tmp_path).start(started.context())

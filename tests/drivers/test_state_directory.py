@@ -121,7 +121,7 @@ def test_a_fork_of_a_dead_owner_does_not_keep_the_lock(folder: Path) -> None:
             os.kill(fork, signal.SIGKILL)
 
 
-def test_a_fork_does_not_let_go_of_the_lock(folder: Path, tmp_path: Path) -> None:
+def test_fork_does_not_release_the_lock(folder: Path, tmp_path: Path) -> None:
     """The end of a worker is not the end of the owner."""
     lock, other = FileLock(str(tmp_path / "lock")), FileLock(str(tmp_path / "lock"))
     lock.acquire("it")
@@ -185,7 +185,7 @@ def test_a_stamp_that_cannot_be_read_is_refused(folder: Path, text: str) -> None
     assert (folder / "version").read_text() == text
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_unwritable_state_directory_is_an_error(tmp_path: Path) -> None:
     """Its parent is a file."""
     (tmp_path / "file").write_text("")
     with pytest.raises(DriverError, match="cannot be created"):

@@ -82,7 +82,7 @@ def test_a_backup_under_load_restores_what_was_acknowledged_before_it(shell: She
     elsewhere.close()
 
 
-def test_restore_refuses_to_overwrite_unless_told(shell: Shell, archive: Path) -> None:
+def test_restore_refuses_to_overwrite_without_force(shell: Shell, archive: Path) -> None:
     """Data that is there stays; with --force it is moved aside, never deleted."""
     refused = shell.run("restore", str(archive), *MODE)
     assert (refused.returncode, "--force" in refused.stderr) == (2, True)

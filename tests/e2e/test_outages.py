@@ -67,7 +67,7 @@ class Load:
 @pytest.mark.parametrize(
     ("component", "service"), [("database", "postgres"), ("redis", "redis"), ("temporal", "temporal")]
 )
-def test_an_outage_is_said_and_survived(shell: Shell, own_services: Services, component: str, service: str) -> None:
+def test_outage_is_reported_and_survived(shell: Shell, own_services: Services, component: str, service: str) -> None:
     """Health names the service, requests that need it get a 503, and no execution is lost or doubled."""
     (shell.directory / "workflows").mkdir()
     (shell.directory / "workflows" / "two-steps.yaml").write_text(TWO_STEPS.replace("SLEEP", "0s"))

@@ -194,7 +194,7 @@ def test_a_signal_while_starting_leaves_nothing(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("files", [0, 3, 5])
-def test_a_start_killed_at_any_moment_is_no_obstacle(shell: Shell, files: int) -> None:
+def test_start_succeeds_after_a_start_killed_at_any_moment(shell: Shell, files: int) -> None:
     """The next start takes the lock over and runs; no process of the first is left."""
     process = begin(shell)
     eventually(lambda: len(list(state(shell).iterdir())) > files, "some progress")

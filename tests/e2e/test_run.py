@@ -49,7 +49,7 @@ def executions(server: Server) -> list[dict[str, str]]:
     return list(request(server, "GET", "/api/v0/executions")[1]["executions"])
 
 
-def test_who_stops_waiting_is_told_that_the_execution_goes_on(shell: Shell, server: Server) -> None:
+def test_interrupted_wait_reports_that_the_execution_keeps_running(shell: Shell, server: Server) -> None:
     """Ctrl-C ends the command alone; the execution can be ended by what it says, once."""
     with waiting(shell, server) as (process, name):
         process.send_signal(signal.SIGINT)
@@ -96,7 +96,7 @@ def test_a_port_chooses_among_the_servers_of_a_project(shell: Shell, server: Ser
     assert (second.stop(), server.stop()) == (0, 0)
 
 
-def test_files_that_hold_no_workflow_are_told(shell: Shell) -> None:
+def test_file_without_a_workflow_is_reported(shell: Shell) -> None:
     """By the start, and by each list, also as JSON; the others can be run."""
     (shell.directory / "workflows").mkdir()
     (shell.directory / "workflows" / "nap.yaml").write_text(NAP)
@@ -110,7 +110,7 @@ def test_files_that_hold_no_workflow_are_told(shell: Shell) -> None:
     assert "broken.yaml" in server.errors.read_text()
 
 
-def test_a_wrong_key_is_told_as_at_a_command_line(shell: Shell) -> None:
+def test_unknown_input_key_is_reported_in_command_line_terms(shell: Shell) -> None:
     """The setting is named, not the header that a program would send."""
     server = shell.start("--set", "server.api_key=right")
     result = shell.run("workflow", "list", "--set", "server.api_key=wrong")

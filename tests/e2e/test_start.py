@@ -128,7 +128,7 @@ def start_beside(shell: Shell, busy: socket.socket, port: int, tries: int = 3) -
     return server
 
 
-def test_a_busy_default_port_moves_and_says_so(shell: Shell) -> None:
+def test_busy_default_port_is_replaced_with_a_notice(shell: Shell) -> None:
     """Nobody asked for 8080, so another port serves."""
     with socket.socket() as busy:
         busy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -212,7 +212,7 @@ def test_a_command_of_another_mode_does_not_use_the_running_server(shell: Shell)
     assert server.stop() == 0
 
 
-def test_a_second_server_of_a_project_is_said_aloud(shell: Shell) -> None:
+def test_second_server_of_a_project_is_reported(shell: Shell) -> None:
     """Two servers may run, but nobody is to wonder which one answers."""
     first = shell.start()
     second = shell.start()
@@ -222,7 +222,7 @@ def test_a_second_server_of_a_project_is_said_aloud(shell: Shell) -> None:
     assert first.stop() == 0
 
 
-def test_a_run_that_does_not_end_in_time_is_no_success(shell: Shell) -> None:
+def test_run_that_exceeds_its_timeout_fails(shell: Shell) -> None:
     """Exit code 5, with and without a server."""
     slow = str(Path(HELLO).with_name("sleep-between.yaml"))
     result = shell.run("workflow", "run", slow, "--timeout", "300ms")

@@ -95,7 +95,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("never", "inputs", "hit", "rows", "kind"), CASES)
-def test_a_fault_inside_an_excluded_region_is_none(
+def test_fault_inside_an_excluded_region_is_not_reported(
     never: Any, inputs: dict[str, str], hit: str, rows: list[dict[str, Any]], kind: str
 ) -> None:
     table = kept(inputs, rows, hit)

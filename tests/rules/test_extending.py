@@ -50,7 +50,7 @@ def shape(text: str) -> str:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize(("command", "output"), [pytest.param(*found, id=found[0]) for found in CONSOLE.findall(PAGE)])
-def test_a_command_on_the_page_prints_what_the_page_says(command: str, output: str, tmp_path: Path) -> None:
+def test_command_on_the_page_prints_the_quoted_output(command: str, output: str, tmp_path: Path) -> None:
     """In a copy of the example."""
     project = tmp_path / "project"
     shutil.copytree(ROOT / "examples" / "rule-pack", project)

@@ -49,7 +49,7 @@ def test_the_example_pack_has_nothing_to_report() -> None:
     assert check_rules(rule_texts((str(EXAMPLE / "pack"),))).findings == ()
 
 
-def test_check_says_valid_with_counts_and_time(command: Command) -> None:
+def test_check_reports_valid_rules_with_counts_and_time(command: Command) -> None:
     """Text for people."""
     code, out, _ = command("check")
     assert code == 0

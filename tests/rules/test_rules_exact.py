@@ -206,7 +206,7 @@ def test_a_view_of_texts_is_refused_for_a_number(view: str) -> None:
     assert found[0].message == f'table "zed.kept": there is no setting zed.count ({view}), which input "n" reads'
 
 
-def test_an_empty_text_is_no_value_of_a_setting_that_ignores_it() -> None:
+def test_empty_text_is_outside_the_domain_of_a_setting_that_ignores_it() -> None:
     found = reports({"n": "zed.word"}, {"n": {"not": ""}}, {"n": ""})
     assert [report.id for report in found] == ["unknown-value", "unknown-value"]
 

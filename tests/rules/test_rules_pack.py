@@ -74,7 +74,7 @@ def test_the_mode_of_a_pack_is_a_mode_without_findings(tmp_path: Path) -> None:
     assert validate(resolved(tmp_path, mode="ci")) == ()
 
 
-def test_an_unknown_mode_is_told_the_modes_of_the_pack(tmp_path: Path) -> None:
+def test_unknown_mode_is_an_error_that_lists_the_modes_of_the_pack(tmp_path: Path) -> None:
     """The list of valid modes is the setting's."""
     messages = [finding.message for finding in validate(resolved(tmp_path, mode="foo"))]
     assert messages == ['invalid mode "foo". Valid modes: memory, persistent, distributed, ci']
@@ -226,7 +226,7 @@ def test_a_tool_reaches_the_component(
     assert "Dear Ada" in capsys.readouterr().err
 
 
-def test_a_component_outside_of_a_workflow_is_an_error_that_says_so() -> None:
+def test_component_outside_of_a_workflow_is_an_error_with_the_reason() -> None:
     """Both without a runtime and with one that has no such component."""
     with pytest.raises(NotFoundError, match="components are there while a workflow's task calls the tool"):
         component("mailer")
@@ -250,7 +250,7 @@ def test_the_configuration_names_its_packs(tmp_path: Path) -> None:
         pytest.param({"rules.yaml": b"\xff\xfe\x00"}, "cannot be read", id="not-text"),
     ],
 )
-def test_a_pack_that_is_none_is_an_error_of_the_rules(
+def test_invalid_rule_pack_is_an_error_of_the_rules(
     tmp_path: Path, content: dict[str, bytes] | None, text: str
 ) -> None:
     """Exit code 3, with the path."""

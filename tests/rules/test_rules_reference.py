@@ -43,7 +43,7 @@ def test_files_of_the_same_name_do_not_meet(tmp_path: Path) -> None:
         pytest.param("raise ValueError('too bad')\n", "ValueError: too bad", id="raises"),
     ],
 )
-def test_what_cannot_be_loaded_says_why(tmp_path: Path, text: str | None, reason: str) -> None:
+def test_reference_that_cannot_be_loaded_reports_the_reason(tmp_path: Path, text: str | None, reason: str) -> None:
     """And no half-loaded module stays behind."""
     file = tmp_path / "mine.py"
     if text is not None:
@@ -56,7 +56,7 @@ def test_what_cannot_be_loaded_says_why(tmp_path: Path, text: str | None, reason
 
 
 @pytest.mark.parametrize("text", ["compozy.errors", "a b:c", ":c", "a:", "a:b.c", "./mine:Mine", "mine.py"])
-def test_what_is_no_reference_is_told_apart(text: str) -> None:
+def test_text_of_another_form_is_not_a_reference(text: str) -> None:
     """`module:name`, or a file that ends in .py."""
     assert not is_reference(text)
 

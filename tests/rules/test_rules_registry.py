@@ -61,7 +61,7 @@ def test_group_aliases_spell_every_setting_of_the_group() -> None:
     assert (found.spelled["market.kind"], found.spelled["market.door"]) == ("shop.kind", "shop.door")
 
 
-def test_a_row_that_says_nothing_of_it_is_no_secret() -> None:
+def test_setting_row_has_its_switches_off_by_default() -> None:
     """Columns that are left away are off."""
     name = registry().settings["store.name"]
     assert (name.secret, name.secret_parts, name.memory, name.flag, name.checked) == (
@@ -117,7 +117,7 @@ def test_a_part_of_another_shape_is_refused(text: str) -> None:
         registry(text)
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     """Three rows, three lines."""
     with pytest.raises(RuleTableError) as caught:
         registry("settings:\n  - {path: a}\n  - {path: shop.kind, type: text, help: x}\n  - 7\n")

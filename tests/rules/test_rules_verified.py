@@ -74,14 +74,14 @@ def test_invalid_rules_are_not_remembered(tmp_path: Path, cache: Path) -> None:
     assert not cache.exists()
 
 
-def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_cache_does_not_fail_the_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file stands where the folder should be."""
     (tmp_path / "blocked").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "blocked"))
     assert load_rulebook((pack(tmp_path / "pack"),)).digest
 
 
-def test_a_damaged_cache_is_no_failure(tmp_path: Path, cache: Path) -> None:
+def test_damaged_cache_does_not_fail_the_load(tmp_path: Path, cache: Path) -> None:
     """What cannot be read is verified again."""
     cache.parent.mkdir(parents=True)
     cache.write_bytes(b"\xff\xfe")
@@ -106,7 +106,7 @@ def test_the_cache_is_never_in_the_project(given: str, tmp_path: Path, monkeypat
     assert verified.cache_file() == Path("/home/somebody/.cache/compozy/verified-rules")
 
 
-def test_without_a_home_there_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_are_not_cached_without_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is written anywhere."""
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.delenv("HOME")

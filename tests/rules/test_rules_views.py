@@ -72,7 +72,7 @@ def reports(inputs: str, *rows: str, hit: str = "unique") -> list[Finding]:
 BOTH = "mem: {setting: zed.p, view: in_memory}, given: {setting: zed.p, view: given}"
 
 
-def test_what_no_value_shows_is_no_gap_and_no_conflict() -> None:
+def test_infeasible_combination_of_views_is_neither_gap_nor_conflict() -> None:
     """A path that is in memory, or is not, was written by somebody."""
     rows = ("mem: true -> true", "mem: [unset, false], given: true -> false", "mem: unset, given: false -> true")
     assert reports(BOTH, *rows) == []

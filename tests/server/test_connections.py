@@ -87,7 +87,7 @@ def test_bytes_that_trickle_do_not_extend_the_deadline(bench: Bench, sockets: Ex
     eventually(closed, "the end of the connection")
 
 
-def test_answer_that_nobody_reads_ends_the_connection(bench: Bench, sockets: ExitStack) -> None:
+def test_unread_answer_closes_the_connection(bench: Bench, sockets: ExitStack) -> None:
     site = serve(bench, limits=Limits(write_s=0.2, head_s=LONG_S))
     assert site.server._socket is not None
     site.server._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # taken over by accepted connections

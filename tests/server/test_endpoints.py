@@ -174,7 +174,7 @@ def test_old_executions_are_pruned(site: Site) -> None:
     site.post(f"/api/v0/executions/{running}/terminate")
 
 
-def test_a_broken_file_is_told_beside_the_others(site: Site) -> None:
+def test_listing_reports_broken_file_beside_valid_workflows(site: Site) -> None:
     """Listing goes on, and says which file is wrong."""
     site.bench.write("workflows/broken.yaml", "id: broken\n")
 

@@ -56,7 +56,7 @@ def of(found: Iterator[dict[str, Any]], kind: str) -> dict[str, Any]:
     return next(event for event in found if event.get("event") == kind)
 
 
-def test_events_tell_start_and_end_of_an_execution(site: Site) -> None:
+def test_events_report_start_and_end_of_an_execution(site: Site) -> None:
     with stream(site) as found:
         next(found)
         name = site.post(RUN, {"input": {"name": "Ada"}}).json["execution_id"]
@@ -67,7 +67,7 @@ def test_events_tell_start_and_end_of_an_execution(site: Site) -> None:
     assert set(ended["data"]) == {"id", "workflow", "status", "error", "started_at", "finished_at"}
 
 
-def test_events_tell_a_change_of_component_health(site: Site) -> None:
+def test_events_report_a_change_of_component_health(site: Site) -> None:
     with stream(site) as found:
         next(found)
         site.state.components["redis"]["healthy"] = False

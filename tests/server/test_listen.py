@@ -35,7 +35,7 @@ def test_a_free_port_is_taken_as_asked(taken: int) -> None:
     assert notices == []
 
 
-def test_a_busy_default_moves_and_says_so(taken: int) -> None:
+def test_busy_default_port_is_replaced_with_a_notice(taken: int) -> None:
     """A port that nobody chose gives way."""
     notices: list[str] = []
     with listen("127.0.0.1", Port(taken, "server.port", False), notices.append) as found:

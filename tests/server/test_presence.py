@@ -57,7 +57,7 @@ def test_the_server_that_started_last_answers(tmp_path: Path) -> None:
         assert find_server(str(tmp_path)) == presence(tmp_path, 2.0, pid=2)
 
 
-def test_a_fork_of_a_dead_server_is_no_server(tmp_path: Path) -> None:
+def test_fork_of_a_dead_server_is_not_reported_as_server(tmp_path: Path) -> None:
     """A worker of a process pool may outlive it; the record goes with the next look."""
     with subprocess.Popen([sys.executable, "-c", FORKED, str(tmp_path)], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -130,7 +130,7 @@ def test_server_is_found_in_its_state_directory_from_another_environment(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}'])
-def test_record_that_nobody_holds_or_that_cannot_be_read_is_no_server(content: str, tmp_path: Path) -> None:
+def test_unlocked_or_unreadable_record_is_not_a_server(content: str, tmp_path: Path) -> None:
     """A command that looks leaves it alone; the next start replaces it."""
     record = tmp_path / ".compozy" / RECORD
     record.parent.mkdir()

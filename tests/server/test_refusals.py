@@ -84,7 +84,7 @@ def test_a_path_and_its_definition_must_agree(site: Site) -> None:
     assert answer.json["detail"] == 'the id of the definition is "other", that of the path "greet"'
 
 
-def test_every_problem_of_a_definition_is_told(site: Site) -> None:
+def test_answer_lists_every_problem_of_a_definition(site: Site) -> None:
     """Problems come as a list, with the lines of the client's file."""
     source = "id: greet\ntasks:\n  - {id: a, type: agregate}\n  - {id: b, type: aggregate}\n"
 

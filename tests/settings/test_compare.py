@@ -16,13 +16,13 @@ def folder(parent: Path, name: str) -> Path:
     return parent / name
 
 
-def test_the_same_is_no_difference(tmp_path: Path) -> None:
+def test_equal_configurations_have_no_difference(tmp_path: Path) -> None:
     """Also when a value comes from another source."""
     left, right = resolved(tmp_path, "mode: memory\n"), resolved(tmp_path)
     assert compare(left, right) == ()
 
 
-def test_each_side_says_which_row_or_source_is_behind_it(tmp_path: Path) -> None:
+def test_each_side_names_its_row_or_source(tmp_path: Path) -> None:
     """Components first, then settings."""
     found = compare(resolved(tmp_path), resolved(tmp_path, flags={"redis.mode": "persistent"}))
     shown = {
@@ -54,7 +54,7 @@ def test_a_secret_that_differs_is_reported_and_not_shown(tmp_path: Path) -> None
     assert "hunter2" not in repr(found)
 
 
-def test_diagnostics_count_what_each_source_said(tmp_path: Path) -> None:
+def test_diagnostics_count_the_settings_of_each_source(tmp_path: Path) -> None:
     """Files, settings and problems of each, what was given and what was found."""
     found = resolved(
         tmp_path, "mode: foo\nname: a\nnmae: b\n", dotenv="COMPOZY_NAME=c\n", environment={"COMPOZY_X": "1"}

@@ -185,7 +185,7 @@ def test_a_key_that_is_written_twice_in_a_variable_is_a_finding(tmp_path: Path) 
     ]
 
 
-def test_a_file_that_is_no_text_is_a_finding(tmp_path: Path) -> None:
+def test_undecodable_file_is_a_finding(tmp_path: Path) -> None:
     """Also `.env`."""
     given(tmp_path)
     (tmp_path / "compozy.yaml").write_bytes(b"name: \xff")
@@ -197,7 +197,7 @@ def test_a_file_that_is_no_text_is_a_finding(tmp_path: Path) -> None:
     ]
 
 
-def test_a_byte_order_mark_is_no_key(tmp_path: Path) -> None:
+def test_byte_order_mark_is_not_part_of_a_key(tmp_path: Path) -> None:
     """Editors on Windows write one."""
     (tmp_path / "compozy.yaml").write_bytes(b"\xef\xbb\xbfname: shop\n")
     configuration = load_configuration(directory=str(tmp_path), environment={})
@@ -232,7 +232,7 @@ def test_yaml_that_is_not_supported_is_named(text: str, message: str, place: str
     ]
 
 
-def test_key_in_quotes_is_no_merge_key(tmp_path: Path) -> None:
+def test_quoted_key_is_not_a_merge_key(tmp_path: Path) -> None:
     assert findings(tmp_path, 'x-a: {"<<": 1}') == ()
 
 

@@ -76,7 +76,7 @@ def test_near_misses_name_the_cell_that_failed(tmp_path: Path) -> None:
     assert misses["memory-imitation"] == ("binary", "found", "missing")
 
 
-def test_a_setting_that_takes_anothers_value_says_so(tmp_path: Path) -> None:
+def test_explain_names_the_setting_that_a_value_is_taken_from(tmp_path: Path) -> None:
     """The namespace of the embedded server is that of the client."""
     found = explained(tmp_path, "temporal.standalone.namespace", "")
     assert found.given is not None

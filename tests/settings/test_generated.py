@@ -136,7 +136,7 @@ def test_the_schema_depends_on_the_mode(document: object, valid: bool) -> None:
     assert (not refused(document)) == valid
 
 
-def test_the_schema_says_which_finding_it_stands_for() -> None:
+def test_schema_names_the_finding_of_each_constraint() -> None:
     """A comment names the row; rows that look at the machine or the disk cannot be said."""
     covered = constraints(RULEBOOK).rows
     comments = re.findall(r'"\$comment": "([\w.-]+):', json.dumps(file_schema(RULEBOOK, "compozy.json")))

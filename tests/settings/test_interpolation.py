@@ -46,7 +46,7 @@ def test_the_variable_of_a_default_may_be_a_secret() -> None:
         expand("${NO:-${NEITHER}}", {}.get)
 
 
-def test_an_unset_variable_says_what_its_author_wanted() -> None:
+def test_unset_variable_reports_the_message_of_its_author() -> None:
     """`:?` carries a message."""
     with pytest.raises(UnsetVariable) as caught:
         expand("${NO:?say it}", {}.get)

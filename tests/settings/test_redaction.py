@@ -320,7 +320,7 @@ def test_a_secret_is_known_as_a_choice_spells_it(
     assert CANARY.casefold() not in (captured.out + captured.err).casefold()
 
 
-def test_a_switch_is_no_secret(tmp_path: Path) -> None:
+def test_boolean_setting_is_not_redacted(tmp_path: Path) -> None:
     """Whatever it is called."""
     found = resolved(tmp_path, "runtime: {env: {auth: true}}\n")
     shown = resolved_json(found, "resolved", ())["settings"]

@@ -86,7 +86,7 @@ def test_setting_that_nothing_uses_is_a_warning_at_its_place(text: str, key: str
 
 
 @pytest.mark.parametrize("text", ["models: []", "runtime: {}", "memories:", "mode: memory"])
-def test_unused_setting_without_content_is_no_warning(text: str, tmp_path: Path) -> None:
+def test_unused_setting_without_content_is_not_a_warning(text: str, tmp_path: Path) -> None:
     assert validate(resolved(tmp_path, text)) == ()
 
 

@@ -78,7 +78,7 @@ def test_host_is_a_name_an_address_or_a_socket(host: str, valid: bool, tmp_path:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.256", "::1::g"])
-def test_listen_address_that_is_no_ip_address_is_an_error(address: str, tmp_path: Path) -> None:
+def test_listen_address_must_be_an_ip_address(address: str, tmp_path: Path) -> None:
     assert errors(tmp_path, text=f"server: {{host: '{address}'}}") == [("key.type", "server.host", "file")]
 
 

@@ -76,7 +76,7 @@ def test_a_text_keeps_its_spelling(tmp_path: Path, written: str, value: str) -> 
 
 
 @pytest.mark.parametrize("written", ["eighty", "'8080'", "80.5", "true", "1e400", "[80]"])
-def test_what_is_no_whole_number_is_refused(tmp_path: Path, written: str) -> None:
+def test_value_must_be_a_whole_number(tmp_path: Path, written: str) -> None:
     """The finding names key and place."""
     found = findings(tmp_path, nested("server.port", written))
     assert [(one.id, one.key, one.where.place.line) for one in found if one.where.place] == [
@@ -175,7 +175,7 @@ def test_home_directory_is_expanded_in_paths(
         assert found == expected.format(folder=tmp_path)
 
 
-def test_home_directory_of_nobody_is_a_finding(tmp_path: Path) -> None:
+def test_home_directory_of_an_unknown_user_is_a_finding(tmp_path: Path) -> None:
     found = [one for one in findings(tmp_path, "database: {path: ~nobody-here/x.db}") if one.severity == "error"]
     assert [(one.id, one.key) for one in found] == [("key.type", "database.path")]
 
@@ -216,7 +216,7 @@ def test_unknown_variable_suggests_what_is_alike(name: str, advice: str, tmp_pat
         assert advice or "did you mean" not in found.hint
 
 
-def test_variable_in_both_cases_is_no_finding(tmp_path: Path) -> None:
+def test_variable_in_both_cases_is_not_a_finding(tmp_path: Path) -> None:
     """Some programs set both, as with http_proxy."""
     assert findings(tmp_path, environment={"DB_DRIVER": "sqlite", "db_driver": "sqlite"}) == ()
 
@@ -287,7 +287,7 @@ def test_nul_character_is_a_syntax_finding(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["REDIS_URL", "COMPOZY_REDIS__PASSWORD", "COMPOZY_NAME"])
 @pytest.mark.parametrize("text", ["redis://:a\0b@h", "redis://:a\udcffb@h"], ids=["nul", "not-utf-8"])
-def test_variable_that_is_no_text_is_a_finding(name: str, text: str, tmp_path: Path) -> None:
+def test_variable_with_undecodable_text_is_a_finding(name: str, text: str, tmp_path: Path) -> None:
     found = [item for item in findings(tmp_path, environment={name: text}) if item.severity == "error"]
     assert [(item.id, item.message.partition(": ")[2]) for item in found] == [
         ("key.type", "expected UTF-8 text without NUL characters")

@@ -168,7 +168,7 @@ def test_calls_leave_no_connection_behind(store: Store, database: peewee.Databas
         assert not database.is_closed()
 
 
-def test_a_database_that_is_gone_is_told() -> None:
+def test_missing_database_is_an_outage() -> None:
     """An outage is one kind of error with a clear text."""
     store = Store(peewee.SqliteDatabase("/nowhere/at/all.db"))
 
@@ -187,7 +187,7 @@ def test_times_sort_as_text() -> None:
     assert timestamp().endswith("Z")
 
 
-def test_an_outage_of_postgres_is_told_and_survived(server: PostgresServer, opened: Opener) -> None:
+def test_outage_of_postgres_is_reported_and_survived(server: PostgresServer, opened: Opener) -> None:
     """Connections of before the outage do no harm after it."""
     store = Store(opened("postgres"))
     store.migrate()

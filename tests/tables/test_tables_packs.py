@@ -108,7 +108,7 @@ def test_a_conflict_is_named(packs: list[str], expected: str) -> None:
     assert expected in problem(*packs)
 
 
-def test_a_removed_row_is_gone() -> None:
+def test_removed_row_is_absent() -> None:
     assert [r.id for r in merged(pack("", "removes: [two]")).rows] == ["one", "rest"]
 
 

@@ -66,13 +66,13 @@ def test_an_integer_domain_has_no_gap_between_neighbours() -> None:
     assert reports(table(lines, "x: {setting: server.port}"), kind="gap") == []
 
 
-def test_a_gap_outside_the_domain_is_none() -> None:
+def test_gap_outside_the_domain_is_not_reported() -> None:
     """Numbers that a setting cannot have need no row."""
     lines = rows(row("a", "x: {at_least: 0}"), row("b", "x: {above: 65535}", "b"))
     assert reports(table(lines, "x: {setting: server.port}"), kind="gap") == []
 
 
-def test_a_gap_behind_other_tables_is_none() -> None:
+def test_gap_of_infeasible_decisions_is_not_reported() -> None:
     """Combinations that the feeding tables never bring about need no row."""
     other = MODES.replace("table: mode", "table: other")
     lines = rows(row("a", "x: memory, y: memory"), row("b", "x: persistent, y: persistent", "b"))
@@ -288,7 +288,7 @@ def test_choices_that_leave_the_same_rows_are_counted_once() -> None:
     assert verified(*chain(*lines, row("rest", "", "q"))).findings == ()
 
 
-def test_what_could_not_be_proven_says_so_and_keeps_nothing_from_being_used() -> None:
+def test_unproven_reachability_is_reported_as_warning() -> None:
     """Rows that leave something else for every combination of values."""
     texts = chain(row("r", "a: v", "p"), row("rest", "", "q"))
     gaps = [report for report in verify(ruleset_of(*texts), most=0).findings if report.id == "gap"]
@@ -313,7 +313,7 @@ def ruleset_of(*texts: str) -> RuleSet:
     return compile_leniently(read_tables(named(*texts)), FakeCatalogue())
 
 
-def test_each_feeder_is_checked_once_whatever_the_number_of_paths_to_it() -> None:
+def test_table_with_many_paths_to_it_is_checked_once() -> None:
     """Forty layers of two tables, each of which reads both tables of the layer before, have 2**40 paths."""
     first = table(row("x", ""), hit="first")
     texts = [first.replace("table: t", f"table: l0{side}") for side in "ab"]

@@ -69,7 +69,7 @@ def test_a_fresh_database_is_empty_and_dropped_afterwards(postgres_server: Postg
         query(url, "SELECT 1")
 
 
-def test_a_database_is_dropped_under_whoever_is_connected(postgres_server: PostgresServer) -> None:
+def test_database_with_open_connections_is_dropped(postgres_server: PostgresServer) -> None:
     """A connection that a test forgot does not keep it."""
     with postgres_server.database() as url:
         forgotten = psycopg2.connect(url)
@@ -134,7 +134,7 @@ def test_a_restart_keeps_data_port_and_password(server: PostgresServer, end: str
     assert query(server.url_of(name), "SELECT count(*) FROM numbers") == (3,)
 
 
-def test_a_stopped_server_says_so(server: PostgresServer) -> None:
+def test_stopped_server_is_an_error(server: PostgresServer) -> None:
     """Asking for a database is an error with a fix."""
     server.stop()
     server.stop()
@@ -236,7 +236,7 @@ def test_servers_never_run_as_root(postgres_server: PostgresServer) -> None:
     assert psutil.Process(postgres_server.pid).uids().effective == account.uid
 
 
-def test_a_server_of_somebody_else_gets_our_databases_and_keeps_none(postgres_server: PostgresServer) -> None:
+def test_databases_on_an_external_server_are_dropped_at_the_end(postgres_server: PostgresServer) -> None:
     """Templates and copies are dropped at the end."""
     with Databases(postgres_server.url) as databases:
         template = databases.template("of_a_guest", numbers)

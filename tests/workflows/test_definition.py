@@ -245,12 +245,12 @@ BAD = [
 
 
 @pytest.mark.parametrize(("text", "problem"), BAD)
-def test_a_bad_definition_is_told_with_its_place(text: str, problem: str) -> None:
+def test_invalid_definition_is_reported_with_its_place(text: str, problem: str) -> None:
     """Each mistake gives exactly one line with file, line and column."""
     assert problems(text) == (f"f.yaml:{problem}",)
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     """One run shows everything that is wrong."""
     found = problems("""
         id: UPPER
@@ -310,7 +310,7 @@ def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
         load_definition(tmp_path / "gone.yaml")
 
 
-def test_a_file_that_is_not_text_is_no_workflow(tmp_path: Path) -> None:
+def test_binary_file_is_rejected_as_workflow(tmp_path: Path) -> None:
     """Bytes that are not UTF-8 are an error, not a crash."""
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DefinitionError, match="cannot be read"):

@@ -111,7 +111,7 @@ def test_stopping_at_once_does_not_wait_for_a_tool(
     workflows.close(0)
 
 
-def test_an_outage_of_temporal_is_told_and_survived(
+def test_outage_of_temporal_is_reported_and_survived(
     loop: LoopThread, database: peewee.SqliteDatabase, tmp_path: Path
 ) -> None:
     """While the server is away nothing is started; when it is back, the same worker goes on."""

@@ -62,7 +62,7 @@ def running(loop: LoopThread, engine: Engine, pace: Pace) -> Iterator[Restarted]
         pytest.param(None, "it ended by itself", False, id="ended"),
     ],
 )
-def test_whatever_ends_is_told_and_begun_again(
+def test_ended_worker_is_reported_and_restarted(
     loop: LoopThread, caplog: pytest.LogCaptureFixture, failure: Exception | None, error: str, traceback: bool
 ) -> None:
     """The reason is in the health and in the log, a bug with its traceback."""
@@ -84,7 +84,7 @@ def test_what_works_again_is_healthy_again(loop: LoopThread) -> None:
         assert restarted.error is None
 
 
-def test_a_moment_is_no_news(loop: LoopThread) -> None:
+def test_short_failure_is_not_reported_as_unhealthy(loop: LoopThread) -> None:
     """What fails is given the time for more attempts before it is told."""
     engine = Engine(3, ValueError("no"))
     with running(loop, engine, replace(QUICK, patience_s=60.0, steady_s=60.0)) as restarted:
@@ -105,9 +105,7 @@ def test_the_usual_patience_is_enough_for_two_attempts() -> None:
     assert 2 * USUAL.restart_s + USUAL.steady_s < USUAL.patience_s
 
 
-def test_a_worker_that_cannot_go_on_is_told_and_recovers(
-    bench: Bench, store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failed_worker_is_reported_and_replaced(bench: Bench, store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """Its place is taken by another worker, for as long as that runs."""
     caplog.set_level(logging.CRITICAL, "temporalio")
 

@@ -96,7 +96,7 @@ def test_leftovers_of_editors_are_no_workflows(bench: Bench) -> None:
     assert (listing.definitions, listing.problems) == ((), ())
 
 
-def test_an_imported_workflow_that_is_none_any_more_hides_only_itself(bench: Bench, store: Store) -> None:
+def test_imported_workflow_that_became_invalid_does_not_hide_others(bench: Bench, store: Store) -> None:
     """What an earlier version took and this one refuses is told beside the others, and when it is asked for."""
     store.save_workflow(StoredWorkflow("old", "1", {"id": "old", "gone": True}, timestamp()))
     good = {"id": "good", "tasks": [{"id": "t", "type": "aggregate", "output": 1}]}
@@ -174,7 +174,7 @@ def test_an_import_with_one_broken_workflow_takes_none(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("exported", [None, [], {"workflows": 3}, {}])
-def test_an_import_of_something_else_says_what_it_wants(bench: Bench, exported: object) -> None:
+def test_import_of_another_document_names_the_expected_form(bench: Bench, exported: object) -> None:
     """What is no export is refused with what an export looks like."""
     with pytest.raises(DefinitionError, match="workflow list --format json"):
         bench.open(worker=False).import_workflows(exported)

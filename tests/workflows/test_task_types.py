@@ -102,7 +102,7 @@ def test_sleep_pauses_for_a_duration_or_what_a_template_gives(duration: str, sec
         pytest.param("99999h", "duration must be at most ten years", id="too-long"),
     ],
 )
-def test_sleep_rejects_what_is_no_duration(given: Any, reason: str) -> None:
+def test_sleep_rejects_an_invalid_duration(given: Any, reason: str) -> None:
     engine = FakeEngine()
     with pytest.raises(TaskError) as failed:
         perform(Sleep(id="t", duration="{{ workflow.input.n }}"), engine, scope(n=given))

@@ -107,7 +107,7 @@ def test_failures_are_those_of_the_tool(tools: Tools, name: str, kind: str, reas
     assert reason in caught.value.reason
 
 
-def test_a_tool_that_closes_descriptors_harms_nobody(tools: Tools) -> None:
+def test_tool_that_closes_descriptors_does_not_harm_other_tools(tools: Tools) -> None:
     """Standard descriptors that a tool closes are its own."""
     assert call(tools, "closes") == "closed"
     assert call(tools, "add", a=1)[0] == 2

@@ -114,7 +114,7 @@ def service(client: Client, store: Store, tmp_path: Path) -> Iterator[Service]:
         pytest.param(KeyError("definition"), logging.ERROR, id="bug"),
     ],
 )
-def test_a_failure_is_logged_and_the_upkeep_goes_on(
+def test_upkeep_logs_a_failure_and_continues(
     loop: LoopThread, caplog: pytest.LogCaptureFixture, failure: Exception, level: int
 ) -> None:
     """Both kinds of correction are tried again; a bug has its traceback in the log."""
@@ -278,7 +278,7 @@ def test_execution_that_is_continued_as_new_keeps_one_row(
     assert [row.id for row in loop.call(service.executions(), 10)] == [name]
 
 
-def test_a_row_that_says_another_end_is_corrected(
+def test_row_with_a_different_end_is_corrected(
     loop: LoopThread, client: Client, service: Service, store: Store, tmp_path: Path
 ) -> None:
     """A termination that came after the row was written is found out."""
