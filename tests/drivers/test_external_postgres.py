@@ -48,10 +48,10 @@ def one(database: Any) -> int:
             {"password": "wrong"}, 'the password for user "compozy" was refused', "database.password", id="password"
         ),
         pytest.param({"password": None}, "asks for a password", "set database.password", id="no-password"),
-        pytest.param({"name": "nowhere"}, 'no database "nowhere"', "createdb nowhere", id="database"),
+        pytest.param({"name": "nowhere"}, 'database "nowhere" does not exist', "createdb nowhere", id="database"),
         pytest.param({"port": CLOSED}, "connection refused", "database.port", id="refused"),
         pytest.param({"host": "nowhere.invalid"}, '"nowhere.invalid" is not known', "database.host", id="host"),
-        pytest.param({"ssl_mode": "require"}, "does not speak TLS", "database.ssl_mode", id="tls"),
+        pytest.param({"ssl_mode": "require"}, "does not support TLS", "database.ssl_mode", id="tls"),
     ],
 )
 def test_each_failure_is_reported_with_address_and_fix(

@@ -40,7 +40,7 @@ def start(started: Starting, **options: Any) -> RedisExternalDriver:
     [
         pytest.param({"password": "wrong"}, "the password was refused", "redis.password", id="password"),
         pytest.param({"password": None}, "asks for a password", "redis.password", id="no-password"),
-        pytest.param({"db": 99}, "no database of this number", "redis.db", id="database"),
+        pytest.param({"db": 99}, "the database number is out of range", "redis.db", id="database"),
         pytest.param({"port": CLOSED}, "connection refused", "redis.port", id="refused"),
         pytest.param({"host": "nowhere.invalid"}, '"nowhere.invalid" is not known', "redis.host", id="host"),
         pytest.param({"tls": True}, "no answer", "redis.tls", id="tls"),

@@ -21,7 +21,7 @@ def test_key_file_is_created_private_and_read_again(tmp_path: Path) -> None:
 
     assert file.stat().st_mode & 0o777 == 0o600
     assert load_keyring(None, str(file)).newest == first.newest
-    made.take_back()
+    made.roll_back()
     assert list(tmp_path.iterdir()) == []
 
 

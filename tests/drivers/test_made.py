@@ -22,8 +22,8 @@ def test_new_directories_and_data_go(tmp_path: Path) -> None:
     (tmp_path / "a" / "tree").mkdir()
     (tmp_path / "a" / "tree" / "leaf").touch()
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
-    made.take_back()
-    made.take_back()
+    made.roll_back()
+    made.roll_back()
     assert names(tmp_path) == []
 
 
@@ -34,7 +34,7 @@ def test_what_was_there_or_came_from_others_stays(tmp_path: Path) -> None:
     made.directory(tmp_path / "old")
     made.directory(tmp_path / "new" / "deep")
     (tmp_path / "new" / "guest").touch()
-    made.take_back()
+    made.roll_back()
     assert names(tmp_path) == ["new", "new/guest", "old"]
 
 
@@ -47,7 +47,7 @@ def test_what_was_moved_aside_comes_back(tmp_path: Path) -> None:
     made.moved(tmp_path / "data", tmp_path / "aside")
     made.data(tmp_path / "data")
     made.directory(tmp_path / "data")
-    made.take_back()
+    made.roll_back()
     assert names(tmp_path) == ["data", "data/precious"]
 
 

@@ -100,7 +100,7 @@ def postgres_with(testbed: Testbed, setting: str) -> None:
             "redis",
             lambda testbed: redis_with(testbed, "CONFIG", "SET", "maxmemory", "1"),
             lambda testbed: redis_with(testbed, "CONFIG", "SET", "maxmemory", "0"),
-            "it is at its memory limit and takes no writes",
+            "memory limit reached; the server rejects writes",
             id="full-redis",
         ),
         pytest.param(

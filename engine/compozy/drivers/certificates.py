@@ -1,6 +1,6 @@
-"""Read certificates and keys, so that a file that cannot be read is named before anybody connects.
+"""Read certificate and key files before a connection is opened, so that the error names the unreadable file.
 
-What comes in: a path and the setting behind it. What goes out: the bytes, which never show anywhere.
+The contents never appear in a message or a log.
 """
 
 from __future__ import annotations

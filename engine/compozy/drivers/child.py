@@ -72,7 +72,7 @@ class Child:
                 self._process = Process(self.command, self._line, self._ended)
 
     def running(self) -> bool:
-        """Tell whether the process runs."""
+        """Return True if the process runs."""
         process = self._process
         return process is not None and process.running()
 
@@ -126,10 +126,10 @@ class Child:
         return self.command.level(line) if self.command.level else logging.INFO
 
     def _line(self, text: str) -> None:
-        # What goes wrong while starting is told by the error of the start, or was a port that another try replaced.
-        # What it says while it is stopped by us tells of calls that were cut off.
-        telling = self._supervised and not self._stopping.is_set()
-        level = self._level(text) if telling else min(self._level(text), logging.INFO)
+        # A failure during the start is in the error of the start, or concerned a port that was replaced. Lines that are
+        # written during a shutdown report aborted calls. Neither is logged as a warning or error.
+        steady = self._supervised and not self._stopping.is_set()
+        level = self._level(text) if steady else min(self._level(text), logging.INFO)
         extra = {"child": self.command.name, "line": text}
         report(lines, level, "child.log", f"child.log {self.command.name}: {text}", extra)
 
@@ -199,7 +199,7 @@ class Child:
 
 
 def report(logger: logging.Logger, level: int, event: str, text: str, fields: dict[str, Any]) -> None:
-    """Log an event with a text, from a thread that must survive whatever the handlers of the application do."""
+    """Log an event with a text, from a thread that must survive every failure of the application's handlers."""
     try:
         logger.log(level, "%s", text, extra={"event": event, **fields})
     except Exception:  # noqa: BLE001, S110 - a handler of the application failed, and there is nowhere else to report it

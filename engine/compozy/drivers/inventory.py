@@ -1,6 +1,6 @@
 """Record how much data each component keeps, and refuse a start on data that is missing or has shrunk.
 
-A store whose file was removed or emptied looks like a new one, and a server would begin again without a word. The
+A store whose file was removed or emptied looks like a new one, and a server would start empty without an error. The
 record lies in the state directory; it is written while the components run and when they have stopped.
 """
 
@@ -21,7 +21,7 @@ from compozy.errors import DriverError, StateDirectoryError
 INVENTORY = "inventory.json"
 _FORMAT = 1
 _FIRST_S, _INTERVAL_S = 1.0, 10.0
-_HINT = "restore a backup, or run compozy start --accept-loss to go on with what is there"
+_HINT = "restore a backup, or run compozy start --accept-loss to continue with the remaining data"
 log = logging.getLogger("compozy.provision")
 
 
@@ -60,7 +60,7 @@ class Inventory:
             raise StateDirectoryError(f"{holding.path} {now}, and held {before[-1]} bytes before", hint=_HINT)
 
     def record(self, holdings: Mapping[str, Holding]) -> None:
-        """Replace the record, unless it says the same.
+        """Replace the record, unless it is unchanged.
 
         Raises:
             OSError: it cannot be written.
@@ -146,13 +146,13 @@ class InventoryRecorder:
 
 
 def holdings_of(drivers: Mapping[str, Any]) -> dict[str, Holding]:
-    """Return what the drivers hold that can tell."""
+    """Return the holdings of the drivers that can report them."""
     asked = {name: holding_of(driver) for name, driver in drivers.items()}
     return {name: held for name, held in asked.items() if held is not None}
 
 
 def holding_of(driver: Any) -> Holding | None:
-    """Return what a driver holds; None where it cannot tell, or keeps nothing."""
+    """Return the holding of a driver; None if the driver cannot report it or keeps nothing."""
     holding = getattr(driver, "holding", None)
     found: Holding | None = None if holding is None else holding()
     return found

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port asked for: its number, the setting behind it, and whether somebody chose it.
+    """A requested port: its number, its setting, and whether the user set it (`explicit`).
 
-    A port that nobody chose moves to a free one when it is busy.
+    A default port is replaced by a free one when it is busy.
     """
 
     number: int

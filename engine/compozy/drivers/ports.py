@@ -1,7 +1,6 @@
-"""Ports on this machine: find a free one, find out who has one.
+"""Find a free port of this machine, and the process that listens on a port.
 
-What comes in: a `Port` and an address. What goes out: a number that was free a moment ago; whoever listens on it
-must be ready to lose the race and ask again.
+A port that was reported free may be taken before it is bound; the caller must be ready to ask again.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ def choose_port(port: Port, host: str, notice: Callable[[str], None], *, lost: b
 
 
 def is_free(number: int, host: str) -> bool:
-    """Tell whether `number` can be listened on.
+    """Return True if a server can listen on `number`.
 
     Raises:
         DriverError: it cannot, for another reason than being taken.
@@ -57,7 +56,7 @@ def is_free(number: int, host: str) -> bool:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that nobody listens on.
+    """Return a free port.
 
     Raises:
         DriverError: nothing can listen on `host`.
@@ -90,7 +89,7 @@ def split_address(address: str) -> tuple[str, int]:
     """Return host and port of `host:port` or `[host]:port`.
 
     Raises:
-        DriverError: there is no port in it.
+        DriverError: the address has no port.
     """
     host, _, number = address.rpartition(":")
     if not host or not number.isdigit():

@@ -1,7 +1,6 @@
-"""PostgreSQL that somebody else runs.
+"""Driver of an external PostgreSQL server: a pooled peewee database for any number of threads.
 
-What comes in: a URL, or host, port, user, password and name. What goes out: a pooled peewee database for any number
-of threads, that works again after the server was restarted. Nothing that is said of it holds the password.
+The pool reconnects after a restart of the server. The password never appears in a message or a description.
 """
 
 from __future__ import annotations
@@ -47,23 +46,23 @@ _SYMPTOMS = (
     ),
     Symptom(
         r'database "(?P<name>[^"]*)" does not exist',
-        'there is no database "{name}"',
+        'database "{name}" does not exist',
         "create it (createdb {name}), or correct database.name",
     ),
     Symptom(
         r'role "(?P<user>[^"]*)" does not exist',
-        'there is no user "{user}"',
+        'user "{user}" does not exist',
         "create it (createuser {user}), or correct database.user",
     ),
     Symptom(
         "no pg_hba.conf entry",
-        "the server does not let this user in from here",
-        "allow it in the server's pg_hba.conf; some entries demand TLS: database.ssl_mode: require",
+        "access denied: pg_hba.conf has no entry for this user and this client address",
+        "allow it in the server's pg_hba.conf; some entries require TLS: database.ssl_mode: require",
     ),
     Symptom(
         "server does not support SSL",
-        "the server does not speak TLS, which database.ssl_mode demands",
-        "switch TLS on at the server, or set database.ssl_mode to prefer",
+        "the server does not support TLS, which database.ssl_mode requires",
+        "enable TLS on the server, or set database.ssl_mode to prefer",
     ),
     Symptom(
         r'(certificate|key) file "(?P<file>[^"]*)"',
@@ -77,7 +76,7 @@ _SYMPTOMS = (
     ),
     Symptom(
         "too many clients|remaining connection slots|too many connections",
-        "the server takes no more connections",
+        "too many connections",
         "lower database.max_connections, or raise max_connections of the server",
     ),
     Symptom(
@@ -87,12 +86,12 @@ _SYMPTOMS = (
     ),
     Symptom(
         "connection refused|could not connect|no such file",
-        "nobody listens there",
+        "connection refused: no server listens on this address",
         "start it, or correct database.url, or database.host and database.port",
     ),
     Symptom(
         "closed the connection|terminating connection|connection already closed|terminated",
-        "the server went away",
+        "the server closed the connection",
         "start it again, or see its log",
     ),
     Symptom("timeout expired", "it did not answer in time", "check the server, or raise database.connect_timeout"),
@@ -262,7 +261,7 @@ class PostgresDriver:
         return ()
 
     def describe(self) -> Description:
-        """Say which database it is."""
+        """Return the address and the facts of the database."""
         address = self._where.rpartition(" ")[2] if self._details else None
         return Description(address, None, {**self._details, "max_connections": self._max_connections})
 
@@ -272,14 +271,14 @@ def _address(parameters: dict[str, Any]) -> str:
 
 
 def _is_network(host: str, port: str) -> bool:
-    """Tell whether there is one address to try first; a path is a socket file, a comma a list of hosts."""
+    """Return True if `host` is one network address, not the path of a socket or a list of hosts."""
     return bool(host) and not host.startswith("/") and "," not in host and port.isdigit()
 
 
 def _telling(text: str) -> str:
-    """Return the line of libpq that tells most, without the address in front of it."""
+    """Return the most specific line of a libpq message, without the address in front of it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    chosen = next((line for line in lines if "FATAL" in line), lines[0] if lines else "it went away")
+    chosen = next((line for line in lines if "FATAL" in line), lines[0] if lines else "connection closed")
     return chosen.rpartition(" failed: ")[2].removeprefix("FATAL:").strip()
 
 

@@ -42,7 +42,7 @@ class Attempts(PostgresqlDatabase):
         base.__init__(*arguments, **options)
 
     def connect(self, reuse_if_open: bool = False) -> bool:
-        """Connect the calling thread; tell whether that was needed."""
+        """Connect the calling thread; return True if it was not connected."""
         self._asked.at = time.monotonic()
         base: Any = super()
         return bool(base.connect(reuse_if_open))
@@ -78,7 +78,7 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
         base.init(*arguments, **options)
 
     def connect(self, reuse_if_open: bool = False) -> bool:
-        """Take a connection for the calling thread; tell whether it is a new one to the thread.
+        """Take a connection for the calling thread; return True if the thread had none.
 
         Raises:
             peewee.OperationalError: the server does not answer, or every connection is in use.
@@ -137,7 +137,7 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
         if self.is_closed() or self.in_transaction():
             return
         connection = self._state.conn
-        # An idle connection has nothing to say but its end, a notice or a notification: only then ask.
+        # Only its end, a notice or a notification makes an idle connection readable: only then ask the server.
         if connection.closed or (_ready(connection, select.POLLIN, 0.0) and not _answers(connection)):
             self._replace()
 
@@ -189,7 +189,7 @@ class Probe:
         """Ask whether the server takes writes, on a new connection where the old one has died.
 
         Raises:
-            psycopg2.Error: the server refuses or has gone away.
+            psycopg2.Error: the server refuses or has closed the connection.
             TimeoutError: it did not answer in time.
         """
         deadline = time.monotonic() + timeout_s

@@ -119,7 +119,7 @@ def _above(path: str) -> str:
 
 def no_directory(path: str) -> str:
     """Return why a path is not a directory."""
-    what = "is a link to what does not exist" if not os.path.exists(path) else "is not a directory"
+    what = "is a dangling symlink" if not os.path.exists(path) else "is not a directory"
     return f"{path} {what}"
 
 

@@ -1,15 +1,14 @@
-"""One life of one child process that cannot outlive us.
+"""Run one child process that never outlives its parent.
 
-What comes in: a `Command`. What goes out: a running process whose log lines are handed on. Whatever ends this
-process, `kill -9` included, ends the child; nothing here decides on restarts.
+The child ends with this process in every case, `kill -9` included. Its log lines are passed to the caller, which also
+decides on restarts.
 
-How: the child begins as a small shell, which starts a *guardian* in the background and then becomes the
-server (`exec`), so that the process id, signals and exit code are the server's own. The guardian waits on a
-socket whose other end only we hold. When we end, or ask for it, the socket closes and the guardian kills the
-server, removes its scratch directory and kills whatever is left of the process group, itself included. No
-process id is ever guessed: `$$` leads the guardian's own session, and a number in use as session or group is
-never given to another process. A parent-death signal would be simpler but is tied to the thread that forked,
-and exists on Linux only.
+The child starts as a small shell, which starts a *guardian* in the background and then becomes the server (`exec`), so
+that process id, signals and exit code are those of the server. The guardian waits on a socket whose other end is open
+only in the parent. When the parent ends or shuts the socket down, the guardian kills the server, removes its scratch
+directory and kills the rest of the process group, itself included. Process ids are never guessed: `$$` leads the
+guardian's own session, and the system does not reuse a number while a session or group has it. A parent-death signal
+would be simpler, but is tied to the thread that forked and exists on Linux only.
 """
 
 from __future__ import annotations
@@ -61,8 +60,8 @@ class Command:
     """What to run: `argv` under the name that logs and errors use.
 
     `config` is what the process reads on its standard input (at most 64 KiB). `scratch` is a directory that is made
-    for the process and removed with it, or empty. `level` tells the level of a log line. `directory` is where it runs.
-    `inherited` are descriptors that it gets, under the same numbers.
+    for the process and removed with it, or empty. `level` returns the level of a log line. `directory` is the
+    working directory. `inherited` are descriptors that the process gets, under the same numbers.
     """
 
     name: str
@@ -75,7 +74,7 @@ class Command:
 
 
 class Guard:
-    """Our end of the socket that keeps a child alive."""
+    """The parent's end of the socket that keeps a child alive."""
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
@@ -100,12 +99,12 @@ def _forget() -> None:
         end.close()
 
 
-# A child forked without exec (a process pool, say) would hold the sockets open after our death.
+# A child forked without exec, as by a process pool, would keep the sockets open after this process has ended.
 os.register_at_fork(after_in_child=_forget)
 
 
 class Process:
-    """A running child; `line` gets each line that it writes, `ended` is called once when all of it is gone."""
+    """A running child; `line` gets each line that it writes, `ended` is called once when its whole group has ended."""
 
     def __init__(self, command: Command, line: Callable[[str], None], ended: Callable[[Process], None]) -> None:
         """Start the process.
@@ -132,7 +131,7 @@ class Process:
             threading.Thread(target=work, name=f"compozy-{command.name}", daemon=True).start()
 
     def running(self) -> bool:
-        """Tell whether the process or anything of its group is there still."""
+        """Return True while the process or a member of its group runs."""
         return not self._gone.is_set()
 
     def code(self) -> int | None:
@@ -144,33 +143,33 @@ class Process:
         return "\n".join(self._tail)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; a process that has ended is no error."""
+        """Send a signal; do nothing if the process has ended."""
         # Not through `Popen`, which would reap it first and so give its number away (see `_reap`).
         with self._reaping, contextlib.suppress(ProcessLookupError):
             if self._popen.returncode is None:
                 os.kill(self.pid, number)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until all of it is gone; tell whether it is."""
+        """Wait until the whole group has ended; return False after `timeout_s`."""
         return self._gone.wait(timeout_s)
 
     def kill(self) -> None:
-        """End it now, with all of its group, and wait until it is gone; idempotent."""
+        """Kill the process and its group, and wait for their end; idempotent."""
         self._guard.release()
         if not self.wait(_KILL_S):
             self.signal(signal.SIGKILL)
             self.wait(_KILL_S)
 
     def _reap(self) -> None:
-        """When the server ends, end what it started: as long as that lives, its log does not end."""
+        """Kill the children of the server when it has ended; while they run, its log does not end."""
         if sys.platform == "linux":
-            # Not yet reaped, the server's number is still its own, and the group's. Where nobody has to reap, because
-            # SIGCHLD was ignored when we were started, it is given away already.
+            # Until the server is reaped, its number identifies it and its group. If SIGCHLD was ignored when this
+            # process was started, children are not reaped and the number may already be reused.
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
                 with self._reaping, contextlib.suppress(ProcessLookupError):
                     os.killpg(self.pid, signal.SIGKILL)
-                    self._popen.wait()  # its number is given away here, so nobody may be about to signal it
+                    self._popen.wait()  # frees its number, so no other thread may be about to signal it
         self._popen.wait()
         self._guard.release()
         self._reaped.set()
@@ -199,7 +198,7 @@ class Process:
 
     def _read(self, source: object, selector: selectors.BaseSelector) -> None:
         if source is self._guard.end:
-            # The guardian is gone, so nobody would end the server after us: end it while we can.
+            # Without its guardian the server would outlive this process: end it now.
             selector.unregister(self._guard.end)
             self.signal(signal.SIGKILL)
             return

@@ -66,7 +66,7 @@ class LoopThread:
     def _end_tasks(self) -> None:
         """Let what is about to end come to its end, and cancel the rest.
 
-        A call into a native library that is cancelled goes on there for a moment, which must not be the moment in
+        A cancelled call into a native library keeps running for a moment, which must not be the moment in
         which the interpreter ends.
         """
         for patience_s in (_LET_END_S, _CLOSE_S):

@@ -1,7 +1,7 @@
-"""Find out within a bounded time whether anybody listens at an address that is not ours.
+"""Check within a bounded time that an external server accepts connections, and translate client library errors.
 
-What comes in: host and port. What goes out: nothing, or an error that says what is wrong there. Client libraries
-answer such questions late, each in words of its own; here all external drivers ask first, and alike.
+Client libraries report an unreachable server late and each in its own words; every external driver checks here first,
+so that all report it alike.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def diagnosis(text: str, where: str, symptoms: Sequence[Symptom]) -> DriverError
 
 
 def reach(where: str, host: str, port: int, timeout_s: float, *, setting: str) -> None:
-    """Return when somebody takes a connection at `host` and `port` within `timeout_s` seconds.
+    """Return when `host` and `port` accept a connection within `timeout_s` seconds.
 
-    `where` begins the error's text, `setting` is what its hint tells to correct.
+    `where` begins the error's text, `setting` is the one that its hint names.
 
     Raises:
-        DriverError: the host is not known, nobody listens, or nobody answered in time.
+        DriverError: unknown host, connection refused, or no answer in time.
     """
     failure = _attempt(host, port, timeout_s)
     if failure is None:
@@ -63,7 +63,7 @@ def reach(where: str, host: str, port: int, timeout_s: float, *, setting: str) -
     if isinstance(failure, socket.gaierror | UnicodeError):
         raise DriverError(f'{where}: the host "{host}" is not known', hint=f"correct {setting}") from failure
     if isinstance(failure, TimeoutError):
-        reason = f"{where}: nobody answered within {timeout_s:g} s"
+        reason = f"{where}: no answer within {timeout_s:g} s"
         raise DriverError(reason, hint=f"check the network and firewalls in between, or correct {setting}") from failure
     reason = f"{where}: {(failure.strerror or str(failure)).lower()}"
     raise DriverError(reason, hint=f"start it, or correct {setting}") from failure

@@ -1,7 +1,6 @@
-"""A Redis of our own: a real Valkey as a child process, or an imitation inside the process.
+"""Drivers of the embedded Redis: a real Valkey server as a child process, or an imitation inside this process.
 
-What comes in: what to keep and where. What goes out: a Redis client, made when it is asked for, because importing
-its library takes longer than starting the server.
+The client is created on first use, because importing its library takes longer than starting the server.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ class ValkeyDriver:
         """Start the server.
 
         Raises:
-            DriverError: there is no binary, the data is damaged, or the server was not ready in time.
+            DriverError: the binary is missing, the data is damaged, or the server was not ready in time.
         """
         binary = find_valkey()
         if binary is None:
@@ -221,7 +220,7 @@ class ValkeyDriver:
         self._data = self._lock = None
 
     def describe(self) -> Description:
-        """Say where the server is."""
+        """Return the address and the facts of the server."""
         child = self._child
         details = {"pid": child.pid, "restarts": child.restarts} if child is not None else {}
         return Description(f"unix:{self._socket}", self._data_dir, details)
@@ -245,7 +244,7 @@ def _prepare(folder: str, context: StartContext, *, restore: bool) -> None:
 
 
 def _quoted(path: str) -> str:
-    """Return a path as it stands between double quotes; bytes that are no text too."""
+    """Return a path as it stands between double quotes; bytes that are not valid text too."""
     return "".join(
         chr(byte) if byte < 128 and (chr(byte).isalnum() or byte in b"/._-") else f"\\x{byte:02x}"
         for byte in os.fsencode(path)
@@ -310,7 +309,7 @@ class FakeRedisDriver:
             self._client.close()
 
     def describe(self) -> Description:
-        """Say that it is inside the process."""
+        """Return a description without an address: it runs inside this process."""
         return Description(details={"imitation": "inside the process; no server binary was found or asked for"})
 
     def preflight(self, context: StartContext) -> tuple[Check, ...]:

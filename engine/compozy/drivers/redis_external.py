@@ -1,7 +1,6 @@
-"""A Redis or Valkey that somebody else runs.
+"""Driver of an external Redis or Valkey server.
 
-What comes in: a URL, or host, port, password, database number and whether to use TLS. What goes out: a client that
-connects again after an outage. Nothing that is said of it holds the password.
+The client reconnects after an outage. The password never appears in a message or a description.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ _SYMPTOMS = (
     ),
     Symptom(
         "DB index is out of range|invalid database",
-        "there is no database of this number",
+        "the database number is out of range",
         "lower redis.db, or raise `databases` in the server's configuration",
     ),
     Symptom(
@@ -54,33 +53,35 @@ _SYMPTOMS = (
         "the TLS connection failed: the server's certificate could not be verified",
         "give the authority with ?ssl_ca_certs=FILE in redis.url; the certificate must name the host",
     ),
-    Symptom("SSL|TLS", "the server does not speak TLS", "set redis.tls to false, or write redis:// in redis.url"),
+    Symptom("SSL|TLS", "the server does not support TLS", "set redis.tls to false, or write redis:// in redis.url"),
     Symptom(
         "unknown command|Protocol Error",
-        "what answers there is no Redis, or one older than version 6",
+        "not a Redis server, or older than version 6",
         "correct redis.url, or redis.host and redis.port",
     ),
     Symptom(
         "OOM command|maxmemory",
-        "it is at its memory limit and takes no writes",
+        "memory limit reached; the server rejects writes",
         "raise `maxmemory` of the server, or set a policy that evicts keys",
     ),
     Symptom("READONLY|read only replica", "it is a read-only replica", "name the primary in redis.url or redis.host"),
-    Symptom("MISCONF", "it takes no writes because it cannot save its data", "see its log and its disk"),
+    Symptom("MISCONF", "the server rejects writes because it cannot save its data", "see its log and its disk"),
     Symptom("loading the dataset|BUSYLOADING", "the server is loading its data", "wait until it is ready"),
-    Symptom("max number of clients", "the server takes no more clients", "raise `maxclients` of the server"),
+    Symptom("max number of clients", "too many clients", "raise `maxclients` of the server"),
     Symptom(
-        "refused|no such file", "nobody listens there", "start it, or correct redis.url, or redis.host and redis.port"
+        "refused|no such file",
+        "connection refused: no server listens on this address",
+        "start it, or correct redis.url, or redis.host and redis.port",
     ),
     Symptom(
         "timeout|timed out",
         f"no answer within {PING_S:g} s",
-        "see the log of the server; one that does not speak TLS leaves redis.tls: true without an answer",
+        "see the log of the server; a server without TLS does not answer when redis.tls is true",
     ),
     Symptom(
         "closed by server|reset by peer|broken pipe|while reading|while writing",
-        "the server hung up",
-        "start it again, or see its log; one that speaks TLS only needs redis.tls: true",
+        "the server closed the connection",
+        "start it again, or see its log; a server that accepts only TLS needs redis.tls: true",
     ),
 )
 
@@ -173,10 +174,10 @@ class RedisExternalDriver:
 
         facts = {"database": known.get("db") or 0, "tls": _has_tls(self._probe)}
         try:
-            told = self._probe.info("server")
+            info = self._probe.info("server")
         except RedisError:
             return facts  # a user of few rights may connect but not ask this
-        return {"version": told.get("valkey_version") or told.get("redis_version"), **facts}
+        return {"version": info.get("valkey_version") or info.get("redis_version"), **facts}
 
     def _setting(self) -> str:
         return "redis.url" if self._url else "redis.host and redis.port"
@@ -222,7 +223,7 @@ class RedisExternalDriver:
         return ()
 
     def describe(self) -> Description:
-        """Say which server it is."""
+        """Return the address and the facts of the server."""
         return Description(self._where.rpartition(" ")[2] if self._details else None, None, self._details)
 
 

@@ -22,7 +22,7 @@ from compozy.state.data_files import check_data_files
 _AOF = "appendonlydir"
 _RDB = "dump.rdb"
 _FILE = re.compile(r"file (\S+) seq (\d+) type ([bih])(?: .*)?\n|#.*\n")
-_NEEDED = ("b", "i")  # the base and what came after it; the history may be gone
+_NEEDED = ("b", "i")  # the base and the increments; the history may be deleted
 _NAMED = re.compile(f"(?:{_FILE.pattern})*")
 _EMPTY_BYTES = 200  # a snapshot without keys has about 90
 _CHECKED_BYTES = 64 * 1024 * 1024  # larger parts are checked by the server alone while it loads them
@@ -40,7 +40,7 @@ def examine_data(folder: str) -> None:
     try:
         check_data_files(folder)
         if os.path.lexists(folder) and not os.path.isdir(folder):
-            raise NotADirectoryError(errno.ENOTDIR, "it is no directory")
+            raise NotADirectoryError(errno.ENOTDIR, "not a directory")
         _check_log(Path(folder, _AOF))
     except OSError as error:
         raise DriverError(f"{folder} cannot be used: {error.strerror}", hint="move it away") from error
@@ -69,7 +69,7 @@ def _check_log(log: Path) -> None:
 
 
 def _unnamed(log: Path, parts: Mapping[str, int]) -> str:
-    # A server that was killed while it made its first log leaves one without keys, and nobody was served yet.
+    # A server that was killed while it made its first log leaves one without keys, and no client was served yet.
     full = sorted(name for name, size in parts.items() if size > _EMPTY_BYTES)
     return f"{log} has no manifest, and starting would ignore {', '.join(full)}" if full else ""
 
@@ -126,7 +126,7 @@ def _check_parts(log: Path, binary: str) -> None:
 
 
 def _report(binary: str, tool: str, part: Path) -> str:
-    """Return what the check program says; a binary that has none says nothing of damage."""
+    """Return the report of the check program; empty if the binary has none."""
     family = "redis" if os.path.basename(binary).startswith("redis") else "valkey"
     try:
         ended = subprocess.run(

@@ -1,6 +1,5 @@
-"""SQLite, in memory or in a file.
+"""Driver of SQLite, in memory or in a file: a peewee database for any number of threads.
 
-What comes in: `:memory:` or an absolute path. What goes out: a peewee database for any number of threads.
 A damaged file is reported and never written to.
 """
 
@@ -61,7 +60,7 @@ class SqliteDriver:
         """Open the database; a file is created with mode 0600 in a directory of mode 0700.
 
         Raises:
-            DriverError: the file is in use, cannot be opened, is damaged, or is no database.
+            DriverError: the file is in use, cannot be opened, is damaged, or is not a database.
         """
         if not self._memory:
             self._lock = lock_beside(self._path, context.made)
@@ -84,7 +83,7 @@ class SqliteDriver:
         """See whether the file can be used, and change nothing; one that is not there yet can.
 
         Raises:
-            DriverError: it is damaged, is no database, or cannot be read.
+            DriverError: it is damaged, is not a database, or cannot be read.
         """
         if self._memory:
             return
@@ -167,7 +166,7 @@ class SqliteDriver:
             check_writable(self._path)
 
     def stop(self, grace_s: float) -> None:
-        """Close the database for every thread; an in-memory one is gone; idempotent."""
+        """Close the database for every thread; an in-memory one is deleted; idempotent."""
         self._turns.close()
         if self._database is not None:
             self._database.close()  # and with it those that no thread uses
@@ -183,7 +182,7 @@ class SqliteDriver:
             anchor.close()
 
     def describe(self) -> Description:
-        """Say where the data is."""
+        """Return where the data is."""
         details = {"sqlite": sqlite3.sqlite_version, "journal": "memory" if self._memory else "wal"}
         return Description(self._path, None if self._memory else self._path, details)
 
@@ -207,7 +206,7 @@ def check_file(path: str) -> None:
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
             raise
-        # A writer was killed before the file had its write-ahead log: only a writer can take back what it left.
+        # A writer was killed before the file had its write-ahead log: only a writer can roll back what it left.
         _look_through(path, f"{Path(path).as_uri()}?mode=rw")
 
 
@@ -279,7 +278,7 @@ def check_writable(path: str) -> None:
 
 
 def unusable(path: str, kind: str, error: sqlite3.Error | OSError) -> DriverError:
-    """Return what to tell of a database file of some kind (`SQLite`, `Temporal`) that cannot be used."""
+    """Return the error for an unusable database file of some kind (`SQLite`, `Temporal`)."""
     if isinstance(error, sqlite3.OperationalError | OSError):
         reason = getattr(error, "strerror", None) or str(error)
         return DriverError(f"{path} cannot be opened: {reason}", hint="check its permissions and the disk")
@@ -294,7 +293,7 @@ def _files(path: str) -> tuple[str, ...]:
 
 
 def _create(path: str, made: Made) -> bool:
-    """Create the file, whose lock we have, where it is missing; tell whether it was."""
+    """Create the file, whose lock is held, if it is missing; return True if it was."""
     if os.path.exists(path):
         return False
     try:

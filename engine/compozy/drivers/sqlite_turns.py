@@ -34,7 +34,7 @@ class Turn:
 class Turns:
     """A lock that is handed from one to the next in the order of asking.
 
-    `readers_wait` tells that reading needs the turn as well: an in-memory database cannot be read while it is written.
+    With `readers_wait` reading needs the turn as well: an in-memory database cannot be read while it is written.
     """
 
     def __init__(self, timeout_s: float, *, readers_wait: bool) -> None:

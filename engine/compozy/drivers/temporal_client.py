@@ -1,7 +1,6 @@
-"""Connect to a Temporal, embedded or remote, and ask it about its namespace.
+"""Connect to a Temporal server, embedded or remote, and read its namespace.
 
-What comes in: an address and how to reach it. What goes out: a client that lives on the loop thread. This module
-imports the Temporal client library, so it is itself imported late.
+The client runs on the loop thread. This module imports the Temporal client library and is therefore imported late.
 """
 
 from __future__ import annotations
@@ -148,6 +147,6 @@ def explained(error: RPCError, address: str, namespace: str) -> DriverError:
 
 
 def brief(text: str) -> str:
-    """Return the first line of what the library says, without its type names and backtrace."""
+    """Return the first line of a library error, without its type names and backtrace."""
     first = text.partition("Stack backtrace")[0].strip().partition("\n")[0]
     return first.removeprefix("Failed client connect: ")[:300]

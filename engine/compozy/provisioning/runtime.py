@@ -214,7 +214,7 @@ class Runtime:
                 recorder.close(discard=discard)
             self.loop.close()
             if discard:
-                self.made.take_back()
+                self.made.roll_back()
             if self._state is not None:
                 self._state.release(discard=discard)
         return failures

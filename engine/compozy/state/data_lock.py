@@ -11,7 +11,7 @@ import sys
 
 from compozy.base.system_hints import hint_for
 from compozy.errors import DriverError
-from compozy.state.file_lock import dies_with_us, let_go
+from compozy.state.file_lock import close_on_fork, release
 from compozy.state.lock_holders import take_lock
 
 
@@ -51,7 +51,7 @@ class DataLock:
         except BaseException:
             os.close(descriptor)
             raise
-        dies_with_us(descriptor)
+        close_on_fork(descriptor)
         self._descriptor = descriptor
 
     def verify(self) -> None:
@@ -76,4 +76,4 @@ class DataLock:
         """Release the lock; idempotent."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            let_go(descriptor)
+            release(descriptor)

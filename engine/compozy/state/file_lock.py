@@ -25,7 +25,7 @@ _HELD: set[int] = set()
 
 
 class FileLock:
-    """A lock on `path`; the file holds the owner's process id and goes away with the lock."""
+    """A lock on `path`; the file holds the owner's process id and is removed with the lock."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -56,7 +56,7 @@ class FileLock:
                 raise
             if _same(descriptor, self.path):
                 self._descriptor = descriptor
-                dies_with_us(descriptor)
+                close_on_fork(descriptor)
             else:  # its last owner removed it between our opening and locking it
                 os.close(descriptor)
         try:
@@ -91,12 +91,12 @@ class FileLock:
         )
 
     def release(self) -> None:
-        """Remove the file and let go; idempotent."""
+        """Remove the file and release the lock; idempotent."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor in _HELD:
             if _same(descriptor, self.path):  # its directory may have been moved, and another owner be in its place
                 Path(self.path).unlink(missing_ok=True)
-            let_go(descriptor)
+            release(descriptor)
 
     def examine(self, what: str) -> None:
         """Refuse what `acquire` would refuse, and change nothing.
@@ -121,20 +121,20 @@ class FileLock:
             os.close(descriptor)
 
 
-def dies_with_us(descriptor: int) -> None:
-    """Let what is locked through `descriptor` be ours alone: a child forked later closes it; see `let_go`."""
+def close_on_fork(descriptor: int) -> None:
+    """Close `descriptor` in forked children, so that they do not keep the lock; see `release`."""
     _HELD.add(descriptor)
 
 
-def let_go(descriptor: int) -> None:
-    """Close `descriptor` and with it end its lock; idempotent, and nothing where a parent has it."""
+def release(descriptor: int) -> None:
+    """Close `descriptor`, which ends its lock; do nothing if it is already closed or a parent's."""
     if descriptor in _HELD:
         _HELD.remove(descriptor)
         os.close(descriptor)
 
 
 def _forget() -> None:
-    """Close, in a forked child, what its parent has locked; it stays the parent's."""
+    """Close the locked descriptors in a forked child; the parent keeps the locks."""
     while _HELD:
         os.close(_HELD.pop())
 

@@ -25,7 +25,7 @@ from compozy.base.output_file import new_file, open_regular
 from compozy.base.ownership import unsafe_owner, user_name
 from compozy.base.source_file import check_owner
 from compozy.errors import DriverError
-from compozy.state.file_lock import dies_with_us, let_go
+from compozy.state.file_lock import close_on_fork, release
 from compozy.state.state_directory import STATE_DIRECTORY
 
 RECORD = "server.json"  # in the state directory
@@ -116,12 +116,12 @@ class _Record:
         path = self._place()
         if not path.exists():
             old, self._lock = self._lock, _locked_record(path, self._presence)
-            let_go(old)
+            release(old)
 
     def close(self) -> None:
         """Remove the file and end its lock."""
         self._path.unlink(missing_ok=True)
-        let_go(self._lock)
+        release(self._lock)
 
 
 def _renew(records: Sequence[_Record], stopped: threading.Event, renew_s: float) -> None:
@@ -139,12 +139,12 @@ def _locked_record(path: Path, presence: Presence) -> int:
     try:
         with new_file(path, durable=False, stays_locked=True) as stream:
             record = os.dup(stream.fileno())
-            dies_with_us(record)
+            close_on_fork(record)
             fcntl.flock(record, fcntl.LOCK_EX)
             stream.write(json.dumps(asdict(presence)).encode())
     except OSError as error:
         if record is not None:
-            let_go(record)
+            release(record)
         raise DriverError(f"{path} cannot be written: {error.strerror}", hint="set XDG_RUNTIME_DIR") from error
     return record
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Made:
-    """Remembers what one start made; safe to use from several threads."""
+    """The paths that one start created or moved; safe to use from several threads."""
 
     def __init__(self) -> None:
         self._directories: list[Path] = []
@@ -44,8 +44,8 @@ class Made:
         """Note that what was at `source` is at `target` now."""
         self._moved.append((Path(source), Path(target)))
 
-    def take_back(self) -> None:
-        """Remove what was made, and move back what was moved; idempotent, and silent about what cannot be."""
+    def roll_back(self) -> None:
+        """Remove what was created, and move back what was moved; idempotent. Failures are ignored."""
         while self._data:
             path = self._data.pop()
             with contextlib.suppress(OSError):

@@ -31,7 +31,7 @@ _SQLSTATES: Mapping[str, tuple[str, str]] = {
     "42703": ("its tables are of another version", _MIGRATE),
     "42P01": ("its tables are missing", _MIGRATE),
     "53100": ("its disk is full", _ROOM),
-    "53300": ("it takes no more connections", "lower database.max_connections, or raise max_connections of the server"),
+    "53300": ("too many connections", "lower database.max_connections, or raise max_connections of the server"),
     "53": ("it has no resources left", "see the load and the log of the server"),
     "55": ("an object is in use", _AGAIN),
     "57": ("it is starting, stopping, or cancelled the statement", _AGAIN),
