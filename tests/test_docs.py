@@ -258,6 +258,16 @@ def without_numbers(text: str) -> str:
     return re.sub(r"\n+", "\n", re.sub(r" +", " ", re.sub(r"\d+(?:\.\d+)?", "0", text))).strip()
 
 
+def test_verification_page_shows_the_findings_of_its_example(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    command = "rules check docs/internals/shipping.yaml"
+    assert run(command.split()) == 3
+    shown = shown_after(f"compozy {command}", ROOT / "docs" / "internals" / "verification.md")
+    assert re.sub(r"[\d.]+ ms", "", capsys.readouterr().out) == re.sub(r"[\d.]+ ms", "", shown)
+
+
 @pytest.mark.e2e
 def test_readme_and_quick_start_show_what_a_newcomer_sees(tmp_path: Path) -> None:
     """The banner of `make start`, which calls `compozy start`, but for times and ports; and the first workflows."""

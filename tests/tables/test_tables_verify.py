@@ -47,7 +47,7 @@ def test_a_gap_is_described_witnessed_and_mended() -> None:
             "id": "new-1",
             "when": {"mode": {"not": "memory"}, "engine": "fakeredis"},
             "then": {"out": "a"},
-            "because": "as in the nearest row a; say why, or decide otherwise",
+            "because": "as in the nearest row a; add the reason, or decide otherwise",
         }
     ]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from compozy.cli.main import cli
 from compozy.cli.rules import lifecycle_graph
+from compozy.decisions import read_decisions
 from compozy.graph.svg import graph_svg
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.rows import Rulebook
@@ -27,10 +28,14 @@ from docs.constructs import expressions_page
 from docs.pages import findings_page, migrations_page, settings_page
 from docs.reference import command_page, http_page
 from docs.samples import sample_file, sample_variables
+from docs.space import space_svg
+
+VERIFIED = Path(__file__).parents[2] / "docs" / "internals" / "shipping.yaml"
 
 
 def generated(rulebook: Rulebook) -> Mapping[str, str]:
     """Return every generated text by its path from the root of the repository."""
+    verified = read_decisions(str(VERIFIED))
     return {
         "schemas/compozy.json": _json(file_schema(rulebook, "compozy.json")),
         "schemas/config.json": _json(file_schema(rulebook, "config.json")),
@@ -46,6 +51,8 @@ def generated(rulebook: Rulebook) -> Mapping[str, str]:
         "docs/reference/http-api.md": http_page(openapi_document(ROUTES)),
         "docs/images/state-machine.svg": graph_svg(lifecycle_graph(rulebook)),
         "docs/images/resolution.svg": graph_svg(table_graph(_resolving(rulebook), inputs=False)),
+        "docs/images/verification-table.svg": space_svg(verified, "Tariff"),
+        "docs/images/verification-chain.svg": space_svg(verified, "Label"),
     }
 
 

@@ -75,7 +75,8 @@ def _proposal(subject: Subject, name: str, box: Box, region: Region) -> str:
     nearest = _nearest_row(subject, box)
     outputs = subject.table.outputs
     then = {o: nearest.then[o] if nearest else _any_value(domain) for o, domain in outputs.items()}
-    because = f"as in the nearest row {nearest.id}; say why, or decide otherwise" if nearest else "say why"
+    reason = "add the reason"
+    because = f"as in the nearest row {nearest.id}; {reason}, or decide otherwise" if nearest else reason
     return row_yaml(name, region.when, then, because)
 
 

@@ -271,7 +271,7 @@ class _TableReader:
             holds = name in given if isinstance(given, dict) else True
             self._found.require(holds, "malformed", f'row "{row.id}" gives no value for output "{name}"', row.place)
         self._found.require(
-            row.because, "malformed", f'row "{row.id}" needs `because`: say why in one sentence', row.place
+            row.because, "malformed", f'row "{row.id}" needs `because`: state the reason in one sentence', row.place
         )
 
     def _conditions(self, node: Node) -> tuple[dict[str, Condition], dict[str, Place]]:
