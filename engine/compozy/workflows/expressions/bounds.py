@@ -37,7 +37,7 @@ class BudgetError(Exception):
     """The rendering takes more steps than its budget has."""
 
 
-def kind(value: Any) -> str:
+def kind(value: object) -> str:
     """Return the name of a value's JSON type, with its article."""
     return _KINDS.get(type(value), "a number")
 
@@ -74,17 +74,17 @@ class Budget:
         self.spend(1 if isinstance(value, (int, float)) else 1 + len(value) // 16)
         return value
 
-    def items(self, value: Any) -> list[Any]:
+    def items(self, value: Any) -> list[object]:
         """Return a new list: the items of a list, the keys of a mapping or the characters of a text."""
         self.spend(4 * len(self.take(value, list, dict, str)))
         return list(value)
 
-    def search(self, text: Any, part: Any) -> str:
+    def search(self, text: object, part: object) -> str:
         """Count the search for `part` in a text; from a hundred characters on Python's search takes linear time."""
         self.spend(len(self.take(text, str)) * (1 + min(len(self.take(part, str)), 100)) // 64)
         return str(text)
 
-    def weigh(self, *values: Any) -> int:
+    def weigh(self, *values: object) -> int:
         """Count each part of `values`, shared ones each time; return about how long they are as JSON."""
         weight, waiting = 0, list(values)
         while waiting:
@@ -104,22 +104,22 @@ class Budget:
             raise OverflowError(f"the text is longer than {self.limits.text_chars} characters")
         self.spend(1 + length // 16)
 
-    def json(self, value: Any) -> str:
+    def json(self, value: object) -> str:
         """Return the JSON of a value."""
         self.fits(self.weigh(value))
         return _encode(value)
 
-    def string(self, value: Any) -> str:
+    def string(self, value: object) -> str:
         """Return how a value reads inside a text: texts as they are, everything else as JSON."""
         return value if isinstance(value, str) else self.json(value)
 
-    def emit(self, *values: Any) -> None:
+    def emit(self, *values: object) -> None:
         """Write values to the output of a template."""
         texts = [value if isinstance(value, str) else self.json(value) for value in values]
         self.fits(sum(map(len, texts)), self.output.tell())
         self.output.writelines(texts)
 
-    def result(self, value: Any) -> Any:
+    def result(self, value: object) -> object:
         """Return a new value; raise OverflowError for a long text, a large number, and one that is not finite."""
         if isinstance(value, str):
             self.fits(len(value))

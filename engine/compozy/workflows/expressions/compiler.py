@@ -27,9 +27,9 @@ from compozy.workflows.expressions.functions import (
 )
 
 TEMPLATE, EXPRESSION = "template", "expression"
-Names = dict[str, Any]
+Names = dict[str, object]
 At = tuple[Names, Budget]
-Evaluate = Callable[[Names, Budget], Any]
+Evaluate = Callable[[Names, Budget], object]
 
 # A quote that is not closed reaches to the end, which keeps the search linear.
 _CODE = re.compile(r"""(?s)\{[{%](?:"(?:\\.?|[^"\\])*+(?:"|\Z)|'(?:\\.?|[^'\\])*+(?:'|\Z)|(?![}%]\}).)*""")
@@ -117,9 +117,9 @@ def _prepared(env: Environment, text: str, limits: TemplateLimits) -> str:
     return "".join(parts) + _DASHED_TASK.sub(r"tasks['\1']", code)
 
 
-def _chain(node: nodes.Node) -> tuple[Any, ...]:
+def _chain(node: nodes.Node) -> tuple[object, ...]:
     """Return a name with its constant members, `("tasks", "a", "output", 0)`, or nothing for other nodes."""
-    keys: list[Any] = []
+    keys: list[object] = []
     while isinstance(node, (nodes.Getattr, nodes.Getitem)):
         key = nodes.Const(node.attr) if isinstance(node, nodes.Getattr) else node.arg
         if not isinstance(key, nodes.Const):
@@ -129,7 +129,7 @@ def _chain(node: nodes.Node) -> tuple[Any, ...]:
     return (node.name, *reversed(keys)) if isinstance(node, nodes.Name) else ()
 
 
-def _unusable(names: Names, budget: Budget) -> Any:
+def _unusable(names: Names, budget: Budget) -> object:
     raise ValueError("the template has faults")
 
 
@@ -204,21 +204,21 @@ class _Compiler:
         self.depth -= 1
         return made
 
-    def constant(self, value: Any) -> Evaluate:
+    def constant(self, value: object) -> Evaluate:
         Budget(limits=self.limits).result(value)
         return lambda names, budget: value
 
-    def path(self, chain: tuple[Any, ...]) -> Evaluate:
+    def path(self, chain: tuple[object, ...]) -> Evaluate:
         self.steps += len(chain)
         if chain[0] not in self.bound:
             self.names[tuple(map(str, chain))] = None
         return lambda names, budget: reduce(member, chain, names)
 
-    def lazy(self, evaluate: Callable[..., Any], node: Any, children: Iterable[nodes.Node]) -> Evaluate:
+    def lazy(self, evaluate: Callable[..., object], node: object, children: Iterable[nodes.Node]) -> Evaluate:
         parts = [self.node(child) for child in children]
         return lambda names, budget: evaluate(node, (names, budget), *parts)
 
-    def strict(self, evaluate: Callable[..., Any], node: Any, children: Iterable[nodes.Node]) -> Evaluate:
+    def strict(self, evaluate: Callable[..., object], node: object, children: Iterable[nodes.Node]) -> Evaluate:
         parts = [self.node(child) for child in children]
         return lambda names, budget: evaluate(node, budget, *[part(names, budget) for part in parts])
 
@@ -229,7 +229,7 @@ class _Compiler:
         branches = [(self.node(one.test), self.body(one.body)) for one in (node, *node.elif_)]
         otherwise = self.body(node.else_)
 
-        def write(names: Names, budget: Budget) -> Any:
+        def write(names: Names, budget: Budget) -> object:
             for test, body in branches:
                 if test(names, budget):
                     return body(names, budget)
@@ -250,7 +250,7 @@ class _Compiler:
         test_steps, body = self.steps - start, self.body(node.body)
         self.bound, turn_steps = bound, 1 + self.steps - start
 
-        def bind(names: Names, item: Any) -> Names:
+        def bind(names: Names, item: object) -> Names:
             if alone:
                 return {**names, keys[0]: item}
             if not isinstance(item, list) or len(item) != len(keys):
@@ -295,7 +295,7 @@ class _Compiler:
         advice = f'did you mean "{meant}"?' if meant else f"filters: {', '.join(FILTERS)}"
         return self.refuse(f'the filter "{node.name}"', advice)
 
-    def applied(self, name: str, function: Callable[..., Any], node: Any, args: list[Any]) -> Evaluate:
+    def applied(self, name: str, function: Callable[..., object], node: Any, args: list[Any]) -> Evaluate:
         if node.dyn_args is not None or node.dyn_kwargs is not None:
             return self.refuse("* and ** in arguments", "write each argument")
         keys, keywords = [keyword.key for keyword in node.kwargs], [keyword.value for keyword in node.kwargs]
@@ -306,14 +306,14 @@ class _Compiler:
         if name == "default":
             return self.lazy(_default, node, [*args, *keywords])
 
-        def evaluate(node: nodes.Node, budget: Budget, *values: Any) -> Any:
+        def evaluate(node: nodes.Node, budget: Budget, *values: object) -> object:
             named = dict(zip(keys, values[len(args) :], strict=True)) if keys else {}
             return budget.result(function(budget, *values[: len(args)], **named))
 
         return self.strict(evaluate, node, [*args, *keywords])
 
 
-def _default(node: nodes.Node, at: At, value: Evaluate, default: Evaluate) -> Any:
+def _default(node: nodes.Node, at: At, value: Evaluate, default: Evaluate) -> object:
     try:
         return value(*at)
     except MissingValueError:
@@ -328,7 +328,7 @@ def _defined(node: nodes.Test, at: At, value: Evaluate) -> bool:
     return node.name == "defined"
 
 
-def _compared(node: nodes.Compare, budget: Budget, left: Any, *others: Any) -> bool:
+def _compared(node: nodes.Compare, budget: Budget, left: object, *others: object) -> bool:
     for operand, right in zip(node.ops, others, strict=True):
         if not compare(budget, operand.op, left, right):
             return False
@@ -347,14 +347,14 @@ CHECKED: dict[type[nodes.Node], Callable[[_Compiler, Any], Evaluate]] = {
     nodes.TemplateData: lambda compiler, node: compiler.constant(node.data),
     nodes.Test: _Compiler.test,
 }
-LAZY: dict[type[nodes.Node], Callable[..., Any]] = {
+LAZY: dict[type[nodes.Node], Callable[..., object]] = {
     nodes.And: lambda node, at, left, right: left(*at) and right(*at),
     nodes.CondExpr: lambda node, at, test, then, other=lambda *at: member(None, "else"): (then if test(*at) else other)(
         *at
     ),
     nodes.Or: lambda node, at, left, right: left(*at) or right(*at),
 }
-STRICT: dict[type[nodes.Node], Callable[..., Any]] = {
+STRICT: dict[type[nodes.Node], Callable[..., object]] = {
     nodes.Compare: _compared,
     nodes.Concat: lambda node, budget, *values: budget.result(FILTERS["join"].call(budget, [*values])),
     nodes.Dict: lambda node, budget, *pairs: dict(pairs),

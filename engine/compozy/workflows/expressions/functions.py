@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from compozy.base.suggest import closest
 from compozy.workflows.expressions.bounds import Budget, kind
 
-_RAISE: Any = object()
+_RAISE: object = object()
 
 
 class MissingValueError(LookupError):
@@ -32,7 +32,7 @@ class MissingValueError(LookupError):
         return f'"{str(key)[:100]}" is undefined; {advice}'
 
 
-def member(holder: Any, key: Any) -> Any:
+def member(holder: object, key: object) -> Any:
     """Return a member of a mapping, or an item of a list or a text; attributes of Python are out of reach."""
     if isinstance(holder, dict) and isinstance(key, str) and key in holder:
         return holder[key]
@@ -41,7 +41,7 @@ def member(holder: Any, key: Any) -> Any:
     raise MissingValueError(key, holder)
 
 
-def calculate(budget: Budget, sign: str, left: Any, right: Any) -> Any:
+def calculate(budget: Budget, sign: str, left: Any, right: object) -> object:
     """Return the result of `+ - * / // % **`; `**` takes whole numbers, because platforms differ in other powers."""
     if not {type(left), type(right)} <= {int, float}:
         raise TypeError(f"{sign} needs numbers, not {kind(left)} and {kind(right)}; ~ joins texts")
@@ -52,7 +52,7 @@ def calculate(budget: Budget, sign: str, left: Any, right: Any) -> Any:
     return budget.result(_ARITHMETIC[sign](left, right))
 
 
-def compare(budget: Budget, name: str, left: Any, right: Any) -> bool:
+def compare(budget: Budget, name: str, left: object, right: object) -> bool:
     """Return the result of a comparison: equality of any values, order of two numbers or texts, containment."""
     if name in ("in", "notin"):
         return _contains(budget, right, left) is (name == "in")
@@ -64,7 +64,7 @@ def compare(budget: Budget, name: str, left: Any, right: Any) -> bool:
     return bool(_COMPARISONS[name](left, right))
 
 
-def _contains(budget: Budget, holder: Any, item: Any) -> bool:
+def _contains(budget: Budget, holder: object, item: object) -> bool:
     if isinstance(holder, list):
         budget.weigh(holder)
     elif not isinstance(item, str) or not isinstance(holder, (dict, str)):
@@ -74,12 +74,12 @@ def _contains(budget: Budget, holder: Any, item: Any) -> bool:
     return item in holder
 
 
-def _members(budget: Budget, value: Any, attribute: str | None) -> list[Any]:
+def _members(budget: Budget, value: object, attribute: str | None) -> list[object]:
     items = budget.items(value)
     return items if attribute is None else [member(item, attribute) for item in items]
 
 
-def _sort(budget: Budget, value: Any, reverse: bool = False, attribute: str | None = None) -> list[Any]:
+def _sort(budget: Budget, value: object, reverse: bool = False, attribute: str | None = None) -> list[object]:
     items, keys = budget.items(value), _members(budget, value, attribute)
     budget.spend((len(keys) + budget.weigh(*keys) // 16) * len(keys).bit_length() // 4)
     types = (str,) if keys and isinstance(keys[0], str) else (int, float)
@@ -87,13 +87,13 @@ def _sort(budget: Budget, value: Any, reverse: bool = False, attribute: str | No
     return [items[index] for index in sorted(range(len(items)), key=sortable.__getitem__, reverse=reverse)]
 
 
-def _sum(budget: Budget, value: Any, attribute: str | None = None) -> Any:
+def _sum(budget: Budget, value: object, attribute: str | None = None) -> object:
     # The built-in sum() rounds in another way from Python 3.12 on.
     return reduce(operator.add, [budget.take(item, int, float) for item in _members(budget, value, attribute)], 0)
 
 
-def _number(convert: Callable[[Any], Any]) -> Callable[..., Any]:
-    def number(budget: Budget, value: Any, default: Any = _RAISE) -> Any:
+def _number(convert: Callable[[Any], object]) -> Callable[..., object]:
+    def number(budget: Budget, value: object, default: object = _RAISE) -> object:
         try:
             return budget.weigh(value) and budget.result(convert(value))
         except (TypeError, ValueError, OverflowError):
@@ -104,19 +104,19 @@ def _number(convert: Callable[[Any], Any]) -> Callable[..., Any]:
     return number
 
 
-def _round(budget: Budget, value: Any, digits: int = 0) -> Any:
+def _round(budget: Budget, value: object, digits: int = 0) -> object:
     if not -20 <= budget.take(digits, int) <= 20:
         raise ValueError("round takes from -20 to 20 digits")
     return round(budget.take(value, int, float), digits or None)
 
 
-def _join(budget: Budget, value: Any, between: str = "") -> str:
+def _join(budget: Budget, value: object, between: str = "") -> str:
     parts = [budget.string(item) for item in budget.items(value)]
     budget.fits(sum(map(len, parts)) + len(budget.take(between, str)) * len(parts))
     return between.join(parts)
 
 
-def _replace(budget: Budget, value: Any, old: str, new: str) -> str:
+def _replace(budget: Budget, value: object, old: str, new: str) -> str:
     text, growth = budget.search(value, old), len(budget.take(new, str)) - len(old)
     if not old:
         raise ValueError("replace needs a text to look for")
@@ -124,13 +124,13 @@ def _replace(budget: Budget, value: Any, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-def _split(budget: Budget, value: Any, by: str = " ") -> list[str]:
+def _split(budget: Budget, value: object, by: str = " ") -> list[str]:
     text = budget.search(value, by)
     budget.spend(4 * text.count(by))
     return text.split(by)
 
 
-def _truncate(budget: Budget, value: Any, length: int = 255, end: str = "…") -> str:
+def _truncate(budget: Budget, value: object, length: int = 255, end: str = "…") -> str:
     text, cut = budget.take(value, str), max(0, budget.take(length, int) - len(budget.take(end, str)))
     return text if len(text) <= length else f"{text[:cut]}{end}"
 
@@ -145,11 +145,11 @@ def _range(budget: Budget, start: int, stop: int | None = None, step: int = 1) -
 class Function(NamedTuple):
     """A filter or a function: what it computes, behind the budget, and its line in the documentation."""
 
-    call: Callable[..., Any]
+    call: Callable[..., object]
     about: str
 
 
-_ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
+_ARITHMETIC: Mapping[str, Callable[[object, object], object]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
     "%": operator.mod, "**": operator.pow,
 }  # fmt: skip

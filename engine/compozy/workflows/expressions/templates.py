@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from compozy.workflows.expressions import TEMPLATE_MARKS
 from compozy.workflows.expressions.bounds import Budget, BudgetError
@@ -84,7 +83,7 @@ def _unique(names: Iterator[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def render(value: Any, scope: Names, path: str = "", budget: Budget | None = None) -> Any:
+def render(value: object, scope: Names, path: str = "", budget: Budget | None = None) -> object:
     """Return `value` with every template in it replaced, all of them from one budget; `path` names it in a problem.
 
     >>> scope = {"workflow": {"input": {"n": 1}}}
@@ -105,7 +104,7 @@ def render(value: Any, scope: Names, path: str = "", budget: Budget | None = Non
     return rendered
 
 
-def evaluate(text: str, scope: Names, path: str = "", budget: Budget | None = None) -> Any:
+def evaluate(text: str, scope: Names, path: str = "", budget: Budget | None = None) -> object:
     """Return the value of an expression without braces; raises as `render` does.
 
     >>> evaluate("input.n > 3 and tasks.check.output", {"input": {"n": 4}, "tasks": {"check": {"output": True}}})
@@ -119,7 +118,7 @@ def is_template(text: str) -> bool:
     return any(mark in text for mark in TEMPLATE_MARKS)
 
 
-def _rendered(value: Any, scope: Names, path: str, budget: Budget) -> Any:
+def _rendered(value: object, scope: Names, path: str, budget: Budget) -> object:
     if isinstance(value, Mapping):
         return {key: _rendered(item, scope, f"{path}.{key}", budget) for key, item in value.items()}
     if isinstance(value, list):
@@ -129,7 +128,7 @@ def _rendered(value: Any, scope: Names, path: str, budget: Budget) -> Any:
     return _run(TEMPLATE, value, scope, path, budget)
 
 
-def _run(mode: str, text: str, scope: Names, path: str, budget: Budget) -> Any:
+def _run(mode: str, text: str, scope: Names, path: str, budget: Budget) -> object:
     with _translated(path, mode):
         budget.spend(parsing_steps(text, mode))
         program = compile_text(text, mode, budget.limits)

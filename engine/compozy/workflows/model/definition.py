@@ -22,7 +22,7 @@ class Input:
     """A value that an execution is given; `required` ones have no default, an empty `type` takes every value."""
 
     name: str
-    default: Any = None
+    default: object = None
     required: bool = False
     description: str = ""
     type: str = ""
@@ -38,7 +38,7 @@ class Retry:
     max_interval_s: float = 30.0
 
 
-def changed(record: Any) -> dict[str, Any]:
+def changed(record: Any) -> dict[str, object]:
     """Return the fields of a record that differ from their defaults, as JSON.
 
     >>> changed(Retry(max_attempts=5))
@@ -67,7 +67,7 @@ class Task:
         """Where templates, places and findings know the task."""
         return f"tasks.{self.id}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return type and fields as JSON, without those that have their default."""
         return {"type": self.type, **changed(self)}
 
@@ -86,13 +86,13 @@ class Definition:
     description: str
     inputs: tuple[Input, ...] | None
     tasks: tuple[Task, ...]
-    outputs: Mapping[str, Any]
+    outputs: Mapping[str, object]
     file: str
-    plain: Mapping[str, Any]
+    plain: Mapping[str, object]
     places: Mapping[str, str]
     imported: bool = False
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return what a run needs as JSON; `compozy.workflows.read.loader.decode_definition` reads it."""
         return {
             "id": self.id,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from compozy.base.suggest import closest
 
 INPUT_KEYS = ("default", "description", "required", "type")
 _FEW = 8  # a mapping with more keys is data, in which no key is a misspelled one
-_KINDS: Mapping[str, Callable[[Any], bool]] = {
+_KINDS: Mapping[str, Callable[[object], bool]] = {
     "text": lambda value: isinstance(value, str),
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "number": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
@@ -22,7 +21,7 @@ _ALSO = {"string": "text", "array": "list", "object": "mapping"}
 INPUT_TYPES = (*_KINDS, *_ALSO)
 
 
-def is_input_details(value: Any) -> bool:
+def is_input_details(value: object) -> bool:
     """Return True for a declaration such as `{default: 3}`, False for a default that is a mapping.
 
     >>> [is_input_details(value) for value in ({"type": "text"}, {"requird": True}, {"name": "x"}, {}, 3)]
@@ -35,12 +34,12 @@ def is_input_details(value: Any) -> bool:
     return len(value) <= _FEW and any(closest(str(key), INPUT_KEYS) for key in value)
 
 
-def fits(value: Any, kind: str) -> bool:
+def fits(value: object, kind: str) -> bool:
     """Return True if a value is of an input type; no type fits every value, and null fits every type."""
     return not kind or value is None or _KINDS[_ALSO.get(kind, kind)](value)
 
 
-def parse_parameter(text: str, kind: str = "", default: Any = None) -> Any:
+def parse_parameter(text: str, kind: str = "", default: object = None) -> object:
     """Return the value that a text stands for, where an input of this type or with this default takes it.
 
     A declared text stays text. Elsewhere a text is JSON where JSON would write it exactly like that.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import Any
 
 from compozy.base.findings import Collector, Finding, TooManyFindingsError
 from compozy.base.place import Place
@@ -33,7 +32,7 @@ class InputLimitError(InputError):
     """An input that is too large or nested too deeply, or holds what JSON or Unicode cannot express."""
 
 
-def complete_input(definition: Definition, given: Any) -> dict[str, Any]:
+def complete_input(definition: Definition, given: object) -> dict[str, object]:
     """Return `given` with defaults for what it leaves out.
 
     Raises:
@@ -58,7 +57,7 @@ def _whole(reason: str) -> Finding:
     return Finding.at(InputError.id, reason, _INPUT)
 
 
-def _check_names(definition: Definition, given: Mapping[str, Any], found: Collector) -> None:
+def _check_names(definition: Definition, given: Mapping[str, object], found: Collector) -> None:
     if definition.inputs is None:
         return
     names = {item.name: None for item in definition.inputs}
@@ -73,7 +72,7 @@ def _check_names(definition: Definition, given: Mapping[str, Any], found: Collec
         found.require(present, InputError.id, f'"{item.name}" is required', _INPUT, key=item.name)
 
 
-def _check_values(definition: Definition, given: Mapping[str, Any], found: Collector) -> None:
+def _check_values(definition: Definition, given: Mapping[str, object], found: Collector) -> None:
     for item in definition.inputs or ():
         holds = item.name not in given or fits(given[item.name], item.type)
         found.require(holds, InputError.id, f'"{item.name}" must be of the type {item.type}', _INPUT, key=item.name)

@@ -25,7 +25,7 @@ _REMEDIES = {
 }
 
 
-def why_not_plain(value: Any, most_bytes: int = MAX_VALUE_BYTES) -> str | None:
+def why_not_plain(value: object, most_bytes: int = MAX_VALUE_BYTES) -> str | None:
     """Return what keeps `value` from being stored and sent, or None; sizes are those of ASCII JSON.
 
     The quotes of a text, and names and punctuation of the mapping around it, are not counted up to 1,000 bytes.
@@ -49,9 +49,9 @@ def why_not_plain(value: Any, most_bytes: int = MAX_VALUE_BYTES) -> str | None:
     return f"it has {len(text)} bytes as JSON; at most {most_bytes} are taken"
 
 
-def _foreign_part(value: Any, path: str = "") -> str | None:
+def _foreign_part(value: object, path: str = "") -> str | None:
     """Return which part of a value no JSON can hold, with a remedy; the value is not nested too deeply."""
-    items: Iterable[tuple[Any, Any]] = ()
+    items: Iterable[tuple[Any, object]] = ()
     if isinstance(value, Mapping):
         items = ((f".{key}", item) for key, item in value.items())
     elif isinstance(value, (list, tuple)):
@@ -69,13 +69,13 @@ def clean_reason(text: str) -> str:
     return safe.replace("\0", "\\x00")
 
 
-def shape_problem(value: Any, most_values: int = MAX_VALUE_BYTES) -> str | None:
+def shape_problem(value: object, most_values: int = MAX_VALUE_BYTES) -> str | None:
     """Return why `value` is too deep or has too many values, shared ones counted each time, or None.
 
     >>> shape_problem([[1, 2], 3]), shape_problem([1, 2], 2)
     (None, 'it has more than 2 values')
     """
-    level: list[Any] = [value]
+    level: list[object] = [value]
     count = 0
     for _ in range(MAX_DEPTH + 1):
         count += len(level)
@@ -88,7 +88,7 @@ def shape_problem(value: Any, most_values: int = MAX_VALUE_BYTES) -> str | None:
     return f"it is nested deeper than {MAX_DEPTH} levels"
 
 
-def _children(value: Any) -> Iterable[Any]:
+def _children(value: object) -> Iterable[object]:
     if isinstance(value, Mapping):
         return value.values()
     return value if isinstance(value, (list, tuple)) else ()

@@ -23,10 +23,10 @@ class Scope:
     """
 
     about: Mapping[str, Any]
-    tasks: MutableMapping[str, Any] = field(default_factory=dict)
-    local: Mapping[str, Any] = field(default_factory=dict)
+    tasks: MutableMapping[str, object] = field(default_factory=dict)
+    local: Mapping[str, object] = field(default_factory=dict)
 
-    def block(self, **local: Any) -> Scope:
+    def block(self, **local: object) -> Scope:
         """Return the scope of a block inside: it sees everything here, and what ends in it is not seen here.
 
         >>> outer = Scope({"input": {}})
@@ -38,11 +38,11 @@ class Scope:
         """
         return Scope(self.about, ChainMap({}, self.tasks), {**self.local, **local})
 
-    def finish(self, task_id: str, output: Any) -> None:
+    def finish(self, task_id: str, output: object) -> None:
         """Bind the output of a task for what follows it."""
         self.tasks[task_id] = {"output": output}
 
-    def names(self) -> dict[str, Any]:
+    def names(self) -> dict[str, object]:
         """Return the root names of templates with their values, all of them JSON."""
         tasks = self.tasks if isinstance(self.tasks, dict) else dict(self.tasks)
         return {**self.local, "workflow": self.about, "input": self.about["input"], "tasks": tasks}
@@ -50,5 +50,5 @@ class Scope:
     @property
     def inputs(self) -> Set[str] | None:
         """The names of the inputs; None where any name may be one."""
-        given: Mapping[str, Any] | None = self.about["input"]
+        given: Mapping[str, object] | None = self.about["input"]
         return None if given is None else given.keys()

@@ -28,7 +28,7 @@ def secret_name(text: str) -> str | None:
     return found[1] if found else None
 
 
-def split_secrets(value: Any, path: tuple[Any, ...] = ()) -> tuple[Any, Places]:
+def split_secrets(value: object, path: tuple[object, ...] = ()) -> tuple[object, Places]:
     """Return a value with null in the place of secrets, and these places: a list of [name, key or index, ...].
 
     >>> split_secrets({"key": "{{ secrets.TOKEN }}", "n": 1})
@@ -48,7 +48,7 @@ def split_secrets(value: Any, path: tuple[Any, ...] = ()) -> tuple[Any, Places]:
     return (parts if isinstance(value, Mapping) else list(parts.values())), places
 
 
-def fill_secrets(arguments: dict[str, Any], places: Places, secrets: Mapping[str, str]) -> None:
+def fill_secrets(arguments: dict[str, object], places: Places, secrets: Mapping[str, str]) -> None:
     """Put secrets into their places.
 
     Raises:
@@ -64,13 +64,13 @@ def fill_secrets(arguments: dict[str, Any], places: Places, secrets: Mapping[str
         holder[path[-1]] = secrets[name]
 
 
-def without_secrets(value: Any, secrets: Mapping[str, str]) -> Any:
+def without_secrets(value: object, secrets: Mapping[str, str]) -> object:
     """Return a result in which the values of secrets are redacted; those below four characters stay."""
     long = sorted((secret for secret in secrets.values() if len(secret) >= _SHORTEST), key=len, reverse=True)
     return _redacted(value, re.compile("|".join(map(re.escape, long)))) if long else value
 
 
-def _redacted(value: Any, pattern: re.Pattern[str]) -> Any:
+def _redacted(value: object, pattern: re.Pattern[str]) -> object:
     if isinstance(value, str):
         return pattern.sub(REDACTED, value)
     if isinstance(value, dict):

@@ -40,7 +40,7 @@ _MISTAKEN = replace(_DETAILS, what="an input declaration (a default that is a ma
 class InputDeclarations:
     """A mapping of the names of inputs to declarations or defaults; decoded as a tuple."""
 
-    def decode(self, node: Node, found: Collector, path: str, what: str) -> Any:
+    def decode(self, node: Node, found: Collector, path: str, what: str) -> object:
         """Return the inputs."""
         if not isinstance(node.value, dict):
             fault(found, node, path, what, "must be a mapping of names to defaults")
@@ -83,7 +83,7 @@ def _input(name: str, node: Node, parent: Node, found: Collector) -> Input:
 class TaskList:
     """A list of at least one task; each sees the outputs of those before it."""
 
-    def decode(self, node: Node, found: Collector, path: str, what: str) -> Any:
+    def decode(self, node: Node, found: Collector, path: str, what: str) -> object:
         """Return the tasks that could be decoded."""
         if not isinstance(node.value, list) or not node.value:
             fault(found, node, path, what, "must be a list with at least one task")
@@ -133,7 +133,7 @@ def _text(node: Node) -> str:
 
 
 _TEXT = Plain("text", _text, {"type": ["string", "number"]})
-WORKFLOW: Shape[dict[str, Any]] = Shape(
+WORKFLOW: Shape[dict[str, object]] = Shape(
     "a workflow",
     {
         "id": need(WithPlace(IDENTIFIER), "The name of the workflow."),
@@ -150,7 +150,7 @@ WORKFLOW: Shape[dict[str, Any]] = Shape(
 )
 
 
-def read_workflow(root: Node) -> tuple[dict[str, Any] | None, Reading]:
+def read_workflow(root: Node) -> tuple[dict[str, object] | None, Reading]:
     """Return the parts of a workflow, None if there are findings, and the findings and places."""
     value = root.value if isinstance(root.value, dict) else {}
     given = value.get("input")
@@ -159,7 +159,7 @@ def read_workflow(root: Node) -> tuple[dict[str, Any] | None, Reading]:
     if "outputs" in value:  # they see every task, wherever they are written
         last = {key: value[key] for key in (*(key for key in value if key != "outputs"), "outputs")}
         root = Node(last, root.place, root.keys)
-    parts: dict[str, Any] | None = None
+    parts: dict[str, object] | None = None
     with suppress(TooManyFindingsError):
         parts = WORKFLOW.decode(root, found)
     return parts, found

@@ -67,7 +67,7 @@ def parse_definition(text: str, file: str) -> Definition:
     return _definition(root, root.plain(), file)
 
 
-def definition_from_json(plain: Any, name: str) -> Definition:
+def definition_from_json(plain: object, name: str) -> Definition:
     """Check the JSON form of a workflow; `name` says in messages where it came from.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from compozy.base.shapes import need
 from compozy.workflows.model.definition import Task
@@ -17,7 +16,7 @@ class Aggregate(Task):
     """Render `output`, any JSON with templates."""
 
     type = "aggregate"
-    output: Any
+    output: object
 
 
 SHAPE = task_shape(
@@ -27,6 +26,6 @@ SHAPE = task_shape(
 )
 
 
-async def run(task: Aggregate, engine: Engine, scope: Scope) -> Any:
+async def run(task: Aggregate, engine: Engine, scope: Scope) -> object:
     """Return the rendered output."""
     return await engine.evaluate(task.output, scope, f"{task.path}.output")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from compozy.base.shapes import Choice, matching, may, need
 from compozy.workflows.model.definition import Retry, Task
@@ -29,7 +28,7 @@ class Basic(Task):
 
     type = "basic"
     tool: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, object] = field(default_factory=dict)
     retry: Retry = Retry()
     timeout_s: float = DEFAULT_TIMEOUT_S
     isolation: str = THREAD
@@ -48,7 +47,7 @@ SHAPE = task_shape(
 )
 
 
-async def run(task: Basic, engine: Engine, scope: Scope) -> Any:
+async def run(task: Basic, engine: Engine, scope: Scope) -> object:
     """Return what the tool returns; secrets are filled in where it is called."""
     template, secrets = split_secrets(task.arguments)
     argument = {

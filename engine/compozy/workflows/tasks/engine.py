@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from compozy.workflows.model.definition import Retry
 from compozy.workflows.model.scope import Scope
 
-Block = Callable[[], Awaitable[Any]]
+Block = Callable[[], Awaitable[object]]
 
 
 class TaskError(Exception):
@@ -38,7 +38,7 @@ class Call:
     """One call of an activity; `timeout_s` bounds one attempt, `argument` is JSON."""
 
     activity: str
-    argument: Mapping[str, Any]
+    argument: Mapping[str, object]
     timeout_s: float
     retry: Retry
 
@@ -46,7 +46,7 @@ class Call:
 class Engine(Protocol):
     """What a task may do while it runs; a cancellation of the execution raises `asyncio.CancelledError` in each."""
 
-    async def call(self, call: Call) -> Any:
+    async def call(self, call: Call) -> object:
         """Return the JSON that an activity answers.
 
         Raises:
@@ -58,7 +58,7 @@ class Engine(Protocol):
         """Pause durably."""
         ...
 
-    async def wait_signal(self, name: str, timeout_s: float | None = None) -> Any:
+    async def wait_signal(self, name: str, timeout_s: float | None = None) -> object:
         """Return the payload of the oldest signal of this name that no task has taken, and take it.
 
         Raises:
@@ -66,14 +66,14 @@ class Engine(Protocol):
         """
         ...
 
-    async def concurrently(self, blocks: Sequence[Block], most: int) -> list[Any]:
+    async def concurrently(self, blocks: Sequence[Block], most: int) -> list[object]:
         """Run blocks, at most `most` at once, and return their results in order.
 
         The first exception of a block cancels the others and is raised once they have ended.
         """
         ...
 
-    async def evaluate(self, value: Any, scope: Scope, path: str, *, expression: bool = False) -> Any:
+    async def evaluate(self, value: object, scope: Scope, path: str, *, expression: bool = False) -> object:
         """Return `value` with its templates rendered, or that of an expression; `path` leads to it in the definition.
 
         Raises:
@@ -82,9 +82,9 @@ class Engine(Protocol):
         ...
 
 
-async def run_concurrently(blocks: Sequence[Block], most: int) -> list[Any]:
+async def run_concurrently(blocks: Sequence[Block], most: int) -> list[object]:
     """Implement `Engine.concurrently` for any event loop; blocks start in their order."""
-    results: list[Any] = [None] * len(blocks)
+    results: list[object] = [None] * len(blocks)
     waiting = iter(enumerate(blocks))
 
     async def work() -> None:

@@ -104,7 +104,7 @@ class Templates:
     mapping: bool = False
     secrets: bool = False
 
-    def decode(self, node: Node, found: Collector, path: str, what: str) -> Any:
+    def decode(self, node: Node, found: Collector, path: str, what: str) -> object:
         """Return the plain value; each template in it is checked."""
         if self.mapping and not isinstance(node.value, dict):
             fault(found, node, path, what, "must be a mapping of names to values")
@@ -133,7 +133,7 @@ class Templates:
 class Expression:
     """An expression without braces."""
 
-    def decode(self, node: Node, found: Collector, path: str, what: str) -> Any:
+    def decode(self, node: Node, found: Collector, path: str, what: str) -> object:
         """Return its text."""
         if isinstance(node.value, (dict, list)):
             fault(found, node, path, what, "must be an expression such as input.n > 3")
@@ -153,7 +153,7 @@ class WithPlace:
 
     kind: Kind
 
-    def decode(self, node: Node, found: Collector, path: str, what: str) -> Any:
+    def decode(self, node: Node, found: Collector, path: str, what: str) -> object:
         """Return what the kind returns."""
         reading(found).keep(path, node)
         return self.kind.decode(node, found, path, what)
@@ -169,7 +169,7 @@ class OrTemplate:
 
     kind: Kind
 
-    def decode(self, node: Node, found: Collector, path: str, what: str) -> Any:
+    def decode(self, node: Node, found: Collector, path: str, what: str) -> object:
         """Return the text."""
         if is_template(node.value):
             return Templates().decode(node, found, path, what)
@@ -181,7 +181,7 @@ class OrTemplate:
         return {"anyOf": [self.kind.schema(), {"type": "string", "pattern": r"\{[{%#]"}]}
 
 
-def is_template(value: Any) -> bool:
+def is_template(value: object) -> bool:
     """Return True if a value is a text with a template; the library of templates is not loaded for it."""
     return isinstance(value, str) and any(mark in value for mark in TEMPLATE_MARKS)
 

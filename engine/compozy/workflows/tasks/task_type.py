@@ -19,7 +19,7 @@ class TaskType:
 
     record: type[Task]
     shape: Shape[Task]
-    run: Callable[[Any, Engine, Scope], Awaitable[Any]]
+    run: Callable[[Any, Engine, Scope], Awaitable[object]]
 
 
 TYPES: dict[str, TaskType] = {
