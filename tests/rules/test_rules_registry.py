@@ -85,8 +85,8 @@ def test_setting_row_has_its_switches_off_by_default() -> None:
         pytest.param("{path: a, type: choice, help: x}", "a choice, and nothing else", id="choice-without-words"),
         pytest.param("{path: a, type: choice, values: [x], also: {y: z}, help: x}", "leads to z", id="also"),
         pytest.param("{path: a, type: choice, values: [x], also: 7, help: x}", "a mapping of texts", id="also-number"),
-        pytest.param("{path: a, type: text, env: my-var, help: x}", "no name for a variable", id="variable"),
-        pytest.param("{path: a, type: text, flag: -a, help: x}", "is no flag", id="flag"),
+        pytest.param("{path: a, type: text, env: my-var, help: x}", "not a valid variable name", id="variable"),
+        pytest.param("{path: a, type: text, flag: -a, help: x}", "is not a valid flag", id="flag"),
         pytest.param(
             "{path: a, type: text, items: [{path: b, type: text, help: x}], help: x}", "fields of a list", id="items"
         ),

@@ -221,7 +221,7 @@ def test_a_malformed_line_of_a_dotenv_file_is_a_warning(line: str, place: str, t
         pytest.param("name: !!str 5", "the tag !!str is not supported", "1:7", id="tag-of-yaml"),
         pytest.param("server: !include a", "the tag !include is not supported", "1:9", id="tag-of-a-group"),
         pytest.param("!x name: a", "the tag !x is not supported", "1:1", id="tag-of-a-key"),
-        pytest.param("just text", 'a configuration is a mapping; it says "just text"', "1:1", id="text"),
+        pytest.param("just text", 'a configuration is a mapping; found "just text"', "1:1", id="text"),
     ],
 )
 def test_yaml_that_is_not_supported_is_named(text: str, message: str, place: str, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ PLANTED = [
     ("key.unknown", 9, 3, 'did you mean "database.password"?'),
     ("port.range.database", 10, 9, "PostgreSQL listens on 5432"),
     ("redis.mode.unknown", 13, 9, 'did you mean "persistent"?'),
-    ("key.type", 14, 7, 'it says "zero"'),
+    ("key.type", 14, 7, 'found "zero"'),
     ("port.equal.temporal-ui", 16, 25, "give one of them another port"),
     ("timeout.zero.temporal", 16, 46, "the default is 30s"),
     ("key.not-allowed", 18, 23, 'did you mean "pgvector"?'),

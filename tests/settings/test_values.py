@@ -188,10 +188,10 @@ def test_brackets_of_an_address_are_removed(setting: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("written", "advice"),
     [
-        pytest.param('server: {port: "8080"}', 'it says "8080"; write it without quotes', id="number"),
-        pytest.param('redis: {tls: "true"}', 'it says "true"; write it without quotes', id="boolean"),
-        pytest.param('server: {port: "eighty"}', 'it says "eighty"', id="neither-way-right"),
-        pytest.param("server: {port: eighty}", 'it says "eighty"', id="without-quotes"),
+        pytest.param('server: {port: "8080"}', 'found "8080"; write it without quotes', id="number"),
+        pytest.param('redis: {tls: "true"}', 'found "true"; write it without quotes', id="boolean"),
+        pytest.param('server: {port: "eighty"}', 'found "eighty"', id="neither-way-right"),
+        pytest.param("server: {port: eighty}", 'found "eighty"', id="without-quotes"),
     ],
 )
 def test_value_in_quotes_is_advised_to_lose_them(written: str, advice: str, tmp_path: Path) -> None:

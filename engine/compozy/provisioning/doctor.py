@@ -115,7 +115,7 @@ def _clock() -> Iterator[Check]:
     now = datetime.now(UTC)
     sane = now.year >= 2025
     status, fix = ("pass", "") if sane else ("fail", "set the clock: certificates and timers depend on it")
-    yield Check("clock", status, f"the clock says {now:%Y-%m-%d %H:%M:%S} UTC", fix)
+    yield Check("clock", status, f"the clock shows {now:%Y-%m-%d %H:%M:%S} UTC", fix)
 
 
 def _state_directory(path: str) -> Check:

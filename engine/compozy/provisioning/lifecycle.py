@@ -1,7 +1,7 @@
 """The state machine of `rules/lifecycle.yaml`, run by `transitions`: every transition is a transaction.
 
 State and records change together, by one assignment after guards and step have succeeded. When either fails, both
-stay as they are and whatever the step started is stopped.
+stay as they are and everything that the step started is stopped.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Lifecycle:
     """Drives one configuration through its states; the triggers are its methods.
 
     `facts` are the machine facts (probed when None); `strict` makes warnings stop; `provisioner` starts the
-    components (the real one when None). One transition runs at a time, whatever the thread; without `threads` all of
+    components (the real one when None). One transition runs at a time, across all threads; without `threads` all of
     them must come from one, and asyncio, which the library's locked machine imports, is not loaded.
     """
 
@@ -221,7 +221,7 @@ class Lifecycle:
 
         Raises:
             ConfigurationError: a finding stops; it carries all of them.
-            ProvisionError: a component failed; whatever had been started is stopped again.
+            ProvisionError: a component failed; the started components are stopped again.
             TransitionError: the components are provisioned.
         """
         self._walk_to("provision")
@@ -257,7 +257,7 @@ class Lifecycle:
         return tuple(row.trigger for row in self.graph.leaving(self.state))
 
     def fire(self, trigger: str, grace_s: float = GRACE_S) -> None:
-        """Run one transition as a transaction and journal it, whatever the outcome.
+        """Run one transition as a transaction and journal it with its outcome.
 
         Raises:
             TransitionError: the present state has no row for `trigger`.

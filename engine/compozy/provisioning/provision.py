@@ -178,7 +178,7 @@ class _Start:
             needed = {name: self._drivers[name] for name in step.needs}
             context = replace(self._context, deadline=deadline, component=step.component, needed=needed)
             log.info("component.starting", extra={"component": step.component, "driver": step.driver, "row": step.row})
-            # Whatever begins to start is also stopped, in the reverse order.
+            # Every component that begins to start is also stopped, in the reverse order.
             self._runtime.launched(step.component, driver)
             name = f"compozy-start-{step.component}"
             thread = threading.Thread(target=self._attempt, args=(step, driver, context), name=name, daemon=True)
@@ -223,7 +223,7 @@ class _Start:
             raise ended.error
 
     def _call_off(self) -> None:
-        """Tell the steps that are starting to give up, and wait until they have."""
+        """Cancel the steps that are starting, and wait for their end."""
         self._context.cancelled.set()
         until = time.monotonic() + SLACK_S
         for thread in filter(threading.Thread.is_alive, self._threads):  # an interrupted start has not begun

@@ -1,7 +1,6 @@
-"""What a provisioned plan is: handles, health, and one way to close everything.
+"""The runtime of a provisioned plan: handles, health, and one way to close everything.
 
-What comes in: drivers, as they are launched. What goes out: their handles. Closing goes in reverse and to the end,
-whatever fails on the way.
+Components are closed in the reverse order of their start; a failure does not stop the others from being closed.
 """
 
 from __future__ import annotations
@@ -344,5 +343,5 @@ def _late(about: Description) -> InstanceHealth:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what to tell of an error; the text of one that is not ours may hold a secret."""
+    """Return the reason of an error; only the type of a foreign one, whose text may contain a secret."""
     return error.message if isinstance(error, CompozyError) else type(error).__name__

@@ -1,7 +1,6 @@
-"""Take a configuration file apart: one entry for every setting it names, one problem for everything else.
+"""Read the entries of a configuration file: one candidate for each setting, one problem for everything else.
 
-What comes in: the nodes of a document and the registry. What goes out: candidates by setting path, with the
-place of each, and problems. Nothing here decides which source wins.
+Precedence between sources is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from compozy.base.document import Node, resolve_scalar
 from compozy.base.place import Origin, Place
 from compozy.base.suggest import closest
 from compozy.settings.interpolate import UnsetVariable, expand
-from compozy.settings.mask import told, without_secrets
+from compozy.settings.mask import found_masked, without_secrets
 from compozy.settings.origin import Candidate, Problem
 from compozy.settings.registry import CONTAINERS, Registry, Setting
 from compozy.settings.values import from_text, from_yaml, is_unset
@@ -54,7 +53,7 @@ class DocumentReader:
             self._group(root, "")
         elif root.value is not None:
             fix = "write name: value, such as mode: memory"
-            self._problem("syntax", "", root.place, reason=f"a configuration is a mapping; {_says(root)}", fix=fix)
+            self._problem("syntax", "", root.place, reason=f"a configuration is a mapping; {_found(root)}", fix=fix)
         return self.contents
 
     def _group(self, node: Node, prefix: str) -> None:
@@ -71,7 +70,9 @@ class DocumentReader:
             elif isinstance(child.value, dict):
                 self._group(child, spelled + ".")
             elif child.value is not None:
-                self._problem("type", spelled, child.place, expected="expected a group of settings", says=_says(child))
+                self._problem(
+                    "type", spelled, child.place, expected="expected a group of settings", found=_found(child)
+                )
 
     def _unknown(self, spelled: str, place: Place) -> None:
         if spelled.endswith(".") or not spelled:
@@ -124,7 +125,7 @@ class DocumentReader:
             try:
                 value = from_text(target, text, self.directory)
             except ValueError as error:
-                self._problem("type", spelled, candidate.origin.place, expected=str(error), says=told(text))
+                self._problem("type", spelled, candidate.origin.place, expected=str(error), found=found_masked(text))
             else:
                 self._entry(spelled, target, Candidate(value, candidate.origin))
 
@@ -139,8 +140,8 @@ class DocumentReader:
                 return from_text(setting, expanded, self.directory)
             return from_yaml(setting, node.value, node.text, self.directory)
         except ValueError as error:
-            says = "" if setting.secret else _says(node) + _unquoted(setting, node, self.directory)
-            self._problem("type", spelled, node.place, expected=str(error), says=says)
+            found = "" if setting.secret else _found(node) + _unquoted(setting, node, self.directory)
+            self._problem("type", spelled, node.place, expected=str(error), found=found)
         except UnsetVariable as error:
             self._problem("unset-variable", spelled, node.place, variable=error.name, message=error.message)
         return None
@@ -164,8 +165,8 @@ class DocumentReader:
         """Return a list or a map; `path` is where the registry has it."""
         wanted = list if setting.type == "list" else dict
         if not isinstance(node.value, wanted):
-            says = "" if setting.secret else _says(node)
-            self._problem("type", spelled, node.place, expected=f"expected a {setting.type}", says=says)
+            found = "" if setting.secret else _found(node)
+            self._problem("type", spelled, node.place, expected=f"expected a {setting.type}", found=found)
             return None
         if setting.type == "map":
             read = self._element if setting.items else self._free_map
@@ -196,7 +197,7 @@ class DocumentReader:
             self._problem("unset-variable", spelled, node.place, variable=error.name, message=error.message)
             return None
         except ValueError as error:
-            self._problem("type", spelled, node.place, expected=str(error), says="")
+            self._problem("type", spelled, node.place, expected=str(error), found="")
             return None
         parts[spelled] = self._origin(node.place)
         return node.value if expanded is None else expanded
@@ -205,7 +206,7 @@ class DocumentReader:
         """Return the fields of one element of a list; `path` is where the registry has it."""
         parts[path] = self._origin(node.place)
         if not isinstance(node.value, dict):
-            self._problem("type", spelled, node.place, expected="expected a mapping", says="")
+            self._problem("type", spelled, node.place, expected="expected a mapping", found="")
             return {}
         element = _Element(spelled, path, setting.items, {}, parts, {})
         before = len(self.contents.problems)
@@ -242,7 +243,7 @@ class DocumentReader:
         if item.type in CONTAINERS:
             value = self._container(spelled, path, item, node, element.parts)
         elif isinstance(node.value, (dict, list)):
-            self._problem("type", spelled, node.place, expected=f"expected a {item.type}", says=_says(node))
+            self._problem("type", spelled, node.place, expected=f"expected a {item.type}", found=_found(node))
             return
         else:
             value = self._scalar(spelled, item, node)
@@ -318,7 +319,7 @@ def _unquoted(setting: Setting, node: Node, directory: str) -> str:
     return "; write it without quotes"
 
 
-def _says(node: Node) -> str:
+def _found(node: Node) -> str:
     if isinstance(node.value, dict):
-        return "it is a mapping"
-    return "it is a list" if isinstance(node.value, list) else told(node.text)
+        return "found a mapping"
+    return "found a list" if isinstance(node.value, list) else found_masked(node.text)

@@ -1,7 +1,6 @@
-"""A cache key for records that are equal to themselves only.
+"""A cache key that compares records by identity, for records that cannot be hashed, such as a registry.
 
-What comes in: a record whose contents cannot be hashed, such as a registry. What goes out: a key that keeps it
-alive, so that its identity is not given to another one.
+The key keeps its record alive, so that the identity is not reused.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """Expand `${VAR}`, `${VAR:-default}`, `${VAR:?message}` and `$$` in the texts of a configuration file.
 
-What comes in: a text and a lookup. What goes out: the expanded text with the names that were used.
 Syntax: POSIX parameter expansion (https://pubs.opengroup.org/onlinepubs/9699919799/, 2.6.2), the three forms above;
 a default may hold further variables, which are looked up when it is needed.
 """
@@ -27,7 +26,7 @@ class Expansion:
 
 
 class UnsetVariable(Exception):
-    """A variable that is not set; `message` is what `${VAR:?message}` says, or empty."""
+    """A variable that is not set; `message` is that of `${VAR:?message}`, or empty."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(name)

@@ -1,7 +1,7 @@
-"""Mask what stands at or below a key that sounds secret, in the text of a file.
+"""Mask the values at and below keys that look secret, in the text of a file that need not be valid YAML.
 
-What comes in: the text of a file, which may not be YAML at all. What goes out: its lines, each character of a
-secret replaced by `MASK`, so that columns stay what they are. It knows no settings and no values.
+Each character of a secret is replaced by `MASK`, so that columns do not move. Settings and their values are not known
+here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from compozy.settings.redact import Redactor, is_secret_name, mask_text, readable
-from compozy.settings.values import it_says
+from compozy.settings.values import found_text
 
 _WORDS = ("password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "credential")
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -35,7 +35,7 @@ _COMMENT = re.compile(r"(?:\A|\s)#")
 _BELOW = re.compile(r"(?:\r?\n|\r)( *)(\t?)(-?)[^\r\n]*")
 # No document is read that is nested deeper, and the parser takes time in the square of the depth.
 _DEEP = 100
-# How far back it looks for an open bracket or a comment; nobody reads a longer line.
+# How far back an open bracket or a comment is searched; longer lines are not meant to be read.
 _FAR = 1000
 
 
@@ -49,17 +49,17 @@ def masked_lines(text: str) -> tuple[str, ...]:
     return tuple(_masked(text).splitlines())
 
 
-def told(text: object) -> str:
-    """Return the words that repeat what somebody wrote, shortened, without what sounds secret in it.
+def found_masked(text: object) -> str:
+    """Return the words that quote the written text, shortened and with secrets masked.
 
-    >>> told("eighty"), told("api_key: hunter2")
-    ('it says "eighty"', 'it says "api_key: [REDACTED]"')
+    >>> found_masked("eighty"), found_masked("api_key: hunter2")
+    ('found "eighty"', 'found "api_key: [REDACTED]"')
     """
-    return it_says(without_secrets(str(text)))
+    return found_text(without_secrets(str(text)))
 
 
 def without_secrets(text: str) -> str:
-    """Return any text without what sounds secret in it."""
+    """Return the text with everything that looks secret masked."""
     return readable(_masked(Redactor(()).masked(text)))
 
 
@@ -73,7 +73,7 @@ def _masked(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def sounds_secret(key: str) -> bool:
-    """Tell whether a key holds a secret, or is one letter away from a word for one.
+    """Return True if the name of a key denotes a secret, or differs from such a name by a typing error.
 
     >>> [sounds_secret(key) for key in ("pasword", "redis.password", "port")]
     [True, True, False]
@@ -119,7 +119,7 @@ def _next(node: str, event: object) -> str:
 
 
 def _guessed(text: str) -> Iterator[tuple[int, int]]:
-    """Yield where secrets seem to start and end, also in comments and in what is no YAML."""
+    """Yield where secrets seem to start and end, also in comments and in text that is not YAML."""
     at = 0
     while (found := _KEY.search(text, at)) is not None:
         at = found.end()

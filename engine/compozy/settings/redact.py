@@ -1,8 +1,7 @@
 """Keep secrets out of every output.
 
-What comes in: settings, values, texts. What goes out: the same with `[REDACTED]` in the place of
-secrets: whole values of secret settings, user information and secret parameters of URLs, and any
-text that contains a known secret.
+`[REDACTED]` replaces whole values of secret settings, user information and secret parameters of URLs, and every
+occurrence of a known secret in a text.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ _NAMING, _NAMED = ("name", "key", "header", "variable"), "value"
 
 
 def is_secret_name(name: str) -> bool:
-    """Tell whether a key or a variable of this name holds a secret.
+    """Return True if a key or a variable of this name holds a secret.
 
     >>> [is_secret_name(name) for name in ("OPENAI_API_KEY", "max_tokens", "DB_PWD", "auth", "auth_url")]
     [True, False, True, True, False]
@@ -113,7 +112,7 @@ def _named_secret(fields: Mapping[Any, Any]) -> str | None:
 
 
 def _is_secret_field(key: str, value: Any) -> bool:
-    """Tell whether a field that no row describes holds a secret; a switch never does."""
+    """Return True if a field without a row of its own holds a secret; a boolean never does."""
     return value is not None and not isinstance(value, bool) and is_secret_name(key)
 
 
@@ -221,7 +220,7 @@ def _spellings(secret: str) -> Iterator[str]:
 
 
 def may_hold_secrets(setting: Setting) -> bool:
-    """Tell whether a value of this setting is, or may hold, a secret."""
+    """Return True if a value of this setting is, or may contain, a secret."""
     return setting.secret or setting.secret_parts or setting.type in ("list", "map")
 
 

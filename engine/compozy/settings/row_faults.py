@@ -1,6 +1,6 @@
-"""What is wrong with a row of the registry, seen by itself.
+"""Find the faults of a single row of the registry: a setting or a machine fact.
 
-What comes in: the columns of a setting, or a machine fact. What goes out: reasons, without the place of the row.
+Reasons do not name the place of the row; the caller adds it.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ def setting_faults(plain: Mapping[str, Any]) -> Iterator[str]:
     if (kind == "choice") != bool(plain.get("values")):
         yield "a choice, and nothing else, lists its `values`"
     if not _ENVIRONMENT.match(plain.get("env", "X")):
-        yield f"{plain['env']} is no name for a variable: capitals, digits and _"
+        yield f"{plain['env']} is not a valid variable name: use capitals, digits and _"
     flag = plain.get("flag", "--x")
     if not _FLAG.match(flag) or flag in _TAKEN_FLAGS:
-        yield f"{flag} is taken" if flag in _TAKEN_FLAGS else f"{flag} is no flag: -- and lower-case words"
+        yield f"{flag} is taken" if flag in _TAKEN_FLAGS else f"{flag} is not a valid flag: use -- and lower-case words"
     yield from word_faults(plain.get("values", ()), plain.get("also", {}), plain.get("values", ()))
     yield from _shown_faults(plain)
     if plain.get("shares") and not plain.get("same_as"):
-        yield "`shares` says with which setting in `same_as`"
+        yield "`shares` needs `same_as`, the setting to share with"
     yield from _column_faults(plain)
 
 

@@ -48,7 +48,7 @@ def put(
         return
     if key in known and key != replaced:
         first = known[key].place
-        message = f"{what} {key} already exists at {first}; to take its place, say so with `replaces: {key}`"
+        message = f"{what} {key} already exists at {first}; to replace it, add `replaces: {key}`"
         faults.add("collision", message, record.place, first)
         return
     if replaced is not None and replaced != key:

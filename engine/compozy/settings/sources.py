@@ -1,7 +1,6 @@
 """The sources of settings, highest first: flags, environment, `.env`, the file, defaults.
 
-What comes in: flags, an environment mapping and file names. What goes out: one `Layer` a source.
-A new source is a class with `read` and a place in `SOURCES`.
+Each source is read into one `Layer`. A new source is a class with `read` and a place in `SOURCES`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from compozy.settings.contents import Contents, DocumentReader, spread_address
 from compozy.settings.dotenv import DotenvLine, Variables, dotenv_lines, dotenv_text
 from compozy.settings.identity_key import ById
 from compozy.settings.locate import find_file, ignored_files
-from compozy.settings.mask import sounds_secret, told, without_secrets
+from compozy.settings.mask import found_masked, sounds_secret, without_secrets
 from compozy.settings.origin import Candidate, Problem
 from compozy.settings.registry import Registry, Setting, environment_name
 from compozy.settings.values import from_text, from_yaml, is_unset
@@ -39,7 +38,7 @@ _OF_THE_PROCESS = (TRUST_VARIABLE, COVERAGE_VARIABLE)
 class Inputs:
     """Everything that a configuration is read from; nothing else is looked at.
 
-    `flags` maps setting paths to texts; `flag_names` says how each was written. `directory` is absolute and
+    `flags` maps setting paths to texts; `flag_names` maps them to the flags as written. `directory` is absolute and
     anchors relative paths; `file` is the configuration file or None. `dotenv` are the files of variables in
     `directory`, the strongest first; `files` reads each file once. Texts may be secrets and do not show in `repr`.
     """
@@ -55,7 +54,7 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one source says: candidates by setting path and the problems met; `texts` are the files read."""
+    """The contents of one source: candidates by setting path and problems; `texts` are the files read."""
 
     kind: str
     entries: Mapping[str, Candidate]
@@ -67,7 +66,7 @@ class Source(Protocol):
     """Something that gives values to settings."""
 
     def read(self, inputs: Inputs, registry: Registry) -> Layer:
-        """Return what this source says; faults are problems, not exceptions."""
+        """Return the contents of this source; faults are problems, not exceptions."""
 
 
 class FlagSource:
@@ -132,7 +131,7 @@ class FileSource:
     """The configuration file."""
 
     def read(self, inputs: Inputs, registry: Registry) -> Layer:
-        """Return what the file says; a file that is not YAML is one problem."""
+        """Return the contents of the file; a file that is not YAML is one problem."""
         ignored = [_ignored(name) for name in ignored_files(inputs.directory, inputs.file)]
         if inputs.file is None:
             return Layer("file", {}, tuple(ignored))
@@ -188,7 +187,7 @@ def _default(setting: Setting, directory: str) -> object:
 
 
 def _shared(contents: Contents, registry: Registry) -> Mapping[str, Candidate]:
-    """Return the entries of a source; what it says of one of two settings that share a value, it says of both."""
+    """Return the entries of a source; an entry for one of two settings that share a value counts for both."""
     entries = contents.entries
     for path, other in _sharing(ById(registry)):
         given = entries.get(path) or entries.get(other)
@@ -235,7 +234,7 @@ def take_variable(contents: Contents, registry: Registry, name: str, text: str, 
     elif path is not None:
         take_text(contents, registry, registry.settings[path], text, origin, inputs)
     elif name in _OF_THE_PROCESS and origin.kind == "env":
-        return  # whose files are believed and what is recorded; a file cannot say that of itself
+        return  # trusted file owners and the coverage record; a file cannot set them for itself
     elif name.upper() in registry.by_env and name.upper() not in inputs.environment:
         contents.problems.append(Problem("unknown-variable", name, origin, {"suggestion": name.upper()}))
     elif name.startswith(_OURS) and not name.startswith(_FOR_TESTS):
@@ -275,8 +274,8 @@ def take_text(
         else:
             candidate = Candidate(from_text(setting, text, inputs.directory), origin)
     except ValueError as error:
-        says = "" if setting.secret or setting.type in ("list", "map") else told(text)
-        contents.problems.append(Problem("type", setting.path, origin, {"expected": str(error), "says": says}))
+        found = "" if setting.secret or setting.type in ("list", "map") else found_masked(text)
+        contents.problems.append(Problem("type", setting.path, origin, {"expected": str(error), "found": found}))
         return
     if candidate is None:
         return

@@ -15,7 +15,7 @@ from compozy.base.place import Origin
 from compozy.base.suggest import closest
 from compozy.settings.endpoint import stated_parts
 from compozy.settings.identity_key import ById
-from compozy.settings.mask import told
+from compozy.settings.mask import found_masked
 from compozy.settings.origin import Candidate, Problem
 from compozy.settings.redact import redact_value, secrets_in
 from compozy.settings.registry import Registry, Setting
@@ -182,25 +182,25 @@ def _problem(registry: Registry, candidates: Mapping[str, Candidate], keys: tupl
     return _PROBLEMS.get(error.rule, _wrong_type)(setting, key, origin, error)
 
 
-def _says(setting: Setting, error: Any) -> str:
-    """Return the words that repeat a value, without secrets."""
+def _found(setting: Setting, error: Any) -> str:
+    """Return the words that quote a value, without secrets."""
     shown = isinstance(error.value, str | int | float) and not setting.secret
-    return told(redact_value(setting, error.value)) if shown else ""
+    return found_masked(redact_value(setting, error.value)) if shown else ""
 
 
 def _not_allowed(setting: Setting, key: str, origin: Origin, error: Any) -> Problem:
-    value = _says(setting, error).removeprefix("it says ") or "this"
+    value = _found(setting, error).removeprefix("found ") or "this"
     suggestion = closest(str(error.value), setting.values) or ""
     facts = {"value": value, "allowed": ", ".join(setting.values), "suggestion": suggestion}
     return Problem("not-allowed", key, origin, facts)
 
 
 def _too_small(setting: Setting, key: str, origin: Origin, error: Any) -> Problem:
-    return Problem("too-small", key, origin, {"says": _says(setting, error), "minimum": str(error.constraint)})
+    return Problem("too-small", key, origin, {"found": _found(setting, error), "minimum": str(error.constraint)})
 
 
 def _too_large(setting: Setting, key: str, origin: Origin, error: Any) -> Problem:
-    return Problem("too-large", key, origin, {"says": _says(setting, error), "maximum": str(error.constraint)})
+    return Problem("too-large", key, origin, {"found": _found(setting, error), "maximum": str(error.constraint)})
 
 
 def _too_long(_: Setting, key: str, origin: Origin, error: Any) -> Problem:
@@ -208,11 +208,11 @@ def _too_long(_: Setting, key: str, origin: Origin, error: Any) -> Problem:
 
 
 def _wrong_form(setting: Setting, key: str, origin: Origin, error: Any) -> Problem:
-    return Problem("type", key, origin, {"expected": form_words(setting), "says": _says(setting, error)})
+    return Problem("type", key, origin, {"expected": form_words(setting), "found": _found(setting, error)})
 
 
 def _wrong_type(setting: Setting, key: str, origin: Origin, error: Any) -> Problem:
-    return Problem("type", key, origin, {"expected": f"expected a {setting.type}", "says": _says(setting, error)})
+    return Problem("type", key, origin, {"expected": f"expected a {setting.type}", "found": _found(setting, error)})
 
 
 # cerberus rule -> the problem with a value that breaks it

@@ -1,8 +1,7 @@
-"""Turn what somebody wrote into a value of the setting's type, once.
+"""Parse a written text or YAML value into a value of the setting's type.
 
-What comes in: a setting with a text (environment, flag, expanded variable) or a YAML value.
-What goes out: text, int, float, bool, seconds for durations, bytes for sizes, absolute paths; or a
-`ValueError` whose text says what was expected. Nothing here knows where the value came from.
+Durations become seconds, sizes become bytes, paths become absolute. A `ValueError` names the expected form. The origin
+of the value is not known here.
 """
 
 from __future__ import annotations
@@ -270,7 +269,7 @@ def from_text(setting: Setting, text: str, directory: str) -> Any:
     """Parse a text from the environment, a flag or an expanded variable; `directory` anchors relative paths.
 
     Raises:
-        ValueError: the text is not of the setting's type; the message says what was expected.
+        ValueError: the text is not of the setting's type; the message names the expected form.
     """
     if setting.type in ("list", "map"):
         raise ValueError(f"expected a {setting.type} in YAML")
@@ -301,7 +300,7 @@ def from_yaml(setting: Setting, value: Any, text: str, directory: str) -> Any:
     """Take a YAML scalar `value` that was written as `text`; native types are not converted.
 
     Raises:
-        ValueError: the value is not of the setting's type; the message says what was expected.
+        ValueError: the value is not of the setting's type; the message names the expected form.
     """
     native = _NATIVE.get(setting.type)
     if native is not None:
@@ -311,14 +310,14 @@ def from_yaml(setting: Setting, value: Any, text: str, directory: str) -> Any:
     return from_text(setting, text, directory)
 
 
-def it_says(text: object) -> str:
-    """Return the words that repeat what somebody wrote, shortened.
+def found_text(text: object) -> str:
+    """Return the words that quote the written text, shortened.
 
-    >>> it_says("eighty")
-    'it says "eighty"'
+    >>> found_text("eighty")
+    'found "eighty"'
     """
     shown = str(text)
-    return f'it says "{shown}"' if len(shown) <= _LONGEST else f'it says "{shown[:_LONGEST]}..."'
+    return f'found "{shown}"' if len(shown) <= _LONGEST else f'found "{shown[:_LONGEST]}..."'
 
 
 def anchor(setting: Setting, path: str, directory: str) -> str:
@@ -336,9 +335,9 @@ def home_expanded(path: str) -> str:
     """Return `path` with `~` or `~user` at its beginning replaced by that home directory.
 
     Raises:
-        ValueError: there is no such user.
+        ValueError: the user does not exist.
     """
     expanded = os.path.expanduser(path)
     if expanded.startswith("~"):
-        raise ValueError(f"expected a path; {path.partition('/')[0]} is no user (./{path} is a file of that name)")
+        raise ValueError(f"expected a path; {path.partition('/')[0]} is not a user (./{path} is a file of that name)")
     return expanded

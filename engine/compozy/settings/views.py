@@ -1,7 +1,6 @@
-"""What a table may ask about a setting besides its value.
+"""Views of a setting: derived values of a small domain that the columns of a table may use.
 
-What comes in: a setting with its value and origin. What goes out: a scalar of a small domain. A view is
-one row of `VIEWS`; a row of `COMPARISONS`, such as `equals PATH`, compares with another setting.
+A view is one row of `VIEWS`; a row of `COMPARISONS`, such as `equals PATH`, compares with another setting.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A function of a setting with the listed `values` it returns; `optional` says that it may be unset.
+    """A function of a setting with the listed `values` it returns; with `optional` it may be unset.
 
     A view with `reads_text` is defined for settings whose values are texts; `texts` holds one of each form that it
     distinguishes from other texts, addresses aside, with a name or number in braces. Verification needs all of them.
