@@ -26,7 +26,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def testbed() -> Iterator[Testbed]:
-    """Servers of our own, whatever the environment says: they are stopped and killed by tests."""
+    """Start servers of our own, independent of the environment, because tests stop and kill them."""
     with pytest.MonkeyPatch.context() as environment, Testbed() as servers:
         environment.delenv(DB_URL, raising=False)
         yield servers
@@ -51,7 +51,7 @@ def temporal_server(testbed: Testbed) -> TemporalServer:
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """A backup of a project in which everything says "saved"."""
+    """Return a backup of a project in which every component holds "saved"."""
     from tests.kept_data import saved
 
     return saved(tmp_path)

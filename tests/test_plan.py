@@ -1,4 +1,4 @@
-"""What a start would do, said before it does it: files, addresses, the state directory. Nothing secret is in it."""
+"""The plan of a start: files, addresses and the state directory, without secrets."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_web_page_has_an_address_while_it_is_served(
 
 
 def test_an_ipv6_address_stands_in_brackets(tmp_path: Path) -> None:
-    """Else nobody could tell where the port begins."""
+    """Without them the start of the port would be ambiguous."""
     flags = {
         "temporal.standalone.bind_ip": "::1", "temporal.standalone.enable_ui": "true", "redis.mode": "distributed",
         "redis.host": "fe80::1",
@@ -102,7 +102,7 @@ def test_the_server_s_ipv6_address_stands_in_brackets(tmp_path: Path, capsys: py
     assert json.loads(capsys.readouterr().out)["server"] == "http://[::1]:8080"
 
 
-def test_plan_reports_replacement_of_a_busy_port(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_shows_port_zero_as_a_free_port(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Port 0 is none that anybody can connect to."""
     assert run(["plan", "--cwd", str(tmp_path), "--port", "0"]) == 0
     assert "http://127.0.0.1, a free port" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What `--help` says: every command has a line that is not cut, and an example."""
+"""The output of `--help`: every command has a line that is not truncated, and an example."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def help_of(command: click.Command) -> str:
 
 @pytest.mark.parametrize("command", EVERY)
 def test_nothing_is_cut_at_80_columns(command: click.Command) -> None:
-    """A list of commands that ends in dots tells nobody what they do."""
+    """A truncated description of a command is useless."""
     assert [line for line in help_of(command).splitlines()[1:] if line.endswith("...")] == []
     assert max(map(len, help_of(command).splitlines())) <= WIDTH
 

@@ -1,4 +1,4 @@
-"""JSON from the command line: whatever it is, the answer is a usage error and not a traceback."""
+"""JSON from the command line: any invalid text is a usage error and not a traceback."""
 
 from __future__ import annotations
 

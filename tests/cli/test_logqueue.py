@@ -1,4 +1,4 @@
-"""Log lines are written by a thread of their own, dropped and counted where nobody reads them."""
+"""Log lines are written by a separate thread, dropped and counted while the output is not read."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_lines_arrive_in_order(pipe: Pipe) -> None:
 
 
 def test_output_that_is_not_read_drops_and_counts(pipe: Pipe) -> None:
-    """The logging thread goes on; when the reader comes back it learns how many lines it missed."""
+    """The logging thread continues; a line reports the number of dropped lines when the output is read again."""
     handler = LogQueue(pipe.writer.fileno(), lines=100)
     logger = logger_of(handler)
     for _ in range(MORE_THAN_A_PIPE_HOLDS):

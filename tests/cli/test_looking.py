@@ -74,7 +74,7 @@ def test_only_commands_that_run_a_project_may_import_its_code() -> None:
 
 @pytest.mark.parametrize("name", LOOKING)
 def test_looking_command_imports_nothing_of_the_project(name: str, project: Path) -> None:
-    """Whatever the command answers here; without a server many have nothing to say."""
+    """The result does not matter here; without a server many commands fail."""
     command = LOOKING[name]
     options = {option for item in command.params for option in item.opts}
     chosen = ["--mode", "persistent"] if "--mode" in options else []

@@ -11,7 +11,7 @@ from compozy.cli.output import print_note
 
 
 class Unreadable(io.StringIO):
-    """A stream that nobody reads any more."""
+    """A stream whose reader has closed it."""
 
     def __init__(self, number: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Resources of the operating system that run out: the exit code tells the output from everything else."""
+"""Exhausted resources of the operating system: the exit code distinguishes the output from other resources."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
 def test_exhausted_resource_exits_4_with_place_and_fix(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, fix: str
 ) -> None:
-    """It is told by errno, never as an output that cannot be written."""
+    """It is recognized by errno, never reported as an output that cannot be written."""
     failing(monkeypatch, OSError(number, os.strerror(number), "/data/x"))
     assert run(["fails"]) == 4
     shown = capsys.readouterr().err

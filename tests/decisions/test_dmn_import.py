@@ -1,4 +1,4 @@
-"""Import of DMN models: the subset is read as the standard says, everything else is refused with its place."""
+"""Import of DMN models: the subset is read as the standard specifies, anything else is rejected with its place."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ DEADLINE_S = 30.0
 
 @dataclass
 class Starting:
-    """Makes contexts and remembers what the drivers said."""
+    """Create contexts and record the notices of the drivers."""
 
     loop: LoopThread
     notices: list[str] = field(default_factory=list)

@@ -171,7 +171,7 @@ class DriverSuite(Suite):
             driver.stop(0)
 
     def test_it_describes_itself(self, subject: Subject, started: Starting) -> None:
-        """A description says where the backend is, in values that JSON knows."""
+        """A description holds the address of the backend, in values of JSON types."""
         driver = subject.make()
         try:
             driver.start(started.context())
@@ -193,7 +193,7 @@ class DriverSuite(Suite):
         subject.make().stop(0)
 
     def test_a_stopped_driver_does_not_answer(self, subject: Subject, started: Starting) -> None:
-        """After `stop` the ping says so, in the words of a driver."""
+        """After `stop` the ping raises a driver error."""
         driver = subject.make()
         driver.start(started.context())
         driver.stop(0)

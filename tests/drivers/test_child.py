@@ -29,7 +29,7 @@ from .starting import Starting, marked
 ORPHAN_S = 5.0
 Launch = Callable[..., Child]
 
-# A parent of the kind that is killed: it starts children and says so, line by line.
+# A parent that is killed: it starts children and prints a line for each.
 PARENT = """
 import os, sys, time
 from compozy.drivers.process import Command, Process
@@ -57,9 +57,9 @@ def marker() -> Iterator[str]:
 UNREAPED = """
 import threading
 from compozy.drivers.process import Command, Process
-gone = threading.Event()
-process = Process(Command("short", ("/bin/sh", "-c", "exit 3")), lambda line: None, lambda process: gone.set())
-print("gone" if gone.wait(20) and not process.running() else "running")
+ended = threading.Event()
+process = Process(Command("short", ("/bin/sh", "-c", "exit 3")), lambda line: None, lambda process: ended.set())
+print("ended" if ended.wait(20) and not process.running() else "running")
 """
 
 
@@ -141,7 +141,7 @@ def test_it_gets_a_complete_environment_of_its_own(
 
 
 def test_a_death_while_starting_carries_the_end_of_the_log(started: Starting, launch: Launch) -> None:
-    """The error says what the process said last."""
+    """The error contains the last output of the process."""
     child = launch(Command("broken", ("/bin/sh", "-c", "echo no such port; exit 3")))
     with pytest.raises(DriverError, match="broken ended while starting:\nno such port"):
         child.wait_until(lambda: False, started.context())
@@ -171,13 +171,13 @@ def test_a_missing_program_is_a_failed_start(started: Starting, launch: Launch) 
 
 
 def test_configuration_that_a_pipe_does_not_hold_is_refused(launch: Launch) -> None:
-    """Nobody reads it yet, so that writing it would block for ever."""
+    """No process reads it yet, so that the write would block for ever."""
     with pytest.raises(DriverError, match="its configuration is longer than a pipe holds"):
         launch(Command("cat", ("/bin/cat",), "x" * (1 << 22)))
 
 
 def test_stopping_leaves_no_process(started: Starting, launch: Launch, marker: str) -> None:
-    """Guardian, server and what the server started are gone; a second stop does nothing."""
+    """Guardian, server and the children of the server have ended; a second stop does nothing."""
     child = launch(sleeper(marker))
     group = psutil.Process(running(child, marker).pid).children(recursive=True)
     child.stop(signal.SIGTERM, 5.0)
@@ -248,7 +248,7 @@ def test_closed_standard_streams_do_not_end_the_supervision(marker: str) -> None
 
 
 def test_child_is_restarted_when_files_have_run_out(marker: str) -> None:
-    """Whatever opened them all, a crashed server comes back, and a health check has a descriptor."""
+    """With every file descriptor in use, a crashed server is restarted, and a health check has a descriptor."""
     done = subprocess.run(
         [sys.executable, "-c", NO_FILES_LEFT, marker], capture_output=True, text=True, timeout=DEADLINE_S, check=False
     )
@@ -371,12 +371,12 @@ def test_a_crash_loop_of_days_does_not_end_the_supervision(
 
 
 def test_the_end_is_noticed_where_children_are_not_waited_for() -> None:
-    """Whoever started us may have ignored SIGCHLD, which is inherited."""
+    """The parent process may ignore SIGCHLD, which is inherited."""
     done = subprocess.run(
         [sys.executable, "-c", UNREAPED], capture_output=True, text=True, timeout=DEADLINE_S, check=True,
         preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN),
     )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("gone\n", "")
+    assert (done.stdout, done.stderr) == ("ended\n", "")
 
 
 def test_a_crash_before_the_supervision_is_not_missed(
@@ -420,7 +420,7 @@ def test_without_its_guardian_a_server_is_replaced(
 
 @pytest.mark.parametrize("round_", range(6))
 def test_kill_minus_nine_of_the_parent_leaves_no_orphan(marker: str, round_: int, tmp_path: Path) -> None:
-    """At whatever moment the parent dies, server, guardian and scratch directory go with it."""
+    """At any moment the end of the parent ends server and guardian and removes the scratch directory."""
     scratch = tmp_path / "scratch"
     owner = parent(marker, "at-once" if round_ == 0 else "random", str(scratch))
     with owner:

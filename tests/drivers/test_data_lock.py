@@ -1,4 +1,4 @@
-"""The lock on the data itself: one server for one data set, whatever name leads to it and whoever was killed."""
+"""The lock on the data: one server per data set, under any path to it and after any process was killed."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_crashed_server_is_not_restarted_on_data_of_another(
 def test_server_whose_guardian_and_owner_were_killed_is_ended_first(
     make: Make, started: Starting, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It would go on writing beside the next one; every acknowledged write is there."""
+    """It would write concurrently with the next one; every acknowledged write is kept."""
     folder = tmp_path / "redis"
     with subprocess.Popen([sys.executable, "-c", OWNER, str(folder)], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None

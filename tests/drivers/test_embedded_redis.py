@@ -107,7 +107,7 @@ def test_an_unusable_temporary_directory_is_replaced(
 
 
 def test_socket_directories_of_killed_servers_are_removed(make: Make, started: Starting, scratch: Path) -> None:
-    """Those that nobody listens in for a minute; that of a running server stays, and what is not ours in form."""
+    """Those without a listener for a minute; the directory of a running server and foreign names stay."""
     running = make()
     running.start(started.context())
     served = Path(str(running.describe().address).removeprefix("unix:")).parent
@@ -125,7 +125,7 @@ def test_socket_directories_of_killed_servers_are_removed(make: Make, started: S
 
 
 def test_every_acknowledged_write_survives_kill_minus_nine(make: Make, started: Starting, tmp_path: Path) -> None:
-    """Every data type is there, and every time to live goes on."""
+    """Every data type is kept, and every time to live continues."""
     first = make(tmp_path / "redis")
     first.start(started.context())
     fill(first.handle)
@@ -196,7 +196,7 @@ def test_the_snapshot_interval_is_the_servers(make: Make, started: Starting, tmp
 
 
 def test_without_restore_the_old_data_is_set_aside(make: Make, started: Starting, tmp_path: Path) -> None:
-    """The start is empty, the data is somewhere else, and that is told."""
+    """The start is empty, the data is moved to another directory, and a notice reports it."""
     first = make(tmp_path / "redis")
     first.start(started.context())
     first.handle.set("key", "value")
@@ -250,7 +250,7 @@ def test_a_log_without_its_manifest_is_not_ignored(make: Make, started: Starting
 
 
 def test_a_log_that_a_killed_server_began_is_made_anew(make: Make, started: Starting, tmp_path: Path) -> None:
-    """It holds no key, because nobody had been served."""
+    """It holds no key, because the server had served no client."""
     first = make(tmp_path / "redis")
     first.start(started.context())
     first.stop(0)
@@ -275,7 +275,7 @@ def test_a_second_server_on_the_same_data_is_refused(make: Make, started: Starti
 def test_a_crashed_server_comes_back_at_its_address(
     make: Make, started: Starting, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The handle goes on working, the restart is counted and logged."""
+    """The handle remains usable, the restart is counted and logged."""
     driver = make(tmp_path / "redis")
     driver.start(started.context())
     driver.handle.set("key", "value")
@@ -324,7 +324,7 @@ def test_it_stops_under_load(make: Make, started: Starting) -> None:
 def test_a_server_that_cannot_start_leaves_nothing(
     make: Make, started: Starting, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No binary: the error says what to install."""
+    """No binary: the error names the package to install."""
     monkeypatch.setattr("compozy.drivers.redis_embedded.find_valkey", lambda: None)
     with pytest.raises(DriverError, match="no valkey-server was found") as caught:
         make().start(started.context())

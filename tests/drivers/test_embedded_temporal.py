@@ -103,7 +103,7 @@ def test_the_handle_runs_workflows_in_its_namespace(make: Make, started: Startin
 
 
 def test_a_busy_default_port_moves(make: Make, started: Starting, busy: int) -> None:
-    """The server is up on another port, and that is told."""
+    """The server listens on another port, and a notice reports it."""
     driver = make(frontend_port=Port(busy, FRONTEND, explicit=False))
     driver.start(started.context())
     eventually_answers(driver)
@@ -124,7 +124,7 @@ def test_a_busy_chosen_port_is_an_error(make: Make, started: Starting, busy: int
 def test_a_port_that_is_taken_meanwhile_is_chosen_anew(
     make: Make, started: Starting, busy: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between our look and the server's own somebody may come first."""
+    """Another process may bind the port between our check and the start of the server."""
     looks: list[bool] = []
     real = socket.socket.bind
 
@@ -223,7 +223,7 @@ def ask(host: str, port: int, method: str, path: str, headers: dict[str, str]) -
     ],
 )
 def test_page_guard_allows_only_its_own_host_and_origin(started: Starting, head: str, allowed: bool) -> None:
-    """Whatever is doubtful is refused."""
+    """A doubtful request is rejected."""
     with socket.create_server((HOST, 0)) as listener:
         guard = PageGuard(started.loop, listener, (HOST, 1))
         own = f"{HOST}:{listener.getsockname()[1]}"
@@ -317,7 +317,7 @@ def test_a_stop_under_load_loses_nothing(make: Make, started: Starting, tmp_path
     async def load(number: int) -> None:
         for count in itertools.count():
             id_ = f"load-{number}-{count}"
-            await client.start_workflow(Echo.run, args=["x", 0.0], id=id_, task_queue="nobody")
+            await client.start_workflow(Echo.run, args=["x", 0.0], id=id_, task_queue="no-worker")
             acknowledged.append(id_)
 
     async def stop_under_load() -> None:
@@ -377,7 +377,7 @@ def test_a_file_that_a_killed_server_left_unfinished_is_made_anew(
 def test_database_of_another_application_is_reported_and_not_changed(
     make: Make, started: Starting, tmp_path: Path
 ) -> None:
-    """A path that was mistaken costs nobody his data."""
+    """A wrong path does not destroy other data."""
     with closing(sqlite3.connect(tmp_path / "temporal.db")) as database:
         database.execute("CREATE TABLE notes (text)")
     before = (tmp_path / "temporal.db").read_bytes()
@@ -388,7 +388,7 @@ def test_database_of_another_application_is_reported_and_not_changed(
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"server": "new"}'])
 def test_unreadable_version_is_an_error(make: Make, started: Starting, tmp_path: Path, text: str) -> None:
-    """Nobody guesses which server wrote the file."""
+    """The version of the server that wrote the file is not guessed."""
     sqlite3.connect(tmp_path / "temporal.db").close()
     (tmp_path / "temporal.db.version").write_text(text)
     with pytest.raises(DriverError, match="temporal.db.version cannot be read"):
@@ -437,7 +437,7 @@ def test_a_second_server_on_the_same_file_is_refused(make: Make, started: Starti
 
 
 def test_a_start_that_is_called_off_leaves_no_process(make: Make, started: Starting) -> None:
-    """Another component failed: the server that was starting is gone."""
+    """Another component failed: the server that was starting has ended."""
     context = started.context()
     context.cancelled.set()
     driver = make()
@@ -503,7 +503,7 @@ def healthy(driver: TemporalEmbeddedDriver) -> bool:
 
 @pytest.mark.parametrize("name", ["a#b", "a?b=c", "a%41b", "with blank", "späße"])
 def test_database_file_is_at_the_configured_path(make: Make, started: Starting, tmp_path: Path, name: str) -> None:
-    """Whatever the directory is called; a second start goes on with it."""
+    """With any directory name; a second start uses the same file."""
     for _ in range(2):
         driver = make(tmp_path / name / "temporal.db")
         driver.start(started.context())

@@ -31,15 +31,15 @@ def processes(pid: int | None) -> list[psutil.Process]:
     return [server, *server.children(recursive=True)]
 
 
-def _signal_all(server: PostgresServer | RedisServer | TemporalServer, tell: Callable[[psutil.Process], None]) -> None:
+def _signal_all(server: PostgresServer | RedisServer | TemporalServer, act: Callable[[psutil.Process], None]) -> None:
     """Reach every process of a server; one that ends meanwhile, such as a connection's, is no failure."""
     for process in processes(server.pid):
         with contextlib.suppress(psutil.NoSuchProcess):
-            tell(process)
+            act(process)
 
 
 def freezing(server: PostgresServer | RedisServer | TemporalServer) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Return how to let a server hang, and go on."""
+    """Return functions that suspend and resume a server."""
 
     def freeze() -> None:
         _signal_all(server, psutil.Process.suspend)
@@ -93,7 +93,7 @@ def postgres_by_parts(request: pytest.FixtureRequest) -> Subject:
         failing=(
             partial(make, password=CANARY),
             partial(make, name="nowhere"),
-            partial(make, user="nobody"),
+            partial(make, user="unknown"),
             partial(make, port=free_port()),
             partial(make, host="nowhere.invalid"),
             partial(make, ssl_mode="require"),

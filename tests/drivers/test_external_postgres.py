@@ -1,4 +1,4 @@
-"""PostgreSQL of somebody else: what is said of every way to fail, and connections that outlast a restart."""
+"""External PostgreSQL: the message of every kind of failure, and connections that survive a restart."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_a_statement_in_an_outage_fails_as_a_database_error(
 
 
 def test_exhausted_pool_is_an_error_and_does_not_fail_the_ping(driver: PostgresDriver) -> None:
-    """Two threads hold both connections: a third is told why it waits in vain, health is not concerned."""
+    """Two threads hold both connections: a third gets an error with the reason, health is not affected."""
     ready, done = threading.Barrier(3, timeout=30), threading.Event()
 
     def hold() -> None:
@@ -241,7 +241,7 @@ def test_a_handle_kept_beyond_the_end_opens_no_connection(driver: PostgresDriver
 def test_tls_follows_the_ssl_mode(
     postgres_server: PostgresServer, authority: Authority, started: Starting, ssl_mode: str
 ) -> None:
-    """Where the server offers TLS, it is used, and the description says so."""
+    """If the server offers TLS, it is used, and the description reports it."""
     with tls_proxy(postgres_server.port, authority.server_context(), asks_first=True) as proxy:
         parts = {"host": HOST, "port": proxy.port, "password": postgres_server.password, "name": "postgres"}
         driver = PostgresDriver(**parts, ssl_mode=ssl_mode)

@@ -1,4 +1,4 @@
-"""A Redis of somebody else: every way to fail, and which of URL and parts wins."""
+"""External Redis: every kind of failure, and the precedence of URL and parts."""
 
 from __future__ import annotations
 

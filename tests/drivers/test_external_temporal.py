@@ -1,4 +1,4 @@
-"""A Temporal of somebody else: namespace, certificates, API key, and when TLS is used."""
+"""External Temporal: namespace, certificates, API key, and when TLS is used."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_start_without_an_encryption_key_is_refused_before_it_connects(started: 
 
 
 def test_a_missing_namespace_is_named(temporal_server: TemporalServer, started: Starting) -> None:
-    """The error says how to create it."""
+    """The error contains the command that creates it."""
     error = failure(started, host_port=temporal_server.address, namespace="orders")
     assert error.reason == f'temporal at {temporal_server.address} has no namespace "orders"'
     assert "temporal operator namespace create" in (error.hint or "")
@@ -64,7 +64,7 @@ def test_a_server_that_is_not_there_is_named(started: Starting) -> None:
 @pytest.mark.parametrize(
     ("tls", "api_key", "used"),
     [
-        pytest.param({}, None, False, id="nothing-said"),
+        pytest.param({}, None, False, id="unset"),
         pytest.param({"enabled": None, "ca_file": None}, None, False, id="nothing-set"),
         pytest.param({"enabled": True}, None, True, id="enabled"),
         pytest.param({}, "key", True, id="api-key"),
@@ -110,7 +110,7 @@ def test_a_certificate_needs_its_key(temporal_server: TemporalServer, authority:
 def test_a_client_certificate_opens_a_server_that_asks_for_one(
     temporal_server: TemporalServer, authority: Authority, started: Starting
 ) -> None:
-    """With it the start succeeds; without, the error says what is missing."""
+    """With it the start succeeds; without it the error names the missing setting."""
     pair = {"cert_file": authority.cert_file, "key_file": authority.key_file}
     context = authority.server_context(client_certificate=True)
     with tls_proxy(temporal_server.port, context) as proxy:

@@ -1,4 +1,4 @@
-"""What a start made is taken back, and nothing else."""
+"""The rollback of a start removes what the start created, and nothing else."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_what_was_there_or_came_from_others_stays(tmp_path: Path) -> None:
 
 
 def test_what_was_moved_aside_comes_back(tmp_path: Path) -> None:
-    """After what took its place is gone."""
+    """After its replacement has been removed."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "precious").touch()
     made = Made()

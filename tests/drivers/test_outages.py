@@ -155,7 +155,7 @@ class Writer(threading.Thread):
 
 
 def test_the_store_outlasts_a_restart_of_postgres_under_load(postgres_server: PostgresServer, runtime: Runtime) -> None:
-    """Writers see nothing but `UnavailableError`, go on after the restart, and what was acknowledged is there."""
+    """Writers get only `UnavailableError`, continue after the restart, and acknowledged rows are kept."""
     store = Store(runtime.database)
     writers = [Writer(store, f"writer-{number}") for number in range(WRITERS)]
     for writer in writers:

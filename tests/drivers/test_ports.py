@@ -1,4 +1,4 @@
-"""Ports: a default one moves, a chosen one does not, and who has it is told."""
+"""Ports: a busy default port is replaced, a busy explicit port is an error that names the owner."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def busy() -> Iterator[int]:
 
 
 def test_a_free_port_is_taken_as_asked() -> None:
-    """Nothing is said about a port that is free."""
-    number, said = free_port(HOST), list[str]()
-    assert choose_port(Port(number, SETTING, explicit=False), HOST, said.append) == number
-    assert said == []
+    """A free port causes no notice."""
+    number, notices = free_port(HOST), list[str]()
+    assert choose_port(Port(number, SETTING, explicit=False), HOST, notices.append) == number
+    assert notices == []
 
 
 def test_busy_default_port_is_replaced_with_a_notice(busy: int) -> None:
     """The notice names the port, its owner, the new port and the setting."""
-    said: list[str] = []
-    moved = choose_port(Port(busy, SETTING, explicit=False), HOST, said.append)
+    notices: list[str] = []
+    moved = choose_port(Port(busy, SETTING, explicit=False), HOST, notices.append)
     assert is_free(moved, HOST)
-    assert said == [f"port {busy} is busy, {owner_of(busy)} has it; using {moved} for {SETTING}"]
+    assert notices == [f"port {busy} is busy, {owner_of(busy)} has it; using {moved} for {SETTING}"]
 
 
 def test_lost_default_port_moves_although_it_is_free_again() -> None:
@@ -59,7 +59,7 @@ def test_a_busy_chosen_port_is_an_error(busy: int) -> None:
 
 
 def test_free_port_has_no_owner() -> None:
-    """There is no owner to be told."""
+    """No owner is reported."""
     assert owner_of(free_port(HOST)) is None
 
 
@@ -69,7 +69,7 @@ def test_a_listener_is_seen(busy: int) -> None:
 
 
 def test_address_of_another_machine_is_not_reported_as_busy() -> None:
-    """That nothing can listen there is told as such."""
+    """The error reports an address on which this machine cannot listen."""
     with pytest.raises(DriverError, match="nothing can listen on 192.0.2.1"):
         is_free(free_port(HOST), "192.0.2.1")
 
@@ -88,13 +88,13 @@ def test_an_address_is_split(address: str, parts: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize("address", ["localhost", "localhost:", ":7233", "localhost:http"])
 def test_half_an_address_is_an_error(address: str) -> None:
-    """The text says how to write it."""
+    """The error shows the correct form."""
     with pytest.raises(DriverError, match="is not an address"):
         split_address(address)
 
 
 def test_listener_is_found_while_it_opens_and_closes_files(busy: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A descriptor that was listed may be closed before it is looked at, and says nothing of the others."""
+    """A listed descriptor may be closed before it is read; the search continues with the others."""
     real = ports.glob
     monkeypatch.setattr(ports, "glob", lambda pattern: [pattern.replace("*", "99999"), *real(pattern)])
     assert listens(os.getpid(), busy) is True

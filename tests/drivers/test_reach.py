@@ -32,7 +32,7 @@ def full() -> Iterator[int]:
 
 
 def test_a_listener_is_reached() -> None:
-    """Nothing is said, and the connection is given back."""
+    """No error is raised, and the connection is returned."""
     with socket.create_server((HOST, 0)) as listener:
         reach("it", HOST, listener.getsockname()[1], 5, setting="its.port")
         taken, _ = listener.accept()

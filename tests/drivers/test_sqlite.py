@@ -76,7 +76,7 @@ def rows(driver: SqliteDriver) -> int:
 
 
 def test_fifty_threads_write_at_once(driver: SqliteDriver) -> None:
-    """None is told that the database is locked, and every write is there."""
+    """No thread gets `database is locked`, and every write is kept."""
 
     def write(number: int) -> None:
         for _ in range(WRITES):
@@ -307,7 +307,7 @@ def test_a_file_is_opened_with_care(make: Make, started: Starting, tmp_path: Pat
 
 
 def test_a_file_keeps_its_rows(make: Make, started: Starting, tmp_path: Path) -> None:
-    """The next driver finds them, whatever connections were left open."""
+    """The next driver finds them, even if connections were left open."""
     first = make(tmp_path / "compozy.db")
     first.start(started.context())
     create(first)
@@ -444,7 +444,7 @@ def test_read_only_files_beside_database_are_made_writable(make: Make, started: 
 def test_a_disk_without_room_is_not_healthy(
     make: Make, started: Starting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Reading goes on; who asks for the health learns that writing does not."""
+    """Reads succeed; the health check reports that writes fail."""
     driver = make(tmp_path / "compozy.db")
     driver.start(started.context())
     driver.ping()

@@ -177,7 +177,7 @@ def test_an_older_layout_is_accepted_and_a_newer_one_refused(folder: Path) -> No
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "layout: 1", '{"layout": "new"}'])
 def test_a_stamp_that_cannot_be_read_is_refused(folder: Path, text: str) -> None:
-    """Nobody guesses what is in the directory."""
+    """The contents of the directory are not guessed."""
     folder.mkdir(parents=True)
     (folder / "version").write_text(text)
     with pytest.raises(StateDirectoryError, match="version"):
@@ -206,7 +206,7 @@ def test_a_lock_removed_under_our_hands_is_taken_anew(tmp_path: Path) -> None:
 
 
 def test_data_has_a_lock_beside_it(tmp_path: Path) -> None:
-    """Whoever gets at a file through another project's configuration is refused as well."""
+    """A second process that reaches the file through another project's configuration is rejected as well."""
     file = tmp_path / "elsewhere" / "temporal.db"
     lock = lock_beside(str(file), Made())
     with pytest.raises(StateDirectoryError, match=f"temporal.db is in use by process {os.getpid()}"):
@@ -218,7 +218,7 @@ def test_data_has_a_lock_beside_it(tmp_path: Path) -> None:
 def test_directory_that_others_may_write_is_refused_until_trusted(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may write there decides what the next start reads."""
+    """A user with write permission there controls what the next start reads."""
     folder.mkdir(parents=True)
     folder.chmod(0o777)
     with pytest.raises(StateDirectoryError, match="every user may write to it"):

@@ -83,5 +83,5 @@ def test_unverified_server_gets_no_credentials(
 
 
 def asks_first(connect: Connect) -> bool:
-    """Tell whether the protocol begins with PostgreSQL's question for TLS."""
+    """Return True if the protocol begins with PostgreSQL's TLS request."""
     return isinstance(connect(1, "x"), PostgresDriver)

@@ -80,7 +80,7 @@ def tls_proxy(target: int, context: ssl.SSLContext, *, asks_first: bool = False)
 
 
 class _Line:
-    """One connection through the proxy; threads, because OpenSSL then tells a client why it is refused."""
+    """One connection through the proxy; threads, because OpenSSL then sends the reason of a rejection."""
 
     def __init__(
         self, client: socket.socket, target: int, context: ssl.SSLContext, seen: bytearray, asks_first: bool
@@ -121,7 +121,7 @@ class _Line:
 
 
 def _hang_up(end: socket.socket) -> None:
-    """Wake whoever waits for this socket, in whatever state it is."""
+    """Wake every thread that waits for this socket, in any state of the socket."""
     with contextlib.suppress(OSError):
         socket.socket.shutdown(end, socket.SHUT_RDWR)
 

@@ -73,8 +73,8 @@ class Server:
         self.process.kill()
         self.process.wait(DEADLINE_S)
 
-    def gone(self) -> bool:
-        """Tell whether every process below the server has ended."""
+    def has_ended(self) -> bool:
+        """Return True if every process below the server has ended."""
         return not any(process.is_running() and process.status() != "zombie" for process in self.descendants)
 
 

@@ -49,7 +49,7 @@ def archive(shell: Shell) -> Path:
 
 
 def test_a_backup_under_load_restores_what_was_acknowledged_before_it(shell: Shell) -> None:
-    """Executions acknowledged before the backup are in it, complete, and the server goes on meanwhile."""
+    """Executions acknowledged before the backup are in it, complete, and the server keeps running."""
     write_workflow(shell)
     server = shell.start(*MODE)
     before = [run(server, f"before-{number}")["execution_id"] for number in range(5)]
@@ -131,7 +131,7 @@ def test_a_backup_is_readable_by_its_owner_alone(archive: Path) -> None:
 
 
 def test_memory_mode_has_nothing_to_back_up(shell: Shell) -> None:
-    """That is said, with what to do; exit code 2."""
+    """The error reports it with a fix; exit code 2."""
     result = shell.run("backup")
     assert (result.returncode, "--mode persistent" in result.stderr) == (2, True)
 

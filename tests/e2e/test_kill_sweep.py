@@ -1,4 +1,4 @@
-"""The short form of the kill sweep: whatever was acknowledged is there after `kill -9` at a random moment."""
+"""The short form of the kill sweep: acknowledged writes survive `kill -9` at a random moment."""
 
 from __future__ import annotations
 

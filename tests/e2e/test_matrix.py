@@ -111,7 +111,7 @@ def test_server_has_the_components_of_its_mode_and_completes_concurrent_workflow
         assert sorted(answer["output"]["greeting"] for answer in answers) == sorted(f"n{at}!" for at in range(count))
     listed = request(server, "GET", "/api/v0/executions?limit=1000")[1]["executions"]
     assert (len(listed), {row["status"] for row in listed}) == (60, {"completed"})
-    assert (server.stop(), server.gone()) == (0, True)
+    assert (server.stop(), server.has_ended()) == (0, True)
     assert "database is locked" not in server.errors.read_text()
 
 

@@ -66,7 +66,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def redis_has(shell: Shell, text: str) -> bool:
-    """Tell whether Redis has written `text` to its append-only file."""
+    """Return True if Redis has written `text` to its append-only file."""
     files = (state(shell) / "redis" / "appendonlydir").glob("*.aof")
     return any(text.encode() in file.read_bytes() for file in files)
 
@@ -82,7 +82,7 @@ def test_everything_survives_kill_minus_nine(project: Shell) -> None:
     second = project.json("workflow", "run", "remember", "--detach", "--param", "text=second")["execution_id"]
     eventually(lambda: redis_has(project, "second"), "the first task")
     server.kill()
-    eventually(server.gone, "the end of every child")
+    eventually(server.has_ended, "the end of every child")
     assert {path.name for path in state(project).iterdir()} >= {"compozy.db", "redis", "temporal.db"}
 
     again = project.start(*MODE)
@@ -92,7 +92,7 @@ def test_everything_survives_kill_minus_nine(project: Shell) -> None:
         first: ("completed", {"remembered": ["first"]}),
         second: ("completed", {"remembered": ["first", "second"]}),
     }
-    assert (again.stop(), again.gone(), "locked" in again.errors.read_text()) == (0, True, False)
+    assert (again.stop(), again.has_ended(), "locked" in again.errors.read_text()) == (0, True, False)
 
 
 def finished(shell: Shell, execution: str) -> bool:
@@ -104,7 +104,7 @@ def executions(shell: Shell) -> list[dict[str, Any]]:
 
 
 def test_what_is_kept_is_for_its_owner_alone(shell: Shell) -> None:
-    """Directories 0700, files 0600, and version control is told to leave them alone."""
+    """Directories 0700, files 0600, and version control ignores them."""
     server = shell.start(*MODE)
     kept = [state(shell), *state(shell).rglob("*")]
     assert {oct(path.stat().st_mode & 0o777) for path in kept if path.is_dir()} == {"0o700"}
@@ -115,7 +115,7 @@ def test_what_is_kept_is_for_its_owner_alone(shell: Shell) -> None:
 
 
 def test_a_second_start_is_refused_and_disturbs_nothing(shell: Shell) -> None:
-    """The error names the owner's process id, with a fix; the first server goes on."""
+    """The error names the owner's process id, with a fix; the first server keeps running."""
     server = shell.start(*MODE)
     result = shell.run("start", *MODE, "--format", "json")
     assert (result.returncode, json.loads(result.stdout)["error"]["id"]) == (4, "provision.failed")
@@ -156,7 +156,7 @@ def test_a_damaged_file_is_reported_and_never_overwritten(shell: Shell) -> None:
 
 
 def test_a_first_start_that_fails_in_the_end_leaves_nothing(shell: Shell, busy: int) -> None:
-    """Everything was up but the HTTP interface; directory, lock and processes are gone again."""
+    """Only the HTTP interface failed to start; directory, lock and processes are removed."""
     result = shell.run("start", *MODE, "--port", str(busy))
     assert result.returncode == 4
     assert f"port {busy} (server.port) is already in use" in result.stderr
@@ -212,7 +212,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def test_a_crashed_child_comes_back_with_everything(project: Shell) -> None:
-    """Temporal and Redis killed alone: the workflow goes on, and the restarts are told and counted."""
+    """Temporal and Redis are killed alone: the workflow completes, and the restarts are logged and counted."""
     server = project.start(*MODE)
     execution = project.json("workflow", "run", "remember", "--detach", "--param", "text=kept")["execution_id"]
     eventually(lambda: redis_has(project, "kept"), "the first task")
@@ -224,10 +224,10 @@ def test_a_crashed_child_comes_back_with_everything(project: Shell) -> None:
     assert min(components[name]["details"]["restarts"] for name in ("temporal", "redis")) >= 1
     for name in ("temporal", "valkey"):
         assert f"{name} ended unexpectedly (exit code -9) and is started again" in server.errors.read_text()
-    assert (server.stop(), server.gone()) == (0, True)
+    assert (server.stop(), server.has_ended()) == (0, True)
 
 
 def finished_by_now(shell: Shell, execution: str) -> bool:
-    """Tell whether the execution has completed; while Temporal is away there is no answer."""
+    """Return True if the execution has completed; while Temporal is unavailable the command fails."""
     result = shell.run("workflow", "show", execution, "--format", "json")
     return result.returncode == 0 and json.loads(result.stdout)["status"] == "completed"

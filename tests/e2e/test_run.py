@@ -50,7 +50,7 @@ def executions(server: Server) -> list[dict[str, str]]:
 
 
 def test_interrupted_wait_reports_that_the_execution_keeps_running(shell: Shell, server: Server) -> None:
-    """Ctrl-C ends the command alone; the execution can be ended by what it says, once."""
+    """Ctrl-C ends the command alone; the command that it prints cancels the execution, once."""
     with waiting(shell, server) as (process, name):
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=DEADLINE_S)
@@ -96,7 +96,7 @@ def test_a_port_chooses_among_the_servers_of_a_project(shell: Shell, server: Ser
     assert (second.stop(), server.stop()) == (0, 0)
 
 
-def test_file_without_a_workflow_is_reported(shell: Shell) -> None:
+def test_invalid_workflow_file_is_reported_by_start_and_list(shell: Shell) -> None:
     """By the start, and by each list, also as JSON; the others can be run."""
     (shell.directory / "workflows").mkdir()
     (shell.directory / "workflows" / "nap.yaml").write_text(NAP)
@@ -110,7 +110,7 @@ def test_file_without_a_workflow_is_reported(shell: Shell) -> None:
     assert "broken.yaml" in server.errors.read_text()
 
 
-def test_unknown_input_key_is_reported_in_command_line_terms(shell: Shell) -> None:
+def test_wrong_api_key_is_reported_with_the_name_of_its_setting(shell: Shell) -> None:
     """The setting is named, not the header that a program would send."""
     server = shell.start("--set", "server.api_key=right")
     result = shell.run("workflow", "list", "--set", "server.api_key=wrong")
@@ -120,7 +120,7 @@ def test_unknown_input_key_is_reported_in_command_line_terms(shell: Shell) -> No
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_of_its_own_ends_at_once(shell: Shell, number: signal.Signals) -> None:
-    """Nobody waits for a tool whose result nobody will see; nothing is left, and the end is told."""
+    """A run without a server does not wait for a tool whose result is lost; it leaves nothing and reports the end."""
     (shell.directory / "slow.py").write_text("import time, pathlib\ndef work():\n    pathlib.Path('began').touch()\n"
                                              "    time.sleep(60)\n")  # fmt: skip
     (shell.directory / "slow.yaml").write_text("id: slow\ntasks:\n  - {id: a, type: basic, tool: 'slow:work'}\n")
@@ -149,7 +149,7 @@ def test_a_closed_output_and_a_lost_directory_are_no_bugs(shell: Shell) -> None:
         ["/bin/sh", "-c", command], cwd=shell.directory, capture_output=True, text=True, check=False
     )
     assert (closed.returncode, closed.stderr) == (0, "")
-    script = f"mkdir gone && cd gone && rmdir ../gone && exec {COMPOZY} config show"
+    script = f"mkdir removed && cd removed && rmdir ../removed && exec {COMPOZY} config show"
     lost = subprocess.run(["/bin/sh", "-c", script], cwd=shell.directory, capture_output=True, text=True, check=False)
     assert (lost.returncode, "does not exist any more" in lost.stderr) == (2, True)
 
@@ -222,5 +222,5 @@ def test_server_on_another_machine_is_named_by_its_url(shell: Shell, tmp_path_fa
     assert (late.returncode, "continues on the server" in late.stderr) == (5, True)
     assert "follow it with compozy workflow show nap-" in late.stderr
     assert server.stop() == 0
-    gone = other.run("status", env=variables)
-    assert (gone.returncode, f"the server at {url} does not answer" in gone.stderr) == (4, True)
+    failed = other.run("status", env=variables)
+    assert (failed.returncode, f"the server at {url} does not answer" in failed.stderr) == (4, True)

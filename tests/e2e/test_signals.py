@@ -1,4 +1,4 @@
-"""The signals that end a command, whichever thread they reach and whatever that thread does."""
+"""The signals that end a command, in any thread and during any activity of that thread."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ except KeyboardInterrupt:
 
 
 def test_interrupt_in_a_destructor_prints_no_traceback_and_is_repeated() -> None:
-    """Python drops an exception there, and the start would go on; SIGHUP stops like SIGTERM."""
+    """Python drops an exception there, and the start would continue; SIGHUP stops like SIGTERM."""
     result = python(DESTRUCTOR)
     assert (result.stdout, result.stderr) == ("interrupted\n", "")
 

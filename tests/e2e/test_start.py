@@ -56,17 +56,17 @@ def test_start_run_and_stop_leave_nothing(shell: Shell) -> None:
 
     ports = ports_of(server.ready)
     assert server.stop() == 0
-    assert server.gone()
+    assert server.has_ended()
     assert [port for port in ports if listening("127.0.0.1", port)] == []
     assert list(shell.directory.iterdir()) == []
     assert [path.name for path in (shell.runtime / "compozy").iterdir()] == []
 
 
 def test_kill_minus_nine_leaves_no_process(shell: Shell) -> None:
-    """The children end with their parent, whatever ended it, and the server is no longer found."""
+    """The children end with their parent, even after SIGKILL, and the server is no longer found."""
     server = shell.start()
     server.kill()
-    eventually(server.gone, "the end of every child")
+    eventually(server.has_ended, "the end of every child")
     result = shell.run("status")
     assert (result.returncode, "no server of the project" in result.stderr) == (4, True)
 
@@ -78,7 +78,7 @@ def test_a_second_signal_ends_at_once(shell: Shell) -> None:
     server.process.send_signal(signal.SIGINT)
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(DEADLINE_S) in (0, 130)
-    eventually(server.gone, "the end of every child")
+    eventually(server.has_ended, "the end of every child")
 
 
 def test_a_signal_while_starting_leaves_nothing(shell: Shell) -> None:
@@ -100,7 +100,7 @@ def test_a_signal_while_starting_leaves_nothing(shell: Shell) -> None:
 
 
 def test_a_workflow_runs_without_a_server(shell: Shell) -> None:
-    """Without a server the stack comes up for this one run, and it is said."""
+    """Without a server the stack is started for this one run, and a notice reports it."""
     result = shell.run("workflow", "run", HELLO)
     assert (result.returncode, result.stdout) == (0, "greeting: Hello, World!\n")
     assert "no server of this project is running" in result.stderr
@@ -108,7 +108,7 @@ def test_a_workflow_runs_without_a_server(shell: Shell) -> None:
 
 
 def hold(busy: socket.socket, port: int, patience_s: float = 10.0) -> None:
-    """Listen on `port`; whoever does not give it back in that time may as well have it."""
+    """Listen on `port`; return without a listener if the owner does not release it in time."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
@@ -119,7 +119,7 @@ def hold(busy: socket.socket, port: int, patience_s: float = 10.0) -> None:
 
 
 def start_beside(shell: Shell, busy: socket.socket, port: int, tries: int = 3) -> Server:
-    """Start a server while somebody has `port`; again, if another test gave it back in that very moment."""
+    """Start a server while `port` is busy; retry if another test released it at that moment."""
     hold(busy, port)
     server = shell.start()
     if tries > 1 and str(server.ready["url"]).endswith(f":{port}"):
@@ -129,7 +129,7 @@ def start_beside(shell: Shell, busy: socket.socket, port: int, tries: int = 3) -
 
 
 def test_busy_default_port_is_replaced_with_a_notice(shell: Shell) -> None:
-    """Nobody asked for 8080, so another port serves."""
+    """8080 was not chosen explicitly, so another port serves."""
     with socket.socket() as busy:
         busy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server = start_beside(shell, busy, 8080)
@@ -139,7 +139,7 @@ def test_busy_default_port_is_replaced_with_a_notice(shell: Shell) -> None:
 
 
 def test_a_busy_chosen_port_is_an_error_with_its_owner(shell: Shell) -> None:
-    """A port that somebody chose does not move; exit code 4 names port, setting and owner."""
+    """An explicit port is not replaced; the error with exit code 4 names port, setting and owner."""
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
@@ -213,7 +213,7 @@ def test_a_command_of_another_mode_does_not_use_the_running_server(shell: Shell)
 
 
 def test_second_server_of_a_project_is_reported(shell: Shell) -> None:
-    """Two servers may run, but nobody is to wonder which one answers."""
+    """Two servers may run; the notice identifies the one that answers."""
     first = shell.start()
     second = shell.start()
     assert f"process {first.pid}, mode memory" in second.errors.read_text()

@@ -66,7 +66,7 @@ def test_output_of_a_tool_does_not_reach_the_result(shell: Shell) -> None:
 
 
 def test_server_without_standard_error_stops_gracefully(shell: Shell) -> None:
-    """Its standard output has nothing but the ready line, whatever a tool writes."""
+    """Its standard output contains only the ready line, even if a tool writes there."""
     write_loud_project(shell)
     with server(shell, 'exec "$0" start --format json 2>&-') as process:
         assert ready_line(process)["event"] == "ready"
@@ -78,7 +78,7 @@ def test_server_without_standard_error_stops_gracefully(shell: Shell) -> None:
 
 
 def test_server_whose_log_is_not_read_serves_restarts_and_stops(shell: Shell) -> None:
-    """The pipe is full of log lines and nobody reads it."""
+    """The pipe is full of log lines that are not read."""
     with server(shell, 'exec "$0" start --format json --log-level debug', stderr=subprocess.PIPE) as process:
         url = ready_line(process)["url"]
         for _ in range(600):  # each one is logged with its address, here of 300 characters

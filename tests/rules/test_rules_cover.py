@@ -223,7 +223,7 @@ def test_a_recording_that_cannot_be_written_is_reported_and_harms_nothing(
     assert file.read_text() == content
 
 
-def test_declared_variable_is_not_reported_as_unknown(tmp_path: Path) -> None:
+def test_coverage_variable_is_unknown_only_in_a_dotenv_file(tmp_path: Path) -> None:
     configuration = load_configuration(directory=str(tmp_path), environment={COVERAGE_VARIABLE: "x"})
     assert configuration.problems == ()
     (tmp_path / ".env").write_text(f"{COVERAGE_VARIABLE}=x\n")
