@@ -45,7 +45,7 @@ def read_rows(file: Path) -> list[str]:
 
 
 def fill(resolved: Resolved, name: str) -> None:
-    """Let every component keep something that says `name`."""
+    """Write `name` into the data of every component."""
     write_rows(place(resolved, DATABASE), name)
     write_rows(place(resolved, TEMPORAL), name)
     Path(f"{place(resolved, TEMPORAL)}.version").write_text(name)
@@ -53,8 +53,8 @@ def fill(resolved: Resolved, name: str) -> None:
     (place(resolved, REDIS) / "appendonlydir" / "a.aof").write_text(name)
 
 
-def told(resolved: Resolved) -> list[str]:
-    """Return what every component says."""
+def contents(resolved: Resolved) -> list[str]:
+    """Return the contents of the data of every component."""
     return [
         *read_rows(place(resolved, DATABASE)),
         *read_rows(place(resolved, TEMPORAL)),
@@ -64,7 +64,7 @@ def told(resolved: Resolved) -> list[str]:
 
 
 def saved(folder: Path) -> Path:
-    """Return a backup of a project in which everything says "saved"."""
+    """Return a backup of a project in which every component holds "saved"."""
     resolved = project(folder / "source")
     fill(resolved, "saved")
     back_up(resolved, folder / "backup.tar.gz")

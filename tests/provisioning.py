@@ -1,4 +1,4 @@
-"""Drivers that do what a test tells them, with the same protocol as the real ones."""
+"""Drivers whose behaviour a test sets, with the same protocol as the real ones."""
 
 from __future__ import annotations
 
@@ -101,12 +101,12 @@ def wait_for_the_end(context: StartContext) -> None:
 
 
 def hang(context: StartContext) -> None:
-    """Start for ever, whatever the context says."""
+    """Start for ever, even if the context is cancelled."""
     threading.Event().wait(PATIENCE_S)
 
 
 def press_ctrl_c(context: StartContext) -> None:
-    """Let the main thread get a SIGINT, and go on starting."""
+    """Send SIGINT to the main thread, and continue the start."""
     os.kill(os.getpid(), signal.SIGINT)
     wait_for_the_end(context)
 

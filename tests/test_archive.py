@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from tests.kept_data import (
     DATABASE,
+    contents,
     fill,
     names,
     project,
-    told,
 )
 
 from compozy.backup.restore import restore
@@ -91,7 +91,7 @@ def test_restore_rejects_an_archive_that_differs_from_its_manifest(
     fill(resolved, "old")
     with pytest.raises(BackupError, match=reason):
         restore(resolved, rewritten(archive, change), force=True)
-    assert told(resolved) == ["old"] * 4
+    assert contents(resolved) == ["old"] * 4
 
 
 def forge(archive: Path, *heads: tuple[tarfile.TarInfo, bytes]) -> Path:
@@ -213,7 +213,7 @@ def test_restore_refuses_a_backup_that_the_key_of_the_project_did_not_sign(
         restore(resolved, signed, force=True)
     assert set(names(tmp_path / "signer")) - set(before) <= {".compozy/version", ".compozy/.gitignore"}
     restored = restore(resolved, signed, force=True, accept_unsigned=True)
-    assert (restored.verified, told(resolved)) == (False, ["saved"] * 4)
+    assert (restored.verified, contents(resolved)) == (False, ["saved"] * 4)
 
 
 def test_restore_refuses_the_backup_of_another_project(tmp_path: Path, signed: Path) -> None:
@@ -222,4 +222,4 @@ def test_restore_refuses_the_backup_of_another_project(tmp_path: Path, signed: P
     write_key(resolved)
     with pytest.raises(BackupError, match="signed with a key that this project does not have"):
         restore(resolved, signed, force=True)
-    assert told(resolved) == ["old"] * 4
+    assert contents(resolved) == ["old"] * 4

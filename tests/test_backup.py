@@ -12,12 +12,12 @@ from tests.kept_data import (
     DATABASE,
     REDIS,
     TEMPORAL,
+    contents,
     fill,
     names,
     place,
     project,
     read_rows,
-    told,
     write_rows,
 )
 
@@ -40,7 +40,7 @@ def test_a_project_may_have_any_name(tmp_path: Path, name: str) -> None:
     }
     elsewhere = project(tmp_path / "elsewhere")
     restore(elsewhere, tmp_path / "backup.tar.gz", force=False)
-    assert told(elsewhere) == ["mine"] * 4
+    assert contents(elsewhere) == ["mine"] * 4
 
 
 def test_data_may_lie_anywhere(tmp_path: Path, archive: Path) -> None:
@@ -48,19 +48,19 @@ def test_data_may_lie_anywhere(tmp_path: Path, archive: Path) -> None:
     settings = {DATABASE: str(tmp_path / "x/c.db"), TEMPORAL: str(tmp_path / "y/t.db"), REDIS: str(tmp_path / "z/r")}
     resolved = project(tmp_path / "target", settings)
     restored = restore(resolved, archive, force=False)
-    assert (told(resolved), restored.aside, restored.left_out) == (["saved"] * 4, (), ())
+    assert (contents(resolved), restored.aside, restored.left_out) == (["saved"] * 4, (), ())
     assert names(tmp_path / "target") == [".compozy", ".compozy/.gitignore", ".compozy/version"]
 
 
 def test_data_in_use_is_not_touched(tmp_path: Path, archive: Path) -> None:
-    """The lock beside the data counts, wherever it lies and whatever the project is."""
+    """The lock beside the data counts, at any path and for any project."""
     resolved = project(tmp_path / "target", {DATABASE: str(tmp_path / "x" / "c.db")})
     fill(resolved, "old")
     lock = lock_beside(str(tmp_path / "x" / "c.db"), Made())
     with pytest.raises(StateDirectoryError, match="c.db is in use by process"):
         restore(resolved, archive, force=True)
     lock.release()
-    assert told(resolved) == ["old"] * 4
+    assert contents(resolved) == ["old"] * 4
 
 
 def test_a_restore_that_fails_half_way_changes_nothing(tmp_path: Path, archive: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_restore_that_fails_half_way_changes_nothing(tmp_path: Path, archive: 
     before = set(names(tmp_path / "target"))
     with pytest.raises(BackupError, match="the restore failed: .*File name too long"):
         restore(resolved, archive, force=True)
-    assert told(resolved) == ["old"] * 4
+    assert contents(resolved) == ["old"] * 4
     assert set(names(tmp_path / "target")) - before == {".compozy/.gitignore", ".compozy/version"}
 
 
@@ -84,7 +84,7 @@ def test_a_log_without_its_database_is_not_replayed_over_the_restored_one(tmp_pa
         restore(resolved, archive, force=False)
     restored = restore(resolved, archive, force=True)
     assert [path.name.partition(".before")[0] for path in restored.aside] == ["compozy.db-wal"]
-    assert told(resolved) == ["saved"] * 4
+    assert contents(resolved) == ["saved"] * 4
 
 
 def test_restore_lists_parts_that_no_component_keeps(tmp_path: Path, archive: Path) -> None:
@@ -124,7 +124,7 @@ def test_what_the_backup_does_not_have_is_left_as_it_is(tmp_path: Path) -> None:
         REDIS,
         "temporal.encryption_key_file",
     }
-    assert told(target) == ["saved", "old", "old", "old"]
+    assert contents(target) == ["saved", "old", "old", "old"]
 
 
 def test_backup_without_data_is_rejected(tmp_path: Path) -> None:

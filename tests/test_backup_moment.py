@@ -83,7 +83,7 @@ def counters(archive: Path, room: Path) -> tuple[int, int, int]:
 
 
 def test_backup_holds_all_stores_at_one_moment(tmp_path: Path, resolved: Resolved, load: Load) -> None:
-    """A number is in Redis first: no store is behind by more than the write that was going on."""
+    """A number is in Redis first: no store is behind by more than the write in progress."""
     for number in range(BACKUPS):
         seen = load.number
         eventually(lambda seen=seen: load.number > seen + 5, "the next writes")  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The documentation tells the truth: links lead somewhere, files are quoted as they are, examples run."""
+"""The documentation is correct: links are valid, files are quoted exactly, examples run."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_commands_that_only_read_succeed(text: str, tmp_path: Path, monkeypatch:
 
 
 def test_every_page_is_reachable_from_the_readme() -> None:
-    """A page that nobody links is a page that nobody reads."""
+    """A page without a link to it is not found by readers."""
     reached, border = set[Path](), [ROOT / "README.md"]
     while border:
         page = border.pop()

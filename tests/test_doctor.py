@@ -1,4 +1,4 @@
-"""What doctor says is what start would do, for the shipped drivers and for those of a pack."""
+"""The report of doctor agrees with the start, for the shipped drivers and for those of a pack."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def shop_checks(directory: Path, **flags: str) -> dict[str, Check]:
 
 @contextmanager
 def busy(host: str) -> Iterator[str]:
-    """Give a port on which somebody listens."""
+    """Return a port with a listener."""
     with socket.socket() as taken:
         taken.bind((host, 0))
         taken.listen()
@@ -122,7 +122,7 @@ def test_invalid_state_directory_fails_the_check(dangling: bool, tmp_path: Path)
     """It cannot be created where something else has its name; the components' files have no place either."""
     state = tmp_path / ".compozy"
     if dangling:
-        state.symlink_to(tmp_path / "gone")
+        state.symlink_to(tmp_path / "missing")
     else:
         state.write_text("")
     found = checked(tmp_path, mode="persistent")

@@ -51,7 +51,7 @@ def provisioned(directory: Path, runtime: FakeRuntime) -> Lifecycle:
 
 
 def test_the_triggers_lead_through_the_states(tmp_path: Path) -> None:
-    """Resolve, validate, provision, release, reset: each leads where the rows say."""
+    """Resolve, validate, provision, release, reset: each leads to the state that its row specifies."""
     walked = lifecycle(tmp_path)
     states = []
     for trigger in (walked.resolve, walked.validate, walked.provision, walked.release, walked.reset):
@@ -120,7 +120,7 @@ def test_warnings_stop_only_when_strict(tmp_path: Path) -> None:
 
 
 def test_a_failed_start_leaves_the_state_validated(tmp_path: Path) -> None:
-    """Whatever fails in the provisioner, the machine stays where it was and can try again."""
+    """After any failure in the provisioner the state is unchanged and the start can be retried."""
     answers: list[Any] = [ProvisionError("redis", "no binary", row="valkey"), FakeRuntime()]
 
     def provisioner() -> Any:

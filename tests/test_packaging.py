@@ -95,7 +95,7 @@ def test_setup_cfg_lists_every_package_of_the_tree() -> None:
 
 
 def test_every_dependency_has_an_upper_bound() -> None:
-    """An unbounded dependency breaks somebody's first day."""
+    """A new release of an unbounded dependency may break a new installation."""
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg")
     extras = "\n".join(parser["options.extras_require"].values())

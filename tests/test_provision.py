@@ -77,7 +77,7 @@ def void(value: object) -> None:
 
 
 def test_a_step_starts_after_what_it_needs(events: Events) -> None:
-    """Whatever the order in the plan."""
+    """For any order in the plan."""
     mailer, queue, store = (Script(events, name) for name in ("mailer", "queue", "store"))
     with provision(plan(step(mailer, "queue"), step(queue, "store"), step(store))):
         assert started(events) == ["store", "queue", "mailer"]
@@ -133,7 +133,7 @@ def test_a_failure_stops_what_was_started_in_reverse(events: Events) -> None:
 
 
 def test_a_stop_that_fails_does_not_stop_the_others(events: Events) -> None:
-    """The rollback goes on, and the first failure is what is told."""
+    """The rollback continues, and the first failure is reported."""
 
     def refuse(grace_s: float) -> None:
         raise DriverError("it does not let go")
@@ -145,7 +145,7 @@ def test_a_stop_that_fails_does_not_stop_the_others(events: Events) -> None:
 
 
 def test_all_that_fail_are_named(events: Events) -> None:
-    """A half-configured setup is told in one go, each part with driver, row, reason and what to do."""
+    """All failures are reported at once, each with driver, row, reason and fix."""
     a, b = Script(events, "a", on_start=fail("refused")), Script(events, "b", on_start=fail("unknown host"))
     with pytest.raises(ProvisionErrors) as caught:
         provision(plan(step(a), step(b)))
@@ -244,11 +244,11 @@ def test_an_interrupted_start_is_rolled_back(events: Events) -> None:
 
 def test_notices_of_drivers_reach_the_caller(events: Events) -> None:
     """A moved port, for one."""
-    said: list[str] = []
+    notices: list[str] = []
     with provision(
-        plan(step(Script(events, "a", on_start=lambda context: context.notice("moved")))), notice=said.append
+        plan(step(Script(events, "a", on_start=lambda context: context.notice("moved")))), notice=notices.append
     ):
-        assert said == ["moved"]
+        assert notices == ["moved"]
 
 
 def test_the_state_directory_is_ours_while_we_run(events: Events, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_the_state_directory_is_ours_while_we_run(events: Events, tmp_path: Path
 
 
 def test_a_failed_first_start_leaves_no_state_directory(events: Events, tmp_path: Path) -> None:
-    """What this very start has made is removed, with whatever was written into it."""
+    """The directory that this start created is removed, with its contents."""
     state = tmp_path / ".compozy"
     writer = Script(events, "a", on_start=lambda context: void((state / "compozy.db").write_text("data")))
     with pytest.raises(ProvisionError):

@@ -94,7 +94,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("component", COMPONENTS)
 @pytest.mark.parametrize("mode", ["memory", "persistent"])
 def test_a_fault_at_any_step_leaves_nothing(mode: str, component: str, tmp_path: Path, scratch: Path) -> None:
-    """Whichever component fails last, the machine is as it was."""
+    """After a failure of any component the machine is as it was."""
     port, before = free_port(HOST), servers()
     plan = real_plan(mode, tmp_path, port)
     steps = tuple(faulty(step) if step.component == component else step for step in plan.steps)

@@ -49,11 +49,11 @@ def test_health_has_a_latency_or_an_error(events: Events) -> None:
     """Of every component, by its name."""
     well, ill = Script(events, "well"), Script(events, "ill")
     with provision(plan(step(well), step(ill))) as runtime:
-        ill.on_ping = lambda: refuse("gone")
+        ill.on_ping = lambda: refuse("closed")
         health = runtime.health()
     assert (health["well"].healthy, health["well"].error) == (True, None)
     assert health["well"].latency_ms is not None
-    assert (health["ill"].healthy, health["ill"].latency_ms, health["ill"].error) == (False, None, "gone")
+    assert (health["ill"].healthy, health["ill"].latency_ms, health["ill"].error) == (False, None, "closed")
 
 
 @pytest.mark.parametrize(("failing", "asked"), [(2, 3), (3, 3)])
@@ -84,7 +84,7 @@ def test_components_are_asked_at_the_same_time(events: Events) -> None:
 def test_hanging_ping_is_unhealthy_and_not_repeated(
     events: Events, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is told within its bound, and the next look does not pile up another thread."""
+    """It is reported within its timeout, and the next health check does not start another thread."""
     monkeypatch.setattr(module, "PING_S", 0.05)
     asked: list[int] = []
 
@@ -172,13 +172,13 @@ def test_watched_health_is_the_last_answer_and_asks_no_one(events: Events, monke
         threads.add(threading.current_thread().name)
         asked.set()
         if away.is_set():
-            refuse("gone")
+            refuse("closed")
 
     with provision(plan(step(Script(events, "a", on_ping=ping)))) as runtime:
         runtime.watch()
         assert runtime.health()["a"].healthy
         away.set()
-        eventually(lambda: runtime.health()["a"].error == "gone", "the outage")
+        eventually(lambda: runtime.health()["a"].error == "closed", "the outage")
         away.clear()
         eventually(lambda: runtime.health()["a"].healthy, "the recovery")
         asked.clear()
@@ -276,7 +276,7 @@ def test_after_closing_nothing_is_healthy(events: Events) -> None:
 
 
 def test_what_was_abandoned_is_not_stopped_again(events: Events, tmp_path: Path) -> None:
-    """A stop that failed is logged; the failure of the start is what its caller tells, and the directory is gone."""
+    """A failed stop is logged; the caller reports the failure of the start, and the directory is removed."""
     state = tmp_path / ".compozy"
     runtime = provision(plan(step(Script(events, "a", on_stop=no)), state_dir=str(state)))
     assert state.exists()
@@ -292,7 +292,7 @@ def test_the_components_of_the_product_stop_in_the_promised_order(tmp_path: Path
 
 
 def test_the_end_of_the_block_is_a_transition(tmp_path: Path) -> None:
-    """Whoever provisioned it knows that nothing runs any more, and may provision again."""
+    """The state shows that no component runs any more, and the lifecycle may provision again."""
     settings = {"mode": "memory", "temporal.standalone.enable_ui": False}
     lifecycle = compozy.load(directory=str(tmp_path), settings=settings, environment={})
     lifecycle.resolve()

@@ -1,4 +1,4 @@
-"""From what was said to what is: values, origins, what they shadow, and the decisions behind them."""
+"""Resolution: values, origins, shadowed values, and the decisions behind them."""
 
 from __future__ import annotations
 

@@ -15,13 +15,13 @@ from tests.kept_data import (
     DATABASE,
     REDIS,
     TEMPORAL,
+    contents,
     fill,
     lifecycle,
     names,
     place,
     project,
     read_rows,
-    told,
     write_rows,
 )
 
@@ -76,7 +76,7 @@ def test_restore_with_force_replaces_a_damaged_version_stamp(tmp_path: Path, arc
     with pytest.raises(StateDirectoryError, match="version cannot be read"):
         restore(resolved, archive, force=False)
     restore(resolved, archive, force=True)
-    assert (told(resolved), json.loads(stamp.read_text())["layout"]) == (["saved"] * 4, 1)
+    assert (contents(resolved), json.loads(stamp.read_text())["layout"]) == (["saved"] * 4, 1)
     stamp.write_text('{"layout": 99}')
     with pytest.raises(StateDirectoryError, match="newer"):
         restore(resolved, archive, force=True)
@@ -111,7 +111,7 @@ def test_an_interrupted_restore_is_completed_by_start_and_reported_by_doctor(tmp
     checks = {check.id: check.status for check in examine(lifecycle(tmp_path / "target"))}
     assert (checks["restore"], checks["database.intact"], names(state)) == ("warn", "skip", before)
     recover([state])
-    assert (told(resolved)[0], read_rows(state / "aside"), (state / JOURNAL).exists()) == ("saved", ["old"], False)
+    assert (contents(resolved)[0], read_rows(state / "aside"), (state / JOURNAL).exists()) == ("saved", ["old"], False)
 
 
 def test_back_up_completes_an_interrupted_restore_first(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_restore_that_cannot_undo_its_moves_keeps_journal_and_data(
         with pytest.raises(BackupError, match="Input/output error"):
             restore(resolved, archive, force=True)
     recover([place(resolved, DATABASE).parent])
-    assert told(resolved) in (["saved"] * 4, ["old"] * 4)
+    assert contents(resolved) in (["saved"] * 4, ["old"] * 4)
     assert [name for name in names(place(resolved, DATABASE).parent) if name.startswith(".compozy-")] == []
 
 

@@ -204,7 +204,7 @@ def test_diff_of_two_files(config: Run, tmp_path: Path) -> None:
 
 def test_diff_of_two_environments(config: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of variables goes before the process's environment and before `.env`."""
-    write(tmp_path, "name: ${WHO:-nobody}\n", "REDIS_MODE=memory\n")
+    write(tmp_path, "name: ${WHO:-unnamed}\n", "REDIS_MODE=memory\n")
     (tmp_path / "staging.env").write_text("REDIS_MODE=persistent\nWHO=staging\n", encoding="utf-8")
     (tmp_path / ".env.production").write_text("REDIS_MODE=distributed\n", encoding="utf-8")
     monkeypatch.setenv("REDIS_MODE", "memory")
@@ -214,7 +214,7 @@ def test_diff_of_two_environments(config: Run, tmp_path: Path, monkeypatch: pyte
     assert code == 1
     assert (left["value"], left["origin"]["file"]) == ("persistent", "staging.env")
     assert (right["value"], right["origin"]["file"]) == ("distributed", ".env.production")
-    assert [side["value"] for side in found["setting", "name"]] == ["staging", "nobody"]
+    assert [side["value"] for side in found["setting", "name"]] == ["staging", "unnamed"]
 
 
 def test_diff_of_two_directories(config: Run, tmp_path: Path) -> None:

@@ -159,8 +159,10 @@ def test_workflow_validate_reports_faults_with_place_and_severity(
     assert run(["workflow", "validate", "workflows/other.yaml", "workflows/fine.yaml", "--format", "json"]) == 2
     found = json.loads(capsys.readouterr().out)
     assert (found["valid"], found["files"]) == (False, 2)
-    told = [(one["where"]["file"], one["where"]["line"], one["severity"], one["message"]) for one in found["findings"]]
-    assert any(one[:3] == ("workflows/other.yaml", line, "error") and message in one[3] for one in told)
+    found_at = [
+        (one["where"]["file"], one["where"]["line"], one["severity"], one["message"]) for one in found["findings"]
+    ]
+    assert any(one[:3] == ("workflows/other.yaml", line, "error") and message in one[3] for one in found_at)
 
 
 def test_workflow_validate_reports_all_findings_of_all_files(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,12 +182,12 @@ def test_workflow_validate_without_files_checks_those_of_the_project(
     assert capsys.readouterr().out == "1 workflow file: valid\n"
 
 
-@pytest.mark.parametrize(("form", "start"), [("github", "::error file=gone.yaml"), ("sarif", "{")])
+@pytest.mark.parametrize(("form", "start"), [("github", "::error file=renamed.yaml"), ("sarif", "{")])
 def test_workflow_validate_speaks_other_forms(
     form: str, start: str, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (project / "gone.yaml").write_text("id: gone\n")
-    assert run(["workflow", "validate", "gone.yaml", "--format", form]) == 2
+    (project / "renamed.yaml").write_text("id: renamed\n")
+    assert run(["workflow", "validate", "renamed.yaml", "--format", form]) == 2
     shown = capsys.readouterr().out
     assert shown.startswith(start)
     assert "a workflow needs `tasks`" in shown

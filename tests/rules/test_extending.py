@@ -1,4 +1,4 @@
-"""The walk through the example pack quotes it as it is, and its commands do what the page says."""
+"""The page about the example pack quotes its files exactly, and its commands print the quoted output."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def test_fault_of_a_driver_fails_the_start_with_component_and_row(verb: str, kin
 
 @pytest.mark.parametrize(("verb", "kind"), cases("stop", without="async"))
 def test_fault_of_stop_fails_the_close_with_component_and_row(verb: str, kind: str, pack: Pack) -> None:
-    """In bounded time, whatever the grace."""
+    """In bounded time, for any grace period."""
     found = provision(pack.write(verb, kind).plan(), timeout_s=PATIENCE_S)
     with pytest.raises(DriverError, match=r"shop \(rule row shop-row\) did not stop: .*" + f"({KINDS[kind][1]})"):
         found.close(0)

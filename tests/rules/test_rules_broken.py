@@ -43,7 +43,7 @@ def reports(pack: Path) -> list[Finding]:
 
 
 def _is_shipped(report: Finding) -> bool:
-    """Tell whether a report is about the shipped rules alone."""
+    """Return True if a report is about the shipped rules alone."""
     return report.id in FOUND_BY_TRYING and all(place.file.startswith("rules/") for place in report.places)
 
 
@@ -73,7 +73,7 @@ def test_a_broken_pack_is_refused_with_every_fault_at_once() -> None:
 
 
 def test_a_warning_alone_does_not_keep_a_pack_from_being_used() -> None:
-    """A value that no row produces is said by `rules check` and harms nobody."""
+    """A value that no row produces is a warning of `rules check` and does not reject the pack."""
     assert load_rulebook((str(BROKEN / "unproduced"),)).ruleset.tables["worker.concurrency"]
 
 

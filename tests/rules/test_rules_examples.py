@@ -43,13 +43,13 @@ def test_an_example_of_a_pack_shows_what_it_should(example: Example, tmp_path: P
 
 @pytest.mark.parametrize("example", params([example for example in SHIPPED if example.kind == "good"]))
 def test_a_good_example_has_no_error_at_all(example: Example, tmp_path: Path) -> None:
-    """Somebody may copy it."""
+    """Users may copy it."""
     found = run_example(load_rulebook(), example, str(tmp_path))
     assert [finding.message for finding in found if finding.severity == "error"] == []
 
 
 def test_an_example_leaves_nothing_behind(tmp_path: Path) -> None:
-    """The files of an example are gone after it ran."""
+    """The files of an example are removed after its run."""
     for example in SHIPPED[:6]:
         run_example(load_rulebook(), example, str(tmp_path))
     assert list(tmp_path.iterdir()) == []

@@ -178,15 +178,15 @@ class Smtp(socketserver.StreamRequestHandler):
     server: MailServer
 
     def handle(self) -> None:
-        self.say("220 here")
+        self.reply("220 here")
         for line in self.rfile:
             word = line.split()[0].upper()
             if word == b"DATA":
-                self.say("354 go on")
+                self.reply("354 send the text")
                 self.server.mails.append(b"".join(iter(self.rfile.readline, b".\r\n")))
-            self.say("250 fine" if word != b"QUIT" else "221 bye")
+            self.reply("250 fine" if word != b"QUIT" else "221 bye")
 
-    def say(self, text: str) -> None:
+    def reply(self, text: str) -> None:
         self.wfile.write(text.encode() + b"\r\n")
 
 

@@ -1,4 +1,4 @@
-"""What is kept of Redis, by whom, and what is said of it: the imitation inside the process keeps nothing."""
+"""Persistence of Redis by driver, and its findings: the imitation inside the process keeps no data."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ def resolved(directory: Path, binary: str, **flags: str) -> Resolved:
 def test_persistence_asked_for_in_memory_mode_needs_the_real_server(
     engine: str, binary: str, driver: str, kept: bool, findings: set[str], tmp_path: Path
 ) -> None:
-    """Nobody is told that keys survive in a process that ends."""
+    """The configuration never reports that keys survive in a process that ends."""
     found = resolved(tmp_path, binary, **{KEPT: "true", ENGINE: engine})
     assert (found.components["redis"].driver, found.decision("redis.kept").outputs["kept"]) == (driver, kept)
     assert {finding.id for finding in validate(found)} == findings
 
 
-@pytest.mark.parametrize("said", [{}, {KEPT: "false"}], ids=["unset", "off"])
+@pytest.mark.parametrize("written", [{}, {KEPT: "false"}], ids=["unset", "off"])
 @pytest.mark.parametrize("engine", ["auto", "fakeredis"])
-def test_an_imitation_that_is_to_keep_nothing_serves(engine: str, said: dict[str, str], tmp_path: Path) -> None:
+def test_an_imitation_that_is_to_keep_nothing_serves(engine: str, written: dict[str, str], tmp_path: Path) -> None:
     """Memory mode runs without a server binary."""
-    found = resolved(tmp_path, "missing", **{ENGINE: engine}, **said)
+    found = resolved(tmp_path, "missing", **{ENGINE: engine}, **written)
     assert (found.components["redis"].driver, validate(found)) == ("fakeredis", ())
 
 
-@pytest.mark.parametrize("said", [{}, {KEPT: "true"}, {KEPT: "false"}], ids=["unset", "on", "off"])
-def test_a_persistent_redis_never_is_the_imitation(said: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("written", [{}, {KEPT: "true"}, {KEPT: "false"}], ids=["unset", "on", "off"])
+def test_a_persistent_redis_never_is_the_imitation(written: dict[str, str], tmp_path: Path) -> None:
     """Also where persistence is switched off in it."""
-    flags = {"redis.mode": "persistent", ENGINE: "fakeredis", **said}
+    flags = {"redis.mode": "persistent", ENGINE: "fakeredis", **written}
     assert "redis.engine.cannot-keep" in {finding.id for finding in validate(resolved(tmp_path, "found", **flags))}
 
 
 @pytest.mark.parametrize("mode", ["memory", "persistent"])
 def test_what_was_written_of_persistence_wins(mode: str, tmp_path: Path) -> None:
-    """Whatever the mode would derive, and whatever the engine can."""
+    """It takes precedence over the value derived from the mode and over the abilities of the engine."""
     for text, value in (("true", True), ("false", False)):
         found = resolved(tmp_path, "found", **{"mode": mode, KEPT: text, ENGINE: "fakeredis"})
         assert (found.get(KEPT), found.values[KEPT].origin.kind) == (value, "flag")

@@ -1,4 +1,4 @@
-"""Rows of settings, facts, components and drivers: what they may say, and how packs add to them."""
+"""Rows of settings, facts, components and drivers: their valid forms, and additions by rule packs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_pack_replaces_a_setting_only_by_naming_it() -> None:
 
 
 def test_a_setting_may_be_replaced_under_another_name() -> None:
-    """The old name is gone."""
+    """The old name is removed."""
     found = registry("settings:\n  - {replaces: store.name, path: store.title, type: text, help: x}\n")
     assert "store.name" not in found.settings
     assert found.by_env["COMPOZY_STORE__TITLE"] == "store.title"

@@ -1,4 +1,4 @@
-"""What settings of rule packs say of each other: refused with both places, or followed to the end."""
+"""References between settings of rule packs: rejected with both places, or followed to the end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pack(folder: Path, *rows: str) -> str:
 
 @pytest.mark.parametrize("rows", list(permutations(CHAIN)))
 def test_a_chain_of_settings_is_followed_in_any_order(tmp_path: Path, rows: tuple[str, ...]) -> None:
-    """Each takes the value of the next one, whichever is declared first."""
+    """Each takes the value of the next one, in any order of declaration."""
     packs = [pack(tmp_path / "pack", *rows)]
     configuration = load_configuration(
         directory=str(tmp_path), packs=packs, flags={"shop.third": "here"}, environment={}

@@ -196,6 +196,6 @@ def test_fix_refuses_a_dmn_model(command: Command, tmp_path: Path) -> None:
 
 
 def test_the_shipped_rules_are_simple_but_for_reasons(command: Command) -> None:
-    """Rows of the global mode that could be one say different things."""
+    """Rows of the global mode that could be merged have different reasons."""
     code, out, _ = command("shipped", "--format", "json")
     assert (code, {(p["id"], p["table"]) for p in json.loads(out)["proposals"]}) == (1, {("merge", "mode")})

@@ -28,7 +28,7 @@ def pack(folder: Path, text: str = PACK) -> str:
 
 
 def test_valid_rules_are_remembered(cache: Path, tmp_path: Path) -> None:
-    """A digest each, readable by nobody else's means but ours."""
+    """One digest for each set of rules."""
     found = load_rulebook((pack(tmp_path / "pack"),))
     assert verified.is_verified(found.digest)
     assert len(cache.read_text().split()) == 1
@@ -102,8 +102,8 @@ def test_the_oldest_notes_are_dropped(cache: Path) -> None:
 def test_the_cache_is_never_in_the_project(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relative XDG_CACHE_HOME is ignored, as its standard asks."""
     monkeypatch.setenv("XDG_CACHE_HOME", given)
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert verified.cache_file() == Path("/home/somebody/.cache/compozy/verified-rules")
+    monkeypatch.setenv("HOME", "/home/user")
+    assert verified.cache_file() == Path("/home/user/.cache/compozy/verified-rules")
 
 
 def test_rules_are_not_cached_without_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:

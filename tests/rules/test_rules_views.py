@@ -73,21 +73,21 @@ BOTH = "mem: {setting: zed.p, view: in_memory}, given: {setting: zed.p, view: gi
 
 
 def test_infeasible_combination_of_views_is_neither_gap_nor_conflict() -> None:
-    """A path that is in memory, or is not, was written by somebody."""
+    """A path for which `in_memory` is true or false is a path that is set."""
     rows = ("mem: true -> true", "mem: [unset, false], given: true -> false", "mem: unset, given: false -> true")
     assert reports(BOTH, *rows) == []
     assert reports(BOTH, "mem: true -> true", "given: false -> false", "mem: [unset, false], given: true -> true") == []
 
 
 def test_a_gap_behind_views_is_witnessed_by_the_setting() -> None:
-    """The witness is what somebody writes, not what a view says of it."""
+    """The witness is the value of the setting, not the value of the view."""
     (gap,) = reports(BOTH, "mem: true -> true", "mem: unset -> false")
     assert (gap.id, gap.message) == ("gap", 'table "zed.kept" has no row for mem: false')
     assert gap.witness == "zed:\n  p: /other"
 
 
 def test_a_real_conflict_behind_views_is_found() -> None:
-    """Somebody may write that a path is in memory."""
+    """A user may set a path that is in memory."""
     found = reports(BOTH, "mem: true -> true", "given: true -> false", "given: false -> true")
     assert [(report.id, report.witness) for report in found] == [("conflict", "zed:\n  p: ':memory:'")]
 
@@ -136,7 +136,7 @@ def registry() -> Registry:
 
 
 def taken() -> Iterator[tuple[Setting, object, str]]:
-    """Yield each setting with what a text makes of it, and the kind of its origin."""
+    """Yield each setting with the value of each text, and the kind of its origin."""
     for setting in registry().settings.values():
         yield setting, setting.default, "default"
         for text in (text for text in WRITTEN if not is_unset(setting, text)):
@@ -148,7 +148,7 @@ def taken() -> Iterator[tuple[Setting, object, str]]:
 
 @pytest.mark.parametrize("first", sorted(VIEWS))
 def test_what_happens_is_among_what_is_known(first: str) -> None:
-    """Whatever two views show of a value together, verification counts on it."""
+    """Verification considers every pair of values that two views of a setting can have."""
     viewer = SettingViewer(registry(), ())
     for (setting, value, kind), second in product(taken(), sorted(VIEWS)):
         shown = tuple(VIEWS[view].look(Seen(setting, value, kind, "/")) for view in (first, second))

@@ -35,7 +35,7 @@ GREET = {
 
 @dataclass
 class Answer:
-    """What the server said."""
+    """An answer of the server."""
 
     status: int
     headers: Mapping[str, str]

@@ -112,7 +112,7 @@ def test_number_of_links_is_bounded() -> None:
 
 @pytest.mark.parametrize("given", ["", "x", "\udcff", "é"])
 def test_guessed_token_opens_nothing(given: str) -> None:
-    """Whatever its characters."""
+    """With any characters."""
     access = Access("a-key-of-sixteen-characters")
     access.new_link()
     assert access.open_session(given) is None

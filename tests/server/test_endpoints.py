@@ -32,12 +32,12 @@ def test_ready_waits_for_every_component(site: Site) -> None:
 
 def test_ready_waits_for_the_worker(site: Site) -> None:
     """Without a worker executions hang, though every component answers."""
-    site.state.worker.update(healthy=False, error="namespace gone")
+    site.state.worker.update(healthy=False, error="namespace not found")
 
     answer = site.get("/readyz")
 
     assert (answer.status, answer.json["waiting_for"]) == (503, ["worker"])
-    assert site.get("/api/v0/health").json["worker"] == {"healthy": False, "error": "namespace gone"}
+    assert site.get("/api/v0/health").json["worker"] == {"healthy": False, "error": "namespace not found"}
     assert "compozy_worker_up 0" in site.get("/metrics").text.splitlines()
 
 
@@ -175,7 +175,7 @@ def test_old_executions_are_pruned(site: Site) -> None:
 
 
 def test_listing_reports_broken_file_beside_valid_workflows(site: Site) -> None:
-    """Listing goes on, and says which file is wrong."""
+    """The listing continues, and names the invalid file."""
     site.bench.write("workflows/broken.yaml", "id: broken\n")
 
     body = site.get("/api/v0/workflows").json

@@ -20,7 +20,7 @@ from compozy.server.listen import listen
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """Return a port that somebody listens on."""
+    """Return a port with a listener."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -36,7 +36,7 @@ def test_a_free_port_is_taken_as_asked(taken: int) -> None:
 
 
 def test_busy_default_port_is_replaced_with_a_notice(taken: int) -> None:
-    """A port that nobody chose gives way."""
+    """A port that was not set explicitly is replaced."""
     notices: list[str] = []
     with listen("127.0.0.1", Port(taken, "server.port", False), notices.append) as found:
         number = found.getsockname()[1]
@@ -54,7 +54,7 @@ def test_default_port_that_only_seems_free_moves(taken: int, monkeypatch: pytest
 
 
 def test_a_busy_chosen_port_is_an_error(taken: int) -> None:
-    """A port that somebody chose does not move."""
+    """An explicit port is not replaced."""
     with pytest.raises(PortBusyError, match=rf"port {taken} \(server.port\) is already in use"):
         listen("127.0.0.1", Port(taken, "server.port", True), lambda text: None)
 

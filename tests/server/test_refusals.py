@@ -68,7 +68,7 @@ def test_bad_requests(site: Site, method: str, path: str, body: Any, status: int
 
 
 def test_a_misspelled_parameter_is_not_overlooked(site: Site) -> None:
-    """Who asked to wait is told that nobody understood it, and nothing was started."""
+    """The misspelled `wait` is an error, and no execution is started."""
     answer = site.post(f"{RUN}?wiat=1s", {})
 
     assert answer.json["detail"] == 'unknown parameter "wiat"; did you mean "wait"?'
@@ -183,8 +183,8 @@ def test_query_values_with_control_characters_are_refused(site: Site) -> None:
 
 def test_an_outage_is_503_with_a_clear_text(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A component that is away gives 503, its name, and when to try again; metrics still come."""
-    gone = tmp_path_factory.mktemp("gone") / "no" / "folder.db"
-    site.workflows.service._store = Store(peewee.SqliteDatabase(str(gone)))
+    missing = tmp_path_factory.mktemp("missing") / "no" / "folder.db"
+    site.workflows.service._store = Store(peewee.SqliteDatabase(str(missing)))
 
     answer = site.get("/api/v0/executions")
 

@@ -1,4 +1,4 @@
-"""The whole product in one process: what it says of itself, and what is left when it does not start."""
+"""The whole product in one process: its status and documentation, and the cleanup of a failed start."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_it_is_ready_only_while_the_worker_takes_work(stack: Stack) -> None:
 
 
 def test_a_server_that_cannot_announce_itself_leaves_nothing(stack: Stack, tmp_path: Path) -> None:
-    """Neither the port nor the import path is held, whatever was open by then."""
+    """Port and import path are released, for every part that was open at that time."""
     (tmp_path / "runtime").write_text("in the way")
     path = list(sys.path)
 

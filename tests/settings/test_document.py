@@ -19,7 +19,7 @@ from compozy.resolution.validate import validate
 PATIENCE_S = 10
 
 
-def told(folder: Path, text: str, **sources: Any) -> list[tuple[str, str, str]]:
+def located_findings(folder: Path, text: str, **sources: Any) -> list[tuple[str, str, str]]:
     found = findings(folder, text, **sources)
     return [(one.id, one.key, str(one.where.place)) for one in found]
 
@@ -29,7 +29,7 @@ def test_keys_of_the_user_are_free(tmp_path: Path) -> None:
     text = (
         "x-a: &a {b: [1]}\nserver: {x-note: [2], port: 8081}\nknowledge: {vector_dbs: [{provider: qdrant, x-q: 1}]}\n"
     )
-    assert told(tmp_path, text) == []
+    assert located_findings(tmp_path, text) == []
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_both_shapes_of_a_vector_store_are_one(key: str, element: str, tmp_path:
 def test_a_field_of_an_element_has_its_own_place(tmp_path: Path) -> None:
     """Also when the list is spelled otherwise."""
     text = "vector_dbs:\n  - id: a\n    provider: PGVector\n"
-    assert told(tmp_path, text) == [
+    assert located_findings(tmp_path, text) == [
         ("knowledge.pgvector-on-sqlite", "knowledge.vector_dbs[0].provider", "compozy.yaml:3:15")
     ]
 
@@ -84,13 +84,13 @@ def test_what_is_not_known_is_a_finding_with_its_place(
     text: str, expected: tuple[str, str, str], tmp_path: Path
 ) -> None:
     """The key for an unknown key, the value for a wrong value."""
-    assert told(tmp_path, text) == [expected]
+    assert located_findings(tmp_path, text) == [expected]
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 50_000, "- " * 50_000, "a: " + "[" * 101 + "]" * 101])
 def test_deep_nesting_is_refused_before_it_exhausts_the_stack(text: str, tmp_path: Path) -> None:
     """A file cannot end the process."""
-    assert [found[0] for found in told(tmp_path, text)] == ["file.syntax"]
+    assert [found[0] for found in located_findings(tmp_path, text)] == ["file.syntax"]
 
 
 def test_a_file_that_is_wrong_throughout_is_still_read_at_once(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_byte_order_mark_is_not_part_of_a_key(tmp_path: Path) -> None:
 )
 def test_a_malformed_line_of_a_dotenv_file_is_a_warning(line: str, place: str, tmp_path: Path) -> None:
     """With its line, also after comments and blank lines."""
-    assert told(tmp_path, "", dotenv=f"# comment\n\n{line}\n") == [("file.dotenv-line", "", place)]
+    assert located_findings(tmp_path, "", dotenv=f"# comment\n\n{line}\n") == [("file.dotenv-line", "", place)]
 
 
 @pytest.mark.parametrize(

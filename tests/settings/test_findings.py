@@ -1,4 +1,4 @@
-"""Findings say what, where and what to do; their texts are fixed, and none holds a secret."""
+"""Findings name fault, place and fix; their texts are fixed, and none contains a secret."""
 
 from __future__ import annotations
 
@@ -339,7 +339,7 @@ def test_this_machine_is_not_open_to_others(host: str, tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("mode", ["memory", "distributed"])
 def test_an_address_that_leads_nowhere_is_named(mode: str, text: str, key: str, tmp_path: Path) -> None:
-    """Its form, the port in it, the scheme that a component speaks; and stores that nobody can name."""
+    """Its form, its port, the scheme of its component; and stores without a name."""
     assert [one.key for one in errors(findings(tmp_path, f"mode: {mode}\n{text}\n"))] == [key]
 
 

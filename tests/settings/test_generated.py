@@ -132,12 +132,12 @@ def test_the_schema_knows_every_spelling_and_describes_it(path: str) -> None:
     ],
 )
 def test_the_schema_depends_on_the_mode(document: object, valid: bool) -> None:
-    """As far as one file can tell."""
+    """As far as one file determines it."""
     assert (not refused(document)) == valid
 
 
 def test_schema_names_the_finding_of_each_constraint() -> None:
-    """A comment names the row; rows that look at the machine or the disk cannot be said."""
+    """A comment names the row; rows that depend on the machine or the disk have no constraint."""
     covered = constraints(RULEBOOK).rows
     comments = re.findall(r'"\$comment": "([\w.-]+):', json.dumps(file_schema(RULEBOOK, "compozy.json")))
     assert "knowledge.pgvector-on-sqlite" in comments
@@ -154,7 +154,7 @@ def test_the_schema_of_show_fits_what_show_prints(mode: str, tmp_path: Path) -> 
     schema = Draft202012Validator(shown_schema(RULEBOOK, "config-show.json"))
     errors = [error.message for error in schema.iter_errors(shown)]
     if mode == "foo":
-        # What nobody may be is shown as it was written.
+        # An invalid mode is shown as it was written.
         errors = [message for message in errors if not message.startswith("'foo' is not")]
     assert errors == []
 
@@ -178,7 +178,7 @@ def test_the_sample_is_valid(text: str, tmp_path: Path) -> None:
 
 
 def test_the_sample_holds_every_setting() -> None:
-    """Also those that nobody has set."""
+    """Including those that are not set."""
     document = yaml.safe_load(uncommented(SAMPLE, r"^( *)# (?=[a-z_]+:( |$))"))
     settings = [setting for setting in RULEBOOK.registry.settings.values() if not setting.splits]
     missing = [setting.path for setting in settings if not holds(document, setting.path)]

@@ -49,8 +49,8 @@ def test_the_variable_of_a_default_may_be_a_secret() -> None:
 def test_unset_variable_reports_the_message_of_its_author() -> None:
     """`:?` carries a message."""
     with pytest.raises(UnsetVariable) as caught:
-        expand("${NO:?say it}", {}.get)
-    assert (caught.value.name, caught.value.message) == ("NO", "say it")
+        expand("${NO:?set it}", {}.get)
+    assert (caught.value.name, caught.value.message) == ("NO", "set it")
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_braces_without_a_variable_are_refused(tmp_path: Path, text: str) -> Non
 
 def test_an_unset_variable_is_one_error_with_variable_and_key(tmp_path: Path) -> None:
     """It names both, and the place."""
-    found = findings(tmp_path, "name: shop\nserver:\n  host: ${NOBODY:?ask your admin}\n")
+    found = findings(tmp_path, "name: shop\nserver:\n  host: ${UNDEFINED:?ask your admin}\n")
     assert [(one.id, one.message, str(one.where.place)) for one in found] == [
-        ("variable.unset", "server.host needs the variable NOBODY, which is not set", "compozy.yaml:3:9")
+        ("variable.unset", "server.host needs the variable UNDEFINED, which is not set", "compozy.yaml:3:9")
     ]
     assert "ask your admin" in found[0].hint
 

@@ -278,7 +278,7 @@ def test_faults_beside_secrets_do_not_show_them(text: str, tmp_path: Path, capsy
 def test_lines_of_a_dotenv_file_do_not_show_secrets(
     line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A line that nobody understands may hold anything."""
+    """A line that cannot be parsed may contain a secret."""
     write(tmp_path, "", f"{line}\n")
     run(["config", "validate", "--cwd", str(tmp_path)])
     captured = capsys.readouterr()
@@ -321,7 +321,7 @@ def test_a_secret_is_known_as_a_choice_spells_it(
 
 
 def test_boolean_setting_is_not_redacted(tmp_path: Path) -> None:
-    """Whatever it is called."""
+    """With any name."""
     found = resolved(tmp_path, "runtime: {env: {auth: true}}\n")
     shown = resolved_json(found, "resolved", ())["settings"]
     assert shown["runtime"]["value"] == {"env": {"auth": True}}

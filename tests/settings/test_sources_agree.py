@@ -1,4 +1,4 @@
-"""Every setting means the same whoever gives it, and the sources win over each other in one order."""
+"""Every setting has the same value from every source, and the sources have one precedence."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def first(configuration: Configuration, path: str) -> tuple[object, str]:
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_every_source_gives_the_same_value(setting: Setting, tmp_path: Path) -> None:
-    """Flag, environment, `.env` and file, whatever the type."""
+    """Flag, environment, `.env` and file, for every type."""
     text = sample(setting)
     found = {kind: given(tmp_path, **source(kind, setting, text)) for kind in SOURCES}
     (tmp_path / ".env").unlink()
@@ -103,7 +103,7 @@ def test_every_other_spelling_means_the_setting(spelled: str, tmp_path: Path) ->
     ],
 )
 def test_two_spellings_with_two_values_are_an_error(sources: dict[str, Any], tmp_path: Path) -> None:
-    """Nobody can tell which one was meant."""
+    """The intended one is unknown."""
     assert "key.two-spellings" in [one.id for one in findings(tmp_path, **sources)]
 
 

@@ -1,4 +1,4 @@
-"""What somebody writes becomes a value of the setting's type, once and the same everywhere."""
+"""Text from a source is converted to the type of its setting, once and equally for all sources."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_whole_number_may_have_a_point_as_in_json(tmp_path: Path) -> None:
 
 
 def test_relative_paths_are_seen_from_the_file(tmp_path: Path) -> None:
-    """Whatever directory the process is in."""
+    """Independent of the working directory of the process."""
     found = resolved(tmp_path, nested("database.path", "./data/shop.db"))
     assert found.get("database.path") == str(tmp_path / "data/shop.db")
 
@@ -176,7 +176,7 @@ def test_home_directory_is_expanded_in_paths(
 
 
 def test_home_directory_of_an_unknown_user_is_a_finding(tmp_path: Path) -> None:
-    found = [one for one in findings(tmp_path, "database: {path: ~nobody-here/x.db}") if one.severity == "error"]
+    found = [one for one in findings(tmp_path, "database: {path: ~unknown-user/x.db}") if one.severity == "error"]
     assert [(one.id, one.key) for one in found] == [("key.type", "database.path")]
 
 

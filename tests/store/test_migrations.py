@@ -67,7 +67,7 @@ def test_back_takes_everything_away(database: peewee.Database) -> None:
 
 
 def test_several_processes_migrate_once(database: peewee.Database) -> None:
-    """Whoever comes second waits, and finds nothing left to do."""
+    """The second process waits, and has no migration left to apply."""
     with ThreadPoolExecutor(4) as threads:
         done = list(threads.map(lambda _: Store(database).migrate(), range(4)))
 

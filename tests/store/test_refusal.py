@@ -109,7 +109,7 @@ def test_classification_does_not_depend_on_language(url: str) -> None:
 
 
 def test_mistake_of_ours_stays_a_bug(opened: Opener) -> None:
-    """A statement that no database understands is not told as an outage."""
+    """An invalid SQL statement is not reported as an outage."""
     database: Any = opened("postgres")
     with pytest.raises(peewee.ProgrammingError):
         Store(database)._run(lambda: database.execute_sql("SELEKT 1"))

@@ -207,7 +207,7 @@ def test_outage_of_postgres_is_reported_and_survived(server: PostgresServer, ope
 
 
 def test_a_pool_without_a_free_connection_is_an_outage(server: PostgresServer) -> None:
-    """Who finds every connection in use is told so, and may try again."""
+    """A caller that gets no connection receives an error that can be retried."""
     with server.database() as url:
         pool = POOL(url, max_connections=1)
         with pool.connection_context(), ThreadPoolExecutor(1) as other:

@@ -83,7 +83,7 @@ def test_a_malformed_cell_is_named(cell: str, reason: str) -> None:
     ],
 )
 def test_a_condition_holds(cell: str, value: Any, expected: bool) -> None:
-    """A condition tells values of different types apart, and negation is the exact complement."""
+    """A condition distinguishes values of different types, and negation is the exact complement."""
     assert parsed(cell).matches(value) is expected
 
 

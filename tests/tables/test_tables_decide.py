@@ -107,7 +107,7 @@ def test_a_wrong_question_is_an_error(table_id: str, inputs: dict[str, Any], rea
     [(True, "yes"), (False, "no"), (1, "one"), (0, "zero"), (1.0, "one"), ("1", "other"), (None, "other")],
 )
 def test_booleans_are_not_numbers(value: Any, expected: str) -> None:
-    """A column that holds booleans and numbers tells `true` and `1` apart."""
+    """A column with booleans and numbers distinguishes `true` and `1`."""
     lines = rows(
         row("yes", "x: true"), row("no", "x: false"), row("one", "x: 1"), row("zero", "x: 0"), row("other", "")
     )

@@ -56,7 +56,7 @@ def test_a_table_is_shown_aligned() -> None:
 
 
 def test_findings_are_shown_with_severity_and_text() -> None:
-    """A table of findings shows what they say, and no empty column of reasons."""
+    """A table of findings shows their texts, and no empty column of reasons."""
     assert table_text(read(TABLES)[2]).splitlines() == [
         "checks  (collect, for each of list; rules.yaml:17)",
         "  kind  item list[].provider",

@@ -39,7 +39,7 @@ def test_rows_are_appended() -> None:
 
 
 def test_a_row_takes_the_place_of_the_one_it_replaces() -> None:
-    """A replacing row stands where the replaced one stood, and says so."""
+    """A replacing row has the position of the replaced one, and names it."""
     found = merged(pack(marked("new", "replaces", "two"))).rows
     assert [(r.id, r.replaces) for r in found] == [("one", None), ("new", "two"), ("rest", None)]
 
@@ -50,7 +50,7 @@ def test_a_row_may_keep_the_name_of_the_one_it_replaces() -> None:
 
 
 def test_a_row_is_put_before_another() -> None:
-    """In a `first` table a pack says in front of which row its own stands."""
+    """In a `first` table a pack specifies the row that its own row precedes."""
     assert [r.id for r in merged(pack(marked("new", "before", "rest"))).rows] == ["one", "two", "new", "rest"]
 
 

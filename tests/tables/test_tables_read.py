@@ -84,7 +84,7 @@ def test_one_file_holds_several_tables() -> None:
     [("text", "null", True), ("number", "null", True), ("text", "x", False), ("number", "1", False)],
 )
 def test_null_makes_an_output_of_text_or_number_optional(outputs: str, value: str, optional: bool) -> None:
-    """The words `text` and `number` say nothing about unset; a row that gives null does."""
+    """The words `text` and `number` do not include unset; a row that gives null adds it."""
     (found,) = read(table(row("r", "", value), outputs=outputs))
     assert found.outputs["out"].optional is optional
 

@@ -122,7 +122,7 @@ def test_a_witness_of_an_item_is_a_list() -> None:
     ("values", "extent"), [("abc", "first 1 of 3"), ("abcdef", "first 1 of at least 4"), ("a", "")]
 )
 def test_listing_is_capped_and_counted(values: str, extent: str) -> None:
-    """No more than the limit are listed; a report says of how many, as far as they were counted."""
+    """No more than the limit are listed; a report gives the total, as far as they were counted."""
     lines = [row(f"not-{value}", f"x: {value}, y: {{not: {value}}}") for value in values]
     lines.append(row("rest", f"x: {{not: [{', '.join(values)}]}}"))
     gaps = reports(table(rows(*lines), "x: {setting: mode}, y: {setting: provider}"), kind="gap", limit=1)
@@ -181,7 +181,7 @@ def test_rows_meet_nowhere_behind_other_tables() -> None:
 
 
 def test_a_repeated_finding_is_subsumed() -> None:
-    """In a `collect` table a row within another one is reported only where both say the same."""
+    """In a `collect` table a row within another one is reported only if both have the same outcome."""
     same = rows(row("a", "mode: [x, y]"), row("b", "mode: x"), row("c", "mode: x", "b"))
     (report,) = reports(table(same, hit="collect"), kind="subsumed")
     assert report.message == 'table "t": row "b" lies within row "a", which decides the same; remove it'
@@ -283,7 +283,7 @@ def chain(*lines: str) -> tuple[str, str, str]:
 
 
 def test_choices_that_leave_the_same_rows_are_counted_once() -> None:
-    """Four settings of twenty values each: as many configurations as nobody could look at."""
+    """Four settings of twenty values each: too many configurations to enumerate."""
     lines = [row(f"r{n}", f"a: v{n}, b: w{n}, c: x{n}, d: {n}", "p") for n in range(20)]
     assert verified(*chain(*lines, row("rest", "", "q"))).findings == ()
 

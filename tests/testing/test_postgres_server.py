@@ -115,7 +115,7 @@ def test_any_name_is_a_name(postgres_server: PostgresServer, name: str) -> None:
 
 
 def test_the_password_is_asked_for(postgres_server: PostgresServer) -> None:
-    """Nobody else on this machine gets in without it."""
+    """Other users of this machine cannot connect without it."""
     with pytest.raises(psycopg2.OperationalError, match="no password supplied"):
         psycopg2.connect(postgres_server.url.replace(f":{postgres_server.password}@", "@"))
     assert query(postgres_server.dsn, "SELECT current_database()") == ("postgres",)
@@ -225,8 +225,8 @@ def test_binaries_that_the_servers_user_cannot_read_are_found_out() -> None:
 def test_copied_binaries_work(tmp_path: Path) -> None:
     """They find their libraries beside the copy."""
     copied = copy_postgres(find_postgres(), tmp_path)
-    told = subprocess.run([str(copied / "postgres"), "--version"], capture_output=True, text=True, check=True)
-    assert told.stdout.startswith("postgres (PostgreSQL)")
+    version = subprocess.run([str(copied / "postgres"), "--version"], capture_output=True, text=True, check=True)
+    assert version.stdout.startswith("postgres (PostgreSQL)")
 
 
 def test_servers_never_run_as_root(postgres_server: PostgresServer) -> None:

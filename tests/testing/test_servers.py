@@ -29,7 +29,7 @@ def test_a_redis_keeps_its_data_over_a_restart(testbed: Testbed, end: str) -> No
 
 
 def test_a_redis_asks_for_its_password(testbed: Testbed) -> None:
-    """Nobody else on this machine gets in without it."""
+    """Other users of this machine cannot connect without it."""
     once = Retry(NoBackoff(), 0)
     with (
         redis.Redis(port=testbed.redis.port, retry=once) as client,

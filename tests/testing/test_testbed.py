@@ -98,7 +98,7 @@ def test_an_unknown_mode_is_an_error(testbed: Testbed, tmp_path: Path, mode: str
 def test_the_environment_does_not_change_what_a_test_gets(
     testbed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither settings of the developer's shell nor the project around it have a say."""
+    """Settings of the developer's shell and of the surrounding project have no effect."""
     (tmp_path / "compozy.yaml").write_text("mode: distributed\n")
     (tmp_path / "test").mkdir()
     monkeypatch.setenv("COMPOZY_MODE", "distributed")
@@ -121,7 +121,7 @@ def test_a_postgres_may_be_given_by_its_url(
 
 
 def test_a_server_that_a_test_killed_is_there_for_the_next_one(testbed: Testbed, tmp_path: Path) -> None:
-    """Whoever asks for it gets one that runs."""
+    """Each request returns a running server."""
     testbed.redis.kill()
     testbed.temporal.stop()
     with testbed.runtime("distributed", str(tmp_path)) as runtime:
