@@ -106,7 +106,7 @@ def test_each_cell_has_a_pair_or_a_reason(command: Command) -> None:
         ("low", "count"): None,
         ("low", "word"): None,
         ("high", "count"): None,
-        ("same", "mode"): "the outcome is the same on both sides, whatever the other inputs are",
+        ("same", "mode"): "the outcome is the same on both sides for all values of the other inputs",
     }
     for pair in (pair for pair in found["pairs"] if not pair["reason"]):
         holds, fails = (found["cases"][pair[side]] for side in ("holds", "fails"))

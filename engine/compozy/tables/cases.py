@@ -23,7 +23,7 @@ from compozy.tables.subject import Subject
 from compozy.tables.table import ANY, Identity, Row, Scalar, Table, identity, is_number
 
 ALONE = "no inputs that settings can bring about differ in this one only"
-SAME = "the outcome is the same on both sides, whatever the other inputs are"
+SAME = "the outcome is the same on both sides for all values of the other inputs"
 STOPPED = "none was found: the search was stopped"
 
 Values = Mapping[str, Scalar]
