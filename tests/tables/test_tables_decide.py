@@ -160,13 +160,13 @@ def test_near_misses_name_the_cell_that_failed() -> None:
         pytest.param("x: {setting: mode, view: nope}", "", "there is no setting mode (nope)", id="view"),
         pytest.param("x: {decision: moed}", "", 'no table "moed"; did you mean "mode"?', id="decision"),
         pytest.param("x: {decision: mode, output: x}", "", 'has no output "x" (outputs: mode)', id="output"),
-        pytest.param("x: {decision: driver}", "", "has several outputs; say which", id="outputs"),
+        pytest.param("x: {decision: driver}", "", "has several outputs; choose one", id="outputs"),
         pytest.param("x: {decision: found}", "", "collects rows", id="collect"),
         pytest.param("x: {decision: each}", "", "decides for each of list", id="for-each"),
         pytest.param("x: {decision: mode}", "x: memry", 'not a value of input "x"; did you mean "memory"?', id="value"),
         pytest.param("x: {setting: mode}", "x: 5", '5 is not a value of input "x" (a text)', id="number-for-text"),
         pytest.param("x: {setting: server.port}", "x: 70000", "70000 is not a value", id="number-outside"),
-        pytest.param("x: {setting: mode}", "x: {above: 1}", 'input "x" is no number', id="range-on-text"),
+        pytest.param("x: {setting: mode}", "x: {above: 1}", 'input "x" is not a number', id="range-on-text"),
     ],
 )
 def test_a_dangling_name_prevents_compiling(inputs: str, cell: str, expected: str) -> None:

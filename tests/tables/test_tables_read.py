@@ -109,7 +109,7 @@ def test_null_makes_an_output_of_text_or_number_optional(outputs: str, value: st
         pytest.param("table: t\nhit: collect\nrows: [1]", "each of `rows` must be a mapping", id="row-scalar"),
         pytest.param("table: t\nhit: collect\ninputs: []", "`inputs` must be a mapping", id="inputs-list"),
         pytest.param("table: t\nhit: collect\nsets: []", "`sets` must map outputs to keys", id="sets-list"),
-        pytest.param("table: t\nhit: collect\nsets: {x: y}", '`sets` names "x", which is no output', id="sets"),
+        pytest.param("table: t\nhit: collect\nsets: {x: y}", '`sets` names "x", which is not an output', id="sets"),
         pytest.param("table: t\nhit: collect\nabout: [x]", "`about` must be text", id="about"),
         pytest.param("table: t\nhit: collect\nrows: [{finding: {}}]", "a row needs an `id`", id="row-id"),
         pytest.param("table: t\nhit: collect\nrows: [{id: r}]", 'row "r" needs `then` or `finding`', id="empty-row"),

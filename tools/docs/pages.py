@@ -199,7 +199,7 @@ def _finding(table: Table, row: Row, bad: str, good: str) -> Iterator[str]:
     yield from (f"## {row.id}", "", f"{severity}, from `{row.place.file}`, table `{table.id}`.")
     yield from ("", "```text", str(body["text"]).rstrip(), "```", "", "Reported when", "")
     yield from (f"- `{column}` is {wants} ({source})" for column, source, wants in conditions(table, row))
-    if body.get("hint") not in (None, "", "{says}"):  # the problem itself has the hint
+    if body.get("hint") not in (None, "", "{found}"):  # the problem itself has the hint
         yield from ("", f"Fix: {body['hint']}")
     yield from ("", "A configuration with this finding:", "", "```yaml", bad or "# an empty configuration", "```")
     yield from ("", "A configuration without it:", "", "```yaml", good or "# an empty configuration", "```")

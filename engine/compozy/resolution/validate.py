@@ -156,11 +156,11 @@ class _Validation:
     def findings(self, table: Table) -> Iterator[Finding]:
         for occasion in self.occasions(table):
             for row in occasion.decision.rows:
-                if not (self.unread and self.doubtful(table, row, occasion)):
+                if not (self.rejected_settings and self.depends_on_rejected_setting(table, row, occasion)):
                     yield self.finding(table, row, occasion)
 
     @cached_property
-    def unread(self) -> frozenset[str]:
+    def rejected_settings(self) -> frozenset[str]:
         """Settings whose written values were rejected; each has a finding of its own."""
         keys = {problem.key.partition("[")[0] for problem in self.resolved.configuration.problems}
         registry = self.resolved.rulebook.registry
@@ -174,11 +174,11 @@ class _Validation:
             path for path, value in self.resolved.values.items() if path in written and value.origin.kind in _NOBODY
         )
 
-    def doubtful(self, table: Table, row: Row, occasion: Occasion) -> bool:
+    def depends_on_rejected_setting(self, table: Table, row: Row, occasion: Occasion) -> bool:
         """Return True if a row depends on a setting whose value was written but rejected."""
         asked = (column.source for column in table.columns if column.name in row.when)
         needed = {source.ref for source in asked if source.kind == "setting"} | {occasion.facts.get("setting")}
-        return not self.unread.isdisjoint(needed)
+        return not self.rejected_settings.isdisjoint(needed)
 
     def finding(self, table: Table, row: Row, occasion: Occasion) -> Finding:
         key = str(row.body.get("key") or occasion.at)

@@ -1,7 +1,6 @@
-"""Everything that is data: registry, tables, components, drivers and lifecycle, read and verified as one.
+"""The rulebook: registry, tables, components, drivers and lifecycle, read and verified together.
 
-What comes in: the shipped files of `compozy.rules` and the directories of rule packs. What goes out: a
-frozen `Rulebook`. Nothing here looks at a configuration.
+It is read from the shipped files of `compozy.rules` and from rule packs, and does not depend on a configuration.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def normalised(setting: Setting, value: Any) -> Any:
 
 
 def spelled(setting: Setting, value: Any) -> Any:
-    """Return a value as a configuration file says it, in plain data: the inverse of `normalised`."""
+    """Return a value as written in a configuration file, in plain data: the inverse of `normalised`."""
     if isinstance(value, tuple):
         return [*value] if setting.type == "list" else dict.fromkeys(value, 1)
     if setting.type == "duration":

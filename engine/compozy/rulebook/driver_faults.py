@@ -73,7 +73,7 @@ def _option_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
         if kind == "each":
             yield from (f"option {name}: {reason}" for reason in _each_faults(settings, str(ref)))
         if kind == "port" and (ref not in settings or settings[ref].type != "integer"):
-            yield f"option {name}: {ref} is no setting of a whole number"
+            yield f"option {name}: {ref} is not a setting of type integer"
         if kind == "group" and ref not in rulebook.registry.groups:
             yield f"option {name}: there is no group of settings {ref}{did_you_mean(ref, rulebook.registry.groups)}"
 

@@ -1,6 +1,6 @@
 """Find and read rule files: the shipped ones and those of rule packs.
 
-What comes in: directories. What goes out: names and texts. Nothing here looks into a text.
+The texts are returned without being parsed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Check what settings say of each other and of their own values.
+"""Check the references between settings, and their own defaults and values.
 
-What comes in: a registry that was read. What goes out: faults with the place of the row. It must not look at
-tables; what tables derive is asked here, and judged where the tables are.
+Faults name the place of the row. Tables are not read here; derived values are checked with the tables.
 """
 
 from __future__ import annotations
@@ -105,7 +104,7 @@ def _check_default(setting: Setting, faults: Collector) -> None:
 def refusal(setting: Setting, value: Any) -> str:
     """Return why a setting does not accept a value that a table derives; empty when it does.
 
-    A text is read as somebody would write it, everything else is taken as it is.
+    A text is parsed as in a file, every other value is taken as it is.
     """
     try:
         taken = from_text(setting, value, "/") if isinstance(value, str) else from_yaml(setting, value, str(value), "/")

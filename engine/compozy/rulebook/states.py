@@ -1,6 +1,6 @@
 """The rows of the lifecycle: states and transitions, checked as a graph.
 
-Every state can be reached and left again, and holds the same records whichever way leads to it.
+Every state can be reached and left again, and holds the same records on every path to it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class StateGraph:
-    """States and transitions; `about` says what a state means."""
+    """States and transitions; `about` describes each state."""
 
     states: tuple[str, ...]
     initial: str

@@ -1,7 +1,7 @@
-"""Verify rules as one: the tables, and everything that hangs together across files.
+"""Verify rules as a whole: the tables, and the references across files.
 
-What comes in: a `Rulebook` as it was read. What goes out: findings, each with kind, place and, where there is
-one, a witness. It looks at data only; what needs imports or a trial run is for `trial.rules`.
+A finding has a kind, a place and, if one exists, a witness. Only data is read; checks that need imports or a trial run
+are in `trial.rules`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ KINDS: Mapping[str, str] = {
     "malformed": "a row with an unknown key, without a needed one, or with a value of another shape",
     "collision": "two rows that claim the same id, path, spelling, variable or flag",
     "unknown-row": "a row that replaces or extends one that does not exist",
-    "unknown-setting": "a setting that a row names and nobody has declared",
-    "unknown-component": "a component that a row names and nobody has declared",
+    "unknown-setting": "a row names a setting that is not declared",
+    "unknown-component": "a row names a component that is not declared",
     "bad-default": "a default that its own setting does not accept",
     "bad-reference": "a setting that takes its value from another one, or gives it to others, which cannot be",
     "bad-output": "a derived value that the setting does not accept",
@@ -133,7 +133,7 @@ def _list_faults(rulebook: Rulebook, path: str | None) -> Iterator[str]:
     if path not in settings:
         yield f"`for_each`: there is no setting {path}{did_you_mean(path, settings)}"
     elif not settings[path].key_field:
-        yield f"`for_each`: {path} is no list whose elements are named by a field with `unique: true`"
+        yield f"`for_each`: {path} is not a list whose elements are named by a field with `unique: true`"
 
 
 def _resolving(rulebook: Rulebook) -> set[str]:
@@ -213,7 +213,7 @@ def _key_faults(rulebook: Rulebook, table: Table, key: str) -> Iterator[str]:
     elif path not in settings:
         yield f"there is no setting {path}{did_you_mean(path, settings)}"
     elif listed and (path != table.for_each or field.removeprefix(".") not in settings[path].items):
-        yield f"{key} is no field of the list that the table is evaluated for"
+        yield f"{key} is not a field of the list that the table is evaluated for"
 
 
 def _placeholder_faults(rulebook: Rulebook, table: Table, body: Mapping[str, Any]) -> Iterator[str]:
@@ -225,7 +225,7 @@ def _placeholder_faults(rulebook: Rulebook, table: Table, body: Mapping[str, Any
             name = found.group(1)
             if name is not None and name not in known:
                 hint = did_you_mean(name, known)
-                yield f"`{part}` has the placeholder {{{name}}}, which is no input and no setting{hint}"
+                yield f"`{part}` has the placeholder {{{name}}}, which is neither an input nor a setting{hint}"
 
 
 def _check_examples(rulebook: Rulebook, faults: Collector) -> None:

@@ -1,7 +1,7 @@
-"""Remember across processes which rules were verified, so that the same content is never verified twice.
+"""Record across processes which rules were verified, so that the same content is verified only once.
 
-What comes in: digests. What goes out: a small file in the user's cache directory, never in a project. A cache
-that cannot be read or written is no failure: rules are then verified again.
+The digests are kept in the user's cache directory, never in a project. If the cache cannot be read or written, rules
+are verified again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _KEPT = 64
 
 
 def is_verified(digest: str) -> bool:
-    """Tell whether rules of this digest were found valid by this version of the verification."""
+    """Return True if rules of this digest were found valid by this version of the verification."""
     return _mark(digest) in _marks(cache_file())
 
 
@@ -35,9 +35,9 @@ def remember_verified(digest: str) -> None:
 
 
 def cache_file() -> Path | None:
-    """Return the file of notes below `XDG_CACHE_HOME` or `~/.cache`; None where there is no such place."""
+    """Return the file of notes below `XDG_CACHE_HOME` or `~/.cache`; None if neither exists."""
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # A relative path would be one inside some project; the standard says to ignore it.
+    # A relative path would be one inside some project; the standard requires to ignore it.
     folder = given if given.is_absolute() else Path(os.path.expandvars("$HOME"), ".cache")
     return folder / "compozy" / "verified-rules" if folder.is_absolute() else None
 

@@ -1,7 +1,6 @@
-"""Cut a domain into atoms: pieces within which no condition can tell two values apart.
+"""Partition a domain into atoms: every condition holds for all values of an atom or for none.
 
-What comes in: a domain and the conditions that will be asked. What goes out: atoms, each with a sample
-value, and the way back from chosen atoms to one condition. It must not know rows or tables.
+Each atom has a sample value; chosen atoms can be turned back into one condition. Rows and tables are not known here.
 """
 
 from __future__ import annotations
@@ -203,7 +202,7 @@ def _runs(atoms: Sequence[Atom]) -> list[list[Atom]]:
 
 
 def _covering(run: Sequence[Atom], atoms: Sequence[Atom]) -> Interval:
-    # A bound of the domain itself need not be said; numbers come last, after unset.
+    # A bound of the domain itself is redundant; numbers come last, after unset.
     low, high = _interval(run[0]), _interval(run[-1])
     lowest = next(atom.order for atom in atoms if is_number(atom.sample)) == run[0].order
     highest = atoms[-1].order == run[-1].order

@@ -31,9 +31,9 @@ Values = Mapping[str, Scalar]
 
 @dataclass(slots=True)
 class Case:
-    """Inputs of a table, the rows that decide, and settings that bring the inputs about.
+    """Inputs of a table, the rows that decide, and settings that produce the inputs.
 
-    `cells` and `values` say what it is for: cells as `row/input` whose pair it belongs to, and boundary values.
+    `cells` and `values` are its purpose: cells, as `row/input`, to whose MC/DC pair it belongs, and boundary values.
     """
 
     inputs: Values
@@ -249,7 +249,7 @@ class _Finder:
 
 
 def _effort(point: Point) -> tuple[bool, int]:
-    """Order points by whether a configuration file can say all of them, and by how much there is to say."""
+    """Order points by whether a configuration file can set all of them, and by the number of settings."""
     kinds = {source.kind for source, _ in point.witness}
     return (not kinds.isdisjoint({"derived", "flag"}), sum(value is not None for _, value in point.witness))
 

@@ -1,6 +1,5 @@
-"""Conditions as people write them: parse a cell, print it as YAML data or in words.
+"""Parse the cells of a table as conditions, and print conditions as YAML data or in words.
 
-What comes in: YAML nodes, or conditions. What goes out: `Condition`s, plain data, or short text.
 The words `set`, `unset` and `any` stand for themselves only inside `is` and `in`.
 """
 
@@ -135,7 +134,7 @@ def _literal(value: Scalar) -> Any:
 
 
 def _bounds(interval: Interval) -> list[dict[str, float]]:
-    # There is no word for any number, but two ranges that meet say it.
+    # No word means "any number"; two adjacent ranges express it.
     bounds = interval_data(interval)
     return [bounds] if bounds else [{"below": 0}, {"at_least": 0}]
 

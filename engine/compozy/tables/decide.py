@@ -1,7 +1,6 @@
-"""Compile tables once, then decide by looking values up, never by scanning rows.
+"""Compile tables once, then evaluate them by index lookups, without a scan of the rows.
 
-What comes in: tables and the caller's catalogue; later, column values. What goes out: decisions with
-the rows behind them, and near misses on request. It must not fetch a column's value itself.
+A decision names the rows behind it, and near misses on request. The caller supplies the values of the columns.
 """
 
 from __future__ import annotations

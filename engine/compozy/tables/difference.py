@@ -1,7 +1,7 @@
 """Regions in which two versions of a decision table decide differently.
 
 The rows of both versions become one table, so that their regions are compared exactly, box by box, without
-enumerating inputs. Inputs are matched by their source, whatever a version calls them.
+enumerating inputs. Inputs are matched by their source, not by their name.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which values the columns of a table can have together, whatever settings are given.
+"""Compute the feasible combinations of column values of a table, over all assignments of the settings.
 
 Each decision is a function of settings, kept as a decision diagram, and so is the set of rows that match. Tables share
 the diagrams of the decisions that they read.
@@ -51,7 +51,7 @@ class Joint:
     `variables` are those of the inputs; `combinations` finds the choices on request.
 
     Raises:
-        OutOfStepsError: `combinations` has to tell too many apart.
+        OutOfStepsError: `combinations` has to distinguish too many.
     """
 
     rows: tuple[int, ...]

@@ -1,7 +1,6 @@
-"""The index of a column: which rows hold for a value, found without looking at rows.
+"""The index of a column: returns the rows whose condition holds for a value as a bit set (bit i is row i).
 
-What comes in: the conditions of one column, one a row. What goes out: an index that answers with a
-bit set (bit i is row i). It is total: any value has an answer, in the column's domain or not.
+It is total: every value has an answer, inside the domain of the column or outside.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Link tables with each other and with what the caller's catalogue knows.
+"""Link tables with each other and with the sources of the caller's catalogue.
 
-What comes in: tables and a catalogue. What goes out: the domain of every column, the order in which
-tables decide, and the faults that keep them from being used. It must not look at combinations of
-cells; verification does that.
+Linking finds the domain of every column, the order of evaluation, and unresolved references. Combinations of cells are
+left to verification.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ def _decision_domain(table: Table, source: ColumnSource, tables: Mapping[str, Ta
     name = decision_output(source, feeder)
     if name not in feeder.outputs:
         known = ", ".join(feeder.outputs)
-        asked = f'has no output "{name}"' if name else "has several outputs; say which with `output`"
+        asked = f'has no output "{name}"' if name else "has several outputs; choose one with `output`"
         return f'table "{source.ref}" {asked} (outputs: {known})', None
     return "", produced_domain(feeder, name)
 
@@ -116,7 +115,7 @@ def _check_cells(table: Table, row: Row, domains: Mapping[str, Domain], found: C
             found.add("unknown-value", reason, place, key=table.id)
         if condition.intervals and not _has_numbers(domain):
             words = condition_words(Condition.of(intervals=condition.intervals))
-            reason = f'row "{row.id}": input "{name}" is no number, so the range {words} never holds'
+            reason = f'row "{row.id}": input "{name}" is not a number, so the range {words} never holds'
             found.add("unknown-value", reason, place, key=table.id)
 
 

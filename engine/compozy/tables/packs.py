@@ -1,8 +1,7 @@
-"""Merge rule packs: blocks that extend a table join the block that defines it.
+"""Merge rule packs: blocks with `extends` are merged into the block with the `table` that they extend.
 
-What comes in: blocks, which are YAML mappings with either `table` or `extends`. What goes out: one
-merged block a table, with its rows in order. It reads only what merging needs; everything else is
-read afterwards, as if one author had written the whole table.
+The rows of a merged block are in order. Only the keys that merging needs are read here; the merged block is read
+afterwards like a table from one file.
 """
 
 from __future__ import annotations

@@ -235,7 +235,7 @@ class _TableReader:
         for name in node.value:
             if name not in self._outputs:
                 known = did_you_mean(name, self._outputs)
-                self._found.add("malformed", f'`sets` names "{name}", which is no output{known}', node.keys[name])
+                self._found.add("malformed", f'`sets` names "{name}", which is not an output{known}', node.keys[name])
         return {name: str(target.value) for name, target in node.value.items()}
 
     # rows

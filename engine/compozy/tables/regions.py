@@ -45,7 +45,7 @@ def witness_of(axes: Sequence[Axis], box: Box) -> Assignment:
 
 
 def _witness(axis: Axis, cells: int) -> Assignment:
-    # Where any value will do, none is the least to say; behind a table, some values may lead nowhere.
+    # If every value leads there, no setting is the shortest witness; behind a table, some values may be infeasible.
     if axis.free:
         return () if _is_whole(axis, cells) else _first_point(axis, cells).witness
     return _simplest(list(_points(axis, cells)))

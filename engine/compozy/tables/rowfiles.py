@@ -1,6 +1,6 @@
 """Change the rows of rule files on disk: comments, order and quoting of everything else stay.
 
-Which files may be changed is for the caller to say.
+The caller decides which files may be changed.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Subject:
         return self.space.row(number)
 
     def fires(self, number: int) -> bool:
-        """Tell whether anything that can be reached matches a row by itself."""
+        """Return True if a feasible input matches the row by itself."""
         return all(self.box(number))
 
     def meeting(self, first: int, second: int) -> Box:

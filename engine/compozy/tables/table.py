@@ -1,7 +1,6 @@
-"""The records of a decision table: domains, conditions, rows, tables and decisions.
+"""The frozen records of a decision table: domains, conditions, rows, tables and decisions.
 
-What comes in: nothing but constructor arguments. What goes out: frozen records that every other
-module of the package reads. It must not read files, and knows no setting of Compozy.
+This module reads no files and knows no setting of Compozy.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def identity(value: Scalar) -> Identity:
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Tell whether a value is an integer or a float; booleans are not.
+    """Return True if a value is an integer or a float; booleans are not.
 
     >>> is_number(1), is_number(True), is_number("1")
     (True, False, False)
@@ -52,7 +51,7 @@ class Interval:
     high_open: bool = False
 
     def contains(self, number: float) -> bool:
-        """Tell whether a number lies inside."""
+        """Return True if a number lies inside."""
         above = self.low is None or number > self.low or (number == self.low and not self.low_open)
         below = self.high is None or number < self.high or (number == self.high and not self.high_open)
         return above and below
@@ -102,7 +101,7 @@ class Condition:
         return replace(self, negated=not self.negated)
 
     def matches(self, value: Scalar) -> bool:
-        """Tell whether the condition holds for a value; `None` is unset."""
+        """Return True if the condition holds for a value; `None` is unset."""
         return self._lists(value) != self.negated
 
     def _lists(self, value: Scalar) -> bool:
@@ -217,7 +216,7 @@ class Domain:
         return Interval(self.minimum, self.maximum, self.minimum_open, self.maximum_open)
 
     def contains(self, value: Scalar) -> bool:
-        """Tell whether a value is legal; `None` is unset.
+        """Return True if a value is in the domain; `None` is unset.
 
         >>> Domain.boolean().contains(1), Domain.number(integer=True, minimum=1).contains(80)
         (False, True)
@@ -288,7 +287,7 @@ class Row:
         return self.when.get(column, ANY)
 
     def outcome(self) -> tuple[object, ...]:
-        """Return what the row decides in a form that can be compared; a hint or an example is no part of it."""
+        """Return what the row decides in a form that can be compared; hints and examples are left out."""
         return self._content(_EXPLAINING)
 
     def effect(self) -> tuple[object, ...]:
@@ -313,7 +312,7 @@ class TableExample:
 class Table:
     """A decision table; `hit` is `unique`, `any`, `first` or `collect`, `rows` are in order of authorship.
 
-    `sets` maps an output to whatever it derives and is not interpreted here. `for_each` names a list;
+    `sets` maps an output to the settings that it derives and is not interpreted here. `for_each` names a list;
     the table is then evaluated once for each of its elements.
     """
 
@@ -354,7 +353,7 @@ class NearMiss:
 
 
 class SourceCatalogue(Protocol):
-    """Knows what columns may be; implemented by whoever owns the settings."""
+    """The domains of the sources of columns; implemented by the owner of the settings."""
 
     def domain(self, source: ColumnSource) -> Domain | None:
         """Return the domain of a setting, machine fact, item or view; `None` when there is no such thing."""

@@ -55,7 +55,7 @@ class Variable:
         }
 
     def _place(self, value: Scalar) -> int | None:
-        """Return the choice of a value that is no atom's sample."""
+        """Return the choice of a value that is not the sample of an atom."""
         atoms = ((number, atom) for number, choice in enumerate(self.choices) for atom in choice)
         return next((n for n, atom in atoms if (atom.other and isinstance(value, str)) or _inside(atom, value)), None)
 

@@ -1,7 +1,6 @@
 """Write witnesses and proposals as YAML that a user can paste.
 
-What comes in: sources with values, or the parts of a row. What goes out: text. What cannot be pasted,
-such as machine facts, views and decisions, stands in comment lines.
+Facts of the machine, views and decisions cannot be set in a file; they stand in comment lines.
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ def _comment(source: ColumnSource, value: Scalar) -> str:
 
 
 def _put(document: dict[str, Any], source: ColumnSource, value: Any) -> bool:
-    """Nest a value by its path; tell whether the path was free."""
+    """Nest a value by its path; return True if the path was free."""
     inner = document
     if source.each is not None:
         element = _list_element(document, source.each)

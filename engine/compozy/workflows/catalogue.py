@@ -1,7 +1,6 @@
-"""Know the workflows of a project: its files and what was imported into the store.
+"""The workflow definitions of a project: from its files, and imported into the store.
 
-What comes in: the project's directory, the files that its configuration names, a store. What goes out:
-definitions. A broken file or imported workflow hides only itself: it is reported beside the others.
+A broken file or imported workflow hides only itself: it is reported beside the others.
 """
 
 from __future__ import annotations
@@ -108,7 +107,7 @@ class Catalogue:
         """Delete an imported workflow; return the file of the same id, which is not touched, or None.
 
         Raises:
-            NotFoundError: there is no workflow of that id.
+            NotFoundError: no workflow has this id.
             UsageError: the workflow comes from a file only.
             UnavailableError: the database does not answer.
         """

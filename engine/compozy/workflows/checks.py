@@ -54,4 +54,4 @@ class Checks:
     def _ended(self, running: asyncio.Future[Any]) -> None:
         self._open -= 1
         if not running.cancelled():
-            running.exception()  # nobody may be left to retrieve it
+            running.exception()  # retrieve it: the caller may have ended

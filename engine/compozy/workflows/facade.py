@@ -1,7 +1,6 @@
 """The workflows of a provisioned runtime for callers on other threads: command line, library, tests.
 
-What comes in: the handles of a runtime. What goes out: records. It owns the service, the worker and the
-upkeep that keeps rows in step with Temporal; closing it ends all three and nothing else.
+It owns the service, the worker and the upkeep that reconciles rows with Temporal; closing it ends only these three.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class WorkflowSettings:
-    """What the configuration says about workflows.
+    """The settings of workflows.
 
     `directory` is the project (absolute), `files` the further workflow files of `workflows[]`,
     `max_concurrent_workflows` is 0 for unbounded, `history_kept` is False when a restart of Temporal forgets
-    executions, `retention_s` is how long ended ones are kept (None: for ever), `grace_s` how long tools may go on
-    while stopping.
+    executions, `retention_s` is how long ended ones are kept (None: for ever), `grace_s` how long tools may
+    continue while stopping.
     """
 
     directory: str
@@ -112,7 +111,7 @@ class Workflows:
         self.service.close()
 
     def worker_health(self) -> Health:
-        """Tell whether the worker takes work; where none is wanted, nothing is wrong."""
+        """Return the health of the worker; healthy if this process runs none."""
         return Health(True) if self.worker is None else self.worker.health
 
     def __enter__(self) -> Workflows:

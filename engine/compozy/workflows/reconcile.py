@@ -87,7 +87,7 @@ class Reconciler:
         self._foreign: set[str] = set()
 
     async def reconcile(self) -> tuple[str, ...]:
-        """Correct the rows that say running while Temporal says otherwise; return their ids.
+        """Correct the rows with status running whose execution does not run in Temporal; return their ids.
 
         Raises:
             UnavailableError: the database or Temporal does not answer.
@@ -105,8 +105,8 @@ class Reconciler:
     async def adopt(self) -> tuple[str, ...]:
         """Correct the rows of executions that were changed from outside; return their ids.
 
-        These are executions that run without a row, or in another run than their row says (after a reset, or continued
-        as new), and executions that ended in another way than their rows say.
+        These are executions that run without a row, or in another run than that of their row (after a reset, or
+        continued as new), and executions whose final status differs from that of their row.
 
         Raises:
             UnavailableError: the database or Temporal does not answer.
@@ -149,7 +149,7 @@ class Reconciler:
         await (self._adopt(row.id) if row.finished else self.update(row))
 
     async def _corrected(self, rows: Sequence[Execution]) -> list[str]:
-        # A few are asked one by one; for many, one listing tells most of them apart.
+        # A few are described one by one; for many, one listing decides most of them.
         still_open = await self._open_ids() if len(rows) > FEW else set()
         stale = [row for row in rows if row.id not in still_open]
         known = [(row.id, await _apart(row.id, self.update(row))) for row in stale]
@@ -179,7 +179,7 @@ class Reconciler:
         return different
 
     async def _adopt(self, name: str) -> bool:
-        """Write what Temporal says now, unless the row says the same by now."""
+        """Write the present state in Temporal, unless the row has it already."""
         described = await ask(self._client, self._client.get_workflow_handle(name).describe(), name)
         rows: Mapping[str, RowState] = await self._in_thread(self._store.states, [name])
         if not _differs(rows.get(name), described):
@@ -262,7 +262,7 @@ async def _apart(name: str, work: Coroutine[Any, Any, Result]) -> Result | None:
 
 
 def _differs(row: RowState | None, found: WorkflowExecution) -> bool:
-    """Return True if a row says something else than Temporal; rows that run are not compared with what has ended.
+    """Return True if a row differs from the state in Temporal; a running row is not compared with an ended run.
 
     An execution writes its last row before it ends, so that a finished row of the run that is still open is right.
     """

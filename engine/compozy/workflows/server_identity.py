@@ -1,4 +1,4 @@
-"""Notice when another Temporal answers at the same address, whose answers say nothing about our executions."""
+"""Detect that another Temporal answers at the same address, which does not know the executions of this project."""
 
 from __future__ import annotations
 

@@ -306,7 +306,7 @@ class Service:
         """Delete an imported workflow, of which the executions stay; return the file of the same id, or None.
 
         Raises:
-            NotFoundError: there is no workflow of that id.
+            NotFoundError: no workflow has this id.
             UsageError: the workflow comes from a file.
             UnavailableError: the database does not answer.
         """
@@ -335,7 +335,7 @@ class Service:
         return await self._in_thread(self._catalogue.take, definitions)
 
     async def reconcile(self) -> tuple[str, ...]:
-        """Correct the rows that say running while Temporal says otherwise; return their ids.
+        """Correct the rows with status running whose execution does not run in Temporal; return their ids.
 
         Raises:
             UnavailableError: the database or Temporal does not answer.

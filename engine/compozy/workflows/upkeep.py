@@ -22,10 +22,10 @@ log = logging.getLogger("compozy.workflows")
 
 
 class Rows(Protocol):
-    """Who corrects rows; both return the ids of the executions that they corrected."""
+    """Corrects rows; `reconcile` and `adopt` return the ids of the corrected executions."""
 
     async def reconcile(self) -> tuple[str, ...]:
-        """Correct the rows that say running while Temporal says otherwise."""
+        """Correct the rows with status running whose execution does not run in Temporal."""
         ...
 
     async def prune(self) -> Pruned:
@@ -70,7 +70,7 @@ class Upkeep:
         self._round.add_done_callback(self._ended)
 
     def _ended(self, done: asyncio.Task[None]) -> None:
-        """Say what went wrong, and come again."""
+        """Log a failure, and schedule the next round."""
         if self._stopped or done.cancelled():
             return
         bug = done.exception()

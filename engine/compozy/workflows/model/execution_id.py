@@ -1,7 +1,6 @@
-"""The names of executions.
+"""Generate and check the ids of executions.
 
-What comes in: a workflow's id, or a name that somebody chose. What goes out: a name that Temporal, a URL and a shell
-take as it is.
+An id is valid in Temporal, in a URL and in a shell without quoting.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ _ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}\Z")
 
 
 def new_execution_id(workflow_id: str) -> str:
-    """Return a name that nobody has: the workflow's id and 64 random bits."""
+    """Return a unique id: the workflow's id and 64 random bits."""
     return f"{workflow_id}-{secrets.token_hex(8)}"
 
 

@@ -1,7 +1,6 @@
-"""Say whether a value can travel: JSON, not nested too deeply, not too large, all of it Unicode.
+"""Check that a value can be stored and sent: JSON of limited depth and size, in valid Unicode.
 
-What comes in: any value. What goes out: None, or the reason why not. Temporal, SQLite and PostgreSQL each refuse
-something else, some of them only when it is too late; this refuses it first.
+Temporal, SQLite and PostgreSQL have different limits, and some of them fail late; this check fails first.
 """
 
 from __future__ import annotations

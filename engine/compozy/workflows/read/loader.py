@@ -68,7 +68,7 @@ def parse_definition(text: str, file: str) -> Definition:
 
 
 def definition_from_json(plain: object, name: str) -> Definition:
-    """Check the JSON form of a workflow; `name` says in messages where it came from.
+    """Check the JSON form of a workflow; `name` is its origin in messages.
 
     Raises:
         DefinitionError: it is not a workflow; all problems at once.

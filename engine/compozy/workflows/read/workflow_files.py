@@ -119,7 +119,7 @@ def _tool_problems(directory: str, found: FoundFiles, allowed: Sequence[str] | N
 
 
 def _findings(problem: CompozyError, base: str) -> Iterator[Finding]:
-    """Yield what an error says, at places relative to `base`, as findings about the setting `workflows`."""
+    """Yield the problems of an error, at places relative to `base`, as findings about the setting `workflows`."""
     for finding in problem.findings or (Finding.at(problem.id, problem.message, hint=problem.hint or ""),):
         place = finding.where.place
         where = Origin("file", place._replace(file=os.path.relpath(place.file, base)) if place else None)

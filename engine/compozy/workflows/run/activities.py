@@ -1,7 +1,6 @@
-"""The side effects of an execution: database rows and tool calls.
+"""The side effects of an execution: database rows and tool calls, with JSON as input and output.
 
-What comes in: JSON from the interpreter. What goes out: JSON. Each may run twice: rows are idempotent
-upserts, tools are the project's own business.
+Each activity may run twice: rows are idempotent upserts; the project makes its tools idempotent.
 """
 
 from __future__ import annotations
@@ -89,7 +88,7 @@ class Activities:
 
     @activity.defn(name=CALL_TOOL)
     async def call_tool(self, call: dict[str, Any], tasks: list[dict[str, Any]]) -> Any:
-        """Call a tool of the project; heartbeats tell Temporal that this worker is alive.
+        """Call a tool of the project; heartbeats show Temporal that this worker is alive.
 
         `tasks` are the rows that are written if the tool takes longer; the last one is that of this call.
         """

@@ -1,4 +1,4 @@
-"""Describe the exceptions of foreign code in one line, whatever they are."""
+"""Describe any exception of foreign code in one line."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _NO_TEXT = "(no text)"
 def describe_error(error: BaseException, depth: int = _DEPTH) -> str:
     """Return the text of an exception, with those of the errors of a group, or of the cause of one without a text.
 
-    >>> describe_error(ExceptionGroup("two failed", [ValueError("no"), OSError("gone")]))
-    'two failed (2 sub-exceptions): ValueError: no; OSError: gone'
+    >>> describe_error(ExceptionGroup("two failed", [ValueError("no"), OSError("closed")]))
+    'two failed (2 sub-exceptions): ValueError: no; OSError: closed'
     >>> describe_error(RuntimeError())
     '(no text)'
     """

@@ -1,7 +1,6 @@
-"""Run one thing for ever, again whenever it ends, and tell whether that works.
+"""Run a coroutine with restarts; report unhealthy only after `patience_s` of continuous failures.
 
-What comes in: what to run. What goes out: its health. One failure is no news, because the next attempt may do; what
-fails again and again is. Nothing here knows Temporal.
+A single failure does not make it unhealthy, because the next attempt may succeed.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ log = logging.getLogger("compozy.worker")
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether it works, and when it does not, why."""
+    """Health of the coroutine; `error` is the reason if it is unhealthy."""
 
     healthy: bool
     error: str | None = None
@@ -28,10 +27,10 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How patient to be, in seconds.
+    """Intervals of the restart policy, in seconds.
 
-    `restart_s` lies between two attempts; what has worked for `steady_s` has no failures behind it; failures without
-    such a time between them are told after `patience_s`, which gives two attempts the time to become steady.
+    `restart_s` is the pause between two attempts. An attempt that works for `steady_s` resets the failures. Failures
+    that are not reset are reported after `patience_s`, which gives two attempts the time to become steady.
     """
 
     restart_s: float = 1.0
@@ -43,7 +42,7 @@ USUAL = Pace()
 
 
 class Restarted:
-    """One thing that is run again whenever it ends; lives on one event loop, its health may be asked from anywhere."""
+    """A coroutine that is restarted when it ends; it runs on one event loop, `health` may be read from any thread."""
 
     def __init__(
         self,
@@ -52,7 +51,7 @@ class Restarted:
         expected: tuple[type[Exception], ...],
         pace: Pace = USUAL,
     ) -> None:
-        """Prepare to run `attempt`; `works` tells that the one at hand works now.
+        """Prepare to run `attempt`; `works` returns True while the present attempt works.
 
         Errors that are `expected` are logged without a traceback.
         """
@@ -66,14 +65,14 @@ class Restarted:
 
     @property
     def health(self) -> Health:
-        """Tell whether it works, or may be expected to in a moment."""
+        """The health; a failure counts only after `patience_s`."""
         since = self._failing_since
         if since is None or time.monotonic() - since < self._pace.patience_s:
             return Health(True)
         return Health(False, self.error)
 
     def end(self) -> None:
-        """Let the end of the present attempt be the last one."""
+        """Do not restart after the present attempt."""
         self._ending = True
 
     async def run(self) -> None:
@@ -90,7 +89,7 @@ class Restarted:
             await asyncio.sleep(self._pace.restart_s)
 
     async def _steady(self) -> None:
-        """Forget the failures when the attempt turns out to work."""
+        """Reset the failures once the attempt has worked for `steady_s`."""
         while not self._works():
             await asyncio.sleep(_POLL_S)
         await asyncio.sleep(self._pace.steady_s)

@@ -199,7 +199,7 @@ class Tools:
 
     def _owns(self, module: ModuleType) -> bool:
         places = [getattr(module, "__file__", None)]
-        with contextlib.suppress(KeyError):  # a namespace package whose parent is gone
+        with contextlib.suppress(KeyError):  # a namespace package whose parent was removed
             places += getattr(module, "__path__", ())
         return any(str(place).startswith(self._directory.rstrip("/") + "/") for place in places if place)
 
@@ -235,7 +235,7 @@ class _Call:
             self.deliver(result, None)
 
     def deliver(self, result: Any, failure: ToolFailure | None) -> None:
-        """Hand the outcome to the caller's loop, unless that is gone."""
+        """Pass the outcome to the caller's loop, unless it is closed."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._settle, result, failure)
 
@@ -295,7 +295,7 @@ class _Call:
 
 
 class _Deliver:
-    """Turn whatever a tool raises, `sys.exit` too, into a `ToolFailure` for the caller."""
+    """Turn every exception of a tool, `sys.exit` included, into a `ToolFailure` for the caller."""
 
     def __init__(self, call: _Call) -> None:
         self._call = call
@@ -316,7 +316,7 @@ class _Deliver:
 
 
 def _processor_s(thread: int) -> float:
-    """Return the processor time of a living thread; 0 where the system does not tell."""
+    """Return the processor time of a living thread; 0 if the system does not report it."""
     clock = getattr(time, "pthread_getcpuclockid", None)
     return 0.0 if clock is None else time.clock_gettime(clock(thread))
 
