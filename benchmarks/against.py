@@ -46,7 +46,7 @@ class Checkout:
     def server(self, mode: str) -> Iterator[tuple[str, float]]:
         """Start a server; yield its URL and the seconds from the shell to the ready line."""
         environment = {**os.environ, "COMPOZY_SERVER__API_KEY": self.key, "XDG_RUNTIME_DIR": str(self.directory)}
-        args = [self.command, "start", "--mode", mode, "--format", "json"]
+        args: list[str | Path] = [self.command, "start", "--mode", mode, "--format", "json"]
         began = time.perf_counter()
         process = subprocess.Popen(
             args, cwd=self.directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

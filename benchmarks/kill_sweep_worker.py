@@ -13,8 +13,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import peewee
-
 import compozy
 from compozy.server.stack import Stack
 from compozy.workflows.read.loader import parse_definition
@@ -73,7 +71,7 @@ def _forever(writer: Callable[[Stack, str], str], stack: Stack, prefix: str) -> 
 
 def write_row(stack: Stack, name: str) -> str:
     """Commit one row."""
-    database: peewee.Database = stack.runtime.database
+    database: Any = stack.runtime.database
     with database.connection_context(), database.atomic("IMMEDIATE"):
         database.execute_sql("INSERT INTO sweep (name) VALUES (?)", (name,))
     return name

@@ -67,9 +67,11 @@ def _places(tree: ast.AST) -> Iterator[Place]:
     for node in ast.walk(tree):
         if id(node) in decorations:
             continue
-        negation = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
-        switch = isinstance(node, ast.Constant) and isinstance(node.value, bool)
-        if isinstance(node, ast.Compare | ast.BoolOp | ast.If | ast.IfExp) or negation or switch:
+        if (
+            isinstance(node, ast.Compare | ast.BoolOp | ast.If | ast.IfExp)
+            or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))
+            or (isinstance(node, ast.Constant) and isinstance(node.value, bool))
+        ):
             yield node
 
 

@@ -132,7 +132,7 @@ def constraints(draw: st.DrawFn, table: Mapping[str, Any]) -> list[dict[str, Any
     return [row for row, read_row in zip(found, never.rows, strict=True) if read_row.place not in refused]
 
 
-DERIVED = {
+DERIVED: dict[str, list[Any]] = {
     "label": ["small", "", "other", None],
     "host": ["small", "127.0.0.1", None],
     "same": ["localhost", None],

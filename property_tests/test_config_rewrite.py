@@ -61,7 +61,7 @@ def _leaves(text: str) -> list[str]:
 
     def walk(key: str, node: Any) -> list[str]:
         if isinstance(node, dict) and node:
-            return [leaf for inner, value in node.items() for leaf in walk(names.get(inner, inner), value)]
+            return [leaf for inner, value in node.items() for leaf in walk(names.get(str(inner), str(inner)), value)]
         return [f"{key}: {'*' if key == 'mode' and node != 'remote' else node}"]
 
     return sorted(walk("", yaml.safe_load(text) or {}))

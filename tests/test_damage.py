@@ -56,6 +56,21 @@ def replace_by_foreign_database(file: Path) -> None:
         other.execute("CREATE TABLE recipes (name)")
 
 
+def replace_by_directory(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def replace_by_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def replace_by_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.touch()
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "removed": lambda file: file.unlink(),
     "emptied": lambda file: os.truncate(file, 0),
@@ -64,16 +79,16 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "head": lambda file: overwrite(file, 0, b"\0" * 20),
     "middle": lambda file: overwrite(file, file.stat().st_size // 2, b"\xff" * 40),
     "garbage": lambda file: file.write_bytes(b"garbage\n" * (file.stat().st_size // 8 + 1)),
-    "directory": lambda file: (file.unlink(), file.mkdir()),
+    "directory": replace_by_directory,
     "link": replace_by_link,
     "hard-link": lambda file: os.link(file, file.with_name("second-name")),
-    "pipe": lambda file: (file.unlink(), os.mkfifo(file)),
+    "pipe": replace_by_pipe,
     "foreign": replace_by_foreign_database,
     "newer": lambda file: file.write_text('{"layout": 99, "server": "99.0.0", "binary": "x"}'),
     "planted": lambda file: file.write_text("other: program\n"),
     "planted-directory": lambda file: file.mkdir(),
     "tree-removed": lambda folder: shutil.rmtree(folder),
-    "file": lambda folder: (shutil.rmtree(folder), folder.touch()),
+    "file": replace_by_file,
 }
 FILES = ("compozy.db", "temporal.db", "temporal.db.version", "key", "MANIFEST", "BASE", "INCR", "version")
 CONTENT = ("removed", "emptied", "halved", "cut", "head", "middle", "garbage", "directory")

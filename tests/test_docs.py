@@ -219,7 +219,7 @@ def only_reads(text: str) -> bool:
     return text.removeprefix("compozy ").startswith(READ_ONLY) and not re.search(r"/|\.dmn", text)
 
 
-@pytest.mark.parametrize("text", list(filter(only_reads, commands())))
+@pytest.mark.parametrize("text", [text for text in commands() if only_reads(text)])
 def test_commands_that_only_read_succeed(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They answer in a project without settings."""
     (tmp_path / "compozy.yaml").touch()

@@ -94,10 +94,10 @@ def places(source: str, module: str) -> Iterator[str]:
 
     def visit(node: ast.AST, inside: str) -> Iterator[str]:
         for child in ast.iter_child_nodes(node):
-            named = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            named = child if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else None
             if isinstance(child, ast.Call) and writes(child):
                 yield inside
-            yield from visit(child, f"{inside}.{child.name}" if named else inside)
+            yield from visit(child, f"{inside}.{named.name}" if named else inside)
 
     yield from visit(ast.parse(source), module)
 

@@ -38,7 +38,7 @@ def configured(directory: Path, **flags: str) -> Configuration:
     return load_configuration(directory=str(directory), flags=flags, environment={})
 
 
-def lifecycle(directory: Path, start: Callable[[], Any] = FakeRuntime, **flags: str) -> Lifecycle:
+def lifecycle(directory: Path, start: Callable[[], Any] = FakeRuntime, /, **flags: str) -> Lifecycle:
     return Lifecycle(configured(directory, **flags), facts=FACTS, provisioner=lambda _, release: start())
 
 
@@ -156,7 +156,7 @@ def test_runtime_is_stopped_when_the_state_is_not_entered(tmp_path: Path) -> Non
 
 def test_interrupted_release_leaves_state_and_records(tmp_path: Path) -> None:
     """It may be tried again, because closing is idempotent."""
-    runtime = FakeRuntime()
+    runtime: Any = FakeRuntime()
     walked = provisioned(tmp_path, runtime)
     callbacks = walked._machine.get_state("provisioned").on_exit
     callbacks.append(interrupted)

@@ -156,7 +156,11 @@ def test_component_that_does_not_stop_is_left_behind(
     events: Events, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "UNDO_S", 0.05)
-    hanging = Script(events, "b", on_stop=lambda grace_s: stuck.wait(PATIENCE_S) and None)
+
+    def hang(grace_s: float) -> None:
+        stuck.wait(PATIENCE_S)
+
+    hanging = Script(events, "b", on_stop=hang)
     with pytest.raises(DriverError, match=r"b \(rule row row-b\) did not stop: no end within 0.05 s"):
         provision(plan(step(Script(events, "a")), step(hanging, "a"))).close(0)
     assert [name for verb, name in events if verb == "stopped"] == ["b", "a"]

@@ -14,18 +14,13 @@ from compozy.resolution.resolve import Resolved, resolve
 FOUND, MISSING = {"valkey.binary": "found"}, {"valkey.binary": "missing"}
 
 
-def resolved(
-    directory: Path,
-    text: str = "",
-    *,
-    facts: dict[str, str] | None = None,
-    environment: dict[str, str] | None = None,
-    **flags: str,
-) -> Resolved:
+def resolved(directory: Path, text: str = "", **flags: Any) -> Resolved:
+    """Resolve a configuration of this text; `facts` and `environment` are no flags."""
+    facts, environment = flags.pop("facts", FOUND), flags.pop("environment", {})
     if text:
         (directory / "compozy.yaml").write_text(text)
-    configuration = load_configuration(directory=str(directory), flags=flags, environment=environment or {})
-    return resolve(configuration, facts or FOUND)
+    configuration = load_configuration(directory=str(directory), flags=flags, environment=environment)
+    return resolve(configuration, facts)
 
 
 def test_a_written_value_wins_over_a_derived_one_and_shadows_it(tmp_path: Path) -> None:

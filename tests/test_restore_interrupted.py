@@ -28,6 +28,7 @@ from tests.kept_data import (
 from compozy.backup.restore import restore
 from compozy.backup.take import back_up
 from compozy.base.leftovers import private_directory
+from compozy.base.output_file import write_file
 from compozy.errors import BackupError, StateDirectoryError
 from compozy.provisioning.doctor import examine
 from compozy.state import move_journal
@@ -163,7 +164,7 @@ def test_unpacked_data_is_on_the_disk_before_the_journal_is_written(
 ) -> None:
     """Files with their content, and every directory with its entries; a move keeps their inodes."""
     synced, before = set[int](), set[int]()
-    sync, write = os.fsync, move_journal.write_file
+    sync, write = os.fsync, write_file
 
     def record(descriptor: int) -> None:
         synced.add(os.fstat(descriptor).st_ino)

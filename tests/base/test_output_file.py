@@ -8,6 +8,7 @@ import secrets
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,8 +139,12 @@ def test_file_and_directory_are_synchronised_in_this_order(tmp_path: Path, monke
         events.append("directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
         sync(descriptor)
 
+    def record_rename(*given: Any, **named: Any) -> None:
+        events.append("rename")
+        rename(*given, **named)
+
     monkeypatch.setattr(os, "fsync", record)
-    monkeypatch.setattr(os, "replace", lambda *given, **named: (events.append("rename"), rename(*given, **named)))
+    monkeypatch.setattr(os, "replace", record_rename)
     write_file(tmp_path / "a", "new")
     assert events == ["file", "rename", "directory"]
     write_file(tmp_path / "a", "newer", durable=False)

@@ -163,7 +163,7 @@ def test_plain_kind_reports_the_reason_of_its_function() -> None:
             raise ValueError("3 is odd")
         return int(node.value) // 2
 
-    pair = Shape("a pair", {"n": need(Plain("even", even, {}))}, dict)
+    pair: Shape[Any] = Shape("a pair", {"n": need(Plain("even", even, {}))}, dict)
     found = Collector()
     assert pair.decode(read_document("n: 8", "f"), found) == {"n": 4}
     assert pair.decode(read_document("n: 3", "f"), found) is None

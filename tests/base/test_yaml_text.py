@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import yaml
@@ -44,9 +45,11 @@ class Found:
 
 
 def found(document: YamlText, row_id: str) -> Found:
+    assert document.root is not None
     for _, rows in document.root.value:
         for at, item in enumerate(rows.value):
-            if document.value(item, "id").value == row_id:
+            name = document.value(item, "id")
+            if name is not None and name.value == row_id:
                 return Found(rows, at, item)
     raise LookupError(row_id)
 
@@ -54,7 +57,7 @@ def found(document: YamlText, row_id: str) -> Found:
 def edited(edit: str, word: str, *args: str) -> str:
     document = YamlText(TEXT)
     row = found(document, word)
-    when = document.value(row.mapping, "when")
+    when: Any = document.value(row.mapping, "when")
     if edit == "remove":
         document.remove_item(row.sequence, row.at)
     elif edit == "append":

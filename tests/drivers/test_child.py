@@ -332,7 +332,12 @@ def test_child_that_no_longer_answers_is_replaced(
     assert first.pid != second.pid
     assert "sleeper does not answer and is killed" in caplog.text
     asked = threading.Event()
-    child.supervise(lambda: bool(asked.set()))
+
+    def record_question() -> bool:
+        asked.set()
+        return False
+
+    child.supervise(record_question)
     assert asked.wait(DEADLINE_S)
     assert (child.restarts, child.pid) == (1, second.pid)
 

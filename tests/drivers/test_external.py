@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 import psutil
@@ -84,7 +85,7 @@ def postgres_by_url(request: pytest.FixtureRequest) -> Subject:
 
 def postgres_by_parts(request: pytest.FixtureRequest) -> Subject:
     server: PostgresServer = request.getfixturevalue("postgres_server")
-    parts = {"host": HOST, "port": server.port, "password": server.password, "name": "postgres"}
+    parts: dict[str, Any] = {"host": HOST, "port": server.port, "password": server.password, "name": "postgres"}
     make = partial(PostgresDriver, **parts)
     return Subject(
         make=make,

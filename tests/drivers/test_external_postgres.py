@@ -99,7 +99,7 @@ def test_character_that_cannot_be_sent_is_an_error(
     postgres_server: PostgresServer, started: Starting, name: str, character: str
 ) -> None:
     """The error does not quote the value."""
-    parts = {"host": HOST, "port": postgres_server.port, "password": "x", "name": "postgres"}
+    parts: dict[str, Any] = {"host": HOST, "port": postgres_server.port, "password": "x", "name": "postgres"}
     with pytest.raises(DriverError) as caught:
         PostgresDriver(**{**parts, name: f"hush{character}"}).start(started.context())
     assert "cannot be sent" in caught.value.reason
@@ -121,7 +121,12 @@ def test_refusal_in_another_language_names_settings(started: Starting) -> None:
 
     with socket.create_server((HOST, 0)) as listener:
         threading.Thread(target=serve, args=(listener,), daemon=True).start()
-        parts = {"host": HOST, "port": listener.getsockname()[1], "password": "x", "ssl_mode": "disable"}
+        parts: dict[str, Any] = {
+            "host": HOST,
+            "port": listener.getsockname()[1],
+            "password": "x",
+            "ssl_mode": "disable",
+        }
         with pytest.raises(DriverError) as caught:
             PostgresDriver(**parts).start(started.context())
     assert "fehlgeschlagen" in caught.value.reason
@@ -243,7 +248,12 @@ def test_tls_follows_the_ssl_mode(
 ) -> None:
     """If the server offers TLS, it is used, and the description reports it."""
     with tls_proxy(postgres_server.port, authority.server_context(), asks_first=True) as proxy:
-        parts = {"host": HOST, "port": proxy.port, "password": postgres_server.password, "name": "postgres"}
+        parts: dict[str, Any] = {
+            "host": HOST,
+            "port": proxy.port,
+            "password": postgres_server.password,
+            "name": "postgres",
+        }
         driver = PostgresDriver(**parts, ssl_mode=ssl_mode)
         driver.start(started.context())
         assert driver.describe().details["tls"] is True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from glob import glob
 
 import pytest
 
@@ -95,8 +96,7 @@ def test_half_an_address_is_an_error(address: str) -> None:
 
 def test_listener_is_found_while_it_opens_and_closes_files(busy: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listed descriptor may be closed before it is read; the search continues with the others."""
-    real = ports.glob
-    monkeypatch.setattr(ports, "glob", lambda pattern: [pattern.replace("*", "99999"), *real(pattern)])
+    monkeypatch.setattr(ports, "glob", lambda pattern: [pattern.replace("*", "99999"), *glob(pattern)])
     assert listens(os.getpid(), busy) is True
     assert listens(os.getppid(), busy) is False
     assert listens(os.getpid(), free_port(HOST)) is None

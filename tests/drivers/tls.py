@@ -71,9 +71,13 @@ def tls_proxy(target: int, context: ssl.SSLContext, *, asks_first: bool = False)
                 while True:
                     lines.append(_Line(listener.accept()[0], target, context, proxy.seen, asks_first))
 
+        def close_all() -> None:
+            for line in lines:
+                line.close()
+
         accepting = threading.Thread(target=accept, name="tls-accept", daemon=True)
         accepting.start()
-        opened.callback(lambda: [line.close() for line in lines])
+        opened.callback(close_all)
         opened.callback(accepting.join, PATIENCE_S)
         opened.callback(_hang_up, listener)
         yield proxy

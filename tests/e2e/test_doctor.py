@@ -95,11 +95,16 @@ def test_plan_shows_what_would_start_and_starts_nothing(shell: Shell, mode: str,
     assert list(shell.directory.iterdir()) == []
 
 
+def replace_by_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.touch()
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "database-missing": lambda state: (state / "compozy.db").unlink(),
     "temporal-newer": lambda state: (state / "temporal.db.version").write_text('{"server": "99.0.0", "binary": "x"}'),
     "redis-no-manifest": lambda state: manifest(state).unlink(),
-    "no-directory": lambda state: (shutil.rmtree(state), state.touch()),
+    "no-directory": replace_by_file,
 }  # fmt: skip
 
 

@@ -8,8 +8,9 @@ import subprocess
 
 import pytest
 from tests.golden_files import check_golden
+from tests.polling import DEADLINE_S
 
-from .conftest import COMPOZY, DEADLINE_S, Shell, environment
+from .conftest import COMPOZY, Shell, environment
 
 pytestmark = pytest.mark.e2e
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.polling import eventually
+from tests.polling import DEADLINE_S, eventually
 
-from .conftest import DEADLINE_S, interruptible
+from .conftest import interruptible
 
 pytestmark = pytest.mark.e2e
 

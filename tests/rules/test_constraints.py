@@ -77,7 +77,8 @@ def kinds(never: Any, *tables: dict[str, Any]) -> list[str]:
 
 
 def settings_of(text: str | None) -> dict[str, Any]:
-    return (yaml.safe_load(text or "") or {}).get("zed", {})
+    settings: dict[str, Any] = (yaml.safe_load(text or "") or {}).get("zed", {})
+    return settings
 
 
 CASES = [
@@ -216,8 +217,8 @@ def test_diff_shows_an_added_constraint() -> None:
 
 
 def test_diff_ignores_decisions_about_excluded_settings() -> None:
-    rows = [{"one": "a", "two": "a"}, {"one": {"not": "a"}}]
-    wider = [{"one": "a"}, {"one": {"not": "a"}}]
+    rows: list[dict[str, Any]] = [{"one": "a", "two": "a"}, {"one": {"not": "a"}}]
+    wider: list[dict[str, Any]] = [{"one": "a"}, {"one": {"not": "a"}}]
     assert compare_versions(rulebook(AB, kept(PAIR, rows)), rulebook(AB, kept(PAIR, wider))).same
     assert not compare_versions(rulebook(AB, kept(PAIR, rows)), rulebook(None, kept(PAIR, wider))).same
 

@@ -41,7 +41,7 @@ def configured(directory: Path, environment: dict[str, str] | None = None, **fla
     return load_configuration(directory=str(directory), packs=[str(PACK)], flags=flags, environment=environment or {})
 
 
-def resolved(directory: Path, environment: dict[str, str] | None = None, **flags: str) -> Resolved:
+def resolved(directory: Path, environment: dict[str, str] | None = None, /, **flags: str) -> Resolved:
     return Lifecycle(configured(directory, environment, **flags), facts=FACTS).resolve()
 
 
@@ -230,7 +230,7 @@ def test_component_outside_of_a_workflow_is_an_error_with_the_reason() -> None:
     """Both without a runtime and with one that has no such component."""
     with pytest.raises(NotFoundError, match="components are there while a workflow's task calls the tool"):
         component("mailer")
-    with offered({}.__getitem__), pytest.raises(NotFoundError, match="declare it under components"):
+    with offered(dict[str, Any]().__getitem__), pytest.raises(NotFoundError, match="declare it under components"):
         component("mailer")
 
 

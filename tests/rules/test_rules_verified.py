@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from compozy import rulebook
+from compozy.errors import RuleTableError
 from compozy.rulebook import load_rulebook, verified
 from compozy.rulebook.files import shipped_texts
 
@@ -69,7 +70,7 @@ def test_invalid_rules_are_not_remembered(tmp_path: Path, cache: Path) -> None:
     """They are refused each time, with every fault."""
     folder = pack(tmp_path / "pack", "settings: 7\n")
     for _ in range(2):
-        with pytest.raises(rulebook.RuleTableError, match="must be a list"):
+        with pytest.raises(RuleTableError, match="must be a list"):
             load_rulebook((folder,))
     assert not cache.exists()
 

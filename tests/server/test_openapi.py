@@ -12,7 +12,7 @@ from tests.server.conftest import Site
 from compozy.server.openapi import docs_page, openapi_document
 from compozy.server.routes import ROUTES, Operation
 
-DOCUMENT = openapi_document(ROUTES)
+DOCUMENT: Any = openapi_document(ROUTES)
 
 
 def title(endpoint: Operation) -> str:

@@ -41,12 +41,13 @@ def written(source: str, path: str, spelled: str, value: str, url: str) -> dict[
     own = f"\n  {key}: {value}" if source == "file" and "." not in key else ""
     own = f"\n  distributed: {{{key.partition('.')[2]}: {value}}}" if source == "file" and "." in key else own
     text = f'mode: distributed\n{group}:\n  url: "{url}"{own}\n'
-    return {
+    sources: dict[str, dict[str, Any]] = {
         "flag": {"flags": {spelled: value}},
         "env": {"environment": {variable(path): value}},
         "dotenv": {"dotenv": f"{variable(path)}={value}\n"},
         "file": {},
-    }[source] | {"text": text}
+    }
+    return sources[source] | {"text": text}
 
 
 def options(configuration: Configuration, component: str) -> Mapping[str, Any]:

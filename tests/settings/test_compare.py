@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tests.settings.project import resolved
 
@@ -59,7 +60,7 @@ def test_diagnostics_count_the_settings_of_each_source(tmp_path: Path) -> None:
     found = resolved(
         tmp_path, "mode: foo\nname: a\nnmae: b\n", dotenv="COMPOZY_NAME=c\n", environment={"COMPOZY_X": "1"}
     )
-    report = diagnostics(found, validate(found))
+    report: Any = diagnostics(found, validate(found))
     counted = {one["kind"]: (one["files"], one["settings"], one["problems"]) for one in report["sources"]}
     assert (counted["env"], counted["dotenv"], counted["file"]) == (
         ([], 0, 1), ([".env"], 1, 0), (["compozy.yaml"], 2, 1),

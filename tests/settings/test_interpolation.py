@@ -43,13 +43,13 @@ def test_the_variable_of_a_default_may_be_a_secret() -> None:
     """It is known which variables were looked up."""
     assert expand("${NO:-${MY_TOKEN}}", {"MY_TOKEN": "a"}.get).variables == ("NO", "MY_TOKEN")
     with pytest.raises(UnsetVariable, match="NEITHER"):
-        expand("${NO:-${NEITHER}}", {}.get)
+        expand("${NO:-${NEITHER}}", dict[str, str]().get)
 
 
 def test_unset_variable_reports_the_message_of_its_author() -> None:
     """`:?` carries a message."""
     with pytest.raises(UnsetVariable) as caught:
-        expand("${NO:?set it}", {}.get)
+        expand("${NO:?set it}", dict[str, str]().get)
     assert (caught.value.name, caught.value.message) == ("NO", "set it")
 
 

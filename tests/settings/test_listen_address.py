@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.settings.project import findings, resolved
@@ -84,7 +85,7 @@ def test_open_server_needs_a_written_key_of_sixteen_characters(key: str, expecte
 
 @pytest.mark.parametrize("source", ["flags", "environment", "dotenv"])
 def test_open_server_is_found_through_every_source(source: str, tmp_path: Path) -> None:
-    sources = {
+    sources: dict[str, dict[str, Any]] = {
         "flags": {"flags": {"server.host": "0.0.0.0"}},
         "environment": {"environment": {"COMPOZY_SERVER__HOST": "0.0.0.0"}},
         "dotenv": {"dotenv": "COMPOZY_SERVER__HOST=0.0.0.0\n"},

@@ -323,7 +323,7 @@ def test_a_secret_is_known_as_a_choice_spells_it(
 def test_boolean_setting_is_not_redacted(tmp_path: Path) -> None:
     """With any name."""
     found = resolved(tmp_path, "runtime: {env: {auth: true}}\n")
-    shown = resolved_json(found, "resolved", ())["settings"]
+    shown: Any = resolved_json(found, "resolved", ())["settings"]
     assert shown["runtime"]["value"] == {"env": {"auth": True}}
     assert "True" not in secrets_of(found.configuration)
 
@@ -367,7 +367,7 @@ def test_a_masked_line_keeps_its_columns() -> None:
 def test_a_word_of_the_product_as_password_hides_itself_only(tmp_path: Path) -> None:
     """The driver is still called postgres."""
     found = resolved(tmp_path, "database: {driver: postgres, user: postgres, password: postgres}\n")
-    shown = resolved_json(found, "resolved", ())["settings"]
+    shown: Any = resolved_json(found, "resolved", ())["settings"]
     values = {name: shown[f"database.{name}"]["value"] for name in ("driver", "user", "password")}
     assert values == {"driver": "postgres", "user": "postgres", "password": "[REDACTED]"}
 
@@ -375,7 +375,7 @@ def test_a_word_of_the_product_as_password_hides_itself_only(tmp_path: Path) -> 
 def test_a_short_secret_does_not_blot_out_everything(tmp_path: Path) -> None:
     """A password of two letters hides itself, not every text that has these letters."""
     found = resolved(tmp_path, nested("redis.password", "db"))
-    shown = resolved_json(found, "resolved", ())
+    shown: Any = resolved_json(found, "resolved", ())
     assert shown["settings"]["redis.password"]["value"] == "[REDACTED]"
     assert shown["settings"]["database.path"]["value"] == ":memory:"
 

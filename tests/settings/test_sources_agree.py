@@ -42,12 +42,13 @@ def sample(setting: Setting) -> str:
 
 
 def source(kind: str, setting: Setting, text: str) -> dict[str, Any]:
-    return {
+    sources: dict[str, dict[str, Any]] = {
         "flag": {"flags": {setting.path: text}},
         "env": {"environment": {setting.env: text}},
         "dotenv": {"dotenv": f"{setting.env}='{text}'\n"},
         "file": {"text": nested(setting.path, text)},
-    }[kind]
+    }
+    return sources[kind]
 
 
 def first(configuration: Configuration, path: str) -> tuple[object, str]:

@@ -89,7 +89,8 @@ def test_a_number_that_is_too_long_is_text(tmp_path: Path, written: str) -> None
     """It is refused where a number must be, and shown as it was written elsewhere."""
     found = resolved(tmp_path, f"server: {{port: {written}}}\nruntime: {{env: {{x: {written}}}}}\n")
     assert [(one.id, one.key) for one in errors(validate(found))] == [("key.type", "server.port")]
-    assert resolved_json(found, "resolved", ())["settings"]["runtime"]["value"] == {"env": {"x": written}}
+    shown: Any = resolved_json(found, "resolved", ())
+    assert shown["settings"]["runtime"]["value"] == {"env": {"x": written}}
 
 
 def test_a_whole_number_may_have_a_point_as_in_json(tmp_path: Path) -> None:
@@ -170,8 +171,11 @@ def test_home_directory_is_expanded_in_paths(
     path: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
-    for given in ({"text": f"database: {{path: '{path}'}}"}, {"environment": {"DB_PATH": path}}):
-        found = resolved(tmp_path, **{"text": "", **given}).get("database.path")
+    sources: tuple[dict[str, Any], ...] = (
+        {"text": f"database: {{path: '{path}'}}"}, {"text": "", "environment": {"DB_PATH": path}},
+    )  # fmt: skip
+    for given in sources:
+        found = resolved(tmp_path, **given).get("database.path")
         assert found == expected.format(folder=tmp_path)
 
 

@@ -103,8 +103,10 @@ def test_read_only_sqlite_file_names_permissions(tmp_path: Path) -> None:
 def test_classification_does_not_depend_on_language(url: str) -> None:
     """The same SQLSTATE with a text in another language has the same meaning."""
     statement = "DO $$ BEGIN RAISE EXCEPTION 'keine Berechtigung' USING ERRCODE = '42501'; END $$"
-    with postgres(url) as database, pytest.raises(UnavailableError) as caught:
-        Store(database)._run(lambda: database.execute_sql(statement))
+    with postgres(url) as database:
+        execute: Any = database.execute_sql
+        with pytest.raises(UnavailableError) as caught:
+            Store(database)._run(lambda: execute(statement))
     assert "the user lacks a privilege (keine Berechtigung)" in caught.value.message
 
 

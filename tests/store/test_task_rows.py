@@ -35,7 +35,7 @@ def test_writes_that_are_repeated_leave_the_tasks_of_the_last_end(store: Store, 
     }
     for name in (*order, "end"):
         given, write = writes[name]
-        write(*given)  # type: ignore[operator]
+        write(*given)
     store.record_started(RUNNING, [FETCH, SHOW])
 
     assert store.tasks("e1") == (FETCH, ended)
@@ -90,7 +90,8 @@ def test_more_tasks_than_a_statement_takes_are_written(store: Store) -> None:
 
 def test_an_end_and_its_tasks_are_one_transaction(store: Store) -> None:
     """What the database refuses for a task leaves the execution as it was."""
-    bad: Any = replace(FETCH, type=None)
+    missing: Any = None
+    bad = replace(FETCH, type=missing)
     with pytest.raises(peewee.IntegrityError):
         store.record_finished(DONE, [SHOW, bad])
     assert store.execution("e1") is None
@@ -101,7 +102,7 @@ def test_an_end_and_its_tasks_take_one_round_trip_to_postgresql(
     store: Store, database: peewee.Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    execute = database.execute_sql
+    execute: Any = database.execute_sql
 
     def counted(sql: str, *arguments: Any, **options: Any) -> Any:
         asked.append(sql)

@@ -17,7 +17,7 @@ TEXT = "id: {id}\ntasks: [{{id: a, type: aggregate, output: x}}]\n"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    database = SqliteDatabase(tmp_path / "rows.db")
+    database = SqliteDatabase(str(tmp_path / "rows.db"))
     found = Store(database)
     found.migrate()
     yield found

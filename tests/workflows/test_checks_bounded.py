@@ -112,7 +112,8 @@ def test_anchors_expand_in_proportion_to_the_text(repeated: int) -> None:
     text = f"a: &a [{', '.join(['1'] * 400)}]\nb: [{', '.join(['*a'] * repeated)}]\n"
 
     if repeated == 1:
-        assert read_document(text, "f").plain()["b"] == [[1] * 400]
+        plain: Any = read_document(text, "f").plain()
+        assert plain["b"] == [[1] * 400]
     else:
         with pytest.raises(SyntaxProblem, match=f"more than {1000 + len(text)} values"):
             read_document(text, "f")

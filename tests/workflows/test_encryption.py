@@ -115,7 +115,8 @@ class Sealed:
 
     def client(self, keyring: Keyring) -> Client:
         """Return a client of the same Temporal with these keys."""
-        return Client(**{**self.bench.client.config(), "data_converter": encrypting(keyring)})
+        config: dict[str, Any] = {**self.bench.client.config(), "data_converter": encrypting(keyring)}
+        return Client(**config)
 
     def open(self, keyring: Keyring, *, worker: bool = True) -> Workflows:
         """Open the workflows of the project; they are closed at the end of the test."""

@@ -322,14 +322,16 @@ def test_many_small_tasks_complete(bench: Bench) -> None:
 def test_a_bug_of_the_interpreter_fails_the_execution(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unexpected error ends the execution with its name instead of being repeated for ever."""
     flow = definition("id: bug\ntasks: [{id: only, type: aggregate, output: '{{ 1 }}'}]")
-    monkeypatch.setattr(templates, "why_not_plain", lambda value: {}[0])
+    monkeypatch.setattr(templates, "why_not_plain", lambda value: dict[int, str]()[0])
 
     ended = bench.open().run(flow)
 
     assert (ended.status, ended.error) == ("failed", 'flow.yaml:2:9: task "only": unexpected KeyError: 0')
 
 
-def test_a_cancellation_during_the_last_write_leaves_no_disagreement(bench: Bench) -> None:
+def test_a_cancellation_during_the_last_write_leaves_no_disagreement(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Row and history say the same in the end when a cancellation arrives while the final row is written."""
     workflows = bench.open()
     write, began, gate = workflows.store.record_finished, threading.Event(), threading.Event()
@@ -339,7 +341,7 @@ def test_a_cancellation_during_the_last_write_leaves_no_disagreement(bench: Benc
         gate.wait(10)
         write(row, tasks)
 
-    workflows.store.record_finished = slow  # type: ignore[method-assign]
+    monkeypatch.setattr(workflows.store, "record_finished", slow)
     name = workflows.start(load_definition(EXAMPLES / "hello-world.yaml"))
     assert began.wait(10)
     workflows.cancel(name)
@@ -361,11 +363,11 @@ def test_an_execution_ends_while_its_row_cannot_be_written(bench: Bench, monkeyp
     def away(row: Execution, tasks: Sequence[TaskExecution] | None = None) -> None:
         raise UnavailableError("database", "away")
 
-    workflows.store.record_finished = away  # type: ignore[method-assign]
+    monkeypatch.setattr(workflows.store, "record_finished", away)
     name = workflows.start(load_definition(EXAMPLES / "hello-world.yaml"))
     bench.call(bench.client.get_workflow_handle(name).result())
     assert workflows.execution(name).status == "running"
-    workflows.store.record_finished = write  # type: ignore[method-assign]
+    monkeypatch.setattr(workflows.store, "record_finished", write)
 
     ended = workflows.wait(name, 20)
 

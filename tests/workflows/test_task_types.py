@@ -182,7 +182,8 @@ def test_engine_waits_for_signals_and_runs_blocks_concurrently_on_temporal(
 
 @pytest.mark.parametrize("most", [1, 2, 5])
 def test_blocks_run_in_order_with_a_bound_and_give_results_in_order(most: int) -> None:
-    running, peak, began = 0, 0, []
+    running, peak = 0, 0
+    began: list[int] = []
 
     async def block(number: int) -> int:
         nonlocal running, peak

@@ -18,6 +18,7 @@ from temporalio.api.command.v1 import Command, ContinueAsNewWorkflowExecutionCom
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import CommandType, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
+from temporalio.api.namespace.v1 import NamespaceInfo
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
     DeleteWorkflowExecutionRequest,
@@ -165,7 +166,12 @@ def test_a_foreign_execution_spoils_no_other(
         peewee.Table("executions").delete().execute(database)
 
     shown: list[str] = []
-    eventually(lambda: shown.extend(loop.call(service.adopt(), 10)) or name in shown)
+
+    def adopted() -> bool:
+        shown.extend(loop.call(service.adopt(), 10))
+        return name in shown
+
+    eventually(adopted)
 
     assert shown == [name]
     assert {record.getMessage() for record in caplog.records} == {"row.not_reconciled"}
@@ -197,7 +203,7 @@ def test_every_row_is_corrected(
 
     async def start_all_but_the_oldest() -> None:
         for row in rows[FEW:]:
-            await service.start(NAP, execution_id=row["id"])
+            await service.start(NAP, execution_id=str(row["id"]))
 
     loop.call(start_all_but_the_oldest(), 60)
     eventually(lambda: len(loop.call(service.reconcile(), 60)) == FEW)
@@ -383,7 +389,7 @@ def test_a_server_that_hides_its_identity_is_taken_as_it_is(loop: LoopThread, st
             raise RPCError("refused", status, b"")
 
         async def describe_namespace(self, _request: object) -> DescribeNamespaceResponse:
-            return DescribeNamespaceResponse(namespace_info={"id": self.namespace_id})
+            return DescribeNamespaceResponse(namespace_info=NamespaceInfo(id=self.namespace_id))
 
         namespace_id = "one"
 
