@@ -134,7 +134,7 @@ class Child:
         report(lines, level, "child.log", f"child.log {self.command.name}: {text}", extra)
 
     def _ended(self, process: Process) -> None:
-        """Take note of an end; runs in the thread that followed the process."""
+        """Record the end of a process; runs in the thread that followed it."""
         with self._lock:
             if not self._supervised:
                 self._missed = process

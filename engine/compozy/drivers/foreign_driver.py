@@ -33,14 +33,14 @@ def verb_faults(driver: object) -> Iterator[str]:
 
 
 class ForeignDriver:
-    """Passes every verb on to a driver that is not ours."""
+    """Passes every verb to a driver of a rule pack."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
     @property
     def handle(self) -> Any:
-        """What users get."""
+        """The handle of the driver."""
         return call_foreign("its handle", lambda: self._driver.handle)
 
     def start(self, context: StartContext) -> None:

@@ -27,7 +27,7 @@ log = logging.getLogger("compozy.provision")
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """How much data lies at `path`: numbers that never become smaller, compared one after the other.
+    """The amount of data at `path`: numbers that never decrease, compared in order.
 
     The last number is in bytes; none at all means that nothing is there.
     """

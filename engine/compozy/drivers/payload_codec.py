@@ -45,7 +45,7 @@ _CACHED_KEYS = 1024
 
 
 class PayloadRefusedError(ApplicationError):
-    """A payload that no key of ours opens; the execution that it belongs to fails."""
+    """A payload that no key of the keyring decrypts; its execution fails."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"a payload was refused: {reason}", type=PAYLOAD_REFUSED, non_retryable=True)

@@ -75,7 +75,7 @@ def check_port(port: Port, host: str) -> Check:
 
 
 def check_kept(driver: Any, context: StartContext, path: str | None, setting: str) -> Iterator[Check]:
-    """Yield whether the file or directory at `path` can be written, has room and is intact; None is no data on disk.
+    """Yield whether the file or directory at `path` can be written, has room and is intact; None means no data on disk.
 
     `driver.examine(context)` looks at the data as `start` does, changes nothing, and raises DriverError where `start`
     would.

@@ -81,12 +81,12 @@ class Guard:
         _OPEN.add(end)
 
     def release(self) -> None:
-        """Let the guardian kill; idempotent."""
+        """Make the guardian kill the child; idempotent."""
         with contextlib.suppress(OSError):
             self.end.shutdown(socket.SHUT_WR)
 
     def close(self, timeout_s: float) -> None:
-        """Let the guardian kill and wait until it has."""
+        """Make the guardian kill the child, and wait for it."""
         self.release()
         with contextlib.suppress(OSError):
             self.end.settimeout(timeout_s)
@@ -175,7 +175,7 @@ class Process:
         self._reaped.set()
 
     def _follow(self) -> None:
-        """Hand lines on until the process ends; then clear what is left of it, and report the end in any case."""
+        """Pass on lines until the process ends; then remove its remains, and report the end in any case."""
         try:
             with selectors.PollSelector() as selector, self._popen:
                 selector.register(self._errors(), selectors.EVENT_READ)

@@ -20,7 +20,7 @@ _MARGIN_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """What a text of a client library means: `pattern` is searched in it, its groups fill `reason` and `hint`."""
+    """An error text of a client library: `pattern` is searched in it, its groups fill `reason` and `hint`."""
 
     pattern: str
     reason: str

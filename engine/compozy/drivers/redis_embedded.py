@@ -106,7 +106,7 @@ class ValkeyDriver:
         log_persistence(self._data_dir, self._decided_by)
 
     def examine(self, context: StartContext) -> None:
-        """See whether the data directory can be used, and change nothing; one that is not there yet can.
+        """Check without changes that the data directory can be used; a missing one can.
 
         Raises:
             DriverError: a file is missing, or another thing is in its place.

@@ -111,7 +111,7 @@ def _parts(log: Path) -> Iterator[tuple[str, int, str]]:
 
 
 def _check_parts(log: Path, binary: str) -> None:
-    """Let the server's own check programs, which are part of its binary, look through the parts.
+    """Check the parts with the check programs that are part of the server's binary.
 
     Raises:
         DriverError: a part is damaged in a way that the server would not load.

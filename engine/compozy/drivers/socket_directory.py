@@ -43,7 +43,7 @@ def new_directory() -> str:
 
 
 def _remove_stale(base: str) -> None:
-    """Remove the directories of ours in which no server listens any more."""
+    """Remove the socket directories of this user in which no server listens any more."""
     for folder in Path(base).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
             about = folder.lstat()

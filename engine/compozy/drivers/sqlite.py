@@ -32,7 +32,7 @@ BESIDE = ("-wal", "-shm", "-journal")  # what SQLite may put beside a file
 _LEAST_BYTES = 1024 * 1024
 CHECKED_BYTES = 64 * 1024 * 1024  # a larger file is not read through at each start
 _MAGIC = b"SQLite format 3\0"
-APPLICATION_ID = 0x436F6D70  # "Comp": marks a database file as ours (https://www.sqlite.org/pragma.html)
+APPLICATION_ID = 0x436F6D70  # "Comp": identifies a database file of Compozy (https://www.sqlite.org/pragma.html)
 _FIRST_RELEASE = "compozy_migrations"  # a table of every database that was made before files were marked
 
 
@@ -80,7 +80,7 @@ class SqliteDriver:
             raise
 
     def examine(self, context: StartContext) -> None:
-        """See whether the file can be used, and change nothing; one that is not there yet can.
+        """Check without changes that the file can be used; a missing file can.
 
         Raises:
             DriverError: it is damaged, is not a database, or cannot be read.
@@ -240,7 +240,7 @@ def read_only_uri(path: str) -> str:
 
 
 def check_program(path: str) -> None:
-    """Refuse a database that another program made, which has tables or an identifier but not ours.
+    """Reject a database of another program, which has tables or an identifier other than those of Compozy.
 
     Raises:
         DriverError: it is one.
@@ -266,7 +266,7 @@ def _make_writable(path: str) -> None:
 
 
 def check_writable(path: str) -> None:
-    """See that a database file can be written and its log can grow.
+    """Check that a database file can be written and its log can grow.
 
     Raises:
         DriverError: it cannot.

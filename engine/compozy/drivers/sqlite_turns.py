@@ -1,4 +1,4 @@
-"""Let the threads of this process write to one SQLite database in turn, first come first served.
+"""Serialize the writes of the threads of this process to one SQLite database, in order of arrival.
 
 SQLite itself lets writers poll with growing pauses, so that under load one of them loses until its patience is over
 ("database is locked"); here each waits in line. Other processes are still waited for by SQLite's busy timeout. A
@@ -107,7 +107,7 @@ class Turns:
         return f'database is locked: thread "{self._holder.thread.name}" has kept a transaction open for {age_s:.1f} s'
 
     def give(self) -> None:
-        """Hand the turn to the next."""
+        """Pass the turn to the next thread."""
         with self._lock:
             self._hand_over()
 

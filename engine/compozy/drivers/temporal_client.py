@@ -131,7 +131,7 @@ def _converter(keyring: Keyring | None) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _runtime() -> Runtime:
-    """Return the library's runtime with its log lines sent to ours; it would print them on stdout."""
+    """Return a runtime of the library that logs to this package's logger instead of stdout."""
     filter_ = TelemetryFilter(core_level="WARN", other_level="ERROR")
     forwarding = LogForwardingConfig(logger=logging.getLogger("compozy.temporal"))
     return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=filter_, forwarding=forwarding)))

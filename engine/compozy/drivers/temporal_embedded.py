@@ -52,7 +52,7 @@ _REFRESH_S = 0.05
 _ENOUGH_S = 0.3
 _LEVELS = {'"level":"DEBUG"': logging.DEBUG, '"level":"WARN"': logging.WARNING, '"level":"ERROR"': logging.ERROR}
 
-_CUT_OFF = "context canceled"  # a caller hung up, as ours do when they are done; the server calls it an error
+_CUT_OFF = "context canceled"  # a client closed its connection, which the server logs as an error
 
 
 class TemporalEmbeddedDriver:
@@ -129,7 +129,7 @@ class TemporalEmbeddedDriver:
         self._data.acquire()  # one that was never finished has been removed
 
     def examine(self, context: StartContext) -> None:
-        """See whether the file can be used, and change nothing; one that is not there yet can.
+        """Check without changes that the file can be used; a missing file can.
 
         Raises:
             DriverError: it is damaged, is of another kind or version, or its name or the address cannot be used.

@@ -228,7 +228,7 @@ class Lifecycle:
         return self.runtime
 
     def _walk_to(self, trigger: str) -> None:
-        """Take the transitions that lead to a state that allows `trigger`, then fire it."""
+        """Run the transitions that lead to a state that allows `trigger`, then fire it."""
         with self._turn:
             for step in self.graph.way(self.state, trigger):
                 self.fire(step)

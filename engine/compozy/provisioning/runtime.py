@@ -29,7 +29,7 @@ log = logging.getLogger("compozy.provision")
 
 @dataclass(frozen=True, slots=True)
 class InstanceHealth:
-    """What a component answered: `latency_ms` in milliseconds, or the `error`; `about` is where it was last."""
+    """The result of a health check: `latency_ms` in milliseconds, or the `error`; `about` is where it was last."""
 
     healthy: bool
     latency_ms: float | None
@@ -130,7 +130,7 @@ class Runtime:
         return self._drivers[name]
 
     def launched(self, name: str, driver: Driver) -> None:
-        """Take over a driver that begins to start."""
+        """Register a driver that begins to start."""
         self._drivers[name] = driver
         self._probes[name] = _Probe(name, driver)
 
@@ -310,7 +310,7 @@ class _Probe:
             self._answered.set()
 
     def note(self, health: InstanceHealth) -> None:
-        """Take over the answer to another health check."""
+        """Record the answer to a further health check."""
         self._about, self._health = health.about, health
 
     def last(self) -> InstanceHealth:

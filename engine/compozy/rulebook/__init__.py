@@ -37,7 +37,7 @@ class RuleCheck:
 
     @property
     def valid(self) -> bool:
-        """Whether the rules can be used; warnings do not count."""
+        """True if the rules can be used; warnings do not count."""
         return all(finding.severity != ERROR for finding in self.findings)
 
     @property

@@ -41,7 +41,7 @@ class AddressRow:
 
 @dataclass(frozen=True, slots=True)
 class DriverRow:
-    """How a driver is built: `factory` is a reference, `options` maps its arguments to values.
+    """The construction of a driver: `factory` is a reference, `options` maps its arguments to values.
 
     `addresses` are where it will be. The settings of a condition must all have the values that it gives.
     """

@@ -49,7 +49,7 @@ class Representative(NamedTuple):
 
     @property
     def unresolved(self) -> tuple[Scalar, ...]:
-        """What a column without view reads before anything is derived."""
+        """The value of a column without view before derivation."""
         return (self.below or self).plain
 
 

@@ -20,7 +20,7 @@ RESOLVED, VALIDATED, RUNTIME = "resolved", "validated", "runtime"
 
 @dataclass(frozen=True, slots=True)
 class StateStep:
-    """What a step does to the records: it `needs` some, refuses to run beside others, keeps some and makes one.
+    """The effect of a step on the records: it `needs` some, refuses to run beside others, keeps some and makes one.
 
     A step that is `forward` may be taken on the way to a later trigger.
     """

@@ -1,1 +1,1 @@
-"""What may be set, and who set it."""
+"""Settings: the registry, the sources and their precedence, and the origin of each value."""

@@ -93,7 +93,7 @@ class DocumentReader:
         return suggest(word) or "" if len(self.contents.problems) < _SUGGESTED else ""
 
     def leaf(self, spelled: str, setting: Setting, node: Node) -> None:
-        """Take what stands at one setting; null leaves it unset."""
+        """Read the value of one setting; null leaves it unset."""
         if node.value is None or self._is_unset(setting, node):
             return
         self.variables = ()
@@ -309,7 +309,7 @@ def split_address(text: str) -> tuple[str | None, str | None]:
 
 
 def _unquoted(setting: Setting, node: Node, directory: str) -> str:
-    """Return the advice to leave the quotes away, where that makes the value right."""
+    """Return the advice to remove the quotes, if that makes the value valid."""
     if not node.quoted:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""Read the keys that encrypt what Temporal stores.
+"""Read the keys that encrypt the payloads in Temporal.
 
 A keyring is a text of one or more keys, newest first, separated by white space or commas. A key is 32 random bytes in
 base64, standard or URL-safe. Its id is derived from it, so that a payload names its key without revealing it.

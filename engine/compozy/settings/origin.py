@@ -1,4 +1,4 @@
-"""What the sources give: values for settings, and problems that the validation tables turn into findings."""
+"""The results of the sources: values of settings, and problems that the validation tables turn into findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load what a rule row names: `package.module:Name`, or `/folder/file.py:Name` of a rule pack.
+"""Load the object that a rule row names: `package.module:Name`, or `/folder/file.py:Name` of a rule pack.
 
 A command that only looks at a project imports nothing of it: `project_code` is the one switch, and
 `load_reference` and the tools of workflows obey it. Nothing is imported before it is asked for.

@@ -74,7 +74,7 @@ class Setting:
 
     @property
     def allowed(self) -> tuple[str, ...]:
-        """What a choice accepts; empty when the tables check it."""
+        """The values that a choice accepts; empty if the tables check it."""
         return () if self.checked == "rules" else self.values
 
     @property
@@ -94,7 +94,7 @@ class Setting:
 
     @property
     def shown_default(self) -> Any:
-        """What help and schema show as the default."""
+        """The default as shown in help and schema."""
         return self.usual if self.default is None else self.default
 
     @property

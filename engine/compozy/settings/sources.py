@@ -116,7 +116,7 @@ class DotenvSource:
         return Layer("dotenv", _shared(contents, registry), tuple(contents.problems), texts)
 
     def take(self, contents: Contents, registry: Registry, file: str, inputs: Inputs, text: str) -> None:
-        """Take one file's lines."""
+        """Read the lines of one file."""
         for line in dotenv_lines(text):
             origin = _origin(file, line)
             if line.name is None or line.value is None:
@@ -227,7 +227,7 @@ def _twice(found: Duplicate, origin: Origin) -> Problem:
 
 
 def take_variable(contents: Contents, registry: Registry, name: str, text: str, origin: Origin, inputs: Inputs) -> None:
-    """Put one environment variable where it belongs: a setting, a problem, or nowhere."""
+    """Read one environment variable as a setting or a problem, or ignore it."""
     path = registry.by_env.get(name)
     if path is not None and not text:
         contents.problems.append(_empty(path, origin))

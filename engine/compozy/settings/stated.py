@@ -1,4 +1,4 @@
-"""Let an address state the settings that are its parts, so that the highest source of each part decides it.
+"""Derive the settings that are parts of an address from it, so that the highest source of each part decides it.
 
 Only the address that is in force counts. Its parts stand below what the same source writes for a part itself.
 """

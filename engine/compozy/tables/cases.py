@@ -44,7 +44,7 @@ class Case:
 
     @property
     def shows(self) -> str:
-        """What the case is for, in one line."""
+        """The purpose of the case, in one line."""
         parts = {"MC/DC": self.cells, "boundary": self.values}
         return "; ".join(f"{name} {', '.join(listed)}" for name, listed in parts.items() if listed)
 

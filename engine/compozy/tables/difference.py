@@ -40,7 +40,7 @@ class TableDifference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What differs between two rule sets; `cut` names the tables that differ, or may differ, in further regions."""
+    """The differences between two rule sets; `cut` names the tables that differ, or may differ, in further regions."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -49,7 +49,7 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether both rule sets decide alike."""
+        """True if both rule sets decide alike."""
         return not (self.added or self.removed or self.differences or self.cut)
 
 

@@ -38,7 +38,7 @@ class Subject:
 
     @property
     def proven(self) -> bool:
-        """Whether some settings lead to every point of the space."""
+        """True if every point of the space is feasible."""
         return all(axis.exact for axis in self.axes)
 
     def box(self, number: int) -> Box:

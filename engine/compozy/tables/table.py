@@ -58,7 +58,7 @@ class Interval:
 
     @property
     def empty(self) -> bool:
-        """Whether no real number lies inside."""
+        """True if no real number lies inside."""
         if self.low is None or self.high is None:
             return False
         return self.low > self.high or (self.low == self.high and (self.low_open or self.high_open))
@@ -159,7 +159,7 @@ UNSET = Condition(unset=True)
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """What a column or an output may be: `finite`, `text` or `number`, and whether it may be unset.
+    """The domain of a column or an output: `finite`, `text` or `number`, and whether it may be unset.
 
     `values` are the legal values of a finite domain, in order, without `None`. `minimum` and `maximum`,
     inclusive unless they are open, and `integer` belong to numbers. A text that is `nonempty` has a visible character.
@@ -238,7 +238,7 @@ class Domain:
 
 
 class ColumnSource(NamedTuple):
-    """Where a column's value comes from.
+    """The source of the values of a column.
 
     `kind` is `setting`, `machine`, `item`, `decision` or `input`; `ref` the path, fact, field, table or name. `view`
     names a function of the value, `output` the output of the table, `each` the list an item is of.
@@ -331,7 +331,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a table decided: the matching rows, the column values and the outputs.
+    """The decision of a table: the matching rows, the column values and the outputs.
 
     With hit policy `collect` there are 0..n rows and `outputs` is empty: each row's `then` counts.
     """

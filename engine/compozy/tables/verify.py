@@ -51,7 +51,7 @@ class Verification:
 
     @property
     def valid(self) -> bool:
-        """Whether there is nothing to report."""
+        """True if there are no findings."""
         return not self.findings
 
 

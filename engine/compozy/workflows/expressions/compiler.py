@@ -54,7 +54,7 @@ _REPLACEMENTS: dict[type[nodes.Node], tuple[str, str]] = {
 
 
 class TemplateFault(NamedTuple):
-    """What keeps a text from being compiled; `id` is that of the finding."""
+    """The reason why a text cannot be compiled; `id` is that of the finding."""
 
     id: str
     message: str

@@ -1,1 +1,1 @@
-"""What a workflow is, as records: the definition, its input, names of executions; nothing is read or run here."""
+"""The records of a workflow: the definition, its input, ids of executions; nothing is read or run here."""

@@ -30,7 +30,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a tool is tried; the pause grows by `backoff` from the initial to the longest interval."""
+    """The retry policy of a tool; the pause grows by `backoff` from the initial to the longest interval."""
 
     max_attempts: int = 3
     initial_interval_s: float = 1.0

@@ -16,7 +16,7 @@ ABOUT = ("id", "version", "execution_id", "input")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is bound at one point.
+    """The names that are bound at one point.
 
     `about` holds `ABOUT`, with None for an input of undeclared names; `tasks` the tasks that have ended, of this block
     and of the blocks around it; `local` what the block itself binds.

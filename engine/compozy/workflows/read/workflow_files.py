@@ -85,7 +85,7 @@ class WorkflowFiles:
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """How many workflow files were checked, and the findings about them."""
+    """The number of checked workflow files, and the findings about them."""
 
     files: int
     findings: tuple[Finding, ...]

@@ -1,4 +1,4 @@
-"""Hand a long rendering from a workflow to an activity of the same process.
+"""Pass a long rendering from a workflow to an activity of the same process.
 
 A workflow task must end within two seconds, so what takes longer is rendered by a local activity, whose result is
 recorded: a replay does not repeat the work. A local activity runs beside its workflow, so values are handed over by

@@ -60,7 +60,7 @@ _LONGEST_WATCH_S = 10.0
 
 
 class ToolStopped(BaseException):
-    """What a tool that runs past its end gets thrown into its thread."""
+    """Raised in the thread of a tool that has to stop."""
 
 
 class _ProjectFinder(MetaPathFinder):

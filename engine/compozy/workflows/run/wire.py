@@ -1,4 +1,4 @@
-"""What crosses Temporal: names and JSON forms, stable over versions.
+"""The names and JSON forms that are stored in Temporal, stable across versions.
 
 Histories outlive the program that wrote them: fields are added here, never renamed. A further task type, or
 a further field of a task, raises `FORMAT`, because an older worker cannot run it and refuses a newer format.

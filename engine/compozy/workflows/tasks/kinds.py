@@ -62,7 +62,7 @@ class Reading(Collector):
         self.keep(path, node)
 
     def keep(self, path: str, node: Node) -> None:
-        """Remember where `path` stands, for failures while it runs."""
+        """Record the place of `path`, for failures while it runs."""
         if node.place.line:
             head, dot, rest = path.partition(".")
             self.places[self._named.get(head, head) + dot + rest] = f"{node.place.line}:{node.place.column}"
