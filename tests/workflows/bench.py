@@ -36,7 +36,7 @@ def loop() -> Iterator[LoopThread]:
 
 @contextmanager
 def time_skipping(loop: LoopThread) -> Iterator[WorkflowEnvironment]:
-    """Run a test server of Temporal, which lets timers pass at once when told to."""
+    """Run a test server of Temporal, which skips timers on request."""
     environment = loop.call(
         WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(TEMPORAL_TEST_SERVER)),
         CALL_TIMEOUT_S,
@@ -120,7 +120,7 @@ def bench(
 
 @pytest.fixture
 def timed(tmp_path: Path, database: peewee.SqliteDatabase, loop: LoopThread) -> Iterator[Bench]:
-    """Return a project on a test server of its own, whose clock nobody else holds."""
+    """Return a project on a test server of its own, with a clock that no other test uses."""
     with time_skipping(loop) as environment:
         made = Bench(tmp_path, environment, database, loop)
         with made.opened:

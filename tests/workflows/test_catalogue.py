@@ -1,4 +1,4 @@
-"""The workflows of a project: an id that two files have is not run, whichever comes first."""
+"""The workflows of a project: an id that two files have is rejected, in any order of the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workflow files: what a good one becomes, and what is said about a bad one."""
+"""Workflow files: the definition of a valid file, and the problems of an invalid one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_every_key_of_a_definition_becomes_a_record() -> None:
         id: all-keys
         version: 1.2.3
         description: Shows every key.
-        x-owner: somebody
+        x-owner: admin
         input:
           name: World
           count: {default: 3, description: How many.}
@@ -91,7 +91,7 @@ def test_the_json_form_gives_the_same_definition() -> None:
 
 
 def test_places_name_tasks_and_templates() -> None:
-    """A failure at run time can say where in the file it comes from."""
+    """A failure at run time names its place in the file."""
     found = load_definition(EXAMPLES / "hello-world.yaml")
 
     assert found.place("tasks.greet.output").endswith("hello-world.yaml:13:13")
@@ -269,7 +269,7 @@ def test_all_problems_are_reported_at_once() -> None:
 
 
 def test_json_problems_name_their_path() -> None:
-    """Where there are no lines, the path within the JSON says where."""
+    """A place without lines is a path within the JSON."""
     plain = {"id": "a", "tasks": [{"id": "t", "type": "aggregate", "output": 1, "sleep": "x"}]}
 
     with pytest.raises(DefinitionError) as caught:
@@ -297,7 +297,7 @@ def test_yaml_that_cannot_be_read_is_a_syntax_problem() -> None:
     ],
 )
 def test_an_unquoted_template_is_named(value: str, place: str) -> None:
-    """Braces without quotes are told as what they were meant to be."""
+    """Braces without quotes are reported as an unquoted template."""
     with pytest.raises(SyntaxProblem) as caught:
         parse_definition(f"id: a\ntasks:\n  - id: t\n    type: aggregate\n    output: {value}\n", "f.yaml")
 
@@ -306,8 +306,8 @@ def test_an_unquoted_template_is_named(value: str, place: str) -> None:
 
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     """The path is named as it was given."""
-    with pytest.raises(NotFoundError, match='workflow file ".*gone.yaml" does not exist'):
-        load_definition(tmp_path / "gone.yaml")
+    with pytest.raises(NotFoundError, match='workflow file ".*missing.yaml" does not exist'):
+        load_definition(tmp_path / "missing.yaml")
 
 
 def test_binary_file_is_rejected_as_workflow(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_stopping_at_once_does_not_wait_for_a_tool(
 def test_outage_of_temporal_is_reported_and_survived(
     loop: LoopThread, database: peewee.SqliteDatabase, tmp_path: Path
 ) -> None:
-    """While the server is away nothing is started; when it is back, the same worker goes on."""
+    """While the server is unavailable nothing is started; after its return the same worker continues."""
     hello = load_definition(EXAMPLES / "hello-world.yaml")
     nap = flow({"id": "nap", "type": "aggregate", "sleep": "1s", "output": 1})
     with TemporalServer() as own:
@@ -149,7 +149,7 @@ def test_executions_without_a_row_are_shown(
 
 
 def test_an_outage_of_the_database_loses_and_doubles_nothing(loop: LoopThread, client: Client, tmp_path: Path) -> None:
-    """Executions go on while PostgreSQL is away and are recorded when it is back; new ones are refused meanwhile."""
+    """Executions continue without PostgreSQL and are recorded after its return; new ones are rejected meanwhile."""
     nap = flow({"id": "nap", "type": "aggregate", "sleep": "1s", "output": 1})
     with PostgresServer() as server, server.database() as url:
         pool = POOL(url, max_connections=20, timeout=5)
@@ -169,7 +169,7 @@ def test_an_outage_of_the_database_loses_and_doubles_nothing(loop: LoopThread, c
 
 
 def test_missing_namespace_is_an_outage_and_no_missing_execution(loop: LoopThread, server: TemporalServer) -> None:
-    """As after somebody has deleted it."""
+    """The namespace was deleted."""
     client = loop.call(Client.connect(server.address, namespace="deleted"), 30)
 
     with pytest.raises(UnavailableError, match="Namespace deleted is not found"):

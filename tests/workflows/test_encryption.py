@@ -21,7 +21,7 @@ from compozy.workflows.facade import Workflows, WorkflowSettings
 from compozy.workflows.run import wire
 
 SECRET = "hunter2hunter2"
-TOOL = "def echo(text):\n    return {'said': text}\n\ndef fail(text):\n    raise ValueError('no ' + text)\n"
+TOOL = "def echo(text):\n    return {'echoed': text}\n\ndef fail(text):\n    raise ValueError('no ' + text)\n"
 HERE = WorkflowSerializationContext("default", "here")
 THERE = WorkflowSerializationContext("default", "there")
 
@@ -144,7 +144,7 @@ def sealed(bench: Bench) -> Sealed:
         task = f"tasks: [{{id: t, type: basic, tool: 'tools:{name}', with: {{text: '{{{{ workflow.input.text }}}}'}}}}]"
         bench.write(
             f"workflows/{name}.yaml",
-            f"id: {name}\ninput: {{text: ''}}\n{task}\noutputs: {{said: '{{{{ tasks.t.output }}}}'}}\n",
+            f"id: {name}\ninput: {{text: ''}}\n{task}\noutputs: {{echoed: '{{{{ tasks.t.output }}}}'}}\n",
         )
     bench.write(
         "workflows/nap.yaml",
@@ -200,7 +200,7 @@ def test_execution_of_a_foreign_client_fails_without_running_a_tool(sealed: Seal
 
 
 def test_execution_of_a_foreign_client_without_an_argument_fails(sealed: Sealed) -> None:
-    """There is no payload that could be refused; its workflow task must not be tried for ever."""
+    """It has no payload to reject; its workflow task must not be retried for ever."""
     keyring = ring()
     sealed.open(keyring)
 

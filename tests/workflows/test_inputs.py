@@ -100,7 +100,7 @@ def test_parameters_stay_text_unless_json_is_meant(text: str, kind: str, default
 
 
 def test_without_a_declaration_any_input_is_taken() -> None:
-    """A definition that says nothing about its input takes what comes."""
+    """A definition without declared inputs accepts any input."""
     assert complete_input(FREE, {"x": [1]}) == {"x": [1]}
 
 
@@ -131,7 +131,7 @@ def test_without_a_declaration_any_input_is_taken() -> None:
     ],
 )
 def test_a_bad_input_is_refused(given: Any, problems: tuple[str, ...]) -> None:
-    """Every problem is told at once."""
+    """All problems are reported at once."""
     with pytest.raises(InputError) as caught:
         complete_input(DECLARED, given)
 

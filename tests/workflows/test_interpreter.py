@@ -35,7 +35,7 @@ def definition(text: str) -> Definition:
 
 
 def test_hello_world_greets_and_is_recorded(bench: Bench) -> None:
-    """The smallest example gives its greeting, and the row says all about it."""
+    """The smallest example gives its greeting, and the row records all of it."""
     workflows = bench.open()
 
     ended = workflows.run(load_definition(EXAMPLES / "hello-world.yaml"), {"name": "Ada"})
@@ -109,7 +109,7 @@ def work():
 
 
 def test_a_tool_that_keeps_failing_names_task_place_and_reason(bench: Bench) -> None:
-    """After the last attempt the execution fails, and its row says where and why."""
+    """After the last attempt the execution fails, and its row holds task, place and reason."""
     bench.write("broken.py", "def work():\n    raise ValueError('no luck')\n")
     flow = definition("""
         id: broken
@@ -332,7 +332,7 @@ def test_a_bug_of_the_interpreter_fails_the_execution(bench: Bench, monkeypatch:
 def test_a_cancellation_during_the_last_write_leaves_no_disagreement(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Row and history say the same in the end when a cancellation arrives while the final row is written."""
+    """Row and history agree when a cancellation arrives while the final row is written."""
     workflows = bench.open()
     write, began, gate = workflows.store.record_finished, threading.Event(), threading.Event()
 
@@ -389,7 +389,7 @@ def test_an_execution_ends_while_the_database_hangs(bench: Bench, monkeypatch: p
 
 
 def test_times_of_a_row_do_not_change_and_stay_in_order(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The start is the one that was told first; the end is not before it, even when the clock was set back."""
+    """The start is the one reported first; the end is not before it, even if the clock was set back."""
     monkeypatch.setattr("compozy.workflows.run.activities.timestamp", lambda: "2001-01-01T00:00:00.000000Z")
     bench.write("mod_one.py", "def work():\n    return 1\n")
     workflows = bench.open()
@@ -403,7 +403,7 @@ def test_times_of_a_row_do_not_change_and_stay_in_order(bench: Bench, monkeypatc
 
 
 def test_failing_outputs_name_their_place(bench: Bench) -> None:
-    """The outputs are rendered at the end; a failure there is told apart from a task's."""
+    """The outputs are rendered at the end; a failure there is distinguished from that of a task."""
     flow = definition("""
         id: outs
         tasks:
@@ -464,7 +464,7 @@ async def work(mark):
 
 
 def test_signals_are_kept_and_the_state_can_be_asked(bench: Bench) -> None:
-    """A running execution keeps its signals in order and says where it is."""
+    """A running execution keeps its signals in order and reports its state."""
     workflows = bench.open()
     flow = definition("""
         id: listens
@@ -499,13 +499,13 @@ def test_templates_see_the_execution(bench: Bench) -> None:
 
 
 def test_an_unknown_execution_is_not_found(bench: Bench) -> None:
-    """Asking for what does not exist says so by name."""
+    """The error names the execution that does not exist."""
     with pytest.raises(NotFoundError, match='execution "nope" does not exist'):
         bench.open().execution("nope")
 
 
 def test_wait_gives_the_running_execution_when_the_time_is_up(bench: Bench) -> None:
-    """Waiting is bounded; what it returns says that the execution still runs."""
+    """The wait is bounded; its result reports that the execution is still running."""
     workflows = bench.open()
     name = workflows.start(load_definition(EXAMPLES / "sleep-between.yaml"))
 
@@ -515,7 +515,7 @@ def test_wait_gives_the_running_execution_when_the_time_is_up(bench: Bench) -> N
 
 
 def test_tool_that_lost_its_worker_fails_with_that_reason() -> None:
-    """A call without heartbeats is told as what it is, after its attempts."""
+    """A call without heartbeats fails with that reason after its attempts."""
     error = ActivityError(
         "activity timed out", scheduled_event_id=1, started_event_id=2, identity="", activity_type="compozy.tool",
         activity_id="a", retry_state=RetryState.MAXIMUM_ATTEMPTS_REACHED,

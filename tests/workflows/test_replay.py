@@ -2,7 +2,7 @@
 
 A file in `histories/` is the history of one execution as `WorkflowHistory.to_json` writes it. A change that breaks one
 would break running executions of users: keep the old path behind `workflow.patched`. `make histories` records them
-anew, with what `SCENARIOS` says.
+anew, with the inputs in `SCENARIOS`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ SCENARIOS = {
 
 
 def replay(loop: LoopThread, history: WorkflowHistory) -> None:
-    """Replay a history; raises when the interpreter does something else than it says."""
+    """Replay a history; raise if the interpreter deviates from it."""
     replayer = Replayer(workflows=[Interpreter], workflow_runner=UnsandboxedWorkflowRunner())
     loop.call(replayer.replay_workflow(history), 30)
 

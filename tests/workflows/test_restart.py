@@ -1,4 +1,4 @@
-"""A worker that fails is started again, and is told of when that does not help."""
+"""A failed worker is restarted, and reported as unhealthy if restarts do not help."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUICK = Pace(restart_s=0.001, steady_s=0.0, patience_s=0.0)
 
 
 class Engine:
-    """Something that fails as often as it is told to."""
+    """A coroutine that fails a given number of times."""
 
     def __init__(self, failures: int, failure: Exception | None) -> None:
         self.failures = failures
@@ -75,7 +75,7 @@ def test_ended_worker_is_reported_and_restarted(
 
 
 def test_what_works_again_is_healthy_again(loop: LoopThread) -> None:
-    """Nothing but time heals: nobody has to say so."""
+    """The health recovers after a time without failure, without a call."""
     engine = Engine(10**9, ValueError("no"))
     with running(loop, engine, QUICK) as restarted:
         eventually(lambda: not restarted.health.healthy)
@@ -85,7 +85,7 @@ def test_what_works_again_is_healthy_again(loop: LoopThread) -> None:
 
 
 def test_short_failure_is_not_reported_as_unhealthy(loop: LoopThread) -> None:
-    """What fails is given the time for more attempts before it is told."""
+    """A failure is reported only after the time for more attempts."""
     engine = Engine(3, ValueError("no"))
     with running(loop, engine, replace(QUICK, patience_s=60.0, steady_s=60.0)) as restarted:
         eventually(lambda: engine.runs)
@@ -101,7 +101,7 @@ def test_what_runs_for_a_moment_only_is_not_healthy(loop: LoopThread) -> None:
 
 
 def test_the_usual_patience_is_enough_for_two_attempts() -> None:
-    """A worker that fails twice, as it may when Temporal comes back, is steady before it is told of."""
+    """A worker that fails twice, as it may when Temporal comes back, is steady before it is reported."""
     assert 2 * USUAL.restart_s + USUAL.steady_s < USUAL.patience_s
 
 

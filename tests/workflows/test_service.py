@@ -66,12 +66,12 @@ def test_workflows_come_from_the_project(bench: Bench) -> None:
 
 
 def test_a_broken_file_hides_only_itself(bench: Bench) -> None:
-    """The other workflows are listed, the broken and the missing ones are told beside them."""
+    """The valid workflows are listed, with the problems of the invalid and the missing ones."""
     bench.write("workflows/good.yaml", GREET.format(id="good"))
     bench.write("workflows/bad.yaml", "id: bad\n")
     bench.write("workflows/worse.yaml", "id: [\n")
     bench.write("workflows/same.yaml", GREET.format(id="good"))
-    workflows = bench.open(worker=False, files=("gone.yaml",))
+    workflows = bench.open(worker=False, files=("missing.yaml",))
 
     listing = workflows.workflows()
 
@@ -97,8 +97,8 @@ def test_leftovers_of_editors_are_no_workflows(bench: Bench) -> None:
 
 
 def test_imported_workflow_that_became_invalid_does_not_hide_others(bench: Bench, store: Store) -> None:
-    """What an earlier version took and this one refuses is told beside the others, and when it is asked for."""
-    store.save_workflow(StoredWorkflow("old", "1", {"id": "old", "gone": True}, timestamp()))
+    """A workflow accepted by an earlier version and rejected by this one is a problem of the listing and of its use."""
+    store.save_workflow(StoredWorkflow("old", "1", {"id": "old", "unknown": True}, timestamp()))
     good = {"id": "good", "tasks": [{"id": "t", "type": "aggregate", "output": 1}]}
     store.save_workflow(StoredWorkflow("good", "1", good, timestamp()))
     bench.write("workflows/a.yaml", GREET.format(id="in-a-file"))
@@ -116,8 +116,8 @@ def test_imported_workflow_that_became_invalid_does_not_hide_others(bench: Bench
 
 
 def test_a_file_hides_the_imported_workflow_of_its_id(bench: Bench, store: Store) -> None:
-    """Nobody is told of a stored workflow that a file has taken the place of."""
-    store.save_workflow(StoredWorkflow("same", "1", {"id": "same", "gone": True}, timestamp()))
+    """A stored workflow that a file replaces is not reported."""
+    store.save_workflow(StoredWorkflow("same", "1", {"id": "same", "unknown": True}, timestamp()))
     bench.write("workflows/a.yaml", GREET.format(id="same"))
     workflows = bench.open(worker=False)
 
@@ -127,7 +127,7 @@ def test_a_file_hides_the_imported_workflow_of_its_id(bench: Bench, store: Store
 
 
 def test_a_changed_file_is_read_again(bench: Bench) -> None:
-    """A workflow is what its file says now."""
+    """A workflow has the current contents of its file."""
     path = bench.write("workflows/a.yaml", GREET.format(id="first"))
     workflows = bench.open(worker=False)
     workflows.workflow("first")
@@ -162,7 +162,7 @@ def test_what_was_listed_can_be_imported(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_an_import_with_one_broken_workflow_takes_none(bench: Bench) -> None:
-    """An import is all or nothing, and tells every problem."""
+    """An import is all or nothing, and reports every problem."""
     good = {"id": "good", "tasks": [{"id": "t", "type": "aggregate", "output": 1}]}
     workflows = bench.open(worker=False)
 
@@ -296,7 +296,7 @@ def test_signal_names_are_checked(bench: Bench) -> None:
 
 @pytest.mark.parametrize("migrated", [False, True])
 def test_workflows_that_do_not_open_leave_nothing(bench: Bench, tmp_path: Path, migrated: bool) -> None:
-    """When the database or Temporal is away, the import path is as before, and nothing goes on."""
+    """If the database or Temporal is unavailable, the import path is restored, and nothing keeps running."""
     away = peewee.SqliteDatabase(str(tmp_path / "no" / "such" / "folder.db"))
     nowhere = bench.call(Client.connect("127.0.0.1:1", lazy=True))
     client, database = (nowhere, bench.database) if migrated else (bench.client, away)
@@ -370,7 +370,7 @@ def test_wait_returns_announced_end_without_temporal(bench: Bench, store: Store,
     """The worker of this process wrote the final row: its announcement ends the wait, not Temporal's answer."""
     bench.open()
     ends = Ends()
-    service = Service(bench.client, store, task_queue="nobody-works-here", directory=str(tmp_path), ends=ends)
+    service = Service(bench.client, store, task_queue="without-worker", directory=str(tmp_path), ends=ends)
 
     async def wait() -> Execution:
         name = await service.start(SHORT)

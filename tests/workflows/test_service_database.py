@@ -1,4 +1,4 @@
-"""A database that cannot be written, or takes questions and stays silent, while Temporal goes on."""
+"""A database that cannot be written, or does not answer, while Temporal keeps running."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def silent(bench: Bench, tmp_path: Path) -> Iterator[tuple[Service, SilentStore]
 
 
 def test_an_accepted_execution_is_known_without_its_row(bench: Bench, tmp_path: Path, nap: Definition) -> None:
-    """Who started it is not told that it does not exist; when there is room again, the row counts."""
+    """Its status is not `not found`; after the disk has room again, the row counts."""
     bench.open()
     store = FullStore(bench.database)
     service = Service(bench.client, store, task_queue=bench.task_queue, directory=str(tmp_path))
@@ -77,7 +77,7 @@ def test_late_rows_are_bounded_and_written_later(
     monkeypatch.setattr("compozy.workflows.late_rows.MOST_ROWS", 2)
     bench.open()
     store = FullStore(bench.database)
-    service = Service(bench.client, store, task_queue="nobody-works-here", directory=str(tmp_path))
+    service = Service(bench.client, store, task_queue="without-worker", directory=str(tmp_path))
     names = [bench.call(service.start(nap)) for _ in range(2)]
     with pytest.raises(UnavailableError, match="2 executions wait for their rows"):
         bench.call(service.start(nap))

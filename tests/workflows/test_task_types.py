@@ -65,7 +65,7 @@ def test_aggregate_renders_its_output_from_inputs_and_earlier_tasks() -> None:
 
 def test_aggregate_names_the_place_of_a_template_that_fails() -> None:
     with pytest.raises(TaskError) as failed:
-        perform(Aggregate(id="t", output=["{{ workflow.input.gone }}"]), FakeEngine(), scope())
+        perform(Aggregate(id="t", output=["{{ workflow.input.missing }}"]), FakeEngine(), scope())
     assert failed.value.path == "tasks.t.output.0"
 
 

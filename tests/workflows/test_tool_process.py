@@ -1,4 +1,4 @@
-"""Tools in processes of their own: the same results and failures, and whatever they do harms no other tool."""
+"""Tools in separate processes: the same results and failures, and isolation of the other tools."""
 
 from __future__ import annotations
 
@@ -40,10 +40,8 @@ def closes():
     return "closed"
 def large(text):
     return text
-def told():
+def returned_key():
     return {"env": os.environ["TOKEN"], "read": "Bearer " + secret("TOKEN"), secret("SHORT"): len(secret("TOKEN"))}
-def tells():
-    raise ValueError(secret("TOKEN"))
 def forks():
     child = os.fork()
     if not child:
@@ -157,4 +155,4 @@ def test_secrets_are_readable_and_redacted_in_the_result(tools: Tools) -> None:
     """A tool reads secrets from its environment and by name; results do not hold them."""
     redacted = {"env": "[REDACTED]", "read": "Bearer [REDACTED]", "abc": 11}
 
-    assert call(tools, "told") == redacted
+    assert call(tools, "returned_key") == redacted

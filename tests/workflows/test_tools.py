@@ -125,7 +125,7 @@ def test_calling(tools: Tools, tool: str, arguments: dict[str, Any], result: Any
     ],
 )
 def test_failing(tools: Tools, tool: str, arguments: dict[str, Any], kind: str, reason: str, final: bool) -> None:
-    """Whatever goes wrong is one kind of failure, with the name of the error and whether to try again."""
+    """Every fault is one kind of failure, with the name of the error and whether to retry."""
     with pytest.raises(ToolFailure) as caught:
         call(tools, tool, **arguments)
 
@@ -310,7 +310,7 @@ def test_cancelling_a_call_cancels_an_async_tool(tmp_path: Path) -> None:
 
 
 def test_a_cancellation_that_comes_too_late_stays_one() -> None:
-    """The loop of the tool may be gone by the time that its call is cancelled."""
+    """The loop of the tool may be closed by the time that its call is cancelled."""
 
     with asyncio.Runner() as tool, asyncio.Runner() as caller:
         call = _Call(caller.get_loop(), lambda: print, {})

@@ -100,7 +100,7 @@ def client(loop: LoopThread, server: TemporalServer) -> Client:
 
 @pytest.fixture
 def service(client: Client, store: Store, tmp_path: Path) -> Iterator[Service]:
-    """A service whose executions nobody works at."""
+    """Return a service whose executions have no worker."""
     made = Service(client, store, task_queue=tmp_path.name, directory=str(tmp_path))
     yield made
     made.close()
@@ -182,10 +182,10 @@ def test_a_row_that_cannot_be_asked_for_spoils_no_other(
     loop: LoopThread, service: Service, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An id that Temporal refuses stays as it is, the others are corrected."""
-    for number, name in enumerate(("lost", "", "gone")):
+    for number, name in enumerate(("lost", "", "ended")):
         store.record_started(Execution(name, "w", "1", RUNNING, {}, f"2025-01-01T00:00:0{number}.000000Z"))
 
-    assert loop.call(service.reconcile(), 10) == ("gone", "lost")
+    assert loop.call(service.reconcile(), 10) == ("ended", "lost")
 
     assert [row.error for row in store.executions(status="terminated")] == [LOST, LOST]
     assert [vars(record)["execution"] for record in caplog.records] == [""]
@@ -212,7 +212,7 @@ def test_every_row_is_corrected(
 
 
 def started(loop: LoopThread, service: Service, name: str) -> str:
-    """Start an execution that nobody works at."""
+    """Start an execution without a worker."""
     return loop.call(service.start(NAP, execution_id=name), 10)
 
 
@@ -304,7 +304,7 @@ def test_a_deleted_execution_keeps_the_end_that_is_known(
 ) -> None:
     """A history that is deleted from outside ends a running row, and leaves an ended one as it is."""
     ended = loop.call(service.terminate(started(loop, service, f"kept-{tmp_path.name}")), 10)
-    running = started(loop, service, f"gone-{tmp_path.name}")
+    running = started(loop, service, f"missing-{tmp_path.name}")
     for name in (ended.id, running):
         request = DeleteWorkflowExecutionRequest(
             namespace="default", workflow_execution=WorkflowExecution(workflow_id=name)
@@ -383,7 +383,7 @@ def test_a_server_that_hides_its_identity_is_taken_as_it_is(loop: LoopThread, st
     """Where a call is not offered, or not to us, the rest of the identity counts."""
 
     class Hiding:
-        """A service that refuses to tell the cluster."""
+        """A service that does not return the cluster."""
 
         async def get_cluster_info(self, _request: object) -> object:
             raise RPCError("refused", status, b"")

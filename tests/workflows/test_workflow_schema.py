@@ -1,4 +1,4 @@
-"""The JSON Schema of workflow files says what the reader says, as far as a schema can."""
+"""The JSON Schema of workflow files agrees with the reader, as far as a schema can."""
 
 from __future__ import annotations
 
