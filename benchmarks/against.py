@@ -1,6 +1,6 @@
 """Compare two checkouts in one run: `python -m benchmarks against OTHER [--short]`.
 
-Starts, single workflows and bursts of workflows are measured alternately, so that whatever else the machine does
+Starts, single workflows and bursts of workflows are measured alternately, so that any other load of the machine
 concerns both alike. Each checkout runs from its own `.venv` (`make start` or `make test` creates it), byte-compiled.
 """
 

@@ -73,7 +73,7 @@ def _explained(resolved: Resolved) -> Measurement:
 
 
 def _tree(setting_value: Callable[[Setting], Any]) -> Tree:
-    """Return the settings of the file as nested mappings with what `setting_value` says of each."""
+    """Return the settings of the file as nested mappings with the result of `setting_value` for each."""
     root: Tree = {}
     for path in _paths(yaml.safe_load(Path(FILE).read_text(encoding="utf-8")), ""):
         *groups, key = path.split(".")

@@ -41,7 +41,7 @@ class Result:
 
     @property
     def clean(self) -> bool:
-        """Tell whether every store was written to, and nothing was lost, stuck or left."""
+        """Return True if every store was written to, and nothing was lost, stuck or left."""
         faults = (*self.lost, *self.doubled, *self.stuck, *self.orphans)
         return all(self.acknowledged.get(kind) for kind in KINDS) and not faults
 

@@ -1,6 +1,6 @@
-"""The process that `kill_sweep` kills: writes and says so line by line, or verifies what was said.
+"""The process that `kill_sweep` kills: writes and acknowledges line by line, or verifies the acknowledgements.
 
-It reads the acknowledgements of the last life on stdin and says what is lost or stuck. Then, given a prefix for
+It reads the acknowledgements of the last life on stdin and reports what is lost or stuck. Then, given a prefix for
 names, it writes rows, keys of every type and workflows until it is killed; each line is an acknowledgement.
 """
 
@@ -30,7 +30,7 @@ PATIENCE_S = 45.0
 _LINES = threading.Lock()
 
 
-def say(**event: Any) -> None:
+def report(**event: Any) -> None:
     """Write one line, whole."""
     with _LINES:
         sys.stdout.write(json.dumps(event) + "\n")
@@ -51,7 +51,7 @@ def open_stack() -> Stack:
 
 
 def write(stack: Stack, prefix: str) -> None:
-    """Write to every store at once until somebody kills the process."""
+    """Write to every store at once until the process is killed."""
     writers = (write_row, write_key, run_workflow)
     threads = [threading.Thread(target=_forever, args=(writer, stack, prefix)) for writer in writers]
     for thread in threads:
@@ -64,7 +64,7 @@ def _forever(writer: Callable[[Stack, str], str], stack: Stack, prefix: str) -> 
     number = 0
     while True:
         name = writer(stack, f"{prefix}-{number}")
-        say(event="written", kind=writer.__name__.partition("_")[2], name=name)
+        report(event="written", kind=writer.__name__.partition("_")[2], name=name)
         number += 1
         time.sleep(0.002)
 
@@ -105,7 +105,7 @@ def run_workflow(stack: Stack, name: str) -> str:
 
 
 def verify(stack: Stack, written: list[tuple[str, str]]) -> None:
-    """Compare the stores with the acknowledgements, and say what is lost or stuck."""
+    """Compare the stores with the acknowledgements, and report what is lost or stuck."""
     named = {kind: [name for other, name in written if other == kind] for kind in ("row", "key", "workflow")}
     database = stack.runtime.database
     rows = {row[0] for row in database.execute_sql("SELECT name FROM sweep").fetchall()}
@@ -115,7 +115,7 @@ def verify(stack: Stack, written: list[tuple[str, str]]) -> None:
     lost += [f"workflow {name}" for name in named["workflow"] if name not in known and not _listed(stack, name)]
     doubled = [f"key {name}" for name in named["key"] if entries(stack, name) > 1]
     stuck = [name for name in named["workflow"] if not finishes(stack, name)]
-    say(event="verified", lost=lost, doubled=doubled, stuck=stuck)
+    report(event="verified", lost=lost, doubled=doubled, stuck=stuck)
 
 
 def entries(stack: Stack, key: str) -> int:
@@ -129,7 +129,7 @@ def _listed(stack: Stack, name: str) -> bool:
 
 
 def key_is_there(stack: Stack, key: str) -> bool:
-    """Tell whether a key has its value and its time to live."""
+    """Return True if a key has its value and its time to live."""
     redis = stack.runtime.redis
     kind, _, name = key.partition(":")
     value = name.encode()
@@ -145,13 +145,13 @@ def key_is_there(stack: Stack, key: str) -> bool:
 
 
 def finishes(stack: Stack, name: str) -> bool:
-    """Tell whether an execution completes with the right output."""
+    """Return True if an execution completes with the right output."""
     row = stack.workflows.wait(name, PATIENCE_S)
     return row.status == "completed" and row.output == {"result": f"{row.input['name']}-done"}
 
 
 def main() -> None:
-    """Verify, then write until killed where a prefix says so."""
+    """Verify, then write until killed if a prefix is given."""
     written = json.loads(sys.stdin.readline())
     stack = open_stack()
     try:

@@ -1,6 +1,6 @@
 """One measured value beside what it is compared with.
 
-What comes in: figures. What goes out: frozen records that `make bench` prints as one table.
+The records are frozen; `make bench` prints them as one table.
 """
 
 from __future__ import annotations

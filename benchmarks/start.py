@@ -72,7 +72,7 @@ def start_to_ready(folder: str) -> float:
         line = process.stdout.readline() if process.stdout else ""
         took = time.perf_counter() - started
         if json.loads(line)["event"] != "ready":
-            raise SystemExit(f"compozy start said {line}")
+            raise SystemExit(f"unexpected output of compozy start: {line}")
         return took
     finally:
         process.send_signal(signal.SIGTERM)

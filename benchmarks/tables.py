@@ -1,9 +1,9 @@
 """Rule tables at scale: verifying and deciding synthetic tables, beside naive scans in the same run.
 
-What comes in: nothing; tables are generated from a fixed seed. A table begins as a random partition of
+Tables are generated from a fixed seed. A table begins as a random partition of
 its space, every second column of text and the others of numbers, as a decision tree would give it. For
 verification a tenth of the rows is dropped (gaps), a twentieth widened (overlaps) and some rows are
-appended that only several earlier ones hide. What goes out: measurements, medians.
+appended that only several earlier ones hide. The results are medians.
 """
 
 from __future__ import annotations

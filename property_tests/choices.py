@@ -1,4 +1,4 @@
-"""The texts of a configuration that the rules tell apart, derived from the rulebook: a new row needs no new test.
+"""The texts of a configuration that the rules distinguish, derived from the rulebook: a new row needs no new test.
 
 A choice maps settings to texts, as flags give them, and machine facts to words. Every other setting is unset.
 """
@@ -24,7 +24,7 @@ from compozy.settings.views import compared_with
 from compozy.tables.table import Column, ColumnSource, Table
 
 DIRECTORY = "/project"
-UNKNOWN = "unheard-of"
+UNKNOWN = "unknown-word"
 FILE, HOST, URL = "data/kept.db", "elsewhere", "http://elsewhere/x"
 PATHS = (":memory:", FILE, "/", "../out.db", "in/../in.db", "with\ttab.db", "with\x85break.db", "/dev/null")
 KEY = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="  # 32 bytes

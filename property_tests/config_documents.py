@@ -31,7 +31,7 @@ NUMBERS = st.sampled_from([0, 1, 3, 10, 11, 50, 7233, 8080, 8233, 65535, 65536, 
 
 
 def values(setting: Setting) -> st.SearchStrategy[Any]:
-    """Return what somebody may write for a setting, right or only nearly so."""
+    """Return a strategy for valid and nearly valid values of a setting."""
     if setting.items:
         fields = {name: values(item) for item in setting.items.values() for name in (item.path, *item.aliases)}
         chosen = st.dictionaries(st.sampled_from(sorted(fields)), st.none(), max_size=4)

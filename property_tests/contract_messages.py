@@ -1,4 +1,4 @@
-"""What every finding must tell: what is wrong, with numbers that are true, and a fix that bears on it."""
+"""Requirements on the text of every finding: the fault, correct numbers, and a fix that concerns it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from compozy.tables.table import Row, Table
 _UNTIDY = re.compile(r"""^[^\w"$]|  |\s$|""|''|\(\)|=[,)]|\s[.,;:](?:\s|$)""")
 _NUMBER = re.compile(r"(?<![\w.-])\d+(?![\w.])")
 _RANGE = re.compile(r"between (\d+) and (\d+)")
-# What a text must tell although it reads well without.
-_TOLD = {"settings.excluded": ("{settings}", "{reason}")}
+# Placeholders that a text must contain although it reads well without.
+_REQUIRED = {"settings.excluded": ("{settings}", "{reason}")}
 # Characters of a key for clients, bytes of one that encrypts, and the usual port of Qdrant.
 _FURTHER = {16, 32, 6333}
 
@@ -27,7 +27,7 @@ def message_faults(table: Table, row: Row) -> Iterator[str]:
     text, hint = str(row.body.get("text", "")), str(row.body.get("hint", ""))
     if row.id in PROMISES and row.body.get("key") != PROMISES[row.id].key:
         yield "the key"
-    if not text or not hint or any(told not in text for told in _TOLD.get(row.id, ())):
+    if not text or not hint or any(field not in text for field in _REQUIRED.get(row.id, ())):
         yield "what is wrong, or the fix, is missing"
     for words in (text, hint):
         filled = re.sub(r"\{\w[^}]*\}", "x", words)
@@ -66,7 +66,7 @@ def bearing_on(table_id: str) -> frozenset[str]:
 
 @cache
 def numbers_of(table_id: str) -> frozenset[float]:
-    """Return the numbers that a finding of a table may tell: bounds of its conditions, defaults, lengths of keys."""
+    """Return the numbers that a finding of a table may contain: bounds of its conditions, defaults, lengths of keys."""
     rulebook = load_rulebook()
     cells = [cell for row in rulebook.ruleset.tables[table_id].rows for cell in row.when.values()]
     bounds = {bound for cell in cells for i in cell.intervals for bound in (i.low, i.high) if bound is not None}

@@ -44,7 +44,7 @@ CHOICES = (
     Choice({"mode": "memory", "redis.standalone.persistence.enabled": "true", "database.path": "kept.db"}),
     Choice({"redis.standalone.persistence.data_dir": "kept"}),
 )  # fmt: skip
-# How long a start may take where no setting says it, in seconds.
+# How long a start may take without a setting for it, in seconds.
 TIMEOUTS = {"sqlite": 10, "valkey": 15, "fakeredis": 10, "temporal-remote": 5, "redis-external": 5}
 KEPT = "redis.standalone.persistence.enabled"
 SERVER = "temporal.standalone"

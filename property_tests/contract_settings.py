@@ -330,7 +330,7 @@ def reads_words(reading: Reading, path: str) -> bool:
     expected = set[str]() if path in OPEN_CHOICES else {"not-allowed"}
     read = all(reading.value(path, f" {word.upper()}") == (meant, set()) for word, meant in words)
     others = {word for choice in WORDS.values() for word in choice} - {word for word, _ in words}
-    return read and all(reading.value(path, word)[1] == expected for word in (*others, "unheard-of"))
+    return read and all(reading.value(path, word)[1] == expected for word in (*others, "unknown-word"))
 
 
 def is_bounded(reading: Reading, path: str, setting: Setting) -> bool:
@@ -445,7 +445,7 @@ def has_its_fields(reading: Reading, path: str, setting: Setting) -> bool:
 
 
 def described(setting: Setting, name: str) -> Iterator[tuple[str, str]]:
-    """Yield a setting and the fields in it by name, in the columns that say what they accept."""
+    """Yield a setting and the fields in it by name, in the columns that specify the accepted values."""
     given = {column: getattr(setting, column) for column in DESCRIBED}
     words = [
         column if value is True else f"{column}={','.join(value) if isinstance(value, tuple) else value}"
@@ -515,8 +515,8 @@ def followed_faults(reading: Reading) -> Iterator[str]:
             yield f"{path} takes the value of another setting"
 
 
-# What a configuration file must be told: listeners that other machines reach, and elements of a list.
-TOLD: tuple[tuple[str, set[str]], ...] = (
+# Problems that a configuration file must have: listeners that other machines reach, and elements of a list.
+EXPECTED_PROBLEMS: tuple[tuple[str, set[str]], ...] = (
     ("server: {host: 0.0.0.0}", {"open-listener-key"}),
     ("server: {host: 0.0.0.0, api_key: of-sixteen-characters}", set()),
     ("server: {host: 127.0.0.1}", set()),
@@ -531,8 +531,8 @@ TOLD: tuple[tuple[str, set[str]], ...] = (
 
 
 def document_faults(reading: Reading) -> Iterator[str]:
-    """Yield the configuration files about which something else is told than promised."""
-    for text, promised in TOLD:
+    """Yield the configuration files whose problems differ from the promised ones."""
+    for text, promised in EXPECTED_PROBLEMS:
         kinds = {problem.kind for problem in reading.document(text)[1]} - {"unused"}
         if kinds != promised:
             yield f"{text}: {kinds}"

@@ -1,7 +1,7 @@
 """Change every shipped row in every small way, and see that each change is noticed.
 
-What comes in: the shipped rules. What goes out: a score. A mutant is caught by verification, or because some
-combination of settings is answered otherwise than `oracle` says; the property tests ask the same questions.
+The result is a score. A mutant is caught by verification, or because some
+combination of settings has another result than in `oracle`; the property tests ask the same questions.
 
     python -m property_tests.mutations            # everything, with the survivors
     python -m property_tests.mutations redis      # tables and rows whose name contains a word
@@ -37,20 +37,20 @@ EQUIVALENT = "equivalent"
 # Mutants that agree with the contract in every combination, and that the comparison of tables cannot prove equivalent.
 PROVEN_ELSEWHERE = {
     "validate.concurrency/worker.concurrency.sqlite: limit widened to 0 or > 10 or unset": (
-        "the limit is never unset there: a table derives it where nobody writes it"
+        "the limit is never unset there: a table derives it where it is not set"
     ),
 }
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One changed table; `name` says what was changed where: in the row at `at`, the cell of `column` if any."""
+    """One changed table; `name` describes change and place: in the row at `at`, the cell of `column` if any."""
 
     name: str
     table: Table
     at: int
     column: str = ""
-    told: bool = False
+    same_severity: bool = False
 
 
 def mutants_of(ruleset: RuleSet, table: Table) -> Iterator[Mutant]:
@@ -66,8 +66,8 @@ def mutants_of(ruleset: RuleSet, table: Table) -> Iterator[Mutant]:
                 changed = _with(table, at, replace(row, when=when))
                 yield Mutant(f"{where}: {column} widened to {words}", changed, at, column)
         for words, outcome in _changed_outcomes(row, table):
-            told = outcome.body != row.body and outcome.body.get("severity") == row.body.get("severity")
-            yield Mutant(f"{where}: {words}", _with(table, at, outcome), at, told=told)
+            same_severity = outcome.body != row.body and outcome.body.get("severity") == row.body.get("severity")
+            yield Mutant(f"{where}: {words}", _with(table, at, outcome), at, same_severity=same_severity)
 
 
 def _with(table: Table, at: int, row: Row | None) -> Table:
@@ -87,7 +87,7 @@ def _wider(condition: Condition, domain: Domain, conditions: Sequence[Condition]
 
 
 def _joined(condition: Condition, atom: Atom) -> Condition | None:
-    """Return the union of a condition with an atom; None where no condition can say it."""
+    """Return the union of a condition with an atom; None if no condition expresses it."""
     if atom.other:
         return None
     if condition.negated:
@@ -101,8 +101,8 @@ def _joined(condition: Condition, atom: Atom) -> Condition | None:
 def _without(condition: Condition, atom: Atom) -> Condition:
     values = [*condition.values, *([None] if condition.unset else [])]
     kept = [value for value in values if (value.__class__, value) != (atom.sample.__class__, atom.sample)]
-    gone = atom.interval or _point(atom.sample)
-    intervals = condition.intervals if gone is None else _cut(condition.intervals, gone)
+    removed = atom.interval or _point(atom.sample)
+    intervals = condition.intervals if removed is None else _cut(condition.intervals, removed)
     return Condition.of(kept, intervals)
 
 
@@ -110,11 +110,11 @@ def _point(value: Scalar) -> Interval | None:
     return Interval(value, value) if is_number(value) else None
 
 
-def _cut(intervals: Sequence[Interval], gone: Interval) -> Iterator[Interval]:
+def _cut(intervals: Sequence[Interval], removed: Interval) -> Iterator[Interval]:
     for interval in intervals:
-        below = Interval(interval.low, gone.low, interval.low_open, not gone.low_open)
-        above = Interval(gone.high, interval.high, not gone.high_open, interval.high_open)
-        if not interval.contains(gone.low if gone.low is not None else float("-inf")):
+        below = Interval(interval.low, removed.low, interval.low_open, not removed.low_open)
+        above = Interval(removed.high, interval.high, not removed.high_open, interval.high_open)
+        if not interval.contains(removed.low if removed.low is not None else float("-inf")):
             yield interval
         else:
             yield from (part for part in (below, above) if not part.empty)
@@ -168,7 +168,7 @@ def is_wrong(mutant: Mutant) -> bool:
     table = mutant.table
     if _severities(table) != _promised(table):
         return True
-    if mutant.told:
+    if mutant.same_severity:
         return next(message_faults(table, table.rows[mutant.at]), None) is not None
     if table.for_each == "problems":
         return any(_reported(table, {"problem": kind}) != {name} for name, (kind, _) in PROBLEMS.items())
@@ -261,7 +261,7 @@ class _Known:
         return self._domains.get(source, Domain.text())
 
 
-def run(word: str = "", say: Callable[[str], None] = lambda line: None) -> Counter[str]:
+def run(word: str = "", report: Callable[[str], None] = lambda line: None) -> Counter[str]:
     """Try every mutant of the tables and rows whose name contains `word`; return counts by verdict."""
     ruleset = load_rulebook().ruleset
     counts: Counter[str] = Counter()
@@ -270,11 +270,11 @@ def run(word: str = "", say: Callable[[str], None] = lambda line: None) -> Count
             found = verdict(ruleset, mutant)
             counts[found] += 1
             if found in (EQUIVALENT, SURVIVED):
-                say(f"{found}: {mutant.name} {PROVEN_ELSEWHERE.get(mutant.name, '')}".rstrip())
+                report(f"{found}: {mutant.name} {PROVEN_ELSEWHERE.get(mutant.name, '')}".rstrip())
     return counts
 
 
-def run_rows(word: str = "", say: Callable[[str], None] = lambda line: None) -> Counter[str]:
+def run_rows(word: str = "", report: Callable[[str], None] = lambda line: None) -> Counter[str]:
     """Try every mutant of the rows outside of tables whose name contains `word`; return counts by verdict."""
     counts: Counter[str] = Counter()
     for mutant in row_mutants():
@@ -282,7 +282,7 @@ def run_rows(word: str = "", say: Callable[[str], None] = lambda line: None) -> 
             found = row_verdict(mutant)
             counts[found] += 1
             if found == SURVIVED:
-                say(f"{found}: {mutant.name}")
+                report(f"{found}: {mutant.name}")
     return counts
 
 

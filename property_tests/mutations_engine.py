@@ -1,6 +1,6 @@
 """Change the code that reads, verifies and applies rules in small ways, and see that a test fails.
 
-What comes in: module paths below `compozy`, such as `resolve.py`. What goes out: a score and the survivors. Each
+The arguments are module paths below `compozy`, such as `resolve.py`; the result is a score and the survivors. Each
 mutant is one changed comparison, condition or constant in a copy of the package; the tests run against the copy.
 
     python -m property_tests.mutations_engine                       # a sample of the modules below
@@ -98,7 +98,7 @@ def _change(node: Place) -> str:
 
 
 def survives(mutant: CodeMutant, package: Path) -> bool:
-    """Tell whether every test passes with the mutant in a copy of the package."""
+    """Return True if every test passes with the mutant in a copy of the package."""
     file = package / "compozy" / mutant.module
     original = file.read_text(encoding="utf-8")
     file.write_text(mutant.text, encoding="utf-8")

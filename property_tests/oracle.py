@@ -97,23 +97,23 @@ class Facts:
         return text != MEMORY if text else mode == "persistent"
 
     def text(self, path: str, default: str = "") -> str:
-        """Return what was said about a setting."""
+        """Return the text of a setting."""
         return self.choice.settings.get(path, default)
 
-    def said(self, path: str) -> bool:
-        """Tell whether anything was said about a setting."""
+    def is_written(self, path: str) -> bool:
+        """Return True if a source sets the setting."""
         return path in self.choice.settings
 
     def filled(self, path: str) -> bool:
-        """Tell whether something other than an empty text was said about a setting."""
+        """Return True if a source sets the setting to a text that is not empty."""
         return bool(self.text(path))
 
     def emptied(self, path: str) -> bool:
-        """Tell whether a setting that has a default was emptied."""
-        return self.said(path) and not self.filled(path)
+        """Return True if the setting has a default and a source sets it to an empty text."""
+        return self.is_written(path) and not self.filled(path)
 
     def effective(self, path: str, default: str = "") -> str:
-        """Return a part of an address: what was said about it, or else what the URL says."""
+        """Return a part of an address: its own setting, or else the part of the URL."""
         component = path.partition(".")[0]
         return (
             self.text(path)
@@ -183,7 +183,7 @@ def _encryption(facts: Facts) -> dict[str, Any]:
     """Return the source of the keys, and the file that the rules choose for them."""
     if facts.filled("temporal.encryption_key"):
         return {"source": "written", "file": None}
-    if facts.said("temporal.encryption_key_file"):
+    if facts.is_written("temporal.encryption_key_file"):
         return {"source": "file", "file": None}
     if facts.temporal == "remote":
         return {"source": "missing", "file": None}
@@ -194,7 +194,7 @@ def _encryption(facts: Facts) -> dict[str, Any]:
 
 def mode_row(facts: Facts) -> str:
     """Return the row that must decide the global mode, because users see it as the origin of the value."""
-    if not facts.said("mode"):
+    if not facts.is_written("mode"):
         return "default"
     return facts.mode if facts.text("mode") == facts.mode else "unknown"
 
@@ -209,7 +209,7 @@ class Promise:
 
 
 def _unknown(path: str, *known: str) -> Callable[[Facts], bool]:
-    return lambda facts: facts.said(path) and facts.text(path) not in (*known, "standalone")
+    return lambda facts: facts.is_written(path) and facts.text(path) not in (*known, "standalone")
 
 
 def _is(path: str, word: str) -> Callable[[Facts], bool]:
@@ -224,7 +224,7 @@ def _part_missing(part: str) -> Callable[[Facts], bool]:
 
 def _ignored(component: str, path: str, instead: str | None = None) -> Callable[[Facts], bool]:
     return lambda facts: (
-        not facts.said("mode")
+        not facts.is_written("mode")
         and getattr(facts, component) in EMBEDDED
         and facts.filled(path)
         and not (instead and facts.filled(instead))
@@ -265,7 +265,7 @@ def _path(path: str, kind: Callable[[str], bool]) -> Callable[[Facts], bool]:
         TEMPORAL_FILE: lambda facts: facts.temporal in EMBEDDED,
         REDIS_DIRECTORY: lambda facts: facts.redis_persistent,
     }
-    return lambda facts: facts.said(path) and used[path](facts) and kind(facts.text(path))
+    return lambda facts: facts.is_written(path) and used[path](facts) and kind(facts.text(path))
 
 
 def _climbs(path: str) -> bool:
@@ -352,7 +352,9 @@ PROMISES: Mapping[str, Promise] = {
     "database.driver.unknown": Promise(
         "error",
         "database.driver",
-        lambda facts: facts.said("database.driver") and facts.text("database.driver") not in ("sqlite", "postgres"),
+        lambda facts: (
+            facts.is_written("database.driver") and facts.text("database.driver") not in ("sqlite", "postgres")
+        ),
     ),
     "database.driver.sqlite-in-distributed": Promise(
         "warning",
@@ -491,13 +493,17 @@ PROMISES: Mapping[str, Promise] = {
         "warning",
         "database.name",
         lambda facts: (
-            facts.driver == "postgres" and not facts.said("database.name") and not facts.effective("database.name")
+            facts.driver == "postgres"
+            and not facts.is_written("database.name")
+            and not facts.effective("database.name")
         ),
     ),
     "shared.redis": Promise(
         "warning",
         "redis.db",
-        lambda facts: facts.redis == "distributed" and not facts.said("redis.db") and not facts.effective("redis.db"),
+        lambda facts: (
+            facts.redis == "distributed" and not facts.is_written("redis.db") and not facts.effective("redis.db")
+        ),
     ),
     "temporal.encryption_key.missing": Promise(
         "warning", "temporal.encryption_key", lambda facts: _encryption(facts)["source"] == "missing"

@@ -53,7 +53,7 @@ class Statement:
 
     @property
     def sets(self) -> bool:
-        """Whether the source says a value: null and empty variables do not, nor does an unreadable text."""
+        """Whether the source sets a value: null and empty variables do not, nor does an unreadable text."""
         emptied = self.text == "" and self.source in ("env", "dotenv")
         return self.text is not None and self.readable and not emptied
 

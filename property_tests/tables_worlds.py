@@ -21,10 +21,10 @@ from compozy.tables.observation import ColumnReading, Observation
 from compozy.tables.read import read_tables
 from compozy.tables.table import ColumnSource, Condition, Domain, Scalar
 
-# How busy the machine is says nothing about the tables.
+# The load of the machine has no influence on the tables.
 fifty = settings(max_examples=50)
 
-# Every setting with its domain, and values that reach each piece of it whatever the rows say.
+# Every setting with its domain, and values that reach each piece of it for any rows.
 SETTINGS: dict[str, tuple[Domain, list[Scalar]]] = {
     "kind": (Domain.finite(["a", "b", "c"]), ["a", "b", "c"]),
     "flag.on": (Domain.boolean(optional=True), [None, False, True]),
@@ -111,7 +111,7 @@ def cells(values: st.SearchStrategy[Any], *, numbers: bool) -> st.SearchStrategy
 
 
 def holds(cell: Any, value: Scalar) -> bool:
-    """Tell whether a cell holds, the slow and obvious way."""
+    """Return True if a cell holds, computed in the slow and obvious way."""
     if isinstance(cell, list):
         return any(holds(part, value) for part in cell)
     if isinstance(cell, dict):

@@ -1,4 +1,4 @@
-"""Whatever somebody writes, there are findings: never another exception, never a hang."""
+"""Any configuration yields findings: never another exception, never a hang."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ SHAPES = (
 )
 
 
-def told(files: Mapping[str, bytes], environment: Mapping[str, str], flags: Mapping[str, str]) -> None:
+def assert_only_findings(files: Mapping[str, bytes], environment: Mapping[str, str], flags: Mapping[str, str]) -> None:
     """Read, resolve, validate and show; a rule pack that does not exist is the one other known end."""
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
@@ -116,21 +116,21 @@ def shown(resolved: Resolved, found: tuple[Finding, ...]) -> None:
 @given(st.one_of(mutated(), st.binary(max_size=60)))
 def test_any_file_gives_findings(content: bytes) -> None:
     """Valid, mutated, or not even text."""
-    told({"compozy.yaml": content}, {}, {})
+    assert_only_findings({"compozy.yaml": content}, {}, {})
 
 
 @settings(max_examples=80)
 @given(VARIABLES, DOTENV)
 def test_any_environment_gives_findings(environment: Mapping[str, str], dotenv: bytes) -> None:
     """Known names, unknown names, any text, any `.env`."""
-    told({".env": dotenv, "compozy.yaml": b"name: ${A:-x}${B:-y}\n"}, environment, {})
+    assert_only_findings({".env": dotenv, "compozy.yaml": b"name: ${A:-x}${B:-y}\n"}, environment, {})
 
 
 @settings(max_examples=80)
 @given(FLAGS)
 def test_any_flag_gives_findings(flags: Mapping[str, str]) -> None:
     """Known paths, unknown paths, any text."""
-    told({}, {}, flags)
+    assert_only_findings({}, {}, flags)
 
 
 @settings(max_examples=60)
@@ -139,4 +139,4 @@ def test_all_sources_together_give_findings(
     document: Any, environment: Mapping[str, str], flags: Mapping[str, str]
 ) -> None:
     """They do not disturb each other."""
-    told({"compozy.yaml": as_text(document).encode()}, environment, flags)
+    assert_only_findings({"compozy.yaml": as_text(document).encode()}, environment, flags)

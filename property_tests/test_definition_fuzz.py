@@ -1,4 +1,4 @@
-"""Whatever somebody writes into a workflow file is a definition or an error with a place, never a crash."""
+"""Any workflow file yields a definition or an error with a place, never a crash."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def decisions(draw: st.DrawFn) -> Decisions:
 
 
 def _written(found: Decisions) -> bool:
-    """Tell whether all cells have a counterpart in DMN, which one that never holds has not."""
+    """Return True if all cells have a counterpart in DMN, which one that never holds has not."""
     try:
         [unary_text(cell) for table in found.tables for row in table.rows for cell in row.when.values()]
     except FeelError:

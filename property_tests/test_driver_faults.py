@@ -1,4 +1,4 @@
-"""Injected driver faults: whichever drivers fail at which verb, a start is complete or leaves nothing."""
+"""Injected driver faults: if any drivers fail at any verb, a start is complete or leaves nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the text, it compiles or gives a finding, and what compiles ends within the steps that are counted."""
+"""Any text compiles or gives a finding, and a compiled expression ends within the counted steps."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ WORDS = st.sampled_from(
 )
 TEXTS = st.text(max_size=40) | st.lists(WORDS, max_size=25).map("".join)
 ATOMS = st.sampled_from(
-    ["input.n", "input.f", "input.t", "input.xs", "input.rows", "input.m", "input.gone", "tasks.a-b.output", "x", "2"]
+    ["input.n", "input.f", "input.t", "input.xs", "input.rows", "input.m", "input.absent", "tasks.a-b.output", "x", "2"]
     + ["-1.5", "'ab'", "[]", "none", "true", "range(9)"]
 )
 

@@ -1,4 +1,4 @@
-"""Whatever fails, in whatever order: the lifecycle's state, records, runtime and journal agree."""
+"""After any failures, in any order, the lifecycle's state, records, runtime and journal agree."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compozy.provisioning.lifecycle import Lifecycle
 from compozy.resolution.resolve import Resolved
 from compozy.rulebook import load_rulebook
 
-# The contract's state machine, said once more.
+# The contract's state machine, written a second time.
 TARGETS = {
     ("unresolved", "resolve"): "resolved",
     ("resolved", "validate"): "validated",

@@ -42,11 +42,11 @@ def test_the_shipped_rows_keep_the_promises(file: str) -> None:
 
 def test_the_score_counts_every_verdict() -> None:
     """The command that prints the score sees the same mutants."""
-    said: list[str] = []
-    counts = run("temporal.mode", said.append)
+    lines: list[str] = []
+    counts = run("temporal.mode", lines.append)
     assert counts[SURVIVED] == 0
     assert counts.total() > 30
-    assert all(line.startswith("equivalent: ") for line in said)
+    assert all(line.startswith("equivalent: ") for line in lines)
 
 
 def test_every_finding_names_fault_and_fix() -> None:

@@ -136,7 +136,7 @@ def test_the_witness_of_two_rows_shows_both_when_it_is_pasted(table: dict[str, A
 
 
 def alone(table: Mapping[str, Any]) -> Rulebook:
-    """Return a rulebook whose table has the same inputs and decides whatever they are."""
+    """Return a rulebook whose table has the same inputs and decides for all of their values."""
     return rulebook_of({**table, "rows": [{"id": "all", "then": {"out": "a"}, "because": "x"}]})
 
 
@@ -155,7 +155,7 @@ UPPER = {"below": operator.lt, "at_most": operator.le}
 def test_bounds_leave_a_gap_or_meet_exactly_where_a_value_lies(
     data: st.DataObject, path: str, upper: str, lower: str
 ) -> None:
-    """Two rows with a bound each: a gap, an overlap or neither, as the values around the bounds tell."""
+    """Two rows with a bound each: a gap, an overlap or neither, as the values around the bounds show."""
     first, second = data.draw(CUTS[path]), data.draw(CUTS[path])
     rows = [{upper: first}, {lower: second}, "unset"]
     table = {
@@ -263,13 +263,13 @@ def test_an_unreadable_condition_is_reported_once_at_its_row(
 @FIXED
 @given(tables(), st.integers(0, 3))
 def test_bounded_search_reports_no_false_fault_and_its_incompleteness(table: dict[str, Any], steps: int) -> None:
-    """Whatever the budget of steps: a report of the full search is missing only beside a report that says so."""
+    """With any budget of steps, a report of the full search is missing only beside a report of incompleteness."""
     rulebook = rulebook_of(table)
     every = {(report.id, report.message) for report in verify(rulebook.ruleset).findings}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("compozy.tables.cover.MOST_STEPS", steps)
         found = verify(rulebook.ruleset).findings
-    said = {(report.id, report.message) for report in found if report.id != "unproven"}
-    assert {kind for kind, _ in said} <= {kind for kind, _ in every}
+    bounded = {(report.id, report.message) for report in found if report.id != "unproven"}
+    assert {kind for kind, _ in bounded} <= {kind for kind, _ in every}
     if all(report.id != "unproven" and (not report.evidence or report.evidence.exact) for report in found):
-        assert said == every
+        assert bounded == every

@@ -1,4 +1,4 @@
-"""Whatever stands in a rule file: it is refused with places, or it can be used. Nothing else ever happens."""
+"""Any rule file is rejected with places, or it can be used."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ RULEBOOK = load_rulebook()
 SCHEMA = Draft202012Validator(file_schema(RULEBOOK, "compozy.json"))
 TABLES = RULEBOOK.ruleset.tables.values()
 READ = {row.id for table in TABLES if table.for_each == PROBLEMS for row in table.rows}
-# Whether two spellings agree, two elements have one name or an address is loopback, a schema cannot say.
+# A schema cannot express that two spellings agree, two elements have one name or an address is loopback.
 UNSAID = {"key.two-spellings", "key.doubled", "key.unidentified", "listener.open", "listener.key"}
 COVERED = (READ | constraints(RULEBOOK).rows) - UNSAID
 FACTS = {"valkey.binary": "found"}
@@ -52,8 +52,8 @@ def test_schema_and_reader_agree(document: Any) -> None:
     ours = found(document)
     assume(all(one.id != "key.two-spellings" for one in ours))
     refused = [error.message for error in SCHEMA.iter_errors(document)]
-    said = [f"{one.id} {one.key}: {one.message}" for one in ours if one.id in COVERED]
-    assert bool(refused) == bool(said), (refused, said)
+    reported = [f"{one.id} {one.key}: {one.message}" for one in ours if one.id in COVERED]
+    assert bool(refused) == bool(reported), (refused, reported)
 
 
 SOURCES = ("file", "dotenv", "env", "flag")

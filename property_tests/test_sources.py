@@ -1,4 +1,4 @@
-"""Whatever the sources write, the highest that states a setting decides it, and all the rest follows from that."""
+"""For any contents of the sources, the source of highest precedence that sets a setting decides its value."""
 
 from __future__ import annotations
 

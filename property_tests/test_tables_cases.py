@@ -36,7 +36,7 @@ def show_the_effect(table: Mapping[str, Any], row: Mapping[str, Any], inside: In
 
 
 def pair_exists(world: World, row: Mapping[str, Any], column: str, key: Callable[[str, Scalar], object]) -> bool:
-    """Try all pairs of inputs; `key` says which values of a column count as the same."""
+    """Try all pairs of inputs; `key` maps the values of a column that count as the same."""
     pairs = permutations(world.reachable(), 2)
     return any(
         show_the_effect(world.last, row, one, other)

@@ -1,6 +1,6 @@
 """Write what derives from rules, commands and HTTP interface: `PYTHONPATH=tools python -m docs [--check] [ROOT]`.
 
-What comes in: the root of the repository, the working directory without one. What goes out: files; with `--check`
+ROOT is the root of the repository, by default the working directory. With `--check`
 nothing is written, and the exit code is 1 when a file is not what it should be.
 """
 

@@ -1,7 +1,4 @@
-"""The reference pages of settings and of findings, as Markdown.
-
-What comes in: a rulebook. What goes out: the texts of pages.
-"""
+"""Render the reference pages of settings and of findings as Markdown, from a rulebook."""
 
 from __future__ import annotations
 
@@ -176,8 +173,8 @@ def findings_page(rulebook: Rulebook) -> str:
     rows = list(finding_rows(rulebook.ruleset.tables.values()))
     lines = [MADE, *_FINDINGS.splitlines()]
     for _, row in rows:
-        says = str(row.body["text"]).splitlines()[0]
-        lines.append(table_row((f"[{row.id}](#{anchor(row.id)})", str(row.body["severity"]), f"`{says}`")))
+        text = str(row.body["text"]).splitlines()[0]
+        lines.append(table_row((f"[{row.id}](#{anchor(row.id)})", str(row.body["severity"]), f"`{text}`")))
     examples = {(example.id, example.kind): example_text(example) for example in examples_of(rulebook)}
     for table, row in rows:
         lines += ["", *_finding(table, row, examples[row.id, "bad"], examples[row.id, "good"])]

@@ -1,6 +1,6 @@
 """The sample files: `compozy.yaml` and `.env` with every setting in them, as comments.
 
-What comes in: a rulebook. What goes out: texts that are valid as they are, and with every comment removed.
+The texts are derived from a rulebook; they are valid as they are, and with every comment removed.
 """
 
 from __future__ import annotations
