@@ -39,7 +39,7 @@ def _numbers(setting: Setting, *, optional: bool) -> Domain:
     )
 
 
-def normalised(setting: Setting, value: Any) -> Any:
+def normalised(setting: Setting, value: object) -> Any:
     """Return a value of a rule as the setting reads it, a list as a tuple; one that it refuses stays as it is."""
     if setting.type in CONTAINERS:
         return tuple(value) if isinstance(value, list | dict) else value
@@ -49,7 +49,7 @@ def normalised(setting: Setting, value: Any) -> Any:
         return value
 
 
-def spelled(setting: Setting, value: Any) -> Any:
+def spelled(setting: Setting, value: Any) -> object:
     """Return a value as written in a configuration file, in plain data: the inverse of `normalised`."""
     if isinstance(value, tuple):
         return [*value] if setting.type == "list" else dict.fromkeys(value, 1)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from compozy.base.document import Scalar
 from compozy.base.suggest import did_you_mean
@@ -112,7 +111,7 @@ def _condition_faults(settings: Mapping[str, Setting], when: Condition) -> Itera
             yield f"{path} is never {_written(value)}"
 
 
-def _may_be(setting: Setting, value: Any) -> bool:
+def _may_be(setting: Setting, value: object) -> bool:
     """Return True if a setting may have exactly this value, which is compared as it is written here."""
     if setting.type in ("list", "map") or (setting.values and value not in setting.values):
         return False

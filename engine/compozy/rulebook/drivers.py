@@ -51,8 +51,8 @@ class DriverRow:
     driver: str
     factory: str
     needs: tuple[str, ...]
-    timeout: Any
-    options: Mapping[str, Any]
+    timeout: object
+    options: Mapping[str, object]
     addresses: tuple[AddressRow, ...]
     place: Place
 

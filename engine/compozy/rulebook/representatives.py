@@ -78,12 +78,12 @@ def given(setting: Setting, values: Collection[Scalar], copies: int, inspected: 
     return found
 
 
-def placements(one: Representative) -> tuple[Any, ...]:
+def placements(one: Representative) -> tuple[object, ...]:
     """Return a value as it reads in projects that lie in different directories."""
     return tuple(directory + str(one.value) for directory in _DIRECTORIES) if one.anchored else (one.value,)
 
 
-def of_rules(setting: Setting, value: Any, kind: str, values: Collection[Scalar]) -> Representative:
+def of_rules(setting: Setting, value: object, kind: str, values: Collection[Scalar]) -> Representative:
     """Return a default or a derived value."""
     taken = None if value is None else normalised(setting, value)
     if setting.type != "path" or taken in (None, value):
@@ -114,8 +114,8 @@ def written(setting: Setting, values: Collection[Scalar], copies: int, inspected
     )
 
 
-def _amounts(setting: Setting, domain: Domain | None) -> list[Any]:
-    found: list[Any] = [amount for amount in _AMOUNTS if domain is not None and domain.contains(amount)]
+def _amounts(setting: Setting, domain: Domain | None) -> list[object]:
+    found: list[object] = [amount for amount in _AMOUNTS if domain is not None and domain.contains(amount)]
     if setting.minimum is not None:
         # Rejected numbers, zero among them if it is one: their views stand beside a lower source's value.
         found += {setting.minimum - 1, setting.minimum - 2, min(0, setting.minimum - 1)}

@@ -101,7 +101,7 @@ def _check_default(setting: Setting, faults: Collector) -> None:
     faults.require(not reason, "bad-default", message, setting.place)
 
 
-def refusal(setting: Setting, value: Any) -> str:
+def refusal(setting: Setting, value: object) -> str:
     """Return why a setting does not accept a value that a table derives; empty when it does.
 
     A text is parsed as in a file, every other value is taken as it is.

@@ -71,7 +71,7 @@ _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([\w.\[\]-]+)\}")
 _ALWAYS_KNOWN = ("key", "values", "suggestion")
 
 
-def _is_texts(given: Any) -> bool:
+def _is_texts(given: object) -> bool:
     return isinstance(given, dict) and all(isinstance(value, str) for value in given.values())
 
 
@@ -216,7 +216,7 @@ def _key_faults(rulebook: Rulebook, table: Table, key: str) -> Iterator[str]:
         yield f"{key} is not a field of the list that the table is evaluated for"
 
 
-def _placeholder_faults(rulebook: Rulebook, table: Table, body: Mapping[str, Any]) -> Iterator[str]:
+def _placeholder_faults(rulebook: Rulebook, table: Table, body: Mapping[str, object]) -> Iterator[str]:
     if table.for_each == PROBLEMS:  # their placeholders are the facts of each problem
         return
     known = {*_ALWAYS_KNOWN, *(column.name for column in table.columns), *rulebook.registry.settings}
@@ -235,7 +235,7 @@ def _check_examples(rulebook: Rulebook, faults: Collector) -> None:
                 faults.add("bad-example", f'an example of table "{table.id}": {fault}', example.place, key=table.id)
 
 
-def _example_faults(rulebook: Rulebook, given: Any) -> Iterator[str]:
+def _example_faults(rulebook: Rulebook, given: object) -> Iterator[str]:
     if not isinstance(given, str | dict):
         yield "an example is a configuration, or the text of one"
     if not isinstance(given, dict):

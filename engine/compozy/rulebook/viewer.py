@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import product
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from compozy.base.document import Scalar
 from compozy.rulebook.domains import normalised, setting_domain, spelled
@@ -204,7 +204,7 @@ class SettingViewer:
         domain, limits = setting_domain(self.settings[base.ref]), self.limits(base)
         yield from (atom.sample for atom in atoms_of(domain, limits) if not atom.other) if domain and limits else ()
 
-    def spelled(self, source: ColumnSource, value: Scalar) -> Any:
+    def spelled(self, source: ColumnSource, value: Scalar) -> object:
         """Return a value in the spelling of a configuration file, as plain data."""
         setting = self.settings.get(source.each or source.ref)
         if setting is not None and source.each is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from compozy.base.findings import Finding
 from compozy.base.suggest import closest
@@ -130,7 +129,7 @@ def _imported(stored: StoredWorkflow) -> Definition:
     return replace(definition_from_json(stored.definition, f"imported workflow {stored.id}"), imported=True)
 
 
-def exported_definitions(exported: Any) -> tuple[Definition, ...]:
+def exported_definitions(exported: object) -> tuple[Definition, ...]:
     """Return the workflows of an export.
 
     Raises:

@@ -37,7 +37,7 @@ class Checks:
         """Release the threads; idempotent."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def run(self, check: Callable[..., Result], *arguments: Any) -> Result:
+    async def run(self, check: Callable[..., Result], *arguments: object) -> Result:
         """Return what `check` returns.
 
         Raises:

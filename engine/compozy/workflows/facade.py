@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import peewee
 from temporalio.client import Client
@@ -123,7 +123,7 @@ class Workflows:
     def start(
         self,
         workflow: Definition | str,
-        given: Mapping[str, Any] | None = None,
+        given: Mapping[str, object] | None = None,
         *,
         execution_id: str | None = None,
     ) -> str:
@@ -137,7 +137,7 @@ class Workflows:
     def run(
         self,
         workflow: Definition | str,
-        given: Mapping[str, Any] | None = None,
+        given: Mapping[str, object] | None = None,
         *,
         execution_id: str | None = None,
         timeout_s: float | None = None,
@@ -168,7 +168,7 @@ class Workflows:
         """End an execution at once; see `Service.terminate`."""
         return self._call(self.service.terminate(execution_id))
 
-    def signal(self, execution_id: str, name: str, payload: Any = None) -> None:
+    def signal(self, execution_id: str, name: str, payload: object = None) -> None:
         """Send a signal; see `Service.signal`."""
         self._call(self.service.signal(execution_id, name, payload))
 
@@ -188,7 +188,7 @@ class Workflows:
         """Delete old executions; see `Service.prune`."""
         return self._call(self.service.prune(older_than_s, dry_run=dry_run))
 
-    def import_workflows(self, exported: Any) -> Imported:
+    def import_workflows(self, exported: object) -> Imported:
         """Import the JSON of `workflow list`; see `Service.import_workflows`."""
         return self._call(self.service.import_workflows(exported))
 
@@ -196,7 +196,7 @@ class Workflows:
         """Correct rows that are behind Temporal; see `Service.reconcile`."""
         return self._call(self.service.reconcile())
 
-    def _call(self, coroutine: Coroutine[Any, Any, Result], timeout_s: float | None = CALL_TIMEOUT_S) -> Result:
+    def _call(self, coroutine: Coroutine[object, object, Result], timeout_s: float | None = CALL_TIMEOUT_S) -> Result:
         return self._loop.call(coroutine, DAY_S if timeout_s is None else timeout_s + WAIT_MARGIN_S)
 
     async def _open(self) -> None:

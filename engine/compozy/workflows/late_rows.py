@@ -6,13 +6,12 @@ They are kept in memory until they can be written. Their number is bounded; at t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from compozy.store import Execution, Store, UnavailableError
 
 MOST_ROWS = 100
 
-InThread = Callable[..., Awaitable[Any]]
+InThread = Callable[..., Awaitable[object]]
 
 
 class LateRows:

@@ -242,7 +242,7 @@ class Reconciler:
         )
 
 
-async def _apart(name: str, work: Coroutine[Any, Any, Result]) -> Result | None:
+async def _apart(name: str, work: Coroutine[object, object, Result]) -> Result | None:
     """Return the result for one execution, or log why there is none, so that the others do not suffer from it.
 
     Raises:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
@@ -93,7 +93,7 @@ class Service:
     async def start(
         self,
         workflow: Definition | str,
-        given: Mapping[str, Any] | None = None,
+        given: Mapping[str, object] | None = None,
         *,
         execution_id: str | None = None,
     ) -> str:
@@ -144,7 +144,7 @@ class Service:
     async def run(
         self,
         workflow: Definition | str,
-        given: Mapping[str, Any] | None = None,
+        given: Mapping[str, object] | None = None,
         *,
         execution_id: str | None = None,
         timeout_s: float | None = None,
@@ -250,7 +250,7 @@ class Service:
             await ask(self._client, handle.terminate(reason=reason), execution_id)
         return await self._reconciler.update(row)
 
-    async def signal(self, execution_id: str, name: str, payload: Any = None) -> None:
+    async def signal(self, execution_id: str, name: str, payload: object = None) -> None:
         """Send a signal to a running execution.
 
         Raises:
@@ -273,7 +273,7 @@ class Service:
         except NotFoundError as error:
             raise ConflictError(f"execution {execution_id} has ended; it takes no signals") from error
 
-    async def state(self, execution_id: str) -> Mapping[str, Any]:
+    async def state(self, execution_id: str) -> Mapping[str, object]:
         """Return the task at work, the finished tasks and the signals of an execution.
 
         Raises:
@@ -281,7 +281,7 @@ class Service:
             UnavailableError: Temporal does not answer.
         """
         handle = self._client.get_workflow_handle(execution_id)
-        found: Mapping[str, Any] = await ask(self._client, handle.query(wire.STATE_QUERY), execution_id)
+        found: Mapping[str, object] = await ask(self._client, handle.query(wire.STATE_QUERY), execution_id)
         return found
 
     async def workflows(self) -> Listing:
@@ -324,7 +324,7 @@ class Service:
         before = timestamp(datetime.now(UTC) - timedelta(seconds=age_s))
         return Pruned(await self._in_thread(lambda: self._store.prune(before, dry_run=dry_run)), before)
 
-    async def import_workflows(self, exported: Any) -> Imported:
+    async def import_workflows(self, exported: object) -> Imported:
         """Import what `workflow list --format json` printed.
 
         Raises:
@@ -351,7 +351,7 @@ class Service:
         """
         return await self._reconciler.adopt()
 
-    async def _in_thread(self, call: Callable[..., Result], *arguments: Any) -> Result:
+    async def _in_thread(self, call: Callable[..., Result], *arguments: object) -> Result:
         """Ask the database; one that takes the question and stays silent is not available."""
         try:
             async with asyncio.timeout(self._patience_s):
@@ -359,7 +359,7 @@ class Service:
         except TimeoutError as error:
             raise UnavailableError("database", f"no answer within {self._patience_s:g} s") from error
 
-    async def _start_workflow(self, name: str, run: wire.Run) -> WorkflowHandle[Any, Any]:
+    async def _start_workflow(self, name: str, run: wire.Run) -> WorkflowHandle[object, object]:
         starting = self._client.start_workflow(
             wire.WORKFLOW_TYPE,
             run.to_json(),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError
@@ -79,7 +79,9 @@ def _lacks_namespace(error: RPCError) -> bool:
     return any("NamespaceNotFound" in detail.type_url for detail in error.grpc_status.details)
 
 
-async def ask(client: Client, call: Coroutine[Any, Any, Result], about: str, patience_s: float = PATIENCE_S) -> Result:
+async def ask(
+    client: Client, call: Coroutine[object, object, Result], about: str, patience_s: float = PATIENCE_S
+) -> Result:
     """Return the answer to one call that is about the execution `about`, however long a busy server takes.
 
     Each `patience_s` without an answer the server is asked whether it is there at all.
@@ -102,7 +104,7 @@ async def ask(client: Client, call: Coroutine[Any, Any, Result], about: str, pat
         asking.cancel()
 
 
-async def result_of(handle: WorkflowHandle[Any, Any]) -> Any:
+async def result_of(handle: WorkflowHandle[object, object]) -> object:
     """Return the result of an execution; ask again when a poll ends without an event.
 
     Temporal's time-skipping server ends one after twenty seconds, which the library reports as an error.
