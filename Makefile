@@ -57,6 +57,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/lint/phrases.py
 
 bench: $(BENCH_STAMP)
 	$(BIN)/python -m compileall -q engine rules

@@ -1,8 +1,4 @@
-"""What a workflow's Python tool may ask of Compozy.
-
-What comes in: the name of a component. What goes out: its handle, the one that the runtime which runs the tool
-has. Whoever calls tools says what they may ask for with `offered`.
-"""
+"""The API for tools of a project: components and secrets, available within one call of a tool."""
 
 from __future__ import annotations
 
