@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.polling import eventually
+
 from compozy.drivers.protocol import Description, StartContext
 from compozy.errors import DriverError
 from compozy.provisioning.plan import Plan
@@ -116,11 +118,8 @@ def no_threads_left() -> Iterator[None]:
     """Check that the block leaves no thread of ours behind."""
     before = set(threading.enumerate())
     yield
-    deadline = time.monotonic() + PATIENCE_S
-    left = before
-    while time.monotonic() < deadline:
-        left = {thread for thread in threading.enumerate() if thread.name.startswith("compozy-")} - before
-        if not left:
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"threads are left: {left}")
+
+    def left() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name.startswith("compozy-")} - before
+
+    eventually(lambda: not left(), lambda: f"end of the threads {left()}", PATIENCE_S)

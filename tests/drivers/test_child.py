@@ -431,7 +431,7 @@ def test_kill_minus_nine_of_the_parent_leaves_no_orphan(marker: str, round_: int
     with owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == "spawning\n"
-        until = time.monotonic() + random.random() * 0.004
+        until = time.monotonic() + random.random() * 0.004  # the moment is under test; pytest-randomly seeds it
         while time.monotonic() < until:
             pass
         owner.kill()

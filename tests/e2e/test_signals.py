@@ -142,12 +142,17 @@ from compozy.cli.signals import Signals, interrupt_on_signals
 
 interrupt_on_signals()
 signals = Signals()
+began = multiprocessing.get_context("fork").Event()
+
+def nap():
+    began.set()
+    time.sleep(300)
 
 def tool():
     with multiprocessing.get_context("fork").Pool(2) as pool:
         print(pool.apply(abs, (-7,)), flush=True)
-        pool.apply_async(time.sleep, (300,))
-        time.sleep(0.1)
+        pool.apply_async(nap)
+        began.wait()
 
 thread = threading.Thread(target=tool)
 thread.start()
