@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,37 @@ import pytest
 from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.servers import RedisServer, TemporalServer
 from compozy.testing.testbed import DB_URL, Testbed
+
+MODES = ("memory", "persistent", "distributed")
+SELECTED = os.environ.get("COMPOZY_TEST_MODE")
+# Fixtures that need servers beside Compozy or a project that was saved, and those that start what a parameter names.
+SERVERS = {"postgres_server", "redis_server", "temporal_server", "own_server", "own_services"}
+SAVED = {"archive"}
+STARTING = {"testbed", "database_for_mode", "shell", "migrate", "opened"}
+OUTSIDE = re.compile("distributed|postgres|remote|mixed")
+
+
+def needed_mode(fixtures: set[str], parameters: str) -> str:
+    """Return the mode of a test without a marker: what its fixtures and the id of its parameters make it start."""
+    starts = bool(fixtures & STARTING)
+    if fixtures & SERVERS or (starts and OUTSIDE.search(parameters)):
+        return "distributed"
+    return "persistent" if fixtures & SAVED or (starts and "persistent" in parameters) else "memory"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give each test the marker of its mode, and select those of `COMPOZY_TEST_MODE`."""
+    if SELECTED not in (None, "", *MODES):
+        raise pytest.UsageError(f"COMPOZY_TEST_MODE is {SELECTED}; it must be one of {', '.join(MODES)}")
+    others = []
+    for item in items:
+        if not any(item.get_closest_marker(mode) for mode in MODES):
+            item.add_marker(needed_mode(set(getattr(item, "fixturenames", ())), item.name.partition("[")[2]))
+        if SELECTED and item.get_closest_marker(SELECTED) is None:
+            others.append(item)
+    if others:
+        items[:] = [item for item in items if item not in set(others)]
+        config.hook.pytest_deselected(items=others)
 
 
 def pytest_configure() -> None:
@@ -34,6 +67,7 @@ def testbed() -> Iterator[Testbed]:
 
 @pytest.fixture(scope="session")
 def postgres_server(testbed: Testbed) -> PostgresServer:
+    assert SELECTED in (None, "", "distributed"), "a test that needs PostgreSQL lacks the marker `distributed`"
     server = testbed.databases
     assert isinstance(server, PostgresServer)
     return server

@@ -27,6 +27,8 @@ from compozy.errors import BackupError, StateDirectoryError, UsageError
 from compozy.state.file_lock import lock_beside
 from compozy.state.undo import Made
 
+pytestmark = pytest.mark.persistent
+
 
 @pytest.mark.parametrize("name", ["plain", "a#b", "a?b=c", "a%20b", "with blank", "späße"])
 def test_a_project_may_have_any_name(tmp_path: Path, name: str) -> None:

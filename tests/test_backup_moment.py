@@ -19,6 +19,8 @@ from compozy.backup.take import back_up
 from compozy.drivers.redis_embedded import ValkeyDriver
 from compozy.resolution.resolve import Resolved
 
+pytestmark = pytest.mark.persistent
+
 BACKUPS = 12
 _WRITTEN = re.compile(rb"counter\r\n\$\d+\r\n(\d+)\r\n")
 

@@ -22,6 +22,8 @@ from compozy.provisioning.step import Step, build_driver
 from compozy.resolution.resolve import Resolved
 from compozy.state.state_directory import StateDirectory
 
+pytestmark = pytest.mark.persistent
+
 COMPONENT = {
     "compozy.db": "database", "temporal.db": "temporal", "temporal.db.version": "temporal", "key": "temporal",
     "temporal.db-wal": "temporal",

@@ -34,6 +34,8 @@ from compozy.provisioning.doctor import examine
 from compozy.state import move_journal
 from compozy.state.move_journal import JOURNAL, Moves, recover
 
+pytestmark = pytest.mark.persistent
+
 
 def test_next_restore_removes_the_files_of_a_killed_restore(tmp_path: Path, archive: Path) -> None:
     """It could fill the disk."""

@@ -23,6 +23,8 @@ from compozy.testing.servers import RedisServer, TemporalServer
 from .suite import DriverSuite, HangSuite, OutageSuite, Row, Subject, counted, described, remembered
 from .tls import Authority, TlsProxy, tls_proxy
 
+pytestmark = pytest.mark.distributed
+
 HOST = "127.0.0.1"
 CANARY = "canary-5f3a/@:#%x"
 

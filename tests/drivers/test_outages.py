@@ -24,6 +24,8 @@ from compozy.testing.testbed import Testbed
 
 from .suite import PATIENCE_S, far_ends, traces
 
+pytestmark = pytest.mark.distributed
+
 HOST = "127.0.0.1"
 
 

@@ -21,6 +21,8 @@ from compozy.testing.servers import RedisServer, TemporalServer
 from .starting import Starting
 from .tls import HOST, Authority, tls_proxy
 
+pytestmark = pytest.mark.distributed
+
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 Connect = Callable[[int, str], Driver]
 

@@ -13,7 +13,7 @@ import pytest
 from .conftest import Shell
 from .test_matrix import TWO_STEPS, request, run
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.persistent]
 MODE = ("--mode", "persistent")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from benchmarks.kill_sweep import Result, sweep
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.persistent]
 
 
 def test_five_kills_lose_nothing(tmp_path: Path) -> None:

@@ -69,7 +69,9 @@ class Project:
         (self.shell.directory / "workflows" / "two-steps.yaml").write_text(TWO_STEPS.replace("SLEEP", sleep))
 
 
-@pytest.fixture(params=[pytest.param(cell, id=cell.id) for cell in CELLS])
+@pytest.fixture(
+    params=[pytest.param(cell, id=cell.id, marks=pytest.mark.distributed if cell.external else ()) for cell in CELLS]
+)
 def project(request: pytest.FixtureRequest, shell: Shell) -> Project:
     cell: Cell = request.param
     reached = request.getfixturevalue("services").settings() if cell.external else {}

@@ -19,7 +19,7 @@ from .conftest import Server, Shell
 from .services import Services
 from .test_matrix import TWO_STEPS, request
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.distributed]
 OUTAGE_S = 1.5
 PATIENCE_S = 30
 
@@ -81,7 +81,7 @@ def test_outage_is_reported_and_survived(shell: Shell, own_services: Services, c
         eventually(lambda: request(server, "GET", "/readyz")[0] == 503, "the news of the outage")
         health = request(server, "GET", "/api/v0/health")[1]["components"]
         assert [name for name, part in health.items() if not part["healthy"]] == [component]
-        while time.monotonic() < stopped + OUTAGE_S:
+        while time.monotonic() < stopped + OUTAGE_S:  # the length of the outage is under test
             time.sleep(0.05)
         away.start()
         eventually(lambda: request(server, "GET", "/readyz")[0] == 200, "the recovery", PATIENCE_S)

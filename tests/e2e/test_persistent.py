@@ -15,7 +15,7 @@ from tests.polling import DEADLINE_S, eventually
 
 from .conftest import COMPOZY, Server, Shell, environment
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.persistent]
 MODE = ("--mode", "persistent", "--set", "temporal.standalone.enable_ui=false")
 HELLO = str(Path(__file__).parent.parent.parent / "examples" / "hello-world.yaml")
 

@@ -29,13 +29,6 @@ def context() -> Iterator[StartContext]:
     loop.close()
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[PostgresServer]:
-    """Run a real PostgreSQL."""
-    with PostgresServer() as running:
-        yield running
-
-
 @pytest.fixture
 def opened(tmp_path: Path, context: StartContext, request: pytest.FixtureRequest) -> Iterator[Opener]:
     """Return a function that opens a new, empty database of a kind; closed at the end."""
@@ -43,7 +36,7 @@ def opened(tmp_path: Path, context: StartContext, request: pytest.FixtureRequest
 
         def open_database(kind: str) -> peewee.Database:
             if kind == "postgres":
-                running: PostgresServer = request.getfixturevalue("server")
+                running: PostgresServer = request.getfixturevalue("postgres_server")
                 return stack.enter_context(postgres(stack.enter_context(running.database())))
             path = ":memory:" if kind == "sqlite-memory" else str(tmp_path / "data" / "compozy.db")
             driver = SqliteDriver(path)

@@ -20,8 +20,8 @@ ROW = Execution("e1", "flow", "1.0", "running", {}, "2025-01-01T00:00:00.000000Z
 
 
 @pytest.fixture
-def url(server: PostgresServer) -> Iterator[str]:
-    with server.database() as made:
+def url(postgres_server: PostgresServer) -> Iterator[str]:
+    with postgres_server.database() as made:
         yield made
 
 
@@ -110,6 +110,7 @@ def test_classification_does_not_depend_on_language(url: str) -> None:
     assert "the user lacks a privilege (keine Berechtigung)" in caught.value.message
 
 
+@pytest.mark.distributed
 def test_mistake_of_ours_stays_a_bug(opened: Opener) -> None:
     """An invalid SQL statement is not reported as an outage."""
     database: Any = opened("postgres")

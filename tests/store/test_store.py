@@ -187,7 +187,7 @@ def test_times_sort_as_text() -> None:
     assert timestamp().endswith("Z")
 
 
-def test_outage_of_postgres_is_reported_and_survived(server: PostgresServer, opened: Opener) -> None:
+def test_outage_of_postgres_is_reported_and_survived(postgres_server: PostgresServer, opened: Opener) -> None:
     """Connections of before the outage do no harm after it."""
     store = Store(opened("postgres"))
     store.migrate()
@@ -195,10 +195,10 @@ def test_outage_of_postgres_is_reported_and_survived(server: PostgresServer, ope
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: store.executions(), range(40)))
 
-    server.stop()
+    postgres_server.stop()
     with pytest.raises(UnavailableError, match="database is not available"):
         store.executions()
-    server.start()
+    postgres_server.start()
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(lambda _: store.executions(), range(40))) == [(RUNNING,)] * 40
@@ -206,9 +206,9 @@ def test_outage_of_postgres_is_reported_and_survived(server: PostgresServer, ope
     assert store.execution("e1") == DONE
 
 
-def test_a_pool_without_a_free_connection_is_an_outage(server: PostgresServer) -> None:
+def test_a_pool_without_a_free_connection_is_an_outage(postgres_server: PostgresServer) -> None:
     """A caller that gets no connection receives an error that can be retried."""
-    with server.database() as url:
+    with postgres_server.database() as url:
         pool = POOL(url, max_connections=1)
         with pool.connection_context(), ThreadPoolExecutor(1) as other:
             asking = other.submit(Store(pool).ping)

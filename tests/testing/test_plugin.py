@@ -7,7 +7,11 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pytest
+
 from .suite_run import PLUGIN, run_tests
+
+pytestmark = pytest.mark.distributed
 
 MODES = """
 import pytest

@@ -24,6 +24,8 @@ from compozy.testing.databases import Databases
 from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.server_binaries import VARIABLE, Account, copy_postgres, find_postgres, server_account
 
+pytestmark = pytest.mark.distributed
+
 KILLED = """
 import os, signal
 from compozy.testing.postgres_server import PostgresServer

@@ -16,6 +16,8 @@ from compozy.testing.servers import RedisServer, TemporalServer
 from compozy.testing.testbed import Testbed
 from compozy.testing.time_skipping import TimeSkippingServer
 
+pytestmark = pytest.mark.distributed
+
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_a_redis_keeps_its_data_over_a_restart(testbed: Testbed, end: str) -> None:

@@ -16,6 +16,8 @@ from compozy.store import Execution, Store
 from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.testbed import DB_URL, Testbed
 
+pytestmark = pytest.mark.distributed
+
 MODES = ("memory", "persistent", "distributed")
 RECORD = Execution("one", "hello", "1", "running", {}, started_at="2025-01-01T00:00:00.000000Z")
 

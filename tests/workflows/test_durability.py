@@ -81,7 +81,7 @@ def test_an_execution_outlives_its_worker(
 def test_stopping_lets_a_running_tool_end(
     loop: LoopThread, client: Client, database: peewee.SqliteDatabase, tmp_path: Path
 ) -> None:
-    """Within the grace a tool finishes, and its result is kept."""
+    """Within the grace a tool finishes, and its result is kept; its sleep is the work that the end waits for."""
     (tmp_path / "mod_slow.py").write_text(
         "import pathlib, time\ndef work():\n    here = pathlib.Path(__file__)\n"
         "    here.with_suffix('.began').touch()\n    time.sleep(0.3)\n    return 'done'\n"
@@ -148,6 +148,7 @@ def test_executions_without_a_row_are_shown(
         assert replace(workflows.execution(name), started_at=row.started_at) == row
 
 
+@pytest.mark.distributed
 def test_an_outage_of_the_database_loses_and_doubles_nothing(loop: LoopThread, client: Client, tmp_path: Path) -> None:
     """Executions continue without PostgreSQL and are recorded after its return; new ones are rejected meanwhile."""
     nap = flow({"id": "nap", "type": "aggregate", "sleep": "1s", "output": 1})
