@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = tuple(sys.version_info[:3]); sys.exit(v < (3, 11, 4) and \
 	"Compozy needs Python 3.11.4 or newer; this is %d.%d.%d\nName another one, such as: make start PYTHON=python3.12" % v)'
 
-.PHONY: start test test-memory lint bench bench-short bench-peers generate golden histories openapi docs site lock build smoke sbom clean
+.PHONY: start test test-memory coverage lint bench bench-short bench-peers generate golden histories openapi docs site lock build smoke sbom clean
 
 # The versions and hashes of everything that is installed are fixed by constraints*.txt; `make lock` renews them.
 $(RUNTIME_STAMP): setup.cfg pyproject.toml constraints-runtime.txt
@@ -55,6 +55,14 @@ test: $(STAMP)
 # Tests that need no PostgreSQL and no other server outside Compozy.
 test-memory: $(STAMP)
 	COMPOZY_TEST_MODE=memory $(BIN)/python -m pytest -n 3 --dist worksteal
+
+# Lines and branches of the engine that the tests run, processes that they start included.
+coverage: $(STAMP)
+	rm -rf build/coverage
+	mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest -n 3 --dist worksteal
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,9 @@ print(code, *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.
 
 def imported(directory: Path, *args: str) -> set[str]:
     command = [sys.executable, "-c", PROBE, *args]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=directory)
+    # The measurement of coverage imports modules of its own.
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=directory, env=variables)
     code, *modules = result.stderr.splitlines()[-1].split()
     assert code == "0"
     return set(modules)
