@@ -199,7 +199,7 @@ class ExecutionAnswer(Answer, frozen=True, kw_only=True):
     @classmethod
     def of(cls, execution: Execution) -> ExecutionAnswer:
         """Return the row of an execution in this form."""
-        return cls(**_facts(execution))
+        return cls(**_facts(execution, ExecutionAnswer))
 
 
 class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,11 +223,14 @@ class ExecutionWithTasks(ExecutionAnswer, frozen=True, kw_only=True):
     @classmethod
     def of(cls, execution: Execution, tasks: Sequence[TaskExecution] = ()) -> ExecutionWithTasks:
         """Return the rows of an execution and of its tasks in this form."""
-        return cls(**_facts(execution), tasks=[TaskAnswer(**task.to_json()) for task in tasks])
+        turns = [TaskAnswer(**_facts(task, TaskAnswer)) for task in tasks]
+        return cls(**_facts(execution, ExecutionAnswer), tasks=turns)
 
 
-def _facts(execution: Execution) -> JsonObject:
-    return {name: getattr(execution, name) for name in ExecutionAnswer.__struct_fields__ if name != "format_version"}
+def _facts(record: object, kind: type[msgspec.Struct]) -> JsonObject:
+    """Return the fields of `kind` that a record has too."""
+    names = [name for name in kind.__struct_fields__ if name != "format_version" and hasattr(record, name)]
+    return {name: getattr(record, name) for name in names}
 
 
 class ExecutionList(Answer, frozen=True, kw_only=True):
@@ -254,11 +257,7 @@ class RunAnswer(Answer, frozen=True, kw_only=True):
     @classmethod
     def of(cls, execution: ExecutionAnswer | Execution) -> RunAnswer:
         """Return an execution in this form."""
-        facts = {name: getattr(execution, name) for name in _SHARED}
-        return cls(execution_id=execution.id, **facts)
-
-
-_SHARED = frozenset(RunAnswer.__struct_fields__) - {"execution_id", "format_version"}
+        return cls(execution_id=execution.id, **_facts(execution, RunAnswer))
 
 
 class Signaled(Answer, frozen=True, kw_only=True):

@@ -63,18 +63,11 @@ class LocalClient:
     def __exit__(self, *_: object) -> None:
         self._opened.close()
 
-    def health(self) -> NoReturn:
-        """Refuse: there is no server.
-
-        Raises:
-            NotRunningError: always.
-        """
-        raise NotRunningError(self._resolved.directory)
-
     def _needs_server(self, *_: object) -> NoReturn:
+        """Refuse what only a running server can do."""
         raise NotRunningError(self._resolved.directory)
 
-    new_link = cancel = terminate = signal = _needs_server
+    health = new_link = cancel = terminate = signal = _needs_server
 
     def workflows(self) -> WorkflowList:
         """Return the workflows that can be run, and what is wrong with the others."""
@@ -87,7 +80,7 @@ class LocalClient:
     def execution(self, execution_id: str) -> ExecutionWithTasks:
         """Return one execution of a database that is kept."""
         if not self._is_kept("database"):
-            raise NotRunningError(self._resolved.directory)
+            self._needs_server()
         found = self._store.execution(execution_id)
         if found is None:
             raise NotFoundError("execution", execution_id)

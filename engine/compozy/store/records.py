@@ -1,6 +1,6 @@
 """What the store keeps, as frozen records.
 
-`Execution`, `TaskExecution` and `StoredWorkflow` have JSON forms. Times are
+`Execution` has a JSON form. Times are
 UTC in ISO 8601 with microseconds and `Z`, so that their text order is their order in time.
 """
 
@@ -11,7 +11,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 RUNNING = "running"
 FINISHED = ("completed", "failed", "canceled", "terminated", "timed_out")
@@ -112,19 +112,6 @@ class TaskExecution:
     finished_at: str | None = None
     attempt: int = 0
     error: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the record as `workflow show` and the HTTP interface print it, below its execution."""
-        return {
-            "path": self.path,
-            "iteration": self.iteration,
-            "type": self.type,
-            "status": self.status,
-            "started_at": self.started_at,
-            "finished_at": self.finished_at,
-            "attempt": self.attempt,
-            "error": self.error,
-        }
 
 
 @dataclass(frozen=True, slots=True)
