@@ -1,4 +1,4 @@
-"""Hypothesis without limits of time: an example that takes long on a busy machine is no failure."""
+"""Hypothesis without limits of time: a slow example on a busy machine does not fail a test."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ execution keeps its limits, and a worker with another version of Jinja2 logs `ex
 _RESULTS = """
 ## Results
 
-- There are no clocks, no random numbers and no sets: a template gives the same result for the same values on every
+- Clocks, random numbers and sets are not available: a template gives the same result for the same values on every
   machine. Lists and mappings keep their order; `sort` compares numbers, or texts by code point.
 - Numbers are written in the shortest form that reads back as the same number. `sum` adds from first to last; `round`
   rounds halves to the even number; `**` takes whole numbers, the second of which is not negative.

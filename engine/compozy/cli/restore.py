@@ -29,7 +29,7 @@ def command(file: Path, format_: str, force: bool, accept_unsigned: bool, strict
     for name in restored.left_out:
         print_note(f"{name} was skipped: it is in the backup, but mode {resolved.mode} does not keep it")
     for name in restored.missing:
-        print_note(f"{name} is not in the backup; what is there was left as it is")
+        print_note(f"{name} is not in the backup; its present data was left unchanged")
     if format_ == "json":
         about = {"created_at": manifest.created_at, "aside": aside, "verified": restored.verified}
         lists = {"left_out": list(restored.left_out), "missing": list(restored.missing)}

@@ -22,7 +22,7 @@ _PLAIN = re.compile(r"[^\W\d_][\w.-]*(?: [\w.-]+)*")
 
 
 def parse_decisions(text: str, name: str) -> Decisions:
-    """Parse the text of a decision file; what is malformed is a finding, and then there are no tables."""
+    """Parse the text of a decision file; malformed text gives findings and an empty list of tables."""
     found = Collector()
     try:
         document = read_document(text, name)

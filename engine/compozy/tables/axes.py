@@ -157,7 +157,7 @@ class AxisBuilder:
         return Axis((one.name,), rows, points, source.kind != "decision", ordered, exact)
 
     def _shown(self, reading: ColumnReading) -> Shown | None:
-        """Return the feasible values of a view, with settings for each; None where there is no view."""
+        """Return the feasible values of a view, with settings for each; None without a view."""
         viewer = self._ruleset.viewer
         if viewer is None or reading.source in reading.bases or reading.source.view is None:
             return None

@@ -51,7 +51,7 @@ class Verification:
 
     @property
     def valid(self) -> bool:
-        """True if there are no findings."""
+        """True if the list of findings is empty."""
         return not self.findings
 
 
