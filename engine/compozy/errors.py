@@ -249,6 +249,13 @@ class ForeignCodeError(DriverError):
     id = "code.failed"
 
 
+class VectorError(CompozyError):
+    """A vector, a filter or a record that a vector store cannot take, such as one of a wrong dimension."""
+
+    id = "vector.refused"
+    exit_code = 2
+
+
 class PortBusyError(DriverError):
     """An explicitly chosen port is taken; `owner` names the process where it can be known."""
 

@@ -1,0 +1,1 @@
+"""Knowledge bases: documents in chunks, found by vectors and words together."""

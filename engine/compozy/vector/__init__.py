@@ -1,0 +1,1 @@
+"""Vector stores: their protocol and records, independent of the engine behind a store."""

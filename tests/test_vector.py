@@ -1,0 +1,53 @@
+"""Vectors, and filters of their metadata."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pytest
+
+from compozy.errors import VectorError
+from compozy.vector.metadata_filter import Condition, accepted, matches
+from compozy.vector.vector_store import unit_vector
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        pytest.param({}, True, id="no-condition"),
+        pytest.param({"year": 2024}, True, id="equal"),
+        pytest.param({"year": 2024.0}, True, id="equal-number-of-another-type"),
+        pytest.param({"year": [2023, 2024]}, True, id="any-of"),
+        pytest.param({"year": []}, False, id="any-of-none"),
+        pytest.param({"year": 2024, "draft": False}, False, id="one-condition-differs"),
+        pytest.param({"draft": 1}, False, id="number-against-boolean"),
+        pytest.param({"author": None}, True, id="null"),
+        pytest.param({"place": None}, False, id="missing-key"),
+    ],
+)
+def test_metadata_filter_compares_values_as_json(where: Mapping[str, Condition], expected: bool) -> None:
+    assert matches({"year": 2024, "draft": True, "author": None}, where) is expected
+
+
+def test_metadata_filter_rejects_values_that_are_no_scalars() -> None:
+    with pytest.raises(VectorError, match="not dict"):
+        accepted([{"min": 1}])  # type: ignore[list-item]
+
+
+def test_unit_vector_has_length_one() -> None:
+    assert unit_vector([3, 4], 2) == [0.6, 0.8]
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [
+        pytest.param([1.0, 2.0, 3.0], id="wrong-dimension"),
+        pytest.param([0.0, 0.0], id="zero"),
+        pytest.param([math.nan, 1.0], id="not-a-number"),
+        pytest.param([math.inf, 1.0], id="infinite"),
+    ],
+)
+def test_unit_vector_rejects_vectors_without_direction_or_of_wrong_dimension(vector: list[float]) -> None:
+    with pytest.raises(VectorError):
+        unit_vector(vector, 2)
