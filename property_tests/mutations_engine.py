@@ -26,8 +26,9 @@ MODULES = (
     "settings/rows.py", "base/findings.py", "base/shapes.py",
 )  # fmt: skip
 TESTS = (
-    "tests/test_resolve.py", "tests/test_lifecycle.py", "tests/test_lifecycle_graph.py",
-    "tests/test_lifecycle_machine.py",
+    "tests/resolution/test_resolve.py",
+    "tests/provisioning/test_lifecycle.py", "tests/provisioning/test_lifecycle_graph.py",
+    "tests/provisioning/test_lifecycle_machine.py",
     "tests/base/test_findings.py", "tests/base/test_shapes.py",
     "tests/rules/test_rules_registry.py", "tests/rules/test_rules_reference.py", "tests/rules/test_rules_verified.py",
     "tests/rules/test_rules_broken.py", "tests/rules/test_rules_check.py", "tests/rules/test_rules_pack.py",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.provisioning import Events, Script, no_threads_left, plan, step
+from tests.support.provisioning import Events, Script, no_threads_left, plan, step
 
 from compozy.drivers.protocol import StartContext
 from compozy.errors import DriverError, ProvisionError

@@ -86,6 +86,6 @@ def temporal_server(testbed: Testbed) -> TemporalServer:
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     """Return a backup of a project in which every component holds "saved"."""
-    from tests.kept_data import saved
+    from tests.support.kept_data import saved
 
     return saved(tmp_path)

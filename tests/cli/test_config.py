@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.settings.project import write
+from tests.support.project import write
 
 from compozy.cli.main import run
 

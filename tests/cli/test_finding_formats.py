@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.settings.project import write
+from tests.support.project import write
 
 from compozy.base.findings import Evidence, Finding
 from compozy.base.place import Origin, Place

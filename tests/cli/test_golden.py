@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import click
 import pytest
-from tests.golden_files import FOLDER, check_golden
+from tests.support.golden_files import FOLDER, check_golden
 
 from compozy.cli.main import cli, run
 

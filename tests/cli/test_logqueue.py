@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from io import FileIO
 
 import pytest
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.cli.logqueue import LogQueue
 from compozy.cli.logs import NOTES, LineFormatter

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.settings.project import findings
+from tests.support.project import findings
 
 from compozy.cli.main import run
 from compozy.resolution.rewrite import Rewrite, rewrite

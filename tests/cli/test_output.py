@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.settings.project import write
+from tests.support.project import write
 
 import compozy
 from compozy.base.control import escape_control

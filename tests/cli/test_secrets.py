@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.settings.project import write
+from tests.support.project import write
 
 from compozy.cli import redaction
 from compozy.cli.main import run

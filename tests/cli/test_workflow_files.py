@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.settings.project import write
+from tests.support.project import write
 
 from compozy.cli.main import run
 

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 import psutil
 import pytest
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.drivers.protocol import Driver, LoopThread
 from compozy.errors import DriverError

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.polling import DEADLINE_S, eventually
+from tests.support.polling import DEADLINE_S, eventually
 
 from compozy.drivers import child as supervision
 from compozy.drivers.child import Child

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.drivers.port import Port
 from compozy.drivers.ports import free_port

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 import redis
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.drivers.redis_embedded import FakeRedisDriver, ValkeyDriver
 from compozy.errors import DriverError, StateDirectoryError

@@ -21,7 +21,7 @@ import pytest
 from temporalio import workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.drivers import sqlite
 from compozy.drivers.page_guard import PageGuard, single

@@ -13,7 +13,7 @@ from typing import Any
 import peewee
 import psutil
 import pytest
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.drivers.ports import free_port
 from compozy.drivers.postgres import PostgresDriver

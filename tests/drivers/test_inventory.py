@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.drivers.inventory import INVENTORY, Holding, Inventory, InventoryRecorder, forget_inventory
 from compozy.drivers.sqlite import database_holding

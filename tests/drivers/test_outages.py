@@ -11,7 +11,7 @@ from typing import Protocol
 import psycopg2
 import pytest
 import redis
-from tests.polling import eventually, eventually_healthy
+from tests.support.polling import eventually, eventually_healthy
 
 import compozy
 from compozy.drivers.ports import free_port

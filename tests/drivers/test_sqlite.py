@@ -15,7 +15,7 @@ from typing import Any
 import peewee
 import psutil
 import pytest
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.drivers.sqlite import APPLICATION_ID, MEMORY, SqliteDriver
 from compozy.drivers.sqlite_turns import Turns, factory

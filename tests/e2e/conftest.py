@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.polling import DEADLINE_S
+from tests.support.polling import DEADLINE_S
 
 from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.servers import RedisServer, TemporalServer

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.settings.keyring import random_key
 

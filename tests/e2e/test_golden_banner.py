@@ -7,8 +7,8 @@ import signal
 import subprocess
 
 import pytest
-from tests.golden_files import check_golden
-from tests.polling import DEADLINE_S
+from tests.support.golden_files import check_golden
+from tests.support.polling import DEADLINE_S
 
 from .conftest import COMPOZY, Shell, environment
 

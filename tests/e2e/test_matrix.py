@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from .conftest import Server, Shell
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.testing.postgres_server import PostgresServer
 from compozy.testing.server import Server as Service

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.polling import DEADLINE_S, eventually
+from tests.support.polling import DEADLINE_S, eventually
 
 from .conftest import COMPOZY, Server, Shell, environment, interruptible
 from .test_matrix import request

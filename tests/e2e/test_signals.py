@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.polling import DEADLINE_S, eventually
+from tests.support.polling import DEADLINE_S, eventually
 
 from .conftest import interruptible
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.polling import DEADLINE_S, eventually
+from tests.support.polling import DEADLINE_S, eventually
 
 from compozy.drivers.ports import free_port, listening
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.polling import DEADLINE_S, eventually
+from tests.support.polling import DEADLINE_S, eventually
 
 from .conftest import COMPOZY, Shell, environment, interruptible
 

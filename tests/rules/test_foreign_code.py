@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from tests.provisioning import PATIENCE_S, SHOP_TABLES, no_threads_left
+from tests.support.provisioning import PATIENCE_S, SHOP_TABLES, no_threads_left
 
 from compozy.drivers import foreign_driver
 from compozy.drivers.protocol import LoopThread, StartContext

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from tests.polling import eventually
 from tests.server.conftest import Site, serve
+from tests.support.polling import eventually
 from tests.workflows.bench import Bench
 
 from compozy.server.limits import Limits, limits_for

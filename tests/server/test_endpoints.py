@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from tests.polling import eventually
 from tests.server.conftest import GREET, Site
+from tests.support.polling import eventually
 
 RUN = "/api/v0/workflows/greet/executions"
 NAP = {"id": "nap", "tasks": [{"id": "nap", "type": "aggregate", "sleep": "1000h", "output": 1}]}

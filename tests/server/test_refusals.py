@@ -10,8 +10,8 @@ from typing import Any
 
 import peewee
 import pytest
-from tests.polling import eventually
 from tests.server.conftest import Site, serve
+from tests.support.polling import eventually
 from tests.workflows.bench import Bench
 
 from compozy.client.remote import ServerError

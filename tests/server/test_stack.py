@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.polling import eventually, eventually_healthy
+from tests.support.polling import eventually, eventually_healthy
 
 import compozy
 from compozy.client.answers import WorkerHealth

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.settings.project import FACTS, configured, given
+from tests.support.project import FACTS, configured, given
 
 from compozy.base.findings import Finding
 from compozy.provisioning.plan import make_plan

@@ -6,7 +6,7 @@ import os
 import threading
 from pathlib import Path
 
-from tests.settings.project import configured, findings
+from tests.support.project import configured, findings
 
 from compozy.settings.dotenv import LIMIT_CHARACTERS, dotenv_lines
 from compozy.settings.sources import FileSource

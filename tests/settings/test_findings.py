@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.settings.project import findings, resolved
+from tests.support.project import findings, resolved
 
 from compozy.base.findings import Finding
 from compozy.cli.output import finding_lines

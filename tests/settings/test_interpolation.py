@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.settings.project import findings, nested, resolved
+from tests.support.project import findings, nested, resolved
 
 from compozy.settings.interpolate import UnsetVariable, expand
 

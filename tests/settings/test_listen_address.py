@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.settings.project import findings, resolved
+from tests.support.project import findings, resolved
 
 from compozy.errors import RuleTableError
 from compozy.rulebook import load_rulebook

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.settings.project import findings
+from tests.support.project import findings
 
 from compozy.cli.main import run
 from compozy.settings.locate import find_file, project_above, searched

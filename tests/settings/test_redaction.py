@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.settings.project import FACTS, configured, nested, resolved, write
+from tests.support.project import FACTS, configured, nested, resolved, write
 
 from compozy.cli.logs import LineFormatter
 from compozy.cli.main import run

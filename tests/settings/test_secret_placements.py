@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.settings.project import nested, resolved
+from tests.support.project import nested, resolved
 
 from compozy.explain.compare import compare
 from compozy.explain.diagnostics import diagnostics

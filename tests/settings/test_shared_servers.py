@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.settings.project import configured, resolved
+from tests.support.project import configured, resolved
 
 from compozy.resolution.resolve import resolve
 from compozy.resolution.validate import validate

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.settings.project import findings, given, nested, resolved
+from tests.support.project import findings, given, nested, resolved
 
 from compozy.resolution.configuration import Configuration
 from compozy.resolution.validate import errors, validate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.settings.project import findings
+from tests.support.project import findings
 
 from compozy.settings.endpoint import endpoint
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.settings.project import findings, nested, resolved
+from tests.support.project import findings, nested, resolved
 
 LONG = "q" * 2_000
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.settings.project import findings, nested, resolved
+from tests.support.project import findings, nested, resolved
 
 from compozy.explain.show import resolved_json
 from compozy.resolution.validate import errors, validate

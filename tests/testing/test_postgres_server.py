@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import psycopg2
 import pytest
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.errors import DriverError
 from compozy.testing.databases import Databases

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from temporalio import workflow
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
-from tests.polling import eventually_healthy
+from tests.support.polling import eventually_healthy
 
 from compozy.errors import ConfigurationError
 from compozy.store import Execution, Store

@@ -12,7 +12,7 @@ import peewee
 import pytest
 from playhouse.pool import PooledPostgresqlDatabase
 from temporalio.client import Client
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.drivers.protocol import LoopThread
 from compozy.store import UnavailableError

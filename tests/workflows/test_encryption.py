@@ -12,7 +12,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.converter import ActivitySerializationContext, DataConverter, WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
-from tests.polling import DEADLINE_S, eventually
+from tests.support.polling import DEADLINE_S, eventually
 from tests.workflows.bench import Bench
 
 from compozy.drivers.payload_codec import EncryptionCodec, PayloadRefusedError, encrypting

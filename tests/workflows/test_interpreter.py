@@ -11,7 +11,7 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, RetryState, TimeoutError, TimeoutType
-from tests.polling import eventually
+from tests.support.polling import eventually
 from tests.workflows.bench import Bench
 from tests.workflows.test_replay import replay
 

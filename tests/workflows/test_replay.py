@@ -20,7 +20,7 @@ import pytest
 from temporalio import workflow
 from temporalio.client import WorkflowExecutionStatus, WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
-from tests.polling import eventually
+from tests.support.polling import eventually
 from tests.workflows.bench import Bench
 
 from compozy.drivers.protocol import LoopThread

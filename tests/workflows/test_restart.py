@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from tests.polling import eventually
+from tests.support.polling import eventually
 from tests.workflows.bench import Bench
 
 from compozy.drivers.protocol import LoopThread

@@ -13,7 +13,7 @@ import peewee
 import pytest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
-from tests.polling import eventually
+from tests.support.polling import eventually
 from tests.workflows.bench import Bench
 
 from compozy.client.local import workflow_list

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from tests.polling import eventually
+from tests.support.polling import eventually
 from tests.workflows.bench import Bench
 
 from compozy.store import TaskExecution

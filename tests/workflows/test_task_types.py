@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
-from tests.polling import eventually
+from tests.support.polling import eventually
 from tests.workflows.bench import Bench
 from tests.workflows.fake_engine import FakeEngine
 from tests.workflows.test_replay import replay

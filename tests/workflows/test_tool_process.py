@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.workflows.model.tool_failure import ToolFailure
 from compozy.workflows.run.tool_loader import ToolOffer, Tools

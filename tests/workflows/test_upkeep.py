@@ -31,7 +31,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.drivers.protocol import LoopThread, StartContext
 from compozy.drivers.temporal_remote import TemporalRemoteDriver

@@ -8,14 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.settings.project import FACTS
+from tests.support.project import FACTS
+from tests.support.provisioning import Script, no_threads_left, plan, step
 
 from compozy.base.interruption import interrupt
 from compozy.provisioning.lifecycle import Lifecycle
 from compozy.provisioning.provision import provision
 from compozy.resolution.configuration import load_configuration
-
-from .provisioning import Script, no_threads_left, plan, step
 
 EACH = 23  # of so many calls of functions, one is interrupted
 

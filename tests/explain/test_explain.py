@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.settings.project import nested, resolved
+from tests.support.project import nested, resolved
 
 from compozy.errors import NotFoundError
 from compozy.explain.finding import explain_finding

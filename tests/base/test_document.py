@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.settings.project import findings, given, resolved
+from tests.support.project import findings, given, resolved
 
 from compozy.cli.output import finding_lines
 from compozy.explain.show import resolved_json

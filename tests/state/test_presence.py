@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.errors import DriverError, TrustError
 from compozy.state.presence import RECORD, Presence, announced, find_server, runtime_directory

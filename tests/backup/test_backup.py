@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.kept_data import (
+from tests.support.kept_data import (
     DATABASE,
     REDIS,
     TEMPORAL,

@@ -8,16 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-
-from compozy.drivers.protocol import StartContext
-from compozy.errors import DriverError, ProvisionError, ProvisionErrors, RuleTableError
-from compozy.provisioning import provision as module
-from compozy.provisioning import runtime as runtime_module
-from compozy.provisioning.provision import provision
-from compozy.provisioning.step import Step
-from compozy.state.state_directory import LAYOUT
-
-from .provisioning import (
+from tests.support.provisioning import (
     PATIENCE_S,
     Events,
     Script,
@@ -29,6 +20,14 @@ from .provisioning import (
     step,
     wait_for_the_end,
 )
+
+from compozy.drivers.protocol import StartContext
+from compozy.errors import DriverError, ProvisionError, ProvisionErrors, RuleTableError
+from compozy.provisioning import provision as module
+from compozy.provisioning import runtime as runtime_module
+from compozy.provisioning.provision import provision
+from compozy.provisioning.step import Step
+from compozy.state.state_directory import LAYOUT
 
 
 @pytest.fixture
@@ -107,9 +106,9 @@ def test_needs_that_cannot_be_met_start_nothing(events: Events, needs: tuple[str
     ("factory", "options"),
     [
         pytest.param("no.such.module:Driver", {}, id="module"),
-        pytest.param("tests.provisioning:NoSuchDriver", {}, id="class"),
-        pytest.param("tests.provisioning:ScriptedDriver", {"colour": "red"}, id="options"),
-        pytest.param("tests.provisioning", {}, id="no-class"),
+        pytest.param("tests.support.provisioning:NoSuchDriver", {}, id="class"),
+        pytest.param("tests.support.provisioning:ScriptedDriver", {"colour": "red"}, id="options"),
+        pytest.param("tests.support.provisioning", {}, id="no-class"),
     ],
 )
 def test_a_factory_that_does_not_fit_starts_nothing(events: Events, factory: str, options: dict[str, str]) -> None:

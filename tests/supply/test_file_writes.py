@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "engine" / "compozy"
+PACKAGE = Path(__file__).parents[2] / "engine" / "compozy"
 ALLOWED = {
     "backup.snapshot._Database.copy": "SQLite writes the copy into a private temporary folder",
     "backup.snapshot._database": "SQLite opens an existing file, mode=ro, or a private copy",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.settings.project import resolved
+from tests.support.project import resolved
 
 from compozy.explain.compare import compare
 from compozy.explain.diagnostics import diagnostics

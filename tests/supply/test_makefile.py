@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # A Python that claims another version; the code that it is given runs unchanged.
 FAKE = """#!/bin/sh
 if [ "$1" != -c ]; then echo "installs: $*"; exit 7; fi

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.kept_data import (
+from tests.support.kept_data import (
     DATABASE,
     REDIS,
     TEMPORAL,
@@ -87,7 +87,7 @@ def test_restore_with_force_replaces_a_damaged_version_stamp(tmp_path: Path, arc
 
 def test_restore_that_is_killed_is_completed_or_undone_by_the_next_command(tmp_path: Path) -> None:
     """Every fifth kill point; `python -m benchmarks.kill_restore` takes all of them, and those of the recovery."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "benchmarks.kill_restore", "--every", "5"]
     ended = subprocess.run(
         command, cwd=root, capture_output=True, text=True, check=True, env={**os.environ, "TMPDIR": str(tmp_path)}

@@ -10,7 +10,8 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.polling import eventually_healthy
+from tests.support.polling import eventually_healthy
+from tests.support.provisioning import no_threads_left
 
 from compozy.drivers.port import Port
 from compozy.drivers.ports import free_port, listening
@@ -19,8 +20,6 @@ from compozy.errors import DriverError, ProvisionError
 from compozy.provisioning.plan import Plan
 from compozy.provisioning.provision import provision
 from compozy.provisioning.step import Step
-
-from .provisioning import no_threads_left
 
 COMPONENTS = ("database", "redis", "temporal")
 HOST = "127.0.0.1"
@@ -53,7 +52,7 @@ class FaultyDriver:
 
 def faulty(step: Step) -> Step:
     options = {"factory": step.factory, "options": dict(step.options)}
-    return replace(step, factory="tests.test_provision_rollback:FaultyDriver", options=options)
+    return replace(step, factory="tests.provisioning.test_provision_rollback:FaultyDriver", options=options)
 
 
 def real_plan(mode: str, directory: Path, port: int, data: str = ".compozy") -> Plan:

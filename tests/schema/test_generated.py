@@ -13,7 +13,7 @@ import pytest
 import yaml
 from docs.__main__ import drifted, generated, main
 from jsonschema import Draft202012Validator
-from tests.settings.project import FACTS, nested, resolved
+from tests.support.project import FACTS, nested, resolved
 
 from compozy.base.manual import DOCS_URL
 from compozy.cli.main import run

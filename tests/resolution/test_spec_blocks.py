@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.settings.project import resolved
+from tests.support.project import resolved
 
 from compozy.base.findings import Finding
 from compozy.cli.main import run

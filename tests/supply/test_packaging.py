@@ -21,7 +21,7 @@ import pytest
 from compozy.cli.main import cli
 from compozy.rulebook import load_rulebook
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DATA = (".yaml", ".json")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.backup.restore import restore
 from compozy.backup.take import back_up
@@ -32,7 +32,7 @@ from compozy.server.stack import Stack
 from compozy.settings.reference import project_code
 from compozy.trial.rules import trial_findings
 
-PACK = Path(__file__).parent / "packs" / "cache"
+PACK = Path(__file__).parents[1] / "packs" / "cache"
 FACTS = {"valkey.binary": "found"}
 SECRET = "hunter2hunter2"
 KEY = "a-key-of-sixteen-characters"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.polling import eventually
+from tests.support.polling import eventually
 
 from compozy.drivers.protocol import Description, StartContext
 from compozy.errors import DriverError
@@ -77,7 +77,7 @@ class ScriptedDriver:
 
 def step(script: Script, *needs: str, timeout_s: float = PATIENCE_S) -> Step:
     """Return a step that starts a scripted driver."""
-    factory = "tests.provisioning:ScriptedDriver"
+    factory = "tests.support.provisioning:ScriptedDriver"
     return Step(script.name, "scripted", f"row-{script.name}", factory, {"script": script}, needs, timeout_s)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parents[1] / "golden"
 UPDATE = "UPDATE_GOLDEN"
 _GAP = re.compile(r"(?<=\S) {2,}")
 

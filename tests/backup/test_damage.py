@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.drivers.starting import Starting, starting
-from tests.kept_data import lifecycle
+from tests.support.kept_data import lifecycle
 
 from compozy.drivers.inventory import Inventory, holding_of
 from compozy.errors import DriverError

@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
-from tests.polling import DEADLINE_S
+from tests.support.polling import DEADLINE_S
 
 from compozy import __version__
 from compozy.errors import DriverError, InUseError, StateDirectoryError

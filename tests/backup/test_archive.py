@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.kept_data import (
+from tests.support.kept_data import (
     DATABASE,
     contents,
     fill,

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.polling import eventually
+from tests.support.polling import eventually
+from tests.support.provisioning import PATIENCE_S, Events, Script, no_threads_left, plan, step
 
 import compozy
 from compozy.errors import DriverError, ProvisionError
@@ -18,8 +19,6 @@ from compozy.provisioning.lifecycle import Lifecycle
 from compozy.provisioning.plan import make_plan
 from compozy.provisioning.provision import provision
 from compozy.resolution.configuration import load_configuration
-
-from .provisioning import PATIENCE_S, Events, Script, no_threads_left, plan, step
 
 FACTS = {"valkey.binary": "found"}
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from tests.drivers.starting import starting
-from tests.kept_data import DATABASE, REDIS, TEMPORAL, place, project
-from tests.polling import eventually
+from tests.support.kept_data import DATABASE, REDIS, TEMPORAL, place, project
+from tests.support.polling import eventually
 
 from compozy.backup.take import back_up
 from compozy.drivers.redis_embedded import ValkeyDriver

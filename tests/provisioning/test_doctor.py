@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tests.provisioning import SHOP_TABLES
 from tests.store.test_refusal import limited as as_limited_user
+from tests.support.provisioning import SHOP_TABLES
 
 from compozy.drivers.postgres import offer_checks
 from compozy.provisioning.doctor import Check, examine

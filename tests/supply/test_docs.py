@@ -19,7 +19,7 @@ from typing import Any
 import click
 import pytest
 import yaml
-from tests.settings.project import resolved
+from tests.support.project import resolved
 
 from compozy.base.manual import DOCS_URL
 from compozy.cli.main import cli, run
@@ -30,7 +30,7 @@ from compozy.testing.time_skipping import TimeSkipping
 from compozy.trial.rules import headings
 from compozy.workflows.read.loader import parse_definition
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 COMPOZY = str(Path(sys.executable).parent / "compozy")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)

@@ -14,7 +14,7 @@ from compozy.base.manual import DOCS_URL, page, published_page
 from compozy.cli.main import run
 from compozy.rulebook import load_rulebook
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_page_is_relative_below_the_working_directory(monkeypatch: pytest.MonkeyPatch) -> None:
