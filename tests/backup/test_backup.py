@@ -25,7 +25,7 @@ from compozy.backup.restore import restore
 from compozy.backup.take import back_up
 from compozy.errors import BackupError, StateDirectoryError, UsageError
 from compozy.state.file_lock import lock_beside
-from compozy.state.undo import Made
+from compozy.state.undo import UndoLog
 
 pytestmark = pytest.mark.persistent
 
@@ -58,7 +58,7 @@ def test_data_in_use_is_not_touched(tmp_path: Path, archive: Path) -> None:
     """The lock beside the data counts, at any path and for any project."""
     resolved = project(tmp_path / "target", {DATABASE: str(tmp_path / "x" / "c.db")})
     fill(resolved, "old")
-    lock = lock_beside(str(tmp_path / "x" / "c.db"), Made())
+    lock = lock_beside(str(tmp_path / "x" / "c.db"), UndoLog())
     with pytest.raises(StateDirectoryError, match="c.db is in use by process"):
         restore(resolved, archive, force=True)
     lock.release()

@@ -16,7 +16,7 @@ from compozy.drivers.temporal_file import examine_database
 from compozy.errors import DriverError, StateDirectoryError
 from compozy.state.file_lock import FileLock, lock_beside
 from compozy.state.state_directory import StateDirectory
-from compozy.state.undo import Made
+from compozy.state.undo import UndoLog
 
 from .starting import Starting
 
@@ -78,7 +78,7 @@ def test_lock_refuses_and_keeps_a_file_with_other_content(text: str, tmp_path: P
 def test_lock_beside_data_leaves_other_lock_files_alone(name: str, tmp_path: Path) -> None:
     """Package managers keep files named like `poetry.lock`."""
     (tmp_path / f"{name}.lock").write_text("")
-    lock = lock_beside(str(tmp_path / name), Made())
+    lock = lock_beside(str(tmp_path / name), UndoLog())
     assert sorted(os.listdir(tmp_path)) == sorted([f"{name}.lock", f"{name}.compozy-lock"])
     lock.release()
     assert os.listdir(tmp_path) == [f"{name}.lock"]
@@ -87,9 +87,9 @@ def test_lock_beside_data_leaves_other_lock_files_alone(name: str, tmp_path: Pat
 def test_data_behind_a_linked_directory_has_one_lock(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "linked").symlink_to(tmp_path / "real")
-    lock = lock_beside(str(tmp_path / "real" / "a.db"), Made())
+    lock = lock_beside(str(tmp_path / "real" / "a.db"), UndoLog())
     with pytest.raises(StateDirectoryError, match="in use by process"):
-        lock_beside(str(tmp_path / "linked" / "a.db"), Made())
+        lock_beside(str(tmp_path / "linked" / "a.db"), UndoLog())
     lock.release()
 
 

@@ -11,24 +11,24 @@ from compozy.drivers.temporal_file import check_key, record_version
 from compozy.errors import DriverError
 from compozy.settings.keyring import parse_keyring, random_key
 from compozy.state.key_file import load_keyring
-from compozy.state.undo import Made
+from compozy.state.undo import UndoLog
 
 
 def test_key_file_is_created_private_and_read_again(tmp_path: Path) -> None:
     """A failed start removes it."""
-    file, made = tmp_path / "state" / "key", Made()
-    first = load_keyring(None, str(file), made=made)
+    file, undo = tmp_path / "state" / "key", UndoLog()
+    first = load_keyring(None, str(file), undo=undo)
 
     assert file.stat().st_mode & 0o777 == 0o600
     assert load_keyring(None, str(file)).newest == first.newest
-    made.roll_back()
+    undo.roll_back()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_written_keys_come_before_the_file(tmp_path: Path) -> None:
     """The file is not created."""
     new, old = random_key(), random_key()
-    keyring = load_keyring(f"{new}, {old}", str(tmp_path / "key"), made=Made())
+    keyring = load_keyring(f"{new}, {old}", str(tmp_path / "key"), undo=UndoLog())
 
     assert list(keyring.keys.values()) == [*parse_keyring(new).keys.values(), *parse_keyring(old).keys.values()]
     assert keyring.newest == parse_keyring(new).newest

@@ -22,7 +22,7 @@ from compozy import __version__
 from compozy.errors import DriverError, InUseError, StateDirectoryError
 from compozy.state.file_lock import FileLock, lock_beside
 from compozy.state.state_directory import LAYOUT, StateDirectory
-from compozy.state.undo import Made
+from compozy.state.undo import UndoLog
 
 OWNER = """
 import sys, time
@@ -208,9 +208,9 @@ def test_a_lock_removed_under_our_hands_is_taken_anew(tmp_path: Path) -> None:
 def test_data_has_a_lock_beside_it(tmp_path: Path) -> None:
     """A second process that reaches the file through another project's configuration is rejected as well."""
     file = tmp_path / "elsewhere" / "temporal.db"
-    lock = lock_beside(str(file), Made())
+    lock = lock_beside(str(file), UndoLog())
     with pytest.raises(StateDirectoryError, match=f"temporal.db is in use by process {os.getpid()}"):
-        lock_beside(str(file), Made())
+        lock_beside(str(file), UndoLog())
     lock.release()
     assert list(file.parent.iterdir()) == []
 

@@ -30,7 +30,7 @@ ALLOWED = {
     "drivers.temporal_file._unfinished": "SQLite opens an existing file, mode=ro",
     "state.file_lock.FileLock._open": "a lock file is opened in place, or its lock would be lost",
     "state.move_journal._rename": "moves data as its journal specifies",
-    "state.undo.Made.roll_back": "moves back what a failed start moved",
+    "state.undo.UndoLog.roll_back": "moves back what a failed start moved",
     "trial.case_configs.case_configurations": "a private temporary folder",
     "trial.examples._resolved": "examples in a private temporary folder",
     "trial.row_coverage.rows_in_examples": "a private temporary folder",

@@ -28,7 +28,7 @@ from compozy.state.data_lock import DataLock
 from compozy.state.file_lock import lock_beside
 from compozy.state.move_journal import ROOM, Moves, move_all, pending, recover
 from compozy.state.state_directory import StateDirectory
-from compozy.state.undo import Made
+from compozy.state.undo import UndoLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def restore(resolved: Resolved, source: Path, *, force: bool, accept_unsigned: b
         raise UsageError(
             f"mode {resolved.mode} keeps nothing on this machine", hint="name a mode, such as --mode persistent"
         )
-    with _undone_on_failure() as made, _locked(plan, found, made, force=force), _rooms(found) as rooms:
+    with _undone_on_failure() as undo, _locked(plan, found, undo, force=force), _rooms(found) as rooms:
         keys = None if accept_unsigned else project_keys(resolved)
         places = {kept.name + end: room for kept, room in rooms.items() for end in ("", BESIDE)}
         manifest = read_archive(source, places, None if keys is None else partial(verify, keys=keys))
@@ -75,21 +75,21 @@ def restore(resolved: Resolved, source: Path, *, force: bool, accept_unsigned: b
 
 
 @contextmanager
-def _undone_on_failure() -> Iterator[Made]:
+def _undone_on_failure() -> Iterator[UndoLog]:
     """Note the directories that are created, and remove them when the block fails."""
-    made = Made()
+    undo = UndoLog()
     try:
-        yield made
+        yield undo
     except OSError as error:
-        made.roll_back()
+        undo.roll_back()
         raise BackupError(f"the restore failed: {error}", hint="check disk space and permissions") from error
     except BaseException:
-        made.roll_back()
+        undo.roll_back()
         raise
 
 
 @contextmanager
-def _locked(plan: Plan, found: Sequence[Kept], made: Made, *, force: bool) -> Iterator[None]:
+def _locked(plan: Plan, found: Sequence[Kept], undo: UndoLog, *, force: bool) -> Iterator[None]:
     """Hold every lock that a server would hold, after an interrupted restore was completed."""
     with ExitStack() as held:
         if plan.state_dir is not None:
@@ -98,7 +98,7 @@ def _locked(plan: Plan, found: Sequence[Kept], made: Made, *, force: bool) -> It
             held.push(lambda failed, *_: state.release(discard=failed is not None))
         recover(_folders(found))
         for kept in found:
-            held.callback(lock_beside(str(kept.path), made).release)
+            held.callback(lock_beside(str(kept.path), undo).release)
             data = DataLock(str(kept.path))
             held.callback(data.release)
             data.acquire()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from compozy.errors import DriverError
-from compozy.state.undo import Made
+from compozy.state.undo import UndoLog
 
 Result = TypeVar("Result")
 _LET_END_S = 0.2
@@ -167,7 +167,7 @@ class StartContext:
 
     `notice` takes one line for the user; `deadline` is on the clock of `time.monotonic`; `state_dir` is the
     project's state directory, or None when nothing is kept there. `cancelled` is set when another component has
-    failed and the start ends. What is noted in `made` is removed when the whole start fails. `component` is the text
+    failed and the start ends. Paths recorded in `undo` are removed when the whole start fails. `component` is the text
     form of the instance; `needed` are the drivers of the instances that it needs.
     """
 
@@ -176,7 +176,7 @@ class StartContext:
     deadline: float
     state_dir: str | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
-    made: Made = field(default_factory=Made)
+    undo: UndoLog = field(default_factory=UndoLog)
     component: str = ""
     needed: Mapping[str, Driver] = field(default_factory=dict)
 

@@ -94,7 +94,7 @@ class ValkeyDriver:
             raise DriverError("no valkey-server was found", hint=_MISSING)
         try:
             if self._data_dir is not None:
-                self._lock = lock_beside(self._data_dir, context.made)
+                self._lock = lock_beside(self._data_dir, context.undo)
                 self._data = DataLock(self._data_dir, binary)
                 self._data.acquire()  # before anything is changed: a server without an owner may still write
                 _prepare(self._data_dir, context, restore=self._restore)
@@ -233,11 +233,11 @@ def _prepare(folder: str, context: StartContext, *, restore: bool) -> None:
         if not restore and holds_data(folder):
             aside = f"{folder}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
             Path(folder).rename(aside)
-            context.made.moved(folder, aside)
+            context.undo.record_move(folder, aside)
             context.notice(f"the earlier Redis data was set aside in {aside}")
         if not Path(folder).exists():
-            context.made.data(folder)
-        context.made.directory(folder)
+            context.undo.record_data(folder)
+        context.undo.create_directory(folder)
     except OSError as error:
         raise DriverError(f"{folder} cannot be used: {error.strerror}", hint=hint_for(error)) from error
     examine_data(folder)

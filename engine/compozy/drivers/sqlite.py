@@ -25,7 +25,7 @@ from compozy.errors import DriverError
 from compozy.state.data_files import check_data_files, check_length
 from compozy.state.data_lock import DataLock
 from compozy.state.file_lock import FileLock, lock_beside
-from compozy.state.undo import Made
+from compozy.state.undo import UndoLog
 
 MEMORY = ":memory:"
 BESIDE = ("-wal", "-shm", "-journal")  # what SQLite may put beside a file
@@ -63,10 +63,10 @@ class SqliteDriver:
             DriverError: the file is in use, cannot be opened, is damaged, or is not a database.
         """
         if not self._memory:
-            self._lock = lock_beside(self._path, context.made)
+            self._lock = lock_beside(self._path, context.undo)
         try:
             self.examine(context)
-            created = not self._memory and _create(self._path, context.made)
+            created = not self._memory and _create(self._path, context.undo)
             if not self._memory:
                 self._data.acquire()
             try:
@@ -292,7 +292,7 @@ def _files(path: str) -> tuple[str, ...]:
     return (path, *(path + suffix for suffix in BESIDE))
 
 
-def _create(path: str, made: Made) -> bool:
+def _create(path: str, undo: UndoLog) -> bool:
     """Create the file, whose lock is held, if it is missing; return True if it was."""
     if os.path.exists(path):
         return False
@@ -300,5 +300,5 @@ def _create(path: str, made: Made) -> bool:
         write_file(path, "", replace=False)
     except OSError as error:
         raise DriverError(f"{path} cannot be created: {error.strerror}", hint=hint_for(error)) from error
-    made.data(path, *(path + suffix for suffix in BESIDE))
+    undo.record_data(path, *(path + suffix for suffix in BESIDE))
     return True

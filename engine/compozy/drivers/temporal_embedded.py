@@ -106,7 +106,7 @@ class TemporalEmbeddedDriver:
         try:
             if self._file is not None:
                 self._prepare(self._file, binary, context)
-            keyring = self._keyring = load_keyring(self._written_keys, self._key_file, made=context.made)
+            keyring = self._keyring = load_keyring(self._written_keys, self._key_file, undo=context.undo)
             if self._file is not None:
                 check_key(self._file, keyring, context.notice)
             self._start(binary, context)
@@ -120,12 +120,12 @@ class TemporalEmbeddedDriver:
     def _prepare(self, file: str, binary: str, context: StartContext) -> None:
         """Lock the file and see that the server may open it."""
         _check_name(file)
-        self._lock = lock_beside(file, context.made, binary)
+        self._lock = lock_beside(file, context.undo, binary)
         self._data = DataLock(file, binary)
         self._data.acquire()
         self._first = not check_database(file, binary, context.notice)
         if not os.path.exists(file):
-            context.made.data(file, record_file(file), *(file + end for end in BESIDE))
+            context.undo.record_data(file, record_file(file), *(file + end for end in BESIDE))
         self._data.acquire()  # one that was never finished has been removed
 
     def examine(self, context: StartContext) -> None:

@@ -73,7 +73,7 @@ def provision(
         if inventory is not None:
             _check_holdings(steps, drivers, inventory)
         runtime = Runtime(plan, LoopThread(), state, release)
-        context = StartContext(runtime.loop, notice, time.monotonic() + timeout_s, plan.state_dir, made=runtime.made)
+        context = StartContext(runtime.loop, notice, time.monotonic() + timeout_s, plan.state_dir, undo=runtime.undo)
         try:
             _Start(steps, drivers, runtime, context).run()
         except BaseException:

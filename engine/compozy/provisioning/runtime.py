@@ -19,7 +19,7 @@ from compozy.drivers.protocol import Description, Driver, LoopThread
 from compozy.errors import CompozyError, DriverError
 from compozy.provisioning.plan import Plan
 from compozy.state.state_directory import StateDirectory
-from compozy.state.undo import Made
+from compozy.state.undo import UndoLog
 
 PING_S = 1.0
 WATCH_S = 0.5  # the pause between two health checks in the background
@@ -68,7 +68,7 @@ class Runtime:
         self._state = state
         self._drivers: dict[str, Driver] = {}
         self._probes: dict[str, _Probe] = {}
-        self.made = Made()
+        self.undo = UndoLog()
         self._release = release
         self._stopped = False
         self.make_workflows: Callable[[], Any] | None = None
@@ -213,7 +213,7 @@ class Runtime:
                 recorder.close(discard=discard)
             self.loop.close()
             if discard:
-                self.made.roll_back()
+                self.undo.roll_back()
             if self._state is not None:
                 self._state.release(discard=discard)
         return failures

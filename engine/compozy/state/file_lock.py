@@ -17,7 +17,7 @@ from compozy.base.system_hints import hint_for
 from compozy.errors import DriverError, StateDirectoryError
 from compozy.state.data_files import check_data_files
 from compozy.state.lock_holders import in_use, is_running, take_lock
-from compozy.state.undo import Made
+from compozy.state.undo import UndoLog
 
 LOCK_SUFFIX = ".compozy-lock"
 _OURS = re.compile(rb"\d{0,20}\n?")
@@ -159,11 +159,11 @@ def beside(path: str) -> FileLock:
     return FileLock(f"{Path(os.path.realpath(Path(path).parent)) / Path(path).name}{LOCK_SUFFIX}")
 
 
-def lock_beside(path: str, made: Made, program: str | None = None) -> FileLock:
+def lock_beside(path: str, undo: UndoLog, program: str | None = None) -> FileLock:
     """Lock the data at `path` by a file beside it, against other projects that use the same data.
 
     `program` is the binary of a server to which the lock is passed on; see `take_lock`.
-    Missing directories are created and noted in `made`.
+    Missing directories are created and recorded in `undo`.
 
     Raises:
         StateDirectoryError: a running process uses the data.
@@ -171,7 +171,7 @@ def lock_beside(path: str, made: Made, program: str | None = None) -> FileLock:
     """
     lock = beside(path)
     try:
-        made.directory(Path(lock.path).parent)
+        undo.create_directory(Path(lock.path).parent)
     except OSError as error:
         raise DriverError(f"{path} cannot be used: {error.strerror}", hint=hint_for(error)) from error
     lock.acquire(path, program)

@@ -14,15 +14,15 @@ from compozy.base.ownership import unsafe_status
 from compozy.base.system_hints import hint_for
 from compozy.errors import DriverError
 from compozy.settings.keyring import Keyring, parse_keyring, random_key
-from compozy.state.undo import Made
+from compozy.state.undo import UndoLog
 
 _MAX_BYTES = 65536
 
 
-def load_keyring(text: str | None, file: str | None, *, made: Made | None = None) -> Keyring:
+def load_keyring(text: str | None, file: str | None, *, undo: UndoLog | None = None) -> Keyring:
     """Return the keys of `text`, else those of `file`, else a random one.
 
-    With `made` a missing file is created and noted there.
+    With `undo` a missing file is created and recorded in it.
 
     Raises:
         DriverError: the text or the file holds no keys, or the file is missing, not private or cannot be read.
@@ -31,8 +31,8 @@ def load_keyring(text: str | None, file: str | None, *, made: Made | None = None
         return _parsed(text, "temporal.encryption_key")
     if not file:
         return parse_keyring(random_key())
-    if made is not None and not os.path.lexists(file):
-        _create(file, made)
+    if undo is not None and not os.path.lexists(file):
+        _create(file, undo)
     return _parsed(_read(file), file)
 
 
@@ -43,10 +43,10 @@ def _parsed(text: str, where: str) -> Keyring:
         raise DriverError(f"{where} holds no usable encryption key: {error}", hint="write 32 bytes, base64") from error
 
 
-def _create(file: str, made: Made) -> None:
+def _create(file: str, undo: UndoLog) -> None:
     try:
-        made.directory(Path(file).parent)
-        made.data(file)
+        undo.create_directory(Path(file).parent)
+        undo.record_data(file)
         write_file(file, random_key() + "\n", replace=False)
     except OSError as error:
         raise DriverError(f"{file} cannot be written: {error.strerror}", hint=hint_for(error)) from error

@@ -19,7 +19,7 @@ from compozy.base.leftovers import remove_leftovers
 from compozy.base.output_file import open_regular, sync_directory, write_file
 from compozy.errors import StateDirectoryError
 from compozy.state.file_lock import lock_beside
-from compozy.state.undo import Made
+from compozy.state.undo import UndoLog
 
 JOURNAL = ".compozy-moves.json"
 ROOM = ".compozy-restore-"  # the beginning of the names of directories from which data is moved to its place
@@ -78,7 +78,7 @@ def _recover(journal: Path) -> None:
     change = read_journal(journal)
     with ExitStack() as held:
         for path in change.data:
-            held.callback(lock_beside(path, Made()).release)
+            held.callback(lock_beside(path, UndoLog()).release)
         try:
             _complete(change)
         except OSError as error:

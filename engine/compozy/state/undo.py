@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 
-class Made:
+class UndoLog:
     """The paths that one start created or moved; safe to use from several threads."""
 
     def __init__(self) -> None:
@@ -18,8 +18,8 @@ class Made:
         self._data: list[Path] = []
         self._moved: list[tuple[Path, Path]] = []
 
-    def directory(self, path: str | Path) -> None:
-        """Create a directory with mode 0700, and those above it, where they are missing.
+    def create_directory(self, path: str | Path) -> None:
+        """Create a directory with mode 0700, and its missing parents.
 
         Raises:
             OSError: it cannot be created.
@@ -29,19 +29,19 @@ class Made:
         wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directories += reversed(missing)
 
-    def data(self, *paths: str | Path) -> None:
-        """Note files, or directories with all that will be in them, that were not there before this start.
+    def record_data(self, *paths: str | Path) -> None:
+        """Record new files, or new directories with their future content, that a rollback removes.
 
         Raises:
-            ValueError: a path is not absolute, so that what it removes is not defined.
+            ValueError: a path is not absolute; what a rollback would remove is not defined.
         """
         for path in map(Path, paths):
             if not path.is_absolute():
                 raise ValueError(f'"{path}" is not absolute')
             self._data.append(path)
 
-    def moved(self, source: str | Path, target: str | Path) -> None:
-        """Note that what was at `source` is at `target` now."""
+    def record_move(self, source: str | Path, target: str | Path) -> None:
+        """Record that `source` was renamed to `target`, which a rollback reverses."""
         self._moved.append((Path(source), Path(target)))
 
     def roll_back(self) -> None:

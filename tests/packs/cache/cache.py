@@ -48,9 +48,9 @@ class FileCache:
         return self._file
 
     def start(self, context: StartContext) -> None:
-        context.made.directory(str(self._file.parent))
+        context.undo.create_directory(str(self._file.parent))
         if not self._file.exists():
-            context.made.data(str(self._file))
+            context.undo.record_data(str(self._file))
             self._file.touch(mode=0o600)
 
     def ping(self) -> None:
