@@ -1,0 +1,75 @@
+"""Documents of a knowledge base: text with the places that a reader finds in the original, or the fault of one.
+
+A document is decoded text with `\\n` as its only line break; offsets count its characters.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from compozy.errors import CompozyError
+
+DocumentKind = Literal["markdown_glob", "text", "html", "pdf", "url"]
+_LINE_BREAK = re.compile("\n")
+
+
+class DocumentFault(CompozyError):
+    """A document, or a source of documents, that cannot be read; the other documents are ingested all the same."""
+
+    id = "knowledge.document"
+    exit_code = 4
+
+    def __init__(self, source: str, reason: str, fix: str) -> None:
+        super().__init__(f"{source} cannot be read: {reason}", hint=fix)
+        self.source = source
+        self.reason = reason
+        self.fix = fix
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the numbered units of a text, lines or pages, begin; `starts` ascends from 0."""
+
+    unit: str
+    starts: Sequence[int]
+
+    def at(self, offset: int) -> str:
+        """Return the place of the character at `offset`, such as `line 3`."""
+        return f"{self.unit} {bisect_right(self.starts, offset)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A document that a source names; `source` identifies it within the base and is shown to users.
+
+    `address` is the path relative to the configuration file, or the URL, which may contain a secret. `version` changes
+    with the content of a file, as far as size and time of modification show; it is empty where only reading can tell.
+    """
+
+    source: str
+    kind: DocumentKind
+    address: str
+    version: str = ""
+
+    def __repr__(self) -> str:
+        return f"Reference({self.source!r}, {self.kind!r})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Document:
+    """The text of a document; `sha256` is that of its raw content, in hexadecimal."""
+
+    source: str
+    sha256: str
+    text: str
+    title: str | None
+    places: Places
+
+
+def line_places(text: str) -> Places:
+    """Return the places of the lines of `text`."""
+    return Places("line", [0, *(found.end() for found in _LINE_BREAK.finditer(text))])
