@@ -102,7 +102,7 @@ openapi: $(STAMP)
 	$(BIN)/python tools/openapi.py schemas/openapi.json
 
 generate: $(STAMP) openapi
-	PYTHONPATH=tools $(BIN)/python -m docs
+	PYTHONPATH=tools:. $(BIN)/python -m docs
 	$(BIN)/python tools/pictures.py
 
 # Pages link to files beside docs/, so the site is built from a copy that has the same layout.

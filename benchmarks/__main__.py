@@ -1,7 +1,8 @@
 """Run the benchmarks and print one table: `python -m benchmarks [--short] [NAME ...]`.
 
 `python -m benchmarks against OTHER_CHECKOUT` compares this checkout with another one, `python -m benchmarks peers` with
-other engines, which `make bench-peers` installs.
+other engines, which `make bench-peers` installs. A run that is not short is compared with the stored one and replaces
+it; `make generate` then writes the documentation's page and pictures.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import against
+from benchmarks import against, results
 from benchmarks.measurement import Measurement
 
 MODULES = ("start", "throughput", "configuration", "tables", "testing")
@@ -35,9 +36,21 @@ def main() -> None:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {known}, {PEERS}")
     for name in arguments.names or MODULES:
         module = importlib.import_module(f"benchmarks.{name}")
+        machine = results.this_machine()
         print(f"\n## {name}\n")
-        print_rows(module.run(arguments.short))
+        rows = module.run(arguments.short)
+        print_rows(rows)
+        if not arguments.short:
+            keep(results.measured(name, machine, rows))
         sys.stdout.flush()
+
+
+def keep(result: results.Result) -> None:
+    """Print how a complete run differs from the stored one, and store it."""
+    if before := results.last(result.name):
+        print(f"\nRatios since {before.date} ({before.commit}):\n")
+        print("\n".join(f"- {line}" for line in results.compared(result, before)))
+    results.save(result)
 
 
 def print_rows(rows: Sequence[Measurement]) -> None:

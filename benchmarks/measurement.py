@@ -1,6 +1,6 @@
 """One measured value beside what it is compared with.
 
-The records are frozen; `make bench` prints them as one table.
+The records are frozen; `make bench` prints them as one table and stores them.
 """
 
 from __future__ import annotations

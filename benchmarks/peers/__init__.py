@@ -21,11 +21,11 @@ ENVIRONMENTS = ROOT / "build" / "peers"
 COUNT = 50
 REFERENCE = "temporal"
 PEERS = {
-    "temporal": "Temporal's development server on a file, Python worker",
-    "compozy": "compozy, mode persistent",
-    "dbos": "DBOS on SQLite",
-    "restate": "Restate",
-    "prefect": "Prefect, its own server",
+    "compozy": "Compozy 0.1, mode persistent",
+    "temporal": "Temporal 1.32, development server on a file",
+    "dbos": "DBOS 3.4 on SQLite",
+    "restate": "Restate 1.7",
+    "prefect": "Prefect 3.9 with its own server",
 }
 # Prefect gives up after 20 s of preparing its database; nothing is sent to its makers.
 VARIABLES = {

@@ -1,4 +1,4 @@
-"""Write what derives from rules, commands and HTTP interface: `PYTHONPATH=tools python -m docs [--check] [ROOT]`.
+"""Write what derives from rules, commands and measurements: `PYTHONPATH=tools:. python -m docs [--check] [ROOT]`.
 
 ROOT is the root of the repository, by default the working directory. With `--check`
 nothing is written, and the exit code is 1 when a file is not what it should be.
@@ -11,6 +11,8 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from benchmarks.results import last
 
 from compozy.cli.main import cli
 from compozy.cli.rules import lifecycle_graph
@@ -25,18 +27,24 @@ from compozy.tables.draw import table_graph
 from compozy.tables.table import Table
 from compozy.workflows.read.definition_shape import workflow_schema
 from docs.constructs import expressions_page
+from docs.measured import TITLES, measured_files, with_comparison
 from docs.pages import findings_page, migrations_page, settings_page
 from docs.reference import command_page, http_page
 from docs.samples import sample_file, sample_variables
 from docs.space import space_svg
 
-VERIFIED = Path(__file__).parents[2] / "docs" / "internals" / "shipping.yaml"
+ROOT = Path(__file__).parents[2]
+VERIFIED = ROOT / "docs" / "internals" / "shipping.yaml"
 
 
 def generated(rulebook: Rulebook) -> Mapping[str, str]:
     """Return every generated text by its path from the root of the repository."""
     verified = read_decisions(str(VERIFIED))
+    stored = [result for name in TITLES if (result := last(name))]
+    peers = next(result for result in stored if result.name == "peers")
     return {
+        **measured_files(stored),
+        "README.md": with_comparison((ROOT / "README.md").read_text(encoding="utf-8"), peers),
         "schemas/compozy.json": _json(file_schema(rulebook, "compozy.json")),
         "schemas/config.json": _json(file_schema(rulebook, "config.json")),
         "schemas/config-show.json": _json(shown_schema(rulebook, "config-show.json")),
