@@ -1,0 +1,104 @@
+"""The vector store on Qdrant's engine in the process."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compozy.drivers.vector_qdrant_embedded import QdrantEmbeddedDriver
+from compozy.errors import DriverError, VectorError
+from compozy.vector.vector_store import VectorRecord, VectorStore
+
+from .starting import Starting
+
+DIMENSION = 8
+
+
+@pytest.fixture
+def opened(started: Starting) -> Iterator[Callable[..., VectorStore]]:
+    drivers = []
+
+    def start(path: str, **options: Any) -> VectorStore:
+        driver = QdrantEmbeddedDriver(name="docs", path=path, **options)
+        driver.start(started.context())
+        drivers.append(driver)
+        driver.ping()
+        store = driver.handle
+        assert store is not None
+        return store
+
+    yield start
+    for driver in drivers:
+        driver.stop(0)
+
+
+def records(count: int, seed: int = 1) -> list[VectorRecord]:
+    chance = random.Random(seed)
+    return [
+        VectorRecord(
+            f"r{number:05}", [chance.gauss(0, 1) for _ in range(DIMENSION)], f"text {number}", {"n": number % 7}
+        )
+        for number in range(count)
+    ]
+
+
+def cosine(left: VectorRecord, right: VectorRecord) -> float:
+    dot = sum(a * b for a, b in zip(left.vector, right.vector, strict=True))
+    return dot / math.hypot(*left.vector) / math.hypot(*right.vector)
+
+
+@pytest.mark.parametrize("metric", [None, "l2", "ip"])
+def test_search_agrees_with_exact_search(metric: str | None, opened: Callable[..., VectorStore]) -> None:
+    store, found = opened(":memory:", metric=metric), records(500)
+    store.upsert(found)
+    expected = sorted(found, key=lambda one: -cosine(found[3], one))[:10]
+    matches = store.search(found[3].vector, 10)
+    assert [match.id for match in matches] == [one.id for one in expected]
+    assert [match.score for match in matches] == pytest.approx([cosine(found[3], one) for one in expected], abs=1e-6)
+
+
+def test_temporary_directory_is_removed_at_stop(
+    started: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    driver = QdrantEmbeddedDriver(name="docs", path=":memory:")
+    driver.start(started.context())
+    assert driver.handle is not None
+    driver.handle.upsert(records(3))
+    assert len(os.listdir(tmp_path)) == 1
+    driver.stop(0)
+    assert os.listdir(tmp_path) == []
+
+
+def test_restart_keeps_every_record(tmp_path: Path, started: Starting) -> None:
+    for expected in (0, 3):
+        driver = QdrantEmbeddedDriver(name="docs", path=str(tmp_path))
+        driver.start(started.context())
+        assert driver.handle is not None
+        assert driver.handle.count() == expected
+        driver.handle.upsert(records(3))
+        driver.stop(0)
+
+
+def test_second_start_is_refused_with_the_owner(tmp_path: Path, opened: Callable[..., VectorStore]) -> None:
+    opened(str(tmp_path))
+    with pytest.raises(DriverError, match=f"in use by process {os.getpid()}"):
+        opened(str(tmp_path))
+
+
+def test_another_dimension_is_refused(tmp_path: Path, started: Starting, opened: Callable[..., VectorStore]) -> None:
+    driver = QdrantEmbeddedDriver(name="docs", path=str(tmp_path))
+    driver.start(started.context())
+    assert driver.handle is not None
+    driver.handle.upsert(records(3))
+    driver.stop(0)
+    with pytest.raises(DriverError, match=r"dimension 8, and the configuration 9"):
+        opened(str(tmp_path), dimension=9)
+    with pytest.raises(VectorError, match="wrong dimension"):
+        opened(str(tmp_path)).search([1.0] * 9)
