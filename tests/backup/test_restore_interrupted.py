@@ -127,6 +127,55 @@ def test_back_up_completes_an_interrupted_restore_first(tmp_path: Path) -> None:
     assert not (state / ".compozy-restore-killed").exists()
 
 
+@pytest.mark.parametrize(
+    ("folders", "moves"),
+    [
+        pytest.param(["{state}"], [["{home}/old", "{state}/taken"], ["{state}/new", "{home}/old"]], id="outside"),
+        pytest.param(["{state}"], [["{state}/../../home/old", "{state}/taken"]], id="parent"),
+        pytest.param(["{state}"], [["{state}/.compozy-restore-link/old", "{state}/taken"]], id="link"),
+        pytest.param(["{state}"], [["{home}", "{state}/taken"]], id="directory"),
+        pytest.param(["{home}"], [["{home}/old", "{home}/taken"]], id="of-another-directory"),
+    ],
+)
+def test_journal_that_leads_out_of_its_directories_is_refused(
+    tmp_path: Path, folders: list[str], moves: list[list[str]]
+) -> None:
+    """A checkout can bring one; looking at it must not move other files of the user."""
+    change = {"folders": folders, "data": [], "moves": moves, "undo": False}
+    state, refusal = _with_journal(tmp_path, change)
+    assert "cannot be read" in refusal
+    assert (tmp_path / "home" / "old").read_text() == "precious"
+    assert names(state) == [JOURNAL, ".compozy-restore-link", "new"]
+
+
+def test_journal_that_one_of_its_directories_does_not_hold_moves_nothing(tmp_path: Path) -> None:
+    """The restore was killed before its first move or after its last one, or another program wrote the journal."""
+    moves = [["{home}/old", "{home}/taken"], ["{state}/new", "{home}/old"]]
+    change = {"folders": ["{state}", "{home}"], "data": ["{home}/old"], "moves": moves, "undo": False}
+    state, refusal = _with_journal(tmp_path, change)
+    assert refusal == ""
+    assert (tmp_path / "home" / "old").read_text() == "precious"
+    assert names(tmp_path / "home") == ["old"]
+    assert names(state) == [".compozy-restore-link", "new"]
+
+
+def _with_journal(tmp_path: Path, change: dict[str, Any]) -> tuple[Path, str]:
+    """Return a state directory with a journal and why `recover` refuses it; `home` is a directory beside it."""
+    state, home = tmp_path / "project" / ".compozy", tmp_path / "home"
+    state.mkdir(parents=True)
+    home.mkdir()
+    (home / "old").write_text("precious")
+    (state / "new").write_text("evil")
+    (state / ".compozy-restore-link").symlink_to(home)
+    text = json.dumps(change).replace("{state}", str(state)).replace("{home}", str(home))
+    (state / JOURNAL).write_text(text)
+    try:
+        recover([state])
+    except StateDirectoryError as error:
+        return state, error.message
+    return state, ""
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"folders": [], "data": [], "moves": [1], "undo": false}'])
 def test_a_damaged_journal_is_refused(tmp_path: Path, text: str) -> None:
     resolved = project(tmp_path / "target")

@@ -3,6 +3,8 @@
 All moves are written to a journal before the first one is made, and the journal is removed after the last one. A
 journal that is found later is completed, or undone where the process had begun to undo it. Each move reaches the disk
 before the next one, so the last move whose source is missing is the last one that was done.
+
+A checkout can bring a journal. It therefore moves nothing into or out of a directory that does not hold it itself.
 """
 
 from __future__ import annotations
@@ -76,6 +78,9 @@ def recover(folders: Sequence[str | Path]) -> None:
 
 def _recover(journal: Path) -> None:
     change = read_journal(journal)
+    if not all(_is_same(Path(folder, JOURNAL), change) for folder in change.folders):
+        journal.unlink()  # killed before the last copy was written or after the first was removed: no move is left
+        return
     with ExitStack() as held:
         for path in change.data:
             held.callback(lock_beside(path, UndoLog()).release)
@@ -98,11 +103,33 @@ def read_journal(journal: Path) -> Moves:
         with open_regular(journal) as stream:
             found = json.load(stream)
         moves = tuple((str(source), str(target)) for source, target in found["moves"])
-        return Moves(tuple(map(str, found["folders"])), tuple(map(str, found["data"])), moves, bool(found["undo"]))
+        change = Moves(tuple(map(str, found["folders"])), tuple(map(str, found["data"])), moves, bool(found["undo"]))
+        _check_places(journal, change)
+        return change
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StateDirectoryError(
             f"{journal} cannot be read: {error}", hint="restore a backup with --force after moving it away"
         ) from error
+
+
+def _check_places(journal: Path, change: Moves) -> None:
+    """Refuse a journal that leads out of the directories that hold it.
+
+    Raises:
+        ValueError: it does.
+    """
+    if os.path.realpath(journal.parent) not in change.folders:
+        raise ValueError("it belongs to another directory")
+    for path in (*change.data, *(path for move in change.moves for path in move)):
+        folder, name = os.path.split(path)
+        above, room = os.path.split(real := os.path.realpath(folder))
+        inside = real in change.folders or (above in change.folders and room.startswith(ROOM))
+        if name in ("", ".", "..") or not inside:
+            raise ValueError(f"{path} lies outside the directories of the data")
+
+
+def _is_same(journal: Path, change: Moves) -> bool:
+    return os.path.lexists(journal) and replace(read_journal(journal), undo=change.undo) == change
 
 
 def _write(change: Moves) -> None:
