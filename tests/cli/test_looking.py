@@ -1,4 +1,4 @@
-"""Commands that only look at a project import none of its Python; those whose purpose is to run it do."""
+"""Commands that only look at a project run none of its Python and write no file that it names; others do."""
 
 from __future__ import annotations
 
@@ -48,6 +48,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         file.write_text(MARK.format(mark=str(folder / f"imported-{file.name}")) + code, encoding="utf-8")
     for name in ("json", "yaml", "sitecustomize", "mailer"):
         (folder / f"{name}.py").write_text(MARK.format(mark=str(folder / f"imported-{name}.py")), encoding="utf-8")
+    (tmp_path / "victim").write_text("precious", encoding="utf-8")
+    with (folder / "compozy.yaml").open("a", encoding="utf-8") as config:
+        config.write(f"\nlog: {{level: debug, file: {tmp_path / 'victim'}}}\n")
     for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
@@ -73,7 +76,7 @@ def test_only_commands_that_run_a_project_may_import_its_code() -> None:
 
 
 @pytest.mark.parametrize("name", LOOKING)
-def test_looking_command_imports_nothing_of_the_project(name: str, project: Path) -> None:
+def test_looking_command_imports_and_writes_nothing_of_the_project(name: str, project: Path) -> None:
     """The result does not matter here; without a server many commands fail."""
     command = LOOKING[name]
     options = {option for item in command.params for option in item.opts}
@@ -81,6 +84,13 @@ def test_looking_command_imports_nothing_of_the_project(name: str, project: Path
     code = run([*name.split(), *arguments(command, project), *chosen])
     assert code in (0, 2, 3, 4)
     assert imported(project) == []
+    assert (project.parent / "victim").read_text(encoding="utf-8") == "precious"
+
+
+def test_looking_command_logs_to_the_file_of_its_own_flag(project: Path) -> None:
+    log = project.parent / "log"
+    assert run(["plan", "--mode", "persistent", "--log-file", str(log)]) == 0
+    assert "lifecycle.transition" in log.read_text(encoding="utf-8")
 
 
 def test_module_run_imports_nothing_of_the_working_directory(project: Path) -> None:

@@ -11,6 +11,7 @@ from compozy.cli.output import print_in_brief, print_note, protect_output
 from compozy.errors import UsageError
 from compozy.provisioning.lifecycle import Lifecycle, Provisioner, log_transition
 from compozy.resolution.configuration import Configuration
+from compozy.settings.reference import is_project_code_allowed
 from compozy.settings.values import parse_duration
 
 if TYPE_CHECKING:
@@ -40,11 +41,16 @@ def prepared(options: dict[str, object], strict: bool, provisioner: Provisioner 
 
 
 def report_preparation(lifecycle: Lifecycle) -> None:
-    """Print the warnings of a validated lifecycle, and start logging by its settings."""
+    """Print the warnings of a validated lifecycle, and start logging by its settings.
+
+    A command that only looks writes no file that the project names, which could be any file of the user.
+    """
     from compozy.cli.logs import LogSettings, start_logging
 
-    get = lifecycle.resolved.get
-    start_logging(LogSettings(get("log.level"), get("log.format"), get("log.file")), lifecycle.resolved.redactor())
+    get, file = lifecycle.resolved.get, lifecycle.resolved.values["log.file"]
+    writes = is_project_code_allowed() or file.origin.kind in ("flag", "env")
+    settings = LogSettings(get("log.level"), get("log.format"), file.value if writes else None)
+    start_logging(settings, lifecycle.resolved.redactor())
     for entry in lifecycle.journal:  # before the settings of the log were known
         log_transition(entry)
     print_in_brief(lifecycle.findings, lifecycle.configuration.texts)
