@@ -86,6 +86,31 @@ def test_directory_that_others_may_read_is_closed_to_them(tmp_path: Path) -> Non
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize(
+    ("entries", "refused"),
+    [
+        pytest.param(["thesis.txt"], True, id="other-files"),
+        pytest.param([], False, id="empty"),
+        pytest.param(["lock"], False, id="of-a-killed-start"),
+        pytest.param(["version", "compozy.db"], False, id="state"),
+    ],
+)
+def test_link_to_a_directory_with_other_files_is_refused(tmp_path: Path, entries: list[str], refused: bool) -> None:
+    """Nothing in it is changed, its mode included; a checkout can bring the link."""
+    target, link = tmp_path / "target", tmp_path / ".compozy"
+    target.mkdir(mode=0o755)
+    link.symlink_to(target)
+    for name in entries:
+        (target / name).write_text('{"layout": 1}' if name == "version" else "", encoding="utf-8")
+    for use in (StateDirectory(str(link)).examine, StateDirectory(str(link)).acquire):
+        if refused:
+            with pytest.raises(StateDirectoryError, match="symbolic link to a directory with other files"):
+                use()
+        else:
+            use()
+    assert (target.stat().st_mode & 0o777 == 0o755, sorted(os.listdir(target)) == entries) == (refused, refused)
+
+
 def test_a_second_owner_is_refused_with_the_first_ones_process_id(folder: Path, owner: subprocess.Popen[str]) -> None:
     """It is another process; nothing in the directory changes."""
     before = sorted(path.name for path in folder.iterdir())

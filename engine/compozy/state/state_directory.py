@@ -30,6 +30,7 @@ from compozy.state.file_lock import FileLock
 
 STATE_DIRECTORY = ".compozy"
 LAYOUT = 1
+_FIRST = {"lock", ".gitignore"}  # what a start that was killed may have written before the version stamp
 
 
 class StateDirectory:
@@ -52,7 +53,7 @@ class StateDirectory:
         """
         self._created = _create(self.path)
         try:
-            self._check_owner()
+            self._check()
             self._lock.acquire(f"the state directory {self.path}")
             check_data_files(os.path.realpath(self.path))
             if not self._has_layout(damaged_is_missing=replace_stamp):
@@ -68,7 +69,7 @@ class StateDirectory:
         Raises:
             StateDirectoryError: see `acquire`.
         """
-        self._check_owner()
+        self._check()
         self._lock.examine(f"the state directory {self.path}")
         check_data_files(os.path.realpath(self.path))
         self._has_layout()
@@ -85,11 +86,21 @@ class StateDirectory:
             shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
 
-    def _check_owner(self) -> None:
+    def _check(self) -> None:
+        """Refuse a directory of another user, and a link to one that is not a state directory.
+
+        Raises:
+            StateDirectoryError: it is refused.
+        """
         try:
             check_owner(self.path)
         except TrustError as error:
             raise StateDirectoryError(error.message, hint=error.hint) from error
+        if os.path.islink(self.path) and os.path.isdir(self.path):
+            found = {*os.listdir(self.path)} - _FIRST  # a checkout can bring the link
+            if found and "version" not in found:
+                reason = f"{self.path} is a symbolic link to a directory with other files"
+                raise StateDirectoryError(reason, hint="remove the link, or let it lead to an empty directory")
 
     def _has_layout(self, *, damaged_is_missing: bool = False) -> bool:
         """Return False if there is no version stamp.
