@@ -18,6 +18,19 @@ COLUMNS = {
         "id": False, "workflow": False, "version": False, "status": False, "input": False, "output": True,
         "error": True, "started_at": False, "finished_at": True, "run_id": True,
     },
+    "knowledge_bases": {
+        "id": False, "embedder": False, "store": False, "run": False, "status": False, "error": True,
+        "removed": False, "started_at": False, "finished_at": True,
+    },
+    "knowledge_chunks": {
+        "number": False, "id": False, "base": False, "source": False, "ordinal": False, "text": False,
+        "place": False, "metadata": False,
+    },
+    "knowledge_discards": {"id": False, "base": False},
+    "knowledge_documents": {
+        "base": False, "source": False, "version": False, "run": False, "state": False, "error": True,
+        "sha256": False, "recipe": False,
+    },
     "task_executions": {
         "execution": False, "path": False, "iteration": False, "type": False, "status": False, "started_at": False,
         "finished_at": True, "attempt": False, "error": True,
@@ -32,12 +45,12 @@ def pending(store: Store) -> tuple[str, ...]:
 
 
 def columns(database: peewee.Database) -> dict[str, dict[str, bool]]:
-    """Return which columns each of our tables has, and which of them may be null."""
+    """Return which columns each of our tables has, and which may be null; the index of words is not a table of ours."""
     with database.connection_context():
         return {
-            table: {column.name: column.null for column in database.get_columns(table)}
+            table: {column.name: column.null for column in database.get_columns(table) if column.name != "words"}
             for table in database.get_tables()
-            if table != migrate.HISTORY_TABLE
+            if table != migrate.HISTORY_TABLE and not table.startswith("knowledge_words")
         }
 
 

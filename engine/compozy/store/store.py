@@ -8,15 +8,15 @@ call uses the connection of the calling thread or opens one for its duration.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import peewee
-from playhouse.pool import MaxConnectionsExceeded
 
 from compozy.store import schema_version as migrate
+from compozy.store.connected import Connected, storable
 from compozy.store.records import LOST, RUNNING, Change, Execution, Position, RowState, StoredWorkflow, TaskExecution
-from compozy.store.refusal import read_only, refused
+from compozy.store.refusal import read_only
 from compozy.store.schema_version import SchemaMigration
 from compozy.store.task_rows import TaskRows
 from compozy.store.unavailable import SchemaError
@@ -27,14 +27,12 @@ _EXECUTION = ("id", "workflow", "version", "status", "input", "output", "error",
 _OUTCOME = ("status", "output", "error", "started_at", "finished_at", "run_id")
 _WORKFLOW = ("id", "version", "definition", "imported_at")
 
-Result = TypeVar("Result")
 
-
-class Store:
+class Store(Connected):
     """The read model of one database; safe to use from several threads at once."""
 
     def __init__(self, database: peewee.Database) -> None:
-        self._database: Any = database
+        super().__init__(database)
         self._executions: Any = peewee.Table("executions", _EXECUTION, "id", _database=database)
         self._workflows: Any = peewee.Table("workflows", _WORKFLOW, "id", _database=database)
         self._tasks = TaskRows(database)
@@ -169,7 +167,7 @@ class Store:
         Raises:
             UnavailableError: the database does not answer.
         """
-        return self._run(lambda: self._tasks.of(execution_id)) if _storable(execution_id) else ()
+        return self._run(lambda: self._tasks.of(execution_id)) if storable(execution_id) else ()
 
     def correct(self, execution: Execution) -> None:
         """Overwrite the row of an execution with what Temporal knows.
@@ -210,7 +208,7 @@ class Store:
         Raises:
             UnavailableError: the database does not answer.
         """
-        if workflow is not None and not _storable(workflow):
+        if workflow is not None and not storable(workflow):
             return ()
         rows = self._executions
         query = rows.select().order_by(rows.started_at.desc(), rows.id.desc()).limit(max(1, min(limit, MAX_LIMIT)))
@@ -287,7 +285,7 @@ class Store:
             UnavailableError: the database does not answer.
         """
         rows = self._workflows
-        return _storable(workflow_id) and bool(self._run(rows.delete().where(rows.id == workflow_id).execute))
+        return storable(workflow_id) and bool(self._run(rows.delete().where(rows.id == workflow_id).execute))
 
     def workflow(self, workflow_id: str) -> StoredWorkflow | None:
         """Return one imported definition, or None.
@@ -308,7 +306,7 @@ class Store:
         return self._run(lambda: tuple(_workflow(row) for row in rows.select().order_by(rows.id).dicts()))
 
     def _one(self, rows: Any, row_id: str) -> Mapping[str, object] | None:
-        if not _storable(row_id):
+        if not storable(row_id):
             return None
         found = self._run(lambda: list(rows.select().where(rows.id == row_id).dicts()))
         return found[0] if found else None
@@ -328,28 +326,6 @@ class Store:
         else:
             statements, values = zip(*(write.sql() for write in writes), strict=True)
             self._database.execute_sql("; ".join(statements), [value for given in values for value in given])
-
-    def _run(self, operation: Callable[[], Result]) -> Result:
-        try:
-            return self._connected(operation)
-        except (peewee.DatabaseError, peewee.InterfaceError, MaxConnectionsExceeded) as error:
-            refusal = refused(error)
-            if refusal is None:
-                raise
-            raise refusal from error
-
-    def _connected(self, operation: Callable[[], Result]) -> Result:
-        opened = self._database.connect(reuse_if_open=True)
-        try:
-            return operation()
-        finally:
-            if opened:
-                self._database.close()
-
-
-def _storable(text: str) -> bool:
-    """Return True if a row can hold a text: no database takes lone surrogates, PostgreSQL no zero bytes."""
-    return "\0" not in text and text.encode(errors="replace").decode() == text
 
 
 def _row(execution: Execution) -> dict[str, object]:

@@ -1,0 +1,171 @@
+"""Ingest a base in steps, each of which may be killed and repeated at any point.
+
+Documents that wait for their ingestion are rows of the database, so that a step needs nothing from the one before.
+New chunks have new ids, are written before the old ones are removed, and become visible together.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from compozy.knowledge.chunks import split
+from compozy.knowledge.document_sources import find_documents, read_document
+from compozy.knowledge.documents import DocumentFault, Reference
+from compozy.knowledge.library import Library, Vectors
+from compozy.store.knowledge_records import (
+    FAILED,
+    INGESTING,
+    PENDING,
+    READY,
+    DocumentContent,
+    Passage,
+    StoredBase,
+    StoredDocument,
+)
+from compozy.store.records import timestamp
+from compozy.vector.vector_store import VectorRecord
+
+RECIPE = "1"  # to be raised when the same document and settings give other chunks than before
+_DOCUMENTS = 64  # of one read of the database
+_CHUNKS = 256  # of one write
+
+
+@dataclass(slots=True)
+class Batch:
+    """Documents that were read and are not written yet."""
+
+    contents: list[DocumentContent] = field(default_factory=list)
+    unchanged: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def full(self) -> bool:
+        """Return True if it is time to write."""
+        return sum(len(content.passages) for content in self.contents) >= _CHUNKS
+
+
+class Ingestion:
+    """One ingestion, `run`, of a base."""
+
+    def __init__(self, library: Library, base_id: str, run: str) -> None:
+        """Prepare; raises NotFoundError if the configuration declares no base of this id."""
+        self._library = library
+        self._rows = library.rows
+        self._base = library.base(base_id)
+        self._run = run
+
+    def begin(self, *, rebuild: bool = False) -> int:
+        """Note which documents there are; return how many. With `rebuild` all of them are embedded again.
+
+        Raises:
+            AnotherEmbedderError: the base was ingested with another embedder, and `rebuild` is False.
+        """
+        base, vectors = self._base, self._library.vectors(self._base)
+        if rebuild:
+            if vectors is not None:
+                vectors.store.delete(where={"base": base.id})
+            self._rows.forget_recipes(base.id)
+        else:
+            self._library.require_same(base, self._rows.base(base.id), vectors)
+        found = list(find_documents(base))
+        sources = [one.source for one in found if isinstance(one, Reference)]
+        faults = {one.source: _text(one) for one in found if isinstance(one, DocumentFault)}
+        embedder, store = (vectors.embedder.identity, vectors.store_id) if vectors else ("", "")
+        row = StoredBase(base.id, embedder, store, self._run, INGESTING, timestamp())
+        self._rows.begin(row, sources, faults)
+        return len(sources)
+
+    def step(self, seconds: float, stopped: Callable[[], bool] = lambda: False) -> int:
+        """Ingest pending documents for about `seconds`; return how many are left, at most some dozens.
+
+        Raises:
+            SupersededError: the base was deleted, or is ingested anew.
+        """
+        until, vectors = time.monotonic() + seconds, self._library.vectors(self._base)
+        references = {one.source: one for one in find_documents(self._base) if isinstance(one, Reference)}
+        pending = self._rows.documents(self._base.id, PENDING, _DOCUMENTS)
+        while pending and not stopped() and time.monotonic() < until:
+            self._ingest(pending, references, vectors)
+            pending = self._rows.documents(self._base.id, PENDING, _DOCUMENTS)
+        self._delete_discarded(vectors)
+        return len(pending)
+
+    def finish(self, error: str | None = None) -> None:
+        """Remove the documents that are gone, and note how the ingestion ended.
+
+        Raises:
+            SupersededError: the base was deleted, or is ingested anew.
+        """
+        if error is None:
+            self._rows.sweep(self._base.id, self._run)
+            self._delete_discarded(self._library.vectors(self._base))
+        self._rows.finish(self._base.id, self._run, READY if error is None else FAILED, error)
+
+    def _ingest(
+        self, documents: list[StoredDocument], references: Mapping[str, Reference], vectors: Vectors | None
+    ) -> None:
+        batch, recipe = Batch(), self._recipe(vectors)
+        for stored in documents:
+            try:
+                self._read(stored, references.get(stored.source), recipe, batch)
+            except DocumentFault as fault:
+                batch.failed[stored.source] = _text(fault)
+            if batch.full:
+                self._write(batch, vectors)
+                batch = Batch()
+        self._write(batch, vectors)
+
+    def _read(self, stored: StoredDocument, reference: Reference | None, recipe: str, batch: Batch) -> None:
+        if reference is None:
+            raise DocumentFault(stored.source, "it was removed during the ingestion", "ingest again")
+        if stored.recipe == recipe and reference.version and stored.version == reference.version:
+            batch.unchanged[stored.source] = reference.version
+            return
+        document = read_document(self._base, reference)
+        if (stored.sha256, stored.recipe) == (document.sha256, recipe):
+            batch.unchanged[stored.source] = reference.version
+            return
+        metadata = {"title": document.title} if document.title else {}
+        key = (self._base.id, stored.source, document.sha256, recipe)
+        passages = [
+            Passage(_id(*key, str(chunk.ordinal)), stored.source, chunk.ordinal, chunk.text, chunk.place, metadata)
+            for chunk in split(document, self._base.chunk_size, self._base.chunk_overlap)
+        ]
+        batch.contents.append(DocumentContent(stored.source, reference.version, document.sha256, recipe, passages))
+
+    def _write(self, batch: Batch, vectors: Vectors | None) -> None:
+        passages = [passage for content in batch.contents for passage in content.passages]
+        if vectors is not None and passages:
+            self._rows.announce(self._base.id, [passage.id for passage in passages])
+            vectors.write([self._record(passage) for passage in passages])
+        if batch.contents:
+            self._rows.replace(self._base.id, self._run, batch.contents)
+        if batch.unchanged or batch.failed:
+            self._rows.settle(self._base.id, self._run, batch.unchanged, batch.failed)
+
+    def _record(self, passage: Passage) -> VectorRecord:
+        about = {**passage.metadata, "base": self._base.id, "source": passage.source, "place": passage.place}
+        return VectorRecord(passage.id, (), passage.text, about)
+
+    def _delete_discarded(self, vectors: Vectors | None) -> None:
+        while discarded := self._rows.discarded(self._base.id):
+            if vectors is not None:
+                vectors.store.delete(discarded)
+            self._rows.forget_discarded(discarded)
+
+    def _recipe(self, vectors: Vectors | None) -> str:
+        embedder = "" if vectors is None else f"{vectors.embedder.identity}@{vectors.store_id}"
+        return f"{RECIPE}/{self._base.chunk_size}/{self._base.chunk_overlap}/{embedder}"
+
+
+def _id(*parts: str) -> str:
+    """Return the id of a chunk: a UUID, which every vector store takes, derived from what the chunk is made of."""
+    return str(uuid.UUID(bytes=sha256("\0".join(parts).encode(errors="surrogateescape")).digest()[:16]))
+
+
+def _text(fault: DocumentFault) -> str:
+    return f"{fault.reason}; fix: {fault.fix}"

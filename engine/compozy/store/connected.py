@@ -1,0 +1,56 @@
+"""Run queries on the connection of the calling thread, or on one that is opened for their duration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import peewee
+from playhouse.pool import MaxConnectionsExceeded
+
+from compozy.store.refusal import refused
+
+Result = TypeVar("Result")
+
+
+class Connected:
+    """A database whose failures are translated; safe to use from several threads at once."""
+
+    def __init__(self, database: peewee.Database) -> None:
+        self._database: Any = database
+
+    def _run(self, operation: Callable[[], Result]) -> Result:
+        """Return the result of queries.
+
+        Raises:
+            UnavailableError: the database does not answer, or refuses.
+        """
+        try:
+            return self._connected(operation)
+        except (peewee.DatabaseError, peewee.InterfaceError, MaxConnectionsExceeded) as error:
+            refusal = refused(error)
+            if refusal is None:
+                raise
+            raise refusal from error
+
+    def _atomic(self, operation: Callable[[], Result]) -> Result:
+        """Return the result of queries in one transaction; raises UnavailableError."""
+
+        def together() -> Result:
+            with self._database.atomic():
+                return operation()
+
+        return self._run(together)
+
+    def _connected(self, operation: Callable[[], Result]) -> Result:
+        opened = self._database.connect(reuse_if_open=True)
+        try:
+            return operation()
+        finally:
+            if opened:
+                self._database.close()
+
+
+def storable(text: str) -> bool:
+    """Return True if a row can hold a text: no database takes lone surrogates, PostgreSQL no zero bytes."""
+    return "\0" not in text and text.encode(errors="replace").decode() == text
