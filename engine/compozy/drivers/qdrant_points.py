@@ -59,5 +59,5 @@ def _is_scalar(value: object) -> bool:
 def _fact(key: str, value: object) -> str:
     """Return a keyword that is equal for equal JSON values of the same name."""
     number: Scalar = int(value) if isinstance(value, float) and value.is_integer() else value  # type: ignore[assignment]
-    text = json.dumps([key, number], ensure_ascii=False)
+    text = json.dumps([key, number])
     return text if len(text) <= _LONGEST else "#" + hashlib.sha256(text.encode()).hexdigest()

@@ -25,7 +25,7 @@ from compozy.drivers.qdrant_points import FACTS, filter_of, match_of, payload_of
 from compozy.errors import DriverError
 from compozy.state.write_gate import WriteGate
 from compozy.vector.checked_records import checked
-from compozy.vector.metadata_filter import Condition
+from compozy.vector.metadata_filter import Condition, is_json
 from compozy.vector.ranking import best
 from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
 
@@ -158,7 +158,7 @@ class QdrantShard:
         with self._writing:
             if self._dimension is None:
                 return 0
-            found = {point_id(key) for key in ids or ()}
+            found = {point_id(key) for key in ids or () if is_json(key)}
             if ids is None:
                 found = {point for point, _ in self._scrolled(condition, payload=False)}
             else:

@@ -6,7 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 
 from compozy.errors import VectorError
+from compozy.vector.metadata_filter import is_json
 from compozy.vector.vector_store import VectorRecord, unit_vector
+
+_LARGEST = 2**63
 
 
 def checked(records: Sequence[VectorRecord], dimension: int | None) -> dict[str, VectorRecord]:
@@ -28,12 +31,15 @@ def _metadata(record: VectorRecord) -> Mapping[str, object]:
     """Return the metadata of a record as JSON values, after a check of all its texts."""
     if not record.id:
         raise VectorError("a record has no id")
-    try:
-        text = json.dumps([record.id, record.text, dict(record.metadata)], ensure_ascii=False, allow_nan=False)
-        text.encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise VectorError(f"record {record.id!r} has metadata or a text that is not JSON in UTF-8: {error}") from error
-    if "\\u0000" in text.replace("\\\\", ""):
-        raise VectorError(f"record {record.id!r} has a NUL character", hint="remove it from its id, text or metadata")
-    metadata: Mapping[str, object] = json.loads(text)[2]
-    return metadata
+    if not is_json([record.id, record.text, dict(record.metadata)]):
+        reason = f"record {record.id!r} has an id, a text or metadata that cannot be stored"
+        raise VectorError(reason, hint="use JSON values in UTF-8, with finite numbers and without NUL characters")
+    found: Mapping[str, object] = json.loads(json.dumps(dict(record.metadata)), parse_int=_integer)
+    return found
+
+
+def _integer(digits: str) -> int:
+    """Return an integer of metadata; engines keep larger ones with fewer digits."""
+    if not -_LARGEST <= int(digits) < _LARGEST:
+        raise VectorError(f"the integer {digits} in metadata is too large", hint="write integers of 64 bits, or a text")
+    return int(digits)

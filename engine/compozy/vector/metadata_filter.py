@@ -6,6 +6,7 @@ match. Values are compared as JSON: `1` equals `1.0`, `true` equals neither, and
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -16,18 +17,29 @@ Condition: TypeAlias = Scalar | Sequence[Scalar]
 
 
 def accepted(condition: Condition) -> list[Scalar]:
-    """Return the values of which a condition accepts any.
+    """Return the values of which a condition accepts any, without those that no metadata can have.
 
     Raises:
         VectorError: the condition holds anything else than texts, numbers, booleans and null.
     """
-    values = condition if isinstance(condition, list | tuple) else [condition]
-    for value in values:
+    found = list[Scalar]()
+    for value in condition if isinstance(condition, list | tuple) else [condition]:
         if not isinstance(value, str | int | float | bool | None):
             raise VectorError(
                 f"a filter compares with texts, numbers, true, false and null, not {type(value).__name__}"
             )
-    return list(values)
+        found += [value] if is_json(value) else []
+    return found
+
+
+def is_json(value: object) -> bool:
+    """Return True if every store can keep the value: JSON in UTF-8, with finite numbers and without NUL characters."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return "\\u0000" not in text.replace("\\\\", "")
 
 
 def matches(metadata: Mapping[str, object], where: Mapping[str, Condition]) -> bool:
