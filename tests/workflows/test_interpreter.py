@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, RetryState, TimeoutError, TimeoutType
 from tests.support.polling import eventually
 from tests.workflows.bench import Bench
@@ -22,7 +21,7 @@ from compozy.workflows.expressions import templates
 from compozy.workflows.facade import Workflows, WorkflowSettings
 from compozy.workflows.model.definition import Definition, Retry
 from compozy.workflows.read.loader import definition_from_json, load_definition, parse_definition
-from compozy.workflows.run import recorder, temporal_engine
+from compozy.workflows.run import row_writer, temporal_engine
 from compozy.workflows.run.tool_loader import ToolOffer
 from compozy.workflows.tasks.engine import Call
 
@@ -356,7 +355,7 @@ def test_a_cancellation_during_the_last_write_leaves_no_disagreement(
 
 def test_an_execution_ends_while_its_row_cannot_be_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that stays away holds no execution up; the row is repaired from Temporal's history."""
-    monkeypatch.setattr(recorder, "_ROW_RETRY", RetryPolicy(maximum_attempts=2))
+    monkeypatch.setattr(row_writer, "REPEATED_S", 0.2)
     workflows = bench.open()
     write = workflows.store.record_finished
 
@@ -375,9 +374,8 @@ def test_an_execution_ends_while_its_row_cannot_be_written(bench: Bench, monkeyp
 
 
 def test_an_execution_ends_while_the_database_hangs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that never returns is given up by its activity, without a timer of Temporal's core."""
-    monkeypatch.setattr(recorder, "_ROW_RETRY", RetryPolicy(maximum_attempts=2))
-    monkeypatch.setattr("compozy.workflows.run.activities.WRITE_TIMEOUT_S", 0.1)
+    """An execution does not wait for a write that never returns."""
+    monkeypatch.setattr(row_writer, "PATIENCE_S", 0.1)
     workflows = bench.open()
     gate = threading.Event()
     hang = lambda row, tasks=None: gate.wait(30)  # noqa: E731
@@ -390,7 +388,7 @@ def test_an_execution_ends_while_the_database_hangs(bench: Bench, monkeypatch: p
 
 def test_times_of_a_row_do_not_change_and_stay_in_order(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The start is the one reported first; the end is not before it, even if the clock was set back."""
-    monkeypatch.setattr("compozy.workflows.run.activities.timestamp", lambda: "2001-01-01T00:00:00.000000Z")
+    monkeypatch.setattr("compozy.workflows.run.row_writer.timestamp", lambda: "2001-01-01T00:00:00.000000Z")
     bench.write("mod_one.py", "def work():\n    return 1\n")
     workflows = bench.open()
     name = workflows.start(definition("id: t\ntasks: [{id: a, type: basic, tool: 'mod_one:work', sleep: 1s}]"))

@@ -25,7 +25,8 @@ from compozy.workflows.facade import Workflows, WorkflowSettings
 from compozy.workflows.model.inputs import InputError
 from compozy.workflows.read.loader import definition_from_json
 from compozy.workflows.run.worker import WorkerHost
-from compozy.workflows.service import ConflictError, Service
+from compozy.workflows.service import Service
+from compozy.workflows.starting import ConflictError
 
 GREET = """
 id: {id}
@@ -378,7 +379,7 @@ def test_wait_returns_announced_end_without_temporal(bench: Bench, store: Store,
         await asyncio.sleep(0)
         row = replace(await service.execution(name), status="completed", finished_at=timestamp())
         await asyncio.to_thread(store.record_finished, row)
-        ends.announce(name)
+        ends.announce(row)
         return await waiting
 
     row = bench.call(wait())
@@ -397,18 +398,19 @@ def test_wait_returns_end_that_another_worker_brought(bench: Bench, store: Store
 
 
 def test_worker_announces_final_row(bench: Bench, store: Store) -> None:
-    """The event of an execution is set when its worker has written its final row, which can then be read."""
+    """The future of an execution is set when its worker has written its final row, which can then be read."""
     ends = Ends()
     worker = WorkerHost(bench.client, store, task_queue=bench.task_queue, directory=str(bench.directory), ends=ends)
     service = Service(bench.client, store, task_queue=bench.task_queue, directory="/", ends=ends)
 
     async def announced() -> Execution:
         await worker.start()
-        event = ends.event("short-1")
+        final = ends.future("short-1")
         await service.start(SHORT, execution_id="short-1")
-        await asyncio.wait_for(event.wait(), 20)
+        row = await asyncio.wait_for(final, 20)
         await worker.stop()
-        return await service.execution("short-1")
+        assert row == await service.execution("short-1")
+        return row
 
     assert bench.call(announced()).status == "completed"
     service.close()

@@ -114,14 +114,15 @@ class Api:
         """Return the execution once it has ended, or as it is after `wait_s` or when the server stops."""
         if wait_s is None:
             return await self.service.execution(execution_id)
-        waiting = asyncio.ensure_future(self.service.wait(execution_id, wait_s))
-        stopping = asyncio.ensure_future(self._draining.wait())
-        try:
-            await asyncio.wait((waiting, stopping), return_when=asyncio.FIRST_COMPLETED)
-            return waiting.result() if waiting.done() else await self.service.execution(execution_id)
-        finally:
-            waiting.cancel()
-            stopping.cancel()
+        return await self.service.wait(execution_id, wait_s, self._draining)
+
+    async def started(
+        self, workflow: Definition | str, given: Mapping[str, object], execution_id: str | None, wait_s: float | None
+    ) -> Execution:
+        """Start an execution, and return it once it has ended, or as it is after `wait_s` or when the server stops."""
+        if wait_s is None:
+            return await self.service.execution(await self.service.start(workflow, given, execution_id=execution_id))
+        return await self.service.run(workflow, given, execution_id=execution_id, timeout_s=wait_s, stop=self._draining)
 
     def events(self, last_id: str | None, execution: str | None) -> AsyncIterator[str] | None:
         """Return a stream of events, None while there are too many."""
@@ -198,10 +199,10 @@ async def start_execution(api: Api, request: Request) -> Response:
     workflow_id: str = request.path_params["workflow_id"]
     definition = await api.service.checks.run(_given_definition, body, workflow_id)
     given = {} if body.input is None else body.input
-    name = await api.service.start(definition or workflow_id, given, execution_id=body.execution_id)
-    execution = await api.ended(name, wait_s)
+    execution = await api.started(definition or workflow_id, given, body.execution_id, wait_s)
     status = HTTPStatus.OK if execution.finished else HTTPStatus.ACCEPTED
-    return SafeJSONResponse(RunAnswer.of(execution), status, headers={"Location": f"/api/v0/executions/{name}"})
+    headers = {"Location": f"/api/v0/executions/{execution.id}"}
+    return SafeJSONResponse(RunAnswer.of(execution), status, headers=headers)
 
 
 async def list_workflow_executions(api: Api, request: Request) -> Response:

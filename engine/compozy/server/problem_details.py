@@ -25,7 +25,7 @@ from compozy.errors import (
     UsageError,
 )
 from compozy.workflows.model.inputs import InputError, InputLimitError
-from compozy.workflows.service import ConflictError
+from compozy.workflows.starting import ConflictError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2

@@ -1,51 +1,60 @@
 """Announce within one process that the final row of an execution was written.
 
-A caller that waits for an execution of this process's worker learns its end without asking Temporal. One event loop.
+A caller that waits for an execution of this process's worker learns its end without asking Temporal or the database.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from weakref import WeakValueDictionary
+
+from compozy.store import Execution
 
 ANNOUNCED_S = 0.25  # most executions take less
 
 
 class Ends:
-    """The executions with waiting callers; an event lives as long as a caller holds it."""
+    """The executions with waiting callers; a future lives as long as a caller holds it. Lives on one event loop."""
 
     def __init__(self) -> None:
-        self._events: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        self._futures: WeakValueDictionary[str, asyncio.Future[Execution]] = WeakValueDictionary()
 
-    def event(self, execution_id: str) -> asyncio.Event:
-        """Return the event that is set when the final row of an execution has been written from now on."""
-        return self._events.setdefault(execution_id, asyncio.Event())
+    def future(self, execution_id: str) -> asyncio.Future[Execution]:
+        """Return the future of the final row of an execution, if it is written from now on."""
+        found = self._futures.get(execution_id)
+        if found is None:
+            found = self._futures[execution_id] = asyncio.get_running_loop().create_future()
+        return found
 
-    def announce(self, execution_id: str) -> None:
-        """Set the event of an execution, if a caller waits for it; a later run of the same id gets another one."""
-        event = self._events.pop(execution_id, None)
-        if event is not None:
-            event.set()
+    def announce(self, row: Execution) -> None:
+        """Set the future of an execution, if a caller waits for it; a later run of the same id gets another one."""
+        future = self._futures.pop(row.id, None)
+        if future is not None:
+            future.set_result(row)
 
 
-async def announced_or(event: asyncio.Event | None, ask: Callable[[], Awaitable[None]]) -> None:
-    """Wait for `event`, and after `ANNOUNCED_S` also for `ask`: another process may run the execution.
+async def announced_or(
+    future: asyncio.Future[Execution] | None, ask: Callable[[], Awaitable[None]]
+) -> Execution | None:
+    """Wait for `future`, and after `ANNOUNCED_S` also for `ask`: another process may run the execution.
 
-    Without an event only `ask` is awaited.
+    Return the announced row, or None when `ask` was first. Without a future only `ask` is awaited.
     """
-    if event is None:
-        return await ask()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(ANNOUNCED_S):
-            await event.wait()
-            return None
-    ways = [asyncio.ensure_future(ask()), asyncio.ensure_future(event.wait())]
+    if future is None:
+        await ask()
+        return None
+    await asyncio.wait([future], timeout=ANNOUNCED_S)
+    if future.done():
+        return future.result()
+    asking: asyncio.Future[None] = asyncio.ensure_future(ask())
+    ways: list[asyncio.Future[Execution] | asyncio.Future[None]] = [future, asking]
     try:
-        done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        await done.pop()
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        if future.done():
+            return future.result()
+        await asking
+        return None
     finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)

@@ -1,11 +1,13 @@
-"""Rows of executions that Temporal accepted while the database could not be written.
+"""Rows of executions that Temporal accepted and that are not in the database yet.
 
-They are kept in memory until they can be written. Their number is bounded; at the bound nothing more is started.
+Those that could not be written are kept until they can be. Their number is bounded; at the bound nothing more is
+started.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from compozy.store import Execution, Store, UnavailableError
 
@@ -21,6 +23,16 @@ class LateRows:
         self._store = store
         self._in_thread = in_thread
         self._rows: dict[str, Execution] = {}
+        self._starting: dict[str, Execution] = {}
+
+    @contextmanager
+    def starting(self, row: Execution) -> Iterator[None]:
+        """Know a row that is about to be written, within the block."""
+        self._starting[row.id] = row
+        try:
+            yield
+        finally:
+            self._starting.pop(row.id, None)
 
     def add(self, row: Execution) -> None:
         """Keep a row until it is written."""
@@ -28,7 +40,7 @@ class LateRows:
 
     def get(self, execution_id: str) -> Execution | None:
         """Return the row of an execution that waits, or None."""
-        return self._rows.get(execution_id)
+        return self._rows.get(execution_id) or self._starting.get(execution_id)
 
     def forget(self, execution_id: str) -> None:
         """Drop a row that is in the database."""

@@ -11,32 +11,26 @@ import logging
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.client import Client, WorkflowFailureError
 
 from compozy.errors import CompozyError, NotFoundError, UsageError
 from compozy.store import Execution, Pruned, Store, TaskExecution, UnavailableError
-from compozy.store.records import RUNNING, STATUSES, Change, Position, timestamp
+from compozy.store.records import STATUSES, Change, Position, timestamp
 from compozy.workflows.catalogue import Catalogue, Imported, Listing, exported_definitions
 from compozy.workflows.checks import Checks
 from compozy.workflows.ends import Ends, announced_or
 from compozy.workflows.late_rows import LateRows
 from compozy.workflows.model.definition import Definition
-from compozy.workflows.model.execution_id import checked_execution_id, new_execution_id
-from compozy.workflows.model.inputs import complete_input
 from compozy.workflows.model.plain import why_not_plain
 from compozy.workflows.reconcile import Reconciler
 from compozy.workflows.run import wire
 from compozy.workflows.server_identity import TemporalIdentity
+from compozy.workflows.starting import ConflictError, Starter
 from compozy.workflows.temporal import UnreadablePayloadError, ask, result_of
 
-# How long a worker that was killed holds up the step that it was at; a living one sends heartbeats.
-TASK_TIMEOUT = timedelta(seconds=3)
 READERS = 4
 WAIT_PATIENCE_S = 5.0
 DATABASE_PATIENCE_S = 10.0  # longer than a writer waits for its turn
@@ -46,12 +40,6 @@ SIGNAL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
 
 log = logging.getLogger("compozy.workflows")
 Result = TypeVar("Result")
-
-
-class ConflictError(UsageError):
-    """A request that does not fit the state that an execution is in."""
-
-    id = "execution.conflict"
 
 
 class Service:
@@ -71,11 +59,12 @@ class Service:
         self._retention_s = retention_s
         self._cancel_patience_s = cancel_patience_s
         self._cancelling: dict[str, asyncio.Task[None]] = {}
-        self._late = LateRows(store, self._in_thread)
         self._catalogue = Catalogue(store, directory, files)
         self.checks = Checks()
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="compozy-store")
         self._identity = TemporalIdentity(client, fixed=history_kept)
+        self._late = LateRows(store, self._in_thread)
+        self._starter = Starter(client, store, task_queue, self._in_thread, self._identity, self._late, ends)
         self._reconciler = Reconciler(client, store, task_queue, self._in_thread, self._identity)
 
     def close(self) -> None:
@@ -107,51 +96,31 @@ class Service:
             ConflictError: the id belongs to an execution of another workflow or with another input.
             UnavailableError: the database or Temporal does not answer; nothing was started.
         """
-        definition = await self.definition(workflow) if isinstance(workflow, str) else workflow
-        run = wire.Run(definition, complete_input(definition, given or {}), timestamp())
-        name = new_execution_id(definition.id) if execution_id is None else checked_execution_id(execution_id)
-        row = Execution(name, definition.id, definition.version, RUNNING, run.input, str(run.started_at))
-        self._late.require_room()
-        await self._in_thread(self._store.require_writable)
-        await self._identity.require_own()
-        try:
-            started = await self._start_workflow(name, run)
-        except WorkflowAlreadyStartedError as error:
-            return await self._same(row, error)
-        log.info("execution.started", extra={"execution": name, "workflow": definition.id})
-        await self._show(replace(row, run_id=started.result_run_id))
-        return name
+        started = await self._starter.start(await self._known(workflow), given, execution_id)
+        await self._starter.show(started.row)
+        return started.row.id
 
-    async def wait(self, execution_id: str, timeout_s: float | None = None) -> Execution:
-        """Wait until an execution has ended, at most `timeout_s`; returns it as it is then.
+    async def wait(
+        self, execution_id: str, timeout_s: float | None = None, stop: asyncio.Event | None = None
+    ) -> Execution:
+        """Wait until an execution has ended, at most `timeout_s` or until `stop` is set; return it as it is then.
 
         Raises:
             NotFoundError: there is no such execution.
             UnavailableError: the database or Temporal does not answer.
         """
-        announced = None if self._ends is None else self._ends.event(execution_id)
+        announced = None if self._ends is None else self._ends.future(execution_id)
         row = await self.execution(execution_id)
-        if row.finished:
-            return row
-        try:
-            async with asyncio.timeout(timeout_s):
-                await announced_or(announced, lambda: self._ended(execution_id))
-        except TimeoutError:
-            return await self.execution(execution_id)
-        row = await self.execution(execution_id)
-        return row if row.finished else await self._reconciler.update(row)
+        return row if row.finished else await self._wait(execution_id, announced, timeout_s, stop)
 
     async def run(
-        self,
-        workflow: Definition | str,
-        given: Mapping[str, object] | None = None,
-        *,
-        execution_id: str | None = None,
-        timeout_s: float | None = None,
-    ) -> Execution:
-        """Start an execution and wait for it; see `start` and `wait`."""
-        name = await self.start(workflow, given, execution_id=execution_id)
-        return await self.wait(name, timeout_s)
+        self, workflow: Definition | str, given: Mapping[str, object] | None = None, *,
+        execution_id: str | None = None, timeout_s: float | None = None, stop: asyncio.Event | None = None,
+    ) -> Execution:  # fmt: skip
+        """Start an execution and wait for it, see `start` and `wait`; a short one writes its row once, with its end."""
+        started = await self._starter.start(await self._known(workflow), given, execution_id)
+        row = await self._starter.ended_soon(started)
+        return row if row.finished else await self._wait(row.id, started.announced, timeout_s, stop)
 
     async def execution(self, execution_id: str) -> Execution:
         """Return one execution.
@@ -302,6 +271,9 @@ class Service:
         """
         return await self._in_thread(self._catalogue.definition, workflow_id)
 
+    async def _known(self, workflow: Definition | str) -> Definition:
+        return await self.definition(workflow) if isinstance(workflow, str) else workflow
+
     async def delete_workflow(self, workflow_id: str) -> str | None:
         """Delete an imported workflow, of which the executions stay; return the file of the same id, or None.
 
@@ -359,35 +331,21 @@ class Service:
         except TimeoutError as error:
             raise UnavailableError("database", f"no answer within {self._patience_s:g} s") from error
 
-    async def _start_workflow(self, name: str, run: wire.Run) -> WorkflowHandle[object, object]:
-        starting = self._client.start_workflow(
-            wire.WORKFLOW_TYPE,
-            run.to_json(),
-            id=name,
-            task_queue=self._task_queue,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            memo={"workflow": run.definition.id, "version": run.definition.version},
-            request_eager_start=True,
-            task_timeout=TASK_TIMEOUT,
-        )
-        return await ask(self._client, starting, name)
-
-    async def _show(self, row: Execution) -> None:
-        """Make the execution visible; when the database cannot be written, the execution does it itself."""
+    async def _wait(
+        self, execution_id: str, announced: asyncio.Future[Execution] | None, timeout_s: float | None,
+        stop: asyncio.Event | None,
+    ) -> Execution:  # fmt: skip
+        ending = asyncio.ensure_future(announced_or(announced, lambda: self._ended(execution_id)))
+        stopping = asyncio.ensure_future((stop or asyncio.Event()).wait())
         try:
-            await self._in_thread(self._store.record_started, row)
-        except UnavailableError as error:
-            self._late.add(row)
-            log.warning("execution.row_late", extra={"execution": row.id, "reason": error.detail})
-
-    async def _same(self, row: Execution, error: WorkflowAlreadyStartedError) -> str:
-        description = await ask(self._client, self._client.get_workflow_handle(row.id).describe(), row.id)
-        if (await description.memo()).get("workflow") != row.workflow:
-            raise ConflictError(f"execution {row.id} exists and is of another workflow") from error
-        await self._show(replace(row, run_id=description.run_id))
-        if (await self.execution(row.id)).input != row.input:
-            raise ConflictError(f"execution {row.id} exists and has another input") from error
-        return row.id
+            await asyncio.wait([ending, stopping], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if not ending.done():
+                return await self.execution(execution_id)
+            row = ending.result() or await self.execution(execution_id)
+        finally:
+            ending.cancel()
+            stopping.cancel()
+        return row if row.finished else await self._reconciler.update(row)
 
     async def _ended(self, execution_id: str) -> None:
         try:

@@ -1,6 +1,6 @@
-"""The side effects of an execution: database rows and tool calls, with JSON as input and output.
+"""The side effects of an execution: tool calls, and renderings that take long, with JSON as input and output.
 
-Each activity may run twice: rows are idempotent upserts; the project makes its tools idempotent.
+Each activity may run twice; the project makes its tools idempotent.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from typing import Any
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from compozy.store import Execution, Store, TaskExecution, UnavailableError
-from compozy.store.records import timestamp
-from compozy.workflows.ends import Ends
+from compozy.store import TaskExecution, UnavailableError
 from compozy.workflows.expressions.bounds import Budget
 from compozy.workflows.expressions.templates import TemplateProblem
 from compozy.workflows.model.plain import clean_reason
@@ -26,48 +24,29 @@ from compozy.workflows.model.tool_failure import ToolFailure
 from compozy.workflows.model.tool_secrets import fill_secrets
 from compozy.workflows.run import wire
 from compozy.workflows.run.rendering import rendering_of
+from compozy.workflows.run.row_writer import RowWriter
 from compozy.workflows.run.tool_loader import Tools
 from compozy.workflows.tasks.basic import CALL_TOOL
 
 HEARTBEAT_S = 2.0
 SHOWN_AFTER_S = 1.0  # a tool that takes longer gets a row while it runs
-WRITE_TIMEOUT_S = 10.0
 FRAMES = 5
 
 log = logging.getLogger("compozy.workflows")
 
 
 class Activities:
-    """What one worker can do; rows are written on the threads of `writers`, long renderings run on `renderers`."""
+    """What one worker can do; long renderings run on the threads of `renderers`."""
 
-    def __init__(
-        self, store: Store, tools: Tools, ends: Ends, writers: ThreadPoolExecutor, renderers: ThreadPoolExecutor
-    ) -> None:
-        self._store = store
-        self._ends = ends
+    def __init__(self, tools: Tools, rows: RowWriter, renderers: ThreadPoolExecutor) -> None:
         self._tools = tools
-        self._writers = writers
+        self._rows = rows
         self._renderers = renderers
         self._redact = tools.offer.redact
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities, as a worker wants them."""
-        return [self.record_started, self.record_finished, self.call_tool, self.render]
-
-    @activity.defn(name=wire.RECORD_STARTED)
-    async def record_started(self, row: dict[str, Any], tasks: list[dict[str, Any]]) -> None:
-        """Write that an execution runs, and how far its tasks are."""
-        await self._write(self._store.record_started, Execution(**row), _task_rows(tasks))
-
-    @activity.defn(name=wire.RECORD_FINISHED)
-    async def record_finished(self, row: dict[str, Any], tasks: list[dict[str, Any]]) -> None:
-        """Write how an execution and its tasks ended; the row's time is the one of the first write."""
-        # The clock may have been set back in between.
-        finished_at = max(timestamp(), row["started_at"])
-        ended = Execution(**{**row, "finished_at": finished_at})
-        await self._write(self._store.record_finished, ended, _task_rows(tasks))
-        self._ends.announce(row["id"])
-        _log_end(row)
+        return [self.call_tool, self.render]
 
     @activity.defn(name=wire.RENDER)
     async def render(self, key: str) -> Any:
@@ -113,35 +92,14 @@ class Activities:
         """Write the rows of a tool that takes longer, and at once those of one that is tried again."""
         *others, own = tasks
         await asyncio.sleep(0 if attempt > 1 else SHOWN_AFTER_S)
-        with contextlib.suppress(ApplicationError):
-            await self._write(self._store.record_tasks, _task_rows([*others, {**own, "attempt": attempt}]))
+        with contextlib.suppress(UnavailableError):
+            await self._rows.show([TaskExecution(**task) for task in [*others, {**own, "attempt": attempt}]])
 
     def _log_failure(self, call: Mapping[str, Any], failure: ToolFailure, reason: str) -> None:
         cause = failure.__cause__
         trace = "" if cause is None else clean_reason("".join(traceback.format_exception(cause, limit=-FRAMES)))
         facts = {"tool": call["tool"], "task": call["task"], "attempt": activity.info().attempt}
         log.warning("tool.failed", extra={**facts, "reason": reason, "traceback": self._redact(trace)})
-
-    async def _write(self, write: Callable[..., None], *rows: Any) -> None:
-        try:
-            async with asyncio.timeout(WRITE_TIMEOUT_S):
-                await asyncio.get_running_loop().run_in_executor(self._writers, write, *rows)
-        except TimeoutError as error:
-            raise _benign(f"the row was not written within {WRITE_TIMEOUT_S:g} s", UnavailableError.id) from error
-        except UnavailableError as error:
-            raise _benign(error.message, error.id) from error
-
-
-def _task_rows(tasks: list[dict[str, Any]]) -> list[TaskExecution]:
-    return [TaskExecution(**task) for task in tasks]
-
-
-def _log_end(row: Mapping[str, Any]) -> None:
-    facts = {"execution": row["id"], "workflow": row["workflow"]}
-    if row["status"] == "completed":
-        log.info("execution.completed", extra=facts)
-    else:
-        log.info("execution.failed", extra={**facts, "status": row["status"], "reason": row["error"]})
 
 
 def _benign(reason: str, kind: str, *details: Any, final: bool = False) -> ApplicationError:

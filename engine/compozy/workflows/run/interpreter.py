@@ -1,7 +1,7 @@
 """The one generic Temporal workflow: it walks the tasks of a definition.
 
-Everything here is deterministic: templates are pure, pauses are durable timers, tools and database rows are activities.
-It must not read clocks, files or the database.
+Everything here is deterministic: templates are pure, pauses are durable timers, tools are activities.
+It must not read clocks, files or the database; rows are written without effect on it.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ class Interpreter:
         try:
             output = await self._perform(run, recorder)
         except TaskFailure as failure:
-            raise await _failed(recorder, failure) from None
+            raise _failed(recorder, failure) from None
         except (asyncio.CancelledError, FailureError) as error:
             if not is_cancelled_exception(error):
-                raise await _failed(recorder, self._unexpected(run, error)) from None
+                raise _failed(recorder, self._unexpected(run, error)) from None
             where = f' while at task "{self._task}"' if self._task else ""
-            await recorder.finish("canceled", error=f"canceled{where}")
+            recorder.finish("canceled", error=f"canceled{where}")
             raise
         except Exception as error:  # noqa: BLE001 - Temporal would repeat the workflow task for ever
-            raise await _failed(recorder, self._unexpected(run, error)) from None
-        await recorder.finish("completed", output=output)
+            raise _failed(recorder, self._unexpected(run, error)) from None
+        recorder.finish("completed", output=output)
         return output
 
     @workflow.signal(name=wire.SIGNAL)
@@ -112,9 +112,9 @@ class Interpreter:
         return TaskFailure(self._task, place, f"unexpected {type(error).__name__}: {error}")
 
 
-async def _failed(recorder: RowRecorder, failure: TaskFailure) -> ApplicationError:
+def _failed(recorder: RowRecorder, failure: TaskFailure) -> ApplicationError:
     """Record the failure; return it in the form that ends the execution."""
-    await recorder.finish("failed", error=str(failure))
+    recorder.finish("failed", error=str(failure))
     details = {"task": failure.task, "place": failure.place, "reason": failure.reason}
     return ApplicationError(str(failure), details, type=wire.FAILED, non_retryable=True)
 

@@ -1,33 +1,23 @@
-"""Write the rows of one execution, the read model of its history, as local activities of its workflow.
+"""Collect the rows of one execution, the read model of its history, and hand them to the writer of the worker.
 
 A short execution writes once, with its end. A longer one writes before its first pause or tool, and again before each
 further pause; tools carry the tasks that are not written yet, for the worker that runs them long enough to matter.
+While a history is replayed nothing is written: the rows were written when it happened.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
-from temporalio.exceptions import FailureError
 
 from compozy.store.records import RUNNING, Execution, TaskExecution, timestamp
 from compozy.workflows.run import wire
+from compozy.workflows.run.row_writer import RowWriter
 
-# Temporal wants a timeout. It is longer than any process lives: the timer of a local activity whose worker was stopped
-# stays, and the library's core panics when it goes off. The activities bound themselves.
-LOCAL_TIMEOUT = timedelta(days=365)
-_ROW_RETRY = RetryPolicy(
-    initial_interval=timedelta(milliseconds=100),
-    backoff_coefficient=2.0,
-    maximum_interval=timedelta(seconds=2),
-    maximum_attempts=6,
-)
 _MOST_UNWRITTEN = 10
 _TICK = timedelta(microseconds=1)
 _Key = tuple[str, int]
@@ -40,7 +30,6 @@ class RowRecorder:
         self._run = run
         self._tasks: dict[_Key, TaskExecution] = {}
         self._unwritten: dict[_Key, None] = {}
-        self._writes: list[workflow.ActivityHandle[Any]] = []
         self._written = False
         self._latest: datetime | None = None
 
@@ -65,9 +54,8 @@ class RowRecorder:
 
     def pause(self) -> None:
         """Write how far the execution is, before a pause that may be long; the tasks need not wait for it."""
-        row, self._written = self._row(RUNNING), True
-        self._writes = [write for write in self._writes if not write.done()]
-        self._writes.append(_local(wire.RECORD_STARTED, row.to_json(), self._rows()))
+        self._written = True
+        self._write(RowWriter.begin, self._row(RUNNING))
 
     def carried(self, key: _Key) -> list[dict[str, Any]]:
         """Return the tasks to be written while the tool of `key` runs, its own as the last one.
@@ -79,23 +67,21 @@ class RowRecorder:
         others = [one for one in self._unwritten if one != key]
         return [asdict(self._tasks[one]) for one in (*others, key)]
 
-    async def finish(self, status: str, *, output: Any = None, error: str | None = None) -> None:
+    def finish(self, status: str, *, output: Any = None, error: str | None = None) -> None:
         """Write how the execution ended, and its tasks; those that run end alike."""
         for key, task in list(self._tasks.items()):
             if task.status == RUNNING:
                 self.end(key, status, error)
-        for write in self._writes:
-            await _settled(write)
-        row = self._row(status, output=output, error=error)
-        await _settled(_local(wire.RECORD_FINISHED, row.to_json(), self._rows()))
+        self._write(RowWriter.finish, self._row(status, output=output, error=error))
+
+    def _write(self, write: Callable[[RowWriter, Execution, list[TaskExecution]], None], row: Execution) -> None:
+        self._unwritten.clear()
+        if not workflow.unsafe.is_replaying():
+            write(workflow.extern_functions()[wire.ROWS](), row, list(self._tasks.values()))
 
     def _note(self, key: _Key, task: TaskExecution) -> None:
         self._tasks[key] = task
         self._unwritten[key] = None
-
-    def _rows(self) -> list[dict[str, Any]]:
-        self._unwritten.clear()
-        return [asdict(task) for task in self._tasks.values()]
 
     def _row(self, status: str, *, output: Any = None, error: str | None = None) -> Execution:
         run, info = self._run, workflow.info()
@@ -110,19 +96,3 @@ class RowRecorder:
             error=error,
             run_id=info.run_id,
         )
-
-
-def _local(activity: str, *arguments: Any) -> workflow.ActivityHandle[Any]:
-    return workflow.start_local_activity(
-        activity, args=arguments, start_to_close_timeout=LOCAL_TIMEOUT, retry_policy=_ROW_RETRY
-    )
-
-
-async def _settled(recording: workflow.ActivityHandle[Any]) -> None:
-    """Wait until a row is written or given up; a cancellation that arrives meanwhile is too late.
-
-    An execution does not wait longer for the database: reconciliation writes the row from Temporal's history.
-    """
-    while not recording.done():
-        with contextlib.suppress(asyncio.CancelledError, FailureError):
-            await asyncio.shield(recording)

@@ -25,12 +25,15 @@ from compozy.workflows.expressions.bounds import LIMITS, Budget, TemplateLimits
 from compozy.workflows.expressions.templates import TemplateProblem, WorkExceededError
 from compozy.workflows.model.scope import Scope
 from compozy.workflows.run import wire
-from compozy.workflows.run.recorder import LOCAL_TIMEOUT, RowRecorder
+from compozy.workflows.run.recorder import RowRecorder
 from compozy.workflows.run.rendering import Rendering, handed_over
 from compozy.workflows.tasks.engine import Block, Call, CallError, TaskError, run_concurrently
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
 _RENDER_RETRY = RetryPolicy(maximum_attempts=3)
+# Temporal wants a timeout. It is longer than any process lives: the timer of a local activity whose worker was stopped
+# stays, and the library's core panics when it goes off. The activity bounds itself.
+LOCAL_TIMEOUT = timedelta(days=365)
 
 
 class Renderer:

@@ -21,6 +21,7 @@ from compozy.workflows.ends import Ends
 from compozy.workflows.run.activities import HEARTBEAT_S, Activities
 from compozy.workflows.run.interpreter import Interpreter
 from compozy.workflows.run.restart import USUAL, Health, Pace, Restarted
+from compozy.workflows.run.row_writer import RowWriter
 from compozy.workflows.run.tool_loader import NO_OFFER, ToolOffer, Tools
 
 UNBOUNDED = 1000
@@ -60,9 +61,9 @@ class WorkerHost:
         self._slots = max_concurrent_workflows or UNBOUNDED
         self._grace_s = grace_s
         self._tools = Tools(directory, offer)
-        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="compozy-rows")
+        self._rows = RowWriter(store, ends or Ends(), writers)
         self._renderers = ThreadPoolExecutor(RENDERERS, thread_name_prefix="compozy-render")
-        self._activities = Activities(store, self._tools, ends or Ends(), self._writers, self._renderers)
+        self._activities = Activities(self._tools, self._rows, self._renderers)
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
         self._restarted = Restarted(self._work, self._takes_work, _FATAL, pace)
@@ -79,6 +80,7 @@ class WorkerHost:
             UnavailableError: Temporal refused or does not answer.
         """
         self._tools.open()
+        self._rows.open()
         self._running = asyncio.create_task(self._restarted.run(), name="compozy worker")
         deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
         while not self._takes_work():
@@ -94,7 +96,7 @@ class WorkerHost:
         running, self._running = self._running, None
         if running is not None:
             await self._drain(running, self._grace_s if grace_s is None else grace_s)
-        self._writers.shutdown(wait=False, cancel_futures=True)
+        self._rows.close()
         self._renderers.shutdown(wait=False, cancel_futures=True)
         self._tools.close()
 
@@ -120,6 +122,7 @@ class WorkerHost:
             "workflows": [Interpreter],
             "activities": self._activities.all(),
             "workflow_runner": UnsandboxedWorkflowRunner(),
+            "interceptors": [self._rows],
             # Named, because the default is a hash over all loaded code, which takes 60 ms.
             "build_id": f"compozy-{__version__}",
             "max_concurrent_workflow_tasks": self._slots,

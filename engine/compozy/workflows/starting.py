@@ -1,0 +1,136 @@
+"""Start executions: an id counts when Temporal has accepted it, and is listed when its row is written.
+
+A short execution writes its row once, with its end; until then a caller of the same process sees it among late rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from compozy.errors import UsageError
+from compozy.store import Execution, Store, UnavailableError
+from compozy.store.records import RUNNING, timestamp
+from compozy.workflows.ends import Ends
+from compozy.workflows.late_rows import LateRows
+from compozy.workflows.model.definition import Definition
+from compozy.workflows.model.execution_id import checked_execution_id, new_execution_id
+from compozy.workflows.model.inputs import complete_input
+from compozy.workflows.reconcile import InThread
+from compozy.workflows.run import wire
+from compozy.workflows.server_identity import TemporalIdentity
+from compozy.workflows.temporal import ask
+
+# How long a worker that was killed holds up the step that it was at; a living one sends heartbeats.
+TASK_TIMEOUT = timedelta(seconds=3)
+SHOWN_AFTER_S = 0.1  # an execution that takes longer has a row while it runs
+WRITABLE_S = 0.05  # less than it takes to notice an outage
+
+log = logging.getLogger("compozy.workflows")
+
+
+class ConflictError(UsageError):
+    """A request that does not fit the state that an execution is in."""
+
+    id = "execution.conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An execution that Temporal has accepted; `announced` gets its final row if this process runs a worker."""
+
+    row: Execution
+    announced: asyncio.Future[Execution] | None
+
+
+class Starter:
+    """Starts executions on one task queue; lives on the client's loop."""
+
+    def __init__(
+        self, client: Client, store: Store, task_queue: str, in_thread: InThread, identity: TemporalIdentity,
+        late: LateRows, ends: Ends | None,
+    ) -> None:  # fmt: skip
+        self._client = client
+        self._store = store
+        self._task_queue = task_queue
+        self._in_thread = in_thread
+        self._identity = identity
+        self._late = late
+        self._ends = ends
+        self._writable_until = 0.0
+
+    async def start(
+        self, definition: Definition, given: Mapping[str, object] | None, execution_id: str | None
+    ) -> Started:
+        """Start an execution, which is listed only after `show`; see `Service.start`."""
+        run = wire.Run(definition, complete_input(definition, given or {}), timestamp())
+        name = new_execution_id(definition.id) if execution_id is None else checked_execution_id(execution_id)
+        row = Execution(name, definition.id, definition.version, RUNNING, run.input, str(run.started_at))
+        self._late.require_room()
+        await self._require_writable()
+        await self._identity.require_own()
+        announced = None if self._ends is None else self._ends.future(name)
+        try:
+            started = await self._start_workflow(name, run)
+        except WorkflowAlreadyStartedError as error:
+            return Started(await self._same(row, error), announced)
+        log.info("execution.started", extra={"execution": name, "workflow": definition.id})
+        return Started(replace(row, run_id=started.result_run_id), announced)
+
+    async def _require_writable(self) -> None:
+        """Refuse to start what could not be recorded; the last answer counts for `WRITABLE_S`."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._writable_until:
+            await self._in_thread(self._store.require_writable)
+            self._writable_until = now + WRITABLE_S
+
+    async def ended_soon(self, started: Started) -> Execution:
+        """Return the final row of an execution that ends within `SHOWN_AFTER_S`; else write and return its row."""
+        row, announced = started.row, started.announced
+        if row.finished:
+            return row
+        with self._late.starting(row):
+            if announced is not None:
+                await asyncio.wait([announced], timeout=SHOWN_AFTER_S)
+                if announced.done():
+                    return announced.result()
+            await self.show(row)
+        return row
+
+    async def _start_workflow(self, name: str, run: wire.Run) -> WorkflowHandle[object, object]:
+        starting = self._client.start_workflow(
+            wire.WORKFLOW_TYPE,
+            run.to_json(),
+            id=name,
+            task_queue=self._task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            memo={"workflow": run.definition.id, "version": run.definition.version},
+            request_eager_start=True,
+            task_timeout=TASK_TIMEOUT,
+        )
+        return await ask(self._client, starting, name)
+
+    async def show(self, row: Execution) -> None:
+        """Make the execution visible; when the database cannot be written, the execution does it itself."""
+        try:
+            await self._in_thread(self._store.record_started, row)
+        except UnavailableError as error:
+            self._late.add(row)
+            log.warning("execution.row_late", extra={"execution": row.id, "reason": error.detail})
+
+    async def _same(self, row: Execution, error: WorkflowAlreadyStartedError) -> Execution:
+        description = await ask(self._client, self._client.get_workflow_handle(row.id).describe(), row.id)
+        if (await description.memo()).get("workflow") != row.workflow:
+            raise ConflictError(f"execution {row.id} exists and is of another workflow") from error
+        await self.show(replace(row, run_id=description.run_id))
+        known = await self._in_thread(self._store.execution, row.id) or row
+        if known.input != row.input:
+            raise ConflictError(f"execution {row.id} exists and has another input") from error
+        return known
