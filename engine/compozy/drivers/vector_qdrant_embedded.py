@@ -14,6 +14,7 @@ from compozy.base.system_hints import hint_for
 from compozy.drivers.inventory import Holding
 from compozy.drivers.preflight import check_kept
 from compozy.drivers.protocol import Check, Description, StartContext, Storage
+from compozy.drivers.qdrant_collection import CollectionOptions
 from compozy.drivers.sqlite import check_writable
 from compozy.errors import DriverError
 from compozy.state.data_files import check_data_files
@@ -37,8 +38,7 @@ class QdrantEmbeddedDriver:
         ef_search: int | None = None,
     ) -> None:  # fmt: skip
         self._folder = None if path == MEMORY else str(Path(path, file_name(collection or name)))
-        self._dimension, self._metric, self._ef_search = dimension, metric, ef_search
-        self._graph = {"m": m, "ef_construct": ef_construction}
+        self._options = CollectionOptions(dimension, metric, m, ef_construction, ef_search)
         self._data = DataLock(self._folder or MEMORY)
         self._held = ExitStack()
         self._store: QdrantShard | None = None
@@ -54,11 +54,10 @@ class QdrantEmbeddedDriver:
         Raises:
             DriverError: another process uses it, it is damaged, or it has another dimension or metric.
         """
-        from compozy.drivers.qdrant_shard import QdrantShard, ShardOptions
+        from compozy.drivers.qdrant_shard import QdrantShard
 
-        options = ShardOptions(self._dimension, self._metric, self._ef_search, kept=self._folder is not None)
         try:
-            self._store = QdrantShard(self._directory(context), options)
+            self._store = QdrantShard(self._directory(context), self._options, kept=self._folder is not None)
             self._held.callback(self._store.close)
         except OSError as error:
             self.stop(0)
@@ -88,11 +87,11 @@ class QdrantEmbeddedDriver:
         Raises:
             DriverError: it has links or files of others, cannot be read, or has another dimension or metric.
         """
-        from compozy.drivers.qdrant_shard import ShardOptions, check_same, read_store
+        from compozy.drivers.qdrant_shard import read_store
 
         if self._folder is not None:
             check_data_files(self._folder)
-            check_same(self._folder, read_store(self._folder), ShardOptions(self._dimension, self._metric))
+            read_store(self._folder, self._options)
 
     def ping(self) -> None:
         """Count, and see that the directory could be written.

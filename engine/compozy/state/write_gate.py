@@ -31,5 +31,7 @@ class WriteGate:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Close the file, which releases the gate."""
-        os.close(self._descriptor)
+        """Close the file, which releases the gate; idempotent."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)

@@ -1,0 +1,112 @@
+"""The vector store in a Qdrant server."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.support.qdrant_server import HOST, Listening, qdrant_server
+
+from compozy.drivers.ports import free_port
+from compozy.drivers.qdrant_client_collection import QdrantClientCollection
+from compozy.drivers.vector_qdrant import QdrantServerDriver
+from compozy.errors import DriverError
+from compozy.vector.vector_store import VectorRecord
+
+from .starting import Starting
+
+KEY = "hushhushhush"
+Opened = Callable[..., QdrantClientCollection]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Listening]:
+    with qdrant_server(KEY) as listening:
+        yield listening
+
+
+@pytest.fixture
+def opened(server: Listening, started: Starting) -> Iterator[Opened]:
+    drivers = []
+
+    def start(**options: Any) -> QdrantClientCollection:
+        driver = QdrantServerDriver(**{"name": "docs", "url": server.url, "api_key": KEY, **options})
+        drivers.append(driver)
+        driver.start(started.context())
+        driver.ping()
+        assert driver.handle is not None
+        return driver.handle
+
+    yield start
+    for driver in drivers:
+        driver.stop(0)
+
+
+def records(count: int) -> list[VectorRecord]:
+    chance = random.Random(1)
+    return [
+        VectorRecord(f"r{n:03}", [chance.gauss(0, 1) for _ in range(4)], f"t{n}", {"n": n % 7}) for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
+def test_records_are_written_searched_and_deleted(metric: str, opened: Opened) -> None:
+    store, found = opened(collection=metric, metric=metric), records(150)
+    store.upsert(found)
+    assert (store.count(), store.dimension) == (150, 4)
+    best = store.search(found[3].vector, 3)
+    assert (best[0].id, best[0].score, best[0].text, best[0].metadata) == ("r003", 1.0, "t3", {"n": 3})
+    assert 1 > best[1].score > best[2].score
+    assert {match.metadata["n"] for match in store.search(found[3].vector, 50, {"n": [1, 2]})} == {1, 2}
+    assert store.delete(where={"n": 3}) == len(range(3, 150, 7))
+    assert store.delete(ids=["r000", "missing"]) == 1
+    assert [one.id for one in store.export()] == [one.id for one in found[1:] if one.metadata["n"] != 3]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason", "fix"),
+    [
+        pytest.param({"api_key": "wrongwrongwrong"}, "API key was refused", "api_key", id="key"),
+        pytest.param(
+            {"url": None, "host": HOST, "port": free_port()}, "connection refused", "host and port", id="port"
+        ),
+        pytest.param({"url": "http://nowhere.invalid:6333"}, '"nowhere.invalid" is not known', "url", id="host"),
+        pytest.param({"tls": True}, "expects TLS", "tls", id="tls"),
+        pytest.param({"url": "redis://localhost"}, "not that of a Qdrant", "http://", id="scheme"),
+        pytest.param({"url": "http://a:b@localhost"}, "not that of a Qdrant", "http://", id="user"),
+    ],
+)
+def test_each_failure_is_reported_with_address_and_fix(
+    options: dict[str, Any], reason: str, fix: str, opened: Opened, server: Listening
+) -> None:
+    """The key is in none of them."""
+    with pytest.raises(DriverError) as caught:
+        opened(**options)
+    assert reason in caught.value.reason
+    assert fix in (caught.value.hint or "")
+    assert KEY not in str(caught.value)
+
+
+def test_another_dimension_or_metric_is_refused(opened: Opened) -> None:
+    opened(collection="small", dimension=3)
+    for options in ({"dimension": 4}, {"metric": "l2"}):
+        with pytest.raises(DriverError, match="collection small has the"):
+            opened(collection="small", **options)
+
+
+def test_collection_that_another_process_creates_is_found(opened: Opened) -> None:
+    first, second = opened(collection="shared"), opened(collection="shared")
+    assert (first.search([1, 2, 3, 4]), first.count(), first.delete(["r000"]), list(first.export())) == ([], 0, 0, [])
+    second.upsert(records(2))
+    assert first.count() == 2
+
+
+def test_preflight_names_the_server_that_does_not_answer(started: Starting) -> None:
+    port = free_port()
+    driver = QdrantServerDriver(name="docs", host=HOST, port=port)
+    checks = list(driver.preflight(started.context()))
+    assert [(check.id, check.status) for check in checks] == [("reach", "fail")]
+    assert f"{HOST}:{port}" in checks[0].message
+    assert checks[0].fix
