@@ -90,9 +90,9 @@ class SettingViewer:
         readers = [self._reader(source) for source in sources]
         resolved = any(source.kind in (RESOLVED, ORIGIN) for source in sources)
         if len(bases) > 1 or any(map(self.limits, bases)):
-            yield from self._linked([base.ref for base in bases], readers, self._listed(bases, values), resolved)
+            yield from self._linked(bases, readers, values, resolved)
             return
-        path = bases[0].ref
+        base, path = bases[0], bases[0].ref
         words = frozenset([reader.word for reader in readers if reader.inspects])
         ones = self._representatives(path, dict.fromkeys(values.get(path, ())), 1, words, resolved)
         known: set[tuple[Scalar, ...]] = set()
@@ -100,16 +100,20 @@ class SettingViewer:
             for combination in product(*shown):
                 if combination not in known:
                     known.add(combination)
-                    yield Observation(combination, self._assigned(path, one))
+                    yield Observation(combination, self._assigned(base, one))
 
     def _linked(
-        self, paths: Sequence[str], readers: Sequence[Reader], listed: Mapping[Scalar, None], resolved: bool
+        self,
+        bases: Sequence[ColumnSource],
+        readers: Sequence[Reader],
+        values: Mapping[str, Sequence[Scalar]],
+        resolved: bool,
     ) -> Iterator[Observation]:
         """Yield the observations of settings that are compared, or limited by constraints."""
         # Only equality distinguishes texts that no cell lists; a view gives the same for equal texts.
         equal = any(reader.other and reader.word == EQUALS for reader in readers)
-        copies, each = len(paths) if equal else 1, {}
-        for path in paths:
+        listed, copies, each = self._listed(bases, values, equal), len(bases) if equal else 1, {}
+        for _, path, *_ in bases:
             words = [r.word for r in readers if r.inspects and (equal or path in r.chain or path in r.other)]
             each[path] = self._representatives(path, listed, copies, frozenset(words), resolved)
         each = self._of_other_types(each) if equal else each
@@ -120,13 +124,16 @@ class SettingViewer:
                 if combination not in known and not any(map(partial(_is_excluded, seen), never)):
                     known.add(combination)
                     yield Observation(
-                        combination, tuple([pair for path in seen for pair in self._assigned(path, seen[path].value)])
+                        combination,
+                        tuple([pair for base in bases for pair in self._assigned(base, seen[base.ref].value)]),
                     )
 
-    def _listed(self, bases: Sequence[ColumnSource], values: Mapping[str, Sequence[Scalar]]) -> dict[Scalar, None]:
-        """Return the values of settings that cells, constraints and other rules distinguish."""
+    def _listed(
+        self, bases: Sequence[ColumnSource], values: Mapping[str, Sequence[Scalar]], equal: bool
+    ) -> dict[Scalar, None]:
+        """Return the values of settings that cells, constraints and, for those that are `equal`, rules distinguish."""
         listed = [value for base in bases for value in values.get(base.ref, ())]
-        if len(bases) > 1:
+        if equal:
             listed += [value for base in bases for value in self._named(base.ref)]
         if self.never:
             listed += [value for base in bases for value in self._limiting(base)]
@@ -241,16 +248,15 @@ class SettingViewer:
             found[path] = ones + [one for one in fitting if normalised(setting, one.value) == one.value]
         return found
 
-    def _assigned(self, path: str, one: Representative) -> Assignment:
-        setting, source = self.settings[path], ColumnSource("setting", path)
+    def _assigned(self, base: ColumnSource, one: Representative) -> Assignment:
         if one.kind == RULE:
-            return ((ColumnSource("derived", path), one.value),)
+            return ((ColumnSource("derived", base.ref), one.value),)
         if one.kind == DEFAULT:
-            return ((source, None),)
-        if one.plain in ((one.value,), (setting.default,)) or isinstance(one.value, tuple):
-            return ((source, one.value),)
+            return ((base, None),)
+        if one.plain in ((one.value,), (self.settings[base.ref].default,)) or isinstance(one.value, tuple):
+            return ((base, one.value),)
         # Rejected, so that the file below the flag decides.
-        return ((source, one.plain[0]), (ColumnSource("flag", path), one.value))
+        return ((base, one.plain[0]), (ColumnSource("flag", base.ref), one.value))
 
     @cached_property
     def fingerprint(self) -> str:

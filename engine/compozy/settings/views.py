@@ -6,10 +6,10 @@ A view is one row of `VIEWS`; a row of `COMPARISONS`, such as `equals PATH`, com
 from __future__ import annotations
 
 import os.path
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from unicodedata import category
 
 from compozy.base.document import Scalar
 from compozy.settings.endpoint import endpoint
@@ -19,6 +19,8 @@ from compozy.settings.values import KEY_LENGTH, MEMORY, is_loopback
 from compozy.tables.table import identity
 
 _DERIVED = ("default", "rule")
+# Unicode's category of control characters.
+_CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f]")
 # Forms of texts that views distinguish; the key is valid Base64, and a path.
 _UNUSABLE = ("../{name}", "{name}\x01")
 _KEY = "/" + "A" * 42 + "="
@@ -85,7 +87,7 @@ def _directory_kind(seen: Seen) -> Scalar:
 
 def _unusable(seen: Seen) -> str | None:
     path = str(seen.value)
-    if any(category(char) == "Cc" for char in path):
+    if _CONTROL.search(path):
         return "control"
     return "climbing" if _climbs(path, seen.directory) else None
 

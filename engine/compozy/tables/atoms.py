@@ -6,7 +6,6 @@ Each atom has a sample value; chosen atoms can be turned back into one condition
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from math import ceil, floor, inf, nextafter
 from typing import NamedTuple
@@ -62,12 +61,12 @@ def _number_pieces(domain: Domain, conditions: Iterable[Condition]) -> Iterator[
     if not breaks:
         yield from _piece(whole, domain)
         return
-    yield from _piece(replace(whole, high=breaks[0], high_open=True), domain)
+    yield from _piece(whole._replace(high=breaks[0], high_open=True), domain)
     for first, second in pairwise(breaks):
         yield from _point(first, domain)
         yield from _piece(Interval(first, second, True, True), domain)
     yield from _point(breaks[-1], domain)
-    yield from _piece(replace(whole, low=breaks[-1], low_open=True), domain)
+    yield from _piece(whole._replace(low=breaks[-1], low_open=True), domain)
 
 
 def _point(number: float, domain: Domain) -> Iterator[tuple[Scalar, Interval | None]]:

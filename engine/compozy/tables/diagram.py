@@ -107,13 +107,14 @@ def values_of(diagram: Diagram) -> list[Any]:
     """Return the different feasible values of a function, in the order of the choices that lead there."""
     found: dict[Diagram, None] = {}
 
-    def visit(part: Diagram) -> None:
-        found[part] = None
-        for child in part.children if part.__class__ is DiagramNode else ():
-            if child not in found:
-                visit(child)
+    def visit(parts: Sequence[Diagram]) -> None:
+        for part in parts:
+            if part not in found:
+                found[part] = None
+                if part.__class__ is DiagramNode:
+                    visit(part.children)
 
-    visit(diagram)
+    visit((diagram,))
     return [part for part in found if part is not None and part.__class__ is not DiagramNode]
 
 

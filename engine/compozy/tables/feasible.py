@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add, and_, or_
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,7 +18,7 @@ from compozy.tables.diagram import Diagram, Diagrams, assignments, values_of
 from compozy.tables.index import ColumnIndex
 from compozy.tables.link import decision_output, feeders
 from compozy.tables.observation import ORIGIN, WRITTEN, Assignment, ColumnReading
-from compozy.tables.table import ColumnSource, Scalar, Table, identity
+from compozy.tables.table import ColumnSource, Identity, Scalar, Table, identity
 from compozy.tables.variables import Partition, Reader, SourceVariables, Variable
 
 # Partitions by the sources that belong to them.
@@ -241,18 +241,13 @@ class Feasible:
         source = one.reading.source
         if source.kind != "decision":
             return self._of_source(source, partitions[source], values)
-        variable = self._variables.decided(source)
-        return self._of_decision(source, partitions, lambda value: values[variable.choice_of(value) or 0])
+        variable, output = self._variables.decided(source), source.output or ""
+        each = [values[variable.choice_of(row.then[output])] for row in self._ruleset.tables[source.ref].rows]
+        return self._diagrams.mapped(self._known_deciding(source.ref, partitions), each.__getitem__)
 
     def _of_source(self, source: ColumnSource, partition: Partition, values: Sequence[Any]) -> Diagram:
         at = partition.sources.index(source)
         return self._diagrams.node(partition.level, tuple([values[choices[at]] for choices, _ in partition.members]))
-
-    def _of_decision(self, decision: ColumnSource, partitions: Partitions, convert: Callable[[Scalar], Any]) -> Diagram:
-        """Return the function of an output, its values converted."""
-        rows, output = self._ruleset.tables[decision.ref].rows, decision.output or ""
-        deciding = self._known_deciding(decision.ref, partitions)
-        return self._diagrams.mapped(deciding, lambda number: convert(rows[number].then[output]))
 
     def _known_deciding(self, table_id: str, partitions: Partitions) -> Diagram:
         key = self._key(table_id, partitions)
@@ -290,8 +285,9 @@ class Feasible:
             origin = ColumnSource(ORIGIN, base.ref)
             samples = [identity(choice[0].sample) for choice in self._variables.origin(decision).choices]
             written = self._of_source(origin, partitions[origin], samples)
-            decided = self._of_decision(decision, partitions, identity)
-            yield self._diagrams.combined(written, decided, _agree)
+            decided = self._known_deciding(decision.ref, partitions)
+            given = [identity(row.then[decision.output or ""]) for row in self._ruleset.tables[decision.ref].rows]
+            yield self._diagrams.combined(written, decided, partial(_agree, given))
 
 
 def _tables_behind(ruleset: RuleSet) -> Mapping[str, Sequence[str]]:
@@ -310,5 +306,5 @@ def _filled(group: Iterable[InputColumn]) -> dict[ColumnSource, ColumnSource]:
     return {base: decision for one in group for base, decision in one.reading.filled.items()}
 
 
-def _agree(origin: object, decided: object) -> bool | None:
-    return True if origin in (_WRITTEN, decided) else None
+def _agree(given: Sequence[Identity], origin: Identity, row: int) -> bool | None:
+    return True if origin in (_WRITTEN, given[row]) else None

@@ -6,7 +6,7 @@ The records and the protocol by which the owner of the settings describes them; 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from compozy.tables.table import ColumnSource, Condition, Scalar
@@ -19,8 +19,7 @@ ORIGIN = "origin"
 WRITTEN = "\0"
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnReading:
+class ColumnReading(NamedTuple):
     """How a column reads: its full `source`, the settings `bases` on which that depends, and their derivations.
 
     `filled` maps a base to the decision that gives its value where nothing is written.
@@ -28,7 +27,7 @@ class ColumnReading:
 
     source: ColumnSource
     bases: tuple[ColumnSource, ...]
-    filled: Mapping[ColumnSource, ColumnSource] = field(default_factory=dict)
+    filled: Mapping[ColumnSource, ColumnSource] = MappingProxyType({})
 
 
 class Observation(NamedTuple):

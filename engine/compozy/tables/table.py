@@ -41,8 +41,7 @@ def is_number(value: object) -> TypeGuard[int | float]:
     return value.__class__ is int or value.__class__ is float
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """Numbers between `low` and `high`; `None` is unbounded, an open end is not inside."""
 
     low: float | None = None
@@ -145,11 +144,11 @@ def _touches(first: Interval, second: Interval) -> bool:
 
 def _span(first: Interval, second: Interval) -> Interval:
     if first.high is None or second.high is None:
-        return replace(first, high=None, high_open=False)
+        return first._replace(high=None, high_open=False)
     if second.high > first.high:
-        return replace(first, high=second.high, high_open=second.high_open)
+        return first._replace(high=second.high, high_open=second.high_open)
     both_open = first.high_open and (second.high_open or second.high < first.high)
-    return replace(first, high_open=both_open)
+    return first._replace(high_open=both_open)
 
 
 ANY = Condition(negated=True)

@@ -20,6 +20,8 @@ from compozy.tables.table import ColumnSource, Condition, Domain, Identity, Scal
 
 # A column of a table, by the names of both.
 Reader: TypeAlias = tuple[str, str]
+# The choice of a value that is not in the domain.
+OUTSIDE = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +40,15 @@ class Variable:
         atoms = (atom for choice in self.choices for atom in choice if not atom.other)
         return [value for atom in atoms for value in samples_in(atom, self.domain, most)]
 
-    def choice_of(self, value: Scalar) -> int | None:
-        """Return the choice that holds a value; `None` when it is outside the domain."""
+    def choice_of(self, value: Scalar) -> int:
+        """Return the choice that holds a value, or `OUTSIDE`."""
         key = identity(value)
         if key not in self._places:
             self._places[key] = self._place(value)
         return self._places[key]
 
     @cached_property
-    def _places(self) -> dict[Identity, int | None]:
+    def _places(self) -> dict[Identity, int]:
         return {
             identity(atom.sample): number
             for number, choice in enumerate(self.choices)
@@ -54,10 +56,12 @@ class Variable:
             if not atom.other
         }
 
-    def _place(self, value: Scalar) -> int | None:
+    def _place(self, value: Scalar) -> int:
         """Return the choice of a value that is not the sample of an atom."""
         atoms = ((number, atom) for number, choice in enumerate(self.choices) for atom in choice)
-        return next((n for n, atom in atoms if (atom.other and isinstance(value, str)) or _inside(atom, value)), None)
+        return next(
+            (n for n, atom in atoms if (atom.other and isinstance(value, str)) or _inside(atom, value)), OUTSIDE
+        )
 
 
 def _inside(atom: Atom, value: Scalar) -> bool:
@@ -98,11 +102,10 @@ class Partition:
         members: dict[tuple[int, ...], Assignment] = {}
         most = prod(len(variable.choices) for variable in variables)
         for observation in observations:
-            found = [variable.choice_of(seen) for variable, seen in zip(variables, observation.values, strict=True)]
-            choices = tuple([choice for choice in found if choice is not None])
+            found = tuple(map(Variable.choice_of, variables, observation.values))
             # A value outside a domain is reported where it is written, and no row can ask for it.
-            if len(choices) == len(found) and choices not in members:
-                members[choices] = observation.assignment
+            if OUTSIDE not in found and found not in members:
+                members[found] = observation.assignment
                 if len(members) == most:
                     break
         return cls(tuple(sources), tuple(variables), tuple(members.items()), level)
@@ -118,9 +121,10 @@ class SourceVariables:
     def read(self, source: ColumnSource, readers: Sequence[Reader]) -> Variable:
         """Return the variable of a source, cut so finely that no reader distinguishes more."""
         key = tuple(readers)
-        if key not in self._known:
-            self._known[key] = self._cut(source, readers)
-        return self._known[key]
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = self._cut(source, readers)
+        return found
 
     def decided(self, decision: ColumnSource) -> Variable:
         """Return the variable of an output, of which each value is a choice."""
@@ -148,10 +152,11 @@ class SourceVariables:
             conditions += self._ruleset.viewer.limits(source)
         # Readers with the same conditions distinguish the same.
         key = (source, domain, *dict.fromkeys(conditions))
-        if key not in self._known:
+        found = self._known.get(key)
+        if found is None:
             indexes = [self._ruleset.compiled[t].index(name) for t, name in readers]
             alike: dict[tuple[int, ...], list[Atom]] = {}
             for atom in atoms_of(domain, conditions):
                 alike.setdefault(tuple([index.rows_at(atom.sample) for index in indexes]), []).append(atom)
-            self._known[key] = Variable(tuple(map(tuple, alike.values())), domain)
-        return self._known[key]
+            found = self._known[key] = Variable(tuple(map(tuple, alike.values())), domain)
+        return found
