@@ -158,7 +158,11 @@ def test_a_closed_output_and_a_lost_directory_are_no_bugs(shell: Shell) -> None:
     ("args", "expected"),
     [
         pytest.param(["--param", "name=a", "--param", "name=b"], "--param name is given twice", id="parameter"),
-        pytest.param(["--input", '{"name": "a", "name": "b"}'], '--input names "name" twice', id="key"),
+        pytest.param(
+            ["--input", '{"name": "a", "name": "b"}'],
+            '--input is not JSON: an object has the key "name" twice',
+            id="key",
+        ),
     ],
 )
 def test_an_input_that_is_given_twice_is_refused(shell: Shell, args: list[str], expected: str) -> None:

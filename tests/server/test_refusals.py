@@ -123,6 +123,7 @@ def test_problem_lists_findings_with_the_path_in_the_body(site: Site) -> None:
     [
         pytest.param(b"{", "application/json", 400, "http.body", id="cut"),
         pytest.param(b'{"input": NaN}', "application/json", 400, "http.body", id="nan"),
+        pytest.param(b'{"input": {"a": 1, "a": 2}}', "application/json", 400, "http.body", id="key-twice"),
         pytest.param(b"[" * 100_000, "application/json", 400, "http.body", id="deep"),
         pytest.param(b"\xff\xfe", "application/json", 400, "http.body", id="bytes"),
         pytest.param(b"{}", "text/plain", 415, "http.media-type", id="media-type"),
@@ -140,7 +141,7 @@ def test_bad_bodies(site: Site, raw: bytes, kind: str, status: int, problem: str
     ("path", "raw", "status", "problem"),
     [
         pytest.param(RUN, '{"input": {"name": %s}}' % ("1" * 5000), 400, "http.body", id="long-number"),
-        pytest.param(RUN, '{"input": {"name": 1e999}}', 400, "workflow.input", id="infinite-number"),
+        pytest.param(RUN, '{"input": {"name": 1e999}}', 400, "http.body", id="infinite-number"),
         pytest.param(RUN, '{"input": {"name": %s}}' % ("[" * 200 + "]" * 200), 400, "workflow.input", id="deep-input"),
         pytest.param(RUN, '{"input": {"name": "\\ud800"}}', 400, "workflow.input", id="surrogate-in-input"),
         pytest.param(RUN, '{"input": {"\\ud800": 1}}', 422, "workflow.input", id="surrogate-in-input-name"),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from compozy.base.source_file import UnreadableError, read_source
+from compozy.base.strict_json import strict_json
 from compozy.errors import UsageError
 
 
@@ -13,10 +13,10 @@ def parse_json(text: str, what: str, hint: str | None = None) -> object:
     """Return the value of a JSON text; `what` names it in messages.
 
     Raises:
-        UsageError: it is not JSON, an object in it has a key twice, or a number is too long.
+        UsageError: it is not JSON, an object in it has a key twice, or a number cannot be kept.
     """
     try:
-        return json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, what))
+        return strict_json(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{what} is not JSON: {error}", hint=hint) from error
 
@@ -40,12 +40,3 @@ def read_text_of(file: str, what: str) -> str:
         return sys.stdin.read() if file == "-" else read_source(file, own=False)
     except (UnreadableError, UnicodeDecodeError) as error:
         raise UsageError(f"{what} cannot be read: {error}", hint="check its path, permissions and encoding") from error
-
-
-def _unique(pairs: list[tuple[str, object]], what: str) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f'{what} names "{twice}" twice', hint="leave one of them away")
-    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from itertools import islice
@@ -15,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from compozy.base.control import escape_line
 from compozy.base.findings import Collector
 from compozy.base.place import Place
+from compozy.base.strict_json import strict_json
 from compozy.server.problem_details import RequestProblem
 from compozy.settings.values import parse_duration
 from compozy.store.records import Position, read_cursor
@@ -41,7 +41,7 @@ async def read_json(request: Request) -> object:
         text = f"the body must come with Content-Type: {JSON_TYPE}"
         raise RequestProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "http.media-type", text)
     try:
-        return json.loads(body, parse_constant=_refuse_constant)
+        return strict_json(body)
     except (ValueError, RecursionError) as error:
         raise bad_request("http.body", f"the body is not JSON: {error}") from error
 
@@ -163,7 +163,3 @@ async def _read_body(request: Request) -> bytes:
     except ClientDisconnect as error:
         raise bad_request("http.body", "the client closed the connection") from error
     return b"".join(parts)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
