@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sys
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 
@@ -64,3 +65,26 @@ def test_full_standard_output_is_reported_as_such(
         monkeypatch.setattr(sys, "stdout", full)
         assert run(["config", "show", "--cwd", str(tmp_path)]) == 2
         assert "the output cannot be written: No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("streams", [("stdout",), ("stderr",), ("stdout", "stderr")], ids="-".join)
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE], ids=["full-disk", "closed-pipe"])
+@pytest.mark.parametrize("format_", ["text", "json", "sarif"])
+def test_failure_that_cannot_be_printed_keeps_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, format_: str, number: int, streams: tuple[str, ...]
+) -> None:
+    """A failure is reported where it can be, and a failure to report it is not a bug."""
+    for name in streams:
+        monkeypatch.setattr(sys, name, Unwritable(number))
+    assert run(["workflow", "shw", "--format", format_]) == 2
+
+
+class Unwritable(StringIO):
+    """A stream whose other end takes nothing."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def write(self, _text: str) -> int:
+        raise OSError(self._number, os.strerror(self._number))

@@ -35,6 +35,7 @@ FORMAT_VERSION = 1
 _COLOURS = {"error": "red", "warning": "yellow", "ok": "green", "dim": "bright_black", "bold": None}
 _VALUE = re.compile(r"(?<=[=\s])\S.*$")
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_NOT_PRINTED = (OSError, ValueError, UsageError)  # a closed pipe, a closed stream, a full disk
 _WIDEST = 100
 _LONGEST = 10_000
 # Stands for the escape character of our own colours until everything else is escaped; foreign text cannot guess it.
@@ -89,7 +90,7 @@ def print_line(text: str = "", *, err: bool = False) -> None:
 
 def print_note(text: str) -> None:
     """Print a note on stderr; if it cannot be written, as to a closed pipe, the command continues."""
-    with contextlib.suppress(OSError, ValueError, UsageError):
+    with contextlib.suppress(*_NOT_PRINTED):
         print_line(f"{styled('note', 'dim', err=True)}: {redacted(text)}", err=True)
 
 
@@ -146,15 +147,28 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def print_failure(error: CompozyError, format_: str = "text") -> None:
-    """Print a failure: its text on stderr, and on stdout what `format_` of JSON, GitHub or SARIF asks for."""
+    """Print a failure: its text on stderr, and on stdout what `format_` of JSON, GitHub or SARIF asks for.
+
+    A stream that cannot be written is left out, because a failure to print would hide the failure itself.
+    """
     message, hint = redacted(error.message), redacted(error.hint or "")
     if format_ != "text":
-        from compozy.cli.finding_formats import print_checked
+        with contextlib.suppress(*_NOT_PRINTED):
+            _print_failure_as(format_, error, message, hint)
+    with contextlib.suppress(*_NOT_PRINTED):
+        _print_failure_text(error, message, hint)
 
-        whole = Finding.at(error.id, message, hint=hint)
-        findings = [_safe(finding) for finding in error.findings] or ([] if format_ == "json" else [whole])
-        facts = {"id": error.id, "message": message, "exit_code": error.exit_code, "hint": hint or None}
-        print_checked(format_, findings, {"error": facts}, print_line)
+
+def _print_failure_as(format_: str, error: CompozyError, message: str, hint: str) -> None:
+    from compozy.cli.finding_formats import print_checked
+
+    whole = Finding.at(error.id, message, hint=hint)
+    findings = [_safe(finding) for finding in error.findings] or ([] if format_ == "json" else [whole])
+    facts = {"id": error.id, "message": message, "exit_code": error.exit_code, "hint": hint or None}
+    print_checked(format_, findings, {"error": facts}, print_line)
+
+
+def _print_failure_text(error: CompozyError, message: str, hint: str) -> None:
     if isinstance(error, ConfigurationError):
         print_findings(error.findings, error.texts)
         print_line(styled("error", "error", err=True) + f": {message.splitlines()[0]}", err=True)
