@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,8 @@ ALLOWED = {
     "cli.main._open_standard_streams": "the null device, in the place of closed standard streams",
     "cli.output.protect_output": "a copy of the descriptor of standard output",
     "drivers.process._input": "a pipe to a child",
+    "drivers.qdrant_shard.QdrantShard._create": "Qdrant's engine writes into the checked directory of the store",
+    "drivers.qdrant_shard.QdrantShard._open": "Qdrant's engine writes into the checked directory of the store",
     "drivers.redis_embedded._prepare": "moves a data directory aside",
     "drivers.sqlite.SqliteDriver._open": "SQLite opens the database of the project",
     "drivers.sqlite._look_through": "SQLite opens an existing file, mode=ro or mode=rw",
@@ -31,6 +33,7 @@ ALLOWED = {
     "state.file_lock.FileLock._open": "a lock file is opened in place, or its lock would be lost",
     "state.move_journal._rename": "moves data as its journal specifies",
     "state.undo.UndoLog.roll_back": "moves back what a failed start moved",
+    "state.write_gate.WriteGate.__init__": "a lock file is opened in place, or its lock would be lost",
     "trial.case_configs.case_configurations": "a private temporary folder",
     "trial.examples._resolved": "examples in a private temporary folder",
     "trial.row_coverage.rows_in_examples": "a private temporary folder",
@@ -39,31 +42,57 @@ ALLOWED = {
     "workflows.run.tool_process._write_pipe": "a pipe to a child",
     "workflows.run.tool_process.main": "a pipe to the parent",
 }
-_METHODS = {"write_text", "write_bytes", "touch", "rename", "symlink_to", "hardlink_to"}
+_METHODS = {"write_text", "write_bytes", "touch", "rename", "symlink_to", "hardlink_to", "tofile"}
 _FUNCTIONS = {
     "shutil": {"copy", "copy2", "copyfile", "copytree", "move"},
     "os": {"rename", "renames", "replace", "link", "symlink", "mkfifo", "truncate"},
     "tempfile": {"NamedTemporaryFile", "TemporaryDirectory", "TemporaryFile", "mkstemp", "mkdtemp"},
     "sqlite3": {"connect"},
     "logging": {"FileHandler"},
+    "apsw": {"Connection"},
+    "numpy": {"save", "savez", "savez_compressed", "savetxt", "memmap"},
+    "qdrant_client": {"QdrantClient", "AsyncQdrantClient"},
+    "qdrant_edge": {"EdgeShard.create", "EdgeShard.load"},
 }
+_WRITERS = {f"{module}.{name}" for module, names in _FUNCTIONS.items() for name in names}
 _WRITING_FLAGS = {"O_CREAT", "O_WRONLY", "O_RDWR", "O_TRUNC", "O_APPEND"}
 
 
-def writes(call: ast.Call) -> bool:
-    """Return True if a call may create, replace or rename a file."""
+def writes(call: ast.Call, imported: Mapping[str, str]) -> bool:
+    """Return True if a call may create, replace or rename a file; `imported` maps a name of the module to its own."""
+    name = _full_name(call.func, imported)
+    if name == "os.open":
+        return not _reads(call.args[1])
+    if name in _WRITERS:
+        return True
     match call.func:
-        case ast.Attribute(ast.Name("os"), "open"):
-            return not _reads(call.args[1])
-        case ast.Attribute(ast.Name(module), name) if name in _FUNCTIONS.get(module, ()):
-            return True
         case ast.Attribute(_, "replace"):  # of a path; the one of a text takes two arguments
             return len(call.args) == 1 and not call.keywords
-        case ast.Attribute(_, name) if name in _METHODS:
+        case ast.Attribute(_, method) if method in _METHODS:
             return True
-        case ast.Name("open" | "TemporaryDirectory" | "FileHandler") | ast.Attribute(_, "open" | "fdopen" | "File"):
-            return _name(call) == "TemporaryDirectory" or any(map(_is_writing_mode, _modes(call)))
+        case ast.Name("open") | ast.Attribute(_, "open" | "fdopen" | "File"):
+            return any(map(_is_writing_mode, _modes(call)))
     return False
+
+
+def _full_name(node: ast.expr, imported: Mapping[str, str]) -> str:
+    """Return the dotted name of a function, such as `os.replace`, also where the module imports it as another name."""
+    match node:
+        case ast.Name(name):
+            return imported.get(name, name)
+        case ast.Attribute(value, name):
+            return f"{_full_name(value, imported)}.{name}"
+    return ""
+
+
+def _imports(tree: ast.AST) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {name.asname: name.name for name in node.names if name.asname}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {name.asname or name.name: f"{node.module}.{name.name}" for name in node.names}
+    return found
 
 
 def _reads(flags: ast.expr) -> bool:
@@ -72,10 +101,6 @@ def _reads(flags: ast.expr) -> bool:
     return names == {"os"} and not _WRITING_FLAGS & {
         part.attr for part in ast.walk(flags) if isinstance(part, ast.Attribute)
     }
-
-
-def _name(call: ast.Call) -> str:
-    return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
 def _modes(call: ast.Call) -> Iterator[ast.expr]:
@@ -91,15 +116,17 @@ def _is_writing_mode(value: ast.expr) -> bool:
 
 def places(source: str, module: str) -> Iterator[str]:
     """Yield the qualified name of each function that may write a file."""
+    tree = ast.parse(source)
+    imported = _imports(tree)
 
     def visit(node: ast.AST, inside: str) -> Iterator[str]:
         for child in ast.iter_child_nodes(node):
             named = child if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else None
-            if isinstance(child, ast.Call) and writes(child):
+            if isinstance(child, ast.Call) and writes(child, imported):
                 yield inside
             yield from visit(child, f"{inside}.{named.name}" if named else inside)
 
-    yield from visit(ast.parse(source), module)
+    yield from visit(tree, module)
 
 
 def found_in_package() -> set[str]:
@@ -119,7 +146,9 @@ def test_files_are_written_only_where_a_reason_is_given() -> None:
         "os.open(p, os.O_CREAT | os.O_RDWR)", "os.open(p, flags)",
         "os.fdopen(d, 'wb')", "os.replace(a, b)", "p.replace(q)", "p.rename(q)",
         "shutil.copyfile(a, b)", "shutil.move(a, b)", "tempfile.mkdtemp()", "sqlite3.connect(p)", "p.touch()",
-        "tarfile.open(p, 'w:gz')", "TemporaryDirectory()", "click.File('w')", "logging.FileHandler(p)",
+        "tarfile.open(p, 'w:gz')", "click.File('w')", "logging.FileHandler(p)", "apsw.Connection(p)",
+        "array.tofile(p)", "numpy.save(p, a)", "from os import replace as swap; swap(a, b)",
+        "from tempfile import TemporaryDirectory; TemporaryDirectory()", "import qdrant_edge as e; e.EdgeShard.load(p)",
     ],
 )  # fmt: skip
 def test_the_rule_finds_each_way_to_write(line: str) -> None:

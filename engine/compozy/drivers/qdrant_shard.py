@@ -168,6 +168,8 @@ def read_store(folder: str | Path, options: CollectionOptions) -> dict[str, Any]
         newer = stated["format"] > _FORMAT
         if not isinstance(stated["dimension"], int) or stated["metric"] not in DISTANCES or "/" in stated["shard"]:
             raise ValueError(stated)
+        if stated["shard"] in ("", ".", "..") or "/" in stated["shard"]:  # a checkout can bring the file
+            raise ValueError(stated)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
