@@ -51,7 +51,6 @@ _FUNCTIONS = {
     "logging": {"FileHandler"},
     "apsw": {"Connection"},
     "numpy": {"save", "savez", "savez_compressed", "savetxt", "memmap"},
-    "qdrant_client": {"QdrantClient", "AsyncQdrantClient"},
     "qdrant_edge": {"EdgeShard.create", "EdgeShard.load"},
 }
 _WRITERS = {f"{module}.{name}" for module, names in _FUNCTIONS.items() for name in names}
@@ -65,6 +64,8 @@ def writes(call: ast.Call, imported: Mapping[str, str]) -> bool:
         return not _reads(call.args[1])
     if name in _WRITERS:
         return True
+    if name == "qdrant_client.QdrantClient":
+        return any(keyword.arg in ("path", None) for keyword in call.keywords)
     match call.func:
         case ast.Attribute(_, "replace"):  # of a path; the one of a text takes two arguments
             return len(call.args) == 1 and not call.keywords
@@ -149,6 +150,7 @@ def test_files_are_written_only_where_a_reason_is_given() -> None:
         "tarfile.open(p, 'w:gz')", "click.File('w')", "logging.FileHandler(p)", "apsw.Connection(p)",
         "array.tofile(p)", "numpy.save(p, a)", "from os import replace as swap; swap(a, b)",
         "from tempfile import TemporaryDirectory; TemporaryDirectory()", "import qdrant_edge as e; e.EdgeShard.load(p)",
+        "from qdrant_client import QdrantClient as C; C(path=p)",
     ],
 )  # fmt: skip
 def test_the_rule_finds_each_way_to_write(line: str) -> None:

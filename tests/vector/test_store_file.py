@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from compozy.drivers.qdrant_collection import CollectionOptions
 from compozy.drivers.qdrant_shard import STORE, read_store
 from compozy.errors import DriverError
 
@@ -15,7 +16,7 @@ from compozy.errors import DriverError
 def test_store_file_that_leads_out_of_its_directory_is_refused(tmp_path: Path, shard: str) -> None:
     stated = {"format": 1, "shard": "shard-1", "dimension": 2, "metric": "cosine"}
     (tmp_path / STORE).write_text(json.dumps(stated), encoding="utf-8")
-    assert read_store(tmp_path) == stated
+    assert read_store(tmp_path, CollectionOptions()) == stated
     (tmp_path / STORE).write_text(json.dumps({**stated, "shard": shard}), encoding="utf-8")
     with pytest.raises(DriverError, match="cannot be read"):
-        read_store(tmp_path)
+        read_store(tmp_path, CollectionOptions())

@@ -166,7 +166,7 @@ def read_store(folder: str | Path, options: CollectionOptions) -> dict[str, Any]
         with open_regular(file) as stream:
             stated: dict[str, Any] = json.load(stream)
         newer = stated["format"] > _FORMAT
-        if not isinstance(stated["dimension"], int) or stated["metric"] not in DISTANCES or "/" in stated["shard"]:
+        if not isinstance(stated["dimension"], int) or stated["metric"] not in DISTANCES:
             raise ValueError(stated)
         if stated["shard"] in ("", ".", "..") or "/" in stated["shard"]:  # a checkout can bring the file
             raise ValueError(stated)
