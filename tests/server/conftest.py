@@ -11,11 +11,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from fakeredis import FakeRedis, FakeServer
 from tests.workflows.bench import Bench, bench, database, loop, skipping, store
 
 from compozy.client.answers import HealthAnswer
 from compozy.drivers.port import Port
 from compozy.errors import NotFoundError
+from compozy.memory.memories import Memories
+from compozy.memory.memory_definition import MemoryDefinition
 from compozy.server.access import Access
 from compozy.server.app import build_app
 from compozy.server.http import HttpServer
@@ -107,13 +110,21 @@ class Site:
         return self.ask("POST", path, body)
 
 
+def memories() -> Memories:
+    """Return a memory `chat` of at most three messages, on an imitation of Redis."""
+    client = FakeRedis(server=FakeServer())
+    return Memories(lambda: client, [MemoryDefinition("chat", max_messages=3)], "test")
+
+
 def serve(bench: Bench, limits: Limits = LIMITS, **options: Any) -> Site:
     """Serve the project of `bench`, in which `greet` is known; stopped at the end of the test."""
     bench.write("workflows/greet.yaml", json.dumps(GREET))
     workflows = bench.open()
     state = FakeState()
     access = options.pop("access", None) or Access(None)
-    app = build_app(workflows.service, state, access=access, most_requests=limits.requests, **options)
+    app = build_app(
+        workflows.service, state, access=access, memories=memories(), most_requests=limits.requests, **options
+    )
     port = Port(0, "server.port", True)
     server = HttpServer(app, bench.loop, host="127.0.0.1", port=port, limits=limits)
     server.start()

@@ -37,7 +37,7 @@ def tree_files() -> set[str]:
     engine = {
         str(path.relative_to(ROOT / "engine"))
         for path in (ROOT / "engine" / "compozy").rglob("*")
-        if path.suffix == ".py" or path.name == "py.typed"
+        if path.suffix in (".py", ".lua") or path.name == "py.typed"
     }
     starter = ROOT / "engine" / "compozy" / "starter"
     engine |= {
@@ -122,7 +122,7 @@ def test_the_source_archive_holds_what_a_developer_needs(archives: Path) -> None
         str(path.relative_to(ROOT))
         for folder in folders
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".yaml", ".md", ".svg") and ".egg-info" not in str(path)
+        if path.suffix in (".py", ".lua", ".yaml", ".md", ".svg") and ".egg-info" not in str(path)
     }
     wanted |= {"setup.cfg", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile"}
     assert wanted - names == set()

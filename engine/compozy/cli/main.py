@@ -36,6 +36,7 @@ COMMANDS = {
     "start": ("compozy.cli.start", "Provision the mode, run the HTTP interface and the workers."),
     "status": ("compozy.cli.status", "Show state and health of the running server."),
     "workflow": ("compozy.cli.workflow", "Run and list workflows."),
+    "memory": ("compozy.cli.memory", "List, show and change conversation memories."),
     "doctor": ("compozy.cli.doctor", "Check whether a start would succeed, and report what to fix."),
     "plan": ("compozy.cli.plan", "Show what start would provision, without starting."),
     "backup": (

@@ -28,6 +28,8 @@ from compozy.client.answers import (
     WorkflowList,
     WorkflowProblem,
 )
+from compozy.client.local_memory import LocalMemory
+from compozy.client.memory_answers import MemoryList
 from compozy.client.project_client import GivenInput, NotRunningError, RunResult
 from compozy.errors import NotFoundError, UsageError
 from compozy.provisioning.lifecycle import GRACE_S, Lifecycle
@@ -36,6 +38,7 @@ from compozy.resolution.resolve import Resolved
 from compozy.state.state_directory import STATE_DIRECTORY
 
 if TYPE_CHECKING:
+    from compozy.memory.memories import Memories
     from compozy.provisioning.runtime import Runtime
     from compozy.store import Store
     from compozy.workflows.catalogue import Catalogue, Listing
@@ -102,6 +105,14 @@ class LocalClient:
         """Delete an imported workflow."""
         return Deletion(deleted=workflow_id, file=self._catalogue.remove(workflow_id) or UNSET)
 
+    def memories(self) -> MemoryList:
+        """Return the declared memories of a Redis that is kept."""
+        return MemoryList(memories=self._memories.summaries())
+
+    def memory(self, memory_id: str) -> LocalMemory:
+        """Return one memory of a Redis that is kept."""
+        return LocalMemory(self._memories.memory(memory_id))
+
     def prune(self, older_than_s: float, *, dry_run: bool) -> PruneAnswer:
         """Delete the executions that ended longer ago, or only count them."""
         from compozy.store.records import timestamp
@@ -137,17 +148,30 @@ class LocalClient:
         return bool(self._resolved.components[component].kept)
 
     @cached_property
-    def _store(self) -> Store:
+    def _memories(self) -> Memories:
+        from compozy.memory.memories import project_memories
+
+        if not self._is_kept("redis"):
+            raise NotRunningError(self._resolved.directory, "without one this configuration keeps no memories")
+        runtime = self._provision("redis", "using its Redis")
+        return project_memories(self._resolved, lambda: runtime.redis)
+
+    def _provision(self, component: str, purpose: str) -> Runtime:
+        """Provision one component alone."""
         from compozy.provisioning.provision import provision
-        from compozy.store import Store
 
         self._begin(self._lifecycle)
-        self._note("no server of this project is running; reading its files and its database")
+        self._note(f"no server of this project is running; {purpose}")
         note_kept_data(self._resolved, self._note)
         plan = make_plan(self._resolved)
-        database = tuple(step for step in plan.steps if step.component == "database")
-        runtime = self._opened.enter_context(provision(replace(plan, steps=database), notice=self._note))
-        store = Store(runtime.database)
+        steps = tuple(step for step in plan.steps if step.component == component)
+        return self._opened.enter_context(provision(replace(plan, steps=steps), notice=self._note))
+
+    @cached_property
+    def _store(self) -> Store:
+        from compozy.store import Store
+
+        store = Store(self._provision("database", "reading its files and its database").database)
         if self._resolved.get("database.auto_migrate"):
             store.migrate()
         return store

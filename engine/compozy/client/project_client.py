@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Signaled,
         WorkflowList,
     )
+    from compozy.client.memory_answers import MemoryChanged, MemoryKeys, MemoryList, MemoryMessages
     from compozy.workflows.model.definition import Definition
 
 
@@ -30,8 +31,9 @@ class NotRunningError(CompozyError):
     id = "server.not-running"
     exit_code = 4
 
-    def __init__(self, directory: object) -> None:
-        super().__init__(f"no server of the project in {directory} is running", hint="start one with compozy start")
+    def __init__(self, directory: object, consequence: str = "") -> None:
+        reason = f"no server of the project in {directory} is running"
+        super().__init__(f"{reason}; {consequence}" if consequence else reason, hint="start one with compozy start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,37 @@ class RunResult:
 
     answer: RunAnswer
     afterwards: str
+
+
+class MemoryClient(Protocol):
+    """One memory of a project.
+
+    Every method raises what those of `ProjectClient` do, and NotFoundError for a key that does not exist.
+    """
+
+    def keys(self, limit: int, after: str = "") -> MemoryKeys:
+        """Return at most `limit` (1 to 1,000) keys behind `after`, ordered by name."""
+        ...
+
+    def read(self, key: str, limit: int, before: int = 0) -> MemoryMessages:
+        """Return the newest messages of a key, at most `limit` (1 to 1,000), older than the id `before` if not 0."""
+        ...
+
+    def append(self, key: str, payload: object) -> MemoryChanged:
+        """Add messages to a key: one `{role, content}`, or a list of them."""
+        ...
+
+    def write(self, key: str, payload: object) -> MemoryChanged:
+        """Replace the messages of a key."""
+        ...
+
+    def clear(self, key: str) -> MemoryChanged:
+        """Remove the messages of a key, and keep its statistics."""
+        ...
+
+    def delete(self, key: str) -> MemoryChanged:
+        """Remove a key."""
+        ...
 
 
 class ProjectClient(Protocol):
@@ -108,6 +141,14 @@ class ProjectClient(Protocol):
 
     def delete_workflow(self, workflow_id: str) -> Deletion:
         """Delete an imported workflow."""
+        ...
+
+    def memories(self) -> MemoryList:
+        """Return the declared memories, with the numbers of their keys and messages."""
+        ...
+
+    def memory(self, memory_id: str) -> MemoryClient:
+        """Return one memory; whether it is declared may show only when it is used."""
         ...
 
     def prune(self, older_than_s: float, *, dry_run: bool) -> PruneAnswer:

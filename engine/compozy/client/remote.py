@@ -29,7 +29,9 @@ from compozy.client.answers import (
     WorkflowAnswer,
     WorkflowList,
 )
+from compozy.client.memory_answers import MemoryList
 from compozy.client.project_client import GivenInput, RunResult
+from compozy.client.remote_memory import RemoteMemory
 from compozy.errors import CompozyError
 from compozy.settings.values import duration_text
 from compozy.store.records import RUNNING
@@ -121,6 +123,14 @@ class RemoteClient:
     def delete_workflow(self, workflow_id: str) -> Deletion:
         """Delete an imported workflow."""
         return self.ask(Deletion, "DELETE", f"{V0}/workflows/{quote(workflow_id, safe='')}")
+
+    def memories(self) -> MemoryList:
+        """Return the declared memories."""
+        return self.ask(MemoryList, "GET", f"{V0}/memory")
+
+    def memory(self, memory_id: str) -> RemoteMemory:
+        """Return one memory of the server."""
+        return RemoteMemory(self, f"{V0}/memory/{quote(memory_id, safe='')}")
 
     def prune(self, older_than_s: float, *, dry_run: bool) -> PruneAnswer:
         """Delete the executions that ended longer ago, or only count them."""

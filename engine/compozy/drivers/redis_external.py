@@ -205,7 +205,7 @@ class RedisExternalDriver:
         """Raise what an error of the library means; one whose text quotes the password is left behind."""
         if password and password in text:
             text, cause = text.replace(password, "[REDACTED]"), None
-        raise diagnosed(text, self._where, _SYMPTOMS, otherwise=_OTHERWISE) from cause
+        raise redis_error(text, self._where) from cause
 
     def stop(self, grace_s: float) -> None:
         """Close every connection; idempotent."""
@@ -225,6 +225,11 @@ class RedisExternalDriver:
     def describe(self) -> Description:
         """Return the address and the facts of the server."""
         return Description(self._where.rpartition(" ")[2] if self._details else None, None, self._details)
+
+
+def redis_error(text: str, where: str = "redis") -> DriverError:
+    """Return what the text of a client's error means; it holds no secret."""
+    return diagnosed(text, where, _SYMPTOMS, otherwise=_OTHERWISE)
 
 
 def _secured(url: str, *, tls: bool | None) -> str:

@@ -72,6 +72,7 @@ class Runtime:
         self._release = release
         self._stopped = False
         self.make_workflows: Callable[[], Any] | None = None
+        self.find_memory: Callable[[str], Any] | None = None
         self._workflows: Any = None
         self._opening = threading.Lock()
         self._closing = threading.Lock()
@@ -124,6 +125,17 @@ class Runtime:
                     raise DriverError("this runtime has no workflows", hint="provision it with compozy.load(...)")
                 self._workflows = self.make_workflows()
             return self._workflows
+
+    def memory(self, memory_id: str) -> Any:
+        """Return a conversation memory, such as `memory("chat").append("ada", {"role": "user", "content": "Hi"})`.
+
+        Raises:
+            NotFoundError: the configuration declares no such memory.
+            DriverError: the runtime was provisioned for its components alone.
+        """
+        if self.find_memory is None:
+            raise DriverError("this runtime has no memories", hint="provision it with compozy.load(...)")
+        return self.find_memory(memory_id)
 
     def component(self, name: str) -> Driver:
         """Return the driver of a component; KeyError when there is none."""

@@ -11,9 +11,8 @@ from typing import Any
 from compozy.base.findings import Collector
 from compozy.base.suggest import did_you_mean
 from compozy.settings.registry import CONTAINERS, Registry, Setting
+from compozy.settings.row_faults import TEXTS
 from compozy.settings.values import from_text, from_yaml, is_loopback
-
-_TEXTS = ("text", "choice", "path", "url", "host", "listen_address")
 
 
 def check_settings(registry: Registry, faults: Collector) -> None:
@@ -110,7 +109,7 @@ def refusal(setting: Setting, value: object) -> str:
         taken = from_text(setting, value, "/") if isinstance(value, str) else from_yaml(setting, value, str(value), "/")
     except ValueError as error:
         return str(error)
-    if setting.type in _TEXTS and not isinstance(value, str):
+    if setting.type in (*TEXTS, "choice") and not isinstance(value, str):
         return "expected a text"
     return _outside(setting, taken)
 

@@ -18,13 +18,13 @@ from compozy.rulebook.domains import normalised, setting_domain, spelled
 from compozy.rulebook.reader import EQUALS, RESOLVED, Answered, Reader
 from compozy.rulebook.representatives import DEFAULT, RULE, Representative, given, of_rules
 from compozy.settings.registry import Registry
+from compozy.settings.row_faults import TEXTS
 from compozy.settings.views import COMPARISONS, VIEWS, compared_with
 from compozy.tables.atoms import atoms_of
 from compozy.tables.cover import MOST_STEPS, OutOfStepsError
 from compozy.tables.observation import ORIGIN, Assignment, ColumnReading, Observation
 from compozy.tables.table import ColumnSource, Condition, Row, Table
 
-_TEXTUAL = ("text", "choice", "path", "url", "host", "listen_address")
 # Values of settings that are observed together; every two of them may have to be compared.
 _MOST_COMPARED = 1_000
 
@@ -236,7 +236,7 @@ class SettingViewer:
 
     def _of_other_types(self, each: Mapping[str, list[Representative]]) -> dict[str, list[Representative]]:
         """Add to each text what it may be equal to: a text may be a path or an address."""
-        texts = {path: ones for path, ones in each.items() if self.settings[path].type in _TEXTUAL}
+        texts = {path: ones for path, ones in each.items() if self.settings[path].type in (*TEXTS, "choice")}
         if len({self.settings[path].type for path in texts}) < 2:
             return dict(each)
         free = {one.value: one for ones in texts.values() for one in ones if one.free and one.plain == (one.value,)}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from compozy.settings.registry import Setting
+from compozy.settings.row_faults import TEXTS
 from compozy.settings.values import DURATION, MEMORY, SIZE, form
 from compozy.settings.views import VIEWS, Seen
 from compozy.tables.table import Condition, Interval, Scalar, is_number
@@ -35,9 +36,8 @@ DEFINITIONS: Mapping[str, Schema] = {
         "anyOf": [{"const": 0}, {"type": "string", "pattern": rf"^\s*(?:{SIZE}|-?0(?:\.0*)?)\s*$"}],
     },
 }
-_TEXTS = ("text", "url", "path", "host", "listen_address")
 _PLAIN: Mapping[str, Schema] = {
-    **dict.fromkeys(_TEXTS, {"type": ["string", "number", "boolean", "null"]}),
+    **dict.fromkeys(TEXTS, {"type": ["string", "number", "boolean", "null"]}),
     "integer": {"type": ["integer", "null"]},
     "number": {"type": ["number", "null"]},
     "boolean": {"type": ["boolean", "null"]},
@@ -72,7 +72,7 @@ def value_schema(setting: Setting) -> Schema:
         return {"anyOf": [empty, fits, *numbers, NULL, VARIABLE]}
     if setting.header:
         plain["pattern"] = rf"^{pattern}(?![\s\S])"
-    if setting.type in _TEXTS:
+    if setting.type in TEXTS:
         return {"anyOf": [plain, VARIABLE]} if setting.header or setting.longest else plain
     blank = [BLANK] if setting.ignores_empty else []
     return {"anyOf": [plain, *blank, *([VARIABLE] if setting.type not in ("list", "map") else [])]}

@@ -30,6 +30,7 @@ from compozy.client.answers import (
     StartRequest,
 )
 from compozy.client.local import workflow_answer, workflow_list
+from compozy.memory.memories import Memories
 from compozy.server.access import Access, server_port, session_cookie
 from compozy.server.events import MOST_STREAMS, Events
 from compozy.server.guard import Traffic
@@ -53,6 +54,7 @@ from compozy.workflows.service import Service
 FORMAT = {"format_version": 1}
 USUAL_LIMIT = 100
 COUNT_S = 1.0
+MEMORY_THREADS = 4
 # A page instead of a redirect: a browser sends a strict cookie with the requests of our own page only.
 _SESSION_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Compozy</title>
 <meta http-equiv="refresh" content="0; url=/"></head><body><a href="/">Continue</a></body></html>
@@ -80,12 +82,14 @@ class ServerState(Protocol):
 class Api:
     """The handlers with what they need; lives on the server's loop."""
 
-    def __init__(self, service: Service, state: ServerState, access: Access) -> None:
+    def __init__(self, service: Service, state: ServerState, access: Access, memories: Memories) -> None:
         self.service = service
         self.access = access
         self.traffic = Traffic()
         self._state = state
+        self._memories = memories
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="compozy-http")
+        self._memory_threads = ThreadPoolExecutor(MEMORY_THREADS, thread_name_prefix="compozy-memory")
         self._draining = asyncio.Event()
         self._events = Events(service.changes, self.health)
 
@@ -95,7 +99,8 @@ class Api:
 
     def close(self) -> None:
         """Release the threads; idempotent."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._memory_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def health(self) -> HealthAnswer:
         """Return the health; while draining nothing is ready."""
@@ -127,6 +132,10 @@ class Api:
     def events(self, last_id: str | None, execution: str | None) -> AsyncIterator[str] | None:
         """Return a stream of events, None while there are too many."""
         return None if self._events.full else self._events.stream(last_id, execution, self._draining)
+
+    async def in_memory(self, call: Callable[[Memories], Result]) -> Result:
+        """Return what `call` returns, on threads of its own: a Redis that does not answer delays no health check."""
+        return await asyncio.get_running_loop().run_in_executor(self._memory_threads, call, self._memories)
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from compozy.errors import CompozyError
+from compozy.memory.memories import Memories
 from compozy.server.access import Access
 from compozy.server.admission import Admission
 from compozy.server.api import Api, ServerState
@@ -38,6 +39,7 @@ def build_app(
     state: ServerState,
     *,
     access: Access,
+    memories: Memories,
     host: str = "127.0.0.1",
     most_requests: int = Limits().requests,
 ) -> Starlette:
@@ -45,7 +47,7 @@ def build_app(
 
     Its `state.api` is the `Api` behind it, whose `drain` answers waiting requests early.
     """
-    api = Api(service, state, access)
+    api = Api(service, state, access, memories)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -76,7 +78,7 @@ def _route(api: Api, endpoint: Operation) -> Route:
             check_parameters(request, endpoint.query)
         return await endpoint.handler(api, request)
 
-    return Route(endpoint.path, answer, methods=[endpoint.method], name=endpoint.handler.__name__)
+    return Route(endpoint.route, answer, methods=[endpoint.method], name=endpoint.handler.__name__)
 
 
 def _descriptions() -> list[Route]:

@@ -19,6 +19,8 @@ from compozy.store.records import STATUSES
 _TEXT = {"type": "string"}
 _PARAMETERS: Mapping[str, Mapping[str, object]] = {
     "limit": {"schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}},
+    "before": {"schema": {"type": "integer", "minimum": 0}, "description": "Only messages with a smaller id."},
+    "only": {"schema": {"enum": ["messages"]}, "description": "Clear the messages, and keep the statistics."},
     "cursor": {"schema": _TEXT, "description": "The next_cursor of the page before."},
     "execution": {"schema": _TEXT, "description": "Only events of this execution."},
     "workflow": {"schema": _TEXT},

@@ -128,6 +128,18 @@ def read_limit(request: Request, usual: int, most: int) -> int:
     return int(text)
 
 
+def read_number(request: Request, name: str) -> int:
+    """Return the whole number of a parameter of the query, 0 without it.
+
+    Raises:
+        RequestProblem: it is not such a number.
+    """
+    text = request.query_params.get(name, "0")
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise bad_request("http.parameter", f"{name}: expected a whole number")
+    return int(text)
+
+
 def read_position(request: Request) -> Position | None:
     """Return the position in the list of executions that `?cursor=` names, None without it.
 

@@ -13,8 +13,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from compozy.client import answers
-from compozy.server import api
+from compozy.client import answers, memory_answers
+from compozy.memory.message import MAX_MESSAGES
+from compozy.server import api, memory_api
 from compozy.server.api import Api
 
 Handler = Callable[[Api, Request], Awaitable[Response]]
@@ -34,6 +35,12 @@ _TEXT = {"type": "string"}
 CONFIGURATION = Content(JSON, {"type": "object", "properties": {"settings": {"type": "object"}}})
 EXPLANATION = Content(JSON, {"type": "object", "properties": {"key": _TEXT}})
 PAYLOAD = Content(JSON, {"description": "Any JSON value."})
+_MESSAGE = {
+    "type": "object",
+    "properties": {"role": {**_TEXT, "default": "user"}, "content": {"description": "A text, or any JSON value."}},
+    "required": ["content"],
+}
+MESSAGES = Content(JSON, {"oneOf": [_MESSAGE, {"type": "array", "items": _MESSAGE, "maxItems": MAX_MESSAGES}]})
 METRICS = Content("text/plain", _TEXT)
 PAGE = Content("text/html", _TEXT)
 EVENT_STREAM = Content(
@@ -48,7 +55,10 @@ EVENT_STREAM = Content(
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation; `answer` is a record, or a content without one; `query` names parameters."""
+    """One operation; `answer` is a record, or a content without one; `query` names parameters.
+
+    With `rest` the last parameter of the path is all that follows, slashes included.
+    """
 
     method: str
     path: str
@@ -58,14 +68,21 @@ class Operation:
     query: tuple[str, ...] = ()
     body: Body | None = None
     open: bool = False
+    rest: bool = False
 
     @property
     def summary(self) -> str:
         """Return the first line of the handler's docstring."""
         return (self.handler.__doc__ or "").strip().partition("\n")[0]
 
+    @property
+    def route(self) -> str:
+        """Return the path as the router reads it."""
+        return f"{self.path[:-1]}:path}}" if self.rest else self.path
+
 
 V0 = "/api/v0"
+_KEY = f"{V0}/memory/{{memory_id}}/{{key}}"
 ROUTES: tuple[Operation, ...] = (
     Operation("GET", "/healthz", api.alive, answers.Alive, open=True),
     Operation("GET", "/readyz", api.ready, answers.Readiness, open=True),
@@ -100,6 +117,17 @@ ROUTES: tuple[Operation, ...] = (
         "POST", f"{V0}/executions/{{execution_id}}/signals/{{name}}", api.signal_execution, answers.Signaled, 202,
         body=PAYLOAD,
     ),
+    Operation("GET", f"{V0}/memory", memory_api.list_memories, memory_answers.MemoryList),
+    Operation(
+        "GET", f"{V0}/memory/{{memory_id}}", memory_api.list_memory_keys, memory_answers.MemoryKeys,
+        query=("limit", "cursor"),
+    ),
+    Operation(
+        "GET", _KEY, memory_api.read_memory, memory_answers.MemoryMessages, query=("limit", "before"), rest=True
+    ),
+    Operation("POST", _KEY, memory_api.append_memory, memory_answers.MemoryChanged, body=MESSAGES, rest=True),
+    Operation("PUT", _KEY, memory_api.write_memory, memory_answers.MemoryChanged, body=MESSAGES, rest=True),
+    Operation("DELETE", _KEY, memory_api.delete_memory, memory_answers.MemoryChanged, query=("only",), rest=True),
     Operation("GET", f"{V0}/events", api.events, EVENT_STREAM, query=("execution",)),
     Operation("GET", "/session", api.open_session, PAGE, query=("token",), open=True),
     Operation("POST", "/session", api.new_session_link, answers.SessionLink, 201),

@@ -132,8 +132,12 @@ class Redactor:
         return "Redactor()"
 
     def text(self, text: str) -> str:
-        """Return `text` without secrets."""
-        return redact_url(self._pattern.sub(REDACTED, text) if self._pattern else text)
+        """Return `text` without secrets, and without what looks like one in URLs and headers."""
+        return redact_url(self.known(text))
+
+    def known(self, text: str) -> str:
+        """Return `text` without the known secrets."""
+        return self._pattern.sub(REDACTED, text) if self._pattern else text
 
     def masked(self, text: str) -> str:
         """Return `text` with every character of a secret masked, so that columns stay what they are."""

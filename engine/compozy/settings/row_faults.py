@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 TYPES = (
     "text", "choice", "integer", "number", "boolean", "duration", "size", "path", "url", "host", "listen_address",
-    "list", "map",
+    "name", "pattern", "list", "map",
 )  # fmt: skip
-TEXTS = ("text", "path", "url", "host", "listen_address")
+TEXTS = ("text", "path", "url", "host", "listen_address", "name", "pattern")
 PRESENCE = ("found", "missing")
 NUMBERS = ("integer", "number", "duration", "size")
 _ENVIRONMENT = re.compile(r"[A-Z][A-Z0-9_]*\Z")

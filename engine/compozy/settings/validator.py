@@ -12,10 +12,10 @@ from cerberus import TypeDefinition, Validator
 from cerberus.errors import BaseErrorHandler, ErrorDefinition
 
 from compozy.settings.registry import Setting
+from compozy.settings.row_faults import TEXTS
 from compozy.settings.values import LARGEST, LONGEST_S, form, fully_matches
 
 _NO_FORM = ErrorDefinition(0x100, "form")
-_TEXTS = ("text", "choice", "url", "path", "host", "listen_address")
 _AMOUNTS: Mapping[str, tuple[int | float, int | float]] = {
     "duration": (0, LONGEST_S),
     "size": (0, LARGEST),
@@ -36,7 +36,7 @@ class SettingValidator(Validator):  # type: ignore[misc]
 
     types_mapping = {
         **Validator.types_mapping,
-        **{name: TypeDefinition(name, (str,), ()) for name in _TEXTS},
+        **{name: TypeDefinition(name, (str,), ()) for name in (*TEXTS, "choice")},
         "integer": TypeDefinition("integer", (int,), (bool,)),
         "size": TypeDefinition("size", (int,), (bool,)),
         "duration": TypeDefinition("duration", (int, float), (bool,)),

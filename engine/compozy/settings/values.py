@@ -34,7 +34,8 @@ LISTEN_ADDRESS = rf"\[{_IPV6}\]|{_IPV6}|{_IPV4}|{_NO_IPV4}[0-9A-Za-z_](?:[0-9A-Z
 # One of several hosts, as PostgreSQL takes them; a path is the directory or file of a socket.
 _ANY_HOST = rf"(?:/[^,\r\n]*|\[{_IPV6}\]|{_IPV6}|{_IPV4}|{_NO_IPV4}{_HOST})"
 HOSTS = rf"{_ANY_HOST}?(?:,{_ANY_HOST}?)*"
-_FORMS = {"listen_address": LISTEN_ADDRESS, "host": HOSTS}
+NAME = "[A-Za-z0-9][A-Za-z0-9_.-]*"
+_FORMS = {"listen_address": LISTEN_ADDRESS, "host": HOSTS, "name": NAME}
 # What stands between scheme and the end of a URL; several hosts are an address of PostgreSQL.
 _AUTHORITY = rf"(?:[^/?#]*@)?{_HOSTS}(?:,{_HOSTS})*(?:[/?#][\s\S]*)?"
 # Among the schemes of a URL: an address of key=value words.
@@ -211,6 +212,8 @@ def form_words(setting: Setting) -> str:
         return "expected an IP address or a host name, without a port"
     if setting.type == "host":
         return "expected a host name, an IP address or the path of a socket, without a port"
+    if setting.type == "name":
+        return "expected letters, digits, _, - and ., beginning with a letter or digit"
     if setting.header:
         return "expected visible ASCII characters without blanks and line breaks, which a header can carry"
     if setting.host_port:
@@ -245,6 +248,19 @@ def _schemes(setting: Setting) -> Iterator[str]:
     return (scheme for scheme in setting.schemes if scheme != KEYWORDS)
 
 
+def _pattern(text: str) -> str:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(text, options)
+    except re2.error as error:
+        reason = error.args[0].decode("utf-8", "replace")
+        raise ValueError(f"expected a regular expression of RE2, which has no lookaround: {reason}") from error
+    return text
+
+
 def _stripped(parse: Callable[[str], Any]) -> Callable[[str], Any]:
     return lambda text: parse(text.strip())
 
@@ -255,6 +271,8 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "path": str,
     "host": _host,
     "listen_address": _host,
+    "name": str.strip,
+    "pattern": _pattern,
     "choice": lambda text: text.strip().casefold(),
     "integer": _stripped(_integer),
     "number": _stripped(_number),

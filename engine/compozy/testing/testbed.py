@@ -137,7 +137,7 @@ class Testbed:
     ) -> Iterator[Runtime]:
         from compozy.provisioning.plan import make_plan
         from compozy.provisioning.provision import provision
-        from compozy.workflows.project import project_workflows
+        from compozy.workflows.project import equip
 
         given = {**_DEFAULTS, "mode": mode, **settings}
         with ExitStack() as stack:
@@ -145,7 +145,7 @@ class Testbed:
             plan = make_plan(resolved)
             steps = tuple(step for step in plan.steps if not only or step.component in only)
             runtime = provision(replace(plan, steps=steps))
-            runtime.make_workflows = lambda: project_workflows(resolved, runtime).open()
+            equip(runtime, resolved)
             stack.callback(runtime.close, 0)  # this data is not read again: stop at once
             if "database" in resolved.components:
                 self._fill(runtime.database, given)

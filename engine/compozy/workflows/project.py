@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from compozy.memory.memories import project_memories
 from compozy.provisioning.provision import Notice, Runtime, provision_components
 from compozy.resolution.resolve import Resolved
 from compozy.tools import Lookup
@@ -47,5 +48,11 @@ def provision_project(
         ProvisionError: a component failed; everything that was started is stopped again.
     """
     runtime = provision_components(resolved, release, notice=notice)
-    runtime.make_workflows = lambda: project_workflows(resolved, runtime).open()
+    equip(runtime, resolved)
     return runtime
+
+
+def equip(runtime: Runtime, resolved: Resolved) -> None:
+    """Let a runtime make the workflows and memories of its configuration when they are first used."""
+    runtime.make_workflows = lambda: project_workflows(resolved, runtime).open()
+    runtime.find_memory = project_memories(resolved, lambda: runtime.redis).memory
