@@ -21,7 +21,8 @@ SETTINGS = [pytest.param(setting, id=path) for path, setting in REGISTRY.setting
 SOURCES = ("flag", "env", "dotenv", "file")
 SAMPLES: Mapping[str, str] = {
     "text": "abc", "number": "1.5", "boolean": "true", "duration": "90s", "size": "3KiB", "path": "data/x",
-    "url": "http://host:1/x", "listen_address": "127.0.0.9", "host": "h", "name": "n-1", "pattern": "a+", "map": "{a: 1, b: [x]}",
+    "url": "http://host:1/x", "listen_address": "127.0.0.9", "host": "h",
+    "name": "n-1", "pattern": "a+", "map": "{a: 1, b: [x]}",
 }  # fmt: skip
 
 
