@@ -15,7 +15,7 @@ _SECRETS: ContextVar[Mapping[str, str]] = ContextVar("compozy_secrets")
 
 
 def no_components(name: str) -> Any:
-    """Be the lookup where there is no runtime.
+    """Raise the error of a lookup outside of a runtime.
 
     Raises:
         KeyError: always.
@@ -53,7 +53,7 @@ def secret(name: str) -> str:
 
 @contextmanager
 def offered(lookup: Lookup, secrets: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Let tools that are called inside ask for components and secrets; `lookup` raises KeyError for an unknown one.
+    """Offer components and secrets to tools that are called inside; `lookup` raises KeyError for an unknown one.
 
     >>> with offered({"mailer": "the mailer"}.__getitem__):
     ...     component("mailer")

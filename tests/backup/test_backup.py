@@ -131,7 +131,7 @@ def test_what_the_backup_does_not_have_is_left_as_it_is(tmp_path: Path) -> None:
 
 def test_backup_without_data_is_rejected(tmp_path: Path) -> None:
     """A directory without data is most likely the wrong one."""
-    with pytest.raises(UsageError, match="there is nothing yet: .*compozy.db"):
+    with pytest.raises(UsageError, match="no data yet: .*compozy.db"):
         back_up(project(tmp_path / "empty"), tmp_path / "backup.tar.gz")
     assert not (tmp_path / "backup.tar.gz").exists()
 

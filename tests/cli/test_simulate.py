@@ -85,7 +85,7 @@ def test_simulate_as_svg_colours_a_cell_for_each_combination(command: Command) -
 @pytest.mark.parametrize(
     ("vary", "text"),
     [
-        pytest.param("moed", "there is no setting moed", id="unknown"),
+        pytest.param("moed", "unknown setting moed", id="unknown"),
         pytest.param("server.port", "server.port (type integer) has no listed values", id="no-values"),
         pytest.param(
             f"mode,server.port={'|'.join(map(str, range(3000)))}",

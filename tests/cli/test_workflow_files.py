@@ -41,7 +41,7 @@ BROKEN = [
     pytest.param("id: [\n", 2, "", id="not-yaml"),
     pytest.param("id: a\nid: b\n", 2, "id", id="duplicate-key"),
     pytest.param(TOOL % "helpers:cuont", 3, 'defines no function "cuont"; did you mean "count"?', id="missing-tool"),
-    pytest.param(TOOL % "helprs:count", 3, "there is no module helprs", id="missing-module"),
+    pytest.param(TOOL % "helprs:count", 3, "module helprs not found", id="missing-module"),
     pytest.param(GOOD.format(id="fine"), 1, 'id "fine" is also the one of', id="same-id"),
 ]
 

@@ -186,7 +186,7 @@ def test_rules_in_force_have_no_declared_inputs(tmp_path: Path) -> None:
     head = "table: zed, stage: resolve, hit: first, inputs: {a: {input: mode}}, outputs: {out: [true]}"
     text = f"{{{head}, rows: {rows}}}"
     (tmp_path / "zed.yaml").write_text(text)
-    with pytest.raises(RuleTableError, match='there is no input mode, which input "a" reads'):
+    with pytest.raises(RuleTableError, match='unknown input mode, which input "a" reads'):
         load_rulebook((str(tmp_path),))
 
 

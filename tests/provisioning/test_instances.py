@@ -252,7 +252,7 @@ def test_verification_covers_tables_of_instances(old: str, new: str, kind: str, 
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        pytest.param("for_each: caches, mode", "for_each: cachs, mode", "there is no setting cachs", id="unknown-list"),
+        pytest.param("for_each: caches, mode", "for_each: cachs, mode", "unknown setting cachs", id="unknown-list"),
         pytest.param("for_each: caches, mode", "for_each: workflows, mode", "is not a list whose", id="no-names"),
         pytest.param("for_each: caches, mode", "mode", "decides for each of caches; the component does not", id="one"),
         pytest.param("kept: cache.kept", "kept: cache.mode", "must decide true or false", id="kept-no-boolean"),

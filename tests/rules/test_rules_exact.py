@@ -203,7 +203,7 @@ def test_a_finding_on_a_derived_setting_that_is_unset_is_unreachable() -> None:
 @pytest.mark.parametrize("view", ["key_length", "known", "path_kind"])
 def test_a_view_of_texts_is_refused_for_a_number(view: str) -> None:
     found = reports({"n": f"zed.count {view}"}, {"n": "set"}, {})
-    assert found[0].message == f'table "zed.kept": there is no setting zed.count ({view}), which input "n" reads'
+    assert found[0].message == f'table "zed.kept": unknown setting zed.count ({view}), which input "n" reads'
 
 
 def test_empty_text_is_outside_the_domain_of_a_setting_that_ignores_it() -> None:

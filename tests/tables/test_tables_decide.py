@@ -91,7 +91,7 @@ def test_agreeing_rows_are_no_error() -> None:
 @pytest.mark.parametrize(
     ("table_id", "inputs", "reason"),
     [
-        pytest.param("driverr", {}, 'no table "driverr"; did you mean "driver"?', id="table"),
+        pytest.param("driverr", {}, 'unknown table "driverr"; did you mean "driver"?', id="table"),
         pytest.param("driver", {"mode": "memory"}, 'needs a value for its input "engine"', id="input"),
     ],
 )
@@ -155,10 +155,10 @@ def test_near_misses_name_the_cell_that_failed() -> None:
 @pytest.mark.parametrize(
     ("inputs", "cell", "expected"),
     [
-        pytest.param("x: {setting: nope}", "", "a.yaml:3:10: there is no setting nope", id="setting"),
-        pytest.param("x: {machine: nope}", "", "there is no machine nope", id="machine"),
-        pytest.param("x: {setting: mode, view: nope}", "", "there is no setting mode (nope)", id="view"),
-        pytest.param("x: {decision: moed}", "", 'no table "moed"; did you mean "mode"?', id="decision"),
+        pytest.param("x: {setting: nope}", "", "a.yaml:3:10: unknown setting nope", id="setting"),
+        pytest.param("x: {machine: nope}", "", "unknown machine nope", id="machine"),
+        pytest.param("x: {setting: mode, view: nope}", "", "unknown setting mode (nope)", id="view"),
+        pytest.param("x: {decision: moed}", "", 'unknown table "moed"; did you mean "mode"?', id="decision"),
         pytest.param("x: {decision: mode, output: x}", "", 'has no output "x" (outputs: mode)', id="output"),
         pytest.param("x: {decision: driver}", "", "has several outputs; choose one", id="outputs"),
         pytest.param("x: {decision: found}", "", "collects rows", id="collect"),
@@ -183,7 +183,7 @@ def test_unset_may_be_excluded_where_it_cannot_be() -> None:
 
 def test_an_output_that_sets_no_setting_prevents_compiling() -> None:
     """The setting that an output derives must exist."""
-    assert 'no setting nope, which output "out" would set' in faults(table(row("r", "")) + "sets: {out: nope}")
+    assert 'unknown setting nope, which output "out" sets' in faults(table(row("r", "")) + "sets: {out: nope}")
 
 
 def test_a_circle_of_tables_is_named_with_its_path() -> None:

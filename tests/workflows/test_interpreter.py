@@ -200,7 +200,7 @@ def test_an_undeclared_secret_fails_the_task(bench: Bench) -> None:
             retry: {initial_interval: 1h}
         """)
 
-    assert 'there is no secret "NONE"; declare it under secrets:' in (bench.open().run(flow).error or "")
+    assert 'unknown secret "NONE"; declare it under secrets:' in (bench.open().run(flow).error or "")
 
 
 def test_a_value_that_grows_too_large_fails(bench: Bench) -> None:
@@ -230,7 +230,7 @@ def test_a_missing_tool_fails_without_a_retry(bench: Bench) -> None:
     ended = bench.open().run(flow)
 
     assert ended.error is not None
-    assert "ToolNotFound: there is no module nowhere in" in ended.error
+    assert "ToolNotFound: module nowhere not found in" in ended.error
 
 
 def test_a_tool_that_takes_too_long_fails(bench: Bench) -> None:

@@ -97,7 +97,7 @@ def read_archive(source: Path, rooms: Rooms, verify: Verify | None = None) -> Ma
     """Unpack `source`, exactly the files of the manifest; each one reaches the disk.
 
     `rooms` are directories by the first part of the names that go there; other files are checked and left out.
-    `verify` gets the manifest's text and its signature, or None where there is none, before anything is written.
+    `verify` gets the manifest's text and its signature, or None without one, before anything is written.
 
     Raises:
         BackupError: it is not a backup, is damaged, was made by a newer version, is larger than the free disk space,

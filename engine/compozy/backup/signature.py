@@ -19,7 +19,7 @@ _HINT = "check where the file comes from; --accept-unsigned restores it"
 
 
 def project_keys(resolved: Resolved) -> Keyring | None:
-    """Return the encryption keys of a project; None where there are none yet.
+    """Return the encryption keys of a project; None before they are created.
 
     Raises:
         DriverError: the key file cannot be used.

@@ -82,7 +82,7 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
     there = [kept for kept in found if kept.path.exists()]
     if not there:
         places = ", ".join(str(kept.path) for kept in found)
-        raise UsageError(f"there is nothing yet: {places}", hint="start once, or name the directory with --cwd")
+        raise UsageError(f"no data yet: {places}", hint="start once, or name the directory with --cwd")
     remove_leftovers(target.absolute().parent)
     check_data_files(*(f"{kept.path}{suffix}" for kept in found for suffix in ("", BESIDE, *LOGS)))
     try:

@@ -82,7 +82,7 @@ class Duplicate:
 
     @property
     def hint(self) -> str:
-        """What to do about it."""
+        """The proposed fix."""
         return f"the first one is on line {self.first.line}; keep one"
 
 

@@ -18,7 +18,7 @@ _UNKNOWN = Place("", 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What verification knows about a finding of a rule table.
+    """The evidence of verification for a finding of a rule table.
 
     `witness` is a YAML snippet that shows the fault when it is used as a configuration, `proposal` a row that fills
     the gap. `shown` of `total` findings of this id and table are listed; `exact` is false where the search stopped

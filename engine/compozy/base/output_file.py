@@ -35,7 +35,7 @@ def write_file(
 
 
 def merge_file(path: str | Path, merge: Callable[[bytes], bytes], *, mode: int = 0o600) -> None:
-    """Replace a file with what `merge` returns for its content, which is empty where there is no file.
+    """Replace a file with what `merge` returns for its content, which is empty for a missing file.
 
     Processes that do so at the same time take turns by a lock on the directory.
 
@@ -200,7 +200,7 @@ def _check_owner(found: os.stat_result, target: Path) -> None:
 
 
 def _publish(temporary: str, target: Path, folder: int, *, replace: bool) -> None:
-    """Give the finished file its name; the owner is checked again because others may write to the directory."""
+    """Rename the finished file; the owner is checked again because others may write to the directory."""
     if replace or not _link(temporary, target.name, folder):
         os.replace(temporary, target.name, src_dir_fd=folder, dst_dir_fd=folder)
     _check_owner(os.stat(target.name, dir_fd=folder, follow_symlinks=False), target)

@@ -1,4 +1,4 @@
-"""Who may change a file or directory: the check before its content is believed, and the directories exempt from it.
+"""Check which users may change a file or directory before its content is trusted.
 
 A path is safe when it belongs to this user or to root and no other user may write to it. The exemptions are lines of
 `trusted` in the user's own configuration directory and `COMPOZY_TRUST` of the process's environment, never of a file.

@@ -1,4 +1,4 @@
-"""Where something stands: the place in a text, and the origin of a value, problem or finding."""
+"""Records of the place in a text and of the origin of a value, problem or finding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from compozy.base.control import escape_line
 
 
 class Place(NamedTuple):
-    """Where something stands: file name, line and column, both counted from 1; `length` in characters.
+    """A place in a file: its name, line and column, both counted from 1; `length` in characters.
 
     Line 0 is the place of a value without lines, such as a part of a JSON document.
     """
@@ -29,7 +29,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value comes from.
+    """The origin of a value.
 
     `kind` is one of `default`, `file`, `dotenv`, `env`, `flag`, `machine`, `rule`, and `document` for what has no
     lines, as a JSON document. `place` goes with `file` and `dotenv`; `name` with `dotenv`, `env`, `flag`, `machine`

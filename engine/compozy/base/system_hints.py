@@ -1,4 +1,4 @@
-"""What to do about an error of the operating system, by its number; texts of the system depend on its language."""
+"""Hints for errors of the operating system, by number; texts of the system depend on its language."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _general_options() -> list[Callable[[object], Any]]:
 
 
 def runs_project_code(command: Command) -> Command:
-    """Let a command import the project's Python, because running it is the command's purpose; no other command may."""
+    """Allow a command to import the project's Python, because it runs the project; no other command may."""
 
     @wraps(command)
     def running(*args: object, **options: object) -> object:

@@ -228,7 +228,7 @@ def _rule(finding: Finding, texts: Mapping[str, str]) -> Iterator[str]:
 
 
 def excerpt(place: Place, lines: Sequence[str], *, mark: str = "^", only_name: bool = False) -> list[str]:
-    """Return the source line of `place` with marks under it; nothing when there is none, or one too long to read.
+    """Return the source line of `place` with marks under it; nothing for a missing or overlong line.
 
     Masked characters print as `[REDACTED]`; `only_name` hides everything after the first `=` or blank.
     """

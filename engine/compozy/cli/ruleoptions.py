@@ -1,4 +1,4 @@
-"""What the rule commands have in common: the options that name rule packs, and the look-up of a table."""
+"""Options and look-ups that the rule commands share: the options for rule packs, and a table by name."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def find_table(rulebook: Rulebook, name: str) -> Table:
     """Return a table by its id.
 
     Raises:
-        NotFoundError: there is none of that name.
+        NotFoundError: no table has that name.
     """
     tables = rulebook.tables
     if name not in tables:

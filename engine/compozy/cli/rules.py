@@ -138,7 +138,7 @@ def check(files: Sequence[str], fix: bool, format_: str, **where: Any) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """What was verified and found; times in milliseconds."""
+    """The verified rules and the findings; times in milliseconds."""
 
     findings: Sequence[Finding]
     tables: int
@@ -148,7 +148,7 @@ class _Checked:
 
     @property
     def valid(self) -> bool:
-        """Whether there are at most warnings."""
+        """True without errors; warnings are accepted."""
         return all(finding.severity != ERROR for finding in self.findings)
 
 

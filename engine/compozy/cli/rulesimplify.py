@@ -34,7 +34,7 @@ _NOT_WRITTEN = "is not written: the changed file would not decide the same; edit
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """What is simplified: the texts that may be proposed for, and whether other texts decide the same."""
+    """The rules to simplify: the texts that may be changed, and whether other texts decide the same."""
 
     simplifier: Simplifier
     texts: Mapping[str, str]

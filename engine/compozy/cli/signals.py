@@ -81,7 +81,7 @@ class Signals:
                 self._woken.recv(64)
 
     def watch(self, grace_s: float) -> None:
-        """Let a process of its own kill this one `grace_s` seconds after a signal, or soon after a second one."""
+        """Start a watchdog process that kills this one `grace_s` seconds after a signal, or soon after a second one."""
         command = [sys.executable, "-I", "-S", watchdog.__file__, str(grace_s), *map(str, map(int, ENDING))]
         with contextlib.suppress(OSError):  # without it only `kill -9` ends a process that holds its interpreter
             self._watchdog = subprocess.Popen(
@@ -140,7 +140,7 @@ def _unblock() -> None:
 
 
 def _restore() -> None:
-    """Give a forked process the default actions: with ours, a worker of a process pool could not be terminated."""
+    """Restore the default actions in a forked process, so that a worker of a process pool can be terminated."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -48,7 +48,7 @@ def _change(directory: str, *, remove: bool) -> None:
         raise UsageError(f"{directory!r} is not a directory", hint="name a directory that exists")
     file = trust_file()
     if file is None:
-        raise UsageError("there is no home directory", hint=f"set {TRUST_VARIABLE}={directory} in the environment")
+        raise UsageError("no home directory", hint=f"set {TRUST_VARIABLE}={directory} in the environment")
     others = [one for one in listed_directories() if one != directory]
     _save(file, others if remove else [*others, directory])
 

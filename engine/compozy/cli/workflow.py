@@ -50,7 +50,7 @@ def list_(format_: str, limit: int, strict: bool, **options: object) -> int:
 
 
 def print_problems(found: WorkflowList) -> int:
-    """Print on stderr which files hold no workflow that can be run; return the exit code, 0 where there is none."""
+    """Print on stderr which files hold no workflow that can be run; return the exit code, 0 without such files."""
     for problem in found.problems or ():
         print_failure(ServerError({"id": problem.id, "detail": problem.message}))
     return DefinitionError.exit_code if found.problems else 0

@@ -1,4 +1,4 @@
-"""What the HTTP interface takes and answers, as typed records.
+"""Typed records of the requests and responses of the HTTP interface.
 
 The server encodes them, clients decode them, and the OpenAPI document derives from them. A key that a newer server adds
 is ignored; a key that is missing or has another type is an error with its path.
@@ -37,7 +37,7 @@ class Alive(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether every enabled component is healthy and the worker takes work."""
+    """The readiness of the server: every enabled component is healthy and the worker takes work."""
 
     ready: bool
     state: str | None = None
@@ -59,7 +59,7 @@ class ComponentHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the worker of the server takes executions."""
+    """The health of the server's worker: it takes executions or not."""
 
     healthy: bool
     error: str | None = None
@@ -165,7 +165,7 @@ class PruneRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class PruneAnswer(Answer, frozen=True, kw_only=True):
-    """How many executions that ended `before` were deleted, or would be."""
+    """The number of executions that ended `before` and were deleted, or would be."""
 
     count: int
     before: str | None = None

@@ -1,4 +1,4 @@
-"""What a command does with the workflows of a project, whether its server runs or not."""
+"""Operations of commands on the workflows of a project, with or without its running server."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class GivenInput:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How far an execution is; `afterwards` describes what happens to one that still runs."""
+    """The state of an execution; `afterwards` describes what happens to one that still runs."""
 
     answer: RunAnswer
     afterwards: str

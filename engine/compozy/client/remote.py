@@ -51,7 +51,7 @@ _TEXTS = {
 
 
 class ServerError(CompozyError):
-    """What the running server answered in the place of a result; `id` and exit code are the server's."""
+    """An error response of the running server; `id` and exit code are the server's."""
 
     def __init__(self, problem: Mapping[str, Any]) -> None:
         self.id = str(problem.get("id", "server.error"))  # type: ignore[misc]

@@ -37,7 +37,7 @@ def parse_decisions(text: str, name: str) -> Decisions:
 
 
 def _read_inputs(document: Node, found: Collector) -> dict[str, Domain]:
-    """Take `inputs` out of a document and read it."""
+    """Remove `inputs` from a document and read it."""
     if not isinstance(document.value, dict) or not {"inputs", "tables"} <= set(document.value):
         found.add("malformed", "a decision file is a mapping with `inputs` and `tables`", document.place)
         return {}

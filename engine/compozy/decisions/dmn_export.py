@@ -25,7 +25,7 @@ def dmn_text(ruleset: RuleSet, names: Iterable[str], version: str = "1.3") -> st
     """Return a DMN model of the tables `names` and all tables that they read.
 
     Raises:
-        NotFoundError: there is no table of a name.
+        NotFoundError: a table does not exist.
         RuleTableError: something has no counterpart in DMN.
     """
     wanted = _with_feeders(ruleset, names)

@@ -54,7 +54,7 @@ def parse_dmn(text: str, name: str) -> Decisions:
 
 @dataclass(slots=True)
 class _Scope:
-    """What expressions may name: `results` maps a variable to its decision, `values` to the reference of its type.
+    """The names of expressions: `results` maps a variable to its decision, `values` to the reference of its type.
 
     The parameters of a function are `local`: they are inputs of its own.
     """

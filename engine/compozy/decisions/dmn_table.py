@@ -24,7 +24,7 @@ _INSTEAD = {
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What contains a table: its id here, the name and type of its result, a description."""
+    """The container of a table: its id here, the name and type of its result, a description."""
 
     id: str
     result: str

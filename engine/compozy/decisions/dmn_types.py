@@ -44,7 +44,7 @@ class Types:
         """Resolve the type of a component of a structure, given by the names that lead to it.
 
         Raises:
-            FeelError: there is no such component, or its type is not supported.
+            FeelError: the component does not exist, or its type is not supported.
         """
         found = self.of_reference(reference)
         for name in path:

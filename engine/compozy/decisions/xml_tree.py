@@ -32,7 +32,7 @@ class Element:
         return next(self.all(name), None)
 
     def text_of(self, name: str) -> str:
-        """Return the text of the first child of a name, without surrounding blanks; empty when there is none."""
+        """Return the text of the first child of a name, without surrounding blanks; empty without one."""
         child = self.first(name)
         return child.text.strip() if child else ""
 

@@ -58,7 +58,7 @@ _SCORES = {
 
 @dataclass(frozen=True, slots=True)
 class TableOptions:
-    """How a table and its index are made; `build` are parameters of the index."""
+    """Options of a table and its index; `build` are parameters of the index."""
 
     collection: str
     dimension: int | None = None
@@ -120,7 +120,7 @@ class PgvectorTable:
 
     @contextmanager
     def _schema(self) -> Iterator[None]:
-        """Let one process at a time change the schema."""
+        """Hold the lock under which one process at a time changes the schema."""
         with answers(self._where), connected(self._database), self._database.atomic():
             self._sql("SELECT pg_advisory_xact_lock(%s)", _LOCK_KEY)
             yield

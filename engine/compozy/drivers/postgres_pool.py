@@ -73,12 +73,12 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
         super().__init__(name, **parameters, max_connections=size, timeout=wait_s)
 
     def init(self, *arguments: Any, **options: Any) -> None:
-        """Take other parameters; None in the place of the name ends the pool for good."""
+        """Replace the parameters; None in the place of the name closes the pool for good."""
         base: Any = super()
         base.init(*arguments, **options)
 
     def connect(self, reuse_if_open: bool = False) -> bool:
-        """Take a connection for the calling thread; return True if the thread had none.
+        """Check out a connection for the calling thread; return True if the thread had none.
 
         Raises:
             peewee.OperationalError: the server does not answer, or every connection is in use.
@@ -133,7 +133,7 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
         return True
 
     def _renew(self) -> None:
-        """Give a dead connection back, unless a transaction has begun on it."""
+        """Return a dead connection to the pool, unless a transaction has begun on it."""
         if self.is_closed() or self.in_transaction():
             return
         connection = self._state.conn

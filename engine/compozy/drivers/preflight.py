@@ -31,7 +31,7 @@ _VERSION_S = 5.0
 
 
 def check_binary(name: str, found: str | None, fix: str) -> Check:
-    """Run the binary at the path `found`, None where there is none, as a start does, and return its version."""
+    """Run the binary at the path `found` (None: not found) as a start does, and return its version."""
     if found is None:
         return Check("binary", "fail", f"no {name} binary was found", fix)
     try:

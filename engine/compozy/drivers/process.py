@@ -57,7 +57,7 @@ _OPEN: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run: `argv` under the name that logs and errors use.
+    """The command line of a process: `argv` under the name that logs and errors use.
 
     `config` is what the process reads on its standard input (at most 64 KiB). `scratch` is a directory that is made
     for the process and removed with it, or empty. `level` returns the level of a log line. `directory` is the

@@ -30,7 +30,7 @@ log = logging.getLogger("compozy.loop")
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Where a component is: `address` and `data` may be None; `details` are further facts. Never secrets."""
+    """The address and data directory of a component, or None; `details` are further facts. Never secrets."""
 
     address: str | None = None
     data: str | None = None
@@ -64,7 +64,7 @@ class LoopThread:
                     coroutine.close()
 
     def _end_tasks(self) -> None:
-        """Let what is about to end come to its end, and cancel the rest.
+        """Wait for tasks that are about to end, and cancel the rest.
 
         A cancelled call into a native library keeps running for a moment, which must not be the moment in
         which the interpreter ends.
@@ -163,7 +163,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class StartContext:
-    """What a driver gets to start with, and for its preflight.
+    """The context of a driver's start and of its preflight.
 
     `notice` takes one line for the user; `deadline` is on the clock of `time.monotonic`; `state_dir` is the
     project's state directory, or None when nothing is kept there. `cancelled` is set when another component has
@@ -205,7 +205,7 @@ class Driver(Protocol):
 
     @property
     def handle(self) -> Any:
-        """What users get; available after `start`."""
+        """The object that users get; available after `start`."""
 
     def start(self, context: StartContext) -> None:
         """Start or reach the backend, blocking; raises DriverError and then leaves nothing behind."""

@@ -29,7 +29,7 @@ _LONGEST = 64
 
 @dataclass(frozen=True, slots=True)
 class CollectionOptions:
-    """How a collection is made and searched: None is what is stored, else the first vector's `dimension` and cosine."""
+    """Options of a collection and its search; None: as stored, else the first vector's `dimension` and cosine."""
 
     dimension: int | None = None
     metric: str | None = None

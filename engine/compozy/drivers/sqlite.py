@@ -106,7 +106,7 @@ class SqliteDriver:
         return () if self._memory else (Storage("path", self._path, locked=True),)
 
     def reader(self) -> Any:
-        """Return a database that reads the file and changes nothing; an empty one where there is no file yet."""
+        """Return a database that reads the file and changes nothing; an empty one if the file does not exist."""
         from peewee import SqliteDatabase
 
         if self._memory or not os.path.exists(self._path):
@@ -257,7 +257,7 @@ def check_program(path: str) -> None:
 
 
 def _make_writable(path: str) -> None:
-    """Give the files beside a database its mode; SQLite creates them read-only while the database is read-only."""
+    """Copy the mode of the database to the files beside it; SQLite makes those of a read-only database read-only."""
     mode = Path(path).stat().st_mode & 0o777
     for beside in (Path(path + suffix) for suffix in BESIDE):
         if beside.is_file() and not beside.is_symlink():

@@ -32,7 +32,7 @@ class SqlitePool(ThreadConnections, PooledSqliteDatabase):  # type: ignore[misc]
         super().__init__(name, max_connections=None, pragmas=pragmas, **options)
 
     def connect(self, reuse_if_open: bool = False) -> bool:
-        """Take a connection for the calling thread; return True if it had none.
+        """Check out a connection for the calling thread; return True if it had none.
 
         Raises:
             peewee.OperationalError: the database was closed, or its file was moved, removed or replaced.
@@ -46,7 +46,7 @@ class SqlitePool(ThreadConnections, PooledSqliteDatabase):  # type: ignore[misc]
         return bool(base.connect(reuse_if_open))
 
     def close(self) -> bool:
-        """Give the calling thread's connection back; return True if it had one."""
+        """Return the calling thread's connection to the pool; return True if it had one."""
         base: Any = super()
         state: Any = self
         had_one = bool(base.close())

@@ -1,1 +1,1 @@
-"""What is known about a configuration: values, findings, differences and diagnostics."""
+"""Explanations of a configuration: values, findings, differences and diagnostics."""

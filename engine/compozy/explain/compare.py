@@ -17,7 +17,7 @@ from compozy.resolution.resolve import UNSET, Resolved
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What differs; `kind` is `component` (its mode or driver) or `setting`. A side is None where it does not exist."""
+    """A difference; `kind` is `component` (its mode or driver) or `setting`. A side is None where it does not exist."""
 
     key: str
     kind: str

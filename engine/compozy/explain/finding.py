@@ -53,7 +53,7 @@ class ExampleCase:
 
 @dataclass(frozen=True, slots=True)
 class FindingExplanation:
-    """Everything about one finding; `text` is its template, `findings` are those that show now.
+    """The explanation of a finding; `text` is its template, `findings` are those of this configuration.
 
     `good` and `bad` are configurations, one without and one with the finding, as texts.
     """
@@ -74,7 +74,7 @@ class FindingExplanation:
 
     @property
     def fires(self) -> bool:
-        """Whether it shows in this configuration."""
+        """True if this configuration has the finding."""
         return bool(self.findings)
 
     def as_json(self) -> dict[str, object]:
@@ -101,7 +101,7 @@ def explain_finding(resolved: Resolved, finding: str) -> FindingExplanation:
     """Explain the finding of this id.
 
     Raises:
-        NotFoundError: there is no such finding.
+        NotFoundError: the finding does not exist.
     """
     table, row = finding_row(resolved, finding)
     body = row.body
@@ -127,7 +127,7 @@ def finding_row(resolved: Resolved, finding: str) -> tuple[Table, Row]:
     """Return the row of a finding with its table.
 
     Raises:
-        NotFoundError: there is no such finding.
+        NotFoundError: the finding does not exist.
     """
     rows = {row.id: (table, row) for table, row in finding_rows(resolved.rulebook.ruleset.tables.values())}
     if finding not in rows:

@@ -1,4 +1,4 @@
-"""What-if: resolve and validate a configuration once for each combination of values of some settings.
+"""Resolve and validate a configuration once for each combination of values of some settings.
 
 Nothing is started. A varied value counts like one on the command line; everything else stays as the sources contain it.
 """
@@ -59,7 +59,7 @@ def varied_settings(registry: Registry, names: Sequence[str]) -> Varied:
         if path is None:
             near = registry.suggest(spelled)
             hint = f"did you mean {near}?" if near else "compozy config show --all lists the settings"
-            raise UsageError(f"--vary: there is no setting {spelled}", hint=hint)
+            raise UsageError(f"--vary: unknown setting {spelled}", hint=hint)
         found[path] = tuple(texts.split("|")) if separator else _listed(registry.settings[path])
     return found
 

@@ -43,7 +43,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedInput:
-    """What a column of a table saw: the cell of the row in words, the value, and where that came from.
+    """The input of a column: the cell of the row in words, the value, and its origin.
 
     `given` is set for a setting or a field of an element, `step` for a decision; a machine fact has neither.
     """
@@ -115,7 +115,7 @@ class DecisionStep:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything about one key; `kind` is `setting` or `decision`, `key` its canonical name.
+    """The explanation of a key; `kind` is `setting` or `decision`, `key` its canonical name.
 
     `given` is the effective value and `shadowed` what it wins over, highest first. `step` is what the rules derive
     about it; they decided it when `derived`. `read_by` are the tables that look at it, `names` the variable and the
@@ -156,7 +156,7 @@ def explain(resolved: Resolved, key: str) -> Explanation:
     """Explain a setting by its path, by another spelling or by its variable; a part of a list; or a decision.
 
     Raises:
-        NotFoundError: there is no such setting or decision.
+        NotFoundError: the setting or decision does not exist.
     """
     registry = resolved.rulebook.registry
     name, bracket, rest = key.partition("[")

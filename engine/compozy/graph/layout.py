@@ -148,7 +148,7 @@ def _turn_round(
 def _layers(nodes: Sequence[str], lines: Sequence[Line], forward: Sequence[bool]) -> dict[str, int]:
     edges = [_ends(line, ahead) for line, ahead in zip(lines, forward, strict=True)]
     layers = dict.fromkeys(nodes, 0)
-    # Each pass settles at least one more layer, and there are no circles any more.
+    # Each pass settles at least one more layer, because circles were removed before.
     for _ in nodes:
         for source, target in edges:
             layers[target] = max(layers[target], layers[source] + 1)

@@ -32,7 +32,7 @@ class DocumentFault(CompozyError):
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the numbered units of a text, lines or pages, begin; `starts` ascends from 0."""
+    """The offsets at which the numbered units of a text, lines or pages, begin; `starts` ascends from 0."""
 
     unit: str
     starts: Sequence[int]
@@ -47,7 +47,7 @@ class Reference:
     """A document that a source names; `source` identifies it within the base and is shown to users.
 
     `address` is the path relative to the configuration file, or the URL, which may contain a secret. `version` changes
-    with the content of a file, as far as size and time of modification show; it is empty where only reading can tell.
+    with the content of a file, as far as size and time of modification show; empty where only its content decides.
     """
 
     source: str

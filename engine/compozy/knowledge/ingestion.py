@@ -95,7 +95,7 @@ class Ingestion:
         return len(pending)
 
     def finish(self, error: str | None = None) -> None:
-        """Remove the documents that are gone, and note how the ingestion ended.
+        """Remove the documents that no longer exist, and record how the ingestion ended.
 
         Raises:
             SupersededError: the base was deleted, or is ingested anew.

@@ -24,7 +24,7 @@ _LONGEST_QUERY = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked for: at most `top_k` passages whose score is at least `min_score` and whose metadata match."""
+    """A query: at most `top_k` passages whose score is at least `min_score` and whose metadata match."""
 
     text: str
     top_k: int = TOP_K

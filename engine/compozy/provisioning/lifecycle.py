@@ -53,7 +53,7 @@ class JournalEntry:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """What the lifecycle has reached so far."""
+    """The results of the lifecycle's steps so far."""
 
     resolved: Resolved | None = None
     validated: Validated | None = None
@@ -73,7 +73,7 @@ Provisioner = Callable[[Resolved, Release], "Runtime"]
 
 
 class _Model:
-    """What `transitions` keeps the state on: setting it takes the records of the step over as well."""
+    """The model of `transitions`: setting its state also adopts the records of the step."""
 
     trigger: Callable[..., bool]
 
@@ -173,7 +173,7 @@ class Lifecycle:
 
     @property
     def records(self) -> Records:
-        """What the present state holds."""
+        """The records of the present state."""
         return self._model.present[1]
 
     @property

@@ -32,7 +32,7 @@ _GIVEN = ("flag", "env", "dotenv", "file")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything to start, in dependency order.
+    """The components to start, in dependency order.
 
     `state_dir` is the state directory of the project when a component keeps data in it, else None.
     """

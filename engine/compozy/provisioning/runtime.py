@@ -138,7 +138,7 @@ class Runtime:
         return self.find_memory(memory_id)
 
     def component(self, name: str) -> Driver:
-        """Return the driver of a component; KeyError when there is none."""
+        """Return the driver of a component; KeyError for an unknown one."""
         return self._drivers[name]
 
     def launched(self, name: str, driver: Driver) -> None:
@@ -334,7 +334,7 @@ class _Probe:
         return health
 
     def answer(self, timeout_s: float) -> InstanceHealth:
-        """Return the answer, or that there was none in time."""
+        """Return the answer, or a failure if none came in time."""
         answered = self._answered.wait(max(0.0, timeout_s))
         health = self._health if answered else _late(self._about)
         self._log_change(health)

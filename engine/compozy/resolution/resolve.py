@@ -45,7 +45,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """How an instance of a component is provided: its effective mode and its driver.
+    """An instance of a component with its effective mode and its driver.
 
     `name` is its text form: `id`, the component's row, with the element in brackets where the row has `for_each`.
     `kept` is whether its data survives a restart, None where no table decides that. `fields` are the effective

@@ -40,7 +40,7 @@ class FileChange:
 
     @property
     def needs_consent(self) -> bool:
-        """Whether it was not made because it is unsafe."""
+        """True if the change was left out because it is unsafe."""
         return self.obstacle == UNSAFE
 
 
@@ -167,7 +167,7 @@ def _replaced(text: str, node: yaml.Node, old: str, new: str) -> str:
 
 
 def _moved(text: str, key: str, group: str, name: str) -> str:
-    """Move a key of the document into a group, which is created where the key stands if there is none."""
+    """Move a key of the document into a group, which is created at the place of the key if it is missing."""
     document = YamlText(text)
     root: Any = document.root
     entry = next(pair for pair in root.value if pair[0].value == key)

@@ -28,7 +28,7 @@ STAGE = "validate"
 _MANY = 100
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([\w.\[\]-]+)\}")
 _NOWHERE = Place("", 0, 0)
-_NOBODY = ("default", "rule")
+_DERIVED = ("default", "rule")
 _SOURCE_ORDER = {"flag": 0, "env": 1, "dotenv": 2, "file": 3, "rule": 4, "default": 5, "machine": 6}
 
 
@@ -127,7 +127,7 @@ class _Validation:
         effective = {
             path: Candidate(value.value, value.origin, value.parts or {}, value.address)
             for path, value in self.resolved.values.items()
-            if value.value is not None and value.origin.kind not in _NOBODY
+            if value.value is not None and value.origin.kind not in _DERIVED
         }
         yield from check(self.resolved.rulebook.registry, effective, self.resolved.unused(), self.shadowed())
 
@@ -143,7 +143,7 @@ class _Validation:
 
     def excluded(self, row: Row) -> Problem:
         """Return the problem of a violated constraint, at the first of its settings that a source gave."""
-        given = [path for path in row.when if self.resolved.values[path].origin.kind not in _NOBODY]
+        given = [path for path in row.when if self.resolved.values[path].origin.kind not in _DERIVED]
         key = (given or [*row.when])[0]
         reason = f": {row.because}" if row.because else ""
         facts = {"settings": row.id, "reason": reason, "constraint": str(row.place)}
@@ -171,7 +171,7 @@ class _Validation:
             else set()
         )
         return frozenset(
-            path for path, value in self.resolved.values.items() if path in written and value.origin.kind in _NOBODY
+            path for path, value in self.resolved.values.items() if path in written and value.origin.kind in _DERIVED
         )
 
     def depends_on_rejected_setting(self, table: Table, row: Row, occasion: Occasion) -> bool:

@@ -49,7 +49,7 @@ def _each_faults(settings: Mapping[str, Setting], ref: str) -> Iterator[str]:
     """Yield why a text does not name the fields of a list, as `list[].field`."""
     path, _, name = ref.partition("[].")
     if path not in settings:
-        yield f"there is no setting {path}{did_you_mean(path, settings)}"
+        yield f"unknown setting {path}{did_you_mean(path, settings)}"
     elif name not in settings[path].items:
         yield f"{path} has no field {name}{did_you_mean(name, settings[path].items)}"
 
@@ -66,7 +66,7 @@ def _option_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
             yield f"option {name} must be a setting, or one of {kinds}"
             continue
         if kind in ("setting", "origin") and ref not in settings:
-            yield f"option {name}: there is no setting {ref}{did_you_mean(ref, settings)}"
+            yield f"option {name}: unknown setting {ref}{did_you_mean(ref, settings)}"
         if kind == "item":
             yield from (f"option {name}: {reason}" for reason in _field_faults(rulebook, row, str(ref)))
         if kind == "each":
@@ -74,7 +74,7 @@ def _option_faults(rulebook: Rulebook, row: DriverRow) -> Iterator[str]:
         if kind == "port" and (ref not in settings or settings[ref].type != "integer"):
             yield f"option {name}: {ref} is not a setting of type integer"
         if kind == "group" and ref not in rulebook.registry.groups:
-            yield f"option {name}: there is no group of settings {ref}{did_you_mean(ref, rulebook.registry.groups)}"
+            yield f"option {name}: unknown group of settings {ref}{did_you_mean(ref, rulebook.registry.groups)}"
 
 
 def _timeout_faults(settings: Mapping[str, Setting], row: DriverRow) -> Iterator[str]:
@@ -99,14 +99,14 @@ def _address_faults(rulebook: Rulebook, row: DriverRow, address: AddressRow) -> 
             if listed and path == _list_of(rulebook, row):
                 yield from (f"address {text}: {reason}" for reason in _field_faults(rulebook, row, field))
             elif listed or name not in settings:
-                yield f"address {text}: there is no setting {name}{did_you_mean(name, settings)}"
+                yield f"address {text}: unknown setting {name}{did_you_mean(name, settings)}"
     yield from (f"address {address.texts[0]}: {reason}" for reason in _condition_faults(settings, address.when))
 
 
 def _condition_faults(settings: Mapping[str, Setting], when: Condition) -> Iterator[str]:
     for path, value in when.items():
         if path not in settings:
-            yield f"there is no setting {path}{did_you_mean(path, settings)}"
+            yield f"unknown setting {path}{did_you_mean(path, settings)}"
         elif not _may_be(settings[path], value):
             yield f"{path} is never {_written(value)}"
 

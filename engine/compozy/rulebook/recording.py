@@ -77,7 +77,7 @@ def _write_at_exit() -> None:
 
 
 def merge_recording(file: str, rows: Collection[RowKey]) -> None:
-    """Add rows to a recording; the file is made where there is none.
+    """Add rows to a recording; a missing file is created.
 
     Raises:
         UsageError: the file holds something else.

@@ -95,7 +95,7 @@ class SettingsCatalogue:
         self.registry = registry
 
     def domain(self, source: ColumnSource) -> Domain | None:
-        """Return the domain behind `source`, or None when there is no such thing."""
+        """Return the domain behind `source`, or None for an unknown source."""
         if source.kind == "machine":
             fact = self.registry.facts.get(source.ref)
             return Domain.finite(fact.values) if fact else None

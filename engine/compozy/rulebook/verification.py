@@ -131,7 +131,7 @@ def _list_faults(rulebook: Rulebook, path: str | None) -> Iterator[str]:
     if path is None:
         return
     if path not in settings:
-        yield f"`for_each`: there is no setting {path}{did_you_mean(path, settings)}"
+        yield f"`for_each`: unknown setting {path}{did_you_mean(path, settings)}"
     elif not settings[path].key_field:
         yield f"`for_each`: {path} is not a list whose elements are named by a field with `unique: true`"
 
@@ -211,7 +211,7 @@ def _key_faults(rulebook: Rulebook, table: Table, key: str) -> Iterator[str]:
         if table.for_each is None:
             yield "needs `key`, the setting that it is about"
     elif path not in settings:
-        yield f"there is no setting {path}{did_you_mean(path, settings)}"
+        yield f"unknown setting {path}{did_you_mean(path, settings)}"
     elif listed and (path != table.for_each or field.removeprefix(".") not in settings[path].items):
         yield f"{key} is not a field of the list that the table is evaluated for"
 
@@ -257,7 +257,7 @@ def _example_faults(rulebook: Rulebook, given: object) -> Iterator[str]:
 
 def _check_components(rulebook: Rulebook, faults: Collector) -> None:
     if GLOBAL_MODE not in rulebook.ruleset.tables:
-        faults.add("unknown-decision", f'there is no table "{GLOBAL_MODE}", which decides the global mode')
+        faults.add("unknown-decision", f'table "{GLOBAL_MODE}", which decides the global mode, is missing')
     for component in rulebook.components:
         for reason in _list_faults(rulebook, component.for_each):
             faults.add("unknown-setting", f"component {component.id}: {reason}", component.place)
@@ -272,7 +272,7 @@ def _check_decision(rulebook: Rulebook, component: ComponentRow, part: str, name
     tables = rulebook.ruleset.tables
     if name not in tables:
         hint = did_you_mean(name, tables)
-        faults.add("unknown-decision", f'component {component.id}: there is no table "{name}"{hint}', component.place)
+        faults.add("unknown-decision", f'component {component.id}: unknown table "{name}"{hint}', component.place)
         return
     table = tables[name]
     decides = len(table.outputs) == 1 and table.stage in _resolving(rulebook)
@@ -298,7 +298,7 @@ def _drivers_of(rulebook: Rulebook, component: ComponentRow) -> list[Scalar]:
 def _check_driver(rulebook: Rulebook, row: DriverRow, faults: Collector) -> None:
     components = {component.id: component for component in rulebook.components}
     for name in (row.component, *row.needs):
-        message = f"driver {row.id}: there is no component {name}{did_you_mean(name, components)}"
+        message = f"driver {row.id}: unknown component {name}{did_you_mean(name, components)}"
         faults.require(name in components, "unknown-component", message, row.place)
     if row.component in components and row.driver not in _drivers_of(rulebook, components[row.component]):
         message = f"driver {row.id}: no table ever decides the driver {row.driver} for component {row.component}"

@@ -28,7 +28,7 @@ _REFUSING = "error"
 
 @dataclass(slots=True)
 class Constraints:
-    """What the rules refuse, as schemas.
+    """The refusals of the rules, as schemas.
 
     `whole` are constraints on the document, `single` on one setting by its path, `definitions` what the former
     refer to. `rows` are the ids of the findings that are covered.

@@ -1,4 +1,4 @@
-"""Who may use the HTTP interface: clients with the API key, and browsers with a session.
+"""Access control of the HTTP interface: clients with the API key, and browsers with a session.
 
 A link opens one session, once. Sessions live in this process alone, so that a restart ends them.
 """

@@ -94,7 +94,7 @@ class Api:
         self._events = Events(service.changes, self.health)
 
     def drain(self) -> None:
-        """Let requests that wait for an execution answer now, and end the streams of events; called on the loop."""
+        """Answer requests that wait for an execution now, and end the streams of events; called on the loop."""
         self._draining.set()
 
     def close(self) -> None:

@@ -32,7 +32,7 @@ class BoundedConnection(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection; at the bound another one, or this one, is closed."""
+        """Accept a connection; at the limit another one, or this one, is closed."""
         full = len(self.connections) >= self.limits.connections
         super().connection_made(transport)
         self.waits_since = self.loop.time()

@@ -28,7 +28,7 @@ log = logging.getLogger("compozy.server")
 
 
 class Traffic:
-    """What was answered so far: requests by status, and the seconds they took together."""
+    """Counters of answered requests by status, and the seconds they took together."""
 
     def __init__(self) -> None:
         self.answers: Counter[int] = Counter()
@@ -74,7 +74,7 @@ class AccessMiddleware:
         self._traffic = traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it."""
+        """Pass a request on, or answer it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -37,7 +37,7 @@ Notice = Callable[[str], None]
 
 
 class Stack:
-    """What one configuration runs.
+    """The running parts of one configuration.
 
     `notice` gets one line for each thing about the HTTP interface that a user should know.
     """
@@ -166,7 +166,7 @@ class Stack:
         """Return why the setting or decision `key` is what it is, without secrets.
 
         Raises:
-            NotFoundError: there is no such setting or decision.
+            NotFoundError: the setting or decision does not exist.
         """
         from compozy.explain.value import explain
 

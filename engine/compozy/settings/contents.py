@@ -22,7 +22,7 @@ from compozy.settings.values import from_text, from_yaml, is_unset
 
 @dataclass(slots=True)
 class Contents:
-    """What one source holds: `entries` by path, in the order written, how each is `spelled`, and `problems`."""
+    """The content of one source: `entries` by path, in the order written, how each is `spelled`, and `problems`."""
 
     entries: dict[str, Candidate] = field(default_factory=dict)
     spelled: dict[str, str] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class DocumentReader:
         self._problem("syntax", "", place, reason=f"a key{group} is empty", fix="write a name before the colon")
 
     def _meant(self, word: str, suggest: Callable[[str], str | None]) -> str:
-        """Return the suggestion for an unknown key; after `_SUGGESTED` problems there are no more suggestions."""
+        """Return the suggestion for an unknown key; after `_SUGGESTED` problems none is computed."""
         return suggest(word) or "" if len(self.contents.problems) < _SUGGESTED else ""
 
     def leaf(self, spelled: str, setting: Setting, node: Node) -> None:

@@ -30,7 +30,7 @@ def parse_keyring(text: str) -> Keyring:
     """Return the keys of a text; the first one is the newest.
 
     Raises:
-        ValueError: there is no key, or one is not 32 bytes in base64; the message does not quote it.
+        ValueError: the text holds no key, or one is not 32 bytes in base64; the message does not quote it.
     """
     keys = [_decode(word, number) for number, word in enumerate(text.replace(",", " ").split(), 1)]
     if not keys:

@@ -23,7 +23,7 @@ def outline_fault(reference: str) -> str:
     where, _, name = reference.rpartition(":")
     path = where if where.endswith(".py") else _origin(where)
     if path is None:
-        return f"there is no module {where}"
+        return f"module {where} not found"
     if not path.endswith(".py"):  # a compiled or built-in module
         return ""
     try:

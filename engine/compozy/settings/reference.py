@@ -28,7 +28,7 @@ _FORM = re.compile(r"(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|[^:]*\.py):[A-Za-z_]\w*\
 
 
 class _Switch:
-    """Whether Python of a project may be imported; one for the process, because threads share their modules."""
+    """The permission to import Python of a project; one for the process, because threads share their modules."""
 
     allowed = True
 

@@ -79,12 +79,12 @@ class Setting:
 
     @property
     def element(self) -> Setting:
-        """What an element of a list of scalars is: a setting of the type `of`."""
+        """The setting of an element of a list of scalars, which has the type `of`."""
         return replace(self, type=self.of, of="", default=None, empty="value")
 
     @property
     def fields(self) -> Mapping[str, Setting]:
-        """What each element of a list, or a map, consists of; an element without fields has one without a name."""
+        """The fields of each element of a list or map; an element without fields has one without a name."""
         return self.items or ({"": self.element} if self.of else {})
 
     @property

@@ -36,7 +36,7 @@ _OF_THE_PROCESS = (TRUST_VARIABLE, COVERAGE_VARIABLE)
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Everything that a configuration is read from; nothing else is looked at.
+    """The inputs of a configuration; nothing else is read.
 
     `flags` maps setting paths to texts; `flag_names` maps them to the flags as written. `directory` is absolute and
     anchors relative paths; `file` is the configuration file or None. `dotenv` are the files of variables in

@@ -315,7 +315,7 @@ def _is_utf8(text: str) -> bool:
 
 
 def from_yaml(setting: Setting, value: Any, text: str, directory: str) -> Any:
-    """Take a YAML scalar `value` that was written as `text`; native types are not converted.
+    """Parse a YAML scalar `value` that was written as `text`; native types are not converted.
 
     Raises:
         ValueError: the value is not of the setting's type; the message names the expected form.

@@ -27,7 +27,7 @@ _KEY = "/" + "A" * 42 + "="
 
 
 class Seen(NamedTuple):
-    """What a view looks at: the setting, its value, the kind of its origin and the anchor directory."""
+    """The input of a view: the setting, its value, the kind of its origin and the anchor directory."""
 
     setting: Setting
     value: Any

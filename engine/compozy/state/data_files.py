@@ -1,4 +1,4 @@
-"""What may stand where a component keeps its data: regular files with one name, and directories.
+"""Check the files at the place of a component's data: only regular files with one name, and directories, are accepted.
 
 A checkout can bring links, and a link would let a start write into any file of the user.
 """

@@ -42,7 +42,7 @@ class FileLock:
         return () if self._descriptor is None else (self._descriptor,)
 
     def acquire(self, what: str, program: str | None = None) -> None:
-        """Take the lock; `what` is what it protects, for the error, `program` see `take_lock`.
+        """Acquire the lock; `what` names the protected data in the error; `program`: see `take_lock`.
 
         Raises:
             StateDirectoryError: a running process holds it, or the file is not a lock file or cannot be written.

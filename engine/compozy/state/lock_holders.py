@@ -1,4 +1,4 @@
-"""Take a file lock, and end the servers that still hold it after their owner was killed.
+"""Acquire a file lock, and end the servers that still hold it after their owner was killed.
 
 A lock (`flock`) belongs to the open file description, so that a server to which the descriptor was passed on holds it
 as well. When its guardian and its owner are killed together, it continues to use the data; the lock leads to it.

@@ -103,7 +103,7 @@ class StateDirectory:
                 raise StateDirectoryError(reason, hint="remove the link, or let it lead to an empty directory")
 
     def _has_layout(self, *, damaged_is_missing: bool = False) -> bool:
-        """Return False if there is no version stamp.
+        """Return False without a version stamp.
 
         Raises:
             StateDirectoryError: it cannot be read, or is of a newer layout.
@@ -136,7 +136,7 @@ class StateDirectory:
 
 
 def _close_to_others(path: str) -> None:
-    """Give the directory mode 0700 where others may read it and it is ours.
+    """Set mode 0700 on a directory of this user that others may read.
 
     Raises:
         DriverError: the mode cannot be changed.

@@ -28,7 +28,7 @@ _POSTGRES = (
 
 
 class KnowledgeBase(peewee.Model):
-    """What a base was ingested with, and its last ingestion."""
+    """A knowledge base: the options of its ingestion, and the last one."""
 
     id = peewee.TextField(primary_key=True)
     embedder = peewee.TextField()

@@ -67,7 +67,7 @@ class DocumentContent:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How many documents of a base have content, how many have each state, and how many chunks it has."""
+    """The numbers of documents with content, of documents in each state, and of chunks of a base."""
 
     documents: int
     states: Mapping[str, int]

@@ -73,7 +73,7 @@ class KnowledgeRows(Connected):
         return self._run(read)
 
     def begin(self, base: StoredBase, sources: Sequence[str], faults: Mapping[str, str]) -> None:
-        """Begin an ingestion, in which `sources` are pending, `faults` have failed and all other documents are gone.
+        """Begin an ingestion, in which `sources` are pending, `faults` have failed and all other documents are removed.
 
         One that begins a second time reads everything again.
         """
@@ -187,7 +187,7 @@ class KnowledgeRows(Connected):
         return self._atomic(remove)
 
     def forget_recipes(self, base: str) -> None:
-        """Let every document of a base be ingested again; its chunks stay until then."""
+        """Mark every document of a base for a new ingestion; its chunks stay until then."""
         rows = self._documents
         self._run(rows.update({rows.recipe: ""}).where(rows.base == base).execute)
 

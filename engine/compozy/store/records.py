@@ -1,4 +1,4 @@
-"""What the store keeps, as frozen records.
+"""Frozen records of the rows of the store.
 
 `Execution` has a JSON form. Times are
 UTC in ISO 8601 with microseconds and `Z`, so that their text order is their order in time.
@@ -142,7 +142,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many executions that ended before a moment were deleted, or would be; None where all are kept."""
+    """The number of executions deleted, or to be deleted, that ended before a moment; None where all are kept."""
 
     count: int
     before: str | None

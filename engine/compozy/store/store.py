@@ -279,7 +279,7 @@ class Store(Connected):
         self._run(insert.execute)
 
     def delete_workflow(self, workflow_id: str) -> bool:
-        """Delete an imported definition; return False when there is none.
+        """Delete an imported definition; return False for an unknown id.
 
         Raises:
             UnavailableError: the database does not answer.

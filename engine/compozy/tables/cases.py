@@ -128,7 +128,7 @@ class _Finder:
 
     @contextmanager
     def _budget(self, at: int) -> Iterator[Space]:
-        """Give a question a budget of steps, as long as the table has some left."""
+        """Set the budget of steps of a question, as long as the table has some left."""
         space = self.others(at)
         space.steps_left = given = min(MOST_STEPS, self._steps_left)
         try:

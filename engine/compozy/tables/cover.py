@@ -104,11 +104,11 @@ class Space:
         self.steps = self.steps_left = steps
 
     def refill(self) -> None:
-        """Give the next question a whole budget of steps."""
+        """Refill the budget of steps for the next question."""
         self.steps_left = self.steps
 
     def spend(self) -> None:
-        """Take one step from the budget.
+        """Count one step of the budget.
 
         Raises:
             OutOfStepsError: the budget is used up.

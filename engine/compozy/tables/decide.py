@@ -61,12 +61,12 @@ class RuleSet:
         """Decide one table for the values of its columns; `None` is unset, other keys are ignored.
 
         Raises:
-            RuleTableError: there is no such table, a column has no value, no row of a `unique` or
+            RuleTableError: the table does not exist, a column has no value, no row of a `unique` or
                 `first` table matches, or several rows of a `unique` or `any` table match and disagree.
         """
         compiled = self.compiled.get(table_id)
         if compiled is None:
-            raise RuleTableError.of(f'there is no table "{table_id}"{did_you_mean(table_id, self.tables)}')
+            raise RuleTableError.of(f'unknown table "{table_id}"{did_you_mean(table_id, self.tables)}')
         try:
             given = {name: inputs[name] for name, _ in compiled.columns}
         except KeyError as error:

@@ -21,7 +21,7 @@ _VALUE_LEVEL = 1 << 62
 
 
 class DiagramNode:
-    """What remains of a function for each choice of the variable of a level."""
+    """A branch on the variable of a level: one child function for each choice."""
 
     __slots__ = ("children", "level")
 

@@ -53,7 +53,7 @@ def _domain(
         kind = "unknown-decision"
     else:
         domain = catalogue.domain(column.source)
-        kind, reason = "unknown-input", f'there is no {column.source}, which input "{column.name}" reads'
+        kind, reason = "unknown-input", f'unknown {column.source}, which input "{column.name}" reads'
     if domain is None:
         found.add(kind, reason, column.place, key=table.id)
         return _guessed_domain(table, column)
@@ -63,7 +63,7 @@ def _domain(
 def _decision_domain(table: Table, source: ColumnSource, tables: Mapping[str, Table]) -> tuple[str, Domain | None]:
     feeder = tables.get(source.ref)
     if feeder is None:
-        return f'there is no table "{source.ref}"{did_you_mean(source.ref, tables)}', None
+        return f'unknown table "{source.ref}"{did_you_mean(source.ref, tables)}', None
     if feeder.hit == "collect":
         return f'table "{source.ref}" collects rows and has no single decision to read', None
     if feeder.for_each is not None and feeder.for_each != table.for_each:
@@ -140,7 +140,7 @@ def _check_targets(table: Table, catalogue: SourceCatalogue, found: Collector) -
         return
     for output, target in table.sets.items():
         if catalogue.domain(ColumnSource("setting", target)) is None:
-            reason = f'there is no setting {target}, which output "{output}" would set'
+            reason = f'unknown setting {target}, which output "{output}" sets'
             found.add("unknown-input", reason, table.place, key=table.id)
 
 

@@ -1,4 +1,4 @@
-"""What several columns read of settings together, so that only feasible combinations count.
+"""Observations of settings through several columns together, so that only feasible combinations count.
 
 The records and the protocol by which the owner of the settings describes them; no view is known here.
 """
@@ -20,7 +20,7 @@ WRITTEN = "\0"
 
 
 class ColumnReading(NamedTuple):
-    """How a column reads: its full `source`, the settings `bases` on which that depends, and their derivations.
+    """The reading of a column: its full `source`, the settings `bases` on which that depends, and their derivations.
 
     `filled` maps a base to the decision that gives its value where nothing is written.
     """

@@ -165,7 +165,7 @@ def _row_of(document: YamlText, table: str, row: str) -> tuple[yaml.SequenceNode
             name = document.value(item, "id")
             if name is not None and name.value == row:
                 return rows, at
-    raise UsageError(f'there is no row "{row}" of table "{table}" to edit', hint="edit it yourself")
+    raise UsageError(f'table "{table}" has no row "{row}" that can be edited', hint="edit the file yourself")
 
 
 def _file_for(files: RowFiles, table: str, place: Place) -> str | None:

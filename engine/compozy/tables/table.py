@@ -211,7 +211,7 @@ class Domain:
 
     @property
     def interval(self) -> Interval:
-        """Everything between the bounds of a domain of numbers."""
+        """The interval between the bounds of a domain of numbers."""
         return Interval(self.minimum, self.maximum, self.minimum_open, self.maximum_open)
 
     def contains(self, value: Scalar) -> bool:
@@ -355,5 +355,5 @@ class SourceCatalogue(Protocol):
     """The domains of the sources of columns; implemented by the owner of the settings."""
 
     def domain(self, source: ColumnSource) -> Domain | None:
-        """Return the domain of a setting, machine fact, item or view; `None` when there is no such thing."""
+        """Return the domain of a setting, machine fact, item or view; `None` for an unknown source."""
         ...

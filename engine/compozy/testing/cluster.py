@@ -54,7 +54,7 @@ def _initialise(folder: Path, binaries: Path, account: Account) -> None:
 
 
 def _kept(binaries: Path) -> Path | None:
-    """Return where the first cluster of these binaries is kept, or None where there is no place for it."""
+    """Return where the first cluster of these binaries is kept, or None without a writable cache directory."""
     given = Path(os.environ.get("XDG_CACHE_HOME", ""))
     folder = given if given.is_absolute() else Path(os.path.expandvars("$HOME"), ".cache")
     seen = (binaries / "postgres").stat()

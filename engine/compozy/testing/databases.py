@@ -81,7 +81,7 @@ class Databases:
 
     @contextlib.contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
-        """Give the URL of a fresh copy of `template`, and drop it afterwards."""
+        """Yield the URL of a fresh copy of `template`, and drop it afterwards."""
         name = self.create_database(template=template)
         try:
             yield self.url_of(name)

@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def compozy_testbed() -> Iterator[Testbed]:
-    """Everything that the session shares; servers start when first asked for."""
+    """The testbed that the session shares; servers start at their first use."""
     from compozy.testing.testbed import Testbed
 
     with Testbed() as testbed:
@@ -143,7 +143,7 @@ def compozy_workflows(
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Let the test fail with the text of an error, without the way that it took."""
+    """Fail the test with the text of an error, without its traceback."""
     from compozy.errors import CompozyError
 
     try:

@@ -42,7 +42,7 @@ class Scratch:
 
 
 def ignore(_: object) -> None:
-    """Take a line of a log, or the news of an end; the last lines are kept by the process."""
+    """Ignore a log line or an end of the process; the process keeps its last lines."""
 
 
 def _roomy() -> Path:

@@ -62,7 +62,7 @@ class Server(ABC):
         """Start the server and return when it answers; no effect on one that runs.
 
         Raises:
-            DriverError: there is no binary, or the server did not answer in time.
+            DriverError: the binary is missing, or the server did not answer in time.
         """
         if self.running():
             return

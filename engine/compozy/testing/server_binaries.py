@@ -18,7 +18,7 @@ from compozy.errors import DriverError
 
 VARIABLE = "COMPOZY_TEST_PG_BIN"
 _NEEDED = ("postgres", "initdb")
-_NOBODY = 65534
+_UNPRIVILEGED = 65534
 # PostgreSQL refuses to run as root, so Python gives up its rights and becomes the server.
 _LAUNCH = (
     "import os, sys; os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[1]));"
@@ -50,7 +50,7 @@ class Account:
         return bool(seen.st_mode & bit)
 
     def own(self, folder: Path) -> None:
-        """Give a folder with all its content to this user."""
+        """Change the owner of a folder with all its content to this user."""
         if not self.changes:
             return
         for here, _, files in os.walk(folder):
@@ -65,7 +65,7 @@ def server_account() -> Account:
     try:
         found = pwd.getpwnam("nobody")
     except KeyError:
-        return Account(_NOBODY, _NOBODY, changes=True)
+        return Account(_UNPRIVILEGED, _UNPRIVILEGED, changes=True)
     return Account(found.pw_uid, found.pw_gid, changes=True)
 
 
@@ -73,7 +73,7 @@ def find_postgres() -> Path:
     """Return the folder that holds `postgres` and `initdb`.
 
     Raises:
-        DriverError: there is none, or `COMPOZY_TEST_PG_BIN` names a folder without them.
+        DriverError: none is installed, or `COMPOZY_TEST_PG_BIN` names a folder without them.
     """
     chosen = os.environ.get(VARIABLE)
     if chosen:

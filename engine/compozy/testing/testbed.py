@@ -1,4 +1,4 @@
-"""What a test session shares: servers that start when first used, and migrated databases to copy.
+"""The resources that a test session shares: servers that start at their first use, and migrated databases to copy.
 
 The resolved drivers of a mode determine which servers it needs, so modes of rule packs and mixed modes work as well.
 """
@@ -92,7 +92,7 @@ class Testbed:
         """Provision `mode` in an empty `directory`, with a migrated database; `settings` win over everything.
 
         Raises:
-            ConfigurationError: there is no such mode, or the settings are not valid.
+            ConfigurationError: the mode does not exist, or the settings are not valid.
             ProvisionError: a component could not be started.
         """
         with self._provisioned(mode, directory, settings or {}) as runtime:
@@ -100,10 +100,10 @@ class Testbed:
 
     @contextmanager
     def database(self, mode: str, directory: str, settings: Mapping[str, Any] | None = None) -> Iterator[Any]:
-        """Give the migrated peewee database of `mode` alone; a file lies below `directory`.
+        """Yield the migrated peewee database of `mode` alone; a file lies below `directory`.
 
         Raises:
-            ConfigurationError: there is no such mode, or the settings are not valid.
+            ConfigurationError: the mode does not exist, or the settings are not valid.
             ProvisionError: the database could not be started.
         """
         with self._provisioned(mode, directory, settings or {}, only=["database"]) as runtime:
@@ -113,10 +113,10 @@ class Testbed:
     def workflows(
         self, time: TimeSkipping, mode: str, directory: str, settings: Mapping[str, Any], *, project: str
     ) -> Iterator[SkippedTimeWorkflows]:
-        """Give the workflows of `project` on a clock that jumps; the other components are those of `mode`.
+        """Yield the workflows of `project` on a clock that skips time; the other components are those of `mode`.
 
         Raises:
-            ConfigurationError: there is no such mode, or the settings are not valid.
+            ConfigurationError: the mode does not exist, or the settings are not valid.
             ProvisionError: a component could not be started.
         """
         from compozy.testing.skipped_time import SkippedTimeWorkflows

@@ -52,7 +52,7 @@ class TimeSkipping:
 
     @contextmanager
     def unlocked(self) -> Iterator[None]:
-        """Let the clock jump to the next timer by itself, as often as no task is at work.
+        """Skip to the next timer automatically whenever no task is at work.
 
         Raises:
             DriverError: the server did not answer in time.
@@ -67,7 +67,7 @@ class TimeSkipping:
             self.call(service.lock_time_skipping(LockTimeSkippingRequest()))
 
     def skip(self, duration: timedelta) -> None:
-        """Let the clock jump ahead by `duration`; timers that are due fire on the way.
+        """Advance the clock by `duration`; timers that are due fire on the way.
 
         Raises:
             DriverError: the server did not answer in time.

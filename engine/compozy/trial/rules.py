@@ -145,7 +145,7 @@ def _missing_pages(rulebook: Rulebook, docs: Path) -> Iterator[Finding]:
         page, _, heading = str(row.body["docs"]).partition("#")
         file = docs / page
         if not file.is_file():
-            yield Finding.at("no-page", f'finding "{row.id}": there is no page docs/{page}', row.place)
+            yield Finding.at("no-page", f'finding "{row.id}": page docs/{page} does not exist', row.place)
         elif heading and heading not in (known := headings(file.read_text(encoding="utf-8"))):
             message = f'finding "{row.id}": docs/{page} has no heading #{heading}{did_you_mean(heading, known)}'
             yield Finding.at("no-page", message, row.place)

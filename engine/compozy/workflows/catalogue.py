@@ -65,7 +65,7 @@ class Catalogue:
         """Return one workflow.
 
         Raises:
-            NotFoundError: there is none of that id.
+            NotFoundError: no entry has that id.
             DefinitionError: its file is broken, two files have its id, or the imported one is not valid any more.
             SyntaxProblem: its file is not YAML.
             TrustError: another user controls its file.

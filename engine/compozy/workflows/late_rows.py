@@ -27,7 +27,7 @@ class LateRows:
 
     @contextmanager
     def starting(self, row: Execution) -> Iterator[None]:
-        """Know a row that is about to be written, within the block."""
+        """Register a row that is about to be written, within the block."""
         self._starting[row.id] = row
         try:
             yield

@@ -243,7 +243,7 @@ class Reconciler:
 
 
 async def _apart(name: str, work: Coroutine[object, object, Result]) -> Result | None:
-    """Return the result for one execution, or log why there is none, so that the others do not suffer from it.
+    """Return the result for one execution, or log the error, so that the other executions are still reconciled.
 
     Raises:
         UnavailableError: the database or Temporal does not answer, which concerns all of them.

@@ -50,7 +50,7 @@ class Service:
         history_kept: bool = True, retention_s: float | None = None, patience_s: float = DATABASE_PATIENCE_S,
         cancel_patience_s: float = CANCEL_PATIENCE_S, ends: Ends | None = None,
     ) -> None:  # fmt: skip
-        """Prepare; `ends` announces what a worker in this process finishes, None where there is no such worker."""
+        """Prepare; `ends` announces what a worker in this process finishes, None without a worker."""
         self._ends = ends
         self._client = client
         self._store = store
@@ -91,7 +91,7 @@ class Service:
         Starting twice with the same `execution_id`, workflow and input is one execution.
 
         Raises:
-            NotFoundError: there is no such workflow.
+            NotFoundError: the workflow does not exist.
             InputError: the workflow does not take the input.
             ConflictError: the id belongs to an execution of another workflow or with another input.
             UnavailableError: the database or Temporal does not answer; nothing was started.
@@ -106,7 +106,7 @@ class Service:
         """Wait until an execution has ended, at most `timeout_s` or until `stop` is set; return it as it is then.
 
         Raises:
-            NotFoundError: there is no such execution.
+            NotFoundError: the execution does not exist.
             UnavailableError: the database or Temporal does not answer.
         """
         announced = None if self._ends is None else self._ends.future(execution_id)
@@ -126,7 +126,7 @@ class Service:
         """Return one execution.
 
         Raises:
-            NotFoundError: there is no such execution.
+            NotFoundError: the execution does not exist.
             UnavailableError: the database does not answer.
         """
         found = await self._in_thread(self._store.execution, execution_id)
@@ -149,7 +149,7 @@ class Service:
         """Return the newest executions first; with `before` only those after this position.
 
         Raises:
-            UsageError: there is no such status.
+            UsageError: the status does not exist.
             UnavailableError: the database does not answer.
         """
         if status is not None and status not in STATUSES:
@@ -175,7 +175,7 @@ class Service:
         """Ask an execution to end, and terminate it when it does not answer; one that has ended stays as it is.
 
         Raises:
-            NotFoundError: there is no such execution.
+            NotFoundError: the execution does not exist.
             UnavailableError: the database or Temporal does not answer.
         """
         row = await self.execution(execution_id)
@@ -208,7 +208,7 @@ class Service:
         """End an execution at once, without letting it clean up; one that has ended stays as it is.
 
         Raises:
-            NotFoundError: there is no such execution.
+            NotFoundError: the execution does not exist.
             UnavailableError: the database or Temporal does not answer.
         """
         row = await self.execution(execution_id)
@@ -223,7 +223,7 @@ class Service:
         """Send a signal to a running execution.
 
         Raises:
-            NotFoundError: there is no such execution.
+            NotFoundError: the execution does not exist.
             ConflictError: it has ended.
             UsageError: the name is not usable.
             UnavailableError: the database or Temporal does not answer.
@@ -265,7 +265,7 @@ class Service:
         """Return one workflow.
 
         Raises:
-            NotFoundError: there is none of that id.
+            NotFoundError: no entry has that id.
             DefinitionError: its file is broken.
             UnavailableError: the database does not answer.
         """

@@ -24,7 +24,7 @@ class MissingValueError(LookupError):
         """Return the reason, with the members or the length that there are."""
         key, holder = self.args
         if isinstance(holder, (list, str)) and type(key) is int:
-            return f"there is no item {key}; the length is {len(holder)}"
+            return f"item {key} does not exist; the length is {len(holder)}"
         if not isinstance(holder, dict):
             return f'"{str(key)[:100]}" is undefined: {kind(holder)} has no such member'
         meant = closest(str(key), list(holder)[:1000])

@@ -64,7 +64,7 @@ class Task:
 
     @property
     def path(self) -> str:
-        """Where templates, places and findings know the task."""
+        """The path of the task in templates, places and findings."""
         return f"tasks.{self.id}"
 
     def to_json(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Give secrets to tools without letting them into templates, Temporal or results.
+"""Pass secrets to tools without exposing them to templates, Temporal or results.
 
 A workflow names a secret as a whole argument of a tool, `with: {key: "{{ secrets.NAME }}"}`. Only the name crosses
 Temporal; the worker that calls the tool fills the value in and takes it out of the result again.
@@ -56,7 +56,7 @@ def fill_secrets(arguments: dict[str, object], places: Places, secrets: Mapping[
     """
     for name, *path in places:
         if name not in secrets:
-            reason = f'there is no secret "{name}"; declare it under secrets: in compozy.yaml'
+            reason = f'unknown secret "{name}"; declare it under secrets: in compozy.yaml'
             raise ToolFailure("ToolSecret", reason, final=True)
         holder: Any = arguments
         for key in path[:-1]:

@@ -33,7 +33,7 @@ def load_definition(path: str | Path) -> Definition:
     """Read and check the workflow file at `path`.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         SyntaxProblem: it is not YAML, or names a key twice.
         DefinitionError: it is not a workflow; all problems at once.
     """
@@ -44,7 +44,7 @@ def read_workflow_file(path: str | Path) -> str:
     """Return the text of a workflow file.
 
     Raises:
-        NotFoundError: there is no such file.
+        NotFoundError: the file does not exist.
         DefinitionError: it cannot be read as text.
     """
     if not os.path.exists(path) or os.path.isdir(path):

@@ -57,7 +57,7 @@ class ToolSources:
                 return path
         known = [*_modules(folder)]
         raise ToolFailure(
-            "ToolNotFound", f"there is no module {module} in {self._directory}{_advice(last, known)}", final=True
+            "ToolNotFound", f"module {module} not found in {self._directory}{_advice(last, known)}", final=True
         )
 
     def _functions(self, path: Path) -> frozenset[str]:

@@ -36,7 +36,7 @@ log = logging.getLogger("compozy.workflows")
 
 
 class Activities:
-    """What one worker can do; long renderings run on the threads of `renderers`."""
+    """The activities of one worker; long renderings run on the threads of `renderers`."""
 
     def __init__(self, tools: Tools, rows: RowWriter, renderers: ThreadPoolExecutor) -> None:
         self._tools = tools

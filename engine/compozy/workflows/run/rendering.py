@@ -37,7 +37,7 @@ _WAITING: dict[str, Rendering] = {}
 
 @contextmanager
 def handed_over(key: str, rendering: Rendering) -> Iterator[None]:
-    """Let `rendering_of` find the rendering inside."""
+    """Make a rendering available to `rendering_of` within the block."""
     _WAITING[key] = rendering
     try:
         yield

@@ -55,12 +55,12 @@ class RowWriter(Interceptor):
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
     ) -> type[WorkflowInboundInterceptor] | None:
-        """Give this writer to the workflows."""
+        """Return the interceptor class that passes this writer to the workflows."""
         input.unsafe_extern_functions[wire.ROWS] = lambda: self
         return None
 
     def begin(self, row: Execution, tasks: Sequence[TaskExecution]) -> None:
-        """Write that an execution runs, and how far its tasks are; nobody waits for it."""
+        """Write that an execution runs, and how far its tasks are, without waiting for the write."""
         self._submit(lambda: self._store.record_started(row, tasks))
 
     def finish(self, row: Execution, tasks: Sequence[TaskExecution]) -> None:

@@ -84,7 +84,7 @@ class Renderer:
 
 
 class TemporalEngine:
-    """What one turn of a task, `key` of the recorder, may do; see `compozy.workflows.tasks.engine.Engine`."""
+    """The engine of one turn of a task, `key` of the recorder; see `compozy.workflows.tasks.engine.Engine`."""
 
     def __init__(
         self, recorder: RowRecorder, renderer: Renderer, signals: list[dict[str, Any]], key: tuple[str, int]

@@ -41,9 +41,9 @@ __all__ = ["ToolFailure", "Tools"]
 
 @dataclass(frozen=True, slots=True)
 class ToolOffer:
-    """What tools are offered, and what is taken out of their errors.
+    """The offer to tools, and the secrets to redact from their errors.
 
-    `components` gives the handle of a component by its name and raises KeyError when there is none; `allowed` are the
+    `components` gives the handle of a component by its name and raises KeyError for an unknown one; `allowed` are the
     patterns of the setting `tools` (None: all of the project), `secrets` the setting of that name; `redact` takes every
     secret out of a text.
     """
@@ -71,7 +71,7 @@ class _ProjectFinder(MetaPathFinder):
 
     @contextmanager
     def taking(self, name: str, directory: str) -> Iterator[None]:
-        """Let imports of the top-level module `name` inside find it in `directory`."""
+        """Import the top-level module `name` from `directory` within the block."""
         token = self._wanted.set((name, directory))
         try:
             yield
@@ -113,7 +113,7 @@ class Tools:
         return self
 
     def close(self) -> None:
-        """Take the directory off the import path and forget the project's modules; idempotent."""
+        """Remove the directory from the import path and drop the project's modules; idempotent."""
         if not self._open:
             return
         self._open = False
@@ -267,7 +267,7 @@ class _Call:
 
     @contextmanager
     def _stoppable(self) -> Iterator[None]:
-        """Let `cancel` stop this thread inside, and not after it."""
+        """Allow `cancel` to stop this thread within the block, and not after it."""
         with self._turn:
             self._thread = threading.get_ident()
         try:

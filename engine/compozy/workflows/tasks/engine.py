@@ -44,7 +44,7 @@ class Call:
 
 
 class Engine(Protocol):
-    """What a task may do while it runs; a cancellation of the execution raises `asyncio.CancelledError` in each."""
+    """The operations of a running task; a cancellation of the execution raises `asyncio.CancelledError` in each."""
 
     async def call(self, call: Call) -> object:
         """Return the JSON that an activity answers.

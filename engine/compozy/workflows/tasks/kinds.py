@@ -57,7 +57,7 @@ class Reading(Collector):
         super().add(name, message, *places, key=key, hint=hint, severity=severity)
 
     def name(self, path: str, node: Node, task_id: str | None) -> None:
-        """Let the places below `path`, of a task in its list, be known below the task's id."""
+        """Register the places below `path`, of a task in its list, below the task's id."""
         self._named[path] = f"tasks.{task_id}" if task_id else path
         self.keep(path, node)
 
