@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from compozy.store import Execution
 
 ANNOUNCED_S = 0.25  # most executions take less
+_EACH_S = 0.02  # each further execution that is waited for makes the others take longer
 
 
 class Ends:
@@ -27,6 +28,10 @@ class Ends:
             found = self._futures[execution_id] = asyncio.get_running_loop().create_future()
         return found
 
+    def patience_s(self, least_s: float) -> float:
+        """Return how long to wait for an announcement before something is done that most executions do not need."""
+        return least_s + _EACH_S * len(self._futures)
+
     def announce(self, row: Execution) -> None:
         """Set the future of an execution, if a caller waits for it; a later run of the same id gets another one."""
         future = self._futures.pop(row.id, None)
@@ -35,16 +40,16 @@ class Ends:
 
 
 async def announced_or(
-    future: asyncio.Future[Execution] | None, ask: Callable[[], Awaitable[None]]
+    future: asyncio.Future[Execution] | None, patience_s: float, ask: Callable[[], Awaitable[None]]
 ) -> Execution | None:
-    """Wait for `future`, and after `ANNOUNCED_S` also for `ask`: another process may run the execution.
+    """Wait for `future`, and after `patience_s` also for `ask`: another process may run the execution.
 
     Return the announced row, or None when `ask` was first. Without a future only `ask` is awaited.
     """
     if future is None:
         await ask()
         return None
-    await asyncio.wait([future], timeout=ANNOUNCED_S)
+    await asyncio.wait([future], timeout=patience_s)
     if future.done():
         return future.result()
     asking: asyncio.Future[None] = asyncio.ensure_future(ask())

@@ -21,7 +21,7 @@ from compozy.store import Execution, Pruned, Store, TaskExecution, UnavailableEr
 from compozy.store.records import STATUSES, Change, Position, timestamp
 from compozy.workflows.catalogue import Catalogue, Imported, Listing, exported_definitions
 from compozy.workflows.checks import Checks
-from compozy.workflows.ends import Ends, announced_or
+from compozy.workflows.ends import ANNOUNCED_S, Ends, announced_or
 from compozy.workflows.late_rows import LateRows
 from compozy.workflows.model.definition import Definition
 from compozy.workflows.model.plain import why_not_plain
@@ -335,7 +335,8 @@ class Service:
         self, execution_id: str, announced: asyncio.Future[Execution] | None, timeout_s: float | None,
         stop: asyncio.Event | None,
     ) -> Execution:  # fmt: skip
-        ending = asyncio.ensure_future(announced_or(announced, lambda: self._ended(execution_id)))
+        patience_s = 0.0 if self._ends is None else self._ends.patience_s(ANNOUNCED_S)
+        ending = asyncio.ensure_future(announced_or(announced, patience_s, lambda: self._ended(execution_id)))
         stopping = asyncio.ensure_future((stop or asyncio.Event()).wait())
         try:
             await asyncio.wait([ending, stopping], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

@@ -30,7 +30,8 @@ from compozy.workflows.temporal import ask
 
 # How long a worker that was killed holds up the step that it was at; a living one sends heartbeats.
 TASK_TIMEOUT = timedelta(seconds=3)
-SHOWN_AFTER_S = 0.1  # an execution that takes longer has a row while it runs
+# An execution that takes longer has a row while it runs; in a burst all of them take longer.
+SHOWN_AFTER_S, SHOWN_AT_LATEST_S = 0.1, 1.0
 WRITABLE_S = 0.05  # less than it takes to notice an outage
 
 log = logging.getLogger("compozy.workflows")
@@ -92,13 +93,14 @@ class Starter:
             self._writable_until = now + WRITABLE_S
 
     async def ended_soon(self, started: Started) -> Execution:
-        """Return the final row of an execution that ends within `SHOWN_AFTER_S`; else write and return its row."""
+        """Return the final row of an execution that ends soon; else write and return its row."""
         row, announced = started.row, started.announced
         if row.finished:
             return row
         with self._late.starting(row):
-            if announced is not None:
-                await asyncio.wait([announced], timeout=SHOWN_AFTER_S)
+            if announced is not None and self._ends is not None:
+                patience_s = min(self._ends.patience_s(SHOWN_AFTER_S), SHOWN_AT_LATEST_S)
+                await asyncio.wait([announced], timeout=patience_s)
                 if announced.done():
                     return announced.result()
             await self.show(row)
