@@ -122,7 +122,7 @@ def test_any_text_compiles_or_has_faults(text: str) -> None:
 
 
 @given(TEMPLATES, EXPRESSIONS)
-def test_what_compiles_ends_within_its_steps(template: str, expression: str) -> None:
+def test_compiled_expression_ends_within_its_steps(template: str, expression: str) -> None:
     for program in (compile_text(template), compile_text(expression, EXPRESSION)):
         if not program.faults:
             run(program)

@@ -136,7 +136,7 @@ def with_rest(table: Mapping[str, Any]) -> dict[str, Any]:
 
 @UNHURRIED
 @given(tables())
-def test_gap_of_an_instance_table_is_reported_with_an_element_that_no_row_decides(table: dict[str, Any]) -> None:
+def test_gap_of_instance_table_is_reported_with_an_undecided_element(table: dict[str, Any]) -> None:
     """Without a report every element is decided in every mode."""
     rulebook, closed = rulebook_of(table), rulebook_of(with_rest(table))
     gaps = [report for report in reports(rulebook) if report.id == "gap"]

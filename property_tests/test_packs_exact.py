@@ -152,7 +152,7 @@ UPPER = {"below": operator.lt, "at_most": operator.le}
 
 @FIXED
 @given(st.data(), st.sampled_from(sorted(CUTS)), st.sampled_from(sorted(UPPER)), st.sampled_from(sorted(LOWER)))
-def test_bounds_leave_a_gap_or_meet_exactly_where_a_value_lies(
+def test_bounds_leave_gaps_and_overlaps_exactly_at_values(
     data: st.DataObject, path: str, upper: str, lower: str
 ) -> None:
     """Two rows with a bound each: a gap, an overlap or neither, as the values around the bounds show."""
@@ -209,7 +209,7 @@ def renamed(table: Mapping[str, Any]) -> dict[str, Any]:
 
 @FIXED
 @given(tables(), st.data())
-def test_a_split_row_decides_what_it_decided(table: dict[str, Any], data: st.DataObject) -> None:
+def test_split_row_keeps_its_decisions(table: dict[str, Any], data: st.DataObject) -> None:
     """A row that is divided in two by another condition leaves gaps and decisions as they are."""
     at = data.draw(st.integers(0, len(table["rows"]) - 1))
     row, read = table["rows"][at], {source["setting"] for source in table["inputs"].values()}

@@ -60,7 +60,7 @@ def test_a_witness_shows_its_gap_when_it_is_pasted(table: dict[str, Any], data: 
 
 @settings(max_examples=40)
 @given(deriving(), findings(), st.data())
-def test_no_finding_that_some_configuration_gives_is_reported_as_unreachable(
+def test_finding_of_some_configuration_is_never_reported_as_unreachable(
     fills: dict[str, Any], table: dict[str, Any], data: st.DataObject
 ) -> None:
     # Without constraints: findings look at the values of a configuration that violates one, too.

@@ -71,9 +71,7 @@ def decided(rules: str, table: str) -> Iterator[Answer[Outputs]]:
 
 @EVERY_RULEBOOK
 @EVERY_TABLE
-def test_every_combination_decides_what_the_contract_promises_and_sampled_ones_when_resolved(
-    rules: str, table: str
-) -> None:
+def test_every_combination_decides_as_in_contract_and_sampled_ones_when_resolved(rules: str, table: str) -> None:
     """No combination is left out; one of each sampled answer is resolved, with what the answer leaves open drawn."""
     found = list(decided(rules, table))
     assert [answer.decided for answer in found if answer.value[0] != answer.value[1]] == []

@@ -36,7 +36,7 @@ def reported(name: str) -> Iterator[Answer[Reported]]:
 
 
 @EVERY_PROMISE
-def test_every_combination_reports_what_the_contract_promises_and_sampled_ones_when_resolved(name: str) -> None:
+def test_every_combination_reports_as_in_contract_and_sampled_ones_when_resolved(name: str) -> None:
     """No combination is left out; one of each sampled answer is resolved, with what the answer leaves open drawn."""
     found = list(reported(name))
     assert [answer.decided for answer in found if answer.value[0] != answer.value[1]] == []

@@ -79,7 +79,7 @@ def test_a_shipped_file_with_one_node_bent(data: st.DataObject, name: str) -> No
 
 @TRIES
 @given(st.data(), st.sampled_from(sorted(SHIPPED)))
-def test_a_pack_that_looks_like_a_shipped_file(data: st.DataObject, name: str) -> None:
+def test_pack_similar_to_a_shipped_file(data: st.DataObject, name: str) -> None:
     """Rows that collide with shipped ones, tables that come twice."""
     content = bent(data, deepcopy(SHIPPED[name]))
     check_usable_or_refused({**shipped_texts(), PACK: yaml.safe_dump(content, allow_unicode=True)})

@@ -44,7 +44,7 @@ def performed(definition: Definition, given_input: dict[str, Any]) -> None:
 
 @settings(deadline=None)
 @given(TASKS, REFERENCES, DECLARED)
-def test_names_that_the_check_accepts_exist_and_others_do_not(
+def test_check_accepts_exactly_existing_names(
     tasks: list[tuple[str, str]], output: str, declared: dict[str, Any]
 ) -> None:
     plain = {

@@ -47,7 +47,7 @@ def pair_exists(world: World, row: Mapping[str, Any], column: str, key: Callable
 
 @few
 @given(WORLDS)
-def test_a_pair_is_found_exactly_where_one_exists(world: World) -> None:
+def test_pair_is_found_exactly_if_one_exists(world: World) -> None:
     rows = {row["id"]: row for row in world.last["rows"]}
 
     def told_apart(name: str, value: Scalar) -> object:

@@ -51,7 +51,7 @@ def test_a_printed_condition_reads_back(cell: Any) -> None:
 
 @fifty
 @given(st.lists(any_cell(), max_size=6), ANYTHING)
-def test_an_index_finds_the_rows_that_a_scan_finds(column: list[Any], value: Any) -> None:
+def test_index_agrees_with_scan(column: list[Any], value: Any) -> None:
     """The index of a column is total: in its domain or not, a value finds the rows that hold for it."""
     conditions = [parsed(cell) for cell in column]
     expected = sum(1 << number for number, condition in enumerate(conditions) if condition.matches(value))

@@ -47,7 +47,7 @@ def inside(difference: TableDifference, inputs: Mapping[str, Scalar]) -> bool:
 
 @fifty
 @given(versions())
-def test_regions_are_exactly_where_two_versions_differ(pair: tuple[World, World]) -> None:
+def test_regions_of_difference_are_exact(pair: tuple[World, World]) -> None:
     old, new = pair
     found = compare_tables(tables_of(old), tables_of(new), Catalogue(), Viewer())
     assert not found.cut

@@ -144,7 +144,7 @@ def nested(first: set[str], second: set[str]) -> bool:
 
 @fifty
 @given(worlds())
-def test_rows_that_cannot_fire_are_exact(world: World) -> None:
+def test_contradictory_and_unreachable_rows_are_exact(world: World) -> None:
     """A row is a contradiction or unreachable exactly when no configuration matches it."""
     alive = {row for inputs in world.reachable() for row in matched_ids(world, inputs)}
     found = {r.message.split('"')[3] for r in reports(world, "contradiction", "unreachable")}
@@ -163,7 +163,7 @@ def test_masked_rows_are_exact(world: World) -> None:
 
 @fifty
 @given(worlds(last_hits=["first"]))
-def test_the_rows_that_mask_suffice(world: World) -> None:
+def test_reported_masking_rows_cover_the_masked_row(world: World) -> None:
     """The earlier rows named in a report take everything that the masked row matches."""
     masked = reports(world, "masked")
     for report in masked:
@@ -188,7 +188,7 @@ def test_unproduced_values_are_exact(world: World) -> None:
 
 @fifty
 @given(worlds(last_hits=DECIDING), st.integers(0, 2), st.sampled_from([0, 5, 20_000]))
-def test_a_search_that_ends_with_its_budget_is_reported(world: World, steps: int, most: int) -> None:
+def test_exhausted_search_budget_is_reported(world: World, steps: int, most: int) -> None:
     """What a full search reports is reported within any budget, or the table is reported as unproven."""
     ruleset = world.ruleset()
     short = verify(ruleset, steps=steps, most=most).findings

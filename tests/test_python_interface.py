@@ -56,7 +56,7 @@ def test_reference_page_describes_the_arguments_of_load() -> None:
 @pytest.mark.parametrize(
     ("section", "public"), [("Lifecycle", Lifecycle), ("Runtime", Runtime), ("compozy.tools", compozy.tools)]
 )
-def test_reference_page_names_what_exists(section: str, public: object) -> None:
+def test_reference_page_names_existing_objects(section: str, public: object) -> None:
     names = described(section)
     assert names
     assert [name for name in names if not hasattr(public, name)] == []

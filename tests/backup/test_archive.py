@@ -84,7 +84,7 @@ def rename(manifest: dict[str, Any], files: dict[str, bytes], name: str) -> None
         pytest.param(lambda manifest, files: rename(manifest, files, "a//x"), "not a path inside", id="empty-part"),
     ],
 )
-def test_restore_rejects_an_archive_that_differs_from_its_manifest(
+def test_restore_rejects_archive_different_from_its_manifest(
     tmp_path: Path, archive: Path, change: Change, reason: str
 ) -> None:
     resolved = project(tmp_path / "target")
@@ -200,7 +200,7 @@ FORGED: dict[str, Callable[[dict[str, bytes]], object]] = {
 
 
 @pytest.mark.parametrize("reason", FORGED)
-def test_restore_refuses_a_backup_that_the_key_of_the_project_did_not_sign(
+def test_restore_refuses_backup_without_signature_of_the_projects_key(
     tmp_path: Path, signed: Path, reason: str
 ) -> None:
     with tarfile.open(signed) as held:

@@ -65,7 +65,7 @@ def test_data_in_use_is_not_touched(tmp_path: Path, archive: Path) -> None:
     assert contents(resolved) == ["old"] * 4
 
 
-def test_a_restore_that_fails_half_way_changes_nothing(tmp_path: Path, archive: Path) -> None:
+def test_failed_restore_changes_nothing(tmp_path: Path, archive: Path) -> None:
     """The last directory has a name so long that it cannot be moved aside: what was moved before it comes back."""
     resolved = project(tmp_path / "target", {REDIS: str(tmp_path / "target" / ("r" * 240))})
     fill(resolved, "old")
@@ -89,7 +89,7 @@ def test_a_log_without_its_database_is_not_replayed_over_the_restored_one(tmp_pa
     assert contents(resolved) == ["saved"] * 4
 
 
-def test_restore_lists_parts_that_no_component_keeps(tmp_path: Path, archive: Path) -> None:
+def test_restore_lists_parts_without_a_component(tmp_path: Path, archive: Path) -> None:
     """A mixture that forgets Redis cannot take Redis' part of the backup."""
     resolved = project(tmp_path / "target", {"redis.mode": "memory"})
     assert restore(resolved, archive, force=False).left_out == (REDIS,)
@@ -115,7 +115,7 @@ def test_backup_does_not_follow_links(tmp_path: Path, entry: str) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "victim"]
 
 
-def test_what_the_backup_does_not_have_is_left_as_it_is(tmp_path: Path) -> None:
+def test_restore_keeps_data_missing_in_the_backup(tmp_path: Path) -> None:
     """A backup of a mixture that forgets Redis does not clear the Redis of another project."""
     source, target = project(tmp_path / "source", {"redis.mode": "memory"}), project(tmp_path / "target")
     write_rows(place(source, DATABASE), "saved")

@@ -47,7 +47,7 @@ def test_next_restore_removes_the_files_of_a_killed_restore(tmp_path: Path, arch
     assert not left.exists()
 
 
-def test_backup_removes_what_a_killed_backup_left(tmp_path: Path) -> None:
+def test_backup_removes_remains_of_a_killed_backup(tmp_path: Path) -> None:
     """A directory that a running process has locked stays."""
     resolved = project(tmp_path / "source")
     fill(resolved, "mine")
@@ -85,7 +85,7 @@ def test_restore_with_force_replaces_a_damaged_version_stamp(tmp_path: Path, arc
         restore(resolved, archive, force=True)
 
 
-def test_restore_that_is_killed_is_completed_or_undone_by_the_next_command(tmp_path: Path) -> None:
+def test_killed_restore_is_completed_or_undone_by_the_next_command(tmp_path: Path) -> None:
     """Every fifth kill point; `python -m benchmarks.kill_restore` takes all of them, and those of the recovery."""
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "benchmarks.kill_restore", "--every", "5"]
@@ -137,7 +137,7 @@ def test_back_up_completes_an_interrupted_restore_first(tmp_path: Path) -> None:
         pytest.param(["{home}"], [["{home}/old", "{home}/taken"]], id="of-another-directory"),
     ],
 )
-def test_journal_that_leads_out_of_its_directories_is_refused(
+def test_journal_with_paths_outside_its_directories_is_refused(
     tmp_path: Path, folders: list[str], moves: list[list[str]]
 ) -> None:
     """A checkout can bring one; looking at it must not move other files of the user."""
@@ -148,7 +148,7 @@ def test_journal_that_leads_out_of_its_directories_is_refused(
     assert names(state) == [JOURNAL, ".compozy-restore-link", "new"]
 
 
-def test_journal_that_one_of_its_directories_does_not_hold_moves_nothing(tmp_path: Path) -> None:
+def test_journal_missing_in_one_of_its_directories_moves_nothing(tmp_path: Path) -> None:
     """The restore was killed before its first move or after its last one, or another program wrote the journal."""
     moves = [["{home}/old", "{home}/taken"], ["{state}/new", "{home}/old"]]
     change = {"folders": ["{state}", "{home}"], "data": ["{home}/old"], "moves": moves, "undo": False}
@@ -188,7 +188,7 @@ def test_a_damaged_journal_is_refused(tmp_path: Path, text: str) -> None:
     assert (checks["restore"], journal.read_text()) == ("fail", text)
 
 
-def test_restore_that_cannot_undo_its_moves_keeps_journal_and_data(
+def test_failed_undo_of_restore_keeps_journal_and_data(
     tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that fails during the moves: the next command completes the restore."""

@@ -23,7 +23,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("text", "escaped"), HOSTILE)
-def test_escape_control_replaces_what_a_terminal_obeys(text: str, escaped: str) -> None:
+def test_escape_control_replaces_terminal_sequences(text: str, escaped: str) -> None:
     assert escape_control(f"a\t{text}\nb") == f"a\t{escaped}\nb"
 
 

@@ -80,9 +80,7 @@ def test_a_field_of_an_element_has_its_own_place(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_not_known_is_a_finding_with_its_place(
-    text: str, expected: tuple[str, str, str], tmp_path: Path
-) -> None:
+def test_unknown_key_is_a_finding_with_its_place(text: str, expected: tuple[str, str, str], tmp_path: Path) -> None:
     """The key for an unknown key, the value for a wrong value."""
     assert located_findings(tmp_path, text) == [expected]
 
@@ -93,7 +91,7 @@ def test_deep_nesting_is_refused_before_it_exhausts_the_stack(text: str, tmp_pat
     assert [found[0] for found in located_findings(tmp_path, text)] == ["file.syntax"]
 
 
-def test_a_file_that_is_wrong_throughout_is_still_read_at_once(tmp_path: Path) -> None:
+def test_file_of_unknown_keys_is_read_in_bounded_time(tmp_path: Path) -> None:
     """The first hundred keys get their finding and a suggestion."""
     found = findings(tmp_path, "".join(f"modes{number}: 1\n" for number in range(2000)))
     assert (len(found), sum("did you mean" in one.hint for one in found)) == (100, 100)
@@ -171,13 +169,13 @@ def test_empty_key_is_reported_without_a_suggestion(text: str, message: str, tmp
         ),
     ],
 )  # fmt: skip
-def test_a_key_that_is_written_twice_hides_nothing(text: str, expected: list[tuple[str, int]], tmp_path: Path) -> None:
+def test_duplicate_key_hides_no_other_finding(text: str, expected: list[tuple[str, int]], tmp_path: Path) -> None:
     """Each is a finding beside all others."""
     found = [(one.id, one.where.place.line) for one in findings(tmp_path, text) if one.where.place]
     assert found == expected
 
 
-def test_a_key_that_is_written_twice_in_a_variable_is_a_finding(tmp_path: Path) -> None:
+def test_duplicate_key_in_a_variable_is_a_finding(tmp_path: Path) -> None:
     """YAML is YAML wherever it stands."""
     found = findings(tmp_path, environment={"COMPOZY_RUNTIME": "{env: {a: 1, a: 2}}"})
     assert [(one.id, one.message, str(one.where)) for one in found] == [
@@ -224,7 +222,7 @@ def test_a_malformed_line_of_a_dotenv_file_is_a_warning(line: str, place: str, t
         pytest.param("just text", 'a configuration is a mapping; found "just text"', "1:1", id="text"),
     ],
 )
-def test_yaml_that_is_not_supported_is_named(text: str, message: str, place: str, tmp_path: Path) -> None:
+def test_unsupported_yaml_is_named(text: str, message: str, place: str, tmp_path: Path) -> None:
     """What the file held would be silently left out, or taken for something else."""
     found = findings(tmp_path, text)
     assert [(one.id, one.message, str(one.where.place)) for one in found] == [

@@ -24,7 +24,7 @@ def test_finding_text_begins_with_its_place(finding: Finding, text: str) -> None
     assert str(finding) == text
 
 
-def test_finding_json_has_evidence_only_where_there_is_some() -> None:
+def test_finding_json_omits_missing_evidence() -> None:
     plain = Finding.at("x", "first\nsecond", HERE).as_json()
     assert (plain["message"], plain["details"]) == ("first", "second")
     assert plain["where"] == {"kind": "file", "file": "a.yaml", "line": 3, "column": 5}

@@ -28,7 +28,7 @@ def test_page_is_absolute_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("name", ["docs/no-such-page.md", "https://example.org/page#a", "setup.cfg", ""])
-def test_text_that_names_no_page_of_ours_stays(name: str) -> None:
+def test_text_without_a_manual_page_is_unchanged(name: str) -> None:
     assert page(name) == published_page(name) == name
 
 
@@ -48,7 +48,7 @@ def test_page_is_found_in_an_installed_package(tmp_path: Path) -> None:
     assert Path(printed).resolve() == package / "docs" / "modes.md"
 
 
-def test_every_finding_leads_to_a_page_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_finding_leads_to_an_existing_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     tables = load_rulebook().ruleset.tables.values()
     pages = {page(f"docs/{row.body['docs']}") for table in tables for row in table.rows if row.body.get("docs")}

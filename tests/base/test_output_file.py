@@ -32,7 +32,7 @@ def test_write_file_creates_a_file_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["released", "kept"])
-def test_new_file_ends_its_lock_also_in_a_process_that_is_being_forked(tmp_path: Path, kept: bool) -> None:
+def test_new_file_releases_its_lock_also_during_a_fork(tmp_path: Path, kept: bool) -> None:
     """A child has a duplicate of every descriptor until it executes its program."""
     with new_file(tmp_path / "a", stays_locked=kept) as stream:
         duplicate = os.dup(stream.fileno())
@@ -76,7 +76,7 @@ PLANTED: dict[str, Callable[[Path, Path], object]] = {
 
 @pytest.mark.parametrize("replace", [True, False])
 @pytest.mark.parametrize("planted", PLANTED)
-def test_write_file_refuses_what_is_not_a_regular_file(planted: str, replace: bool, tmp_path: Path) -> None:
+def test_write_file_refuses_other_than_regular_files(planted: str, replace: bool, tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("mine")
     PLANTED[planted](tmp_path / "a", tmp_path / "victim")
     before = sorted(os.listdir(tmp_path))
@@ -86,7 +86,7 @@ def test_write_file_refuses_what_is_not_a_regular_file(planted: str, replace: bo
 
 
 @pytest.mark.parametrize("link", [False, True], ids=["file", "link"])
-def test_a_temporary_name_that_another_user_prepared_is_not_opened(
+def test_temporary_file_of_another_user_is_not_opened(
     link: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if its random part had been guessed: the content would go where the other user reads it."""

@@ -74,7 +74,7 @@ def test_relative_directory_in_the_environment_is_ignored(tmp_path: Path, monkey
     assert not is_trusted(tmp_path)
 
 
-def test_trust_file_that_others_may_write_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trust_file_writable_by_others_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     file = trust_file()
     assert file is not None

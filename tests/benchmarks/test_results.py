@@ -42,7 +42,7 @@ def test_page_shows_values_ratios_machine_date_and_commit() -> None:
     assert files["docs/images/benchmark-peers.svg"].count('class="bar"') == 2
 
 
-def test_readme_comparison_replaces_what_lies_between_its_marks() -> None:
+def test_readme_comparison_replaces_text_between_its_marks() -> None:
     text = with_comparison(f"before\n{BEGIN}old\n{END}after\n", result(1.0))
     assert text.startswith(f"before\n{BEGIN}| engine |")
     assert text.endswith(f"{END}after\n")

@@ -36,7 +36,7 @@ def test_server_open_to_others_prints_a_warning_and_no_link(tmp_path: Path, caps
         pytest.param("127.0.0.1", "http://127.0.0.1:81", id="loopback"),
     ],
 )
-def test_banner_names_what_is_bound_and_a_usable_address(host: str, bound: str, tmp_path: Path) -> None:
+def test_banner_names_bound_and_usable_address(host: str, bound: str, tmp_path: Path) -> None:
     settings = {"server.host": host, "server.api_key": "a-key-of-sixteen-characters"}
     lifecycle = compozy.load(directory=str(tmp_path), settings=settings, environment={})
     lifecycle.resolve()

@@ -34,6 +34,6 @@ def offered(tmp_path: Path, *words: str) -> list[tuple[str, str]]:
         pytest.param("restore b", [("file", "b")], id="backup"),
     ],
 )
-def test_words_that_go_on_from_what_is_typed(tmp_path: Path, typed: str, expected: list[tuple[str, str]]) -> None:
+def test_completion_extends_the_typed_text(tmp_path: Path, typed: str, expected: list[tuple[str, str]]) -> None:
     """Commands, values, settings and tables by name; files and directories through the shell."""
     assert sorted(offered(tmp_path, "compozy", *typed.split(" "))) == expected

@@ -240,7 +240,7 @@ def test_diagnostics_are_complete(config: Run, tmp_path: Path) -> None:
         assert part in out
 
 
-def test_what_cannot_be_encoded_is_escaped(config: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unencodable_text_is_escaped(config: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path may hold bytes that are no text."""
     monkeypatch.setenv("DB_PATH", "/a\udc80b")
     assert config("show")[0] == 0

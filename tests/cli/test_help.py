@@ -49,7 +49,7 @@ def test_every_command_has_an_example(command: click.Command) -> None:
 
 
 @pytest.mark.parametrize("args", [[], ["workflow"], ["config"], ["rules"]], ids=lambda args: " ".join(args) or "alone")
-def test_who_names_no_command_sees_which_there_are(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_call_without_command_lists_the_commands(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The same as with --help, and no error."""
     assert run(args) == 0
     alone = capsys.readouterr()

@@ -34,13 +34,13 @@ def test_number_of_5000_digits_is_a_usage_error(
 @pytest.mark.parametrize(
     "text", ["{", pytest.param("[" * 100_000, id="deep"), '{"a": 1, "a": 2}', "NaN", "[-Infinity]", "[1e999]"]
 )
-def test_text_that_is_not_plain_json_is_a_usage_error(text: str) -> None:
+def test_invalid_json_input_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="--payload"):
         parse_json(text, "--payload")
 
 
 @pytest.mark.parametrize("name", ["missing", "latin", "."])
-def test_file_that_cannot_be_read_is_a_usage_error(name: str, tmp_path: Path) -> None:
+def test_unreadable_file_is_a_usage_error(name: str, tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"\xff")
     with pytest.raises(UsageError, match="cannot be read"):
         read_argument(f"@{tmp_path / name}", "--input")

@@ -55,7 +55,7 @@ def test_lines_arrive_in_order(pipe: Pipe) -> None:
     assert pipe.lines() == [str(number) for number in range(100)]
 
 
-def test_output_that_is_not_read_drops_and_counts(pipe: Pipe) -> None:
+def test_unread_output_drops_and_counts(pipe: Pipe) -> None:
     """The logging thread continues; a line reports the number of dropped lines when the output is read again."""
     handler = LogQueue(pipe.writer.fileno(), lines=100)
     logger = logger_of(handler)
@@ -74,7 +74,7 @@ def test_output_that_is_not_read_drops_and_counts(pipe: Pipe) -> None:
 
 
 @pytest.mark.parametrize("kind", ["closed-pipe", "full-disk"])
-def test_output_that_cannot_be_written_drops_and_counts(pipe: Pipe, kind: str) -> None:
+def test_failing_output_drops_and_counts(pipe: Pipe, kind: str) -> None:
     with FileIO("/dev/full", "w") as full:
         handler = LogQueue(full.fileno() if kind == "full-disk" else pipe.writer.fileno())
     pipe.reader.close()
@@ -84,7 +84,7 @@ def test_output_that_cannot_be_written_drops_and_counts(pipe: Pipe, kind: str) -
     assert handler.dropped == 1
 
 
-def test_object_that_cannot_be_formatted_is_counted(pipe: Pipe) -> None:
+def test_unformattable_object_is_counted(pipe: Pipe) -> None:
     handler = LogQueue(pipe.writer.fileno())
     logger_of(handler).warning("%d", "text")
 

@@ -89,7 +89,7 @@ def test_log_file_is_appended_to_and_notes_stay_on_stderr(tmp_path: Path, capfd:
 
 @pytest.mark.usefixtures("clean")
 @pytest.mark.parametrize("kind", ["link", "directory", "missing"])
-def test_log_file_that_cannot_be_written_is_refused(tmp_path: Path, kind: str) -> None:
+def test_unwritable_log_file_is_refused(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "log"
     if kind == "link":
         (tmp_path / "victim").touch()

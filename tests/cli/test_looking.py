@@ -70,7 +70,7 @@ def arguments(command: click.Command, project: Path) -> list[str]:
     return [str(exported) if isinstance(item.type, click.Path | click.File) else "mode" for item in needed]
 
 
-def test_only_commands_that_run_a_project_may_import_its_code() -> None:
+def test_only_running_commands_import_project_code() -> None:
     assert EVERY.keys() - LOOKING.keys() <= RUNS
     assert {"start", "workflow run", "rules check"} <= EVERY.keys() - LOOKING.keys()
 
@@ -106,7 +106,7 @@ def test_rules_check_imports_the_rule_pack(project: Path) -> None:
     assert imported(project) == ["imported-facts.py", "imported-mailer.py"]
 
 
-def test_doctor_skips_what_needs_project_code(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_skips_checks_of_project_code(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(["doctor", "--mode", "memory", "--set", "mailer.mode=distributed"])
     assert "skip  mailer.preflight: " in capsys.readouterr().out
 

@@ -103,7 +103,7 @@ def test_old_file_is_rewritten_and_everything_else_stays(old: str, to: str | Non
         pytest.param("x-a: &a 1\nvector_dbs: []\nx-b: *a\n", "it has aliases (*name)", id="aliases"),
     ],
 )
-def test_change_that_cannot_be_made_is_listed_with_its_reason(old: str, obstacle: str) -> None:
+def test_impossible_change_is_listed_with_its_reason(old: str, obstacle: str) -> None:
     found = rewritten(old)
     assert (found.text, [change.obstacle for change in found.changes]) == (old, [obstacle])
 
@@ -121,7 +121,7 @@ KEEPING = [
     ("to", "mode", "safe"),
     [(None, "persistent", False), ("memory", "memory", False), ("persistent", "persistent", True)],
 )
-def test_mode_that_kept_data_changes_only_with_consent(old: str, to: str | None, mode: str, safe: bool) -> None:
+def test_change_of_a_mode_with_data_needs_consent(old: str, to: str | None, mode: str, safe: bool) -> None:
     def modes(text: str) -> str:
         document = yaml.safe_load(text)
         return str(document.get("mode") or document["temporal"]["mode"])
@@ -171,9 +171,7 @@ def test_write_keeps_mode_line_breaks_and_byte_order_mark_and_a_backup_of_each_r
     }  # fmt: skip
 
 
-def test_write_through_a_link_changes_the_file_that_it_names(
-    migrate: Migrate, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_write_through_a_link_changes_its_target(migrate: Migrate, capsys: pytest.CaptureFixture[str]) -> None:
     migrate(b"mode: standalone\n")
     Path("link.yaml").symlink_to(NAME)
     assert run(["migrate", "config", "link.yaml", "--write"]) == 0
@@ -212,7 +210,7 @@ def test_diff_holds_no_secret(migrate: Migrate, capsys: pytest.CaptureFixture[st
         pytest.param(b"a: 1\r\nmode: standalone\n", f"{NAME} mixes line breaks", id="line-breaks"),
     ],
 )
-def test_file_that_cannot_be_rewritten_is_refused_with_its_place(content: bytes, text: str, migrate: Migrate) -> None:
+def test_unsupported_file_is_refused_with_its_place(content: bytes, text: str, migrate: Migrate) -> None:
     found = migrate(content, "--write", code=2)
     assert found["error"]["message"].startswith(text)
     assert Path(NAME).read_bytes() == content

@@ -22,7 +22,7 @@ class Unreadable(io.StringIO):
 
 
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.EBADF, errno.ENOSPC, errno.EIO])
-def test_note_that_cannot_be_written_is_dropped(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_note_is_dropped(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start or a shutdown continues with its terminal closed, its pipe broken or its disk full."""
     monkeypatch.setattr("sys.stderr", Unreadable(number))
     print_note("stopping")

@@ -18,7 +18,7 @@ DECLARED = definition_from_json(
 )
 
 
-def test_declarations_decide_what_a_text_is() -> None:
+def test_declarations_decide_the_type_of_a_text() -> None:
     """Declared texts stay texts; JSON is taken where it is meant or forced."""
     given = read_input('{"name": "x", "a": 1}', ("name=5", "zip=01234", "n=1e3", "free=7", "tags:=[1]", 'b:="2"'))
 

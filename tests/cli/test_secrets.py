@@ -104,7 +104,7 @@ def test_settings_of_the_python_interface_are_not_on_the_command_line() -> None:
 
 @pytest.mark.parametrize("key", [f"{CANARY}\n", f"{CANARY}\r", f"{CANARY} x", "schlüssel-" + CANARY, CANARY + "\x7f"])
 @pytest.mark.parametrize("command", [["status"], ["config", "validate"], ["workflow", "list"]])
-def test_key_that_no_header_can_carry_is_rejected_without_showing_it(
+def test_key_invalid_in_a_header_is_rejected_without_showing_it(
     command: list[str], key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COMPOZY_SERVER__API_KEY", key)
@@ -116,7 +116,7 @@ def test_key_that_no_header_can_carry_is_rejected_without_showing_it(
 
 @pytest.mark.parametrize("form", ["text", "json"])
 @pytest.mark.parametrize("command", ["plan", "doctor"])
-def test_path_that_contains_a_secret_is_redacted(
+def test_path_with_a_secret_is_redacted(
     command: str, form: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MY_TOKEN", CANARY)
@@ -127,7 +127,7 @@ def test_path_that_contains_a_secret_is_redacted(
     assert CANARY not in captured.out + captured.err
 
 
-def test_error_that_names_a_path_with_a_secret_is_redacted(
+def test_error_with_the_path_of_a_secret_is_redacted(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MY_TOKEN", CANARY)
@@ -152,7 +152,7 @@ def test_error_that_names_a_path_with_a_secret_is_redacted(
         pytest.param("compozy.yaml", "redis: {password: '${PATH}'}\n", 0o644, False, id="reference"),
     ],
 )
-def test_doctor_warns_about_secrets_that_every_user_can_read(
+def test_doctor_warns_about_secrets_readable_by_every_user(
     file: str, text: str, mode: int, warned: bool, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / file).write_text(text)

@@ -37,7 +37,7 @@ def combinations(answer: tuple[int, str, str]) -> list[dict[str, Any]]:
     return found
 
 
-def test_simulate_decides_what_a_flag_would(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+def test_simulate_agrees_with_flags(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     """Each combination has the components of `config show` with the same flags."""
     for found in combinations(command("--vary", "mode,database.driver", "--format", "json")):
         flags = [word for path, text in found["varied"].items() if text != "-" for word in ("--set", f"{path}={text}")]
@@ -94,7 +94,7 @@ def test_simulate_as_svg_colours_a_cell_for_each_combination(command: Command) -
         ),
     ],
 )
-def test_simulate_refuses_what_it_cannot_vary(command: Command, vary: str, text: str) -> None:
+def test_simulate_refuses_unsupported_settings(command: Command, vary: str, text: str) -> None:
     code, _, err = command("--vary", vary)
     assert code == 2
     assert text in err

@@ -27,7 +27,7 @@ def stack_that(answer: Any) -> Stack:
     return cast(Stack, SimpleNamespace(workflows=SimpleNamespace(workflows=workflows)))
 
 
-def test_database_that_is_silent_after_the_ready_line_does_not_end_the_server(
+def test_silent_database_after_the_ready_line_does_not_end_the_server(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     report_unusable(stack_that(UnavailableError("database", "no answer within 10 s")))

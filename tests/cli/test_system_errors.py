@@ -70,7 +70,7 @@ def test_full_standard_output_is_reported_as_such(
 @pytest.mark.parametrize("streams", [("stdout",), ("stderr",), ("stdout", "stderr")], ids="-".join)
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE], ids=["full-disk", "closed-pipe"])
 @pytest.mark.parametrize("format_", ["text", "json", "sarif"])
-def test_failure_that_cannot_be_printed_keeps_its_exit_code(
+def test_unprintable_failure_keeps_its_exit_code(
     monkeypatch: pytest.MonkeyPatch, format_: str, number: int, streams: tuple[str, ...]
 ) -> None:
     """A failure is reported where it can be, and a failure to report it is not a bug."""

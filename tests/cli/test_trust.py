@@ -34,7 +34,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.param("pack", id="rule-pack"),
     ],
 )
-def test_source_that_others_may_write_is_refused_until_it_is_trusted(
+def test_source_writable_by_others_is_refused_until_trusted(
     name: str, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["config", "validate"]) == 0
@@ -71,11 +71,11 @@ def test_trusted_directories_are_listed(project: Path, capsys: pytest.CaptureFix
     assert f'"{project}"' in capsys.readouterr().out
 
 
-def test_trust_refuses_a_directory_that_does_not_exist(project: Path) -> None:
+def test_trust_refuses_missing_directory(project: Path) -> None:
     assert run(["trust", "./missing"]) == 2
 
 
-def test_python_of_a_rule_pack_that_others_may_write_is_not_imported(
+def test_python_of_rule_pack_writable_by_others_is_not_imported(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (project / "pack" / "facts.py").write_text("raise SystemExit(99)\n", encoding="utf-8")

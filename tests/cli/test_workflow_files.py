@@ -66,7 +66,7 @@ def test_missing_tool_is_reported_at_its_own_line(project: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize("name", ["workflows", "workflows/other.yaml"])
-def test_workflow_file_that_others_may_write_is_refused_until_it_is_trusted(
+def test_workflow_file_writable_by_others_is_refused_until_trusted(
     name: str, project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its tasks call the tools of the project; the other files stay."""
@@ -87,9 +87,7 @@ def test_config_validate_accepts_valid_workflow_files(project: Path, capsys: pyt
     assert validated(capsys) == (0, [])
 
 
-def test_config_validate_reports_a_listed_file_that_is_missing(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_config_validate_reports_missing_listed_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(project, "workflows: [more/none.yaml]\n")
     code, found = validated(capsys)
     assert (code, len(found)) == (2, 1)

@@ -87,7 +87,7 @@ def test_wrong_arguments_are_usage_errors(command: Command, args: list[str], mes
     assert message in err
 
 
-def test_diff_of_files_shows_where_they_decide_otherwise(command: Command) -> None:
+def test_diff_of_files_shows_different_decisions(command: Command) -> None:
     assert command("diff", "whole.yaml", "whole.yaml") == (0, "same: both decide alike\n", "")
     code, out, _ = command("diff", "whole.yaml", "hole.yaml", "--format", "json")
     (difference,) = json.loads(out)["differences"]
@@ -116,7 +116,7 @@ def test_export_and_import_of_a_file_decide_alike(command: Command) -> None:
 
 
 @pytest.mark.parametrize("version", ["1.3", "1.4", "1.5"])
-def test_shipped_tables_are_exported_with_what_they_read(version: str) -> None:
+def test_shipped_tables_are_exported_with_their_inputs(version: str) -> None:
     """Every shipped table has a counterpart in DMN that is complete and free of conflicts."""
     ruleset = load_rulebook().ruleset
     found = parse_dmn(dmn_text(ruleset, ["redis.driver"], version), "redis.dmn")
@@ -126,7 +126,7 @@ def test_shipped_tables_are_exported_with_what_they_read(version: str) -> None:
     assert every.ruleset.faults == every.findings == ()
 
 
-def test_example_shows_what_it_reports(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_example_page_shows_its_real_report(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page of the example is the real output, but for the time."""
     monkeypatch.chdir(EXAMPLE)
     page = (EXAMPLE / "README.md").read_text(encoding="utf-8")
@@ -211,7 +211,7 @@ def test_inputs_without_counterpart_are_not_exported(inputs: dict[str, str], mes
         exported(inputs)
 
 
-def test_characters_that_xml_excludes_are_not_exported() -> None:
+def test_characters_invalid_in_xml_are_not_exported() -> None:
     with pytest.raises(RuleTableError, match="has a character that XML excludes"):
         exported({"a": "text"}, because="\x01")
 

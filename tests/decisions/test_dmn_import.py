@@ -82,13 +82,13 @@ def test_invalid_model_file_is_rejected(content: str, message: str) -> None:
         pytest.param("COLLECT", [], id="collect"),
     ],
 )
-def test_hit_policy_decides_what_an_overlap_is(hit: str, kinds: list[str]) -> None:
+def test_hit_policy_decides_the_kind_of_an_overlap(hit: str, kinds: list[str]) -> None:
     found = imported(decision("D", table([N], [(["<= 5"], ["1"]), ([">= 5"], ["1"])], hit=hit)))
     assert [kind for kind, _ in verified(found)] == kinds
     assert decided(found, "D", N=5) == [{"D": 1}] * (2 if hit == "COLLECT" else 1)
 
 
-def test_rows_of_hit_policy_any_that_disagree_are_a_conflict() -> None:
+def test_disagreeing_rows_of_hit_policy_any_are_a_conflict() -> None:
     found = imported(decision("D", table([N], [(["<= 5"], ["1"]), ([">= 5"], ["2"])], hit="ANY")))
     assert verified(found) == [("conflict", "N: 5")]
 
@@ -131,7 +131,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("logic", "reason"), CASES)
-def test_what_is_not_supported_is_refused_with_line_and_reason(logic: str, reason: str) -> None:
+def test_unsupported_construct_is_refused_with_line_and_reason(logic: str, reason: str) -> None:
     found = imported(decision("D", logic))
     (message,) = faults(found)
     assert reason in message
@@ -149,7 +149,7 @@ def test_refused_table_is_left_out_and_its_reader_takes_any_value() -> None:
     assert found.inputs == {"A": Domain.text()}
 
 
-def test_table_that_cannot_be_linked_is_an_input_of_readers_before_it() -> None:
+def test_unlinked_table_is_an_input_of_earlier_readers() -> None:
     found = imported(
         decision("B", table([column("A", "string")], [(['"a"'], ["1"])]), ["A"]),
         decision("A", table([column("N")], [(["-"], ['"a"'])])),
@@ -267,7 +267,7 @@ def test_negated_range_does_not_hold_for_null() -> None:
     assert (report.id, report.message) == ("gap", 'table "D" has no row for N: unset')
 
 
-def test_cell_that_asks_for_null_lets_the_input_be_null() -> None:
+def test_null_in_a_cell_makes_the_input_optional() -> None:
     found = imported(decision("D", table([column("N", "string")], [(["null"], ["1"]), (["not(null)"], ["2"])])))
     assert (found.inputs, verified(found)) == ({"N": Domain.text(optional=True)}, [])
 

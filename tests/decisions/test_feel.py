@@ -113,7 +113,7 @@ def test_written_conditions_are_read_back(condition: Condition) -> None:
     assert [condition.matches(value) for value in numbers] == [again.matches(value) for value in numbers]
 
 
-def test_condition_that_never_holds_is_not_written() -> None:
+def test_unsatisfiable_condition_is_not_written() -> None:
     with pytest.raises(FeelError):
         unary_text(Condition.of([]))
 

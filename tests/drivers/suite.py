@@ -211,7 +211,7 @@ class DriverSuite(Suite):
         del driver
         eventually_ended(lambda: traces(others) - before)
 
-    def test_start_that_fails_gives_a_fix_hides_secrets_and_leaves_nothing(
+    def test_failed_start_gives_a_fix_hides_secrets_and_leaves_nothing(
         self, subject: Subject, started: Starting
     ) -> None:
         """A driver undoes what it had begun before it failed."""
@@ -280,7 +280,9 @@ class HangSuite(Suite):
         finally:
             driver.stop(0)
 
-    def test_a_backend_that_hangs_cannot_hold_the_start(self, subject: Subject, started: Starting) -> None:
+    def test_hanging_backend_cannot_delay_the_start_beyond_its_deadline(
+        self, subject: Subject, started: Starting
+    ) -> None:
         """The start ends with its deadline."""
         assert subject.freeze is not None
         freeze, thaw = subject.freeze

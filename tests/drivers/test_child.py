@@ -106,7 +106,7 @@ def servers(child: Child, marker: str) -> list[psutil.Process]:
     return [process for process in marked(marker) if process.pid == child.pid and "mkdir" not in str(process.cmdline())]
 
 
-def test_what_it_writes_is_logged_under_its_name(
+def test_output_of_child_is_logged_under_its_name(
     started: Starting, launch: Launch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Standard output and errors both become log records of ours."""
@@ -170,7 +170,7 @@ def test_a_missing_program_is_a_failed_start(started: Starting, launch: Launch) 
         child.wait_until(lambda: False, started.context())
 
 
-def test_configuration_that_a_pipe_does_not_hold_is_refused(launch: Launch) -> None:
+def test_configuration_larger_than_a_pipe_is_refused(launch: Launch) -> None:
     """No process reads it yet, so that the write would block for ever."""
     with pytest.raises(DriverError, match="its configuration is longer than a pipe holds"):
         launch(Command("cat", ("/bin/cat",), "x" * (1 << 22)))
@@ -186,7 +186,7 @@ def test_stopping_leaves_no_process(started: Starting, launch: Launch, marker: s
     assert [process for process in group if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_one_that_ignores_the_signal_is_killed(started: Starting, launch: Launch, marker: str) -> None:
+def test_child_without_reaction_to_the_signal_is_killed(started: Starting, launch: Launch, marker: str) -> None:
     """After the grace period nothing is asked any more."""
     script = f"trap '' TERM; echo deaf; while :; do sleep 1; done; : {marker}"
     child = launch(Command("deaf", ("/bin/sh", "-c", script)))
@@ -318,7 +318,7 @@ def test_stopped_child_is_continued(launch: Launch, marker: str, monkeypatch: py
     assert (child.restarts, child.pid) == (0, process.pid)
 
 
-def test_child_that_no_longer_answers_is_replaced(
+def test_unresponsive_child_is_replaced(
     launch: Launch, marker: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It answered before; one that has never answered may still be starting."""
@@ -375,7 +375,7 @@ def test_a_crash_loop_of_days_does_not_end_the_supervision(
     wait_for_restart(child, 1)
 
 
-def test_the_end_is_noticed_where_children_are_not_waited_for() -> None:
+def test_end_of_child_is_noticed_with_sigchld_ignored() -> None:
     """The parent process may ignore SIGCHLD, which is inherited."""
     done = subprocess.run(
         [sys.executable, "-c", UNREAPED], capture_output=True, text=True, timeout=DEADLINE_S, check=True,

@@ -123,7 +123,7 @@ def test_crashed_server_is_not_restarted_on_data_of_another(
     assert (first.describe().details["pid"], second.handle.get("key")) == (None, b"value")
 
 
-def test_server_whose_guardian_and_owner_were_killed_is_ended_first(
+def test_server_of_killed_guardian_and_owner_is_ended_first(
     make: Make, started: Starting, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It would write concurrently with the next one; every acknowledged write is kept."""

@@ -249,7 +249,7 @@ def test_a_log_without_its_manifest_is_not_ignored(make: Make, started: Starting
     assert {path.name: path.read_bytes() for path in log.iterdir()} == before
 
 
-def test_a_log_that_a_killed_server_began_is_made_anew(make: Make, started: Starting, tmp_path: Path) -> None:
+def test_empty_log_of_a_killed_server_is_recreated(make: Make, started: Starting, tmp_path: Path) -> None:
     """It holds no key, because the server had served no client."""
     first = make(tmp_path / "redis")
     first.start(started.context())
@@ -321,7 +321,7 @@ def test_it_stops_under_load(make: Make, started: Starting) -> None:
     assert not psutil.pid_exists(pid)
 
 
-def test_a_server_that_cannot_start_leaves_nothing(
+def test_failed_server_start_leaves_nothing(
     make: Make, started: Starting, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No binary: the error names the package to install."""
@@ -364,7 +364,7 @@ def test_a_dead_server_is_not_healthy(make: Make, started: Starting) -> None:
         driver.ping()
 
 
-def test_server_that_takes_no_writes_is_unhealthy_and_not_replaced(make: Make, started: Starting) -> None:
+def test_read_only_server_is_unhealthy_and_not_replaced(make: Make, started: Starting) -> None:
     driver = make()
     driver.start(started.context())
     pid = driver.describe().details["pid"]

@@ -121,7 +121,7 @@ def test_a_busy_chosen_port_is_an_error(make: Make, started: Starting, busy: int
     assert driver.describe().details.get("pid") is None
 
 
-def test_a_port_that_is_taken_meanwhile_is_chosen_anew(
+def test_port_bound_by_another_process_is_chosen_anew(
     make: Make, started: Starting, busy: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process may bind the port between our check and the start of the server."""
@@ -362,7 +362,7 @@ def test_a_file_of_another_version_is_refused(
 
 
 @pytest.mark.parametrize("made", [(), ("namespaces",), ("namespaces", "executions")], ids=len)
-def test_a_file_that_a_killed_server_left_unfinished_is_made_anew(
+def test_unfinished_file_of_a_killed_server_is_recreated(
     make: Make, started: Starting, tmp_path: Path, made: tuple[str, ...]
 ) -> None:
     """Killed while it makes its tables, the server would never complete them, and never served anybody."""
@@ -404,7 +404,7 @@ def test_damaged_file_is_reported_and_not_changed(make: Make, started: Starting,
     assert (tmp_path / "temporal.db").read_bytes() == b"not a database" * 100
 
 
-def test_server_whose_file_cannot_grow_is_unhealthy_and_not_replaced(
+def test_server_on_a_full_disk_is_unhealthy_and_not_replaced(
     make: Make, started: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver = make(tmp_path / "temporal.db")
@@ -418,7 +418,7 @@ def test_server_whose_file_cannot_grow_is_unhealthy_and_not_replaced(
 
 
 @pytest.mark.parametrize("address", ["::1", "127.0.0.2", "localhost"])
-def test_address_on_which_no_execution_runs_is_refused(make: Make, started: Starting, address: str) -> None:
+def test_address_without_working_executions_is_refused(make: Make, started: Starting, address: str) -> None:
     driver = make(bind_ip=address)
 
     for check in (driver.start, driver.examine):
@@ -436,7 +436,7 @@ def test_a_second_server_on_the_same_file_is_refused(make: Make, started: Starti
     assert not (tmp_path / "temporal.db.compozy-lock").exists()
 
 
-def test_a_start_that_is_called_off_leaves_no_process(make: Make, started: Starting) -> None:
+def test_cancelled_start_leaves_no_process(make: Make, started: Starting) -> None:
     """Another component failed: the server that was starting has ended."""
     context = started.context()
     context.cancelled.set()
@@ -446,7 +446,7 @@ def test_a_start_that_is_called_off_leaves_no_process(make: Make, started: Start
     assert driver.describe().details.get("pid") is None
 
 
-def test_missing_binary_is_an_error_that_names_the_package(
+def test_missing_binary_is_an_error_with_the_package(
     make: Make, started: Starting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing was started."""
@@ -512,7 +512,9 @@ def test_database_file_is_at_the_configured_path(make: Make, started: Starting, 
     assert (tmp_path / name / "temporal.db").stat().st_size > 0
 
 
-def test_a_file_name_that_the_server_reads_otherwise_is_refused(make: Make, started: Starting, tmp_path: Path) -> None:
+def test_file_name_with_another_meaning_for_the_server_is_refused(
+    make: Make, started: Starting, tmp_path: Path
+) -> None:
     """It would write to another file."""
     with pytest.raises(DriverError, match='cannot use a file called "a#b.db"'):
         make(tmp_path / "a#b.db").start(started.context())

@@ -85,7 +85,7 @@ def test_each_failure_is_reported_with_address_and_fix(
         pytest.param("postgresql://localhost/x?application_name=%ff", id="option-not-utf-8"),
     ],
 )
-def test_a_url_that_cannot_be_read_is_not_quoted(started: Starting, url: str) -> None:
+def test_invalid_url_is_not_quoted(started: Starting, url: str) -> None:
     """What stands in it may be a piece of the password."""
     with pytest.raises(DriverError) as caught:
         PostgresDriver(url=url).start(started.context())
@@ -95,7 +95,7 @@ def test_a_url_that_cannot_be_read_is_not_quoted(started: Starting, url: str) ->
 
 @pytest.mark.parametrize("name", ["user", "password", "name"])
 @pytest.mark.parametrize("character", ["\0", "\ud800"], ids=["nul", "surrogate"])
-def test_character_that_cannot_be_sent_is_an_error(
+def test_unsendable_character_is_an_error(
     postgres_server: PostgresServer, started: Starting, name: str, character: str
 ) -> None:
     """The error does not quote the value."""
@@ -134,7 +134,9 @@ def test_refusal_in_another_language_names_settings(started: Starting) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/nowhere"], ids=["left-out", "another"])
-def test_part_that_is_given_wins_over_the_url(path: str, postgres_server: PostgresServer, started: Starting) -> None:
+def test_separate_part_takes_precedence_over_the_url(
+    path: str, postgres_server: PostgresServer, started: Starting
+) -> None:
     url = postgres_server.url.removesuffix("/postgres") + path
     driver = PostgresDriver(url=url, name="postgres")
     driver.start(started.context())
@@ -260,7 +262,7 @@ def test_tls_follows_the_ssl_mode(
         driver.stop(0)
 
 
-def test_threads_share_the_failure_of_a_server_that_does_not_answer(started: Starting) -> None:
+def test_threads_share_the_failure_of_an_unresponsive_server(started: Starting) -> None:
     """Who waited while an attempt failed does not wait for an attempt of its own."""
     attempts = 0
     with socket.create_server((HOST, 0), backlog=16) as listener:
@@ -315,9 +317,7 @@ def parameters(port: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["statement", "examination"])
-def test_a_server_that_hangs_does_not_keep_us_from_stopping(
-    own_server: PostgresServer, started: Starting, kept: bool
-) -> None:
+def test_hanging_server_does_not_delay_stop(own_server: PostgresServer, started: Starting, kept: bool) -> None:
     """Whether a thread asks on its connection, or the pool examines an idle one: it is cut off, and gets an error."""
     driver = PostgresDriver(url=own_server.url, max_connections=2, connect_timeout_s=2)
     driver.start(started.context())

@@ -75,7 +75,7 @@ def test_each_failure_is_reported_with_address_and_fix(
         pytest.param("redis://:hush@localhost/0?cache_config=x", id="cache-configuration"),
     ],
 )
-def test_a_url_that_cannot_be_read_is_not_quoted(started: Starting, url: str) -> None:
+def test_invalid_url_is_not_quoted(started: Starting, url: str) -> None:
     """What stands in it may be a piece of the password."""
     with pytest.raises(DriverError) as caught:
         start(started, url=url)
@@ -97,7 +97,7 @@ def test_error_outside_the_librarys_tree_is_classified(
     assert "options in redis.url" in str(caught.value.hint)
 
 
-def test_host_that_is_given_wins_over_a_socket(redis_server: RedisServer, started: Starting) -> None:
+def test_separate_host_takes_precedence_over_a_socket(redis_server: RedisServer, started: Starting) -> None:
     """And a socket that is given as the host of its own URL has no port."""
     url, password = "unix:///nowhere.sock?db=2", redis_server.password
     driver = start(started, url=url, host=HOST, port=redis_server.port, password=password, db=2, tls=False)
@@ -116,7 +116,7 @@ def test_host_that_is_given_wins_over_a_socket(redis_server: RedisServer, starte
         pytest.param("/", {}, 0, id="default"),
     ],
 )
-def test_part_that_is_given_wins_over_the_url(
+def test_separate_part_takes_precedence_over_the_url(
     redis_server: RedisServer, started: Starting, path: str, options: dict[str, int], database: int
 ) -> None:
     """The password that the server refuses is replaced as well."""
@@ -154,7 +154,7 @@ def test_a_certificate_of_a_stranger_is_refused(encrypted: TlsProxy, authority: 
         start(started, url=f"rediss://{HOST}:{encrypted.port}/0?ssl_ca_certs={authority.stranger}")
 
 
-def test_a_certificate_file_that_cannot_be_read_is_named(redis_server: RedisServer, started: Starting) -> None:
+def test_unreadable_certificate_file_is_named(redis_server: RedisServer, started: Starting) -> None:
     """The file is what is wrong, not the server."""
     with pytest.raises(DriverError, match=r"/nowhere\.pem \(ssl_ca_certs in redis\.url\) cannot be read"):
         start(started, url=f"rediss://{redis_server.address}/0?ssl_ca_certs=/nowhere.pem")
@@ -168,7 +168,7 @@ def test_a_certificate_file_that_cannot_be_read_is_named(redis_server: RedisServ
         pytest.param("-ERR strange {}", id="anything"),
     ],
 )
-def test_a_server_that_quotes_the_password_is_not_quoted(started: Starting, answer: str) -> None:
+def test_password_in_a_server_error_is_not_quoted(started: Starting, answer: str) -> None:
     """Neither the error nor what led to it shows the password."""
 
     def serve() -> None:

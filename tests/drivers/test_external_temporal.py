@@ -53,7 +53,7 @@ def test_a_missing_namespace_is_named(temporal_server: TemporalServer, started: 
     assert "temporal operator namespace create" in (error.hint or "")
 
 
-def test_a_server_that_is_not_there_is_named(started: Starting) -> None:
+def test_missing_server_is_named(started: Starting) -> None:
     """The address is in the error, the setting in the hint."""
     address = f"{HOST}:{free_port()}"
     error = failure(started, host_port=address)
@@ -84,7 +84,7 @@ def test_tls_is_on_when_asked_for_or_when_something_needs_it(
 
 
 @pytest.mark.parametrize("name", ["ca_file", "cert_file", "key_file"])
-def test_a_certificate_file_that_cannot_be_read_is_named(
+def test_unreadable_certificate_file_is_named(
     temporal_server: TemporalServer, authority: Authority, started: Starting, name: str
 ) -> None:
     """File and setting are named before anybody connects."""
@@ -107,7 +107,7 @@ def test_a_certificate_needs_its_key(temporal_server: TemporalServer, authority:
     assert error.reason == "temporal.tls.cert_file is set alone"
 
 
-def test_a_client_certificate_opens_a_server_that_asks_for_one(
+def test_client_certificate_is_accepted_by_a_server_with_mutual_tls(
     temporal_server: TemporalServer, authority: Authority, started: Starting
 ) -> None:
     """With it the start succeeds; without it the error names the missing setting."""
@@ -124,7 +124,7 @@ def test_a_client_certificate_opens_a_server_that_asks_for_one(
     assert "temporal.tls.cert_file" in (error.hint or "")
 
 
-def test_the_server_name_is_what_the_certificate_must_name(
+def test_certificate_must_match_the_server_name(
     temporal_server: TemporalServer, authority: Authority, started: Starting
 ) -> None:
     """A name of the certificate is accepted, another is not."""
@@ -157,7 +157,7 @@ def test_the_api_key_arrives_at_the_server(
         assert (KEY_ON_THE_WIRE in proxy.seen) is arrives
 
 
-def test_server_that_runs_no_execution_is_unhealthy(started: Starting, tmp_path: Path) -> None:
+def test_server_without_working_executions_is_unhealthy(started: Starting, tmp_path: Path) -> None:
     """It has the namespace, but its parts look for each other where they do not listen."""
     server = TemporalServer()
     server.port = free_port(OTHER_HOST)

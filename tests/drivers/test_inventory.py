@@ -43,7 +43,7 @@ def recorded(state: Path) -> object:
         pytest.param((1, 2, 100), (1, 1, 500), "holds 500 bytes", id="earlier-part"),
     ],
 )
-def test_check_refuses_what_is_less_than_recorded(
+def test_check_refuses_less_than_recorded(
     tmp_path: Path, before: tuple[int, ...], now: tuple[int, ...], refused: str
 ) -> None:
     Inventory(str(tmp_path)).record({"a": Holding(str(tmp_path / "a"), before)})

@@ -87,7 +87,7 @@ def malformed(file: Path) -> None:
         pytest.param(lambda file: None, "does not exist", id="missing"),
     ],
 )
-def test_key_file_that_cannot_be_trusted_is_refused(prepare: object, reason: str, tmp_path: Path) -> None:
+def test_untrusted_key_file_is_refused(prepare: object, reason: str, tmp_path: Path) -> None:
     """Path and reason; the content is not printed."""
     file = tmp_path / "key"
     assert callable(prepare)
@@ -97,7 +97,7 @@ def test_key_file_that_cannot_be_trusted_is_refused(prepare: object, reason: str
     assert "hunter2" not in f"{caught.value} {caught.value.hint}"
 
 
-def test_histories_whose_key_is_missing_are_refused(tmp_path: Path) -> None:
+def test_histories_without_their_key_are_refused(tmp_path: Path) -> None:
     """A newer key beside the old one opens them; an earlier version's histories give a notice."""
     database, notices = tmp_path / "temporal.db", list[str]()
     database.touch()

@@ -49,7 +49,7 @@ def test_call_while_the_loop_closes_ends_with_it() -> None:
         closing.result(DEADLINE_S)
 
 
-def test_call_that_runs_while_the_loop_closes_ends_with_it() -> None:
+def test_running_call_ends_with_the_loop() -> None:
     """What it waits for will not come."""
     loop = LoopThread()
     with ThreadPoolExecutor(1) as pool:

@@ -114,7 +114,7 @@ def postgres_with(testbed: Testbed, setting: str) -> None:
         ),
     ],
 )
-def test_service_that_answers_but_takes_no_writes_is_unhealthy(
+def test_answering_read_only_service_is_unhealthy(
     testbed: Testbed,
     runtime: Runtime,
     component: str,

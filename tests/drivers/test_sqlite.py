@@ -102,7 +102,7 @@ def test_fifty_threads_read_and_then_write_in_transactions(driver: SqliteDriver)
     assert highest == rows(driver) == THREADS * (WRITES // 4)
 
 
-def test_a_transaction_that_is_rolled_back_ends_its_turn(driver: SqliteDriver) -> None:
+def test_rolled_back_transaction_ends_its_turn(driver: SqliteDriver) -> None:
     """The next writer does not wait for it."""
     with driver.handle.connection_context(), driver.handle.atomic() as transaction:
         driver.handle.execute_sql("INSERT INTO notes VALUES (1, 'x')")
@@ -178,7 +178,7 @@ def test_several_statements_at_once_are_one_turn(driver: SqliteDriver) -> None:
     assert rows(driver) == 4
 
 
-def test_who_waits_longest_is_next() -> None:
+def test_longest_waiting_writer_is_next() -> None:
     """Writers are served in the order in which they came."""
     turns, served = Turns(DEADLINE_S, readers_wait=True), list[int]()
     connection = factory(turns)(MEMORY)
@@ -389,7 +389,7 @@ def test_damaged_file_is_reported_and_not_changed(make: Make, started: Starting,
     assert [path.name for path in tmp_path.iterdir()] == ["compozy.db"]
 
 
-def test_path_that_cannot_be_created_is_an_error(make: Make, started: Starting, tmp_path: Path) -> None:
+def test_uncreatable_path_is_an_error(make: Make, started: Starting, tmp_path: Path) -> None:
     """Its parent is a file."""
     (tmp_path / "file").write_text("")
     with pytest.raises(DriverError, match="cannot be used: File exists"):

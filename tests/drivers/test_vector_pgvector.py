@@ -114,7 +114,7 @@ def indexes(url: str) -> str:
 
 
 @pytest.mark.parametrize("dimension", [2001, 4001])
-def test_dimension_that_an_index_cannot_hold_is_searched_all_the_same(dimension: int, opened: Opened) -> None:
+def test_dimension_beyond_the_index_limit_is_searched_without_index(dimension: int, opened: Opened) -> None:
     store = opened()
     rows = [VectorRecord(str(n), [1.0] * n + [0.0] * (dimension - n)) for n in (1, dimension)]
     store.upsert(rows)
@@ -123,7 +123,7 @@ def test_dimension_that_an_index_cannot_hold_is_searched_all_the_same(dimension:
     ]  # fmt: skip
 
 
-def test_filter_that_rejects_nearly_every_row_finds_the_others(opened: Opened) -> None:
+def test_selective_filter_finds_the_remaining_rows(opened: Opened) -> None:
     """Without the iterative scan an index would return none of them."""
     store, found = opened(ef_search=10), records(1000)
     store.upsert([*found, VectorRecord("far", [-n for n in found[0].vector], "", {"rare": True})])
@@ -138,7 +138,7 @@ def test_name_of_the_table_is_quoted(table: str, opened: Opened) -> None:
 
 
 @pytest.mark.parametrize("table", ["a.b.c", "x" * 64, "a\nb", "."])
-def test_name_that_postgresql_cannot_have_is_refused(table: str, opened: Opened) -> None:
+def test_name_invalid_in_postgresql_is_refused(table: str, opened: Opened) -> None:
     with pytest.raises(DriverError, match="cannot be the name of a table"):
         opened(collection=table)
 
@@ -153,7 +153,7 @@ def test_another_dimension_and_table_of_another_program_are_refused(url: str, op
         opened(collection="theirs")
 
 
-def test_user_who_may_not_create_the_extension_gets_the_statement_for_the_superuser(
+def test_user_without_permission_for_the_extension_gets_the_statement_for_the_superuser(
     url: str, postgres_server: PostgresServer, opened: Opened, started: Starting
 ) -> None:
     name = url.rpartition("/")[2]
@@ -174,7 +174,7 @@ def test_user_who_may_not_create_the_extension_gets_the_statement_for_the_superu
     assert checks["pgvector"].status == "pass"
 
 
-def test_server_that_cannot_be_reached_is_named_with_the_settings_of_the_store(opened: Opened) -> None:
+def test_unreachable_server_is_named_with_the_settings_of_the_store(opened: Opened) -> None:
     port = free_port()
     with pytest.raises(DriverError, match=f"127.0.0.1:{port}") as caught:
         opened(url=None, host="127.0.0.1", port=port)

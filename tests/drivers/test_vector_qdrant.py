@@ -96,14 +96,14 @@ def test_another_dimension_or_metric_is_refused(opened: Opened) -> None:
             opened(collection="small", **options)
 
 
-def test_collection_that_another_process_creates_is_found(opened: Opened) -> None:
+def test_collection_of_another_process_is_found(opened: Opened) -> None:
     first, second = opened(collection="shared"), opened(collection="shared")
     assert (first.search([1, 2, 3, 4]), first.count(), first.delete(["r000"]), list(first.export())) == ([], 0, 0, [])
     second.upsert(records(2))
     assert first.count() == 2
 
 
-def test_preflight_names_the_server_that_does_not_answer(started: Starting) -> None:
+def test_preflight_names_unresponsive_server(started: Starting) -> None:
     port = free_port()
     driver = QdrantServerDriver(name="docs", host=HOST, port=port)
     checks = list(driver.preflight(started.context()))

@@ -48,7 +48,7 @@ def archive(shell: Shell) -> Path:
     return target
 
 
-def test_a_backup_under_load_restores_what_was_acknowledged_before_it(shell: Shell) -> None:
+def test_backup_under_load_restores_earlier_acknowledged_executions(shell: Shell) -> None:
     """Executions acknowledged before the backup are in it, complete, and the server keeps running."""
     write_workflow(shell)
     server = shell.start(*MODE)

@@ -87,7 +87,7 @@ def test_an_invalid_configuration_fails_and_skips_the_components(shell: Shell) -
         pytest.param("distributed", {"postgres", "temporal-remote", "redis-external"}, id="distributed"),
     ],
 )
-def test_plan_shows_what_would_start_and_starts_nothing(shell: Shell, mode: str, drivers: set[str]) -> None:
+def test_plan_shows_components_and_starts_nothing(shell: Shell, mode: str, drivers: set[str]) -> None:
     """Order, addresses and files; nothing is written."""
     plan = shell.json("plan", "--mode", mode, env={"COMPOZY_TEMPORAL__ENCRYPTION_KEY": random_key()})
     assert {step["driver"] for step in plan["steps"]} == drivers
@@ -132,7 +132,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_doctor_knows_what_start_refuses(shell: Shell, used: Path, damage: str) -> None:
+def test_doctor_reports_refusals_of_start(shell: Shell, used: Path, damage: str) -> None:
     """Each is named with a fix by both, and nothing is written over."""
     state = shell.directory / ".compozy"
     shutil.copytree(used, state)
@@ -160,7 +160,7 @@ def test_start_accepts_lost_data_with_a_flag(shell: Shell, used: Path) -> None:
     assert (state / "inventory.json").exists()
 
 
-def test_doctor_finds_nothing_wrong_with_what_a_server_left(shell: Shell, used: Path) -> None:
+def test_doctor_accepts_data_of_a_stopped_server(shell: Shell, used: Path) -> None:
     """After a stop, all of it is what it should be."""
     shutil.copytree(used, shell.directory / ".compozy")
     checks = {check["id"]: check["status"] for check in shell.json("doctor", "--mode", "persistent")["checks"]}

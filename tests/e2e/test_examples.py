@@ -137,7 +137,7 @@ def terminal(request: pytest.FixtureRequest, shell: Shell) -> Iterator[Terminal]
 
 
 @pytest.mark.parametrize(("terminal", "readme"), READMES, indirect=["terminal"])
-def test_readme_of_example_shows_what_its_commands_print(terminal: Terminal, readme: Path) -> None:
+def test_readme_of_example_shows_real_output_of_its_commands(terminal: Terminal, readme: Path) -> None:
     ports = {port: free_port() for port in ("8090", "8091")}
     for command, output in steps(readme.read_text(encoding="utf-8")):
         for port, free in ports.items():
@@ -182,7 +182,7 @@ def test_configuration_of_example_follows_its_schema(path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize("name", ["compozy.yaml", "compose.yaml"])
-def test_distributed_example_is_what_init_writes(name: str) -> None:
+def test_distributed_example_equals_output_of_init(name: str) -> None:
     files = project_files("distributed-mode", "distributed")
     assert (EXAMPLES / "distributed-mode" / name).read_text(encoding="utf-8") == files[name]
     assert lines_of(EXAMPLES / "distributed-mode" / ".env.example") == files[".env.example"].splitlines()[1:]

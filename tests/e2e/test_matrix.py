@@ -117,7 +117,7 @@ def test_server_has_the_components_of_its_mode_and_completes_concurrent_workflow
     assert "database is locked" not in server.errors.read_text()
 
 
-def test_mode_decides_what_survives_a_stop_and_a_kill(project: Project) -> None:
+def test_mode_decides_which_data_survive_a_stop_and_a_kill(project: Project) -> None:
     """After a stop an execution is listed exactly where rows are kept.
 
     After `kill -9` a workflow that sleeps between two tasks completes, or its row reports the loss.
@@ -140,7 +140,7 @@ def test_mode_decides_what_survives_a_stop_and_a_kill(project: Project) -> None:
     server.kill()
 
 
-def test_the_matrix_covers_what_it_should(tmp_path: Path) -> None:
+def test_matrix_covers_three_modes_and_four_mixtures(tmp_path: Path) -> None:
     """Three modes and at least four mixtures."""
     assert {"memory", "persistent", "distributed"} < {cell.id for cell in CELLS}
     assert len(CELLS) >= 7

@@ -103,7 +103,7 @@ def executions(shell: Shell) -> list[dict[str, Any]]:
     return list(shell.json("workflow", "list")["executions"])
 
 
-def test_what_is_kept_is_for_its_owner_alone(shell: Shell) -> None:
+def test_kept_files_are_accessible_to_their_owner_only(shell: Shell) -> None:
     """Directories 0700, files 0600, and version control ignores them."""
     server = shell.start(*MODE)
     kept = [state(shell), *state(shell).rglob("*")]
@@ -155,7 +155,7 @@ def test_a_damaged_file_is_reported_and_never_overwritten(shell: Shell) -> None:
     assert again.stop() == 0
 
 
-def test_a_first_start_that_fails_in_the_end_leaves_nothing(shell: Shell, busy: int) -> None:
+def test_failed_first_start_leaves_nothing(shell: Shell, busy: int) -> None:
     """Only the HTTP interface failed to start; directory, lock and processes are removed."""
     result = shell.run("start", *MODE, "--port", str(busy))
     assert result.returncode == 4
@@ -163,7 +163,7 @@ def test_a_first_start_that_fails_in_the_end_leaves_nothing(shell: Shell, busy: 
     assert list(shell.directory.iterdir()) == []
 
 
-def test_a_later_start_that_fails_keeps_the_data(shell: Shell, busy: int) -> None:
+def test_failed_later_start_keeps_the_data(shell: Shell, busy: int) -> None:
     """The directory of earlier stays, without a lock."""
     assert shell.start(*MODE).stop() == 0
     before = {path.name for path in state(shell).iterdir()}

@@ -165,7 +165,7 @@ def test_a_closed_output_and_a_lost_directory_are_no_bugs(shell: Shell) -> None:
         ),
     ],
 )
-def test_an_input_that_is_given_twice_is_refused(shell: Shell, args: list[str], expected: str) -> None:
+def test_duplicate_input_is_refused(shell: Shell, args: list[str], expected: str) -> None:
     """Neither of the two is meant for sure."""
     result = shell.run("workflow", "run", str(HELLO), *args)
     assert (result.returncode, expected in result.stderr) == (2, True)

@@ -246,14 +246,14 @@ def test_interrupt_waits_for_the_end_of_an_import(tmp_path: Path) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (130, "imported\n", "")
 
 
-def test_interrupt_that_a_callback_loses_is_repeated() -> None:
+def test_interrupt_lost_in_a_callback_is_repeated() -> None:
     result = python(LOST)
 
     assert (result.returncode, result.stderr) == (130, "")
 
 
 @pytest.mark.parametrize(("grace_s", "signals"), [(0.2, 1), (3600, 2)], ids=["grace-over", "second-signal"])
-def test_process_that_holds_the_interpreter_is_killed(grace_s: float, signals: int) -> None:
+def test_process_blocking_the_interpreter_is_killed(grace_s: float, signals: int) -> None:
     command = [sys.executable, "-c", HELD, str(grace_s)]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible) as process,

@@ -171,7 +171,7 @@ def test_a_bad_configuration_does_not_start(shell: Shell, text: str, args: list[
     assert "Traceback" not in result.stderr
 
 
-def test_projects_that_start_at_once_share_nothing(shell: Shell, tmp_path: Path) -> None:
+def test_projects_started_at_once_share_nothing(shell: Shell, tmp_path: Path) -> None:
     """All ask for the same default ports at the same moment; each gets a Temporal and an address of its own."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -222,14 +222,14 @@ def test_second_server_of_a_project_is_reported(shell: Shell) -> None:
     assert first.stop() == 0
 
 
-def test_run_that_exceeds_its_timeout_fails(shell: Shell) -> None:
+def test_run_beyond_its_timeout_fails(shell: Shell) -> None:
     """Exit code 5, with and without a server."""
     slow = str(Path(HELLO).with_name("sleep-between.yaml"))
     result = shell.run("workflow", "run", slow, "--timeout", "300ms")
     assert (result.returncode, "did not end within --timeout" in result.stderr) == (5, True)
 
 
-def test_an_import_that_would_be_forgotten_is_refused(shell: Shell) -> None:
+def test_import_in_memory_mode_without_server_is_refused(shell: Shell) -> None:
     """Memory mode without a server keeps nothing."""
     (shell.directory / "w.json").write_text('{"workflows": []}')
     result = shell.run("workflow", "import", "w.json")

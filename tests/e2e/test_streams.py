@@ -77,7 +77,7 @@ def test_server_without_standard_error_stops_gracefully(shell: Shell) -> None:
     assert (process.returncode, rest) == (0, "")
 
 
-def test_server_whose_log_is_not_read_serves_restarts_and_stops(shell: Shell) -> None:
+def test_server_with_unread_log_serves_restarts_and_stops(shell: Shell) -> None:
     """The pipe is full of log lines that are not read."""
     with server(shell, 'exec "$0" start --format json --log-level debug', stderr=subprocess.PIPE) as process:
         url = ready_line(process)["url"]

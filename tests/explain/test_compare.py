@@ -44,7 +44,7 @@ def test_a_folder_of_another_name_makes_no_path_different(tmp_path: Path) -> Non
     assert compare(left, right) == ()
 
 
-def test_a_secret_that_differs_is_reported_and_not_shown(tmp_path: Path) -> None:
+def test_different_secret_is_reported_and_not_shown(tmp_path: Path) -> None:
     """Neither side."""
     left = resolved(tmp_path, "redis: {password: hunter2-left}\n")
     right = resolved(tmp_path, "redis: {password: hunter2-right}\n")

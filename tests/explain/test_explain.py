@@ -68,7 +68,7 @@ def test_every_loser_is_named_with_its_origin(tmp_path: Path) -> None:
     ]
 
 
-def test_near_misses_name_the_cell_that_failed(tmp_path: Path) -> None:
+def test_near_misses_name_the_failed_cell(tmp_path: Path) -> None:
     """With the value that was seen and the one that was wanted."""
     step = explained(tmp_path, "redis.driver").step
     assert step is not None
@@ -76,14 +76,14 @@ def test_near_misses_name_the_cell_that_failed(tmp_path: Path) -> None:
     assert misses["memory-imitation"] == ("binary", "found", "missing")
 
 
-def test_explain_names_the_setting_that_a_value_is_taken_from(tmp_path: Path) -> None:
+def test_explain_names_the_setting_of_an_inherited_value(tmp_path: Path) -> None:
     """The namespace of the embedded server is that of the client."""
     found = explained(tmp_path, "temporal.standalone.namespace", "")
     assert found.given is not None
     assert found.given.because == "the same as temporal.namespace (default)"
 
 
-def test_a_setting_that_shares_a_value_names_the_place_of_it(tmp_path: Path) -> None:
+def test_setting_with_a_shared_value_names_its_place(tmp_path: Path) -> None:
     """Wherever of the two places it was written."""
     found = explained(tmp_path, "temporal.standalone.namespace", nested("temporal.namespace", "shop"))
     assert found.given is not None
@@ -139,7 +139,7 @@ def test_a_secret_input_is_not_shown(tmp_path: Path) -> None:
     assert "hunter2" not in str(found.as_json()) + repr(found)
 
 
-def test_a_finding_that_shows_names_its_cells(tmp_path: Path) -> None:
+def test_present_finding_names_its_cells(tmp_path: Path) -> None:
     """Row, condition, value, examples."""
     found = explain_finding(
         resolved(tmp_path, nested("worker.max_concurrent_workflows", "50")), "worker.concurrency.sqlite"
@@ -154,7 +154,7 @@ def test_a_finding_that_shows_names_its_cells(tmp_path: Path) -> None:
     assert found.bad == "worker:\n  max_concurrent_workflows: 11"
 
 
-def test_a_finding_that_does_not_show_names_the_cell_that_failed(tmp_path: Path) -> None:
+def test_absent_finding_names_the_failed_cell(tmp_path: Path) -> None:
     """One case for each element of a list."""
     text = "vector_dbs: [{provider: qdrant}, {provider: redis}]\n"
     found = explain_finding(resolved(tmp_path, text), "knowledge.pgvector-on-sqlite")

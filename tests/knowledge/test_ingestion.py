@@ -184,7 +184,7 @@ def test_results_have_the_cosine_similarity_to_the_query_as_score(shelf: Shelf) 
     assert search(shelf.library, "docs", Query("???", top_k=3)) == []  # neither words nor a direction
 
 
-def test_passage_that_only_words_find_has_its_similarity(shelf: Shelf) -> None:
+def test_passage_found_by_words_alone_has_its_similarity(shelf: Shelf) -> None:
     for number in range(60):
         shelf.write(f"near-{number}.md", f"eteer ceeck{'e' * (number + 1)}\n")
     shelf.write("far.md", f"ticket {'zzz ' * 8}\n")
@@ -201,9 +201,7 @@ def test_query_out_of_bounds_is_refused(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("at", range(12))
-def test_ingestion_that_is_killed_anywhere_is_completed_by_the_next_one(
-    at: int, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_ingestion_is_completed_by_the_next_one(at: int, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process ends before or after one of the writes of a second ingestion, whose documents change again."""
     shelf.ingest()
     shelf.write("ferry.md", "# Times of the ferry\n\nThe ferry leaves at six from the new pier.\n")

@@ -51,7 +51,7 @@ def test_append_evicts_the_oldest_messages_until_the_limits_hold(
     assert (change.removed, change.stats.evicted, change.stats.tokens) == (4 - len(left), 4 - len(left), 5 * len(left))
 
 
-def test_lru_evicts_the_message_that_was_least_recently_written_or_read(client: Any) -> None:
+def test_lru_evicts_the_least_recently_used_message(client: Any) -> None:
     chat = memory(client, max_messages=3, eviction="lru")
     chat.append("k", messages_of("a", "b", "c"))
     assert contents(chat, limit=1) == ["c"]  # now c, and a and b as they were written
@@ -70,7 +70,7 @@ def test_messages_written_under_fifo_count_as_used_then_under_lru(client: Any) -
     assert contents(chat) == [*range(11), "new"]
 
 
-def test_message_that_alone_exceeds_max_tokens_is_refused_and_nothing_changes(client: Any) -> None:
+def test_message_beyond_max_tokens_is_refused_without_changes(client: Any) -> None:
     chat = memory(client, max_tokens=6)
     chat.append("k", messages_of("kept"))
     with pytest.raises(MemoryRefusedError, match="about 9 tokens, more than the max_tokens 6 of memory chat"):
@@ -78,7 +78,7 @@ def test_message_that_alone_exceeds_max_tokens_is_refused_and_nothing_changes(cl
     assert contents(chat) == ["kept"]
 
 
-def test_flush_applies_limits_that_were_lowered(client: Any) -> None:
+def test_flush_applies_lowered_limits(client: Any) -> None:
     memory(client).append("k", messages_of(1, 2, 3))
     chat = memory(client, max_messages=1)
     change = chat.flush("k")
@@ -181,7 +181,7 @@ def test_keys_are_ordered_by_name_in_pages(client: Any) -> None:
     assert last == ""
 
 
-def test_key_that_the_server_evicted_disappears_from_the_list(client: Any) -> None:
+def test_evicted_key_disappears_from_the_list(client: Any) -> None:
     chat = memory(client)
     chat.append("k", messages_of(1))
     client.delete("compozy:memory:shop:chat:facts:k")
@@ -221,13 +221,13 @@ def test_long_keys_are_read_at_once(client: Any) -> None:
         pytest.param("k", messages_of(*range(1001)), "more than the 1000 of one operation", id="many"),
     ],
 )
-def test_keys_and_messages_that_do_not_fit_are_refused(client: Any, key: str, payload: object, reason: str) -> None:
+def test_invalid_keys_and_messages_are_refused(client: Any, key: str, payload: object, reason: str) -> None:
     with pytest.raises(MemoryRefusedError, match=reason):
         memory(client).append(key, payload)
     assert names(client) == set()
 
 
-def test_redis_that_does_not_answer_is_an_error_of_the_driver() -> None:
+def test_unresponsive_redis_is_an_error_of_the_driver() -> None:
     with pytest.raises(DriverError, match="connection refused"):
         memory(Redis(port=1, retry=Retry(NoBackoff(), 0))).stats("k")
 
@@ -237,7 +237,7 @@ def test_script_with_a_fault_is_an_error_of_the_driver(client: Any) -> None:
         RedisScript(client, "return redis.call('NOSUCH')").run([], [])
 
 
-def test_answers_are_texts_whatever_the_client_decodes(client: Any) -> None:
+def test_answers_are_texts_with_and_without_decoding_client(client: Any) -> None:
     def typed(answer: Any) -> Sequence[type]:
         return [type(item) for item in answer]
 

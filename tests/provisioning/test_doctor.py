@@ -95,7 +95,7 @@ def busy(host: str) -> Iterator[str]:
         yield str(taken.getsockname()[1])
 
 
-def test_binary_that_does_not_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_binary_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is run with the environment of children, as a start does; what it prints last names the reason."""
     monkeypatch.setenv("SETTING_OF_THE_USER", "broken")
     script = tmp_path / "valkey-server"
@@ -140,7 +140,7 @@ def test_a_linked_state_directory_passes(tmp_path: Path) -> None:
     assert [check for check in found.values() if check.status == "fail"] == []
 
 
-def test_a_state_directory_that_is_missing_passes(tmp_path: Path) -> None:
+def test_missing_state_directory_passes(tmp_path: Path) -> None:
     """Nothing is written for it."""
     assert checked(tmp_path, mode="persistent")["state-directory"].status == "pass"
     assert list(tmp_path.iterdir()) == []
@@ -194,7 +194,7 @@ def test_looking_command_runs_the_checks_of_a_trusted_pack_only(
         pytest.param(None, ("qdrant", "pgvector"), "fail", id="needed"),
     ],
 )
-def test_missing_vector_extension_fails_where_a_vector_store_needs_it(
+def test_missing_vector_extension_fails_for_a_vector_store(
     row: tuple[str, str] | None, providers: tuple[str, ...], status: str
 ) -> None:
     found = {check.id: check.status for check in offer_checks(row, providers)}
@@ -252,7 +252,7 @@ def test_schema_is_checked_as_start_does(
         ),
     ],
 )
-def test_doctor_names_who_may_use_what(text: str, expected: tuple[str, str, str], tmp_path: Path) -> None:
+def test_doctor_names_access_to_each_interface(text: str, expected: tuple[str, str, str], tmp_path: Path) -> None:
     """HTTP, Temporal and the payloads, in the words of the rules."""
     (tmp_path / "compozy.yaml").write_text(text)
     lifecycle = Lifecycle(load_configuration(directory=str(tmp_path), environment={}), facts=FACTS)
@@ -270,7 +270,7 @@ def test_schema_of_sqlite_is_checked_without_a_file(tmp_path: Path, mode: str, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_path_that_sqlite_cannot_open_fails_before_a_start(tmp_path: Path) -> None:
+def test_path_too_long_for_sqlite_fails_before_a_start(tmp_path: Path) -> None:
     """The longest path that SQLite opens passes; one byte more does not."""
     for more, status in ((0, ""), (1, "fail")):
         folder = tmp_path
@@ -285,7 +285,7 @@ def test_path_that_sqlite_cannot_open_fails_before_a_start(tmp_path: Path) -> No
             assert not status or f"at most {LONGEST_BYTES}" in found[check].message
 
 
-def test_longest_path_is_the_one_that_sqlite_opens(tmp_path: Path) -> None:
+def test_longest_path_equals_the_limit_of_sqlite(tmp_path: Path) -> None:
     folder = tmp_path / ("d" * 200) / ("e" * 100)
     folder.mkdir(parents=True)
     opened = []

@@ -107,7 +107,7 @@ def test_plan_has_a_step_for_each_instance_with_the_fields_of_its_element(tmp_pa
     )
 
 
-def test_component_that_needs_instances_starts_after_all_of_them(tmp_path: Path) -> None:
+def test_component_starts_after_all_needed_instances(tmp_path: Path) -> None:
     resolved = resolved_of(tmp_path)
     rows = dict(resolved.rulebook.drivers)
     rows["redis", "valkey"] = replace(rows["redis", "valkey"], needs=("cache",))
@@ -154,7 +154,7 @@ def test_decision_of_an_instance_is_explained_with_the_place_of_its_element(tmp_
         explain(resolved, "cache[b].drivr")
 
 
-def test_comparison_names_the_instance_that_differs(tmp_path: Path) -> None:
+def test_comparison_names_the_different_instance(tmp_path: Path) -> None:
     left, right = resolved_of(tmp_path), resolved_of(tmp_path, CACHES.replace("persistent", "memory"))
     found = {difference.key for difference in compare(left, right) if difference.kind == "component"}
     assert found == {"cache[b].mode", "cache[b].driver"}
@@ -192,7 +192,7 @@ def test_instances_are_backed_up_and_restored_by_their_names(tmp_path: Path) -> 
     assert [Path(path).read_text() for path in files] == ["cache[a]", "cache[b ]/..]"]
 
 
-def test_backup_is_refused_where_the_storage_of_an_instance_is_not_known(tmp_path: Path) -> None:
+def test_backup_is_refused_with_unknown_storage_of_an_instance(tmp_path: Path) -> None:
     """A backup without it would look complete."""
     with project_code(allowed=False), pytest.raises(UsageError, match=r"cache\[a\] keeps data") as caught:
         back_up(resolved_of(tmp_path), tmp_path / "backup.tar.gz")
@@ -260,7 +260,7 @@ def test_verification_covers_tables_of_instances(old: str, new: str, kind: str, 
         pytest.param("{caches[].folder}", "{caches[].foldr}", "caches has no field foldr", id="address"),
     ],
 )
-def test_component_that_does_not_fit_its_list_is_reported(old: str, new: str, reason: str) -> None:
+def test_component_incompatible_with_its_list_is_reported(old: str, new: str, reason: str) -> None:
     assert any(reason in report.message for report in reports(old, new, COMPONENT))
 
 
@@ -318,7 +318,7 @@ def test_running_instances_are_shown_backed_up_and_stopped_by_their_names(
     assert stack.lifecycle.state == "validated"
 
 
-def test_examples_of_an_instance_table_are_what_resolution_decides() -> None:
+def test_examples_of_instance_table_agree_with_resolution() -> None:
     """A field with a rejected value is read as unset there too."""
     rulebook = load_rulebook((str(PACK),))
     assert [report.message for report in trial_findings(rulebook)] == []

@@ -60,7 +60,7 @@ def test_the_triggers_lead_through_the_states(tmp_path: Path) -> None:
     assert states == ["resolved", "validated", "provisioned", "validated", "unresolved"]
 
 
-def test_invalid_trigger_is_an_error_that_lists_the_valid_ones(tmp_path: Path) -> None:
+def test_invalid_trigger_is_an_error_with_the_valid_ones(tmp_path: Path) -> None:
     """The error names the state and what is possible."""
     with pytest.raises(TransitionError) as caught:
         lifecycle(tmp_path).fire("provision")
@@ -68,7 +68,7 @@ def test_invalid_trigger_is_an_error_that_lists_the_valid_ones(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("steps", [[], ["resolve"], ["resolve", "validate"]])
-def test_provision_takes_the_steps_that_are_missing(steps: list[str], tmp_path: Path) -> None:
+def test_provision_takes_the_missing_steps(steps: list[str], tmp_path: Path) -> None:
     walked = lifecycle(tmp_path)
     for step in steps:
         walked.fire(step)
@@ -97,7 +97,7 @@ def test_provision_is_refused_while_provisioned(tmp_path: Path) -> None:
         walked.provision()
 
 
-def test_a_finding_that_stops_leaves_the_state_and_its_records(tmp_path: Path) -> None:
+def test_error_finding_leaves_state_and_records(tmp_path: Path) -> None:
     """An invalid configuration stays resolved, without findings of a state that it never reached."""
     walked = lifecycle(tmp_path, mode="foo")
     resolved = walked.resolve()
@@ -168,7 +168,7 @@ def test_interrupted_release_leaves_state_and_records(tmp_path: Path) -> None:
     assert walked.state == "validated"
 
 
-def test_release_and_reset_close_with_the_grace_that_was_asked_for(tmp_path: Path) -> None:
+def test_release_and_reset_close_with_the_given_grace(tmp_path: Path) -> None:
     """The seconds reach the runtime."""
     first, second = FakeRuntime(), FakeRuntime()
     provisioned(tmp_path, first).release(2.5)
@@ -176,7 +176,7 @@ def test_release_and_reset_close_with_the_grace_that_was_asked_for(tmp_path: Pat
     assert (first.closed, second.closed) == ([2.5], [0])
 
 
-def test_a_component_that_does_not_stop_can_be_released_again(tmp_path: Path) -> None:
+def test_failed_release_can_be_repeated(tmp_path: Path) -> None:
     """A failing release leaves the state; the next one succeeds."""
     runtime = FakeRuntime(failure=ProvisionError("redis", "did not stop"))
     walked = provisioned(tmp_path, runtime)

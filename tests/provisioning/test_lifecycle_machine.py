@@ -115,7 +115,7 @@ def test_machine_of_the_library_behaves(behaviour: Callable[[Lifecycle], bool], 
 
 @pytest.mark.parametrize("threads", [True, False])
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
-def test_stub_that_keeps_a_word_fails(
+def test_stub_without_the_library_fails_every_behaviour(
     behaviour: Callable[[Lifecycle], bool], threads: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the library none of the behaviours remains: the engine has no second state machine."""

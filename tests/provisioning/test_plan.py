@@ -32,7 +32,7 @@ def addresses_of(plan: Plan) -> dict[str, tuple[str, ...]]:
 
 @pytest.mark.parametrize("path", [setting.path for setting in REGISTRY.settings.values() if setting.secret])
 @pytest.mark.parametrize("format_", ["text", "json"])
-def test_a_secret_that_looks_like_a_path_is_not_printed(
+def test_secret_similar_to_a_path_is_not_printed(
     path: str, format_: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It may begin with a slash."""
@@ -49,7 +49,7 @@ def test_a_socket_is_no_file_of_data(tmp_path: Path) -> None:
     assert (files_of(plan)["database"], plan.state_dir) == ((), None)
 
 
-def test_files_are_those_that_hold_data(tmp_path: Path) -> None:
+def test_files_are_the_data_files_of_all_components(tmp_path: Path) -> None:
     """Of all three components in persistent mode."""
     state = tmp_path / ".compozy"
     assert files_of(plan_of(tmp_path, mode="persistent")) == {
@@ -59,7 +59,7 @@ def test_files_are_those_that_hold_data(tmp_path: Path) -> None:
     }
 
 
-def test_a_directory_that_is_not_used_is_not_listed(tmp_path: Path) -> None:
+def test_unused_directory_is_not_listed(tmp_path: Path) -> None:
     """The place of Redis' data is known, but persistence is off."""
     plan = plan_of(tmp_path, **{"redis.standalone.persistence.data_dir": "./.compozy/redis"})
     assert (files_of(plan)["redis"], plan.state_dir) == ((), None)

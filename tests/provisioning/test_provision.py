@@ -50,7 +50,7 @@ def stopped(events: Events) -> list[str]:
     return [name for verb, name in events if verb == "stopped"]
 
 
-def test_driver_gets_the_handles_of_what_it_needs_and_of_nothing_else(events: Events) -> None:
+def test_driver_gets_the_handles_of_its_needs_only(events: Events) -> None:
     found: list[object] = []
 
     def start(context: StartContext) -> None:
@@ -75,7 +75,7 @@ def void(value: object) -> None:
     """Forget a value."""
 
 
-def test_a_step_starts_after_what_it_needs(events: Events) -> None:
+def test_step_starts_after_its_needs(events: Events) -> None:
     """For any order in the plan."""
     mailer, queue, store = (Script(events, name) for name in ("mailer", "queue", "store"))
     with provision(plan(step(mailer, "queue"), step(queue, "store"), step(store))):
@@ -95,7 +95,7 @@ def test_components_of_a_pack_have_their_handle(events: Events) -> None:
         pytest.param(("a",), "a needs a", id="circle"),
     ],
 )
-def test_needs_that_cannot_be_met_start_nothing(events: Events, needs: tuple[str, ...], expected: str) -> None:
+def test_unsatisfiable_needs_start_nothing(events: Events, needs: tuple[str, ...], expected: str) -> None:
     """It is a fault of the rules, found before anything is started."""
     with pytest.raises(RuleTableError, match=expected):
         provision(plan(step(Script(events, "a"), *needs)))
@@ -111,7 +111,7 @@ def test_needs_that_cannot_be_met_start_nothing(events: Events, needs: tuple[str
         pytest.param("tests.support.provisioning", {}, id="no-class"),
     ],
 )
-def test_a_factory_that_does_not_fit_starts_nothing(events: Events, factory: str, options: dict[str, str]) -> None:
+def test_incompatible_factory_starts_nothing(events: Events, factory: str, options: dict[str, str]) -> None:
     """The error names the provision row; the other steps are not started."""
     broken = Step("broken", "scripted", "row-broken", factory, options, (), PATIENCE_S)
     with pytest.raises(RuleTableError, match="provision row row-broken"):
@@ -119,7 +119,7 @@ def test_a_factory_that_does_not_fit_starts_nothing(events: Events, factory: str
     assert events == []
 
 
-def test_a_failure_stops_what_was_started_in_reverse(events: Events) -> None:
+def test_failure_stops_started_components_in_reverse(events: Events) -> None:
     """The error names component, row, reason and what to do."""
     a, b, c = Script(events, "a"), Script(events, "b"), Script(events, "c", on_start=fail("disk full"))
     with no_threads_left(), pytest.raises(ProvisionError) as caught:
@@ -131,7 +131,7 @@ def test_a_failure_stops_what_was_started_in_reverse(events: Events) -> None:
     assert a.graces == [0]
 
 
-def test_a_stop_that_fails_does_not_stop_the_others(events: Events) -> None:
+def test_failed_stop_does_not_prevent_the_others(events: Events) -> None:
     """The rollback continues, and the first failure is reported."""
 
     def refuse(grace_s: float) -> None:
@@ -143,7 +143,7 @@ def test_a_stop_that_fails_does_not_stop_the_others(events: Events) -> None:
     assert stopped(events) == ["c", "b", "a"]
 
 
-def test_all_that_fail_are_named(events: Events) -> None:
+def test_all_failures_are_named(events: Events) -> None:
     """All failures are reported at once, each with driver, row, reason and fix."""
     a, b = Script(events, "a", on_start=fail("refused")), Script(events, "b", on_start=fail("unknown host"))
     with pytest.raises(ProvisionErrors) as caught:
@@ -158,7 +158,7 @@ def test_all_that_fail_are_named(events: Events) -> None:
     assert ([failure.component for failure in caught.value.failures], caught.value.exit_code) == (["a", "b"], 4)
 
 
-def test_step_that_is_cancelled_after_a_failure_is_not_counted_as_failed(events: Events) -> None:
+def test_cancelled_step_is_not_counted_as_failed(events: Events) -> None:
     """It gets a moment to fail as well, then it is stopped and named apart from the failures."""
     a, b = Script(events, "a", on_start=fail("refused")), Script(events, "b", on_start=wait_for_the_end)
     with no_threads_left(), pytest.raises(ProvisionErrors) as caught:
@@ -187,14 +187,14 @@ def test_one_timeout_bounds_the_whole_start(events: Events) -> None:
         provision(plan(step(Script(events, "slow", on_start=wait_for_the_end))), timeout_s=0.05)
 
 
-def test_a_driver_that_hangs_does_not_hang_the_start(events: Events) -> None:
+def test_hanging_driver_does_not_hang_the_start(events: Events) -> None:
     """One that does not look at its deadline is left behind."""
     with pytest.raises(ProvisionError, match="it was not ready in time"):
         provision(plan(step(Script(events, "stuck", on_start=hang), timeout_s=0.05)))
     assert stopped(events) == ["stuck"]
 
 
-def test_a_driver_that_hangs_in_its_stop_too_does_not_hang_the_start(
+def test_driver_hanging_in_start_and_stop_does_not_hang_the_start(
     events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One lock held by its start is enough for that; the others are stopped all the same."""
@@ -272,7 +272,7 @@ def test_a_failed_first_start_leaves_no_state_directory(events: Events, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_start_keeps_the_data_that_was_there(events: Events, tmp_path: Path) -> None:
+def test_failed_start_keeps_earlier_data(events: Events, tmp_path: Path) -> None:
     """A state directory of earlier is never removed; only the lock goes."""
     state = tmp_path / ".compozy"
     provision(plan(step(Script(events, "a")), state_dir=str(state))).close()

@@ -56,7 +56,7 @@ def test_health_has_a_latency_or_an_error(events: Events) -> None:
 
 
 @pytest.mark.parametrize(("failing", "asked"), [(2, 3), (3, 3)])
-def test_start_survives_health_checks_that_fail_on_a_busy_machine(events: Events, failing: int, asked: int) -> None:
+def test_start_survives_failed_health_checks_on_a_busy_machine(events: Events, failing: int, asked: int) -> None:
     """A component that never answers fails the start."""
     answers = [no_answer] * failing + [lambda: None]
     count = len(answers)
@@ -100,7 +100,7 @@ def test_hanging_ping_is_unhealthy_and_not_repeated(
         stuck.set()
 
 
-def test_a_component_that_recovers_is_healthy_again(events: Events) -> None:
+def test_recovered_component_is_healthy_again(events: Events) -> None:
     """Health is asked anew each time."""
     answers: Iterator[Callable[[], None]] = iter([no_answer, lambda: None])
     script = Script(events, "a")
@@ -135,7 +135,7 @@ def test_health_omits_the_text_of_a_foreign_error(events: Events) -> None:
     assert "hunter2" not in error
 
 
-def test_closing_goes_in_reverse_with_the_grace(events: Events) -> None:
+def test_close_stops_in_reverse_with_the_grace(events: Events) -> None:
     """What was started last is stopped first."""
     a, b = Script(events, "a"), Script(events, "b")
     with no_threads_left():
@@ -151,7 +151,7 @@ def test_grace_is_shared_by_all_components(events: Events) -> None:
     assert a.graces == [0.0]
 
 
-def test_component_that_does_not_stop_is_left_behind(
+def test_hanging_component_is_abandoned(
     events: Events, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "UNDO_S", 0.05)
@@ -199,7 +199,7 @@ def test_watch_begins_with_the_answers_to_the_starts(events: Events, monkeypatch
         assert (health.healthy, health.latency_ms is not None, pings) == (True, True, ["a"])
 
 
-def test_watched_component_that_hangs_is_reported_without_waiting(
+def test_hanging_watched_component_is_reported_without_waiting(
     events: Events, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "WATCH_S", 0.01)
@@ -278,7 +278,7 @@ def test_after_closing_nothing_is_healthy(events: Events) -> None:
     assert runtime.health() == {}
 
 
-def test_what_was_abandoned_is_not_stopped_again(events: Events, tmp_path: Path) -> None:
+def test_abandoned_component_is_not_stopped_again(events: Events, tmp_path: Path) -> None:
     """A failed stop is logged; the caller reports the failure of the start, and the directory is removed."""
     state = tmp_path / ".compozy"
     runtime = provision(plan(step(Script(events, "a", on_stop=no)), state_dir=str(state)))

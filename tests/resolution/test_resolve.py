@@ -41,7 +41,7 @@ def test_a_derived_value_names_its_row(tmp_path: Path) -> None:
     assert (origin.table, origin.row) == ("temporal.database_file", "file")
 
 
-def test_a_value_that_no_row_derives_stays_unset(tmp_path: Path) -> None:
+def test_underived_value_stays_unset(tmp_path: Path) -> None:
     """PostgreSQL has no path."""
     assert resolved(tmp_path, mode="distributed").get("database.path") is None
 
@@ -53,14 +53,14 @@ def test_a_setting_takes_the_value_of_the_one_it_is_the_same_as(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("word", ["foo", "VALKEY-ISH"])
-def test_a_word_that_is_not_allowed_does_not_keep_the_rest_from_resolving(tmp_path: Path, word: str) -> None:
+def test_rejected_value_does_not_prevent_resolution(tmp_path: Path, word: str) -> None:
     """Resolving is total: the tables see the default, the value stays for validation to report."""
     found = resolved(tmp_path, **{"redis.standalone.engine": word})
     assert found.components["redis"].driver == "valkey"
     assert found.get("redis.standalone.engine") == word.casefold()
 
 
-def test_a_word_that_is_not_allowed_gives_way_to_a_lower_one_that_is(tmp_path: Path) -> None:
+def test_rejected_value_gives_way_to_a_valid_lower_one(tmp_path: Path) -> None:
     """The flag is wrong, the file is right."""
     found = resolved(tmp_path, "redis: {standalone: {engine: fakeredis}}\n", **{"redis.standalone.engine": "foo"})
     assert found.components["redis"].driver == "fakeredis"
@@ -111,7 +111,7 @@ def test_a_decision_holds_table_row_inputs_and_outputs(tmp_path: Path) -> None:
     assert decision.outputs == {"driver": "fakeredis"}
 
 
-def test_only_the_stages_that_are_asked_for_are_evaluated(tmp_path: Path) -> None:
+def test_only_requested_stages_are_evaluated(tmp_path: Path) -> None:
     """No decision of another stage is in the record."""
     found = resolved(tmp_path)
     tables = found.rulebook.ruleset.tables

@@ -81,7 +81,7 @@ def unused(found: tuple[Finding, ...]) -> list[tuple[str, str, str]]:
         pytest.param("runtime: {type: bun}", "runtime", id="map"),
     ],
 )
-def test_setting_that_nothing_uses_is_a_warning_at_its_place(text: str, key: str, tmp_path: Path) -> None:
+def test_unused_setting_is_a_warning_at_its_place(text: str, key: str, tmp_path: Path) -> None:
     assert unused(validate(resolved(tmp_path, text))) == [(key, "warning", f"{key} is declared, not used")]
 
 

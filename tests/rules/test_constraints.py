@@ -104,13 +104,13 @@ def test_fault_inside_an_excluded_region_is_not_reported(
     assert kind not in kinds(never, table)
 
 
-def test_a_row_that_only_matches_excluded_settings_is_unreachable() -> None:
+def test_row_within_an_excluded_region_is_unreachable() -> None:
     table = kept(PAIR, [{"one": "a", "two": "b"}, {}])
     assert kinds(None, table) == []
     assert kinds(AB, table) == ["unreachable"]
 
 
-def test_a_row_that_is_masked_outside_an_excluded_region_is_reported() -> None:
+def test_row_masked_outside_an_excluded_region_is_reported() -> None:
     table = kept(PAIR, [{"two": "a"}, {"one": "a"}, {}])
     assert kinds(None, table) == []
     assert kinds(AB, table) == ["masked"]
@@ -189,7 +189,7 @@ def test_an_excluded_configuration_is_an_error_and_resolving_does_not_raise(tmp_
     assert found.get("zed.one") == "a"
 
 
-def test_a_default_that_violates_another_constraint_does_not_raise(tmp_path: Path) -> None:
+def test_default_in_violation_of_another_constraint_does_not_raise(tmp_path: Path) -> None:
     never = [AB, {"zed.two": "a", "zed.count": 1}]
     inputs = {**PAIR, "n": "zed.count"}
     rules = rulebook(never, kept(inputs, [{"two": "a", "n": {"not": 1}}, {"two": "b", "one": {"not": "a"}}]))
@@ -223,7 +223,7 @@ def test_diff_ignores_decisions_about_excluded_settings() -> None:
     assert not compare_versions(rulebook(AB, kept(PAIR, rows)), rulebook(None, kept(PAIR, wider))).same
 
 
-def test_an_example_that_a_constraint_excludes_is_not_tried(tmp_path: Path) -> None:
+def test_excluded_example_is_not_tried(tmp_path: Path) -> None:
     """Examples of others stay right when a pack excludes their configurations."""
     (tmp_path / "never.yaml").write_text("never: {mode: persistent, redis.mode: memory}\n")
     found = load_rulebook((str(tmp_path),))
@@ -234,7 +234,7 @@ def test_an_example_that_a_constraint_excludes_is_not_tried(tmp_path: Path) -> N
     assert [report.message for report in reports] == []
 
 
-def test_a_table_example_that_a_constraint_excludes_is_not_tried(tmp_path: Path) -> None:
+def test_excluded_table_example_is_not_tried(tmp_path: Path) -> None:
     table = kept(PAIR, [{"two": "b"}, {}])
     table["examples"] = [{"given": {"zed": {"one": "a", "two": "b"}}, "rows": ["r0"]}]
     assert list(table_findings(rulebook(AB, table), str(tmp_path))) == []

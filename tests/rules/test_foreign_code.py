@@ -243,7 +243,7 @@ def test_fault_of_storage_fails_the_plan(verb: str, kind: str, pack: Pack) -> No
     ("verb", "returned"),
     [pytest.param("preflight", "Check", id="preflight"), pytest.param("storage", "Storage", id="storage")],
 )
-def test_verb_that_returns_another_type_is_refused(verb: str, returned: str, pack: Pack) -> None:
+def test_verb_with_another_return_type_is_refused(verb: str, returned: str, pack: Pack) -> None:
     pack.write()
     file = pack.folder / "shop.py"
     file.write_text(file.read_text() + f"Shop.{verb} = lambda self, *context: ['text']\n")
@@ -264,7 +264,7 @@ def test_verb_that_returns_another_type_is_refused(verb: str, returned: str, pac
         pytest.param("raise SystemExit\nclass Shop: ...", "skip", "does not import", id="not-run"),
     ],
 )
-def test_doctor_looks_at_code_that_it_does_not_import(source: str | None, status: str, text: str, pack: Pack) -> None:
+def test_doctor_examines_code_without_import(source: str | None, status: str, text: str, pack: Pack) -> None:
     """What surely fails is a failure; the rest is not claimed to work."""
     pack.write()
     if source is None:
@@ -294,7 +294,7 @@ def run(pack: Pack, *words: str) -> tuple[int, dict[str, object]]:
 
 
 @pytest.mark.e2e
-def test_pack_that_exits_and_prints_leaves_code_and_output_alone(pack: Pack) -> None:
+def test_exit_and_output_of_a_pack_do_not_change_code_and_output(pack: Pack) -> None:
     """A gate in CI sees exit code 3, and one JSON document; the probe imports the file first."""
     text = pack.write("code", "exit").folder / "shop.py"
     text.write_text('print("loading")\n' + text.read_text())
@@ -307,7 +307,7 @@ def test_pack_that_exits_and_prints_leaves_code_and_output_alone(pack: Pack) -> 
 
 
 @pytest.mark.e2e
-def test_doctor_does_not_promise_what_it_did_not_run(pack: Pack) -> None:
+def test_doctor_does_not_promise_skipped_checks(pack: Pack) -> None:
     """The verdict names what was left out."""
     pack.write("code", "exit")
     command = [COMPOZY, "doctor", "--rules", str(pack.folder), "--mode", "memory"]

@@ -115,7 +115,7 @@ def test_each_cell_has_a_pair_or_a_reason(command: Command) -> None:
         assert pair["row"] not in fails["rows"]
 
 
-def test_cases_as_text_count_cells_and_state_what_has_no_pair(command: Command) -> None:
+def test_cases_as_text_count_cells_and_list_those_without_pair(command: Command) -> None:
     _, out, _ = command("cases", "zed")
     assert "no MC/DC pair for row same, input mode: the outcome is the same" in out
     assert out.splitlines()[-1].endswith("3 of 4 cells with an MC/DC pair")
@@ -127,6 +127,6 @@ def test_cases_of_an_unknown_table_suggest_one(command: Command) -> None:
     assert "did you mean zed?" in err
 
 
-def test_cases_of_rules_that_are_not_valid_are_refused(command: Command, tmp_path: Path) -> None:
+def test_cases_of_invalid_rules_are_refused(command: Command, tmp_path: Path) -> None:
     (tmp_path / "pack" / "zed.yaml").write_text(PACK.split("---")[1].replace("at_least: 9", "at_least: -1"))
     assert command("cases", "zed")[0] == 3

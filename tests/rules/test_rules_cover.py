@@ -64,7 +64,7 @@ def report(answer: tuple[int, str, str]) -> dict[str, Any]:
     return found
 
 
-def test_cover_lists_the_rows_that_never_decided(command: Command, tmp_path: Path) -> None:
+def test_cover_lists_rows_without_decision(command: Command, tmp_path: Path) -> None:
     record(tmp_path / "live.json", "kept")
     code, out, _ = command("--rules", "pack", "--no-examples", "--data", "live.json")
     assert code == 0
@@ -97,7 +97,7 @@ def test_cover_fails_below_the_threshold(command: Command, tmp_path: Path, minim
     assert command("--rules", "pack", "--no-examples", "--data", "live.json", "--min", minimum)[0] == code
 
 
-def test_a_changed_row_is_not_the_one_that_decided(command: Command, tmp_path: Path) -> None:
+def test_changed_row_does_not_count_as_decided(command: Command, tmp_path: Path) -> None:
     record(tmp_path / "live.json", "kept", "lost")
     (tmp_path / "pack" / "zed.yaml").write_text(PACK.replace("{out: false}", "{out: true}").replace("b <", "c <"))
     found = report(command("--rules", "pack", "--no-examples", "--data", "live.json", "--format", "json"))
@@ -158,12 +158,12 @@ def test_cover_refuses_other_files(command: Command, tmp_path: Path, content: st
     assert text in err
 
 
-def test_cover_refuses_rules_that_are_not_valid(command: Command, tmp_path: Path) -> None:
+def test_cover_refuses_invalid_rules(command: Command, tmp_path: Path) -> None:
     (tmp_path / "pack" / "zed.yaml").write_text(PACK.replace("mode: memory}, then", "mode: persistent}, then"))
     assert command("--rules", "pack")[0] == 3
 
 
-def test_resolving_notes_the_rows_that_decide(tmp_path: Path) -> None:
+def test_resolution_records_the_deciding_rows(tmp_path: Path) -> None:
     configuration = load_configuration(directory=str(tmp_path), flags={"mode": "persistent"}, environment={})
     configuration.rulebook.ruleset.decided.clear()
     resolved = resolve(configuration, dict.fromkeys(configuration.rulebook.registry.facts, "missing"))
@@ -171,7 +171,7 @@ def test_resolving_notes_the_rows_that_decide(tmp_path: Path) -> None:
     assert noted == {(name, row.id) for name, decision in resolved.decisions.items() for row in decision.rows}
 
 
-def test_a_constraint_is_a_row_that_decides_where_it_is_broken(tmp_path: Path) -> None:
+def test_violated_constraint_counts_as_deciding_row(tmp_path: Path) -> None:
     (tmp_path / "pack.yaml").write_text("never: {mode: memory, database.driver: postgres}\n")
     flags = {"mode": "memory", "database.driver": "postgres"}
     configuration = load_configuration(directory=str(tmp_path), flags=flags, environment={}, packs=[str(tmp_path)])
@@ -210,7 +210,7 @@ def test_processes_merge_into_one_file(tmp_path: Path) -> None:
         pytest.param("{}", "not a recording of rule coverage", id="another-file"),
     ],
 )
-def test_a_recording_that_cannot_be_written_is_reported_and_harms_nothing(
+def test_unwritable_recording_is_reported_and_harms_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, text: str
 ) -> None:
     file = tmp_path / "live.json"

@@ -104,7 +104,7 @@ def test_diff_reads_a_git_revision(command: Command, tmp_path: Path) -> None:
         pytest.param("HEAD:rules", "git: ", id="no-repository"),
     ],
 )
-def test_diff_refuses_a_version_that_does_not_exist(
+def test_diff_refuses_a_missing_version(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, old: str, text: str
 ) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
@@ -113,7 +113,7 @@ def test_diff_refuses_a_version_that_does_not_exist(
     assert text in err
 
 
-def test_diff_of_a_table_that_one_version_lacks(command: Command, tmp_path: Path) -> None:
+def test_diff_of_a_table_missing_in_one_version(command: Command, tmp_path: Path) -> None:
     pack = tmp_path / "pack"
     pack.mkdir()
     (pack / "zed.yaml").write_text(TABLE)

@@ -40,7 +40,7 @@ def row_of(column: str) -> DriverRow:
         pytest.param("options: {path: {each: 'knowledge.vector_dbs[].provider'}}", id="each"),
     ],
 )
-def test_a_row_that_makes_sense_has_nothing_to_report(column: str) -> None:
+def test_valid_row_has_nothing_to_report(column: str) -> None:
     """Every form there is."""
     assert reports(column) == ()
 
@@ -77,7 +77,7 @@ def test_an_entry_without_a_condition_may_be_its_value_alone() -> None:
                      "server.port is never true", id="condition-type"),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_is_named(column: str, kind: str, reason: str) -> None:
+def test_invalid_row_is_named(column: str, kind: str, reason: str) -> None:
     """With kind and place, before anybody asks doctor."""
     report, *_ = reports(column)
     assert (report.id, report.places[0].file) == (kind, "/pack/drivers.yaml")

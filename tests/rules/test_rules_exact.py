@@ -165,7 +165,7 @@ def test_a_row_on_an_impossible_equality_is_reported(view: str, row: dict[str, A
         pytest.param("zed.link", " http://x", "it is read as http://x", id="blanks-in-url"),
     ],
 )  # fmt: skip
-def test_a_listed_text_that_a_setting_never_holds_is_reported(setting: str, text: str, reason: str) -> None:
+def test_listed_text_outside_the_setting_is_reported(setting: str, text: str, reason: str) -> None:
     found = reports({"n": setting}, {"n": text}, {"n": {"not": text}})
     assert {report.id for report in found} == {"unknown-value"}
     assert found[0].message.endswith(f'is not a value of input "n"; {reason}')
@@ -190,7 +190,7 @@ def test_a_view_of_an_unknown_setting_is_reported() -> None:
     assert {report.id for report in reports({"n": "zed.nothing in_memory"}, {"n": True}, {})} == {"unknown-input"}
 
 
-def test_a_finding_on_a_derived_setting_that_is_unset_is_unreachable() -> None:
+def test_finding_on_an_unset_derived_setting_is_unreachable() -> None:
     row = {"id": "zed.modeless", "when": {"known": "unset"}, "finding": {"severity": "warning", "text": "x"}}
     table = {
         "table": "zed.mode", "stage": "validate", "hit": "collect", "rows": [row],
@@ -206,7 +206,7 @@ def test_a_view_of_texts_is_refused_for_a_number(view: str) -> None:
     assert found[0].message == f'table "zed.kept": unknown setting zed.count ({view}), which input "n" reads'
 
 
-def test_empty_text_is_outside_the_domain_of_a_setting_that_ignores_it() -> None:
+def test_empty_text_is_outside_the_domain_of_a_setting_without_empty_values() -> None:
     found = reports({"n": "zed.word"}, {"n": {"not": ""}}, {"n": ""})
     assert [report.id for report in found] == ["unknown-value", "unknown-value"]
 

@@ -30,13 +30,13 @@ def ids(rulebook: Rulebook, example: Example, directory: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("example", params(SHIPPED))
-def test_an_example_shows_what_it_should(example: Example, tmp_path: Path) -> None:
+def test_example_shows_its_finding(example: Example, tmp_path: Path) -> None:
     """A bad example gives the finding; a good one does not."""
     assert (example.id in ids(load_rulebook(), example, tmp_path)) == (example.kind == "bad")
 
 
 @pytest.mark.parametrize("example", params(OF_THE_PACK))
-def test_an_example_of_a_pack_shows_what_it_should(example: Example, tmp_path: Path) -> None:
+def test_example_of_a_pack_shows_its_finding(example: Example, tmp_path: Path) -> None:
     """The examples of the example pack as well."""
     assert (example.id in ids(load_rulebook((PACK,)), example, tmp_path)) == (example.kind == "bad")
 
@@ -94,7 +94,7 @@ def rules(modes: str, filled: str) -> Rulebook:
     return rulebook
 
 
-def test_an_example_that_cannot_be_resolved_is_reported() -> None:
+def test_unresolvable_example_is_reported() -> None:
     """Verification may leave a gap unproven, which is a warning."""
     (report,) = trial_findings(rules("memory", "any"))
     assert report.id == "bad-example"

@@ -93,7 +93,7 @@ def test_fix_keeps_line_ends_and_marks(tmp_path: Path, text: bytes, kept: bytes)
         pytest.param("loan.dmn", "<definitions/>", "DMN model", id="dmn"),
     ],
 )  # fmt: skip
-def test_fix_refuses_a_file_that_it_cannot_edit(tmp_path: Path, name: str, text: str, reason: str) -> None:
+def test_fix_refuses_an_uneditable_file(tmp_path: Path, name: str, text: str, reason: str) -> None:
     file = tmp_path / name
     file.write_text(text)
     with pytest.raises(UsageError, match=reason):

@@ -74,7 +74,7 @@ def test_the_mode_of_a_pack_is_a_mode_without_findings(tmp_path: Path) -> None:
     assert validate(resolved(tmp_path, mode="ci")) == ()
 
 
-def test_unknown_mode_is_an_error_that_lists_the_modes_of_the_pack(tmp_path: Path) -> None:
+def test_unknown_mode_is_an_error_with_the_modes_of_the_pack(tmp_path: Path) -> None:
     """The list of valid modes is the setting's."""
     messages = [finding.message for finding in validate(resolved(tmp_path, mode="foo"))]
     assert messages == ['invalid mode "foo". Valid modes: memory, persistent, distributed, ci']
@@ -208,7 +208,7 @@ def test_mail_is_sent_in_distributed_mode(tmp_path: Path, context: StartContext,
     assert [b"Subject: Hello" in mail for mail in mail_server.mails] == [True]
 
 
-def test_a_mail_server_that_is_not_there_is_a_driver_s_error(tmp_path: Path, context: StartContext) -> None:
+def test_missing_mail_server_is_a_driver_error(tmp_path: Path, context: StartContext) -> None:
     """The address is in the text."""
     flags = {"mailer.mode": "distributed", "mailer.smtp.host": "127.0.0.1", "mailer.smtp.port": "1"}
     with pytest.raises(DriverError, match="the mail server at 127.0.0.1:1 does not answer"):
@@ -340,7 +340,7 @@ def test_help_lists_the_flags_of_packs(command: list[str], tmp_path: Path, capsy
         assert "--redis-mode" in text
 
 
-def test_the_order_of_packs_is_the_order_in_which_they_were_named(tmp_path: Path) -> None:
+def test_packs_apply_in_their_named_order(tmp_path: Path) -> None:
     """A later pack may replace a row of an earlier one by naming it."""
     (tmp_path / "rules.yaml").write_text(
         "drivers:\n  - {id: mailer-console, replaces: mailer-console, component: mailer, driver: mailer-console,\n"

@@ -44,7 +44,7 @@ def test_persistence_asked_for_in_memory_mode_needs_the_real_server(
 
 @pytest.mark.parametrize("written", [{}, {KEPT: "false"}], ids=["unset", "off"])
 @pytest.mark.parametrize("engine", ["auto", "fakeredis"])
-def test_an_imitation_that_is_to_keep_nothing_serves(engine: str, written: dict[str, str], tmp_path: Path) -> None:
+def test_imitation_serves_without_persistence(engine: str, written: dict[str, str], tmp_path: Path) -> None:
     """Memory mode runs without a server binary."""
     found = resolved(tmp_path, "missing", **{ENGINE: engine}, **written)
     assert (found.components["redis"].driver, validate(found)) == ("fakeredis", ())
@@ -58,7 +58,7 @@ def test_a_persistent_redis_never_is_the_imitation(written: dict[str, str], tmp_
 
 
 @pytest.mark.parametrize("mode", ["memory", "persistent"])
-def test_what_was_written_of_persistence_wins(mode: str, tmp_path: Path) -> None:
+def test_written_persistence_takes_precedence(mode: str, tmp_path: Path) -> None:
     """It takes precedence over the value derived from the mode and over the abilities of the engine."""
     for text, value in (("true", True), ("false", False)):
         found = resolved(tmp_path, "found", **{"mode": mode, KEPT: text, ENGINE: "fakeredis"})

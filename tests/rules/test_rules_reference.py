@@ -43,7 +43,7 @@ def test_files_of_the_same_name_do_not_meet(tmp_path: Path) -> None:
         pytest.param("raise ValueError('too bad')\n", "ValueError: too bad", id="raises"),
     ],
 )
-def test_reference_that_cannot_be_loaded_reports_the_reason(tmp_path: Path, text: str | None, reason: str) -> None:
+def test_unloadable_reference_reports_the_reason(tmp_path: Path, text: str | None, reason: str) -> None:
     """And no half-loaded module stays behind."""
     file = tmp_path / "mine.py"
     if text is not None:

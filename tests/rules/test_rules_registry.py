@@ -101,7 +101,7 @@ def test_setting_row_has_its_switches_off_by_default() -> None:
         ),
     ],
 )
-def test_a_row_that_makes_no_sense_is_refused(row: str, reason: str) -> None:
+def test_invalid_row_is_refused(row: str, reason: str) -> None:
     """With file, line and column."""
     with pytest.raises(RuleTableError, match=reason) as caught:
         registry(f"settings:\n  - {row}\n")
@@ -124,7 +124,7 @@ def test_all_faults_are_reported_at_once() -> None:
     assert len({finding.places[0].line for finding in caught.value.findings}) == 3
 
 
-def test_a_probe_that_answers_another_word_is_refused() -> None:
+def test_probe_with_an_unlisted_answer_is_refused() -> None:
     """The fact's row lists what may be answered."""
     with pytest.raises(RuleTableError, match="machine fact shop.printer: its probe answered"):
         probe_facts(registry())

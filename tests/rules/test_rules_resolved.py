@@ -77,7 +77,7 @@ def reports(inputs: dict[str, Any], *rows: dict[str, Any], derived: bool = False
         ),
     ],
 )
-def test_a_row_that_contradicts_derived_values_is_unreachable(inputs: dict[str, Any], row: dict[str, Any]) -> None:
+def test_row_contradicting_derived_values_is_unreachable(inputs: dict[str, Any], row: dict[str, Any]) -> None:
     assert [report.id for report in reports(inputs, row, derived=True)] == ["unreachable"]
 
 
@@ -93,7 +93,7 @@ def test_a_row_that_contradicts_derived_values_is_unreachable(inputs: dict[str, 
         pytest.param({"a": EQUAL, "l": LABEL_GIVEN}, {"a": False, "l": False}, id="only-one-written"),
     ],
 )
-def test_a_row_on_values_that_occur_is_accepted(inputs: dict[str, Any], row: dict[str, Any]) -> None:
+def test_row_on_occurring_values_is_accepted(inputs: dict[str, Any], row: dict[str, Any]) -> None:
     assert reports(inputs, row, derived=True) == []
 
 
@@ -108,7 +108,7 @@ def test_a_row_on_values_that_occur_is_accepted(inputs: dict[str, Any], row: dic
         ),
     ],
 )
-def test_a_row_that_contradicts_same_as_is_unreachable(inputs: dict[str, Any], row: dict[str, Any]) -> None:
+def test_row_contradicting_same_as_is_unreachable(inputs: dict[str, Any], row: dict[str, Any]) -> None:
     assert [report.id for report in reports(inputs, row)] == ["unreachable"]
 
 
@@ -121,7 +121,7 @@ def test_a_row_that_contradicts_same_as_is_unreachable(inputs: dict[str, Any], r
         pytest.param({"severity": "error"}, [], id="severity"),
     ],
 )
-def test_findings_that_read_alike_are_duplicates(changed: dict[str, Any], expected: list[str]) -> None:
+def test_findings_with_equal_text_are_duplicates(changed: dict[str, Any], expected: list[str]) -> None:
     found = reports({"a": LABEL}, {"a": "x"}, {"a": "x", **changed})
     assert [report.id for report in found] == expected
     assert all(report.witness == "zed:\n  label: x" for report in found)

@@ -65,7 +65,7 @@ def test_a_word_of_another_pack_keeps_its_meaning(tmp_path: Path) -> None:
         pytest.param("{path: a.addr, type: text, url: a.host, help: x}", "`url` belongs to `splits`", id="url"),
     ],
 )
-def test_address_of_a_pack_names_settings_that_fit(tmp_path: Path, row: str, message: str) -> None:
+def test_address_of_a_pack_names_compatible_settings(tmp_path: Path, row: str, message: str) -> None:
     packs = (pack(tmp_path / "pack", "{path: a.host, type: host, help: x}", row),)
     (report,) = check_rules(rule_texts(packs)).findings
     assert message in report.message

@@ -123,7 +123,7 @@ def test_proposals(hit: str, rows: list[tuple[dict[str, Any], str]], inputs: str
     assert proposed(hit, *rows, inputs=inputs) == expected
 
 
-def test_a_row_that_an_example_names_is_kept() -> None:
+def test_row_named_by_an_example_is_kept() -> None:
     decisions = parse_decisions(LOAN, "loan.yaml")
     (table,) = decisions.tables
     example = TableExample({}, ("two", "one"), table.place)
@@ -146,7 +146,7 @@ def test_a_decision_file_is_simplified_with_its_comments(command: Command, tmp_p
     assert command("loan.yaml") == (0, "nothing to simplify\n", "")
 
 
-def test_the_page_shows_what_the_command_prints(command: Command, tmp_path: Path) -> None:
+def test_page_shows_the_real_output(command: Command, tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
     _, text, _, printed, *_ = page.partition("## Simplify")[2].split("```")
     (tmp_path / "loan.yaml").write_text(text.removeprefix("yaml\n"))
@@ -166,7 +166,7 @@ def test_a_pack_is_simplified_with_its_comments(command: Command, tmp_path: Path
     )
 
 
-def test_a_proposal_that_its_file_does_not_allow_is_not_written(command: Command, tmp_path: Path) -> None:
+def test_proposal_invalid_in_its_file_is_not_written(command: Command, tmp_path: Path) -> None:
     """A row stands `before` the row that would be removed."""
     pack = tmp_path / "pack"
     pack.mkdir()
@@ -181,7 +181,7 @@ def test_a_proposal_that_its_file_does_not_allow_is_not_written(command: Command
 
 
 @pytest.mark.parametrize("names", [pytest.param(["shipped"], id="shipped"), pytest.param([], id="no-pack")])
-def test_fix_refuses_rules_that_are_not_the_users(command: Command, names: list[str]) -> None:
+def test_fix_refuses_rules_of_others(command: Command, names: list[str]) -> None:
     code, _, err = command(*names, "--fix")
     assert code == 2
     assert "not changed" in err

@@ -41,7 +41,7 @@ def test_other_content_is_not_verified(tmp_path: Path) -> None:
     assert not verified.is_verified(found.digest + "x")
 
 
-def test_a_pack_that_changes_is_read_again(tmp_path: Path) -> None:
+def test_changed_pack_is_read_again(tmp_path: Path) -> None:
     """The cache goes by content and not by name."""
     folder = pack(tmp_path / "pack")
     before = load_rulebook((folder,))
@@ -57,7 +57,7 @@ def test_the_same_content_is_the_same_rulebook(tmp_path: Path) -> None:
     assert load_rulebook((folder,)) is load_rulebook((folder,))
 
 
-def test_what_is_remembered_is_not_verified_again(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remembered_rules_are_not_verified_again(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second process would not verify: here the verification itself is out of reach."""
     folder = pack(tmp_path / "pack")
     digest = load_rulebook((folder,)).digest

@@ -105,7 +105,7 @@ def test_a_real_conflict_behind_views_is_found() -> None:
                      "a: unset, b: true", id="equals"),
     ],
 )  # fmt: skip
-def test_a_row_that_no_value_reaches_is_named(inputs: str, row: str) -> None:
+def test_row_without_a_matching_value_is_named(inputs: str, row: str) -> None:
     """A row that asks one setting for what it cannot show."""
     found = reports(inputs, f"{row} -> true", " -> false", hit="first")
     assert [report.id for report in found] == ["unreachable", "unproduced"]
@@ -126,7 +126,7 @@ def test_a_row_that_no_value_reaches_is_named(inputs: str, row: str) -> None:
                      "c: {setting: zed.r, view: given}", "b: true, c: false", id="default-paths"),
     ],
 )  # fmt: skip
-def test_a_row_that_some_value_reaches_is_left_alone(inputs: str, row: str) -> None:
+def test_row_with_a_matching_value_is_accepted(inputs: str, row: str) -> None:
     """What cannot be seen at first observation, but happens."""
     assert reports(inputs, f"{row} -> true", " -> false", hit="first") == []
 
@@ -147,7 +147,7 @@ def taken() -> Iterator[tuple[Setting, object, str]]:
 
 
 @pytest.mark.parametrize("first", sorted(VIEWS))
-def test_what_happens_is_among_what_is_known(first: str) -> None:
+def test_observed_pairs_of_views_are_among_the_verified_ones(first: str) -> None:
     """Verification considers every pair of values that two views of a setting can have."""
     viewer = SettingViewer(registry(), ())
     for (setting, value, kind), second in product(taken(), sorted(VIEWS)):

@@ -61,7 +61,7 @@ def test_schema_names_itself_by_url(file: Path) -> None:
     assert json.loads(file.read_text())["$id"] == f"{DOCS_URL}/schemas/{file.name}"
 
 
-def test_usual_value_is_what_tables_decide(tmp_path: Path) -> None:
+def test_usual_value_agrees_with_the_tables(tmp_path: Path) -> None:
     """Help and schema show a default for a setting that a rule table decides; it is that of an empty configuration."""
     found = resolved(tmp_path, "")
     usual = {path: setting.usual for path, setting in RULEBOOK.registry.settings.items() if setting.usual}
@@ -75,7 +75,7 @@ def test_schema_describes_each_mode() -> None:
     assert [line.partition(":")[0] for line in lines] == ["memory", "persistent", "distributed"]
 
 
-def test_the_generator_writes_what_is_missing_and_checks_without_writing(tmp_path: Path) -> None:
+def test_generator_writes_missing_files_and_checks_without_writing(tmp_path: Path) -> None:
     """Exit code 1 when something would change."""
     assert main(["--check", str(tmp_path)]) == 1
     assert list(tmp_path.iterdir()) == []
@@ -146,7 +146,7 @@ def test_schema_names_the_finding_of_each_constraint() -> None:
 
 
 @pytest.mark.parametrize("mode", ["memory", "persistent", "distributed", "foo"])
-def test_the_schema_of_show_fits_what_show_prints(mode: str, tmp_path: Path) -> None:
+def test_schema_of_show_accepts_its_output(mode: str, tmp_path: Path) -> None:
     """In every mode, with values of every type and with findings."""
     text = nested("knowledge.vector_dbs", "[{id: a, provider: qdrant}]") + nested("redis.password", "secret")
     found = resolved(tmp_path, text, flags={"mode": mode}, environment={"COMPOZY_X": "1"})
@@ -236,7 +236,7 @@ def test_the_command_prints_the_checked_in_schema(
     assert printed == json.loads((ROOT / f"schemas/{which}.json").read_text(encoding="utf-8"))
 
 
-def test_the_schema_holds_what_a_pack_adds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_schema_contains_settings_of_packs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Settings of rule packs are settings."""
     row = "settings: [{path: mailer.from, type: text, help: 'Who writes.'}]\n"
     (tmp_path / "pack").mkdir()

@@ -71,7 +71,7 @@ def test_connection_without_whole_request_is_closed(bench: Bench, sockets: ExitS
     assert received(client).startswith(b"HTTP/1.1 %d " % status)
 
 
-def test_bytes_that_trickle_do_not_extend_the_deadline(bench: Bench, sockets: ExitStack) -> None:
+def test_trickling_bytes_do_not_extend_the_deadline(bench: Bench, sockets: ExitStack) -> None:
     client = connect(serve(bench, limits=Limits(head_s=0.3, linger_s=0.2)), sockets, b"GET / HTTP/1.1\r\nHost: a\r\n")
     client.settimeout(0.02)
 
@@ -109,7 +109,7 @@ def test_silent_connections_do_not_keep_others_out(bench: Bench, sockets: ExitSt
     assert received(silent[0]) == b""
 
 
-def test_requests_that_wait_leave_room_for_health(bench: Bench, sockets: ExitStack) -> None:
+def test_waiting_requests_leave_room_for_health(bench: Bench, sockets: ExitStack) -> None:
     site = serve(bench, limits=Limits(connections=10, requests=3, head_s=LONG_S))
     name = site.post("/api/v0/workflows/nap/executions", {"definition": NAP}).json["execution_id"]
     for _ in range(3):

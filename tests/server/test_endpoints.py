@@ -184,7 +184,7 @@ def test_listing_reports_broken_file_beside_valid_workflows(site: Site) -> None:
     assert [problem["id"] for problem in body["problems"]] == ["workflow.definition"]
 
 
-def test_metrics_do_not_wait_for_a_database_that_is_down(site: Site) -> None:
+def test_metrics_do_not_wait_for_an_unavailable_database(site: Site) -> None:
     site.state.components["database"] = {"mode": "memory", "driver": "sqlite", "healthy": False, "latency_ms": None}
 
     text = site.get("/metrics").text
@@ -210,7 +210,7 @@ def test_metrics_are_text_for_prometheus(site: Site) -> None:
     assert 'compozy_http_requests_total{status="200"} 1' in lines
 
 
-def test_stopping_answers_who_waits(site: Site) -> None:
+def test_stop_answers_waiting_requests(site: Site) -> None:
     """A request that waits for an execution is answered when the server stops, and new ones are refused."""
     import threading
 

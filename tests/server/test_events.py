@@ -86,7 +86,7 @@ def test_events_of_one_execution_leave_out_the_others(site: Site) -> None:
         assert of(found, "execution")["data"]["id"] == "two"
 
 
-def test_stream_resumes_after_the_last_event_that_a_client_received(site: Site) -> None:
+def test_stream_resumes_after_the_last_received_event(site: Site) -> None:
     with stream(site) as found:
         next(found)
         site.post(f"{RUN}?wait=30s", {"execution_id": "seen"})
@@ -99,12 +99,12 @@ def test_stream_resumes_after_the_last_event_that_a_client_received(site: Site) 
 
 
 @pytest.mark.parametrize("last_id", ["0000-1", "1", "x", "-", "9" * 50])
-def test_stream_resets_a_client_whose_last_event_is_not_retained(site: Site, last_id: str) -> None:
+def test_stream_resets_a_client_after_an_expired_event(site: Site, last_id: str) -> None:
     with stream(site, last_id=last_id) as found:
         assert next(found) == {"event": "reset", "data": {}}
 
 
-def test_stream_resets_a_client_that_reconnects_too_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_resets_a_late_client(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "RETAINED", 1)
     site = serve(bench)
     with stream(site) as found:

@@ -46,7 +46,7 @@ def test_busy_default_port_is_replaced_with_a_notice(taken: int) -> None:
     assert str(number) in notices[0]
 
 
-def test_default_port_that_only_seems_free_moves(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_port_bound_at_the_last_moment_moves(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process releases the port whenever it is looked at."""
     monkeypatch.setattr(ports, "is_free", lambda number, host: True)
     with listen("127.0.0.1", Port(taken, "server.port", False), lambda text: None) as found:
@@ -59,7 +59,7 @@ def test_a_busy_chosen_port_is_an_error(taken: int) -> None:
         listen("127.0.0.1", Port(taken, "server.port", True), lambda text: None)
 
 
-def test_an_application_that_does_not_start_leaves_nothing_listening(loop: LoopThread) -> None:
+def test_failed_application_leaves_no_listener(loop: LoopThread) -> None:
     """The failure is an error of ours, the port is free again, and the loop lives on."""
 
     @asynccontextmanager

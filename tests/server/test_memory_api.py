@@ -63,7 +63,7 @@ def test_keys_are_listed_in_pages(site: Site) -> None:
         pytest.param("POST", CHAT, {"content": 1}, 405, "http.method-not-allowed", "POST", id="method"),
     ],
 )  # fmt: skip
-def test_requests_that_do_not_fit_are_refused(
+def test_invalid_requests_are_refused(
     site: Site, method: str, path: str, body: object, status: int, problem: str, detail: str
 ) -> None:
     answer = site.ask(method, path, body)

@@ -167,7 +167,7 @@ def test_bad_bodies(site: Site, raw: bytes, kind: str, status: int, problem: str
         pytest.param("/api/v0/executions/x/signals/go", "[" * 200 + "]" * 200, 400, "usage", id="deep-signal"),
     ],
 )
-def test_values_that_json_or_unicode_cannot_hold_are_client_errors(
+def test_values_outside_json_or_unicode_are_client_errors(
     site: Site, path: str, raw: str, status: int, problem: str
 ) -> None:
     answer = site.ask("POST", path, headers={"Content-Type": "application/json"}, raw=raw.encode())

@@ -47,7 +47,7 @@ def test_it_is_ready_only_while_the_worker_takes_work(stack: Stack) -> None:
     eventually_healthy(lambda: stack.health().components)
 
 
-def test_a_server_that_cannot_announce_itself_leaves_nothing(stack: Stack, tmp_path: Path) -> None:
+def test_failed_announcement_of_the_server_leaves_nothing(stack: Stack, tmp_path: Path) -> None:
     """Port and import path are released, for every part that was open at that time."""
     (tmp_path / "runtime").write_text("in the way")
     path = list(sys.path)

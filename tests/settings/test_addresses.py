@@ -93,7 +93,7 @@ def test_url_of_a_higher_source_decides_its_parts(path: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("path", PARTS)
-def test_part_that_the_url_leaves_out_comes_from_its_setting(path: str, tmp_path: Path) -> None:
+def test_part_missing_in_the_url_comes_from_its_setting(path: str, tmp_path: Path) -> None:
     component, _, option = path.partition(".")
     url = {"database": "postgres:///", "redis": "redis://"}[component]
     found = configured(tmp_path, **written("file", path, path, PARTS[path][1], url))
@@ -112,9 +112,7 @@ def test_part_that_the_url_leaves_out_comes_from_its_setting(path: str, tmp_path
         pytest.param("database: {url: 'postgres://a:1,b:2/x'}", {"database.user": "me"}, [], id="user-of-hosts"),
     ],
 )  # fmt: skip
-def test_part_that_cannot_take_effect_is_an_error(
-    url: str, flags: dict[str, str], keys: list[str], tmp_path: Path
-) -> None:
+def test_ineffective_part_is_an_error(url: str, flags: dict[str, str], keys: list[str], tmp_path: Path) -> None:
     """A socket has no port, and one port does not replace several."""
     found = configured(tmp_path, f"mode: distributed\n{url}\n", flags=flags)
     assert [one.key for one in conflicts(found)] == keys

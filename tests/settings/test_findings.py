@@ -178,12 +178,12 @@ def test_a_misspelled_name_gets_a_suggestion(
     assert suggestion in found[0].hint
 
 
-def test_a_variable_of_the_tests_is_not_ours(tmp_path: Path) -> None:
+def test_variable_of_the_testing_kit_is_accepted(tmp_path: Path) -> None:
     """The testing kit has variables of its own."""
     assert findings(tmp_path, environment={"COMPOZY_TEST_MODE": "memory"}) == ()
 
 
-def test_the_order_is_that_of_the_places(tmp_path: Path) -> None:
+def test_findings_are_in_the_order_of_their_places(tmp_path: Path) -> None:
     """Flags, environment, `.env`, file by line; the same every time."""
     sources: dict[str, Any] = {
         "text": "b: 1\na: 1\n",
@@ -272,7 +272,7 @@ def test_two_spellings_are_both_named(text: str, message: str, tmp_path: Path) -
         pytest.param(".", [], id="directory"),
     ],
 )
-def test_directory_of_redis_is_checked_where_it_is_used(value: str, expected: list[str], tmp_path: Path) -> None:
+def test_directory_of_redis_is_checked_only_if_used(value: str, expected: list[str], tmp_path: Path) -> None:
     text = f'redis: {{standalone: {{persistence: {{data_dir: "{value}"}}}}}}\n'
     assert [one.id for one in findings(tmp_path, f"mode: persistent\n{text}")] == expected
     unused = findings(tmp_path, f"mode: distributed\n{text}")
@@ -286,7 +286,7 @@ def test_directory_of_redis_is_checked_where_it_is_used(value: str, expected: li
         pytest.param("temporal: {mode: remote, standalone: {database_file: ../x.db}}", id="temporal"),
     ],
 )
-def test_path_that_no_driver_uses_is_not_checked(text: str, tmp_path: Path) -> None:
+def test_unused_path_is_not_checked(text: str, tmp_path: Path) -> None:
     assert [one.id for one in findings(tmp_path, text) if one.id.endswith(".climbs")] == []
 
 
@@ -338,7 +338,7 @@ def test_this_machine_is_not_open_to_others(host: str, tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("mode", ["memory", "distributed"])
-def test_an_address_that_leads_nowhere_is_named(mode: str, text: str, key: str, tmp_path: Path) -> None:
+def test_invalid_address_is_named(mode: str, text: str, key: str, tmp_path: Path) -> None:
     """Its form, its port, the scheme of its component; and stores without a name."""
     assert [one.key for one in errors(findings(tmp_path, f"mode: {mode}\n{text}\n"))] == [key]
 
@@ -356,6 +356,6 @@ def test_an_address_that_leads_nowhere_is_named(mode: str, text: str, key: str, 
         pytest.param("database: {url: 'host=db user=me dbname=shop'}", id="keywords"),
     ],
 )
-def test_an_address_that_a_component_understands_is_accepted(text: str, tmp_path: Path) -> None:
+def test_valid_address_is_accepted(text: str, tmp_path: Path) -> None:
     """In every form that it has."""
     assert errors(findings(tmp_path, f"mode: distributed\n{text}\n")) == ()

@@ -86,7 +86,7 @@ def test_an_expanded_text_is_read_like_a_variable(tmp_path: Path, path: str, tex
     assert found.values[path].origin.variables == ("GIVEN",)
 
 
-def test_the_environment_goes_before_the_dotenv_file(tmp_path: Path) -> None:
+def test_environment_takes_precedence_over_the_dotenv_file(tmp_path: Path) -> None:
     """The same order as for settings."""
     text, dotenv = "name: ${A}\ndescription: ${B}\n", "A=dotenv\nB=dotenv\n"
     found = resolved(tmp_path, text, dotenv=dotenv, environment={"A": "environment"})

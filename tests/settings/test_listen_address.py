@@ -94,7 +94,7 @@ def test_open_server_is_found_through_every_source(source: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:80", "http://127.0.0.1", "a b", "[::1", "me@host", "/run/socket"])
-def test_text_that_is_not_an_address_is_one_type_error(address: str, tmp_path: Path) -> None:
+def test_invalid_listen_address_is_one_type_error(address: str, tmp_path: Path) -> None:
     (found,) = findings(tmp_path, f"server: {{host: '{address}'}}")
     assert (found.id, found.key) == ("key.type", "server.host")
 

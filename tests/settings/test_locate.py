@@ -69,7 +69,7 @@ def test_shorter_ending_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["compozy.yml", "Compozy.yaml", "COMPOZY.YML"])
-def test_file_that_is_not_read_is_a_finding(name: str, tmp_path: Path) -> None:
+def test_unread_file_is_a_finding(name: str, tmp_path: Path) -> None:
     (tmp_path / name).touch()
     found = findings(tmp_path, "mode: memory\n")
     assert [(finding.id, finding.message) for finding in found] == [("file.ignored", f"{name} is not read")]

@@ -49,7 +49,7 @@ def test_task_queue_on_a_remote_temporal_has_the_name_of_the_project(text: str, 
         pytest.param("mode: persistent", set(), id="embedded"),
     ],
 )
-def test_places_that_another_project_would_use_are_named(text: str, expected: set[str], tmp_path: Path) -> None:
+def test_places_shared_with_other_projects_are_named(text: str, expected: set[str], tmp_path: Path) -> None:
     """One warning each, until a value is written."""
     found = validate(resolve(configured(tmp_path, text), {"valkey.binary": "found"}))
     shared = {finding.id: finding.severity for finding in found if finding.id.startswith("shared.")}

@@ -26,7 +26,7 @@ def errors(directory: Path, **sources: Any) -> list[tuple[str, str, str]]:
         pytest.param({"flags": {"temporal.task_queue": LONG}}, "flag", id="flag"),
     ],
 )
-def test_text_that_is_too_long_is_an_error_in_every_source(sources: dict[str, Any], kind: str, tmp_path: Path) -> None:
+def test_overlong_text_is_an_error_in_every_source(sources: dict[str, Any], kind: str, tmp_path: Path) -> None:
     assert errors(tmp_path, **sources) == [("key.too-long", "temporal.task_queue", kind)]
 
 
@@ -102,7 +102,7 @@ def test_field_of_an_element_is_validated(field: str, finding: str, tmp_path: Pa
     assert found[0].where.place.line == 3
 
 
-def test_value_that_is_too_long_has_no_second_finding(tmp_path: Path) -> None:
+def test_overlong_value_has_no_second_finding(tmp_path: Path) -> None:
     """Its form is not checked, which would take time, and its text is not repeated."""
     found = findings(tmp_path, text=f"redis: {{url: 'redis://h:{'9' * 5_000}'}}")
     assert [(one.id, one.hint) for one in found if one.severity == "error"] == [

@@ -85,7 +85,7 @@ def test_value_must_be_a_whole_number(tmp_path: Path, written: str) -> None:
 
 
 @pytest.mark.parametrize("written", ["0x" + "f" * 6000, "9" * 6000, "1e999", "0o" + "7" * 6000])
-def test_a_number_that_is_too_long_is_text(tmp_path: Path, written: str) -> None:
+def test_overlong_number_is_text(tmp_path: Path, written: str) -> None:
     """It is refused where a number must be, and shown as it was written elsewhere."""
     found = resolved(tmp_path, f"server: {{port: {written}}}\nruntime: {{env: {{x: {written}}}}}\n")
     assert [(one.id, one.key) for one in errors(validate(found))] == [("key.type", "server.port")]
@@ -212,7 +212,7 @@ def test_value_in_quotes_is_advised_to_lose_them(written: str, advice: str, tmp_
         pytest.param("COMPOZY_DB_URL", "did you mean DB_URL?", id="prefix-too-many"),
     ],
 )
-def test_unknown_variable_suggests_what_is_alike(name: str, advice: str, tmp_path: Path) -> None:
+def test_unknown_variable_suggests_a_similar_one(name: str, advice: str, tmp_path: Path) -> None:
     for sources in ({"environment": {name: "x"}}, {"dotenv": f"{name}=x\n"}):
         (found,) = findings(tmp_path, **sources)
         assert found.id == "variable.unknown"
@@ -242,7 +242,7 @@ def test_reference_in_dotenv_is_a_finding(line: str, expected: list[str], tmp_pa
     ]
 
 
-def test_reference_in_variable_that_the_file_uses_is_a_finding(tmp_path: Path) -> None:
+def test_reference_in_a_used_variable_is_a_finding(tmp_path: Path) -> None:
     """A variable of `.env` that names no setting reaches settings through the file."""
     dotenv = "SHOP=a\nFIRST=${SHOP}\nSECOND='${SHOP}'\nUNUSED=${SHOP}\n"
     found = findings(tmp_path, "name: ${FIRST}${FIRST}${SECOND}\n", dotenv=dotenv)
@@ -275,7 +275,7 @@ HUGE = "9" * 5000
         pytest.param("redis.db", HUGE, id="number-of-a-database"),
     ],
 )
-def test_number_that_nothing_can_hold_is_a_finding(key: str, written: str, tmp_path: Path) -> None:
+def test_number_beyond_every_type_is_a_finding(key: str, written: str, tmp_path: Path) -> None:
     """In the file and in a variable alike."""
     name = load_rulebook().registry.settings[key].env
     for sources in ({"text": nested(key, written)}, {"text": "", "environment": {name: written}}):

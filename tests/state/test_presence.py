@@ -51,7 +51,7 @@ def test_a_server_is_found_by_its_project_alone_and_only_while_it_runs(tmp_path:
     assert list(runtime_directory().iterdir()) == []
 
 
-def test_the_server_that_started_last_answers(tmp_path: Path) -> None:
+def test_latest_server_answers(tmp_path: Path) -> None:
     """Two servers of one project, announced in the other order."""
     with announced(presence(tmp_path, 2.0, pid=2)), announced(presence(tmp_path, 1.0, pid=1)):
         assert find_server(str(tmp_path)) == presence(tmp_path, 2.0, pid=2)
@@ -74,7 +74,7 @@ def test_fork_of_a_dead_server_is_not_reported_as_server(tmp_path: Path) -> None
     assert list(runtime_directory().iterdir()) == []
 
 
-def test_a_record_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+def test_unwritable_record_is_a_clear_error(tmp_path: Path) -> None:
     """Path and fix; a directory stands where the record would go."""
     path = record(tmp_path)
     path.mkdir()
@@ -84,7 +84,7 @@ def test_a_record_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
     assert [entry.name for entry in runtime_directory().iterdir()] == [path.name]
 
 
-def test_a_record_that_cannot_be_written_leaves_nothing_open(tmp_path: Path) -> None:
+def test_unwritable_record_leaves_no_descriptor_open(tmp_path: Path) -> None:
     """Neither a descriptor nor its lock outlives the failure."""
     path = record(tmp_path)
     path.mkdir()
@@ -98,7 +98,7 @@ def test_a_record_that_cannot_be_written_leaves_nothing_open(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("link", [False, True], ids=["directory", "link"])
-def test_runtime_directory_that_others_may_write_is_refused(
+def test_runtime_directory_writable_by_others_is_refused(
     link: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another user would answer in the place of the server, and get its key."""
@@ -142,7 +142,7 @@ def test_unlocked_or_unreadable_record_is_not_a_server(content: str, tmp_path: P
     assert record.read_text() == content
 
 
-def test_record_that_others_may_write_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_record_writable_by_others_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A command would send the key of the configuration to a server of another user; `compozy trust` allows it."""
     state = tmp_path / ".compozy"
     state.mkdir()
@@ -154,7 +154,7 @@ def test_record_that_others_may_write_is_not_believed(tmp_path: Path, monkeypatc
         assert find_server(str(tmp_path)) == presence(tmp_path)
 
 
-def test_record_that_a_cleaner_removed_is_written_again(tmp_path: Path) -> None:
+def test_deleted_record_is_written_again(tmp_path: Path) -> None:
     """Temporary directories are cleaned of old files while servers run for weeks."""
     with announced(presence(tmp_path), renew_s=0.01):
         (record,) = runtime_directory().iterdir()

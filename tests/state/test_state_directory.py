@@ -79,7 +79,7 @@ def test_it_is_created_for_us_alone(folder: Path) -> None:
     state.release()
 
 
-def test_directory_that_others_may_read_is_closed_to_them(tmp_path: Path) -> None:
+def test_directory_readable_by_others_is_closed_to_them(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     folder.mkdir(mode=0o755)
     StateDirectory(str(folder)).acquire()
@@ -168,7 +168,7 @@ def test_releasing_removes_the_lock_and_keeps_the_rest(folder: Path) -> None:
     state.release()
 
 
-def test_discarding_removes_only_what_this_start_created(folder: Path) -> None:
+def test_discard_removes_only_files_of_this_start(folder: Path) -> None:
     """The first start leaves nothing; a later one leaves what was there."""
     first = StateDirectory(str(folder))
     first.acquire()
@@ -201,7 +201,7 @@ def test_an_older_layout_is_accepted_and_a_newer_one_refused(folder: Path) -> No
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "layout: 1", '{"layout": "new"}'])
-def test_a_stamp_that_cannot_be_read_is_refused(folder: Path, text: str) -> None:
+def test_unreadable_stamp_is_refused(folder: Path, text: str) -> None:
     """The contents of the directory are not guessed."""
     folder.mkdir(parents=True)
     (folder / "version").write_text(text)
@@ -240,9 +240,7 @@ def test_data_has_a_lock_beside_it(tmp_path: Path) -> None:
     assert list(file.parent.iterdir()) == []
 
 
-def test_directory_that_others_may_write_is_refused_until_trusted(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_directory_writable_by_others_is_refused_until_trusted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user with write permission there controls what the next start reads."""
     folder.mkdir(parents=True)
     folder.chmod(0o777)
@@ -272,7 +270,7 @@ def test_examining_a_free_lock_changes_nothing_and_does_not_hinder_a_start(tmp_p
     lock.release()
 
 
-def test_examination_accepts_a_lock_whose_owner_was_killed(tmp_path: Path) -> None:
+def test_examination_accepts_the_lock_of_a_killed_owner(tmp_path: Path) -> None:
     """A server that outlived its owner still holds it; a start ends that server."""
     path = str(tmp_path / "lock")
     with subprocess.Popen([sys.executable, "-c", SERVING, path], stdout=subprocess.PIPE, text=True) as owner:

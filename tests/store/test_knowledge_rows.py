@@ -45,7 +45,7 @@ def test_documents_are_replaced_and_removed_with_their_words(rows: KnowledgeRows
     assert rows.bases()["docs"].removed == 2
 
 
-def test_write_of_an_ingestion_that_was_superseded_is_refused(rows: KnowledgeRows) -> None:
+def test_write_of_a_superseded_ingestion_is_refused(rows: KnowledgeRows) -> None:
     rows.delete("docs")
     with pytest.raises(SupersededError):
         rows.replace("docs", "run-1", [content("a.md", "text")])
@@ -103,7 +103,7 @@ def test_any_text_can_be_asked_for(text: str, rows: KnowledgeRows, database: pee
     assert words.shares(asked, [one.id for one in found]).keys() == {one.id for one in found}
 
 
-def test_text_that_no_database_takes_is_repaired(rows: KnowledgeRows) -> None:
+def test_text_invalid_in_databases_is_repaired(rows: KnowledgeRows) -> None:
     rows.replace("docs", "run-1", [content("a.md", "ferry\0 \ud800 harbour", "w" * 1_000_000)])
     texts = [passage.text for passage in rows.passages("docs", ["a.md-a-0"]).values()]
     assert texts == ["ferry  ? harbour"]

@@ -18,7 +18,7 @@ RUNNING = Execution("e1", "flow", "1.0", "running", {"n": 1}, "2025-01-01T00:00:
 DONE = replace(RUNNING, status="completed", output={"x": [1, None]}, finished_at="2025-01-01T00:00:01.000000Z")
 
 
-def test_what_was_written_is_read(store: Store) -> None:
+def test_written_values_are_read_back(store: Store) -> None:
     """Input and output keep their JSON types; None and null are one."""
     store.record_started(RUNNING)
     assert store.execution("e1") == RUNNING
@@ -62,7 +62,7 @@ def test_the_first_end_stays(store: Store, first: str) -> None:
     assert (found.status, found.error) == (first, None)
 
 
-def test_what_was_taken_for_lost_may_come_back(store: Store) -> None:
+def test_execution_reported_as_lost_may_return(store: Store) -> None:
     """A loss is a guess: the execution itself knows better, when another Temporal has it."""
     lost = replace(DONE, status="terminated", error=LOST, output=None)
     store.record_finished(lost)
@@ -125,7 +125,7 @@ def test_names_are_data(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["\0", "a\0b", "\ud800"])
-def test_names_that_no_database_takes_are_simply_not_there(store: Store, name: str) -> None:
+def test_names_invalid_in_databases_are_not_found(store: Store, name: str) -> None:
     """Asking for an impossible name is no error."""
     assert store.execution(name) is None
     assert store.workflow(name) is None
@@ -232,7 +232,7 @@ def test_changes_are_the_running_the_new_and_the_named(store: Store) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "e30", "W10", "WzEsMl0", "Wzw", "\ud800"])
-def test_cursor_that_no_list_gave_is_refused(text: str) -> None:
+def test_unknown_cursor_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="."):
         read_cursor(text)
 

@@ -18,7 +18,7 @@ FETCH = TaskExecution("e1", "fetch", 0, "basic", "completed", START, END, attemp
 SHOW = TaskExecution("e1", "a", 0, "aggregate", "running", START.replace("000Z", "001Z"))
 
 
-def test_tasks_are_read_in_the_order_in_which_they_began(store: Store) -> None:
+def test_tasks_are_read_in_the_order_of_their_starts(store: Store) -> None:
     store.record_started(RUNNING, [SHOW, FETCH])
     store.record_started(replace(RUNNING, id="e2"), [replace(FETCH, execution="e2", error="x", status="failed")])
 
@@ -27,7 +27,7 @@ def test_tasks_are_read_in_the_order_in_which_they_began(store: Store) -> None:
 
 
 @pytest.mark.parametrize("order", sorted(set(itertools.permutations(("start", "end", "end")))), ids="-".join)
-def test_writes_that_are_repeated_leave_the_tasks_of_the_last_end(store: Store, order: tuple[str, ...]) -> None:
+def test_repeated_writes_leave_the_tasks_of_the_last_end(store: Store, order: tuple[str, ...]) -> None:
     ended = replace(SHOW, status="completed", finished_at=END)
     writes = {
         "start": ((RUNNING, [FETCH, SHOW]), store.record_started),
@@ -47,14 +47,14 @@ def test_another_run_leaves_no_task_of_the_earlier_one(store: Store) -> None:
     assert store.tasks("e1") == (FETCH,)
 
 
-def test_a_run_that_begins_again_replaces_tasks_that_had_ended(store: Store) -> None:
+def test_new_run_replaces_ended_tasks(store: Store) -> None:
     store.record_finished(replace(DONE, run_id="r1"), [FETCH, replace(SHOW, status="completed")])
     again = replace(FETCH, status="running", finished_at=None)
     store.record_started(replace(RUNNING, run_id="r2"), [again])
     assert store.tasks("e1") == (again,)
 
 
-def test_running_tasks_end_as_an_execution_that_could_not_write(store: Store) -> None:
+def test_running_tasks_end_with_an_execution_without_writes(store: Store) -> None:
     store.record_started(RUNNING, [FETCH, SHOW])
     store.record_finished(replace(DONE, status="terminated"))
     assert store.tasks("e1") == (FETCH, replace(SHOW, status="terminated", finished_at=END))

@@ -79,7 +79,7 @@ def test_links_lead_to_existing_files_and_headings(page: Path) -> None:
     assert broken(links(page)) == []
 
 
-def test_links_lead_to_files_that_the_site_has() -> None:
+def test_links_lead_to_files_of_the_site() -> None:
     """`make docs` copies some files and directories only."""
     (copied,) = re.findall(r"^SITE_FILES := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     targets = {file.resolve().relative_to(ROOT) for page in PAGES for file, _ in links(page)}
@@ -98,7 +98,7 @@ def navigation(entry: object) -> Iterator[str]:
             yield from navigation(inner)
 
 
-def test_site_is_published_where_messages_link_to() -> None:
+def test_site_is_published_at_the_address_of_message_links() -> None:
     assert SITE["site_url"] == DOCS_URL
 
 
@@ -220,7 +220,7 @@ def only_reads(text: str) -> bool:
 
 
 @pytest.mark.parametrize("text", [text for text in commands() if only_reads(text)])
-def test_commands_that_only_read_succeed(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_commands_succeed(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They answer in a project without settings."""
     (tmp_path / "compozy.yaml").touch()
     monkeypatch.chdir(tmp_path)
@@ -269,7 +269,7 @@ def test_verification_page_shows_the_findings_of_its_example(
 
 
 @pytest.mark.e2e
-def test_readme_and_quick_start_show_what_a_newcomer_sees(tmp_path: Path) -> None:
+def test_readme_and_quick_start_show_real_output(tmp_path: Path) -> None:
     """The banner of `make start`, which calls `compozy start`, but for times and ports; and the first workflows."""
     save_quick_start(tmp_path)
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}

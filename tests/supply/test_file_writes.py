@@ -136,7 +136,7 @@ def found_in_package() -> set[str]:
     return {place for file, name in shipped.items() for place in places(file.read_text(encoding="utf-8"), name)}
 
 
-def test_files_are_written_only_where_a_reason_is_given() -> None:
+def test_every_write_of_a_file_has_a_reason() -> None:
     assert found_in_package() == set(ALLOWED)
 
 

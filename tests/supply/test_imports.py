@@ -48,7 +48,7 @@ def imported(directory: Path, *args: str) -> set[str]:
         pytest.param(["config", "validate", "--mode", "persistent"], id="config-validate"),
     ],
 )
-def test_a_command_that_reads_only_imports_no_server_library(args: list[str], tmp_path: Path) -> None:
+def test_reading_command_imports_no_server_library(args: list[str], tmp_path: Path) -> None:
     """Help and configuration answer at once because nothing heavy is loaded."""
     assert imported(tmp_path, *args) & HEAVY == set()
 
@@ -58,7 +58,7 @@ def test_help_does_not_import_the_configuration_engine(tmp_path: Path) -> None:
     assert imported(tmp_path, "--help") & {"yaml", "cerberus", "transitions", "dataclasses"} == set()
 
 
-def test_importing_the_library_costs_nothing_that_is_not_used() -> None:
+def test_library_import_loads_no_unused_module() -> None:
     """`import compozy` loads neither rules nor servers."""
     code = "import sys; import compozy; print(*{name.partition('.')[0] for name in sys.modules})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

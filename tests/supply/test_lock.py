@@ -127,7 +127,7 @@ def test_licences_page_names_every_wheel_with_native_code() -> None:
     assert (native | {*SERVERS}) - named == set()
 
 
-def test_security_page_names_tests_that_exist() -> None:
+def test_security_page_names_existing_tests() -> None:
     """Each guarantee of docs/security.md is linked with its tests."""
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     named = re.findall(r"`(tests/[\w/.]+)`", page)

@@ -112,7 +112,7 @@ def test_the_wheel_holds_every_module_and_rule_file(archives: Path) -> None:
     assert held == tree_files()
 
 
-def test_the_source_archive_holds_what_a_developer_needs(archives: Path) -> None:
+def test_source_archive_contains_tests_docs_examples_and_rules(archives: Path) -> None:
     """Tests, docs, examples and rules travel with the source."""
     archive = next(archives.glob("*.tar.gz"))
     with tarfile.open(archive) as held:
@@ -168,7 +168,7 @@ def instructions() -> list[tuple[str, str]]:
     return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines if line)]
 
 
-def test_dockerfile_copies_what_the_wheel_is_built_from() -> None:
+def test_dockerfile_copies_the_sources_of_the_wheel() -> None:
     """Each path exists, is in the build context, and together they hold the packages and the files of setup.cfg."""
     copied = [
         path for word, rest in instructions() if word == "COPY" and "--from" not in rest for path in rest.split()[:-1]
@@ -180,7 +180,7 @@ def test_dockerfile_copies_what_the_wheel_is_built_from() -> None:
     assert needed <= set(copied)
 
 
-def test_dockerfile_runs_commands_that_exist_and_not_as_root() -> None:
+def test_dockerfile_runs_existing_commands_and_not_as_root() -> None:
     last = dict(instructions())
     assert last["USER"] not in ("root", "0")
     words = [*json.loads(last["ENTRYPOINT"]), *json.loads(last["CMD"])]

@@ -31,7 +31,7 @@ def ruleset(columns: list[str], rows: list[dict[str, object]], hit: str) -> Rule
     return compile_leniently(read_tables([("t.yaml", yaml.dump(table, Dumper=yaml.CSafeDumper))]), Catalogue())
 
 
-def test_a_hard_table_ends_with_a_report_that_it_could_not_be_proven() -> None:
+def test_hard_table_ends_with_an_unproven_report() -> None:
     """Random three-literal clauses near the satisfiability threshold: 4.3 rows for each of 60 columns."""
     random, columns = Random(1), [f"b{number}" for number in range(60)]
     rows: list[dict[str, object]] = [

@@ -109,7 +109,7 @@ def test_intervals_are_joined(intervals: list[Any], expected: list[Any]) -> None
     assert [(interval.low, interval.high) for interval in joined] == expected
 
 
-def test_open_intervals_that_meet_stay_apart() -> None:
+def test_touching_open_intervals_stay_apart() -> None:
     """Two intervals that both leave out the point where they meet are not joined."""
     below, above = Interval(1, 2, False, True), Interval(2, 3, True, False)
     assert Condition.of(intervals=[above, below]).intervals == (below, above)

@@ -47,7 +47,7 @@ def test_a_decision_records_table_row_inputs_and_outputs() -> None:
     assert ruleset.decide("driver", {"mode": "memory", "engine": "valkey", "more": 1}) == expected
 
 
-def test_tables_are_ordered_by_what_they_read() -> None:
+def test_tables_are_ordered_by_their_inputs() -> None:
     """A table comes after the tables whose decisions it reads."""
     assert compiled(DRIVER, MODES).order == ("mode", "driver")
 
@@ -141,7 +141,7 @@ def test_a_chained_column_knows_the_outputs_of_its_feeder() -> None:
     assert domains == {"d": Domain.finite(["valkey", "fake"]), "p": Domain.finite([1, None])}
 
 
-def test_near_misses_name_the_cell_that_failed() -> None:
+def test_near_misses_name_the_failed_cell() -> None:
     """Rows of which one cell failed are listed in order, with the condition and the value."""
     ruleset = compiled(MODES, DRIVER)
     decision = ruleset.decide("driver", {"mode": "memory", "engine": "valkey"})
@@ -176,12 +176,12 @@ def test_a_dangling_name_prevents_compiling(inputs: str, cell: str, expected: st
     assert expected in faults(table(row("r", cell), inputs), MODES, DRIVER, found, each)
 
 
-def test_unset_may_be_excluded_where_it_cannot_be() -> None:
+def test_impossible_unset_may_be_excluded() -> None:
     """`unset` in a condition on a value that is always set is allowed."""
     assert compiled(table(row("r", "x: {not: [auto, unset]}"), "x: {setting: redis.engine}")).faults == ()
 
 
-def test_an_output_that_sets_no_setting_prevents_compiling() -> None:
+def test_output_for_an_unknown_setting_prevents_compiling() -> None:
     """The setting that an output derives must exist."""
     assert 'unknown setting nope, which output "out" sets' in faults(table(row("r", "")) + "sets: {out: nope}")
 

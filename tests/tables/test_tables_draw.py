@@ -67,7 +67,7 @@ def test_findings_are_shown_with_severity_and_text() -> None:
     ]
 
 
-def test_the_graph_of_tables_shows_who_reads_whom() -> None:
+def test_graph_of_tables_shows_readers() -> None:
     """Tables are nodes, decisions are edges."""
     graph = table_graph(read(TABLES))
     assert [node.id for node in graph.nodes] == ["redis.driver", "mode", "checks"]

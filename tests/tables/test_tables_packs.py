@@ -145,5 +145,5 @@ def test_outputs_are_narrowed() -> None:
         ),
     ],
 )
-def test_a_pack_cannot_take_away_what_is_not_there(packs: list[str], text: str) -> None:
+def test_pack_cannot_remove_a_missing_row(packs: list[str], text: str) -> None:
     assert text in problem(*packs)

@@ -196,7 +196,7 @@ def test_a_row_hidden_by_one_row_names_it() -> None:
     assert lines_of(lines) == ['row "y" never decides: before it, "wide" takes all that it matches']
 
 
-def test_a_row_hidden_by_several_rows_names_those_that_suffice() -> None:
+def test_row_masked_by_several_rows_names_a_sufficient_set() -> None:
     """A row that only the union of earlier ones hides names them, and no others."""
     lines = rows(
         row("far", "mode: z"), row("x", "mode: x"), row("rest", "mode: {not: [x, y]}"), row("masked", "mode: {not: y}")
@@ -209,7 +209,7 @@ def lines_of(text: str) -> list[str]:
     return [report.message.removeprefix('table "t": ') for report in found]
 
 
-def test_a_cell_that_nothing_satisfies_is_a_contradiction() -> None:
+def test_unsatisfiable_cell_is_a_contradiction() -> None:
     """A cell that excludes its whole domain is named with its own place."""
     text = table(row("r", "x: {not: [auto, valkey, fakeredis]}"), "x: {setting: redis.engine}", "collect")
     assert lines(text, kind="contradiction") == [
@@ -217,7 +217,7 @@ def test_a_cell_that_nothing_satisfies_is_a_contradiction() -> None:
     ]
 
 
-def test_a_row_that_no_settings_reach_is_unreachable() -> None:
+def test_row_without_feasible_settings_is_unreachable() -> None:
     """A row that waits for a decision that never comes is named with what it waits for."""
     never = MODES.replace("[memory, persistent]}", "[memory, persistent, distributed]}")
     text = table(rows(row("r", "x: distributed"), row("s", "x: {not: distributed}", "b")), "x: {decision: mode}")
@@ -236,7 +236,7 @@ def test_an_unknown_value_is_reported_once() -> None:
 # outputs, findings, names
 
 
-def test_an_output_value_that_nothing_gives_is_reported() -> None:
+def test_unproduced_output_value_is_reported() -> None:
     """Values that no row gives, or only rows that never decide, are named."""
     text = table(rows(row("all", ""), row("masked", "mode: x", "b")), hit="first", outputs="[a, b, null]")
     assert lines(text, kind="unproduced") == [
@@ -282,7 +282,7 @@ def chain(*lines: str) -> tuple[str, str, str]:
     return one, one.replace("table: one", "table: two"), READER
 
 
-def test_choices_that_leave_the_same_rows_are_counted_once() -> None:
+def test_choices_with_equal_rows_are_counted_once() -> None:
     """Four settings of twenty values each: too many configurations to enumerate."""
     lines = [row(f"r{n}", f"a: v{n}, b: w{n}, c: x{n}, d: {n}", "p") for n in range(20)]
     assert verified(*chain(*lines, row("rest", "", "q"))).findings == ()
@@ -299,7 +299,7 @@ def test_unproven_reachability_is_reported_as_warning() -> None:
     assert {report.severity for report in gaps} == {"warning"}
 
 
-def test_rows_that_may_be_unreachable_are_reported_as_unproven() -> None:
+def test_possibly_unreachable_rows_are_reported_as_unproven() -> None:
     """Two rows of the reader ask for different decisions of equal tables."""
     pairs = [row(f"{x}{y}", f"x: {x}, y: {y}", out) for x, y, out in ("ppa", "pqb", "qpb", "qqa")]
     texts = chain(row("r", "a: v", "p"), row("rest", "", "q"))

@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_every_example_is_a_test_that_passes(tmp_path: Path) -> None:
+def test_every_example_is_a_passing_test(tmp_path: Path) -> None:
     """A reader copies them into a project and runs them."""
     tests = [text for text in EXAMPLES if "def test_" in text]
     run = run_tests(tmp_path, {f"test_example_{number}.py": text for number, text in enumerate(tests)})

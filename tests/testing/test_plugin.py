@@ -128,14 +128,14 @@ def test_the_mode_comes_from_marker_or_parameter(tmp_path: Path) -> None:
     assert len(run.outcomes) == 8
 
 
-def test_the_variable_is_the_mode_of_tests_that_have_none(tmp_path: Path) -> None:
+def test_variable_sets_the_mode_of_unmarked_tests(tmp_path: Path) -> None:
     """`COMPOZY_TEST_MODE` runs the others in another mode."""
     environment = {"COMPOZY_TEST_MODE": "distributed"}
     run = run_tests(tmp_path, {"test_modes.py": MODES.format(default="distributed")}, environment)
     assert set(run.outcomes.values()) == {"passed"}, run.output
 
 
-def test_fixtures_give_what_a_mode_provides(tmp_path: Path) -> None:
+def test_fixtures_give_the_components_of_a_mode(tmp_path: Path) -> None:
     """Each test has its own."""
     run = run_tests(tmp_path, {"test_databases.py": DATABASES})
     assert set(run.outcomes.values()) == {"passed"}, run.output

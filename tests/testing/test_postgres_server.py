@@ -96,7 +96,7 @@ def test_a_template_is_filled_once(postgres_server: PostgresServer) -> None:
     assert calls == [postgres_server.url_of("filled_once")]
 
 
-def test_a_template_that_could_not_be_filled_is_forgotten(postgres_server: PostgresServer) -> None:
+def test_failed_template_is_discarded(postgres_server: PostgresServer) -> None:
     """The next call tries again."""
 
     def fail(url: str) -> None:
@@ -184,7 +184,7 @@ def test_the_data_is_for_its_owner_alone(postgres_server: PostgresServer) -> Non
     assert stat.S_IMODE(folder_of(postgres_server).stat().st_mode) == 0o700
 
 
-def test_a_cluster_that_is_made_anew_works_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_cluster_works_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first time there is no kept cluster to copy; a damaged one is not used."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with PostgresServer() as first:
@@ -210,7 +210,7 @@ def test_a_wrong_choice_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         PostgresServer().start()
 
 
-def test_binaries_that_the_servers_user_cannot_read_are_found_out() -> None:
+def test_binaries_unreadable_for_the_servers_user_are_detected() -> None:
     """A closed folder above them is enough; the root user's servers run as another one."""
     stranger = Account(uid=os.geteuid() + 4321, gid=os.getegid() + 4321, changes=True)
     folder = Path(tempfile.mkdtemp())
@@ -247,7 +247,7 @@ def test_databases_on_an_external_server_are_dropped_at_the_end(postgres_server:
     assert query(postgres_server.url, "SELECT count(*) FROM pg_database WHERE datname LIKE 'of_a_guest'") == (0,)
 
 
-def test_a_server_that_cannot_be_reached_is_an_error() -> None:
+def test_unreachable_server_is_an_error() -> None:
     """The text comes without the password."""
     with pytest.raises(DriverError, match="cannot be reached") as caught:
         Databases("postgresql://compozy:canary@127.0.0.1:1/postgres").create_database()

@@ -97,7 +97,7 @@ def test_an_unknown_mode_is_an_error(testbed: Testbed, tmp_path: Path, mode: str
         raise AssertionError
 
 
-def test_the_environment_does_not_change_what_a_test_gets(
+def test_environment_does_not_affect_fixtures(
     testbed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Settings of the developer's shell and of the surrounding project have no effect."""
@@ -122,7 +122,7 @@ def test_a_postgres_may_be_given_by_its_url(
     assert databases_of(postgres_server) == before
 
 
-def test_a_server_that_a_test_killed_is_there_for_the_next_one(testbed: Testbed, tmp_path: Path) -> None:
+def test_server_killed_by_a_test_is_restarted_for_the_next_one(testbed: Testbed, tmp_path: Path) -> None:
     """Each request returns a running server."""
     testbed.redis.kill()
     testbed.temporal.stop()
@@ -157,7 +157,7 @@ def test_a_month_passes_at_once(testbed: Testbed, turn: str) -> None:
         assert skipping.call(wait()) == "patient"
 
 
-def test_a_testbed_ends_what_it_started() -> None:
+def test_testbed_ends_its_servers() -> None:
     """And can be ended twice."""
     with Testbed() as own:
         redis = own.redis

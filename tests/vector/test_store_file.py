@@ -13,7 +13,7 @@ from compozy.errors import DriverError
 
 
 @pytest.mark.parametrize("shard", ["..", "../other", "/tmp/other", "."])
-def test_store_file_that_leads_out_of_its_directory_is_refused(tmp_path: Path, shard: str) -> None:
+def test_store_file_outside_its_directory_is_refused(tmp_path: Path, shard: str) -> None:
     stated = {"format": 1, "shard": "shard-1", "dimension": 2, "metric": "cosine"}
     (tmp_path / STORE).write_text(json.dumps(stated), encoding="utf-8")
     assert read_store(tmp_path, CollectionOptions()) == stated

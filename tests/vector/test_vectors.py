@@ -30,7 +30,7 @@ def test_metadata_filter_compares_values_as_json(where: Mapping[str, Condition],
     assert matches({"year": 2024, "draft": True, "author": None}, where) is expected
 
 
-def test_metadata_filter_rejects_values_that_are_no_scalars() -> None:
+def test_metadata_filter_rejects_values_other_than_scalars() -> None:
     with pytest.raises(VectorError, match="not dict"):
         accepted([{"min": 1}])  # type: ignore[list-item]
 

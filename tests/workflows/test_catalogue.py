@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     database.close()
 
 
-def test_ambiguous_id_is_an_error_that_names_both_files(store: Store, tmp_path: Path) -> None:
+def test_ambiguous_id_is_an_error_with_both_files(store: Store, tmp_path: Path) -> None:
     (tmp_path / "workflows").mkdir()
     for name in ("one", "two"):
         (tmp_path / "workflows" / f"{name}.yaml").write_text(TEXT.format(id="same"))
@@ -37,7 +37,7 @@ def test_ambiguous_id_is_an_error_that_names_both_files(store: Store, tmp_path: 
     assert catalogue.definition("same").file.endswith("one.yaml")
 
 
-def test_listed_file_that_is_also_in_the_folder_is_read_once(store: Store, tmp_path: Path) -> None:
+def test_listed_file_within_the_folder_is_read_once(store: Store, tmp_path: Path) -> None:
     (tmp_path / "workflows").mkdir()
     (tmp_path / "workflows" / "one.yaml").write_text(TEXT.format(id="same"))
     catalogue = Catalogue(store, str(tmp_path), ["workflows/one.yaml", "workflows/*.yaml"])

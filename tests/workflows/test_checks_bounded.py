@@ -92,7 +92,7 @@ def test_input_reports_bounded_number_of_problems() -> None:
     assert problems[-2].endswith("; declared: " + ", ".join(f"input_{i}" for i in range(20)) + ", ...")
 
 
-def test_problem_that_quotes_a_long_text_is_short() -> None:
+def test_problem_quotes_long_text_shortened() -> None:
     with pytest.raises(DefinitionError) as caught:
         definition_from_json({"id": "x", "tasks": [TASK], "k" * 100_000: 1}, "d")
 

@@ -280,7 +280,7 @@ def test_json_problems_name_their_path() -> None:
     )
 
 
-def test_yaml_that_cannot_be_read_is_a_syntax_problem() -> None:
+def test_invalid_yaml_is_a_syntax_problem() -> None:
     """A key written twice is refused where it stands."""
     with pytest.raises(SyntaxProblem, match=r'f.yaml:2:1: key "id" is written twice'):
         parse_definition("id: a\nid: b\n", "f.yaml")
@@ -340,5 +340,5 @@ def test_problems_are_listed_in_the_order_of_lines() -> None:
 
 
 @pytest.mark.parametrize(("written", "version"), [("0.10", "0.10"), ("'1'", "1"), ("2", "2"), ("null", "0.1.0")])
-def test_version_is_the_text_that_is_written(written: str, version: str) -> None:
+def test_version_keeps_its_written_text(written: str, version: str) -> None:
     assert parse_definition(f"id: a\nversion: {written}\n{TASK}", "f.yaml").version == version

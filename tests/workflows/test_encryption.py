@@ -100,7 +100,7 @@ KEYS = ring()
         pytest.param(renamed(sealed_with(KEYS)), "not among the keys", id="unknown-key"),
     ],
 )
-def test_payload_that_is_not_authentic_is_refused_without_retry(sealed: Payload, reason: str) -> None:
+def test_forged_payload_is_refused_without_retry(sealed: Payload, reason: str) -> None:
     """The failure names the reason, and Temporal does not retry it."""
     with pytest.raises(PayloadRefusedError, match=reason) as caught:
         opened(EncryptionCodec(KEYS).with_context(HERE), sealed)
@@ -219,7 +219,7 @@ def test_execution_of_a_foreign_client_without_an_argument_fails(sealed: Sealed)
     assert "was not started by Compozy" in str(caught.value.cause)
 
 
-def test_execution_that_a_worker_cannot_open_ends_with_the_reason_in_its_row(sealed: Sealed) -> None:
+def test_undecryptable_execution_ends_with_the_reason_in_its_row(sealed: Sealed) -> None:
     """Server and worker with different keys: no endless retry."""
     shared = random_key()
     sealed.open(ring(random_key(), shared))
@@ -249,7 +249,7 @@ def test_forged_signal_fails_the_execution_with_the_reason_in_its_row(sealed: Se
     )
 
 
-def test_argument_of_an_activity_that_is_refused_is_not_retried() -> None:
+def test_refused_argument_of_an_activity_is_not_retried() -> None:
     """The library wraps the refusal into a failure that may be retried; ours is final."""
     converter = encrypting(KEYS).with_context(HERE)
     wrapped = ApplicationError("Failed decoding arguments")

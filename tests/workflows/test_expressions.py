@@ -68,7 +68,7 @@ def test_expression_is_refused_with_its_replacement(text: str, message: str) -> 
         evaluate(text, NAMES)
 
 
-def test_every_construct_that_is_not_available_is_reported() -> None:
+def test_every_unavailable_construct_is_reported() -> None:
     faults = compile_text("{% set a = 1 %}{{ 'a'.upper() }}{{ 1 | uper }}{{ x[1:] }}").faults
 
     assert [fault.id for fault in faults] == ["template.construct"] * 4
@@ -168,7 +168,7 @@ def test_each_limit_is_the_one_of_the_budget(field: str) -> None:
         render(text, {}, budget=Budget(limits=replace(LIMITS, **{field: 2})))
 
 
-def test_start_payload_carries_what_decides_results() -> None:
+def test_start_payload_carries_every_input_of_results() -> None:
     limits = TemplateLimits(**{field.name: index + 1 for index, field in enumerate(fields(LIMITS))})
     definition = Definition("w", "1", "", None, (), {}, "w.yaml", {"id": "w", "tasks": []}, {})
 

@@ -21,7 +21,7 @@ def nested(levels: int) -> Any:
     return [nested(levels - 1)] if levels else 1
 
 
-def test_defaults_fill_what_is_not_given() -> None:
+def test_defaults_fill_missing_inputs() -> None:
     """Given values win, defaults complete them."""
     assert complete_input(DECLARED, {"who": 1}) == {"name": "World", "who": 1}
 

@@ -107,7 +107,7 @@ def work():
     assert bench.open().run(flow).output == {"calls": 3}
 
 
-def test_a_tool_that_keeps_failing_names_task_place_and_reason(bench: Bench) -> None:
+def test_failing_tool_names_task_place_and_reason(bench: Bench) -> None:
     """After the last attempt the execution fails, and its row holds task, place and reason."""
     bench.write("broken.py", "def work():\n    raise ValueError('no luck')\n")
     flow = definition("""
@@ -203,7 +203,7 @@ def test_an_undeclared_secret_fails_the_task(bench: Bench) -> None:
     assert 'unknown secret "NONE"; declare it under secrets:' in (bench.open().run(flow).error or "")
 
 
-def test_a_value_that_grows_too_large_fails(bench: Bench) -> None:
+def test_oversized_value_fails(bench: Bench) -> None:
     """What Temporal could not keep ends the execution with its place instead of blocking it."""
     flow = definition("""
         id: grows
@@ -233,7 +233,7 @@ def test_a_missing_tool_fails_without_a_retry(bench: Bench) -> None:
     assert "ToolNotFound: module nowhere not found in" in ended.error
 
 
-def test_a_tool_that_takes_too_long_fails(bench: Bench) -> None:
+def test_tool_beyond_its_timeout_fails(bench: Bench) -> None:
     """The timeout of a task bounds one call."""
     bench.write("slow.py", "import threading\ndef work():\n    threading.Event().wait(20)\n")
     flow = definition("""
@@ -256,7 +256,7 @@ def test_a_tool_that_takes_too_long_fails(bench: Bench) -> None:
         pytest.param("{{ range(tasks.first.output.n * 10**9) | list }}", "steps", id="too-much-work"),
     ],
 )
-def test_a_template_that_fails_names_its_place(bench: Bench, template: str, reason: str) -> None:
+def test_failing_template_names_its_place(bench: Bench, template: str, reason: str) -> None:
     """A template that only fails with its values ends the execution with file, line, task and reason."""
     flow = definition(f"""
         id: late
@@ -512,7 +512,7 @@ def test_wait_gives_the_running_execution_when_the_time_is_up(bench: Bench) -> N
     assert waited.status == "running"
 
 
-def test_tool_that_lost_its_worker_fails_with_that_reason() -> None:
+def test_tool_of_a_lost_worker_fails_with_that_reason() -> None:
     """A call without heartbeats fails with that reason after its attempts."""
     error = ActivityError(
         "activity timed out", scheduled_event_id=1, started_event_id=2, identity="", activity_type="compozy.tool",

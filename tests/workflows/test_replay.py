@@ -120,7 +120,7 @@ def edited(name: str, **templates: Any) -> WorkflowHistory:
     return WorkflowHistory.from_json(name, history)
 
 
-def test_limits_of_the_start_payload_decide_where_a_template_is_rendered(loop: LoopThread) -> None:
+def test_limits_of_the_start_payload_decide_the_place_of_rendering(loop: LoopThread) -> None:
     replay(loop, edited("rendered-apart", inline_steps=30_001))
 
     with pytest.raises(workflow.NondeterminismError):

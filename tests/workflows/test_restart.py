@@ -74,7 +74,7 @@ def test_ended_worker_is_reported_and_restarted(
     assert {record.exc_info is not None for record in caplog.records} == {traceback}
 
 
-def test_what_works_again_is_healthy_again(loop: LoopThread) -> None:
+def test_recovered_coroutine_is_healthy_again(loop: LoopThread) -> None:
     """The health recovers after a time without failure, without a call."""
     engine = Engine(10**9, ValueError("no"))
     with running(loop, engine, QUICK) as restarted:
@@ -92,7 +92,7 @@ def test_short_failure_is_not_reported_as_unhealthy(loop: LoopThread) -> None:
         assert (restarted.health, restarted.error) == (Health(True), "no")
 
 
-def test_what_runs_for_a_moment_only_is_not_healthy(loop: LoopThread) -> None:
+def test_short_run_does_not_restore_health(loop: LoopThread) -> None:
     """Failures are forgotten only when it has worked for a while."""
     engine = Engine(3, ValueError("no"))
     with running(loop, engine, replace(QUICK, steady_s=60.0)) as restarted:

@@ -97,7 +97,7 @@ def test_leftovers_of_editors_are_no_workflows(bench: Bench) -> None:
     assert (listing.definitions, listing.problems) == ((), ())
 
 
-def test_imported_workflow_that_became_invalid_does_not_hide_others(bench: Bench, store: Store) -> None:
+def test_invalid_imported_workflow_does_not_hide_others(bench: Bench, store: Store) -> None:
     """A workflow accepted by an earlier version and rejected by this one is a problem of the listing and of its use."""
     store.save_workflow(StoredWorkflow("old", "1", {"id": "old", "unknown": True}, timestamp()))
     good = {"id": "good", "tasks": [{"id": "t", "type": "aggregate", "output": 1}]}
@@ -146,7 +146,7 @@ def test_an_unknown_workflow_names_the_nearest(bench: Bench) -> None:
         bench.open(worker=False).start("hello-wrld")
 
 
-def test_what_was_listed_can_be_imported(bench: Bench, tmp_path: Path) -> None:
+def test_listed_workflows_can_be_imported(bench: Bench, tmp_path: Path) -> None:
     """The JSON of `workflow list` feeds an import; imported workflows run by their id."""
     bench.write("workflows/a.yaml", GREET.format(id="moved"))
     workflows = bench.open()
@@ -296,7 +296,7 @@ def test_signal_names_are_checked(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("migrated", [False, True])
-def test_workflows_that_do_not_open_leave_nothing(bench: Bench, tmp_path: Path, migrated: bool) -> None:
+def test_failed_opening_of_workflows_leaves_nothing(bench: Bench, tmp_path: Path, migrated: bool) -> None:
     """If the database or Temporal is unavailable, the import path is restored, and nothing keeps running."""
     away = peewee.SqliteDatabase(str(tmp_path / "no" / "such" / "folder.db"))
     nowhere = bench.call(Client.connect("127.0.0.1:1", lazy=True))
@@ -388,7 +388,7 @@ def test_wait_returns_announced_end_without_temporal(bench: Bench, store: Store,
     service.close()
 
 
-def test_wait_returns_end_that_another_worker_brought(bench: Bench, store: Store, tmp_path: Path) -> None:
+def test_wait_returns_an_end_reached_in_another_worker(bench: Bench, store: Store, tmp_path: Path) -> None:
     """An execution whose end is not announced in this process is asked for at Temporal."""
     bench.open()
     service = Service(bench.client, store, task_queue=bench.task_queue, directory=str(tmp_path), ends=Ends())

@@ -72,9 +72,7 @@ def test_termination_from_outside_ends_running_tasks(bench: Bench) -> None:
     assert brief(workflows.tasks(name)) == [("nap", "sleep", "terminated", 0)]
 
 
-def test_a_tool_that_takes_longer_shows_its_attempt_and_the_tasks_before_it(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_running_tool_shows_its_attempt_and_earlier_tasks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("compozy.workflows.run.activities.SHOWN_AFTER_S", 0.01)
     bench.write(
         "mod_gate.py",

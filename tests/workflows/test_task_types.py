@@ -63,7 +63,7 @@ def test_aggregate_renders_its_output_from_inputs_and_earlier_tasks() -> None:
     assert perform(task, FakeEngine(), names) == {"sum": 3, "text": "n=2"}
 
 
-def test_aggregate_names_the_place_of_a_template_that_fails() -> None:
+def test_aggregate_names_the_place_of_a_failing_template() -> None:
     with pytest.raises(TaskError) as failed:
         perform(Aggregate(id="t", output=["{{ workflow.input.missing }}"]), FakeEngine(), scope())
     assert failed.value.path == "tasks.t.output.0"
@@ -89,7 +89,7 @@ def test_basic_names_its_tool_when_it_fails() -> None:
 
 
 @pytest.mark.parametrize(("duration", "seconds"), [("1m30s", 90.0), ("{{ workflow.input.n }}", 2.0), ("0", 0.0)])
-def test_sleep_pauses_for_a_duration_or_what_a_template_gives(duration: str, seconds: float) -> None:
+def test_sleep_pauses_for_a_literal_or_rendered_duration(duration: str, seconds: float) -> None:
     engine = FakeEngine()
     assert perform(Sleep(id="t", duration=duration), engine, scope(n="2s")) is None
     assert engine.slept == [seconds]
@@ -197,7 +197,7 @@ def test_blocks_run_in_order_with_a_bound_and_give_results_in_order(most: int) -
     assert (results, began, peak) == ([0, 1, 2, 3], [0, 1, 2, 3], min(most, 4))
 
 
-def test_first_block_that_fails_cancels_the_others() -> None:
+def test_first_failing_block_cancels_the_others() -> None:
     ended: list[str] = []
 
     async def waits() -> None:

@@ -293,7 +293,7 @@ def test_a_stopped_budget_ends_the_rendering() -> None:
         pytest.param("{# comment #}{% raw %}{{ x }}{% endraw %}", "{{ x }}", id="raw"),
     ],
 )
-def test_what_is_usual_works(template: str, value: Any) -> None:
+def test_usual_constructs_work(template: str, value: Any) -> None:
     """Constructs of the list give these values."""
     assert render(template, SCOPE) == value
 

@@ -105,14 +105,14 @@ def test_failures_are_those_of_the_tool(tools: Tools, name: str, kind: str, reas
     assert reason in caught.value.reason
 
 
-def test_tool_that_closes_descriptors_does_not_harm_other_tools(tools: Tools) -> None:
+def test_closed_descriptors_of_a_tool_do_not_harm_other_tools(tools: Tools) -> None:
     """Standard descriptors that a tool closes are its own."""
     assert call(tools, "closes") == "closed"
     assert call(tools, "add", a=1)[0] == 2
 
 
 @pytest.mark.parametrize("name", ["forks", "leaves_thread"])
-def test_result_does_not_wait_for_what_the_tool_left_running(
+def test_result_does_not_wait_for_background_work_of_the_tool(
     tools: Tools, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A forked child or a thread is killed after the result; output is complete."""

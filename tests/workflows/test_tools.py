@@ -133,7 +133,7 @@ def test_failing(tools: Tools, tool: str, arguments: dict[str, Any], kind: str, 
     assert reason in caught.value.reason
 
 
-def test_a_module_that_failed_can_be_repaired(tools: Tools, tmp_path: Path) -> None:
+def test_failed_module_can_be_repaired(tools: Tools, tmp_path: Path) -> None:
     """A failed import leaves nothing behind, so that the next attempt reads the file again."""
     with pytest.raises(ToolFailure):
         call(tools, "mod_broken:add")
@@ -309,7 +309,7 @@ def test_cancelling_a_call_cancels_an_async_tool(tmp_path: Path) -> None:
     tools.close()
 
 
-def test_a_cancellation_that_comes_too_late_stays_one() -> None:
+def test_late_cancellation_stays_a_cancellation() -> None:
     """The loop of the tool may be closed by the time that its call is cancelled."""
 
     with asyncio.Runner() as tool, asyncio.Runner() as caller:
@@ -321,7 +321,7 @@ def test_a_cancellation_that_comes_too_late_stays_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["shared.py", "helper.py", "."])
-def test_module_that_others_may_write_is_not_imported(name: str, tmp_path: Path) -> None:
+def test_module_writable_by_others_is_not_imported(name: str, tmp_path: Path) -> None:
     """Neither the tool's own file nor one that it imports, and nothing from a directory that is open to all."""
     (tmp_path / "shared.py").write_text("import helper\n\ndef one():\n    return helper.ONE\n", encoding="utf-8")
     (tmp_path / "helper.py").write_text("ONE = 1\n", encoding="utf-8")

@@ -178,7 +178,7 @@ def test_a_foreign_execution_spoils_no_other(
     assert "was not started by Compozy" in str(vars(caplog.records[0])["reason"])
 
 
-def test_a_row_that_cannot_be_asked_for_spoils_no_other(
+def test_invalid_id_of_a_row_does_not_affect_others(
     loop: LoopThread, service: Service, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An id that Temporal refuses stays as it is, the others are corrected."""
@@ -254,9 +254,7 @@ def test_a_reset_execution_runs_again(loop: LoopThread, client: Client, service:
     assert loop.call(service.adopt(), 10) == ()
 
 
-def test_execution_that_is_continued_as_new_keeps_one_row(
-    loop: LoopThread, client: Client, service: Service, tmp_path: Path
-) -> None:
+def test_continued_execution_keeps_one_row(loop: LoopThread, client: Client, service: Service, tmp_path: Path) -> None:
     """Another worker may continue an execution in a new run; the row follows it, running and ended."""
     name = started(loop, service, f"continued-{tmp_path.name}")
     first = loop.call(service.execution(name), 10)
@@ -299,7 +297,7 @@ def test_row_with_a_different_end_is_corrected(
     assert (ended.status, ended.output, ended.error) == ("terminated", None, "late")
 
 
-def test_a_deleted_execution_keeps_the_end_that_is_known(
+def test_deleted_execution_keeps_its_known_end(
     loop: LoopThread, client: Client, service: Service, tmp_path: Path
 ) -> None:
     """A history that is deleted from outside ends a running row, and leaves an ended one as it is."""
@@ -317,7 +315,7 @@ def test_a_deleted_execution_keeps_the_end_that_is_known(
     assert loop.call(service.execution(running), 10).status == "terminated"
 
 
-def test_an_execution_that_keeps_deadlocking_is_terminated(
+def test_deadlocking_execution_is_terminated(
     loop: LoopThread, client: Client, service: Service, tmp_path: Path
 ) -> None:
     """A workflow task that deadlocks is tried a few times; then the execution ends with the reason."""
@@ -379,7 +377,7 @@ def test_a_lost_row_of_a_running_execution_is_restored(
 
 
 @pytest.mark.parametrize("status", [RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED])
-def test_a_server_that_hides_its_identity_is_taken_as_it_is(loop: LoopThread, status: RPCStatusCode) -> None:
+def test_server_with_hidden_identity_is_accepted(loop: LoopThread, status: RPCStatusCode) -> None:
     """Where a call is not offered, or not to us, the rest of the identity counts."""
 
     class Hiding:
