@@ -76,7 +76,7 @@ def unused(found: tuple[Finding, ...]) -> list[tuple[str, str, str]]:
     ("text", "key"),
     [
         pytest.param("temporal: {standalone: {cluster_name: dev}}", "temporal.standalone.cluster_name", id="text"),
-        pytest.param("models: [{provider: openai}]", "models", id="list"),
+        pytest.param("memories: [{id: chat}]", "memories", id="list"),
         pytest.param(STORE % "host: vectors", "knowledge.vector_dbs", id="list-of-fields"),
         pytest.param("runtime: {type: bun}", "runtime", id="map"),
     ],

@@ -122,9 +122,9 @@ def test_overlong_value_has_no_second_finding(tmp_path: Path) -> None:
         pytest.param("memories: [{id: a, type: ring}]", "key.not-allowed", "type", id="choice"),
         pytest.param("memories: [{id: a}, {name: a}]", "key.doubled", "memories[1].id", id="unique"),
         pytest.param("models: [gpt]", "key.type", "models[0]", id="text-for-a-mapping"),
-        pytest.param("knowledge: {bases: [{store: a}]}", "key.unidentified", "bases[0]", id="unidentified"),
+        pytest.param("knowledge: {bases: [{chunk: {size: 99}}]}", "key.unidentified", "bases[0]", id="unidentified"),
         pytest.param(
-            "knowledge: {bases: [{id: a, sources: [{type: pdf}, {type: doc}]}]}", "key.not-allowed",
+            "knowledge: {bases: [{id: a, sources: [{type: pdf, path: a}, {type: doc}]}]}", "key.not-allowed",
             "knowledge.bases[0].sources[1].type", id="list-in-a-list",
         ),
         pytest.param(
@@ -132,6 +132,27 @@ def test_overlong_value_has_no_second_finding(tmp_path: Path) -> None:
             "knowledge.bases[0].sources[0].url", id="url-in-a-list-in-a-list",
         ),
         pytest.param("knowledge: {bases: [{id: a, chunk: {size: 0}}]}", "key.too-small", "chunk.size", id="minimum"),
+        pytest.param("knowledge: {bases: [{id: a, store: b}]}", "key.unknown-reference", "[0].store", id="reference"),
+        pytest.param(
+            "knowledge: {bases: [{id: a, chunk: {size: 64}}]}", "key.not-below", "bases[0].chunk.overlap",
+            id="not-below-by-default",
+        ),
+        pytest.param(
+            "knowledge: {bases: [{id: a, chunk: {size: 9, overlap: 9}}]}", "key.not-below", "chunk.overlap",
+            id="not-below",
+        ),
+        pytest.param(
+            "knowledge: {bases: [{id: a, sources: [{type: url, path: a}]}]}", "key.missing-field",
+            "knowledge.bases[0].sources[0]", id="missing-field",
+        ),
+        pytest.param(
+            "knowledge: {bases: [{id: a, sources: [{type: text, path: a/../../b}]}]}", "key.climbing",
+            "knowledge.bases[0].sources[0].path", id="climbing",
+        ),
+        pytest.param(
+            "knowledge: {bases: [{id: a, sources: [{type: text, path: /etc/hosts}]}]}", "key.climbing",
+            "knowledge.bases[0].sources[0].path", id="absolute",
+        ),
         pytest.param("runtime: {type: perl}", "key.not-allowed", "runtime.type", id="map"),
         pytest.param("runtime: {permissions: all}", "key.type", "runtime.permissions", id="text-for-a-list"),
         pytest.param("runtime: {typ: bun}", "key.unknown", "runtime.typ", id="unknown-in-a-map"),

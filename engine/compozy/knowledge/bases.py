@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,17 @@ from compozy.knowledge.documents import DocumentKind
 from compozy.resolution.resolve import Resolved
 
 SIZE, OVERLAP = 512, 64  # of chunks, in characters
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """How much of one document is read, and what its reader may use; `allow` names hosts that are fetched from."""
+
+    size_bytes: int = 64_000_000
+    timeout_s: float = 30.0
+    memory_bytes: int = 1 << 30
+    fetch_timeout_s: float = 30.0
+    fetch_allow: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +61,21 @@ class KnowledgeBase:
     embedder: EmbeddingModel | None = None
     chunk_size: int = SIZE
     chunk_overlap: int = OVERLAP
+    limits: ReadLimits = ReadLimits()
 
 
 def declared_bases(resolved: Resolved) -> dict[str, KnowledgeBase]:
     """Return the knowledge bases of a valid configuration by id."""
     models = {str(model.get("id")): _model(model) for model in resolved.get("models") or ()}
     root = Path(resolved.directory)
-    bases = (_base(base, models, root) for base in resolved.get("knowledge.bases") or ())
+    limits = ReadLimits(
+        size_bytes=resolved.get("knowledge.read.max_size"),
+        timeout_s=resolved.get("knowledge.read.timeout"),
+        memory_bytes=resolved.get("knowledge.read.memory"),
+        fetch_timeout_s=resolved.get("knowledge.fetch.timeout"),
+        fetch_allow=tuple(resolved.get("knowledge.fetch.allow")),
+    )
+    bases = (replace(_base(base, models, root), limits=limits) for base in resolved.get("knowledge.bases") or ())
     return {base.id: base for base in bases}
 
 

@@ -9,17 +9,26 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
 from compozy.base.output_file import open_regular
 from compozy.base.source_file import is_leftover
-from compozy.knowledge.bases import KnowledgeBase, SourceSetting
-from compozy.knowledge.documents import Document, DocumentFault, Reference
+from compozy.knowledge.bases import KnowledgeBase, ReadLimits, SourceSetting
+from compozy.knowledge.documents import Document, DocumentFault, Extract, RawContent, Reference, UnreadableDocument
+from compozy.knowledge.html_reader import read_html
+from compozy.knowledge.reading_process import read_in_process
 from compozy.knowledge.text_reader import read_text
 from compozy.settings.redact import redact_url
 
+_MEDIA_TYPES = {"markdown_glob": "text/markdown", "text": "text/plain", "html": "text/html", "pdf": "application/pdf"}
+_KINDS = {
+    "": "text", "application/json": "text", "application/xml": "text", "text/html": "html",
+    "application/xhtml+xml": "html", "application/pdf": "pdf",
+}  # fmt: skip
+_SMALL = 30_000  # pages up to this size take a second at most, however deep they are
+_CORRECT = "correct the path, or remove the source"
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -42,8 +51,34 @@ def read_document(base: KnowledgeBase, reference: Reference) -> Document:
     Raises:
         DocumentFault: it cannot be read.
     """
-    content = _read_file(base.root, reference.source)
-    return read_text(reference.source, content, sha256(content).hexdigest())
+    try:
+        fetched = _content(base, reference)
+        extract = _extract(fetched, base.limits)
+    except UnreadableDocument as error:
+        raise DocumentFault(reference.source, error.reason, error.fix) from error
+    digest = sha256(fetched.content).hexdigest()
+    return Document(reference.source, digest, extract.text, extract.title, extract.places)
+
+
+def _content(base: KnowledgeBase, reference: Reference) -> RawContent:
+    if reference.kind == "url":
+        from compozy.knowledge.fetching import fetch
+
+        return fetch(reference.address, base.limits)
+    content = _read_file(_inside(base.root, reference.address), base.limits.size_bytes)
+    return RawContent(content, _MEDIA_TYPES[reference.kind])
+
+
+def _extract(content: RawContent, limits: ReadLimits) -> Extract:
+    kind = _KINDS.get(content.media_type, "text" if content.media_type.startswith("text/") else "")
+    if kind == "text":
+        return read_text(content.content, content.encoding)
+    if kind == "html" and len(content.content) <= _SMALL:
+        return read_html(content.content, content.encoding)
+    if not kind:
+        reason = f'the server answers with the media type "{content.media_type}"'
+        raise UnreadableDocument(reason, "name an address of HTML, PDF or text")
+    return read_in_process(kind, content.content, limits, content.encoding or "")
 
 
 def _documents(root: Path, setting: SourceSetting) -> Iterator[Reference | DocumentFault]:
@@ -60,8 +95,8 @@ def _documents(root: Path, setting: SourceSetting) -> Iterator[Reference | Docum
         try:
             status = _inside(root, relative).stat()
             yield Reference(relative, setting.kind, relative, f"{status.st_size}-{status.st_mtime_ns}")
-        except DocumentFault as fault:
-            yield fault
+        except UnreadableDocument as error:
+            yield DocumentFault(relative, error.reason, error.fix)
     if not found:
         yield DocumentFault(path, "no file matches the pattern", "correct the pattern, or remove the source")
 
@@ -73,18 +108,25 @@ def _matching(root: Path, pattern: str) -> Iterator[str]:
     """
     parts = Path(pattern).parts
     fixed = next((at for at, part in enumerate(parts) if _MAGIC.search(part)), len(parts) - 1)
-    form = re.compile("".join(map(_part_form, parts)) + r"\Z")
     for folder, folders, files in os.walk(root.joinpath(*parts[:fixed])):
         folders[:] = sorted(name for name in folders if not is_leftover(name) or name in parts)
         for name in sorted(files):
-            relative = Path(folder, name).relative_to(root).as_posix()
-            if form.match(relative + "/") and (name in parts or not _is_editor_file(name)):
-                yield relative
+            relative = Path(folder, name).relative_to(root)
+            if _matches(relative.parts, parts) and (name in parts or not _is_editor_file(name)):
+                yield relative.as_posix()
 
 
-def _part_form(part: str) -> str:
-    """Return the regular expression of one part of a pattern, with the slash behind it."""
-    return r"(?:[^/]+/)*" if part == "**" else fnmatch.translate(part).replace(".*", "[^/]*").removesuffix(r"\Z") + "/"
+def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Return True if the parts of a path match those of a pattern; `**` stands for any number of parts."""
+    if not pattern or not path:
+        return not path and all(part == "**" for part in pattern)
+    if pattern[0] == "**" and _matches(path[1:], pattern):
+        return True
+    return (
+        _matches(path, pattern[1:])
+        if pattern[0] == "**"
+        else (fnmatch.fnmatchcase(path[0], pattern[0]) and _matches(path[1:], pattern[1:]))
+    )
 
 
 def _is_editor_file(name: str) -> bool:
@@ -95,22 +137,23 @@ def _inside(root: Path, relative: str) -> Path:
     """Return the real path of a file of the project.
 
     Raises:
-        DocumentFault: it does not exist, or a link leads out of the project.
+        UnreadableDocument: it does not exist, or a link leads out of the project.
     """
     try:
         real = (root / relative).resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DocumentFault(relative, reason, "correct the path, or remove the source") from error
+        raise UnreadableDocument(getattr(error, "strerror", None) or str(error), _CORRECT) from error
     if not real.is_relative_to(root.resolve()):
-        raise DocumentFault(relative, "a symbolic link leads out of the project", "copy the file into the project")
+        raise UnreadableDocument("a symbolic link leads out of the project", "copy the file into the project")
     return real
 
 
-def _read_file(root: Path, relative: str) -> bytes:
+def _read_file(path: Path, limit: int) -> bytes:
     try:
-        with open_regular(_inside(root, relative)) as stream:
-            return stream.read()
+        with open_regular(path) as stream:
+            content = stream.read(limit + 1)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise DocumentFault(relative, reason, "check its kind and its permissions") from error
+        raise UnreadableDocument(error.strerror or str(error), "check its kind and its permissions") from error
+    if len(content) > limit:
+        raise UnreadableDocument(f"it is larger than {limit} bytes", "divide it, or raise knowledge.read.max_size")
+    return content

@@ -17,6 +17,15 @@ DocumentKind = Literal["markdown_glob", "text", "html", "pdf", "url"]
 _LINE_BREAK = re.compile("\n")
 
 
+class UnreadableDocument(Exception):
+    """Why content cannot be read as a document, and what to do; a reader does not know whose content it is."""
+
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.fix = fix
+
+
 class DocumentFault(CompozyError):
     """A document, or a source of documents, that cannot be read; the other documents are ingested all the same."""
 
@@ -32,14 +41,16 @@ class DocumentFault(CompozyError):
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The offsets at which the numbered units of a text, lines or pages, begin; `starts` ascends from 0."""
+    """The offsets where units of a text begin, lines and pages by number, sections by name; `starts` ascends from 0."""
 
     unit: str
     starts: Sequence[int]
+    names: Sequence[str] = ()
 
     def at(self, offset: int) -> str:
-        """Return the place of the character at `offset`, such as `line 3`."""
-        return f"{self.unit} {bisect_right(self.starts, offset)}"
+        """Return the place of the character at `offset`, such as `line 3` or `section Opening hours`."""
+        number = bisect_right(self.starts, offset)
+        return f"{self.unit} {self.names[number - 1] if self.names else number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,24 @@ class Reference:
 
     def __repr__(self) -> str:
         return f"Reference({self.source!r}, {self.kind!r})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RawContent:
+    """The bytes of a file or an answer, with the media type and the encoding that are stated for them."""
+
+    content: bytes
+    media_type: str
+    encoding: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Extract:
+    """What a reader takes from content: its text, the title that it states, and the places in the original."""
+
+    text: str
+    title: str | None
+    places: Places
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -47,4 +47,6 @@ def make_embedder(model: EmbeddingModel) -> Embedder:
         from compozy.knowledge.wordllama_embedder import WordllamaEmbedder
 
         return WordllamaEmbedder(model)
-    raise EmbeddingError(f'the model "{model.id}" has no address', hint="set its url to an OpenAI-compatible endpoint")
+    from compozy.knowledge.openai_embedder import OpenAIEmbedder
+
+    return OpenAIEmbedder(model)

@@ -5,30 +5,31 @@ from __future__ import annotations
 import codecs
 import re
 
-from compozy.knowledge.documents import Document, DocumentFault, line_places
+from compozy.knowledge.documents import Extract, UnreadableDocument, line_places
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_HEADING = re.compile(r"^#{1,2}[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
+_HEADING = re.compile(r"^#{1,2}[ \t]+(\S.*?)[ \t#]*$", re.MULTILINE)
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
 
 
-def read_text(source: str, content: bytes, sha256: str) -> Document:
-    """Return the document of a plain text; its title is the first heading of Markdown.
+def read_text(content: bytes, encoding: str | None = None) -> Extract:
+    """Return the text of a plain text or Markdown; its title is the first heading of level 1 or 2.
 
     Raises:
-        DocumentFault: it is no text.
+        UnreadableDocument: it is no text.
     """
-    text = decode(source, content)
+    text = decode(content, encoding)
     heading = _HEADING.search(text)
-    return Document(source, sha256, text, heading[1] if heading else None, line_places(text))
+    return Extract(text, heading[1] if heading else None, line_places(text))
 
 
-def decode(source: str, content: bytes, encoding: str | None = None) -> str:
-    r"""Return the text of `content` with `\n` as its only line break and without NUL characters.
+def decode(content: bytes, encoding: str | None = None) -> str:
+    """Return the cleaned text of `content`.
 
     The encoding is that of a byte order mark, else the stated one, else UTF-8 where it is valid, else Windows-1252.
 
     Raises:
-        DocumentFault: it is no text.
+        UnreadableDocument: more than one character in a hundred is a control character.
     """
     for mark, marked in _MARKS:
         if content.startswith(mark):
@@ -37,6 +38,15 @@ def decode(source: str, content: bytes, encoding: str | None = None) -> str:
         text = content.decode(encoding or "utf-8")
     except (UnicodeDecodeError, LookupError):
         text = content.decode("cp1252", errors="replace")
-    if text.count("\0") > len(text) // 100:
-        raise DocumentFault(source, "it is binary data, not text", "name the right kind of document, or remove it")
-    return text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
+    if len(_CONTROL.findall(text)) > len(text) // 100:
+        raise UnreadableDocument("it is binary data, not text", "correct the type of its source, or remove it")
+    return clean(text)
+
+
+def clean(text: str) -> str:
+    r"""Return `text` with `\n` as its only line break and without other control characters than tabs.
+
+    >>> clean("a\r\nb\x0cc\x00")
+    'a\nb\nc'
+    """
+    return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n").replace("\v", "\n"))

@@ -20,6 +20,26 @@ def check_settings(registry: Registry, faults: Collector) -> None:
     for setting in registry.settings.values():
         _check_named(setting, registry.settings, faults)
         _check_default(setting, faults)
+        _check_fields(setting, registry.settings, faults)
+
+
+def _check_fields(setting: Setting, settings: Mapping[str, Setting], faults: Collector) -> None:
+    """Note the fields of a list that name another list, field or value in vain."""
+    for item in setting.items.values():
+        for reason in _field_faults(item, setting.items, settings):
+            faults.add("bad-reference", f"field {item.path} of {setting.path}: {reason}", item.place)
+        _check_fields(item, settings, faults)
+
+
+def _field_faults(item: Setting, siblings: Mapping[str, Setting], settings: Mapping[str, Setting]) -> Iterator[str]:
+    if item.refers and not (item.refers in settings and settings[item.refers].key_field):
+        yield f"`refers` names {item.refers}, which is not a list with a `unique` field"
+    if item.below and not (item.below in siblings and item.type == siblings[item.below].type == "integer"):
+        yield f"`below` names {item.below}; both must be fields of type integer"
+    for need in item.needed_for:
+        field, _, value = need.partition("=")
+        if field not in siblings or value not in siblings[field].values:
+            yield f"`needed_for` has {need}, which is not a field with one of its values"
 
 
 def _check_named(setting: Setting, settings: Mapping[str, Setting], faults: Collector) -> None:

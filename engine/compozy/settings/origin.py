@@ -30,6 +30,7 @@ PROBLEMS = "problems"
 PROBLEM_KINDS = (
     "syntax", "duplicate-key", "unreadable", "dotenv-line", "unknown-key", "two-spellings", "type",
     "not-allowed", "too-small", "too-large", "too-long", "doubled", "unidentified",
+    "unknown-reference", "not-below", "missing-field", "climbing",
     "unset-variable", "unknown-variable",
     "open-listener", "open-listener-key", "secret-on-command-line", "ignored", "empty-variable",
     "not-expanded", "excluded", "unused",

@@ -32,6 +32,8 @@ class Setting:
     unknown keys that suggest it; what is `unused` is declared for a later version. `usual` is the value that the
     tables decide where nothing is written. A text, or each text of a list, has at most `longest` characters.
     A list has elements with the fields `items`, or scalars of the type `of`; a map may have fields as well.
+    A field that `refers` to a list is the name of an element of it; a number is less than the field that it is `below`;
+    a field is `needed_for` elements with a `field=value`; a path that is `inside` stays below the configuration file.
     `parts` maps the names of an address's parts to the settings that state them too.
     """
 
@@ -70,6 +72,10 @@ class Setting:
     near: tuple[str, ...] = ()
     unused: bool = False
     of: str = ""
+    refers: str = ""
+    below: str = ""
+    needed_for: tuple[str, ...] = ()
+    inside: bool = False
     items: Mapping[str, Setting] = field(default_factory=dict)
 
     @property
@@ -178,10 +184,10 @@ _WORDS = MapOf(TEXT, "a mapping of texts")
 _FIELDS = ListOf(Named("field", lambda: _FIELD), "a list of mappings")
 _KINDS: tuple[tuple[Kind, str], ...] = (
     (ANY, "default"),
-    (TEXT, "usual checked env flag authenticated_by same_as url empty of"),
-    (BOOLEAN, "secret header secret_parts ordered host_port unique identifies memory shares unused"),
+    (TEXT, "usual checked env flag authenticated_by same_as url empty of refers below"),
+    (BOOLEAN, "secret header secret_parts ordered host_port unique identifies memory shares unused inside"),
     (INTEGER, "minimum maximum longest"),
-    (TEXTS, "values schemes splits aliases near"),
+    (TEXTS, "values schemes splits aliases near needed_for"),
     (_WORDS, "meanings also parts"),
     (_FIELDS, "items"),
 )

@@ -37,6 +37,8 @@ _ONLY_FOR: Mapping[str, tuple[Sequence[str], str]] = {
     "authenticated_by": (("listen_address",), "is for a listen_address"),
     "parts": (("url",), "are those of a url"),
     "ordered": (("choice",), "is for a choice"),
+    "below": (("integer",), "is for an integer"),
+    "inside": (("text",), "is for a text"),
 }
 
 

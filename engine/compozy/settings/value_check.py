@@ -15,6 +15,7 @@ from compozy.base.place import Origin
 from compozy.base.suggest import closest
 from compozy.settings.endpoint import stated_parts
 from compozy.settings.identity_key import ById
+from compozy.settings.list_check import list_problems
 from compozy.settings.mask import found_masked
 from compozy.settings.origin import Candidate, Problem
 from compozy.settings.redact import redact_value, secrets_in
@@ -87,6 +88,7 @@ def check(
     addresses = [settings[path] for path in candidates if settings[path].parts and path not in unused]
     problems += [found for address in addresses for found in _lost_parts(address, settings, candidates)]
     problems += [found for path in candidates for found in _open_listener(settings[path], candidates)]
+    problems += list_problems(settings, candidates)
     for given in (candidates, *shadowed):
         problems += _outside_schema(registry, given)
     return problems
