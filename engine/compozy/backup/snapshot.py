@@ -2,7 +2,8 @@
 
 The write lock of the database is held until every other store is held as well, so the database is at that moment too.
 A SQLite file is held by a read transaction. Files are held by open descriptors and their sizes at the moment, which is
-enough for files that are appended to or replaced, such as those of Redis; it is tried again while they grow.
+enough for files that are appended to or replaced, such as those of Redis; it is tried again while they grow. The writer
+of a directory whose files are overwritten in place waits until it is copied.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import BinaryIO
 
 from compozy.base.output_file import new_file, open_regular
 from compozy.errors import BackupError
+from compozy.state.write_gate import WriteGate
 
 _MAGIC = b"SQLite format 3\0"
 _LOCK_WAIT_S = 5.0
@@ -28,7 +30,10 @@ _TEMPORARY = "temp-"  # the beginning of the names of files that Redis is still 
 
 @dataclass(frozen=True, slots=True)
 class CopiedData:
-    """A file or directory that is copied to `name`; writers of a `locked` SQLite file wait for the moment."""
+    """A file or directory that is copied to `name`.
+
+    Writers of a `locked` SQLite file wait for the moment, those of a `locked` directory until it is copied.
+    """
 
     name: str
     path: Path
@@ -43,18 +48,26 @@ def copy_at_one_moment(stores: Sequence[CopiedData], folder: Path) -> None:
         OSError: something cannot be read or written.
         sqlite3.Error: a database is damaged, or its write lock is not free in time.
     """
-    with ExitStack() as opened, ExitStack() as locks:
+    with ExitStack() as opened, ExitStack() as gates, ExitStack() as locks:
         databases = [opened.enter_context(_database(store, folder)) for store in stores if _is_sqlite(store.path)]
         files = [opened.enter_context(closing(_Files(store))) for store in stores if not _is_sqlite(store.path)]
         for store in stores:
             if store.locked and _is_sqlite(store.path) and _is_writable(store.path):
                 locks.enter_context(_write_lock(store.path))
+        for store in stores:
+            if store.locked and os.path.isdir(store.path) and os.access(store.path, os.W_OK):
+                gates.enter_context(gates.enter_context(closing(WriteGate(store.path))).held())
         _hold(databases, files)
         locks.close()
+        for part in files:
+            if part.locked:
+                part.copy(folder)
+        gates.close()
         for database in databases:
             database.copy(folder)
         for part in files:
-            part.copy(folder)
+            if not part.locked:
+                part.copy(folder)
 
 
 def _hold(databases: Sequence[_Database], files: Sequence[_Files]) -> None:
@@ -153,6 +166,7 @@ class _Files:
 
     def __init__(self, store: CopiedData) -> None:
         self._store = store
+        self.locked = store.locked
         self._seen: dict[str, _Seen] = {}
         self._open: dict[int, BinaryIO] = {}
 

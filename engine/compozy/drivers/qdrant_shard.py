@@ -27,7 +27,7 @@ from compozy.vector.vector_store import VectorRecord
 
 STORE = "store.json"
 _FORMAT = 1
-_FLUSHED = 5000  # points in the log, after which it is shortened
+FLUSHED = 5000  # points in the log, after which it is shortened
 DISTANCES = {"cosine": edge.Distance.Cosine, "l2": edge.Distance.Euclid, "ip": edge.Distance.Dot}
 
 
@@ -110,7 +110,7 @@ class QdrantShard(QdrantCollection):
             shard = self._asked()
             shard.update(operation)
             self._written += len(points)
-            if self._written >= _FLUSHED:
+            if self._written >= FLUSHED:
                 shard.flush()
                 self._written = 0
 
