@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,9 @@ class Writer:
             self._store.delete([record.id for record in batch(self.acknowledged - KEPT)])
             self.acknowledged += 1
 
+    def passed(self, number: int) -> bool:
+        return self.acknowledged > number
+
     def close(self) -> None:
         self._ended.set()
         self._thread.join()
@@ -55,8 +59,7 @@ def test_copies_hold_whole_operations_up_to_one_moment(tmp_path: Path, monkeypat
         assert driver.handle is not None
         with closing(Writer(driver.handle)) as writer:
             for number in range(COPIES):
-                wanted = writer.acknowledged + 3 * KEPT
-                eventually(lambda wanted=wanted: writer.acknowledged > wanted, "a batch between two copies")
+                eventually(partial(writer.passed, writer.acknowledged + 3 * KEPT), "batches between two copies")
                 before = writer.acknowledged
                 room = tmp_path / str(number)
                 room.mkdir()

@@ -52,46 +52,44 @@ class QdrantServerDriver:
             DriverError: the address cannot be read, the server is out of reach or refuses, or it has a collection of
                 another kind, dimension or metric.
         """
-        host, port, options = self._connection()
+        host, port, url = self._connection()
         where = f"qdrant at {host}:{port}"
         reach(where, host, port, min(REACH_S, context.left_s()), setting=_SETTINGS)
         from compozy.drivers.qdrant_client_collection import QdrantClientCollection
 
         try:
-            client = self._client(options, self._timeout_s)
+            client = self._client(url, self._timeout_s)
             store = QdrantClientCollection(client, self._collection, self._options, where)
             store.open()
-            self._client(options, _PING_S)
+            self._client(url, _PING_S)
         except BaseException:
             self.stop(0)
             raise
         self._address, self._store = f"{host}:{port}", store
 
-    def _connection(self) -> tuple[str, int, dict[str, Any]]:
-        """Return host, port and what the client is made with.
+    def _connection(self) -> tuple[str, int, str]:
+        """Return host, port and the whole address.
 
         Raises:
             DriverError: the url cannot be read.
         """
-        if self._url is None:
-            host, port = self._host or "localhost", self._port or _PORT
-            return host, port, {"host": host, "port": port, "https": bool(self._tls)}
+        url = self._url or f"http://{_bracketed(self._host or 'localhost')}"
         try:
-            parts = urlsplit(self._url)
+            parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port or self._port or _PORT
         except ValueError:
             host, port, parts = "", 0, urlsplit("")
         if not host or parts.scheme not in ("http", "https") or parts.username:
             raise DriverError("the url of the vector store is not that of a Qdrant", hint="write http://host:6333")
         scheme = "https" if self._tls else parts.scheme
-        return host, port, {"url": f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}", "port": port}
+        return host, port, f"{scheme}://{_bracketed(host)}:{port}{parts.path.rstrip('/')}"
 
-    def _client(self, options: dict[str, Any], timeout_s: float) -> Any:
+    def _client(self, url: str, timeout_s: float) -> Any:
         import httpx
         from qdrant_client import QdrantClient
 
         client = QdrantClient(
-            **options, timeout=math.ceil(timeout_s), headers=dict(self._headers), check_compatibility=False,
+            url=url, timeout=math.ceil(timeout_s), headers=dict(self._headers), check_compatibility=False,
             trust_env=False, limits=httpx.Limits(max_connections=None),
         )  # fmt: skip
         self._clients.append(client)
@@ -127,3 +125,7 @@ class QdrantServerDriver:
     def describe(self) -> Description:
         """Return the address and the collection."""
         return Description(self._address, None, {"collection": self._collection})
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
