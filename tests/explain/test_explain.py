@@ -102,15 +102,16 @@ def test_a_part_of_a_list_has_its_own_origin(tmp_path: Path) -> None:
     assert found.key == "knowledge.vector_dbs[0].provider"
     assert found.given is not None
     assert (found.given.value, str(found.given.origin)) == ("qdrant", "file compozy.yaml:2:15")
-    assert found.read_by == ("validate.vector_stores",)
+    assert {"vector_store.driver", "validate.vector_stores"} <= set(found.read_by)
 
 
 @pytest.mark.parametrize("name", [*load_rulebook().registry.settings, *load_rulebook().ruleset.tables])
 def test_everything_can_be_explained(name: str, tmp_path: Path) -> None:
-    """Every setting and every decision; tables of findings point to the rules."""
+    """Every setting and every decision; a table of findings, or for each element, is refused with a hint."""
     table = load_rulebook().ruleset.tables.get(name)
-    if table is not None and table.hit == "collect":
-        with pytest.raises(NotFoundError, match="compozy rules show"):
+    if table is not None and (table.hit == "collect" or table.for_each):
+        hint = "compozy rules show" if table.hit == "collect" else "for each element of knowledge.vector_dbs"
+        with pytest.raises(NotFoundError, match=hint):
             explained(tmp_path, name)
     else:
         assert explained(tmp_path, name).as_json()["key"] == name

@@ -77,7 +77,6 @@ def unused(found: tuple[Finding, ...]) -> list[tuple[str, str, str]]:
     [
         pytest.param("temporal: {standalone: {cluster_name: dev}}", "temporal.standalone.cluster_name", id="text"),
         pytest.param("memories: [{id: chat}]", "memories", id="list"),
-        pytest.param(STORE % "host: vectors", "knowledge.vector_dbs", id="list-of-fields"),
         pytest.param("runtime: {type: bun}", "runtime", id="map"),
     ],
 )

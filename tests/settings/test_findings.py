@@ -330,7 +330,7 @@ def test_this_machine_is_not_open_to_others(host: str, tmp_path: Path) -> None:
         pytest.param("database: {url: 'postgres://h:0/x'}", "database.url", id="database-port"),
         pytest.param("database: {url: 'postgres://h:1,i:x/x'}", "database.url", id="database-second-port"),
         pytest.param(
-            "vector_dbs: [{id: a, provider: redis}, {name: a, provider: qdrant}]",
+            "vector_dbs: [{id: a, provider: redis}, {name: a, provider: filesystem}]",
             "knowledge.vector_dbs[1].id",
             id="store-twice",
         ),

@@ -66,7 +66,7 @@ class SqliteDriver:
             self._lock = lock_beside(self._path, context.undo)
         try:
             self.examine(context)
-            created = not self._memory and _create(self._path, context.undo)
+            created = not self._memory and create_file(self._path, context.undo)
             if not self._memory:
                 self._data.acquire()
             try:
@@ -88,7 +88,7 @@ class SqliteDriver:
         if self._memory:
             return
         check_length(self._path)
-        check_data_files(*_files(self._path))
+        check_data_files(*files_of(self._path))
         if not os.path.exists(self._path):
             return
         try:
@@ -126,7 +126,7 @@ class SqliteDriver:
             name, timeout_s, uri=self._memory, check_same_thread=False, isolation_level=None, factory=connection
         )
         if not self._memory:
-            _make_writable(self._path)
+            make_writable(self._path)
             self._anchor.execute("PRAGMA journal_mode = wal")
             if self._anchor.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
                 self._anchor.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -239,24 +239,26 @@ def read_only_uri(path: str) -> str:
     return f"{Path(path).as_uri()}?{'mode=ro' if has_log else 'mode=ro&immutable=1'}"
 
 
-def check_program(path: str) -> None:
-    """Reject a database of another program, which has tables or an identifier other than those of Compozy.
+def check_program(
+    path: str, identifier: int = APPLICATION_ID, table: str = _FIRST_RELEASE, setting: str = "database.path"
+) -> None:
+    """Reject a database of another program: one with tables but neither our `identifier` nor our `table`.
 
     Raises:
         DriverError: it is one.
         sqlite3.Error: it cannot be read.
     """
     with closing(sqlite3.connect(read_only_uri(path), uri=True)) as connection:
-        (identifier,) = connection.execute("PRAGMA application_id").fetchone()
+        (found,) = connection.execute("PRAGMA application_id").fetchone()
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    ours = identifier == APPLICATION_ID or (identifier == 0 and (not tables or _FIRST_RELEASE in tables))
+    ours = found == identifier or (found == 0 and (not tables or table in tables))
     if not ours:
         raise DriverError(
-            f"{path} is a database of another program", hint="choose another database.path; nothing was changed in it"
+            f"{path} is a database of another program", hint=f"choose another {setting}; nothing was changed in it"
         )
 
 
-def _make_writable(path: str) -> None:
+def make_writable(path: str) -> None:
     """Copy the mode of the database to the files beside it; SQLite makes those of a read-only database read-only."""
     mode = Path(path).stat().st_mode & 0o777
     for beside in (Path(path + suffix) for suffix in BESIDE):
@@ -288,11 +290,12 @@ def unusable(path: str, kind: str, error: sqlite3.Error | OSError) -> DriverErro
     )
 
 
-def _files(path: str) -> tuple[str, ...]:
+def files_of(path: str) -> tuple[str, ...]:
+    """Return a database file and those that SQLite may put beside it."""
     return (path, *(path + suffix for suffix in BESIDE))
 
 
-def _create(path: str, undo: UndoLog) -> bool:
+def create_file(path: str, undo: UndoLog) -> bool:
     """Create the file, whose lock is held, if it is missing; return True if it was."""
     if os.path.exists(path):
         return False

@@ -187,6 +187,9 @@ def _unknown(resolved: Resolved, key: str) -> NotFoundError:
     if key in registry.groups:
         within = ", ".join(path for path in registry.settings if path.startswith(key + "."))
         return NotFoundError("setting", key, hint=f"it is a group; name one of {within}" if within else None)
+    if key in tables and tables[key].hit != "collect":
+        each, one = tables[key].for_each, instance_key(key, "ID")
+        return NotFoundError("decision", key, hint=f"it decides for each element of {each}; name it as in {one}")
     if key in tables:
         return NotFoundError("decision", key, hint=f"its rows are findings: compozy rules show {key}")
     near = registry.near.get(key.casefold()) or closest(key, [*registry.spelled, *resolved.decisions, *registry.by_env])

@@ -353,7 +353,11 @@ def cell(
     source = column.source
     if source.kind == "item":
         found = element.fields.get(source.ref) if element is not None else None
-        return None if isinstance(found, dict | list) else found
+        found = None if isinstance(found, dict | list) else found
+        if source.view is None or element is None:
+            return found
+        kind = "file" if source.ref in element.written else _BELOW_RULES
+        return VIEWS[source.view].look(Seen(settings[str(source.each)].items[source.ref], found, kind, directory))
     if source.kind == "decision":
         key = source.ref
         if element is not None and key not in decisions:

@@ -34,8 +34,8 @@ _EXAMPLE = Shape(
 )  # fmt: skip
 _HITS = ("unique", "any", "first", "collect")
 _KINDS = ("setting", "machine", "item", "decision", "input")
-# A view is a function of a setting; items and machine facts are read as they are.
-_OPTIONS = {"setting": ("view",), "decision": ("output",)}
+# A view is a function of a setting or of a field; machine facts are read as they are.
+_OPTIONS = {"setting": ("view",), "item": ("view",), "decision": ("output",)}
 _OUTPUT_WORDS = ("text", "number", "boolean")
 
 

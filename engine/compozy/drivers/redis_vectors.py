@@ -1,0 +1,264 @@
+"""A vector store in Redis: what its two forms share, and the choice between them.
+
+All keys of a store begin with `compozy:vector:<collection>:`. The hash `store` names format, form and dimension, and
+its `version` changes with each write; the hashes `text` and `metadata` hold what belongs to an id.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import msgspec
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
+
+from compozy.errors import DriverError, VectorError
+from compozy.vector.checked_records import checked
+from compozy.vector.metadata_filter import Condition, accepted, matches
+from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
+
+_FORMAT = b"1"
+_PAGE = 500
+_RETRY_S = 0.002
+
+
+class RedisVectorStore(ABC):
+    """The vectors of one collection; `client` is that of a Redis, shared with others."""
+
+    form: ClassVar[str]
+
+    def __init__(self, client: Any, collection: str) -> None:
+        self._client = client
+        self._prefix = f"compozy:vector:{collection}:"
+        self._text, self._metadata = self._key("text"), self._key("metadata")
+        self._dimension: int | None = None
+
+    def _key(self, name: object) -> str:
+        return f"{self._prefix}{name}"
+
+    @property
+    def dimension(self) -> int | None:
+        """Length of the vectors; None until it is fixed."""
+        return self._dimension
+
+    def open(self, dimension: int | None) -> None:
+        """Compare the dimension that is configured with the stored one; an empty store takes the new one.
+
+        Raises:
+            DriverError: they differ, or the server does not answer.
+        """
+        with answered():
+            stored = self._stored(self._client)
+        if dimension and stored not in (None, dimension):
+            raise DriverError(
+                f"wrong dimension: the store holds vectors of {stored} numbers, and its dimension is {dimension}",
+                hint=f"set dimension: {stored}; or name another collection, and ingest the documents again",
+            )
+        self._dimension = dimension or stored
+
+    def _stored(self, pipe: Any) -> int | None:
+        """Return the length of the vectors that there are."""
+        found, written = pipe.hmget(self._key("store"), "dimension", "format")
+        if written not in (None, _FORMAT):
+            raise DriverError(
+                "the vectors were written by another version of Compozy", hint="install that version, or a newer one"
+            )
+        return int(found) if found is not None and pipe.hlen(self._metadata) else None
+
+    def _transaction(self, work: Callable[[Any], Any]) -> Any:
+        """Run `work(pipe)` again until no other client has written between what it read and what it wrote.
+
+        It reads, calls `multi` and queues writes.
+        """
+        with answered():
+            return self._client.transaction(work, self._key("store"), value_from_callable=True, watch_delay=_RETRY_S)
+
+    def upsert(self, records: Sequence[VectorRecord]) -> None:
+        """Write records in one transaction, replacing those with the same ids.
+
+        Raises:
+            VectorError: a record cannot be stored.
+            DriverError: the server does not answer, or takes no writes.
+        """
+        found = checked(records, self._dimension)
+        if not found:
+            return
+        dimension = len(next(iter(found.values())).vector)
+
+        def write(pipe: Any) -> None:
+            stored = self._stored(pipe)
+            if stored not in (None, dimension):
+                raise VectorError(f"wrong dimension: the vector has {dimension} numbers, the store {stored}")
+            self._put(pipe, found, dimension)
+            if stored is None:
+                facts: dict[Any, Any] = {"format": _FORMAT, "form": self.form, "dimension": dimension}
+                pipe.hset(self._key("store"), mapping=facts)
+            pipe.hset(self._text, mapping={key: record.text for key, record in found.items()})
+            pipe.hset(self._metadata, mapping={key: _json(record.metadata) for key, record in found.items()})
+            pipe.hincrby(self._key("store"), "version")
+
+        self._transaction(write)
+        self._dimension = dimension
+
+    @abstractmethod
+    def _put(self, pipe: Any, found: Mapping[str, VectorRecord], dimension: int) -> None:
+        """Read, call `multi`, and queue the writes of the vectors."""
+
+    def delete(self, ids: Sequence[str] | None = None, where: Mapping[str, Condition] | None = None) -> int:
+        """Delete the records with `ids`, or those that match `where`, in one transaction; return how many.
+
+        Raises:
+            VectorError: neither is given, or a condition cannot be compared.
+            DriverError: the server does not answer, or takes no writes.
+        """
+        if ids is None and where is None:
+            raise VectorError("a deletion needs ids or a filter")
+
+        def remove(pipe: Any) -> int:
+            doomed = dict.fromkeys(ids) if ids is not None else self._matching(where, pipe.hgetall(self._metadata))
+            if ids is not None and where is not None:
+                doomed = self._matching(where, dict(zip(doomed, pipe.hmget(self._metadata, doomed), strict=True)))
+            elif ids:
+                known = pipe.hmget(self._metadata, doomed)
+                doomed = [key for key, there in zip(doomed, known, strict=True) if there is not None]
+            self._drop(pipe, list(doomed))
+            if doomed:
+                pipe.hdel(self._text, *doomed)
+                pipe.hdel(self._metadata, *doomed)
+                pipe.hincrby(self._key("store"), "version")
+            return len(doomed)
+
+        return int(self._transaction(remove))
+
+    @abstractmethod
+    def _drop(self, pipe: Any, ids: Sequence[str]) -> None:
+        """Read, call `multi`, and queue the deletion of vectors that exist."""
+
+    def search(
+        self,
+        vector: Sequence[float],
+        k: int = 10,
+        where: Mapping[str, Condition] | None = None,
+        min_score: float | None = None,
+    ) -> list[VectorMatch]:
+        """Return at most `k` records by descending score, those that match `where` and reach `min_score`.
+
+        Raises:
+            VectorError: the vector has another length or no direction, or a condition cannot be compared.
+            DriverError: the server does not answer.
+        """
+        if self._dimension is None:
+            self.open(None)
+        wanted = unit_vector(vector, self._dimension)
+        with answered():
+            allowed = None if not where else set(self._matching(where, self._client.hgetall(self._metadata)))
+            if self._dimension is None or k <= 0 or allowed == set():
+                return []
+            found = self._nearest(wanted, k, allowed)
+            return self._filled([(key, score) for key, score in found if min_score is None or score >= min_score])
+
+    @abstractmethod
+    def _nearest(self, vector: Sequence[float], k: int, allowed: Collection[str] | None) -> list[tuple[str, float]]:
+        """Return the ids of the `k` best among the `allowed`, and their scores, by descending score and then id."""
+
+    def _filled(self, found: Sequence[tuple[str, float]]) -> list[VectorMatch]:
+        """Return the matches with their texts; one that another client has deleted since is left out."""
+        if not found:
+            return []
+        keys = [key for key, _ in found]
+        pipe = self._client.pipeline()
+        texts, metadata = pipe.hmget(self._text, keys).hmget(self._metadata, keys).execute()
+        rows = zip(found, texts, metadata, strict=True)
+        return [
+            VectorMatch(key, score, text.decode(), json.loads(data))
+            for (key, score), text, data in rows
+            if text is not None and data is not None
+        ]
+
+    def count(self, where: Mapping[str, Condition] | None = None) -> int:
+        """Return how many records match `where`, or all.
+
+        Raises:
+            VectorError: a condition cannot be compared.
+            DriverError: the server does not answer.
+        """
+        with answered():
+            if not where:
+                return int(self._client.hlen(self._metadata))
+            return len(self._matching(where, self._client.hgetall(self._metadata)))
+
+    def _matching(self, where: Mapping[str, Condition] | None, metadata: Mapping[Any, bytes | None]) -> list[str]:
+        """Return the ids whose metadata, if they have any, match a filter."""
+        given = where or {}
+        for condition in given.values():
+            accepted(condition)
+        found = ((key, data) for key, data in metadata.items() if data is not None)
+        return [_text(key) for key, data in found if not given or matches(msgspec.json.decode(data), given)]
+
+    def export(self) -> Iterator[VectorRecord]:
+        """Yield every record, ordered by id; the store can be used meanwhile.
+
+        Raises:
+            DriverError: the server does not answer.
+        """
+        with answered():
+            keys = sorted(map(_text, self._client.hkeys(self._metadata)))
+        for at in range(0, len(keys), _PAGE):
+            with answered():
+                vectors = self._vectors(keys[at : at + _PAGE])
+                filled = self._filled([(key, 1.0) for key in vectors])
+            yield from (VectorRecord(one.id, vectors[one.id], one.text, one.metadata) for one in filled)
+
+    @abstractmethod
+    def _vectors(self, ids: Sequence[str]) -> Mapping[str, Sequence[float]]:
+        """Return the vectors of those ids that exist, in their order."""
+
+
+@contextmanager
+def answered() -> Iterator[None]:
+    """Raise an error of the client within the block as DriverError."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise DriverError(f"Redis does not answer: {error}", hint="see the health of the Redis") from error
+
+
+def _text(key: bytes | str) -> str:
+    return key.decode() if isinstance(key, bytes) else key
+
+
+def _json(metadata: Mapping[str, object]) -> str:
+    return json.dumps(metadata, ensure_ascii=False)
+
+
+def open_store(client: Any, collection: str, dimension: int | None) -> RedisVectorStore:
+    """Return the store of a collection, in the form that it has, or else in the best one of the server.
+
+    Raises:
+        DriverError: it has another dimension or a form that the server lacks, or the server does not answer.
+    """
+    from compozy.drivers.redis_blocks import PackedBlocks
+    from compozy.drivers.redis_vector_sets import VectorSets
+
+    with answered():
+        stored = client.hget(f"compozy:vector:{collection}:store", "form")
+        has_sets = _has_vector_sets(client)
+    if stored == VectorSets.form.encode() and not has_sets:
+        raise DriverError(
+            "the vectors are in a vector set, which this Redis does not have", hint="use Redis 8 or newer"
+        )
+    blocks = stored == PackedBlocks.form.encode() or (stored is None and not has_sets)
+    store: RedisVectorStore = PackedBlocks(client, collection) if blocks else VectorSets(client, collection)
+    store.open(dimension)
+    return store
+
+
+def _has_vector_sets(client: Any) -> bool:
+    try:
+        client.execute_command("VCARD", "compozy:vector")
+    except (ResponseError, NoPermissionError):
+        return False
+    return True
