@@ -1,4 +1,4 @@
-"""Read a file of 61 keys: ours beside configuration libraries on the same file, in the same run.
+"""Read a file of 61 keys with Compozy and with configuration libraries, in the same run.
 
 Ours gives positions, origins, derived values and findings with suggestions; the others types and choices.
 The rule tables are warm: they are read and verified once a process.

@@ -51,7 +51,7 @@ def project(directory: Path) -> Resolved:
 
 
 def fill(state: Path, text: str) -> None:
-    """Let every store hold `text`."""
+    """Write `text` to every store."""
     for name in ("compozy.db", "temporal.db"):
         state.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(state / name)) as connection, connection:

@@ -30,7 +30,7 @@ Written = tuple[str, str]  # kind and name
 
 @dataclass
 class Result:
-    """What all rounds together saw; `lost`, `doubled`, `stuck` and `orphans` hold names."""
+    """The results of all rounds; `lost`, `doubled`, `stuck` and `orphans` hold names."""
 
     rounds: int = 0
     acknowledged: dict[str, int] = field(default_factory=dict)

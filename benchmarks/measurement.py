@@ -23,7 +23,7 @@ class Measurement:
 
     @property
     def ratio(self) -> float:
-        """How many times the reference the value is; below 1 is faster."""
+        """The value divided by the reference; below 1 is faster."""
         return self.value / self.reference_value if self.reference_value else float("inf")
 
 

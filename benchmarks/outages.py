@@ -95,7 +95,7 @@ class Relay:
 
 @dataclass
 class Service:
-    """A server of ours behind a relay, and the ways to make it unreachable for a while."""
+    """A server behind a relay, and the ways to make it unreachable for a while."""
 
     component: str
     server: Server

@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent / "results"
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Where a run was measured; `load` is the load average of the minute before it."""
+    """The machine of a run; `load` is the load average of the minute before it."""
 
     system: str
     processor: str

@@ -1,4 +1,4 @@
-"""Cold starts, from the shell: ours beside the raw parts in the same run.
+"""Cold starts from the shell: Compozy and its raw parts in the same run.
 
 The environment is byte-compiled (the Makefile sees to it); every figure is a median.
 """

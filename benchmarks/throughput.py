@@ -1,4 +1,4 @@
-"""Workflows a second in persistent mode beside raw Temporal on a file, with its default pragmas and with ours.
+"""Workflows a second in persistent mode beside raw Temporal on a file, with its default pragmas and with Compozy's.
 
 Every workflow does one trivial step and records nothing beside Temporal in the raw cases; ours also writes two rows.
 The number is that of workflows started at the same time.

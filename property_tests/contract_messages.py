@@ -23,7 +23,7 @@ _FURTHER = {16, 32, 6333}
 
 
 def message_faults(table: Table, row: Row) -> Iterator[str]:
-    """Yield what is wrong with the key, the text and the hint of a finding."""
+    """Yield the faults of the key, the text and the hint of a finding."""
     text, hint = str(row.body.get("text", "")), str(row.body.get("hint", ""))
     if row.id in PROMISES and row.body.get("key") != PROMISES[row.id].key:
         yield "the key"

@@ -1,4 +1,4 @@
-"""What the contract promises about components, drivers and the lifecycle, checked by what is planned.
+"""The contract of components, drivers and the lifecycle, checked against the plan.
 
 The arguments of a driver are those of its constructor, each of them a setting of the component that is named alike.
 """

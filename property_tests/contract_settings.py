@@ -1,4 +1,4 @@
-"""What the contract promises about settings, checked by what a configuration makes of them.
+"""The contract of settings, checked against resolved configurations.
 
 What a setting is follows from its name here: a port is a number, the last word of a secret names one. Nothing is
 compared with a row of `rules/settings.yaml`, whose every mutant must break one of these promises.
@@ -253,7 +253,7 @@ def kind_of(path: str) -> str:
 
 
 class Reading:
-    """What sources give under a registry: values and problems."""
+    """The values and problems of sources under a registry."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry

@@ -1,4 +1,4 @@
-"""What the contract promises, stated in Python without looking at a rule table.
+"""The contract stated in Python, independently of the rule tables.
 
 A choice comes in. The answer of every decision table and the findings that must be reported come out. The rule rows
 are tested against this, and every mutant of a row must differ from it somewhere. A setting is read only where the
@@ -28,7 +28,7 @@ INHERITED = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What follows from a choice according to the contract; `inherited` has a row for each global mode."""
+    """The consequences of a choice according to the contract; `inherited` has a row for each global mode."""
 
     choice: Choice
     inherited: Mapping[str, tuple[str, str, str]] = field(default_factory=lambda: INHERITED)
@@ -68,12 +68,12 @@ class Facts:
 
     @cached_property
     def redis_persistent(self) -> bool:
-        """Whether an embedded Redis writes to disk."""
+        """True if an embedded Redis writes to disk."""
         return self.redis != "distributed" and self.switched(REDIS_KEPT, self.redis == "persistent")
 
     @property
     def redis_needs_server(self) -> bool:
-        """Whether only a real server is sufficient for Redis."""
+        """True if Redis needs a real server."""
         return self.redis == "persistent" or self.redis_persistent
 
     @cached_property
@@ -201,7 +201,7 @@ def mode_row(facts: Facts) -> str:
 
 @dataclass(frozen=True)
 class Promise:
-    """When a finding must be there, how severe it is, and the setting that it is about."""
+    """The condition of a finding, its severity and its setting."""
 
     severity: str
     key: str

@@ -37,7 +37,7 @@ UNREADABLE = {"integer": "eighty", "boolean": "perhaps", "duration": "soon", "li
 
 @dataclass(frozen=True)
 class Statement:
-    """What a source writes for a setting: `text` is the value without disguise, None is null in the file."""
+    """The entry of a source for a setting: `text` is the value without disguise, None is null in the file."""
 
     source: str
     path: str
@@ -53,7 +53,7 @@ class Statement:
 
     @property
     def sets(self) -> bool:
-        """Whether the source sets a value: null and empty variables do not, nor does an unreadable text."""
+        """True if the source sets a value: null and empty variables do not, nor does an unreadable text."""
         emptied = self.text == "" and self.source in ("env", "dotenv")
         return self.text is not None and self.readable and not emptied
 
@@ -135,7 +135,7 @@ def _in_yaml(one: Statement) -> Any:
 
 @st.composite
 def statements(draw: st.DrawFn, variable: Variable, source: str) -> Statement:
-    """What a source writes for a setting; one in eight writes nothing that sets it."""
+    """The entry of a source for a setting; one in eight sets no value."""
     path = variable.source.ref
     setting = SETTINGS[path]
     spellings = [spelled for spelled, known in RULEBOOK.registry.spelled.items() if known == path]

@@ -132,7 +132,7 @@ class Walk(RuleBasedStateMachine):
 
     @invariant()
     def only_the_present_runtime_may_be_open(self) -> None:
-        """What a failure or a release left behind is closed."""
+        """The remains of a failure or a release are closed."""
         present: Any = self.lifecycle.records.runtime
         assert [runtime for runtime in self.started if runtime.open and runtime is not present] == []
 

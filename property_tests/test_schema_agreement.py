@@ -48,7 +48,7 @@ def found(document: Any) -> tuple[Finding, ...]:
 @example({"redis": {"mode": "Persistent ", "embedded": {"engine": "fakeredis"}}})
 @given(DOCUMENTS)
 def test_schema_and_reader_agree(document: Any) -> None:
-    """What one refuses the other refuses, mode-dependent rows included."""
+    """Both refuse the same values, mode-dependent rows included."""
     ours = found(document)
     assume(all(one.id != "key.two-spellings" for one in ours))
     refused = [error.message for error in SCHEMA.iter_errors(document)]

@@ -91,7 +91,7 @@ def test_proposed_rows_close_their_gaps(world: World) -> None:
 @fifty
 @given(worlds(last_hits=DECIDING))
 def test_no_gap_is_missed_when_feeders_are_looked_at_apart(world: World) -> None:
-    """Where there are too many combinations to look at together, every real gap is still reported."""
+    """With too many combinations for a joint search, every real gap is still reported."""
     rows = list(proposals(reports(world, "gap", most=0)))
     for inputs in world.reachable():
         proposed = any(all(holds(cell, inputs[name]) for name, cell in row["when"].items()) for row in rows)
@@ -189,7 +189,7 @@ def test_unproduced_values_are_exact(world: World) -> None:
 @fifty
 @given(worlds(last_hits=DECIDING), st.integers(0, 2), st.sampled_from([0, 5, 20_000]))
 def test_exhausted_search_budget_is_reported(world: World, steps: int, most: int) -> None:
-    """What a full search reports is reported within any budget, or the table is reported as unproven."""
+    """Every finding of a full search is reported within any budget, or the table is reported as unproven."""
     ruleset = world.ruleset()
     short = verify(ruleset, steps=steps, most=most).findings
     unproven = {

@@ -77,7 +77,7 @@ def test_failed_restore_changes_nothing(tmp_path: Path, archive: Path) -> None:
 
 
 def test_a_log_without_its_database_is_not_replayed_over_the_restored_one(tmp_path: Path, archive: Path) -> None:
-    """What a crash left of an older database counts as data, and is moved aside with it."""
+    """The log of an older database counts as data, and is moved aside with it."""
     resolved = project(tmp_path / "target")
     log = Path(f"{place(resolved, DATABASE)}-wal")
     log.parent.mkdir(parents=True)

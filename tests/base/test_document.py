@@ -98,7 +98,7 @@ def test_file_of_unknown_keys_is_read_in_bounded_time(tmp_path: Path) -> None:
 
 
 def work(folder: Path, text: str) -> tuple[int, float]:
-    """Return the calls and the seconds of processor time that it takes to read a file and show what is wrong."""
+    """Return the calls and the seconds of processor time that it takes to read a file and print its findings."""
     began, calls = time.thread_time(), Profile()
     with calls:
         found = resolved(folder, text)
@@ -223,7 +223,7 @@ def test_a_malformed_line_of_a_dotenv_file_is_a_warning(line: str, place: str, t
     ],
 )
 def test_unsupported_yaml_is_named(text: str, message: str, place: str, tmp_path: Path) -> None:
-    """What the file held would be silently left out, or taken for something else."""
+    """Otherwise content would be ignored or misread silently."""
     found = findings(tmp_path, text)
     assert [(one.id, one.message, str(one.where.place)) for one in found] == [
         ("file.syntax", message, f"compozy.yaml:{place}")

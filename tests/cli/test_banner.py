@@ -1,4 +1,4 @@
-"""What `compozy start` prints about access to a server."""
+"""The banner of `compozy start` names the access to the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the shell offers while a command is typed."""
+"""Shell completion of commands, values and names."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def test_explain_as_json_nests_the_decisions(config: Run) -> None:
 
 
 def test_explain_a_finding(config: Run) -> None:
-    """Whether it shows, why, and both examples."""
+    """State, reason and both examples are printed."""
     code, out, _ = config("explain", "--finding", "mode.unknown", "--mode", "foo")
     assert code == 0
     parts = ("error[mode.unknown]", "reported when", "in this configuration it shows", "mode: foo", "mode: persistent")
@@ -187,7 +187,7 @@ def test_diff_of_two_modes(config: Run) -> None:
 
 
 def test_diff_of_the_same_is_0(config: Run) -> None:
-    """Nothing differs."""
+    """Equal configurations have no difference."""
     assert config("diff", "memory", "memory") == (0, "memory and memory are the same\n", "")
 
 

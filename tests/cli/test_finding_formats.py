@@ -59,7 +59,7 @@ def test_github_gets_workflow_commands(command: Run, tmp_path: Path) -> None:
 
 
 def test_github_files_are_seen_from_the_working_directory(command: Run, tmp_path: Path) -> None:
-    """Where GitHub checked the repository out."""
+    """Paths are relative to the checkout of GitHub."""
     (tmp_path / "deploy").mkdir()
     write(tmp_path / "deploy", "mode: foo\n")
     _, out, _ = command("config", "validate", "--format", "github", "--config", "deploy/compozy.yaml")

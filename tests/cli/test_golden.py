@@ -1,4 +1,4 @@
-"""What commands print in each mode, and their help, is what the golden files hold."""
+"""The output of commands in each mode, and their help, equals the golden files."""
 
 from __future__ import annotations
 

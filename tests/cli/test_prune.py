@@ -50,6 +50,6 @@ def test_old_executions_are_counted_and_removed(project: Path, capsys: pytest.Ca
 def test_an_unusable_age_is_refused(
     project: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], reason: str
 ) -> None:
-    """Nothing is removed without an age."""
+    """Without a valid age no row is removed."""
     assert run(["prune", *arguments]) == 2
     assert reason in capsys.readouterr().err

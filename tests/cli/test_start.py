@@ -1,4 +1,4 @@
-"""What `compozy start` does after its ready line."""
+"""The behaviour of `compozy start` after its ready line."""
 
 from __future__ import annotations
 

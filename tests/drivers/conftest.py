@@ -1,4 +1,4 @@
-"""What drivers are started with, and the certificates that they are tested with."""
+"""Start contexts and certificates for tests of drivers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of drivers need to start one: a context, patience, and a look at processes."""
+"""A start context, time limits and process checks for tests of drivers."""
 
 from __future__ import annotations
 

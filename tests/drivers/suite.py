@@ -1,4 +1,4 @@
-"""What every driver promises, as one suite that each passes against the real thing.
+"""The contract of every driver, as one suite against real servers.
 
 A driver joins with a row: a function that makes a `Subject` of a driver and its backend.
 
@@ -241,7 +241,7 @@ def failed_start(driver: Driver, started: Starting, secrets: Sequence[str]) -> N
 
 
 class OutageSuite(Suite):
-    """What drivers of something external promise beside."""
+    """The additional contract of drivers of external servers."""
 
     def test_outage_is_reported_until_the_backend_returns(self, subject: Subject, started: Starting) -> None:
         """The ping fails while the backend is down; when it is back, the same driver and handle work."""
@@ -262,7 +262,7 @@ class OutageSuite(Suite):
 
 
 class HangSuite(Suite):
-    """What they promise about a backend that takes connections but does not answer."""
+    """The contract for a backend that accepts connections but does not answer."""
 
     def test_hanging_backend_is_reported(self, subject: Subject, started: Starting) -> None:
         """It cannot hold the ping, and when it answers again, so does the driver."""

@@ -1,4 +1,4 @@
-"""A supervised child: its log is ours, it comes back after a crash, and it never outlives us."""
+"""A supervised child: its output is logged, it is restarted after a crash, and it never outlives this process."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def servers(child: Child, marker: str) -> list[psutil.Process]:
 def test_output_of_child_is_logged_under_its_name(
     started: Starting, launch: Launch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Standard output and errors both become log records of ours."""
+    """Standard output and standard error both become log records."""
     caplog.set_level(logging.INFO, "compozy.child")
     child = launch(Command("teller", ("/bin/sh", "-c", "echo out; echo err >&2; sleep 300")))
     child.wait_until(lambda: "err" in child.tail(), started.context())
@@ -117,7 +117,7 @@ def test_output_of_child_is_logged_under_its_name(
 
 
 def test_its_configuration_arrives_on_standard_input(started: Starting, launch: Launch) -> None:
-    """What must not be seen in the list of processes is passed through a pipe."""
+    """Secrets must not appear in the list of processes, so they pass through a pipe."""
     child = launch(Command("reader", ("/bin/sh", "-c", "cat; sleep 300"), "secret\n"))
     child.wait_until(lambda: child.tail() == "secret", started.context())
     assert "secret" not in str(psutil.Process(child.pid).cmdline())
@@ -307,7 +307,7 @@ os._exit(42)
 
 
 def test_stopped_child_is_continued(launch: Launch, marker: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that no longer answers because of SIGSTOP keeps what it holds."""
+    """A child stopped by SIGSTOP keeps its data."""
     monkeypatch.setattr(supervision, "WATCH_S", 0.02)
     monkeypatch.setattr(supervision, "REPLACED_AFTER", 10_000)
     child = launch(sleeper(marker))
@@ -387,7 +387,7 @@ def test_end_of_child_is_noticed_with_sigchld_ignored() -> None:
 def test_a_crash_before_the_supervision_is_not_missed(
     launch: Launch, marker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that dies between being ready and being supervised comes back all the same."""
+    """A child that ends between readiness and supervision is restarted as well."""
     monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.001)
     child = launch(sleeper(marker))
     running(child, marker).kill()
@@ -411,7 +411,7 @@ def test_stopping_ends_the_pause_before_a_restart(launch: Launch, marker: str, m
 def test_without_its_guardian_a_server_is_replaced(
     started: Starting, launch: Launch, marker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing runs unguarded: when the guardian is killed, server and guardian are started anew."""
+    """When the guardian is killed, server and guardian are started anew."""
     monkeypatch.setattr(supervision, "FIRST_PAUSE_S", 0.001)
     child = launch(sleeper(marker))
     server = running(child, marker)

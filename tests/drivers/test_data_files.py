@@ -1,4 +1,4 @@
-"""What a checkout can plant at the places of our data: a start refuses it and changes nothing outside."""
+"""Files that a checkout plants at data paths: a start refuses them and changes nothing outside."""
 
 from __future__ import annotations
 

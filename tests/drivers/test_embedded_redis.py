@@ -46,7 +46,7 @@ def kill(driver: ValkeyDriver) -> None:
 
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary files of this test alone would be."""
+    """The directory for temporary files of this test alone."""
     folder = tmp_path / "scratch"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -107,7 +107,7 @@ def test_an_unusable_temporary_directory_is_replaced(
 
 
 def test_socket_directories_of_killed_servers_are_removed(make: Make, started: Starting, scratch: Path) -> None:
-    """Those without a listener for a minute; the directory of a running server and foreign names stay."""
+    """Only directories without a listener for a minute; the directory of a running server and foreign names stay."""
     running = make()
     running.start(started.context())
     served = Path(str(running.describe().address).removeprefix("unix:")).parent
@@ -288,7 +288,7 @@ def test_a_crashed_server_comes_back_at_its_address(
 
 
 def test_crash_in_memory_mode_reports_the_loss(make: Make, started: Starting, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing pretends that the data survived."""
+    """The health reports that the data did not survive."""
     driver = make()
     driver.start(started.context())
     kill(driver)

@@ -238,7 +238,7 @@ def test_page_guard_forwards_one_request_for_each_connection() -> None:
 
 
 def test_in_memory_it_stops_at_once(make: Make, started: Starting) -> None:
-    """Nothing is kept, so nothing is waited for; stopping twice is no error."""
+    """Without data there is no flush to wait for; a second stop is no error."""
     driver = make()
     driver.start(started.context())
     pid = driver.describe().details["pid"]
@@ -365,7 +365,7 @@ def test_a_file_of_another_version_is_refused(
 def test_unfinished_file_of_a_killed_server_is_recreated(
     make: Make, started: Starting, tmp_path: Path, made: tuple[str, ...]
 ) -> None:
-    """Killed while it makes its tables, the server would never complete them, and never served anybody."""
+    """Killed while it makes its tables, the server would never complete them, and it has served no client."""
     with closing(sqlite3.connect(tmp_path / "temporal.db")) as database:
         for name in made:
             database.execute(f"CREATE TABLE {name} (id)")
@@ -427,7 +427,7 @@ def test_address_without_working_executions_is_refused(make: Make, started: Star
 
 
 def test_a_second_server_on_the_same_file_is_refused(make: Make, started: Starting, tmp_path: Path) -> None:
-    """Two servers would start on one file without an error; ours does not."""
+    """Two servers would start on one file without an error; the driver refuses it."""
     first, second = make(tmp_path / "temporal.db"), make(tmp_path / "temporal.db")
     first.start(started.context())
     with pytest.raises(StateDirectoryError, match=f"in use by process {os.getpid()}"):

@@ -86,7 +86,7 @@ def test_each_failure_is_reported_with_address_and_fix(
     ],
 )
 def test_invalid_url_is_not_quoted(started: Starting, url: str) -> None:
-    """What stands in it may be a piece of the password."""
+    """Its text may be a piece of the password."""
     with pytest.raises(DriverError) as caught:
         PostgresDriver(url=url).start(started.context())
     assert caught.value.reason == "database.url is not the URL of a PostgreSQL"
@@ -204,7 +204,7 @@ def test_connection_context_outlives_its_connection(driver: PostgresDriver, post
 def test_a_statement_in_an_outage_fails_as_a_database_error(
     driver: PostgresDriver, postgres_server: PostgresServer
 ) -> None:
-    """Who holds the handle gets peewee's error, and the next statement after the outage works."""
+    """The user of the handle gets peewee's error, and the next statement after the outage works."""
     assert one(driver.handle) == 1
     postgres_server.stop()
     with pytest.raises(peewee.OperationalError):
@@ -263,7 +263,7 @@ def test_tls_follows_the_ssl_mode(
 
 
 def test_threads_share_the_failure_of_an_unresponsive_server(started: Starting) -> None:
-    """Who waited while an attempt failed does not wait for an attempt of its own."""
+    """A thread that waited during a failed attempt does not start one of its own."""
     attempts = 0
     with socket.create_server((HOST, 0), backlog=16) as listener:
         pool = Pool("postgres", parameters(listener.getsockname()[1]), size=8, wait_s=30)
@@ -318,7 +318,7 @@ def parameters(port: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kept", [True, False], ids=["statement", "examination"])
 def test_hanging_server_does_not_delay_stop(own_server: PostgresServer, started: Starting, kept: bool) -> None:
-    """Whether a thread asks on its connection, or the pool examines an idle one: it is cut off, and gets an error."""
+    """A thread that queries, or a pool that examines an idle connection, is cut off and gets an error."""
     driver = PostgresDriver(url=own_server.url, max_connections=2, connect_timeout_s=2)
     driver.start(started.context())
     pool, hung = driver.handle, threading.Event()

@@ -76,7 +76,7 @@ def test_each_failure_is_reported_with_address_and_fix(
     ],
 )
 def test_invalid_url_is_not_quoted(started: Starting, url: str) -> None:
-    """What stands in it may be a piece of the password."""
+    """Its text may be a piece of the password."""
     with pytest.raises(DriverError) as caught:
         start(started, url=url)
     assert caught.value.reason.startswith("redis.url is not the URL of a Redis")
@@ -155,7 +155,7 @@ def test_a_certificate_of_a_stranger_is_refused(encrypted: TlsProxy, authority: 
 
 
 def test_unreadable_certificate_file_is_named(redis_server: RedisServer, started: Starting) -> None:
-    """The file is what is wrong, not the server."""
+    """The error names the file, not the server."""
     with pytest.raises(DriverError, match=r"/nowhere\.pem \(ssl_ca_certs in redis\.url\) cannot be read"):
         start(started, url=f"rediss://{redis_server.address}/0?ssl_ca_certs=/nowhere.pem")
 

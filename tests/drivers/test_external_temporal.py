@@ -87,7 +87,7 @@ def test_tls_is_on_when_asked_for_or_when_something_needs_it(
 def test_unreadable_certificate_file_is_named(
     temporal_server: TemporalServer, authority: Authority, started: Starting, name: str
 ) -> None:
-    """File and setting are named before anybody connects."""
+    """File and setting are named before the first connection."""
     files = {"ca_file": authority.ca_file, "cert_file": authority.cert_file, "key_file": authority.key_file}
     error = failure(started, host_port=temporal_server.address, tls={**files, name: "/nowhere.pem"})
     assert error.reason == f"/nowhere.pem (temporal.tls.{name}) cannot be read: no such file or directory"

@@ -50,7 +50,7 @@ def test_call_while_the_loop_closes_ends_with_it() -> None:
 
 
 def test_running_call_ends_with_the_loop() -> None:
-    """What it waits for will not come."""
+    """The event that it waits for never occurs."""
     loop = LoopThread()
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(loop.call, asyncio.sleep(FOR_EVER_S), FOR_EVER_S)
@@ -82,7 +82,7 @@ def test_unhandled_failure_is_logged_once_for_each_kind(caplog: pytest.LogCaptur
 
 
 class Client:
-    """What the frames of a failed call refer to."""
+    """The object that the frames of a failed call refer to."""
 
     async def ask(self) -> None:
         try:

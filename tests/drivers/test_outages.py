@@ -61,7 +61,7 @@ def unhealthy(runtime: Runtime) -> set[str]:
 def test_health_reports_outage_and_return_of_a_service(
     testbed: Testbed, runtime: Runtime, component: str, server: Callable[[Testbed], Service]
 ) -> None:
-    """Only the one that is away is unhealthy; when it is back, nothing of ours has to be restarted."""
+    """Only the unavailable service is unhealthy; after its return no restart is necessary."""
     eventually_healthy(runtime.health)
     service = server(testbed)
     service.kill()

@@ -1,4 +1,4 @@
-"""Finding out whether anybody listens, within a bounded time."""
+"""Check for a listener within a bounded time."""
 
 from __future__ import annotations
 

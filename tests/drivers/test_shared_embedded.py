@@ -95,7 +95,7 @@ def temporal_in_a_file(request: pytest.FixtureRequest) -> Subject:
 
 
 class TestEmbeddedDrivers(DriverSuite):
-    """Drivers whose backend is ours."""
+    """Drivers of embedded servers."""
 
     rows = (
         Row("sqlite-memory", sqlite_in_memory),

@@ -1,4 +1,4 @@
-"""SQLite: many threads at once, a file that is ours alone, and files that are damaged."""
+"""SQLite: many threads at once, exclusive files, and damaged files."""
 
 from __future__ import annotations
 
@@ -397,7 +397,7 @@ def test_uncreatable_path_is_an_error(make: Make, started: Starting, tmp_path: P
 
 
 def test_directory_is_rejected_as_database(make: Make, started: Starting, tmp_path: Path) -> None:
-    """The error is ours, not a traceback."""
+    """The error is a message, not a traceback."""
     with pytest.raises(DriverError, match="cannot be opened"):
         make(tmp_path).start(started.context())
 

@@ -53,7 +53,7 @@ def make_authority(folder: Path) -> Authority:
 
 @dataclass
 class TlsProxy:
-    """Where the proxy listens, and what clients have sent through it, decrypted."""
+    """The address of the proxy, and the decrypted data of its clients."""
 
     port: int
     seen: bytearray = field(default_factory=bytearray)

@@ -32,7 +32,7 @@ def environment(runtime: Path, more: Mapping[str, str] | None = None) -> dict[st
 
 
 def interruptible() -> None:
-    """Let signals reach a command that is about to start, also below a background job or `nohup`, which ignore some."""
+    """Restore the default signal actions for a command; a background job or `nohup` ignores some."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 

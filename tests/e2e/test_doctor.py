@@ -21,7 +21,7 @@ HELLO = Path(__file__).parents[2] / "examples" / "hello-world.yaml"
 
 
 def test_memory_mode_would_start(shell: Shell) -> None:
-    """Nothing fails in an empty directory, and nothing is written."""
+    """Every check passes in an empty directory, and no file is written."""
     checks = shell.json("doctor")["checks"]
     assert [check for check in checks if check["status"] == "fail"] == []
     assert {"rules", "clock", "temporal.binary", "redis.binary", "server.port"} <= {check["id"] for check in checks}

@@ -1,4 +1,4 @@
-"""What `compozy start` prints on a terminal, in each mode."""
+"""The output of `compozy start` on a terminal, in each mode."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_interrupted_wait_reports_that_the_execution_keeps_running(shell: Shell,
 
 
 def test_the_end_of_the_server_names_the_execution(shell: Shell, server: Server) -> None:
-    """Who waited can ask for it when the server runs again."""
+    """A waiting client can query it when the server runs again."""
     with waiting(shell, server) as (process, name):
         server.kill()
         _, errors = process.communicate(timeout=DEADLINE_S)
@@ -166,7 +166,7 @@ def test_a_closed_output_and_a_lost_directory_are_no_bugs(shell: Shell) -> None:
     ],
 )
 def test_duplicate_input_is_refused(shell: Shell, args: list[str], expected: str) -> None:
-    """Neither of the two is meant for sure."""
+    """The intended value is ambiguous."""
     result = shell.run("workflow", "run", str(HELLO), *args)
     assert (result.returncode, expected in result.stderr) == (2, True)
 

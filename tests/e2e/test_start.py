@@ -204,7 +204,7 @@ def test_the_server_explains_its_configuration(shell: Shell) -> None:
 
 
 def test_a_command_of_another_mode_does_not_use_the_running_server(shell: Shell) -> None:
-    """Who asks for persistent is not served by a server that forgets."""
+    """A command in persistent mode is not served by a memory-mode server."""
     server = shell.start()
     result = shell.run("workflow", "run", HELLO, "--mode", "persistent")
     assert (result.returncode, f"process {server.pid}" in result.stderr) == (2, True)

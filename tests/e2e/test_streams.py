@@ -1,4 +1,4 @@
-"""Standard output belongs to the command, and a server does not depend on anybody reading what it writes."""
+"""Standard output belongs to the command, and a server does not depend on a reader of its output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is replaced before a message is kept, and how tokens are counted."""
+"""Redaction of messages before they are kept, and the count of tokens."""
 
 from __future__ import annotations
 

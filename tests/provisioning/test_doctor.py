@@ -141,7 +141,7 @@ def test_a_linked_state_directory_passes(tmp_path: Path) -> None:
 
 
 def test_missing_state_directory_passes(tmp_path: Path) -> None:
-    """Nothing is written for it."""
+    """The check creates no file."""
     assert checked(tmp_path, mode="persistent")["state-directory"].status == "pass"
     assert list(tmp_path.iterdir()) == []
 

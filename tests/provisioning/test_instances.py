@@ -79,7 +79,7 @@ def test_each_element_is_resolved_by_itself(mode: str, first: tuple[str, str, bo
     ],
 )
 def test_resolution_is_total(caches: str, names: list[str], tmp_path: Path) -> None:
-    """Validation reports what is wrong; the rest is resolved all the same."""
+    """Validation reports the faults; the rest is resolved."""
     resolved = resolved_of(tmp_path, caches)
     assert list(kinds(resolved)) == names
     assert bool(validate(resolved)) == (names != [])

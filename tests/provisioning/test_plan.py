@@ -103,7 +103,7 @@ def test_the_server_s_ipv6_address_stands_in_brackets(tmp_path: Path, capsys: py
 
 
 def test_plan_shows_port_zero_as_a_free_port(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Port 0 is none that anybody can connect to."""
+    """No client can connect to port 0."""
     assert run(["plan", "--cwd", str(tmp_path), "--port", "0"]) == 0
     assert "http://127.0.0.1, a free port" in capsys.readouterr().out
     assert run(["plan", "--cwd", str(tmp_path), "--port", "81"]) == 0

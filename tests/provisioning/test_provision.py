@@ -37,7 +37,7 @@ def events() -> Events:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a start waits for after a failure is short here."""
+    """Shorten the time that a start waits after a failure."""
     monkeypatch.setattr(module, "SETTLE_S", 0.2)
     monkeypatch.setattr(module, "SLACK_S", 0.2)
 
@@ -83,7 +83,7 @@ def test_step_starts_after_its_needs(events: Events) -> None:
 
 
 def test_components_of_a_pack_have_their_handle(events: Events) -> None:
-    """Nothing is wired to the three components of the product."""
+    """The code is independent of the three components of the product."""
     with provision(plan(step(Script(events, "mailer")))) as runtime:
         assert runtime.component("mailer").handle == "handle of mailer"
 
@@ -188,7 +188,7 @@ def test_one_timeout_bounds_the_whole_start(events: Events) -> None:
 
 
 def test_hanging_driver_does_not_hang_the_start(events: Events) -> None:
-    """One that does not look at its deadline is left behind."""
+    """A driver that ignores its deadline is abandoned."""
     with pytest.raises(ProvisionError, match="it was not ready in time"):
         provision(plan(step(Script(events, "stuck", on_start=hang), timeout_s=0.05)))
     assert stopped(events) == ["stuck"]
@@ -283,7 +283,7 @@ def test_failed_start_keeps_earlier_data(events: Events, tmp_path: Path) -> None
 
 
 def test_a_newer_state_directory_is_refused_and_kept(events: Events, tmp_path: Path) -> None:
-    """Nothing in it is touched."""
+    """Its content is unchanged."""
     (tmp_path / ".compozy").mkdir()
     (tmp_path / ".compozy" / "version").write_text(f'{{"layout": {LAYOUT + 1}}}')
     with pytest.raises(ProvisionError, match="written by a newer Compozy"):

@@ -1,4 +1,4 @@
-"""What was provisioned: health asked in parallel, everything closed in reverse."""
+"""A provisioned runtime: health checks run in parallel, components close in reverse order."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_health_omits_the_text_of_a_foreign_error(events: Events) -> None:
 
 
 def test_close_stops_in_reverse_with_the_grace(events: Events) -> None:
-    """What was started last is stopped first."""
+    """The component started last is stopped first."""
     a, b = Script(events, "a"), Script(events, "b")
     with no_threads_left():
         provision(plan(step(a), step(b, "a"))).close(3.0)
@@ -145,7 +145,7 @@ def test_close_stops_in_reverse_with_the_grace(events: Events) -> None:
 
 
 def test_grace_is_shared_by_all_components(events: Events) -> None:
-    """One that uses all of it leaves nothing to the next."""
+    """A component that uses all of it leaves none for the next."""
     a, b = Script(events, "a"), Script(events, "b", on_stop=time.sleep)
     provision(plan(step(a), step(b, "a"))).close(0.05)
     assert a.graces == [0.0]

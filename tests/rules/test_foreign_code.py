@@ -265,7 +265,7 @@ def test_verb_with_another_return_type_is_refused(verb: str, returned: str, pack
     ],
 )
 def test_doctor_examines_code_without_import(source: str | None, status: str, text: str, pack: Pack) -> None:
-    """What surely fails is a failure; the rest is not claimed to work."""
+    """Certain failures are reported; the rest is reported as unchecked."""
     pack.write()
     if source is None:
         (pack.folder / "shop.py").unlink()

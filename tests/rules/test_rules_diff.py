@@ -46,7 +46,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def change(folder: Path) -> None:
-    """Let a memory Redis be kept."""
+    """Add a row that keeps a Redis in memory mode."""
     path = folder / "rules" / "resolve" / "mode.yaml"
     text = path.read_text()
     assert OWN % "memory" in text

@@ -78,7 +78,7 @@ def test_an_entry_without_a_condition_may_be_its_value_alone() -> None:
     ],
 )  # fmt: skip
 def test_invalid_row_is_named(column: str, kind: str, reason: str) -> None:
-    """With kind and place, before anybody asks doctor."""
+    """With kind and place, at loading and not only in doctor."""
     report, *_ = reports(column)
     assert (report.id, report.places[0].file) == (kind, "/pack/drivers.yaml")
     assert reason in report.message

@@ -70,7 +70,7 @@ def test_the_mode_and_the_component_resolve(tmp_path: Path, flags: dict[str, str
 
 
 def test_the_mode_of_a_pack_is_a_mode_without_findings(tmp_path: Path) -> None:
-    """Nothing warns of what the mode was made for."""
+    """The mode's intended settings give no warning."""
     assert validate(resolved(tmp_path, mode="ci")) == ()
 
 
@@ -81,7 +81,7 @@ def test_unknown_mode_is_an_error_with_the_modes_of_the_pack(tmp_path: Path) -> 
 
 
 def test_new_settings_have_variables_flags_and_aliases(tmp_path: Path) -> None:
-    """What derives from a shipped row derives from a pack's row too."""
+    """Variables, flags and aliases derive from a pack's row as from a shipped one."""
     found = resolved(tmp_path, {"COMPOZY_MAILER__SENDER": "me@example.com"}, **{"mailer.smtp.port": "2525"})
     assert (found.get("mailer.sender"), found.get("mailer.smtp.port")) == ("me@example.com", 2525)
 

@@ -1,4 +1,4 @@
-"""What a rule row names is loaded when it is asked for, from a module or from a file of a pack."""
+"""References of rule rows are loaded at their first use, from a module or from a file of a pack."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_unwritable_cache_does_not_fail_the_load(tmp_path: Path, monkeypatch: py
 
 
 def test_damaged_cache_does_not_fail_the_load(tmp_path: Path, cache: Path) -> None:
-    """What cannot be read is verified again."""
+    """Unreadable entries are verified again."""
     cache.parent.mkdir(parents=True)
     cache.write_bytes(b"\xff\xfe")
     found = load_rulebook((pack(tmp_path / "pack"),))
@@ -108,7 +108,7 @@ def test_the_cache_is_never_in_the_project(given: str, tmp_path: Path, monkeypat
 
 
 def test_rules_are_not_cached_without_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is written anywhere."""
+    """No file is written."""
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.delenv("HOME")
     assert verified.cache_file() is None

@@ -127,7 +127,7 @@ def test_row_without_a_matching_value_is_named(inputs: str, row: str) -> None:
     ],
 )  # fmt: skip
 def test_row_with_a_matching_value_is_accepted(inputs: str, row: str) -> None:
-    """What cannot be seen at first observation, but happens."""
+    """Values that appear only in later observations."""
     assert reports(inputs, f"{row} -> true", " -> false", hit="first") == []
 
 

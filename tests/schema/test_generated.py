@@ -1,4 +1,4 @@
-"""What derives from the registry is what is checked in, and holds what it promises."""
+"""Files generated from the registry are up to date and valid."""
 
 from __future__ import annotations
 

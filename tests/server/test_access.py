@@ -1,4 +1,4 @@
-"""Who may use the HTTP interface: holders of the key, and browsers that a one-time link let in."""
+"""Access to the HTTP interface: clients with the key, and browsers with a session of a one-time link."""
 
 from __future__ import annotations
 

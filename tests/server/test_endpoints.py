@@ -127,7 +127,7 @@ def test_terminate_ends_at_once(site: Site) -> None:
 
 
 def test_workflows_are_listed_shown_and_imported(site: Site) -> None:
-    """What one server lists another imports."""
+    """The list of one server is imported by another."""
     listed = site.get("/api/v0/workflows").json
     (workflow,) = listed["workflows"]
     assert workflow | {"source": ""} == {"id": "greet", "version": "0.1.0", "definition": GREET, "source": ""}

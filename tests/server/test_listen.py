@@ -1,4 +1,4 @@
-"""Where the HTTP interface listens."""
+"""The listen address of the HTTP interface."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_busy_chosen_port_is_an_error(taken: int) -> None:
 
 
 def test_failed_application_leaves_no_listener(loop: LoopThread) -> None:
-    """The failure is an error of ours, the port is free again, and the loop lives on."""
+    """The failure is an error of Compozy, the port is free again, and the loop keeps running."""
 
     @asynccontextmanager
     async def broken(_app: Starlette) -> AsyncIterator[None]:

@@ -279,7 +279,7 @@ def test_without_a_key_only_local_names_are_answered(site: Site, host: str, stat
     ],
 )
 def test_pages_of_other_origins_cannot_start_anything(site: Site, origin: str | None, status: int) -> None:
-    """What a browser sends for a foreign page is refused."""
+    """Requests of a browser for a foreign page are refused."""
     headers = {"Origin": f"http://127.0.0.1:{site.server.port}" if origin is None else origin}
 
     assert site.ask("POST", f"{RUN}?wait=30s", {}, headers).status == status

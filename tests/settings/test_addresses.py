@@ -119,7 +119,7 @@ def test_ineffective_part_is_an_error(url: str, flags: dict[str, str], keys: lis
 
 
 def test_part_of_an_unused_address_is_not_reported(tmp_path: Path) -> None:
-    """Nothing connects there in this configuration."""
+    """No component connects to it in this configuration."""
     text = "database: {url: 'postgres://db/x', host: other}\nredis: {url: 'redis://cache', port: 1}\n"
     assert [one.key for one in conflicts(configured(tmp_path, f"mode: memory\n{text}"))] == []
     found = configured(tmp_path, f"mode: distributed\n{text}")

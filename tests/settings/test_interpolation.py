@@ -57,7 +57,7 @@ def test_unset_variable_reports_the_message_of_its_author() -> None:
     "text", ["${", "${}", "${1A}", "${A B}", "${A:=x}", "${A:-${B}", "${A:-${}}", "${A:-" * 30 + "}" * 30]
 )
 def test_braces_without_a_variable_are_refused(tmp_path: Path, text: str) -> None:
-    """Nothing is passed on half expanded."""
+    """A partly expanded text is never passed on."""
     assert [one.id for one in findings(tmp_path, f"name: '{text}'")] == ["key.type"]
 
 

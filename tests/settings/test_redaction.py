@@ -1,4 +1,4 @@
-"""A canary in every secret, through every source: it appears in nothing that anybody can read."""
+"""A canary in every secret, through every source: it appears in no output."""
 
 from __future__ import annotations
 
@@ -348,7 +348,7 @@ def test_a_usage_error_does_not_repeat_a_value(capsys: pytest.CaptureFixture[str
     ],
 )
 def test_addresses_lose_their_secrets_only(text: str, expected: str) -> None:
-    """What helps to find a fault stays."""
+    """The parts that help to find a fault stay."""
     assert redact_url(text) == expected
 
 

@@ -160,7 +160,7 @@ def test_overlong_value_has_no_second_finding(tmp_path: Path) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("source", ["file", "flag"])
 def test_lists_and_maps_have_fields(text: str, finding: str, key: str, source: str, tmp_path: Path) -> None:
-    """What is wrong in them is named by its path, in a file and in the YAML of a flag."""
+    """Faults in them are named by path, in a file and in the YAML of a flag."""
     document = yaml.safe_load(text)
     ((name, value),) = document.items()
     while isinstance(value, dict) and name == "knowledge":

@@ -33,7 +33,7 @@ def test_a_duration_without_a_unit_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["500ms", "5m", "7d", "1h30m", "1s250ms", "0s", "3us"])
 def test_a_duration_is_shown_as_it_may_be_written(text: str) -> None:
-    """What `config show` prints can be pasted back."""
+    """The output of `config show` is valid input."""
     assert duration_text(parse_duration(text)) == text
 
 
@@ -52,7 +52,7 @@ def test_a_size_without_a_unit_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["64KiB", "1500KB", "3TiB", "7B", "0B", "1000TB"])
 def test_a_size_is_shown_as_it_may_be_written(text: str) -> None:
-    """What is printed can be pasted back."""
+    """The output is valid input."""
     assert size_text(parse_size(text)) == text
 
 

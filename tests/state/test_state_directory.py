@@ -96,7 +96,7 @@ def test_directory_readable_by_others_is_closed_to_them(tmp_path: Path) -> None:
     ],
 )
 def test_link_to_a_directory_with_other_files_is_refused(tmp_path: Path, entries: list[str], refused: bool) -> None:
-    """Nothing in it is changed, its mode included; a checkout can bring the link."""
+    """Its content and mode are unchanged; a checkout can contain the link."""
     target, link = tmp_path / "target", tmp_path / ".compozy"
     target.mkdir(mode=0o755)
     link.symlink_to(target)

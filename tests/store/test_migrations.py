@@ -45,7 +45,7 @@ def pending(store: Store) -> tuple[str, ...]:
 
 
 def columns(database: peewee.Database) -> dict[str, dict[str, bool]]:
-    """Return which columns each of our tables has, and which may be null; the index of words is not a table of ours."""
+    """Return the columns of each table and which may be null; the index of words is left out."""
     with database.connection_context():
         return {
             table: {column.name: column.null for column in database.get_columns(table) if column.name != "words"}

@@ -89,7 +89,7 @@ def test_more_tasks_than_a_statement_takes_are_written(store: Store) -> None:
 
 
 def test_an_end_and_its_tasks_are_one_transaction(store: Store) -> None:
-    """What the database refuses for a task leaves the execution as it was."""
+    """A refused write of a task leaves the execution unchanged."""
     missing: Any = None
     bad = replace(FETCH, type=missing)
     with pytest.raises(peewee.IntegrityError):

@@ -183,7 +183,7 @@ def test_quoted_files_are_quoted_as_they_are() -> None:
 
 @pytest.mark.parametrize("text", [pytest.param(text, id=named(page)) for page, text, _ in blocks("python")])
 def test_python_examples_run(text: str, tmp_path: Path) -> None:
-    """What a reader copies works, beside the workflow of the examples."""
+    """Copied examples run, beside the workflow of the examples."""
     (tmp_path / "workflows").mkdir()
     shutil.copy(ROOT / "examples" / "hello-world.yaml", tmp_path / "workflows")
     result = subprocess.run(

@@ -1,4 +1,4 @@
-"""What a command imports before it needs it: nothing heavy."""
+"""Commands import no heavy library before its use."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_licences_of_the_product_allow_redistribution() -> None:
 
 
 def test_licences_page_names_every_wheel_with_native_code() -> None:
-    """What such a wheel contains has licences of its own."""
+    """The native code of a wheel has its own licences."""
     page = (ROOT / "docs" / "licenses.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`([a-z0-9-]+)`", page))
     native = {

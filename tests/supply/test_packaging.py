@@ -1,4 +1,4 @@
-"""What is shipped is what is in the tree: package list, wheel and source archive."""
+"""Package list, wheel and source archive agree with the tree."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ tables:
 
 @dataclass
 class Script:
-    """What one driver does; `events` is shared by all drivers of a test, `(verb, name)` in order."""
+    """The script of one driver; `events` is shared by all drivers of a test, `(verb, name)` in order."""
 
     events: Events
     name: str
@@ -115,7 +115,7 @@ def press_ctrl_c(context: StartContext) -> None:
 
 @contextmanager
 def no_threads_left() -> Iterator[None]:
-    """Check that the block leaves no thread of ours behind."""
+    """Check that the block leaves no thread of Compozy behind."""
     before = set(threading.enumerate())
     yield
 

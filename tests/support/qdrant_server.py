@@ -104,7 +104,7 @@ class QdrantServer:
 
 @dataclass(frozen=True)
 class Listening:
-    """Where a server listens."""
+    """The address of a server."""
 
     port: int
 

@@ -59,7 +59,7 @@ def test_a_cell_is_read(cell: str, expected: Condition) -> None:
     ],
 )
 def test_a_malformed_cell_is_named(cell: str, reason: str) -> None:
-    """A cell that is no condition is refused with its place and what is wrong with it."""
+    """An invalid cell is refused with its place and fault."""
     with pytest.raises(RuleTableError, match="t.yaml:1:") as caught:
         parsed(cell)
     assert reason in str(caught.value)

@@ -70,7 +70,7 @@ def test_collecting_may_find_nothing() -> None:
 
 @pytest.mark.parametrize("hit", ["unique", "first"])
 def test_no_matching_row_is_an_error(hit: str) -> None:
-    """Where an answer must exist, its lack names the table and the inputs."""
+    """The error names the table and the inputs."""
     with pytest.raises(RuleTableError, match=r'a.yaml:1:8: no row of table "t" matches mode: z'):
         compiled(table(row("one", "mode: a"), hit=hit)).decide("t", {"mode": "z"})
 

@@ -128,7 +128,7 @@ def test_nothing_overlaps(label: Size) -> None:
 
 
 def test_a_box_stands_in_the_middle_of_its_neighbours() -> None:
-    """What two boxes lead to stands half way between them."""
+    """The target of two boxes stands half way between them."""
     none = Size(0, 0)
     spots = lay_out(SQUARE, [Line("a", "c", none), Line("b", "c", none)]).spots
     assert spots["c"].y == pytest.approx((spots["a"].y + spots["b"].y) / 2)
@@ -145,7 +145,7 @@ def test_edges_run_from_source_to_target() -> None:
 
 
 def test_edges_pass_no_box() -> None:
-    """Where an edge passes a layer it does so level, between the boxes."""
+    """An edge crosses a layer horizontally, between the boxes."""
     layout = laid_out(Size(0, 0))
     for route in layout.routes:
         for (left, y), (right, _) in zip(route.points[::2], route.points[1::2], strict=True):

@@ -104,7 +104,7 @@ def test_inputs_are_added() -> None:
     ],
 )
 def test_a_conflict_is_named(packs: list[str], expected: str) -> None:
-    """What packs cannot do is named, with both places where two collide."""
+    """A conflict of packs is named with both places."""
     assert expected in problem(*packs)
 
 

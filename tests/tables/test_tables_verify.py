@@ -28,7 +28,7 @@ def lines(*texts: str, kind: str) -> list[str]:
 
 
 def test_complete_tables_are_valid() -> None:
-    """Nothing is reported on tables without fault, and everything is counted."""
+    """Valid tables have no finding, and tables and rows are counted."""
     verification = verified(MODES, COMPLETE)
     assert (verification.valid, verification.findings, verification.tables, verification.rows) == (True, (), 2, 4)
 
@@ -101,7 +101,7 @@ def test_a_gap_behind_other_tables_is_cut_into_rows() -> None:
 
 
 def test_machine_facts_and_views_are_comments_of_a_witness() -> None:
-    """What cannot be pasted as a setting stands in comment lines."""
+    """Inputs other than settings are comment lines."""
     lines = row("a", "x: found, y: default, z: a")
     inputs = "x: {machine: binary}, y: {setting: server.port, view: origin}, z: {setting: redis.mode}"
     witnesses = [report.witness for report in reports(table(lines, inputs), kind="gap")]
@@ -245,7 +245,7 @@ def test_unproduced_output_value_is_reported() -> None:
 
 
 def test_a_value_of_a_masked_row_does_not_feed_other_tables() -> None:
-    """What only a masked row would give counts as never given."""
+    """An output of a masked row alone counts as unproduced."""
     feeder = table(rows(row("all", ""), row("masked", "mode: x", "b")), hit="first")
     reader = table(rows(row("a", "x: a"), row("b", "x: b", "b")), "x: {decision: t}").replace("table: t", "table: u")
     assert [report.key for report in reports(feeder, reader, kind="unreachable")] == ["u"]

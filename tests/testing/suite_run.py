@@ -16,7 +16,7 @@ SETTINGS = ("COMPOZY_TEST_MODE", "DB_URL")
 
 @dataclass(frozen=True)
 class Run:
-    """What became of each test: `passed`, or the text of its failure or error; and the exit code of the run."""
+    """The result of each test: `passed`, or the text of its failure or error; and the exit code of the run."""
 
     outcomes: Mapping[str, str]
     output: str

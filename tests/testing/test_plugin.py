@@ -159,7 +159,7 @@ def test_workflows_of_the_project_run_without_waiting_for_timers(tmp_path: Path)
 
 
 def test_an_unknown_mode_fails(tmp_path: Path) -> None:
-    """The text is that of the command line, wherever the mode comes from, without a traceback of ours."""
+    """The text is that of the command line, for every source of the mode, without a traceback."""
     run = run_tests(tmp_path, {"test_unknown.py": UNKNOWN}, {"COMPOZY_TEST_MODE": "bar"})
     for name, mode in (("test_a_runtime", "foo"), ("test_a_database", "foo"), ("test_the_variable", "bar")):
         assert f'invalid mode "{mode}". Valid modes: memory, persistent, distributed' in run.outcomes[name]

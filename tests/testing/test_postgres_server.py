@@ -232,7 +232,7 @@ def test_copied_binaries_work(tmp_path: Path) -> None:
 
 
 def test_servers_never_run_as_root(postgres_server: PostgresServer) -> None:
-    """PostgreSQL refuses to, so root's servers run as another user; everybody else's as themselves."""
+    """PostgreSQL refuses to, so root's servers run as another user; those of other users run as themselves."""
     account = server_account()
     assert account.uid != 0
     assert psutil.Process(postgres_server.pid).uids().effective == account.uid

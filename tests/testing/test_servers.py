@@ -21,7 +21,7 @@ pytestmark = pytest.mark.distributed
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_a_redis_keeps_its_data_over_a_restart(testbed: Testbed, end: str) -> None:
-    """What was acknowledged is there, on the same address."""
+    """Acknowledged writes are present, on the same address."""
     with redis.Redis.from_url(testbed.redis.url) as client:
         client.set("kept", end)
     getattr(testbed.redis, end)()

@@ -1,4 +1,4 @@
-"""What a mode provides for a test: fresh, migrated, and started only where it is needed."""
+"""Components of a mode for a test: fresh, migrated, and started at their first use."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class Bench:
         return self.opened.enter_context(made)
 
     def skip(self, hours: float) -> None:
-        """Let time pass at once on the test server of Temporal."""
+        """Skip time on the test server of Temporal."""
         self.call(self.environment.sleep(timedelta(hours=hours)))
 
     def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:

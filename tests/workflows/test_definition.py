@@ -20,7 +20,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def problems(text: str) -> tuple[str, ...]:
-    """Return what is wrong with an indented definition."""
+    """Return the problems of an indented definition."""
     with pytest.raises(DefinitionError) as caught:
         parse_definition(textwrap.dedent(text).lstrip("\n"), "f.yaml")
     return tuple(str(finding) for finding in caught.value.findings)
@@ -82,7 +82,7 @@ def test_examples_are_valid(path: Path) -> None:
 
 
 def test_the_json_form_gives_the_same_definition() -> None:
-    """What is exported can be read again."""
+    """An export can be read again."""
     original = load_definition(EXAMPLES / "tool" / "shout.yaml")
 
     again = definition_from_json(original.plain, "import")

@@ -1,4 +1,4 @@
-"""What Temporal stores is encrypted, and what no key opens is refused for good."""
+"""Payloads stored in Temporal are encrypted, and those that no key decrypts are refused without retry."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ def test_forged_signal_fails_the_execution_with_the_reason_in_its_row(sealed: Se
 
 
 def test_refused_argument_of_an_activity_is_not_retried() -> None:
-    """The library wraps the refusal into a failure that may be retried; ours is final."""
+    """The library wraps the refusal into a retryable failure; the interceptor makes it final."""
     converter = encrypting(KEYS).with_context(HERE)
     wrapped = ApplicationError("Failed decoding arguments")
     wrapped.__cause__ = PayloadRefusedError("it is not encrypted")

@@ -56,7 +56,7 @@ def test_an_execution_is_listed_as_soon_as_its_id_is_known(bench: Bench) -> None
 
 
 def test_sleep_is_a_durable_timer(timed: Bench) -> None:
-    """A pause of a day passes in Temporal's time, not in ours."""
+    """A pause of a day passes in Temporal's time, not in real time."""
     flow = definition("""
         id: nap
         tasks:
@@ -204,7 +204,7 @@ def test_an_undeclared_secret_fails_the_task(bench: Bench) -> None:
 
 
 def test_oversized_value_fails(bench: Bench) -> None:
-    """What Temporal could not keep ends the execution with its place instead of blocking it."""
+    """A value beyond Temporal's limit ends the execution with its place instead of blocking it."""
     flow = definition("""
         id: grows
         tasks:
@@ -220,7 +220,7 @@ def test_oversized_value_fails(bench: Bench) -> None:
 
 
 def test_a_missing_tool_fails_without_a_retry(bench: Bench) -> None:
-    """What cannot be found now will not be found later."""
+    """A missing tool stays missing, so a retry is useless."""
     flow = definition("""
         id: missing
         tasks:
@@ -311,7 +311,7 @@ def test_cancel_ends_a_chain_of_pure_tasks(bench: Bench) -> None:
 
 
 def test_many_small_tasks_complete(bench: Bench) -> None:
-    """What is cheap one by one does not take a workflow task too long in all."""
+    """Many cheap tasks do not exceed the deadline of a workflow task together."""
     tasks = [{"id": f"t{index}", "type": "aggregate", "output": "{{ [1, 2, 3] | sum }}"} for index in range(3000)]
     flow = definition_from_json({"id": "many", "tasks": tasks, "outputs": {"n": "{{ tasks.t2999.output }}"}}, "many")
 

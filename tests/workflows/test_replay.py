@@ -55,7 +55,7 @@ outputs: {length: "{{ tasks.many.output | length }}"}
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is run for a recorded history: an example or a text, how it ends, and what is done meanwhile."""
+    """The scenario of a recorded history: an example or a text, its end, and the actions meanwhile."""
 
     source: str
     status: str = "completed"
@@ -101,7 +101,7 @@ def record(bench: Bench, scenario: Scenario) -> WorkflowHistory:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_recorded_histories_replay(loop: LoopThread, name: str, request: pytest.FixtureRequest) -> None:
-    """What an earlier version began, this version continues in the same way."""
+    """Executions of an earlier version continue in this version."""
     file = HISTORIES / f"{name}.json"
     if os.environ.get(RECORD):
         history = record(request.getfixturevalue("timed"), SCENARIOS[name])

@@ -176,7 +176,7 @@ def test_an_import_with_one_broken_workflow_takes_none(bench: Bench) -> None:
 
 @pytest.mark.parametrize("exported", [None, [], {"workflows": 3}, {}])
 def test_import_of_another_document_names_the_expected_form(bench: Bench, exported: object) -> None:
-    """What is no export is refused with what an export looks like."""
+    """Another document is refused with the form of an export."""
     with pytest.raises(DefinitionError, match="workflow list --format json"):
         bench.open(worker=False).import_workflows(exported)
 
@@ -245,7 +245,7 @@ def test_executions_are_filtered_and_limited(bench: Bench) -> None:
 
 
 def test_a_terminated_execution_is_found_out(bench: Bench) -> None:
-    """What ends without its own doing is recorded as Temporal knows it."""
+    """An end from outside is recorded with the state in Temporal."""
     workflows = bench.open()
     name = workflows.start(NAP)
     bench.call(bench.client.get_workflow_handle(name).terminate("enough"))
@@ -313,7 +313,7 @@ def test_failed_opening_of_workflows_leaves_nothing(bench: Bench, tmp_path: Path
 
 
 def test_nothing_is_started_while_the_database_is_away(bench: Bench, store: Store, tmp_path: Path) -> None:
-    """What could not be listed is not started: the client gets a clear answer and may try again."""
+    """An execution without a row is not started: the client gets a clear answer and may try again."""
     away = Store(peewee.SqliteDatabase(str(tmp_path / "no" / "such" / "folder.db")))
     service = Service(bench.client, away, task_queue=bench.task_queue, directory=str(tmp_path))
 

@@ -92,7 +92,7 @@ def test_rendering(template: Any, value: Any) -> None:
     ],
 )
 def test_rendering_fails_with_a_reason(template: str, reason: str) -> None:
-    """What is undefined, unsafe, not JSON or too large ends quickly as a problem."""
+    """Undefined names, unsafe access, non-JSON and oversized results end quickly as a problem."""
     with pytest.raises(TemplateProblem, match=reason) as caught:
         render({"k": template}, SCOPE, "tasks.t.output")
 

@@ -272,7 +272,7 @@ def test_two_projects_one_after_the_other_may_use_the_same_names(tmp_path: Path)
 
 
 def test_two_runtimes_of_one_project_do_not_disturb_each_other(tmp_path: Path) -> None:
-    """What one closes stays there for the other."""
+    """Modules closed by one runtime stay available to the other."""
     (tmp_path / "mod_shared.py").write_text("def f():\n    import mod_late\n    return mod_late.N\n")
     (tmp_path / "mod_late.py").write_text("N = 7\n")
     one, two = Tools(str(tmp_path)).open(), Tools(str(tmp_path)).open()

@@ -134,7 +134,7 @@ def test_upkeep_logs_a_failure_and_continues(
 
 
 def test_the_upkeep_ends_when_it_is_stopped(loop: LoopThread) -> None:
-    """Nothing is corrected after the end, and stopping twice is stopping once."""
+    """No row is corrected after the end, and a second stop has no effect."""
     rows = FailingRows(UsageError("refused"))
     upkeep = Upkeep(rows, interval_s=0.001, adoption_delay_s=0)
 
@@ -158,7 +158,7 @@ def test_a_foreign_execution_spoils_no_other(
     loop: LoopThread, client: Client, service: Service, database: peewee.Database, caplog: pytest.LogCaptureFixture,
     tmp_path: Path, argument: object,
 ) -> None:  # fmt: skip
-    """What runs on the task queue with an argument that is not ours is logged; the others are shown."""
+    """A foreign execution on the task queue is logged; the others are shown."""
     foreign = client.start_workflow(wire.WORKFLOW_TYPE, argument, id=f"a-{tmp_path.name}", task_queue=tmp_path.name)
     loop.call(foreign, 10)
     name = loop.call(service.start(NAP, execution_id=f"b-{tmp_path.name}"), 10)
@@ -223,7 +223,7 @@ def adopted(loop: LoopThread, service: Service, name: str) -> Execution:
 
 
 def poll(loop: LoopThread, client: Client, queue: str) -> PollWorkflowTaskQueueResponse:
-    """Take a workflow task as a worker does."""
+    """Poll a workflow task as a worker does."""
     request = PollWorkflowTaskQueueRequest(namespace="default", task_queue=TaskQueue(name=queue))
     return loop.call(client.workflow_service.poll_workflow_task_queue(request, timeout=timedelta(seconds=60)), 60)
 
@@ -378,7 +378,7 @@ def test_a_lost_row_of_a_running_execution_is_restored(
 
 @pytest.mark.parametrize("status", [RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.PERMISSION_DENIED])
 def test_server_with_hidden_identity_is_accepted(loop: LoopThread, status: RPCStatusCode) -> None:
-    """Where a call is not offered, or not to us, the rest of the identity counts."""
+    """If a call is unavailable or forbidden, the rest of the identity counts."""
 
     class Hiding:
         """A service that does not return the cluster."""

@@ -16,7 +16,7 @@ from compozy.errors import DriverError
 
 
 class Mailer:
-    """What tools get: `compozy.tools.component("mailer").send(...)`."""
+    """The handle of tools: `compozy.tools.component("mailer").send(...)`."""
 
     def __init__(self, sender: str) -> None:
         self._sender = sender
