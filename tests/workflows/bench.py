@@ -20,6 +20,7 @@ from temporalio.testing import WorkflowEnvironment
 from compozy.drivers.protocol import LoopThread
 from compozy.store import Store
 from compozy.workflows.facade import Workflows, WorkflowSettings
+from compozy.workflows.run.tool_loader import NO_OFFER, ToolOffer
 
 BIN = Path(sys.executable).parent
 TEMPORAL_TEST_SERVER = BIN / "temporal-test-server"
@@ -80,6 +81,7 @@ class Bench:
     loop: LoopThread
     task_queue: str = field(default_factory=lambda: secrets.token_hex(8))
     opened: ExitStack = field(default_factory=ExitStack)
+    offer: ToolOffer = NO_OFFER
 
     @property
     def client(self) -> Client:
@@ -96,7 +98,8 @@ class Bench:
     def open(self, **settings: Any) -> Workflows:
         """Open the workflows of the project; they are closed at the end of the test."""
         usual = {"directory": str(self.directory), "task_queue": self.task_queue, "grace_s": 1.0}
-        made = Workflows(self.client, self.database, self.loop, WorkflowSettings(**{**usual, **settings}))
+        chosen = WorkflowSettings(**{**usual, **settings})
+        made = Workflows(self.client, self.database, self.loop, chosen, self.offer)
         return self.opened.enter_context(made)
 
     def skip(self, hours: float) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakeredis import FakeRedis, FakeServer
 from temporalio import workflow
 from temporalio.client import WorkflowExecutionStatus, WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
@@ -24,9 +25,12 @@ from tests.support.polling import eventually
 from tests.workflows.bench import Bench
 
 from compozy.drivers.protocol import LoopThread
+from compozy.memory.memories import Memories
+from compozy.memory.memory_definition import MemoryDefinition
 from compozy.workflows.facade import Workflows
 from compozy.workflows.read.loader import load_definition, parse_definition
 from compozy.workflows.run.interpreter import Interpreter
+from compozy.workflows.run.tool_loader import ToolOffer
 from compozy.workflows.tasks.task_type import TYPES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -60,12 +64,14 @@ class Scenario:
     source: str
     status: str = "completed"
     modules: dict[str, str] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
     act: Callable[[Workflows, str], Any] = lambda workflows, name: None
 
 
 SCENARIOS = {
     "aggregate": Scenario("hello-world.yaml"),
     "basic": Scenario("tool/shout.yaml"),
+    "memory": Scenario("memory-notes/workflows/take-note.yaml", given={"person": "ada", "note": "Hello."}),
     "sleep": Scenario("sleep.yaml"),
     "sleep-before": Scenario("sleep-between.yaml"),
     "canceled": Scenario("sleep-between.yaml", "canceled", act=lambda workflows, name: workflows.cancel(name)),
@@ -74,6 +80,12 @@ SCENARIOS = {
     "secret": Scenario(SECRET, "failed", {"takes": "def work(key):\n    return 1\n"}),
     "rendered-apart": Scenario(HEAVY),
 }
+
+
+def notes() -> Memories:
+    """Return the memory of the example."""
+    client = FakeRedis(server=FakeServer())
+    return Memories(lambda: client, [MemoryDefinition("notes", max_messages=4, key="{{ input.person }}")], "test")
 
 
 def replay(loop: LoopThread, history: WorkflowHistory) -> None:
@@ -89,8 +101,9 @@ def record(bench: Bench, scenario: Scenario) -> WorkflowHistory:
         bench.write(f"{name}.py", text)
     text = example.read_text(encoding="utf-8") if example else scenario.source
     definition = parse_definition(text, f"examples/{scenario.source}" if example else "flow.yaml")
+    bench.offer = ToolOffer(memories=notes())
     workflows = bench.open(directory=str(example.parent if example else bench.directory))
-    name = workflows.start(definition)
+    name = workflows.start(definition, scenario.given)
     scenario.act(workflows, name)
     handle = bench.client.get_workflow_handle(name)
     eventually(lambda: bench.call(handle.describe()).status != WorkflowExecutionStatus.RUNNING)

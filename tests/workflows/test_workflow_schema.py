@@ -24,6 +24,10 @@ TASKS: dict[str, dict[str, Any]] = {
         "tool": "m:f", "with": {"k": "{{ secrets.A }}"}, "timeout": "1m", "isolation": "process",
         "retry": {"max_attempts": 2, "initial_interval": "1s", "backoff": 1.5, "max_interval": None},
     },
+    "memory": {
+        "memory_ref": "chat", "operation": "append", "key_template": "k", "payload": {"content": "{{ input.text }}"},
+        "timeout": "1m", "retry": {"max_attempts": 2},
+    },
     "sleep": {"duration": "{{ input.pause }}"},
 }  # fmt: skip
 
@@ -59,6 +63,10 @@ BAD = [
     pytest.param({"id": "a", "tasks": [{"id": "t", "type": "basic", "tool": "nothing"}]}, id="tool"),
     pytest.param({"id": "a", "tasks": [{"id": "t", "type": "basic", "tool": "m:f", "retry": {"x": 1}}]}, id="retry"),
     pytest.param({"id": "a", "tasks": [{"id": "t", "type": "sleep", "duration": 5}]}, id="duration"),
+    pytest.param({"id": "a", "tasks": [{"id": "t", "type": "memory", "operation": "read"}]}, id="memory"),
+    pytest.param(
+        {"id": "a", "tasks": [{"id": "t", "type": "memory", "memory": "a/b", "operation": "read"}]}, id="name"
+    ),
     pytest.param({"id": "a", "tasks": [{"id": "t", "type": "sleep", "duration": "1s"}], "outputs": 3}, id="outputs"),
     pytest.param(
         {"id": "a", "input": {"n": {"type": "int"}}, "tasks": [{"id": "t", "type": "sleep", "duration": "1s"}]},

@@ -218,8 +218,8 @@ class Shape(Generic[T]):
     """A mapping with known keys; `make` is called with the decoded values by name and returns the record.
 
     `what` names the record in messages, with its article. Keys that start with `free` are skipped; with `null_unset`
-    a null is the same as an absent key; with `placed` the record gets its place as the argument `place`. `make` may
-    raise ValueError for values that do not fit each other.
+    a null is the same as an absent key; with `placed` the record gets its place as the argument `place`; `aliases` maps
+    other names to keys. `make` may raise ValueError for values that do not fit each other.
     """
 
     what: str
@@ -229,6 +229,7 @@ class Shape(Generic[T]):
     free: str = ""
     null_unset: bool = False
     placed: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
     _defaults: Mapping[str, object] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -243,11 +244,22 @@ class Shape(Generic[T]):
             fault(found, node, path, what or self.what, "must be a mapping")
             return None
         before = len(found)
+        node = self._spelled(node, found, path) if self.aliases else node
         values = {**self._defaults, **self._members(node, found, path)}
         for name, key in self.keys.items():
             if key.required and self._is_absent(node, name):
                 found.add(FAULT, f"{self.what} needs `{name}`", node.place, key=_join(path, name))
         return self._made(node, found, path, values) if len(found) == before else None
+
+    def _spelled(self, node: Node, found: Collector, path: str) -> Node:
+        """Return a node with the keys that aliases stand for; a key that is written twice is a fault."""
+        for alias, name in self.aliases.items():
+            if alias in node.value and name in node.value:
+                reason = f"{self.what} has `{alias}`, which is `{name}`, and `{name}` too"
+                found.add(FAULT, reason, node.value[alias].place, key=_join(path, alias))
+        value = {self.aliases.get(key, key): item for key, item in node.value.items()}
+        keys = node.keys and {self.aliases.get(key, key): place for key, place in node.keys.items()}
+        return Node(value, node.place, keys)
 
     def _members(self, node: Node, found: Collector, path: str) -> dict[str, object]:
         check_keys(node, self.keys, self.what, found, path, self.free)
@@ -272,11 +284,15 @@ class Shape(Generic[T]):
 
     def schema(self) -> Schema:
         """Return the schema of an object with these keys and no others."""
+        named = {name: [name, *(alias for alias, key in self.aliases.items() if key == name)] for name in self.keys}
+        needed = [names for name, names in named.items() if self.keys[name].required]
+        either = [{"anyOf": [{"required": [name]} for name in names]} for names in needed if len(names) > 1]
         return {
             "type": "object",
             **({"description": self.about} if self.about else {}),
-            "properties": {name: self._property(key) for name, key in self.keys.items()},
-            "required": [name for name, key in self.keys.items() if key.required],
+            "properties": {name: self._property(self.keys[key]) for key, names in named.items() for name in names},
+            "required": [names[0] for names in needed if len(names) == 1],
+            **({"allOf": either} if either else {}),
             **({"patternProperties": {f"^{re.escape(self.free)}": {}}} if self.free else {}),
             "additionalProperties": False,
         }

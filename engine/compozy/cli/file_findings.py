@@ -12,13 +12,13 @@ from compozy.resolution.resolve import Resolved
 
 def workflow_findings(resolved: Resolved) -> tuple[Finding, ...]:
     """Return what is wrong with the workflow files; a project without any loads no code for them."""
-    files, tools = resolved.get("workflows") or (), resolved.get("tools")
+    files = resolved.get("workflows") or ()
     if not files and not os.path.isdir(os.path.join(resolved.directory, "workflows")):
         return ()
     from compozy.workflows.read.workflow_files import WorkflowFiles, check_files
 
     directory = resolved.directory
-    return check_files(WorkflowFiles(directory, tuple(files)), directory, tools, directory).findings
+    return check_files(WorkflowFiles(directory, tuple(files)), resolved, directory).findings
 
 
 def file_texts(base: str, findings: Iterable[Finding]) -> Mapping[str, str]:

@@ -30,7 +30,7 @@ def validate_(files: tuple[str, ...], format_: str, strict: bool, **options: obj
     here, project = os.getcwd(), resolved.directory
     given = tuple(os.path.abspath(file) for file in files)
     known = WorkflowFiles(project, given or tuple(resolved.get("workflows") or ()), only=bool(given))
-    report = check_files(known, project, resolved.get("tools"), here)
+    report = check_files(known, resolved, here)
     findings, stopping = report.findings, len(report.findings)
 
     def print_text() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 from compozy.base.suggest import closest
 from compozy.errors import NotFoundError
 from compozy.memory.memory import Memory
-from compozy.memory.memory_definition import MemoryDefinition
+from compozy.memory.memory_definition import MemoryDefinition, memory_definitions
 from compozy.memory.message import MemorySummary
 from compozy.memory.scripts import Scripts
-from compozy.resolution.resolve import Resolved, named_elements
+from compozy.resolution.resolve import Resolved
 
 
 class Memories:
@@ -61,11 +61,9 @@ def unknown_memory(memory_id: str, known: Iterable[str]) -> NotFoundError:
     return NotFoundError("memory", memory_id, hint=hint)
 
 
-def memory_definitions(resolved: Resolved) -> dict[str, MemoryDefinition]:
-    """Return what a configuration declares, by id."""
-    setting = resolved.rulebook.registry.settings["memories"]
-    elements = named_elements(setting, resolved.get("memories") or ())
-    return {element.name: MemoryDefinition.of({"id": element.name, **element.fields}) for element in elements}
+def no_memories() -> Memories:
+    """Return the memories of a project that declares none."""
+    return Memories(lambda: None, (), "")
 
 
 def project_memories(resolved: Resolved, connect: Callable[[], Any]) -> Memories:

@@ -1,10 +1,12 @@
-"""What the settings declare about one memory."""
+"""What the settings declare about memories."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from compozy.resolution.resolve import Resolved, named_elements
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +38,10 @@ class MemoryDefinition:
             max_tokens=fields.get("max_tokens", 0), ttl_s=fields.get("ttl", 0.0), key=fields.get("key", ""),
             eviction=fields["eviction"], redact=tuple(fields.get("redact") or ()),
         )  # fmt: skip
+
+
+def memory_definitions(resolved: Resolved) -> dict[str, MemoryDefinition]:
+    """Return what a configuration declares, by id."""
+    setting = resolved.rulebook.registry.settings["memories"]
+    elements = named_elements(setting, resolved.get("memories") or ())
+    return {element.name: MemoryDefinition.of({"id": element.name, **element.fields}) for element in elements}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from compozy.drivers.redis_script import RedisScript
+if TYPE_CHECKING:
+    from compozy.drivers.redis_script import RedisScript
 
 NAMES = ("append", "clear", "delete", "flush", "keys", "read")
 
@@ -27,6 +28,8 @@ class Scripts:
 
     @cached_property
     def _loaded(self) -> dict[str, RedisScript]:
+        from compozy.drivers.redis_script import RedisScript
+
         client = self._connect()
         return {name: RedisScript(client, script_text(name)) for name in NAMES}
 

@@ -36,7 +36,8 @@ def tool_offer(resolved: Resolved, components: Lookup) -> ToolOffer:
     """Return what a configuration lets tools use; `components` gives the handle of a component."""
     given = resolved.get("secrets") or {}
     secrets = {str(name): str(value) for name, value in given.items() if value is not None}
-    return ToolOffer(components, resolved.get("tools"), secrets, resolved.redactor().text)
+    memories = project_memories(resolved, lambda: components("redis"))
+    return ToolOffer(components, resolved.get("tools"), secrets, resolved.redactor().text, memories)
 
 
 def provision_project(

@@ -6,14 +6,17 @@ A broken file hides only itself, and of several files with one id none can be ru
 from __future__ import annotations
 
 import os.path
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from compozy.base.findings import Finding
 from compozy.base.place import Origin
 from compozy.base.source_file import check_owner, is_leftover, list_sources
+from compozy.base.suggest import did_you_mean
 from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, TrustError
+from compozy.memory.memory_definition import MemoryDefinition, memory_definitions
+from compozy.resolution.resolve import Resolved
 from compozy.workflows.model.definition import Definition
 from compozy.workflows.read.loader import load_definition
 
@@ -91,13 +94,17 @@ class FileReport:
     findings: tuple[Finding, ...]
 
 
-def check_files(files: WorkflowFiles, directory: str, tools: Sequence[str] | None, base: str) -> FileReport:
-    """Check workflow files of the project in `directory`; its tools are looked up without importing them.
+def check_files(files: WorkflowFiles, resolved: Resolved, base: str) -> FileReport:
+    """Check workflow files of a project; its tools are looked up without importing them.
 
     The places of the findings are relative to `base`.
     """
     found = files.read()
-    problems = [*found.problems, *_tool_problems(directory, found, tools)]
+    problems = [
+        *found.problems,
+        *_tool_problems(resolved.directory, found, resolved.get("tools")),
+        *_memory_problems(found, memory_definitions(resolved)),
+    ]
     findings = (finding for problem in problems for finding in _findings(problem, base))
     return FileReport(len(list(files.paths())), tuple(findings))
 
@@ -116,6 +123,31 @@ def _tool_problems(directory: str, found: FoundFiles, allowed: Sequence[str] | N
             except ToolFailure as failure:
                 place = definition.place_of(f"tasks.{task.id}.tool")
                 yield DefinitionError(definition.file, [Finding.at(DefinitionError.id, failure.reason, place)])
+
+
+def _memory_problems(found: FoundFiles, memories: Mapping[str, MemoryDefinition]) -> Iterator[DefinitionError]:
+    from compozy.workflows.tasks.memory_task import MemoryTask
+
+    for definition in found.definitions.values():
+        tasks = (task for task in definition.tasks if isinstance(task, MemoryTask))
+        for task in tasks:
+            place = definition.place_of(f"tasks.{task.id}.memory")
+            for reason in _memory_faults(task.memory, memories, own_key=task.key is not None):
+                yield DefinitionError(definition.file, [Finding.at(DefinitionError.id, reason, place)])
+
+
+def _memory_faults(name: str, memories: Mapping[str, MemoryDefinition], *, own_key: bool) -> Iterator[str]:
+    """Yield what is wrong with the memory of a task, or with the key that the task takes from its setting."""
+    from compozy.workflows.expressions.templates import references
+
+    if name not in memories:
+        yield f'memory "{name}" is not declared{did_you_mean(name, memories)}'
+    elif not own_key and not memories[name].key:
+        yield f"a task needs `key`, because the setting of memory {name} has none"
+    elif not own_key:
+        template = references(memories[name].key)
+        tasks = (f'"tasks.{task}" is not defined; it knows workflow and input' for task in template.tasks)
+        yield from (f"the key of memory {name}: {reason}" for reason in (*template.problems, *tasks))
 
 
 def _findings(problem: CompozyError, base: str) -> Iterator[Finding]:

@@ -72,7 +72,7 @@ class Activities:
         `tasks` are the rows that are written if the tool takes longer; the last one is that of this call.
         """
         attempt = activity.info().attempt
-        aside = [asyncio.create_task(_beat()), asyncio.create_task(self._show(tasks, attempt))]
+        aside = [asyncio.create_task(beat()), asyncio.create_task(self._show(tasks, attempt))]
         try:
             arguments = dict(call["arguments"])
             fill_secrets(arguments, call.get("secrets") or [], self._tools.offer.secrets)
@@ -82,7 +82,7 @@ class Activities:
             reason = self._redact(failure.reason)
             self._log_failure(call, failure, reason)
             # Not chained: the error of a tool may hold what Temporal cannot carry.
-            raise _benign(reason, failure.kind, attempt, final=failure.final) from None
+            raise benign(reason, failure.kind, attempt, final=failure.final) from None
         finally:
             for one in aside:
                 one.cancel()
@@ -102,12 +102,13 @@ class Activities:
         log.warning("tool.failed", extra={**facts, "reason": reason, "traceback": self._redact(trace)})
 
 
-def _benign(reason: str, kind: str, *details: Any, final: bool = False) -> ApplicationError:
+def benign(reason: str, kind: str, *details: Any, final: bool = False) -> ApplicationError:
     """Return a failure that Temporal's library does not log once more."""
     return ApplicationError(reason, *details, type=kind, non_retryable=final, category=ApplicationErrorCategory.BENIGN)
 
 
-async def _beat() -> None:
+async def beat() -> None:
+    """Send heartbeats, until it is cancelled."""
     while True:
         activity.heartbeat()
         await asyncio.sleep(HEARTBEAT_S)

@@ -26,6 +26,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from compozy.errors import ProjectCodeError, TrustError
+from compozy.memory.memories import Memories, no_memories
 from compozy.settings.reference import is_project_code_allowed
 from compozy.tools import Lookup, no_components, offered
 from compozy.workflows.model.plain import why_not_plain
@@ -41,17 +42,18 @@ __all__ = ["ToolFailure", "Tools"]
 
 @dataclass(frozen=True, slots=True)
 class ToolOffer:
-    """The offer to tools, and the secrets to redact from their errors.
+    """The offer to tools and tasks, and the secrets to redact from their errors.
 
     `components` gives the handle of a component by its name and raises KeyError for an unknown one; `allowed` are the
     patterns of the setting `tools` (None: all of the project), `secrets` the setting of that name; `redact` takes every
-    secret out of a text.
+    secret out of a text; `memories` are the conversation memories.
     """
 
     components: Lookup = no_components
     allowed: Sequence[str] | None = None
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     redact: Callable[[str], str] = str
+    memories: Memories = field(default_factory=no_memories)
 
 
 NO_OFFER = ToolOffer()

@@ -24,7 +24,7 @@ ROWS = "compozy.rows"
 RENDER = "compozy.render"
 FAILED = "compozy.failed"
 TEMPLATE_FAILED = "compozy.template"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)

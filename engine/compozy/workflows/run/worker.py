@@ -20,6 +20,7 @@ from compozy.store import Store, UnavailableError
 from compozy.workflows.ends import Ends
 from compozy.workflows.run.activities import HEARTBEAT_S, Activities
 from compozy.workflows.run.interpreter import Interpreter
+from compozy.workflows.run.memory_activities import MemoryActivities
 from compozy.workflows.run.restart import USUAL, Health, Pace, Restarted
 from compozy.workflows.run.row_writer import RowWriter
 from compozy.workflows.run.tool_loader import NO_OFFER, ToolOffer, Tools
@@ -64,6 +65,7 @@ class WorkerHost:
         self._rows = RowWriter(store, ends or Ends(), writers)
         self._renderers = ThreadPoolExecutor(RENDERERS, thread_name_prefix="compozy-render")
         self._activities = Activities(self._tools, self._rows, self._renderers)
+        self._memory = MemoryActivities(offer.memories, offer.redact)
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
         self._restarted = Restarted(self._work, self._takes_work, _FATAL, pace)
@@ -98,6 +100,7 @@ class WorkerHost:
             await self._drain(running, self._grace_s if grace_s is None else grace_s)
         self._rows.close()
         self._renderers.shutdown(wait=False, cancel_futures=True)
+        self._memory.close()
         self._tools.close()
 
     async def _drain(self, running: asyncio.Task[None], grace_s: float) -> None:
@@ -120,7 +123,7 @@ class WorkerHost:
         options: dict[str, Any] = {
             "task_queue": self._task_queue,
             "workflows": [Interpreter],
-            "activities": self._activities.all(),
+            "activities": [*self._activities.all(), *self._memory.all()],
             "workflow_runner": UnsandboxedWorkflowRunner(),
             "interceptors": [self._rows],
             # Named, because the default is a hash over all loaded code, which takes 60 ms.

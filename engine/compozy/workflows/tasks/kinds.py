@@ -238,8 +238,10 @@ RETRY = Shape(
 )
 
 
-def task_shape(record: type[Task], about: str, keys: Mapping[str, Key]) -> Shape[Task]:
-    """Return the shape of a task type: the keys that every task has, and its own."""
+def task_shape(
+    record: type[Task], about: str, keys: Mapping[str, Key], aliases: Mapping[str, str] | None = None
+) -> Shape[Task]:
+    """Return the shape of a task type: the keys that every task has, and its own; `aliases` are other names of keys."""
     article = "an" if record.type[0] in "aeiou" else "a"
     every = {
         "id": need(IDENTIFIER, "The name of the task, unique in its file."),
@@ -248,7 +250,10 @@ def task_shape(record: type[Task], about: str, keys: Mapping[str, Key]) -> Shape
         "condition": may(Expression(), "When it is false, the task is skipped and its output is null."),
         "sleep": may(PAUSE, "A durable pause before the task.", field="sleep_s"),
     }
-    return Shape(f"{article} {record.type} task", {**every, **keys}, _maker(record), about, free=FREE, null_unset=True)
+    return Shape(
+        f"{article} {record.type} task", {**every, **keys}, _maker(record), about, free=FREE, null_unset=True,
+        aliases=aliases or {},
+    )  # fmt: skip
 
 
 def _maker(record: type[Task]) -> Any:
