@@ -72,7 +72,7 @@ def test_unknown_migration_is_refused(migrate: Migrate) -> None:
 
 
 def test_memory_mode_has_no_schema(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """There is nothing to migrate, and the error lists the modes that have a schema."""
+    """Memory mode has no schema, and the error lists the modes that have a schema."""
     assert run(["migrate", "schema", "--cwd", str(tmp_path)]) == 2
     assert "--mode persistent or distributed" in capsys.readouterr().err
 

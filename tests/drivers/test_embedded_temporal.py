@@ -238,7 +238,7 @@ def test_page_guard_forwards_one_request_for_each_connection() -> None:
 
 
 def test_in_memory_it_stops_at_once(make: Make, started: Starting) -> None:
-    """Without data there is no flush to wait for; a second stop is no error."""
+    """Without data no flush is waited for; a second stop is no error."""
     driver = make()
     driver.start(started.context())
     pid = driver.describe().details["pid"]

@@ -14,7 +14,7 @@ from compozy.errors import DriverError
 
 HOST = "127.0.0.1"
 SYMPTOMS = (
-    Symptom('no table "(?P<name>[^"]*)"', "there is no table {name}", "create {name}"),
+    Symptom('no table "(?P<name>[^"]*)"', "unknown table {name}", "create {name}"),
     Symptom("table", "something with a table", "look at it"),
 )
 
@@ -66,7 +66,7 @@ def test_connection_without_an_answer_is_reported(full: int) -> None:
 def test_first_matching_symptom_is_reported_with_its_facts() -> None:
     """Groups of the pattern fill reason and hint."""
     found = diagnosed('ERROR: No Table "seats" here', "it", SYMPTOMS)
-    assert (found.reason, found.hint) == ("it: there is no table seats", "create seats")
+    assert (found.reason, found.hint) == ("it: unknown table seats", "create seats")
 
 
 def test_unknown_text_is_reported_unchanged() -> None:

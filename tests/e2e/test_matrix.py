@@ -117,7 +117,7 @@ def test_server_has_the_components_of_its_mode_and_completes_concurrent_workflow
     assert "database is locked" not in server.errors.read_text()
 
 
-def test_mode_decides_which_data_survive_a_stop_and_a_kill(project: Project) -> None:
+def test_mode_decides_the_data_after_a_stop_and_a_kill(project: Project) -> None:
     """After a stop an execution is listed exactly where rows are kept.
 
     After `kill -9` a workflow that sleeps between two tasks completes, or its row reports the loss.

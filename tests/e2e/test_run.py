@@ -49,7 +49,7 @@ def executions(server: Server) -> list[dict[str, str]]:
     return list(request(server, "GET", "/api/v0/executions")[1]["executions"])
 
 
-def test_interrupted_wait_reports_that_the_execution_keeps_running(shell: Shell, server: Server) -> None:
+def test_interrupted_wait_reports_the_running_execution(shell: Shell, server: Server) -> None:
     """Ctrl-C ends the command alone; the command that it prints cancels the execution, once."""
     with waiting(shell, server) as (process, name):
         process.send_signal(signal.SIGINT)

@@ -165,7 +165,7 @@ def test_key_expires_with_everything_after_its_last_message(client: Any) -> None
     assert [message.id for message in short.read("k").messages] in ([1], [])
 
 
-def test_key_without_time_to_live_loses_that_of_an_earlier_setting(client: Any) -> None:
+def test_key_without_time_to_live_loses_an_earlier_one(client: Any) -> None:
     memory(client, ttl_s=60.0).append("k", messages_of("a"))
     assert memory(client).append("k", messages_of("b")).stats.expires_at is None
     assert {client.ttl(name) for name in names(client)} == {-1}

@@ -272,7 +272,7 @@ def yes(grace_s: float) -> None:
 
 
 def test_after_closing_nothing_is_healthy(events: Events) -> None:
-    """There is nothing to ask any more."""
+    """No component is left to ask."""
     runtime = provision(plan(step(Script(events, "a"))))
     runtime.close()
     assert runtime.health() == {}

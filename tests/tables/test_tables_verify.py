@@ -61,7 +61,7 @@ def test_neighbouring_gaps_are_joined() -> None:
 
 
 def test_an_integer_domain_has_no_gap_between_neighbours() -> None:
-    """Between two neighbouring integers there is nothing that a row would have to match."""
+    """Two neighbouring integers have no value between them to match."""
     lines = rows(row("a", "x: {below: 5}"), row("b", "x: {above: 4}", "b"))
     assert reports(table(lines, "x: {setting: server.port}"), kind="gap") == []
 

@@ -83,7 +83,7 @@ def test_a_workflow_of_the_project(compozy_workflows):
     assert (execution.status, execution.output) == ("completed", {"doubled": 4})
 
 
-def test_the_time_is_that_of_its_own_test(compozy_workflows):
+def test_clock_belongs_to_its_own_test(compozy_workflows):
     name = compozy_workflows.start("nap", {"n": 3})
     assert compozy_workflows.wait(name, 60).output == {"doubled": 6}
 """

@@ -185,7 +185,7 @@ def test_the_data_is_for_its_owner_alone(postgres_server: PostgresServer) -> Non
 
 
 def test_new_cluster_works_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first time there is no kept cluster to copy; a damaged one is not used."""
+    """The first call finds no kept cluster to copy; a damaged one is not used."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with PostgresServer() as first:
         assert query(first.url, "SELECT 1") == (1,)

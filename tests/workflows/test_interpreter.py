@@ -512,7 +512,7 @@ def test_wait_gives_the_running_execution_when_the_time_is_up(bench: Bench) -> N
     assert waited.status == "running"
 
 
-def test_tool_of_a_lost_worker_fails_with_that_reason() -> None:
+def test_tool_of_a_lost_worker_fails_with_this_reason() -> None:
     """A call without heartbeats fails with that reason after its attempts."""
     error = ActivityError(
         "activity timed out", scheduled_event_id=1, started_event_id=2, identity="", activity_type="compozy.tool",

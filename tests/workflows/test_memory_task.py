@@ -50,7 +50,7 @@ def test_task_calls_its_operation_with_rendered_key_and_payload() -> None:
     assert engine.calls == [Call(USE_MEMORY, argument, 5.0, Retry(2))]
 
 
-def test_task_without_a_key_sends_the_names_that_the_key_of_the_setting_may_use() -> None:
+def test_task_without_a_key_sends_the_names_of_the_setting() -> None:
     engine, scope = FakeEngine(answers=[CallError("no")]), Scope({"id": "f", "input": {"n": 1}})
     with pytest.raises(TaskError, match="read of memory chat failed: no"):
         asyncio.run(memory_task.run(MemoryTask(id="t", memory="chat", operation="read"), engine, scope))
@@ -70,7 +70,7 @@ def test_operations_on_a_missing_key_succeed() -> None:
     assert (found["stats"]["stats"]["entries"], found["health"]["healthy"]) == (0, True)
 
 
-def test_health_reports_lowered_limits_and_a_server_that_does_not_answer() -> None:
+def test_health_reports_lowered_limits_and_an_unresponsive_server() -> None:
     client = FakeRedis(server=FakeServer())
     wide = Memories(lambda: client, [MemoryDefinition("chat")], "test").memory("chat")
     wide.append("k", [{"content": 1}, {"content": 2}])
@@ -96,7 +96,7 @@ def test_conversation_is_kept_between_executions(bench: Bench) -> None:
     assert (last["stats"]["entries"], last["stats"]["evicted"]) == (3, 1)
 
 
-def test_append_whose_answer_was_lost_is_done_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_append_with_a_lost_answer_is_done_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.offer = ToolOffer(memories=memories())
     chat = bench.offer.memories.memory("chat")
     append, calls = chat.append, 0
@@ -126,7 +126,7 @@ def test_append_whose_answer_was_lost_is_done_once(bench: Bench, monkeypatch: py
         pytest.param("operation: append, key: k, payload: text", "message 1 has no content", id="payload"),
     ],
 )
-def test_task_that_cannot_succeed_fails_with_its_place(bench: Bench, task: str, reason: str) -> None:
+def test_invalid_task_fails_with_its_place(bench: Bench, task: str, reason: str) -> None:
     bench.offer = ToolOffer(memories=memories(max_tokens=6))
     ended = bench.open().run(parse_definition(flow(task), "f.yaml"))
     assert (ended.status, str(ended.error).startswith('f.yaml:3:5: task "t0"')) == ("failed", True)

@@ -22,7 +22,7 @@ class FullStore(Store):
     full = True
 
     def record_started(self, execution: Execution, tasks: Sequence[TaskExecution] = ()) -> None:
-        """Write, unless there is no room."""
+        """Write, unless the disk is full."""
         if self.full:
             raise UnavailableError("database", "database or disk is full")
         super().record_started(execution, tasks)

@@ -20,7 +20,7 @@ def own_files(packs: Sequence[str]) -> dict[str, str]:
     """Return the texts of the rule files that the user may want changed: of packs in force that are not installed.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no such file is in force.
     """
     installed = {os.path.realpath(pack) for pack in installed_packs()}
     found = [pair for pack in packs if os.path.realpath(pack) not in installed for pair in pack_files(pack)]

@@ -1,4 +1,4 @@
-"""What the HTTP interface answers about memories, as typed records; clients without a server answer the same."""
+"""Typed records of the HTTP interface's responses about memories; clients without a server return the same."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class MemoryMessages(Answer, frozen=True, kw_only=True):
 
 
 class MemoryChanged(Answer, frozen=True, kw_only=True):
-    """What an operation changed: how many messages it removed or evicted, and the statistics after it."""
+    """The changes of an operation: the numbers of removed and evicted messages, and the statistics after it."""
 
     memory: str
     key: str

@@ -137,7 +137,7 @@ class PgvectorTable:
             self._sql(CREATE)
 
     def _found(self) -> int | None:
-        """Return the dimension of the table; None where there is no table yet."""
+        """Return the dimension of the table; None before the table exists."""
         columns = {name: (size, kind) for name, size, kind in self._sql(_COLUMNS, self._table.replace("%%", "%"))}
         if not columns:
             return None

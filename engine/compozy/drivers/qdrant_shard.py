@@ -156,7 +156,7 @@ class QdrantShard(QdrantCollection):
 
 
 def read_store(folder: str | Path, options: CollectionOptions) -> dict[str, Any] | None:
-    """Return what `store.json` states; None where there is none.
+    """Return the content of `store.json`; None for a missing file.
 
     Raises:
         DriverError: it cannot be read, is of a newer version, or of another dimension or metric.

@@ -16,7 +16,7 @@ SIZE, OVERLAP = 512, 64  # of chunks, in characters
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """How much of one document is read, and what its reader may use; `allow` names hosts that are fetched from."""
+    """Limits of the reader of a document; `allow` names the hosts that may be fetched from."""
 
     size_bytes: int = 64_000_000
     timeout_s: float = 30.0

@@ -54,7 +54,7 @@ def _spans(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]:
 
 
 def _end(text: str, low: int, high: int) -> int:
-    """Return where a chunk ends: in (low, high], at the strongest boundary, or at `high` where there is none."""
+    """Return where a chunk ends: in (low, high], at the strongest boundary, or at `high` without one."""
     if high >= len(text):
         return len(text)
     for boundary in _BOUNDARIES:
@@ -66,7 +66,7 @@ def _end(text: str, low: int, high: int) -> int:
 
 
 def _word_start(text: str, low: int, high: int) -> int:
-    """Return the first beginning of a word in [low, high); `low` where there is none."""
+    """Return the first beginning of a word in [low, high); `low` without one."""
     for at in range(low, high):
         if text[at - 1].isspace() and not text[at].isspace():
             return at

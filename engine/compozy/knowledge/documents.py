@@ -81,7 +81,7 @@ class RawContent:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Extract:
-    """What a reader takes from content: its text, the title that it states, and the places in the original."""
+    """The result of a reader: the text, the title that it states, and the places in the original."""
 
     text: str
     title: str | None

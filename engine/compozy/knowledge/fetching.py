@@ -116,7 +116,7 @@ class Allowed:
         """Return the addresses of the host of `url`.
 
         Raises:
-            UnreadableDocument: the scheme, the host or one of its addresses is not allowed, or there is none.
+            UnreadableDocument: the scheme, the host or one of its addresses is not allowed, or it has no address.
         """
         if url.scheme not in _PORTS or not url.host:
             raise UnreadableDocument(f'the scheme "{url.scheme}" is not fetched', "name an address with http or https")

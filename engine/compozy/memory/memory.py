@@ -41,7 +41,7 @@ class MemoryContents:
 
 @dataclass(frozen=True, slots=True)
 class MemoryChange:
-    """How many messages an operation removed or evicted, and the statistics after it."""
+    """The numbers of messages that an operation removed and evicted, and the statistics after it."""
 
     removed: int
     stats: MemoryStats

@@ -1,4 +1,4 @@
-"""What the settings declare about memories."""
+"""The declarations of memories in the settings."""
 
 from __future__ import annotations
 

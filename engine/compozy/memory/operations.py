@@ -15,7 +15,7 @@ from compozy.memory.message import MemoryStats
 
 @dataclass(frozen=True, slots=True)
 class MemoryRequest:
-    """What is asked of one key; `limit` is for reading, `once` makes a repeated write harmless."""
+    """An operation on one key; `limit` is for reading, `once` makes a repeated write harmless."""
 
     key: str
     payload: object = None

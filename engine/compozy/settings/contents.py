@@ -294,7 +294,7 @@ def spread_address(setting: Setting, text: str) -> Iterator[tuple[str, str]]:
 
 
 def split_address(text: str) -> tuple[str | None, str | None]:
-    """Return host and port of `host:port`; a part that is not there is None, an empty text is an empty host.
+    """Return host and port of `host:port`; a missing part is None, an empty text is an empty host.
 
     >>> [split_address(text) for text in ("db:6380", "db", "[::1]:6379", "")]
     [('db', '6380'), ('db', None), ('::1', '6379'), ('', None)]

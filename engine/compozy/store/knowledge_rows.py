@@ -176,7 +176,7 @@ class KnowledgeRows(Connected):
         self._run(rows.update(values).where(own).execute)
 
     def delete(self, base: str) -> bool:
-        """Delete a base, of which only the discarded vectors stay; return False if there is none."""
+        """Delete a base, of which only the discarded vectors stay; return False for an unknown one."""
 
         def remove() -> bool:
             for part in _parts(self._ids(base)):

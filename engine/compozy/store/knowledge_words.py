@@ -43,7 +43,7 @@ _POSTGRES_SHARE = "SELECT c.id FROM knowledge_chunks c WHERE c.words @@ to_tsque
 
 
 def words_of(text: str) -> list[str]:
-    """Return the distinct words of a query, at most `MOST_WORDS`; frequent ones only where there are no others.
+    """Return the distinct words of a query, at most `MOST_WORDS`; frequent ones only if all are frequent.
 
     >>> words_of('When does the "ferry" -- leave?')
     ['ferry', 'leave']

@@ -54,6 +54,6 @@ def provision_project(
 
 
 def equip(runtime: Runtime, resolved: Resolved) -> None:
-    """Let a runtime make the workflows and memories of its configuration when they are first used."""
+    """Register the workflows and memories of a configuration, which its runtime creates at their first use."""
     runtime.make_workflows = lambda: project_workflows(resolved, runtime).open()
     runtime.find_memory = project_memories(resolved, lambda: runtime.redis).memory

@@ -41,13 +41,13 @@ class ConsoleMailer(Mailer):
         return self
 
     def start(self, context: StartContext) -> None:
-        """There is nothing to start."""
+        """Do nothing: the terminal is open already."""
 
     def ping(self) -> None:
         """The terminal always answers."""
 
     def stop(self, grace_s: float) -> None:
-        """There is nothing to stop."""
+        """Do nothing: the terminal stays open."""
 
     def describe(self) -> Description:
         return Description()

@@ -26,7 +26,7 @@ _REPEATABLE_MS = 7 * 24 * 3600 * 1000  # longer than a task is retried after its
 
 
 class MemoryActivities:
-    """What one worker can do with the memories of a project; `redact` takes secrets out of a text."""
+    """The memory activities of one worker; `redact` removes secrets from a text."""
 
     def __init__(self, memories: Memories, redact: Callable[[str], str]) -> None:
         self._memories = memories
