@@ -123,8 +123,9 @@ def serve(bench: Bench, limits: Limits = LIMITS, **options: Any) -> Site:
     state = FakeState()
     access = options.pop("access", None) or Access(None)
     app = build_app(
-        workflows.service, state, access=access, memories=memories(), most_requests=limits.requests, **options
-    )
+        workflows.service, state, access=access, memories=memories(), knowledge=workflows.knowledge,
+        most_requests=limits.requests, **options,
+    )  # fmt: skip
     port = Port(0, "server.port", True)
     server = HttpServer(app, bench.loop, host="127.0.0.1", port=port, limits=limits)
     server.start()

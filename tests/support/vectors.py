@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+from compozy.knowledge.bases import KnowledgeBase, SourceSetting
+from compozy.knowledge.library import Library, make_library
+from compozy.tools import no_components
 from compozy.vector.metadata_filter import Condition, matches
 from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
 
@@ -75,3 +80,9 @@ class LetterEmbedder:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+def words_library(base: str, root: Path, database: Any) -> Library:
+    """Return a library with one base, which has the files `*/*.md` of a directory and no vectors."""
+    sources = (SourceSetting("markdown_glob", "*/*.md"),)
+    return make_library(database, {base: KnowledgeBase(base, root, sources)}, no_components)

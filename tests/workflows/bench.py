@@ -18,6 +18,7 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from compozy.drivers.protocol import LoopThread
+from compozy.knowledge.library import Library
 from compozy.store import Store
 from compozy.workflows.facade import Workflows, WorkflowSettings
 from compozy.workflows.run.tool_loader import NO_OFFER, ToolOffer
@@ -95,11 +96,11 @@ class Bench:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def open(self, **settings: Any) -> Workflows:
+    def open(self, library: Library | None = None, **settings: Any) -> Workflows:
         """Open the workflows of the project; they are closed at the end of the test."""
         usual = {"directory": str(self.directory), "task_queue": self.task_queue, "grace_s": 1.0}
         chosen = WorkflowSettings(**{**usual, **settings})
-        made = Workflows(self.client, self.database, self.loop, chosen, self.offer)
+        made = Workflows(self.client, self.database, self.loop, chosen, self.offer, library)
         return self.opened.enter_context(made)
 
     def skip(self, hours: float) -> None:

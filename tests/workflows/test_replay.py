@@ -22,6 +22,7 @@ from temporalio import workflow
 from temporalio.client import WorkflowExecutionStatus, WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from tests.support.polling import eventually
+from tests.support.vectors import words_library
 from tests.workflows.bench import Bench
 
 from compozy.drivers.protocol import LoopThread
@@ -29,6 +30,7 @@ from compozy.memory.memories import Memories
 from compozy.memory.memory_definition import MemoryDefinition
 from compozy.workflows.facade import Workflows
 from compozy.workflows.read.loader import load_definition, parse_definition
+from compozy.workflows.run.ingestion_workflow import IngestionWorkflow
 from compozy.workflows.run.interpreter import Interpreter
 from compozy.workflows.run.tool_loader import ToolOffer
 from compozy.workflows.tasks.task_type import TYPES
@@ -66,12 +68,14 @@ class Scenario:
     modules: dict[str, str] = field(default_factory=dict)
     given: dict[str, str] = field(default_factory=dict)
     act: Callable[[Workflows, str], Any] = lambda workflows, name: None
+    base: str | None = None
 
 
 SCENARIOS = {
     "aggregate": Scenario("hello-world.yaml"),
     "basic": Scenario("tool/shout.yaml"),
     "memory": Scenario("memory-notes/workflows/take-note.yaml", given={"person": "ada", "note": "Hello."}),
+    "knowledge": Scenario("knowledge/workflows/ask.yaml", base="guide"),
     "sleep": Scenario("sleep.yaml"),
     "sleep-before": Scenario("sleep-between.yaml"),
     "canceled": Scenario("sleep-between.yaml", "canceled", act=lambda workflows, name: workflows.cancel(name)),
@@ -90,7 +94,7 @@ def notes() -> Memories:
 
 def replay(loop: LoopThread, history: WorkflowHistory) -> None:
     """Replay a history; raise if the interpreter deviates from it."""
-    replayer = Replayer(workflows=[Interpreter], workflow_runner=UnsandboxedWorkflowRunner())
+    replayer = Replayer(workflows=[Interpreter, IngestionWorkflow], workflow_runner=UnsandboxedWorkflowRunner())
     loop.call(replayer.replay_workflow(history), 30)
 
 
@@ -102,7 +106,10 @@ def record(bench: Bench, scenario: Scenario) -> WorkflowHistory:
     text = example.read_text(encoding="utf-8") if example else scenario.source
     definition = parse_definition(text, f"examples/{scenario.source}" if example else "flow.yaml")
     bench.offer = ToolOffer(memories=notes())
-    workflows = bench.open(directory=str(example.parent if example else bench.directory))
+    library = scenario.base and words_library(scenario.base, EXAMPLES / "knowledge", bench.database)
+    workflows = bench.open(library or None, directory=str(example.parent if example else bench.directory))
+    if scenario.base:
+        workflows.base(scenario.base).ingest()
     name = workflows.start(definition, scenario.given)
     scenario.act(workflows, name)
     handle = bench.client.get_workflow_handle(name)

@@ -37,6 +37,7 @@ COMMANDS = {
     "status": ("compozy.cli.status", "Show state and health of the running server."),
     "workflow": ("compozy.cli.workflow", "Run and list workflows."),
     "memory": ("compozy.cli.memory", "List, show and change conversation memories."),
+    "knowledge": ("compozy.cli.knowledge", "Ingest documents into knowledge bases and query them."),
     "doctor": ("compozy.cli.doctor", "Check whether a start would succeed, and report what to fix."),
     "plan": ("compozy.cli.plan", "Show what start would provision, without starting."),
     "backup": (

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import UNSET
@@ -38,6 +39,8 @@ from compozy.resolution.resolve import Resolved
 from compozy.state.state_directory import STATE_DIRECTORY
 
 if TYPE_CHECKING:
+    from compozy.client.local_knowledge import LocalKnowledge
+    from compozy.knowledge.library import Library
     from compozy.memory.memories import Memories
     from compozy.provisioning.runtime import Runtime
     from compozy.store import Store
@@ -63,8 +66,10 @@ class LocalClient:
     def __enter__(self) -> LocalClient:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.__exit__(kind, error, trace)
 
     def _needs_server(self, *_: object) -> NoReturn:
         """Refuse what only a running server can do."""
@@ -140,6 +145,33 @@ class LocalClient:
                 self._note(f"{name} {afterwards}")
                 raise
 
+    @cached_property
+    def knowledge(self) -> LocalKnowledge:
+        """The knowledge bases of the project."""
+        from compozy.client.local_knowledge import LocalKnowledge
+
+        return LocalKnowledge(
+            cache(self._library), lambda: self._workflows, self._resolved.mode, kept=self._is_kept("database")
+        )
+
+    @cached_property
+    def _workflows(self) -> Workflows:
+        return self._opened.enter_context(self._provisioned())
+
+    def _library(self, base: str | None) -> Library:
+        """Return the knowledge bases on the database, and on the vector store of `base`."""
+        from compozy.knowledge.bases import declared_bases
+        from compozy.knowledge.library import make_library
+        from compozy.store import Store
+
+        bases = declared_bases(self._resolved)
+        store = bases[base].store if base in bases else None
+        vectors = [] if store is None else [f"vector_store[{store}]"]
+        runtime = self._provision("reading its database and its vectors", "database", *vectors)
+        if self._resolved.get("database.auto_migrate"):
+            Store(runtime.database).migrate()
+        return make_library(runtime.database, bases, lambda name: runtime.component(name).handle)
+
     @property
     def _resolved(self) -> Resolved:
         return self._lifecycle.resolved
@@ -153,28 +185,32 @@ class LocalClient:
 
         if not self._is_kept("redis"):
             raise NotRunningError(self._resolved.directory, "without one this configuration keeps no memories")
-        runtime = self._provision("redis", "using its Redis")
+        runtime = self._provision("using its Redis", "redis")
         return project_memories(self._resolved, lambda: runtime.redis)
 
-    def _provision(self, component: str, purpose: str) -> Runtime:
-        """Provision one component alone."""
+    @cached_property
+    def _store(self) -> Store:
+        from compozy.store import Store
+
+        store = Store(self._provision("reading its files and its database", "database").database)
+        if self._resolved.get("database.auto_migrate"):
+            store.migrate()
+        return store
+
+    def _provision(self, purpose: str, *components: str) -> Runtime:
+        """Provision some components and what they need."""
         from compozy.provisioning.provision import provision
 
         self._begin(self._lifecycle)
         self._note(f"no server of this project is running; {purpose}")
         note_kept_data(self._resolved, self._note)
         plan = make_plan(self._resolved)
-        steps = tuple(step for step in plan.steps if step.component == component)
-        return self._opened.enter_context(provision(replace(plan, steps=steps), notice=self._note))
-
-    @cached_property
-    def _store(self) -> Store:
-        from compozy.store import Store
-
-        store = Store(self._provision("database", "reading its files and its database").database)
-        if self._resolved.get("database.auto_migrate"):
-            store.migrate()
-        return store
+        steps = {step.component: step for step in plan.steps}
+        wanted = list(components)
+        for name in wanted:  # it grows
+            wanted += [need for need in steps[name].needs if need not in wanted]
+        chosen = replace(plan, steps=tuple(steps[name] for name in steps if name in wanted))
+        return self._opened.enter_context(provision(chosen, notice=self._note))
 
     @cached_property
     def _catalogue(self) -> Catalogue:

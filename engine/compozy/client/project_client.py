@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Signaled,
         WorkflowList,
     )
+    from compozy.client.knowledge_client import KnowledgeClient
     from compozy.client.memory_answers import MemoryChanged, MemoryKeys, MemoryList, MemoryMessages
     from compozy.workflows.model.definition import Definition
 
@@ -98,6 +99,11 @@ class ProjectClient(Protocol):
     Every method raises ServerError for what a server refuses, ServerGoneError for one that does not answer; without a
     server, NotRunningError for what only a server can do, and ProvisionError when the project's database does not open.
     """
+
+    @property
+    def knowledge(self) -> KnowledgeClient:
+        """The knowledge bases of the project."""
+        ...
 
     def health(self) -> HealthAnswer:
         """Return the health of each component and of the worker."""

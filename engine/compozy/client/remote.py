@@ -9,7 +9,7 @@ import http.client
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -35,6 +35,9 @@ from compozy.client.remote_memory import RemoteMemory
 from compozy.errors import CompozyError
 from compozy.settings.values import duration_text
 from compozy.store.records import RUNNING
+
+if TYPE_CHECKING:
+    from compozy.client.knowledge_client import RemoteKnowledge
 
 TIMEOUT_S = 30.0
 WAIT_S = 30.0  # of one request; a proxy may end longer ones
@@ -83,6 +86,13 @@ class RemoteClient:
         self._headers = {"Content-Type": "application/json"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
+
+    @property
+    def knowledge(self) -> RemoteKnowledge:
+        """The knowledge bases of the project."""
+        from compozy.client.knowledge_client import RemoteKnowledge
+
+        return RemoteKnowledge(self)
 
     def health(self) -> HealthAnswer:
         """Return the health of each component and of the worker."""

@@ -50,7 +50,7 @@ def _spans(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]:
     while end < len(text):
         end = _end(text, start + max(size // 2, overlap), start + size)
         yield start, end
-        start = _word_start(text, end - overlap, end)
+        start = _word_start(text, max(1, end - overlap), end)
 
 
 def _end(text: str, low: int, high: int) -> int:

@@ -6,12 +6,14 @@ New chunks have new ids, are written before the old ones are removed, and become
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from compozy.errors import CompozyError
 from compozy.knowledge.chunks import split
 from compozy.knowledge.document_sources import find_documents, read_document
 from compozy.knowledge.documents import DocumentFault, Reference
@@ -32,6 +34,7 @@ from compozy.vector.vector_store import VectorRecord
 RECIPE = "1"  # to be raised when the same document and settings give other chunks than before
 _DOCUMENTS = 64  # of one read of the database
 _CHUNKS = 256  # of one write
+log = logging.getLogger("compozy.knowledge")
 
 
 @dataclass(slots=True)
@@ -71,6 +74,8 @@ class Ingestion:
             self._rows.forget_recipes(base.id)
         else:
             self._library.require_same(base, self._rows.base(base.id), vectors)
+            if vectors is not None and not vectors.store.count({"base": base.id}):
+                self._rows.forget_recipes(base.id)  # the store has lost its vectors, or has had none
         found = list(find_documents(base))
         sources = [one.source for one in found if isinstance(one, Reference)]
         faults = {one.source: _text(one) for one in found if isinstance(one, DocumentFault)}
@@ -114,6 +119,11 @@ class Ingestion:
                 self._read(stored, references.get(stored.source), recipe, batch)
             except DocumentFault as fault:
                 batch.failed[stored.source] = _text(fault)
+            except CompozyError:
+                raise
+            except Exception as error:  # noqa: BLE001 - parsers of any content; the others are ingested all the same
+                log.error("document.failed", exc_info=error, extra={"base": self._base.id, "source": stored.source})
+                batch.failed[stored.source] = f"unexpected {type(error).__name__}; the log has the traceback"
             if batch.full:
                 self._write(batch, vectors)
                 batch = Batch()

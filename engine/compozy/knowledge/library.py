@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from compozy.errors import NotFoundError, UsageError
+from compozy.errors import CompozyError, NotFoundError, UsageError
 from compozy.knowledge.bases import EmbeddingModel, KnowledgeBase
 from compozy.knowledge.embedder import Embedder, make_embedder
 from compozy.store.knowledge_records import FAILED, Extent, StoredBase, StoredDocument
 from compozy.store.knowledge_rows import KnowledgeRows
 from compozy.store.knowledge_words import KnowledgeWords
+from compozy.tools import Lookup
 from compozy.vector.vector_store import VectorRecord, VectorStore
 
 MOST_FAULTS = 20
@@ -39,6 +41,16 @@ class NotIngestedError(UsageError):
 
     def __init__(self, base: str) -> None:
         super().__init__(f'knowledge base "{base}" was not ingested', hint=f"run compozy knowledge ingest {base}")
+
+
+class IngestionError(CompozyError):
+    """An ingestion that failed, or, where documents must not fail, a document of it."""
+
+    id = "knowledge.ingestion"
+    exit_code = 5
+
+    def __init__(self, base: str, reason: str) -> None:
+        super().__init__(f'ingestion of "{base}" failed: {reason}', hint=f"see compozy knowledge show {base}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +173,12 @@ class Library:
         while discarded := self.rows.discarded(base_id):
             self.rows.forget_discarded(discarded)
         return count
+
+
+def make_library(database: Any, bases: Mapping[str, KnowledgeBase], components: Lookup) -> Library:
+    """Return the library of a peewee database; `components` returns the handle of a component by its name."""
+    rows, words = KnowledgeRows(database), KnowledgeWords(database)
+    return Library(bases, rows, words, lambda store: components(f"vector_store[{store}]"))
 
 
 def _named(embedder: str, store: str) -> str:

@@ -137,6 +137,15 @@ class Runtime:
             raise DriverError("this runtime has no memories", hint="provision it with compozy.load(...)")
         return self.find_memory(memory_id)
 
+    def knowledge(self, base: str) -> Any:
+        """Return a knowledge base, such as `knowledge("docs").query("When does the ferry leave?")`.
+
+        Raises:
+            DriverError: the runtime was provisioned for its components alone.
+            NotFoundError: the configuration declares no base of this id.
+        """
+        return self.workflows.base(base)
+
     def component(self, name: str) -> Driver:
         """Return the driver of a component; KeyError for an unknown one."""
         return self._drivers[name]

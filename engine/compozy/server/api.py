@@ -47,6 +47,7 @@ from compozy.server.requests import (
 )
 from compozy.store import Execution, UnavailableError
 from compozy.store.store import MAX_LIMIT
+from compozy.workflows.knowledge_service import KnowledgeService
 from compozy.workflows.model.definition import Definition
 from compozy.workflows.read.loader import definition_from_json, parse_definition
 from compozy.workflows.service import Service
@@ -82,8 +83,11 @@ class ServerState(Protocol):
 class Api:
     """The handlers with what they need; lives on the server's loop."""
 
-    def __init__(self, service: Service, state: ServerState, access: Access, memories: Memories) -> None:
+    def __init__(
+        self, service: Service, state: ServerState, access: Access, memories: Memories, knowledge: KnowledgeService
+    ) -> None:
         self.service = service
+        self.knowledge = knowledge
         self.access = access
         self.traffic = Traffic()
         self._state = state

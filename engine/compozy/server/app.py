@@ -29,6 +29,7 @@ from compozy.server.problem_details import (
 )
 from compozy.server.requests import check_parameters
 from compozy.server.routes import ROUTES, Operation
+from compozy.workflows.knowledge_service import KnowledgeService
 from compozy.workflows.service import Service
 
 __all__ = ["ServerState", "build_app"]
@@ -40,6 +41,7 @@ def build_app(
     *,
     access: Access,
     memories: Memories,
+    knowledge: KnowledgeService,
     host: str = "127.0.0.1",
     most_requests: int = Limits().requests,
 ) -> Starlette:
@@ -47,7 +49,7 @@ def build_app(
 
     Its `state.api` is the `Api` behind it, whose `drain` answers waiting requests early.
     """
-    api = Api(service, state, access, memories)
+    api = Api(service, state, access, memories, knowledge)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

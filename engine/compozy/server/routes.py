@@ -13,9 +13,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from compozy.client import answers, memory_answers
+from compozy.client import answers, knowledge_answers, memory_answers
 from compozy.memory.message import MAX_MESSAGES
-from compozy.server import api, memory_api
+from compozy.server import api, knowledge_api, memory_api
 from compozy.server.api import Api
 
 Handler = Callable[[Api, Request], Awaitable[Response]]
@@ -128,6 +128,19 @@ ROUTES: tuple[Operation, ...] = (
     Operation("POST", _KEY, memory_api.append_memory, memory_answers.MemoryChanged, body=MESSAGES, rest=True),
     Operation("PUT", _KEY, memory_api.write_memory, memory_answers.MemoryChanged, body=MESSAGES, rest=True),
     Operation("DELETE", _KEY, memory_api.delete_memory, memory_answers.MemoryChanged, query=("only",), rest=True),
+    Operation("GET", f"{V0}/knowledge", knowledge_api.list_knowledge, knowledge_answers.KnowledgeList),
+    Operation(
+        "GET", f"{V0}/knowledge/{{base}}", knowledge_api.show_knowledge, knowledge_answers.BaseAnswer, query=("wait",)
+    ),
+    Operation("DELETE", f"{V0}/knowledge/{{base}}", knowledge_api.delete_knowledge, knowledge_answers.BaseDeletion),
+    Operation(
+        "POST", f"{V0}/knowledge/{{base}}/ingest", knowledge_api.ingest_knowledge, knowledge_answers.BaseAnswer, 202,
+        query=("wait",), body=knowledge_answers.IngestRequest,
+    ),
+    Operation(
+        "POST", f"{V0}/knowledge/{{base}}/query", knowledge_api.query_knowledge, knowledge_answers.QueryAnswer,
+        body=knowledge_answers.QueryRequest,
+    ),
     Operation("GET", f"{V0}/events", api.events, EVENT_STREAM, query=("execution",)),
     Operation("GET", "/session", api.open_session, PAGE, query=("token",), open=True),
     Operation("POST", "/session", api.new_session_link, answers.SessionLink, 201),

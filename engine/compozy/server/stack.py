@@ -194,8 +194,9 @@ class Stack:
         access = self._access = Access(self.resolved.get("server.api_key"))
         memories = project_memories(self.resolved, lambda: self.runtime.redis)
         app = build_app(
-            self.workflows.service, self, access=access, memories=memories, host=host, most_requests=limits.requests
-        )
+            self.workflows.service, self, access=access, memories=memories, knowledge=self.workflows.knowledge,
+            host=host, most_requests=limits.requests,
+        )  # fmt: skip
         wanted = server_port(self.resolved)
         server = HttpServer(app, self.runtime.loop, host=host, port=wanted, notice=self.notice, limits=limits)
         front.callback(lambda: server.stop(self._grace_s))

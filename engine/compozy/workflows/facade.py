@@ -14,9 +14,13 @@ import peewee
 from temporalio.client import Client
 
 from compozy.drivers.protocol import LoopThread
+from compozy.knowledge.library import Library, make_library
 from compozy.store import Execution, Pruned, Store, TaskExecution
+from compozy.tools import no_components
+from compozy.workflows.base_handle import BaseHandle
 from compozy.workflows.catalogue import Imported, Listing
 from compozy.workflows.ends import Ends
+from compozy.workflows.knowledge_service import KnowledgeService
 from compozy.workflows.model.definition import Definition
 from compozy.workflows.run.restart import Health
 from compozy.workflows.run.tool_loader import NO_OFFER, ToolOffer
@@ -63,12 +67,15 @@ class Workflows:
         loop: LoopThread,
         settings: WorkflowSettings,
         offer: ToolOffer = NO_OFFER,
+        library: Library | None = None,
     ) -> None:
         """Prepare; `open` makes it work.
 
-        `client` must live on `loop`; `offer` is what tools get.
+        `client` must live on `loop`; `offer` is what tools get; `library` holds the knowledge bases.
         """
         self.store = Store(database)
+        library = library or make_library(database, {}, no_components)
+        self.knowledge = KnowledgeService(client, library, settings.task_queue)
         ends = Ends()
         self._loop = loop
         self._settings = settings
@@ -82,7 +89,7 @@ class Workflows:
             retention_s=settings.retention_s,
             ends=ends if settings.worker else None,
         )
-        self.worker = _worker(client, self.store, database, settings, offer, ends) if settings.worker else None
+        self.worker = _worker(client, self.store, database, settings, offer, ends, library) if settings.worker else None
         self._upkeep = Upkeep(self.service)
 
     def open(self) -> Workflows:
@@ -109,6 +116,7 @@ class Workflows:
         log.info("workflows.closing", extra={"grace_s": grace})
         self._loop.call(self._close(grace), grace + WAIT_MARGIN_S)
         self.service.close()
+        self.knowledge.close()
 
     def worker_health(self) -> Health:
         """Return the health of the worker; healthy if this process runs none."""
@@ -192,6 +200,10 @@ class Workflows:
         """Import the JSON of `workflow list`; see `Service.import_workflows`."""
         return self._call(self.service.import_workflows(exported))
 
+    def base(self, base: str) -> BaseHandle:
+        """Return a knowledge base; raises NotFoundError if the configuration declares none of this id."""
+        return BaseHandle(base, self.knowledge, self._call)
+
     def reconcile(self) -> tuple[str, ...]:
         """Correct rows that are behind Temporal; see `Service.reconcile`."""
         return self._call(self.service.reconcile())
@@ -212,7 +224,13 @@ class Workflows:
 
 
 def _worker(
-    client: Client, store: Store, database: peewee.Database, settings: WorkflowSettings, offer: ToolOffer, ends: Ends
+    client: Client,
+    store: Store,
+    database: peewee.Database,
+    settings: WorkflowSettings,
+    offer: ToolOffer,
+    ends: Ends,
+    library: Library,
 ) -> WorkerHost:
     """Build the worker; SQLite takes one writer at a time, so one thread writes."""
     return WorkerHost(
@@ -225,4 +243,5 @@ def _worker(
         writers=1 if isinstance(database, peewee.SqliteDatabase) else 4,
         offer=offer,
         ends=ends,
+        library=library,
     )

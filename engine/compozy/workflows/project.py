@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from compozy.knowledge.bases import declared_bases
+from compozy.knowledge.library import make_library
 from compozy.memory.memories import project_memories
 from compozy.provisioning.provision import Notice, Runtime, provision_components
 from compozy.resolution.resolve import Resolved
@@ -29,7 +31,8 @@ def workflow_settings(resolved: Resolved) -> WorkflowSettings:
 def project_workflows(resolved: Resolved, runtime: Runtime) -> Workflows:
     """Return the workflows on the components of `runtime`, not opened yet."""
     offer = tool_offer(resolved, lambda name: runtime.component(name).handle)
-    return Workflows(runtime.temporal, runtime.database, runtime.loop, workflow_settings(resolved), offer)
+    library = make_library(runtime.database, declared_bases(resolved), offer.components)
+    return Workflows(runtime.temporal, runtime.database, runtime.loop, workflow_settings(resolved), offer, library)
 
 
 def tool_offer(resolved: Resolved, components: Lookup) -> ToolOffer:

@@ -16,10 +16,13 @@ from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from compozy import __version__
+from compozy.knowledge.library import Library
 from compozy.store import Store, UnavailableError
 from compozy.workflows.ends import Ends
 from compozy.workflows.run.activities import HEARTBEAT_S, Activities
+from compozy.workflows.run.ingestion_workflow import IngestionWorkflow
 from compozy.workflows.run.interpreter import Interpreter
+from compozy.workflows.run.knowledge_activities import KnowledgeActivities
 from compozy.workflows.run.memory_activities import MemoryActivities
 from compozy.workflows.run.restart import USUAL, Health, Pace, Restarted
 from compozy.workflows.run.row_writer import RowWriter
@@ -47,6 +50,7 @@ class WorkerHost:
         max_concurrent_workflows: int = 0,
         grace_s: float = 10.0,
         writers: int = 1,
+        library: Library | None = None,
         offer: ToolOffer = NO_OFFER,
         ends: Ends | None = None,
         pace: Pace = USUAL,
@@ -54,8 +58,8 @@ class WorkerHost:
         """Prepare a worker.
 
         `max_concurrent_workflows` bounds the workflow tasks at work at once, 0 is unbounded; `grace_s` is
-        how long tools may run after `stop`; `writers` threads write rows; `offer` is what
-        tools get; `ends` is informed of final rows; `pace` is how patient to be with a worker that fails.
+        how long tools may run after `stop`; `writers` threads write rows; `library` has the knowledge bases; `offer` is
+        what tools get; `ends` is informed of final rows; `pace` is how patient to be with a worker that fails.
         """
         self._client = client
         self._task_queue = task_queue
@@ -66,6 +70,7 @@ class WorkerHost:
         self._renderers = ThreadPoolExecutor(RENDERERS, thread_name_prefix="compozy-render")
         self._activities = Activities(self._tools, self._rows, self._renderers)
         self._memory = MemoryActivities(offer.memories, offer.redact)
+        self._knowledge = None if library is None else KnowledgeActivities(library, offer.redact)
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
         self._restarted = Restarted(self._work, self._takes_work, _FATAL, pace)
@@ -101,6 +106,8 @@ class WorkerHost:
         self._rows.close()
         self._renderers.shutdown(wait=False, cancel_futures=True)
         self._memory.close()
+        if self._knowledge is not None:
+            self._knowledge.close()
         self._tools.close()
 
     async def _drain(self, running: asyncio.Task[None], grace_s: float) -> None:
@@ -119,11 +126,19 @@ class WorkerHost:
         self._worker = self._build()
         await self._worker.run()
 
+    def _parts(self) -> list[Activities | MemoryActivities | KnowledgeActivities]:
+        knowledge = [] if self._knowledge is None else [self._knowledge]
+        return [self._activities, self._memory, *knowledge]
+
     def _build(self) -> Worker:
         options: dict[str, Any] = {
             "task_queue": self._task_queue,
-            "workflows": [Interpreter],
-            "activities": [*self._activities.all(), *self._memory.all()],
+            "workflows": [Interpreter, IngestionWorkflow],
+            "activities": [
+                *self._activities.all(),
+                *self._memory.all(),
+                *(self._knowledge.all() if self._knowledge else ()),
+            ],
             "workflow_runner": UnsandboxedWorkflowRunner(),
             "interceptors": [self._rows],
             # Named, because the default is a hash over all loaded code, which takes 60 ms.

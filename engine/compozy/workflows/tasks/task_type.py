@@ -9,7 +9,7 @@ from typing import Any
 from compozy.base.shapes import Shape
 from compozy.workflows.model.definition import Task
 from compozy.workflows.model.scope import Scope
-from compozy.workflows.tasks import aggregate, basic, memory_task, sleep
+from compozy.workflows.tasks import aggregate, basic, knowledge, memory_task, sleep
 from compozy.workflows.tasks.engine import Engine
 
 
@@ -28,6 +28,7 @@ TYPES: dict[str, TaskType] = {
         TaskType(aggregate.Aggregate, aggregate.SHAPE, aggregate.run),
         TaskType(basic.Basic, basic.SHAPE, basic.run),
         TaskType(memory_task.MemoryTask, memory_task.SHAPE, memory_task.run),
+        TaskType(knowledge.Knowledge, knowledge.SHAPE, knowledge.run),
         TaskType(sleep.Sleep, sleep.SHAPE, sleep.run),
     )
 }

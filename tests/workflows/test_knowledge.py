@@ -1,0 +1,146 @@
+"""Knowledge bases on Temporal: ingestions that are joined, fail and resume, queries of tasks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.support.vectors import LetterEmbedder, MemoryStore
+from tests.workflows.bench import Bench
+from tests.workflows.test_replay import replay
+
+from compozy.errors import DriverError, NotFoundError
+from compozy.knowledge.bases import EmbeddingModel, KnowledgeBase, SourceSetting
+from compozy.knowledge.library import AnotherEmbedderError, Library
+from compozy.store.knowledge_rows import KnowledgeRows
+from compozy.store.knowledge_words import KnowledgeWords
+from compozy.workflows.facade import Workflows
+from compozy.workflows.read.loader import parse_definition
+from compozy.workflows.starting import ConflictError
+
+ASK = """
+id: ask
+input: {question: ""}
+tasks:
+  - {id: find, type: knowledge, base: docs, query: "{{ workflow.input.question }}", top_k: 1, filter: {title: Ferry}}
+outputs: {answer: "{{ tasks.find.output.results[0].text }}", place: "{{ tasks.find.output.results[0].place }}"}
+"""
+
+
+class Shop:
+    """A project with one base; `open` opens its workflows as a new process does."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.store = MemoryStore()
+        self.embedder = LetterEmbedder()
+        bench.write("docs/ferry.md", "# Ferry\n\nThe ferry leaves the harbour at noon.\n")
+        bench.write("docs/bread.md", "# Bread\n\nBread needs flour, water and salt.\n")
+
+    def open(self) -> Workflows:
+        """Open the workflows of the project."""
+        sources = (SourceSetting("markdown_glob", "docs/*.md"),)
+        base = KnowledgeBase("docs", self.bench.directory, sources, "near", EmbeddingModel("letters", "test"))
+        rows, words = KnowledgeRows(self.bench.database), KnowledgeWords(self.bench.database)
+        library = Library({"docs": base}, rows, words, lambda _: self.store, lambda _: self.embedder)
+        return self.bench.open(library)
+
+
+@pytest.fixture
+def shop(bench: Bench) -> Shop:
+    """Return a project with two documents."""
+    return Shop(bench)
+
+
+def test_ingested_base_answers_a_task_and_the_library(shop: Shop) -> None:
+    workflows = shop.open()
+    base = workflows.base("docs")
+    ended = base.ingest()
+    assert (ended.running, ended.state.stored and ended.state.stored.status, ended.state.extent.documents) == (
+        False, "ready", 2,
+    )  # fmt: skip
+    answered = workflows.run(parse_definition(ASK, "f.yaml"), {"question": "When does the ferry leave?"})
+    assert answered.output == {"answer": "# Ferry\n\nThe ferry leaves the harbour at noon.", "place": "line 1"}
+    assert base.query("bread and salt", top_k=1)[0].source == "docs/bread.md"
+    handle = shop.bench.client.get_workflow_handle(f"compozy-knowledge/{shop.bench.task_queue}/docs")
+    replay(shop.bench.loop, shop.bench.call(handle.fetch_history()))
+
+    assert base.delete() == 2
+    failed = workflows.run(parse_definition(ASK, "f.yaml"), {"question": "When does the ferry leave?"})
+    assert failed.error == (
+        'f.yaml:5:5: task "find": query of knowledge base docs failed: knowledge.not-ingested: '
+        'knowledge base "docs" was not ingested (fix: run compozy knowledge ingest docs)'
+    )
+
+
+def test_task_fails_without_a_query(shop: Shop) -> None:
+    failed = shop.open().run(parse_definition(ASK, "f.yaml"), {"question": ""})
+    assert failed.error == 'f.yaml:5:52: task "find": query must be a text that is not empty'
+
+
+def test_second_start_joins_the_ingestion_that_runs(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one cannot go on until both have started."""
+    workflows = shop.open()
+    wait = _blocked(shop, monkeypatch)
+    service, call = workflows.knowledge, shop.bench.call
+    first = call(service.ingest("docs"))
+    second = call(service.ingest("docs"))
+    assert (first.running, first.joined, second.running, second.joined) == (True, False, True, True)
+    with pytest.raises(ConflictError, match="is being ingested"):
+        call(service.ingest("docs", rebuild=True))
+    wait()
+    assert call(service.state("docs", wait_s=30)).running is False
+    assert (shop.store.count(), shop.embedder.texts) == (2, 2)
+
+
+def _blocked(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let the embedder wait; return a function that ends this."""
+    event, embed = threading.Event(), shop.embedder.embed
+
+    def wait(texts: Any) -> Any:
+        assert event.wait(30)
+        return embed(texts)
+
+    monkeypatch.setattr(shop.embedder, "embed", wait)
+    return event.set
+
+
+def test_step_that_fails_is_repeated_without_writing_twice(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    upsert, upserts = shop.store.upsert, 0
+
+    def fail_once(records: Any) -> None:
+        nonlocal upserts
+        upserts += 1
+        upsert(records)
+        if upserts == 1:
+            raise DriverError("the store does not answer")
+
+    monkeypatch.setattr(shop.store, "upsert", fail_once)
+    ended = shop.open().base("docs").ingest()
+    assert (ended.running, ended.state.extent.documents, upserts, shop.store.count()) == (False, 2, 2, 2)
+
+
+def test_ingestion_that_cannot_succeed_ends_with_its_reason(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(records: Any) -> None:
+        raise NotFoundError("collection", "near")
+
+    monkeypatch.setattr(shop.store, "upsert", fail)
+    ended = shop.open().base("docs").ingest()
+    assert ended.state.stored is not None
+    assert (ended.state.stored.status, ended.state.stored.error) == ("failed", 'collection "near" does not exist')
+
+
+def test_start_refuses_an_unknown_base_and_another_embedder(shop: Shop) -> None:
+    workflows = shop.open()
+    with pytest.raises(NotFoundError, match="declared: docs"):
+        workflows.base("docz")
+    workflows.base("docs").ingest()
+    workflows.close()
+    shop.embedder = LetterEmbedder("other/model/26")
+    base = shop.open().base("docs")
+    with pytest.raises(AnotherEmbedderError):
+        base.ingest()
+    base.ingest(rebuild=True)
+    assert base.query("bread", top_k=1)[0].source == "docs/bread.md"
