@@ -6,16 +6,18 @@ import math
 import os
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.polling import eventually
 
 from compozy.drivers.vector_qdrant_embedded import QdrantEmbeddedDriver
 from compozy.errors import DriverError, VectorError
 from compozy.vector.vector_store import VectorRecord, VectorStore
 
-from .starting import Starting
+from .starting import Starting, marked
 
 DIMENSION = 8
 
@@ -102,3 +104,46 @@ def test_another_dimension_is_refused(tmp_path: Path, started: Starting, opened:
         opened(str(tmp_path), dimension=9)
     with pytest.raises(VectorError, match="wrong dimension"):
         opened(str(tmp_path)).search([1.0] * 9)
+
+
+def test_index_is_built_while_vectors_are_written(
+    tmp_path: Path, opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own, on a copy: what is written or deleted meanwhile is in the indexed shard as well."""
+    monkeypatch.setattr("compozy.drivers.qdrant_shard.INDEXED", 500)
+    store, found = opened(str(tmp_path)), records(5000)
+    store.upsert(found[:600])
+    written = 600
+
+    def indexed_meanwhile() -> bool:
+        nonlocal written
+        store.upsert([found[written]])
+        store.delete([found[written - 600].id])
+        written += 1
+        return bool(store.indexed())
+
+    eventually(indexed_meanwhile, "the index")
+    left = found[written - 600 : written]
+    assert [one.id for one in store.export()] == [one.id for one in left]
+    expected = sorted(left, key=lambda one: -cosine(found[3], one))[:10]
+    assert [match.id for match in store.search(found[3].vector, 10)] == [one.id for one in expected]
+    eventually(partial(one_shard, tmp_path / "docs"), "the removal of the other shard")
+
+
+def one_shard(folder: Path) -> bool:
+    return sum(entry.is_dir() for entry in folder.iterdir()) == 1
+
+
+def test_close_ends_the_build_of_an_index(
+    tmp_path: Path, started: Starting, opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the build has copied is removed, and nothing is lost."""
+    monkeypatch.setattr("compozy.drivers.qdrant_shard.INDEXED", 500)
+    driver = QdrantEmbeddedDriver(name="docs", path=str(tmp_path))
+    driver.start(started.context())
+    assert driver.handle is not None
+    driver.handle.upsert(records(600))
+    driver.stop(0)
+    assert marked("compozy.drivers.qdrant_index") == []
+    assert one_shard(tmp_path / "docs")
+    assert opened(str(tmp_path)).count() == 600

@@ -25,7 +25,7 @@ _MAGIC = b"SQLite format 3\0"
 _LOCK_WAIT_S = 5.0
 _TRIES = 200
 _CHUNK_BYTES = 1024 * 1024
-_TEMPORARY = "temp-"  # the beginning of the names of files that Redis is still writing
+_TEMPORARY = "temp-"  # the beginning of the names of what Redis or an embedded Qdrant is still writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +221,11 @@ def _seen(found: os.stat_result) -> _Seen:
 
 def _scanned(folder: str, prefix: str) -> Iterator[tuple[str, _Seen]]:
     for entry in os.scandir(folder):
+        if entry.name.startswith(_TEMPORARY):
+            continue
         if entry.is_dir(follow_symlinks=False):
             yield from _scanned(entry.path, f"{prefix}{entry.name}/")
-        elif entry.is_file(follow_symlinks=False) and not entry.name.startswith(_TEMPORARY):
+        elif entry.is_file(follow_symlinks=False):
             try:
                 yield prefix + entry.name, _seen(os.lstat(entry.path))
             except FileNotFoundError:

@@ -21,13 +21,16 @@ import qdrant_edge as edge
 
 from compozy.base.output_file import open_regular, write_file
 from compozy.drivers.qdrant_collection import BATCH, FACTS, CollectionOptions, QdrantCollection, payload_of
+from compozy.drivers.qdrant_index import IndexBuild
 from compozy.errors import DriverError
 from compozy.state.write_gate import WriteGate
 from compozy.vector.vector_store import VectorRecord
 
 STORE = "store.json"
+TEMPORARY = "temp-"  # a backup leaves it out
 _FORMAT = 1
 FLUSHED = 5000  # points in the log, after which it is shortened
+INDEXED = 20_000  # changed points, after which an index is built; fewer are searched exactly within milliseconds
 DISTANCES = {"cosine": edge.Distance.Cosine, "l2": edge.Distance.Euclid, "ip": edge.Distance.Dot}
 
 
@@ -45,8 +48,11 @@ class QdrantShard(QdrantCollection):
         super().__init__(options)
         self._folder = Path(folder)
         self._kept = kept
+        self._name = "shard-1"
         self._writing = threading.RLock()
-        self._written = 0
+        self._written = self._unindexed = 0
+        self._changed: set[str] | None = None  # points that were written while an index is built
+        self._build: IndexBuild | None = None
         self._shard: Any = None
         self._gate = WriteGate(folder)
         try:
@@ -59,12 +65,14 @@ class QdrantShard(QdrantCollection):
         stated = read_store(self._folder, self._options)
         if stated is None:
             return
-        self._dimension, self._metric = stated["dimension"], stated["metric"]
+        self._dimension, self._metric, self._name = stated["dimension"], stated["metric"], stated["shard"]
         for entry in self._folder.iterdir():  # of a process that was killed while it built an index
             if entry.is_dir() and entry.name != stated["shard"]:
                 shutil.rmtree(entry, ignore_errors=True)
         with self._library():
             self._shard = edge.EdgeShard.load(str(self._folder / stated["shard"]))
+            info = self._shard.info()
+        self._unindexed = info.points_count - info.indexed_vectors_count
 
     @contextmanager
     def _library(self) -> Iterator[None]:
@@ -90,19 +98,20 @@ class QdrantShard(QdrantCollection):
         return self._dimension is not None
 
     def _create(self, dimension: int) -> None:
-        path = self._folder / "shard-1"
+        path = self._folder / self._name
         shutil.rmtree(path, ignore_errors=True)  # of a process that was killed before it wrote the file
         vectors = edge.EdgeVectorParams(size=dimension, distance=DISTANCES[self._metric])
         with self._gate.held(), self._library():
             self._shard = edge.EdgeShard.create(str(path), edge.EdgeConfig(vectors=vectors, wal_enabled=self._kept))
             self._shard.update(edge.UpdateOperation.create_field_index(FACTS, edge.PayloadSchemaType.Keyword))
             self._shard.flush()
-        self._state(path.name, dimension)
         self._dimension = dimension
+        self._state(path.name)
 
-    def _state(self, shard: str, dimension: int) -> None:
-        stated = {"format": _FORMAT, "shard": shard, "dimension": dimension, "metric": self._metric}
+    def _state(self, shard: str) -> None:
+        stated = {"format": _FORMAT, "shard": shard, "dimension": self._dimension, "metric": self._metric}
         write_file(self._folder / STORE, json.dumps(stated) + "\n")
+        self._name = shard
 
     def _update(self, operation: Any, points: Sequence[str]) -> None:
         """Change points while no other thread writes and no backup is taken."""
@@ -113,6 +122,45 @@ class QdrantShard(QdrantCollection):
             if self._written >= FLUSHED:
                 shard.flush()
                 self._written = 0
+            self._unindexed += len(points)
+            if self._changed is not None:
+                self._changed.update(points)
+            elif self._unindexed >= INDEXED and (self._build is None or not self._build.running()):
+                self._build = IndexBuild(self, self._options, str(self._dimension), self._metric)
+
+    def duplicate(self) -> Path:
+        """Return a copy of the shard for an index, and note from now on which points are written."""
+        with self._writing, self._gate.held(), self._library():
+            self._asked().flush()
+            self._changed, self._unindexed = set(), 0
+            path = self._folder / f"{TEMPORARY}shard-{int(self._name.rpartition('-')[2]) + 1}"
+            shutil.copytree(self._folder / self._name, path)
+        return path
+
+    def adopt(self, path: Path) -> None:
+        """Put an indexed copy in the place of the shard, with the points that were written meanwhile."""
+        with self._writing, self._gate.held(), self._library():
+            path = path.rename(self._folder / path.name.removeprefix(TEMPORARY))
+            shard, previous, changed = edge.EdgeShard.load(str(path)), self._name, list[Any](self._changed or ())
+            for begin in range(0, len(changed), BATCH):
+                points = changed[begin : begin + BATCH]
+                found = self._asked().retrieve(points, with_payload=True, with_vector=True)
+                shard.update(edge.UpdateOperation.delete_points(points))
+                shard.update(edge.UpdateOperation.upsert_points([edge.Point(p.id, p.vector, p.payload) for p in found]))
+            shard.flush()
+            self._state(path.name)
+            self._shard = shard  # searches that use the other one keep it open
+        shutil.rmtree(self._folder / previous, ignore_errors=True)
+
+    def indexed(self) -> int:
+        """Return how many vectors the index holds; the others are searched exactly."""
+        with self._library():
+            return int(self._asked().info().indexed_vectors_count) if self._known() else 0
+
+    def forget(self) -> None:
+        """No longer note which points are written."""
+        with self._writing:
+            self._changed = None
 
     def _write(self, records: Mapping[str, VectorRecord]) -> None:
         points = [edge.Point(id_, list(record.vector), payload_of(record)) for id_, record in records.items()]
@@ -146,6 +194,9 @@ class QdrantShard(QdrantCollection):
 
     def close(self) -> None:
         """Write what is not on disk, and close the files; idempotent."""
+        build, self._build = self._build, None
+        if build is not None:
+            build.cancel()
         with self._writing:
             shard, self._shard = self._shard, None
             if shard is not None:

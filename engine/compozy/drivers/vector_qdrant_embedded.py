@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,8 +112,11 @@ class QdrantEmbeddedDriver:
         self._held.close()
 
     def describe(self) -> Description:
-        """Return where the data is."""
-        return Description(self._folder or MEMORY, self._folder, {"engine": "qdrant-edge"})
+        """Return where the data is, and how many vectors the index holds."""
+        store, details = self._store, {"engine": "qdrant-edge"}
+        with suppress(DriverError):  # it is about to be closed
+            details["indexed"] = str(store.indexed() if store is not None else 0)
+        return Description(self._folder or MEMORY, self._folder, details)
 
     def preflight(self, context: StartContext) -> Iterator[Check]:
         """Check the directory and the disk."""
