@@ -8,7 +8,6 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import Any
 
     from compozy.provisioning.lifecycle import Lifecycle
     from compozy.provisioning.runtime import Runtime
@@ -22,7 +21,7 @@ def load(
     file: str | None = None,
     *,
     directory: str | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     packs: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     strict: bool = False,
@@ -53,7 +52,7 @@ def load(
     return Lifecycle(configuration, strict=strict, provisioner=provision)
 
 
-def _flat(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _flat(settings: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
     """Yield dotted paths; a nested mapping is a group of settings."""
     from compozy.errors import UsageError
 
@@ -66,7 +65,7 @@ def _flat(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]
             yield f"{prefix}{name}", value
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     from json import dumps
@@ -74,7 +73,7 @@ def _text(value: Any) -> str:
     return dumps(value)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "Lifecycle":
         from compozy.provisioning.lifecycle import Lifecycle
 

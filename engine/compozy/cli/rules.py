@@ -60,7 +60,7 @@ def list_(format_: str, **where: Any) -> None:
     print_table(rows, ("TABLE", "STAGE", "HIT", "ROWS", "ABOUT"))
 
 
-def _summary(table: Table) -> dict[str, Any]:
+def _summary(table: Table) -> dict[str, object]:
     return {
         "id": table.id,
         "stage": table.stage,

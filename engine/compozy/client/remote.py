@@ -122,7 +122,7 @@ class RemoteClient:
         """End an execution at once."""
         return self.ask(ExecutionAnswer, "POST", f"{_execution(execution_id)}/terminate")
 
-    def signal(self, execution_id: str, name: str, payload: Any) -> Signaled:
+    def signal(self, execution_id: str, name: str, payload: object) -> Signaled:
         """Send a signal to an execution."""
         return self.ask(Signaled, "POST", f"{_execution(execution_id)}/signals/{quote(name, safe='')}", payload)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from compozy.base.foreign import call_foreign, call_within
 from compozy.drivers.protocol import Check, Description, Driver, StartContext, Storage
@@ -39,7 +39,7 @@ class ForeignDriver:
         self._driver = driver
 
     @property
-    def handle(self) -> Any:
+    def handle(self) -> object:
         """The handle of the driver."""
         return call_foreign("its handle", lambda: self._driver.handle)
 
@@ -71,14 +71,14 @@ class ForeignDriver:
         """Return where the driver keeps data, nothing where it has no such method."""
         return [_of_type("storage", kept, Storage) for kept in self._listed("storage", HOLDING_S)]
 
-    def _listed(self, verb: str, limit_s: float, *arguments: Any) -> list[Any]:
+    def _listed(self, verb: str, limit_s: float, *arguments: object) -> list[object]:
         found = getattr(self._driver, verb, None)
         return [] if found is None else call_within(f"its {verb}", lambda: list(found(*arguments)), limit_s)
 
-    def _call(self, verb: str, *arguments: Any) -> Any:
+    def _call(self, verb: str, *arguments: object) -> object:
         return call_foreign(f"its {verb}", lambda: getattr(self._driver, verb)(*arguments))
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         found = getattr(self._driver, name)
         if name == "holding":
             return lambda: call_within("its holding", found, HOLDING_S)

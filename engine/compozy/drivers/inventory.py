@@ -42,8 +42,8 @@ class Inventory:
     def __init__(self, state_dir: str) -> None:
         self._folder = os.path.realpath(state_dir)
         self._file = Path(self._folder, INVENTORY)
-        self._components: dict[str, Any] | None = None
-        self._found: dict[str, Any] = {}
+        self._components: dict[str, object] | None = None
+        self._found: dict[str, object] = {}
 
     def check(self, component: str, holding: Holding | None) -> None:
         """Refuse a component that holds less than what is recorded; one at another path is not compared.
@@ -89,7 +89,7 @@ class Inventory:
         if self._components is None:
             try:
                 with open_regular(self._file) as stream:
-                    found: dict[str, Any] = json.load(stream)["components"]
+                    found: dict[str, object] = json.load(stream)["components"]
                 for entry in found.values():
                     _check_entry(entry)
                 self._components = self._found = found
@@ -115,7 +115,7 @@ def _check_entry(entry: Any) -> None:
 class InventoryRecorder:
     """Keeps the inventory up to date while components run; drivers without a method `holding` are left out."""
 
-    def __init__(self, inventory: Inventory, drivers: Mapping[str, Any]) -> None:
+    def __init__(self, inventory: Inventory, drivers: Mapping[str, object]) -> None:
         self._inventory = inventory
         self._drivers = drivers
         self._ended = threading.Event()
@@ -145,13 +145,13 @@ class InventoryRecorder:
             log.warning("inventory.failed", extra={"reason": reason})
 
 
-def holdings_of(drivers: Mapping[str, Any]) -> dict[str, Holding]:
+def holdings_of(drivers: Mapping[str, object]) -> dict[str, Holding]:
     """Return the holdings of the drivers that can report them."""
     asked = {name: holding_of(driver) for name, driver in drivers.items()}
     return {name: held for name, held in asked.items() if held is not None}
 
 
-def holding_of(driver: Any) -> Holding | None:
+def holding_of(driver: object) -> Holding | None:
     """Return the holding of a driver; None if the driver cannot report it or keeps nothing."""
     holding = getattr(driver, "holding", None)
     found: Holding | None = None if holding is None else holding()

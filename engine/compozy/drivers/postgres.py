@@ -118,7 +118,7 @@ class PostgresDriver:
         self._max_connections = max_connections
         self._timeout_s = connect_timeout_s
         self._where = "postgres"
-        self._details: dict[str, Any] = {}
+        self._details: dict[str, object] = {}
         self._pool: Any = None
         self._probe: Probe | None = None
         self._asking = threading.Lock()
@@ -167,7 +167,7 @@ class PostgresDriver:
             # The text quotes the parameters, and with them the password.
             raise DriverError(f"{self._where}: {_UNSENDABLE}", hint=_OTHERWISE) from None
 
-    def _parameters(self) -> dict[str, Any]:
+    def _parameters(self) -> dict[str, object]:
         """Return libpq's parameters."""
         stated = self._from_url(self._url) if self._url else _DEFAULTS
         given = {**stated, **self._parts}
@@ -183,7 +183,7 @@ class PostgresDriver:
             **given,
         }
 
-    def _from_url(self, url: str) -> dict[str, Any]:
+    def _from_url(self, url: str) -> dict[str, object]:
         import psycopg2
         from psycopg2.extensions import parse_dsn
 
@@ -266,7 +266,7 @@ class PostgresDriver:
         return Description(address, None, {**self._details, "max_connections": self._max_connections})
 
 
-def _address(parameters: dict[str, Any]) -> str:
+def _address(parameters: dict[str, object]) -> str:
     return f"{parameters.get('host')}:{parameters.get('port', _PORT)}/{parameters.get('dbname')}"
 
 

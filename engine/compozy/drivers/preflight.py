@@ -74,7 +74,7 @@ def check_port(port: Port, host: str) -> Check:
     return Check(name, "warn", message, f"nothing, or choose {setting} yourself", user)
 
 
-def check_kept(driver: Any, context: StartContext, path: str | None, setting: str) -> Iterator[Check]:
+def check_kept(driver: object, context: StartContext, path: str | None, setting: str) -> Iterator[Check]:
     """Yield whether the file or directory at `path` can be written, has room and is intact; None means no data on disk.
 
     `driver.examine(context)` looks at the data as `start` does, changes nothing, and raises DriverError where `start`
@@ -141,7 +141,7 @@ def _intact(driver: Any, context: StartContext, path: str | None) -> Iterator[Ch
             yield Check("intact", "pass", f"{path} is intact")
 
 
-def check_reach(driver: Any, context: StartContext) -> Iterator[Check]:
+def check_reach(driver: object, context: StartContext) -> Iterator[Check]:
     """Yield whether the driver starts and answers; it is stopped again."""
     with reached(driver, context) as check:
         yield check

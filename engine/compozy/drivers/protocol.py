@@ -45,7 +45,7 @@ class LoopThread:
         self.loop.set_exception_handler(_LoopLog())
         self._lock = threading.Lock()
         self._ended = False
-        self._calls: dict[Future[Any], Coroutine[Any, Any, Any]] = {}
+        self._calls: dict[Future[Any], Coroutine[object, object, object]] = {}
         self._thread = threading.Thread(target=self._run, name="compozy-loop", daemon=True)
         self._thread.start()
 
@@ -77,7 +77,7 @@ class LoopThread:
                 task.cancel()
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
 
-    def call(self, coroutine: Coroutine[Any, Any, Result], timeout_s: float) -> Result:
+    def call(self, coroutine: Coroutine[object, object, Result], timeout_s: float) -> Result:
         """Run `coroutine` on the loop and return its result, from any other thread.
 
         Raises:
@@ -180,7 +180,7 @@ class StartContext:
     component: str = ""
     needed: Mapping[str, Driver] = field(default_factory=dict)
 
-    def handle(self, instance: str) -> Any:
+    def handle(self, instance: str) -> object:
         """Return the handle of an instance that the driver's row needs, such as `redis`.
 
         Raises:

@@ -98,10 +98,10 @@ class RedisExternalDriver:
     ) -> None:  # fmt: skip
         parts = {"host": host, "port": port, "password": password, "db": db}
         self._url = url
-        self._parts: dict[str, Any] = {key: value for key, value in parts.items() if value not in (None, "")}
+        self._parts: dict[str, object] = {key: value for key, value in parts.items() if value not in (None, "")}
         self._tls = tls
         self._where = "redis"
-        self._details: dict[str, Any] = {}
+        self._details: dict[str, object] = {}
         self._client: Any = None
         self._probe: Any = None
 
@@ -144,7 +144,7 @@ class RedisExternalDriver:
         self.ping()
         self._details = self._facts(known)
 
-    def _make(self, **options: Any) -> Any:
+    def _make(self, **options: object) -> object:
         """Return a client that is not connected yet.
 
         Raises:
@@ -169,7 +169,7 @@ class RedisExternalDriver:
             raise DriverError(_UNUSABLE, hint=_URL) from None
         return client
 
-    def _facts(self, known: Mapping[str, Any]) -> dict[str, Any]:
+    def _facts(self, known: Mapping[str, object]) -> dict[str, object]:
         from redis.exceptions import RedisError
 
         facts = {"database": known.get("db") or 0, "tls": _has_tls(self._probe)}
@@ -248,7 +248,7 @@ def _secured(url: str, *, tls: bool | None) -> str:
     return wanted + url[len(parts.scheme) :]
 
 
-def _address(known: Mapping[str, Any]) -> str:
+def _address(known: Mapping[str, object]) -> str:
     place = known["path"] if "path" in known else "{}:{}".format(*_host_port(known))
     return f"{place}/{known.get('db') or 0}"
 

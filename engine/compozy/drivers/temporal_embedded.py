@@ -324,7 +324,7 @@ class TemporalEmbeddedDriver:
 
     def describe(self) -> Description:
         """Return the address and the facts of the server."""
-        details: dict[str, Any] = {"namespace": self._namespace}
+        details: dict[str, object] = {"namespace": self._namespace}
         page = self._page
         if page is not None:
             details["ui"] = f"http://{_address(self._reached_at(), page.getsockname()[1])}"

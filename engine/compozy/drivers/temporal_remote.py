@@ -99,7 +99,7 @@ class TemporalRemoteDriver:
 
         from compozy.drivers.temporal_client import connect
 
-        tls: Any = (
+        tls: object = (
             TLSConfig(domain=self._tls.get("server_name"), **dict[str, Any](certificates)) if self.uses_tls else False
         )
         deadline = time.monotonic() + min(REACH_S, context.left_s())

@@ -14,7 +14,7 @@ from playhouse.pool import PooledDatabase
 class ThreadConnections(PooledDatabase):
     """A pool that knows which thread uses which connection."""
 
-    def __init__(self, name: str, **options: Any) -> None:
+    def __init__(self, name: str, **options: object) -> None:
         self._owners: dict[int, threading.Thread] = {}
         base: Any = super()
         base.__init__(name, **options)
@@ -43,7 +43,7 @@ class ThreadConnections(PooledDatabase):
             if key in state._in_use:
                 state._close_raw(state._in_use.pop(key).connection)
 
-    def _close(self, connection: Any, close_conn: bool = False) -> None:
+    def _close(self, connection: object, close_conn: bool = False) -> None:
         base: Any = super()
         self._owners.pop(id(connection), None)
         base._close(connection, close_conn)

@@ -132,7 +132,7 @@ class Lifecycle:
         self._machine.add_model(self._model)
 
     def _make_machine(self, threads: bool) -> Any:
-        steps: Mapping[str, Callable[[Any], None]] = {
+        steps: Mapping[str, Callable[[object], None]] = {
             "resolve": self._resolve,
             "validate": self._validate,
             "check": self._check,
@@ -297,7 +297,7 @@ class Lifecycle:
         found = dict.fromkeys((*self.findings, *event.args[0].findings))
         self._model.next = replace(self.records, validated=Validated(self.resolved, tuple(found)))
 
-    def _provision(self, _: Any) -> None:
+    def _provision(self, _: object) -> None:
         self._model.next = replace(self.records, runtime=self._provisioner(self.resolved, self.release))
         raise_noted()
 
@@ -309,7 +309,7 @@ class Lifecycle:
         self.runtime.stop(event.args[0].grace_s)
         self._model.next = Records()
 
-    def _forget(self, _: Any) -> None:
+    def _forget(self, _: object) -> None:
         self._model.next = Records()
 
     def _fail(self, event: Any) -> None:

@@ -133,7 +133,7 @@ def _filled(resolved: Resolved, template: str, part: Component) -> str | None:
     return _PLACEHOLDER.sub(text, template)
 
 
-def _shown(resolved: Resolved, name: str, part: Component) -> Any:
+def _shown(resolved: Resolved, name: str, part: Component) -> object:
     """Return the value of a setting, or of a field of the element (`list[].field`), without secrets."""
     path, listed, field_name = name.partition("[].")
     if not listed:
@@ -154,7 +154,7 @@ def bracketed(host: str) -> str:
         return host
 
 
-def value_of(resolved: Resolved, source: Any, part: Component) -> Any:
+def value_of(resolved: Resolved, source: Any, part: Component) -> object:
     """Return what a driver row means by `source`: a setting's value, or `port`, `group`, `origin`, `item` or `each`."""
     if isinstance(source, str):
         return resolved.get(source)
@@ -172,7 +172,7 @@ def value_of(resolved: Resolved, source: Any, part: Component) -> Any:
     return part.fields.get(ref) if kind == "item" else ref
 
 
-def _each(resolved: Resolved, ref: str) -> Iterator[Any]:
+def _each(resolved: Resolved, ref: str) -> Iterator[object]:
     """Yield the values of a field (`list[].field`) of the elements that have one."""
     path, _, name = ref.partition("[].")
     found = (element.get(name) for element in resolved.get(path) or ())

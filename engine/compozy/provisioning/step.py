@@ -32,7 +32,7 @@ class Step:
     driver: str
     row: str
     factory: str
-    options: Mapping[str, Any] = field(repr=False)
+    options: Mapping[str, object] = field(repr=False)
     needs: tuple[str, ...]
     timeout_s: float
     addresses: tuple[str, ...] = ()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from compozy.base.document import Node, resolve_scalar
 from compozy.base.place import Origin, Place
@@ -129,7 +128,7 @@ class DocumentReader:
             else:
                 self._entry(spelled, target, Candidate(value, candidate.origin))
 
-    def _scalar(self, spelled: str, setting: Setting, node: Node) -> Any:
+    def _scalar(self, spelled: str, setting: Setting, node: Node) -> object:
         """Return the value of a scalar node, or None after a problem was noted."""
         try:
             expanded = self._expanded(node)
@@ -161,7 +160,7 @@ class DocumentReader:
         self.variables += expansion.variables
         return expansion.text
 
-    def _container(self, spelled: str, path: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> Any:
+    def _container(self, spelled: str, path: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> object:
         """Return a list or a map; `path` is where the registry has it."""
         wanted = list if setting.type == "list" else dict
         if not isinstance(node.value, wanted):
@@ -174,17 +173,17 @@ class DocumentReader:
         read = self._element if setting.items else self._text if setting.of else self._free_map
         return [read(f"{spelled}[{at}]", f"{path}[{at}]", setting, item, parts) for at, item in enumerate(node.value)]
 
-    def _text(self, spelled: str, path: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> Any:
+    def _text(self, spelled: str, path: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> object:
         """Return one element of a list of scalars."""
         self.variables = ()
         value = self._scalar(spelled, setting.element, node)
         parts[path] = self._origin(node.place)
         return value
 
-    def _free_map(self, _: str, path: str, __: Setting, node: Node, parts: dict[str, Origin]) -> Any:
+    def _free_map(self, _: str, path: str, __: Setting, node: Node, parts: dict[str, Origin]) -> object:
         return self._free(path, node, parts)
 
-    def _free(self, spelled: str, node: Node, parts: dict[str, Origin]) -> Any:
+    def _free(self, spelled: str, node: Node, parts: dict[str, Origin]) -> object:
         """Return a value whose shape the registry leaves open, with its texts expanded."""
         if isinstance(node.value, dict):
             return {key: self._free(f"{spelled}.{key}", item, parts) for key, item in node.value.items()}
@@ -202,7 +201,7 @@ class DocumentReader:
         parts[spelled] = self._origin(node.place)
         return node.value if expanded is None else expanded
 
-    def _element(self, spelled: str, path: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> Any:
+    def _element(self, spelled: str, path: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> object:
         """Return the fields of one element of a list; `path` is where the registry has it."""
         parts[path] = self._origin(node.place)
         if not isinstance(node.value, dict):
@@ -273,7 +272,7 @@ class _Element:
     spelled: str
     path: str
     items: Mapping[str, Setting]
-    fields: dict[str, Any]
+    fields: dict[str, object]
     parts: dict[str, Origin]
     written: dict[str, str]
 

@@ -70,7 +70,7 @@ def redact_url(text: str) -> str:
     return _USERINFO.sub(f"{REDACTED}@", text) if "@" in text else text
 
 
-def redact_value(setting: Setting, value: Any) -> Any:
+def redact_value(setting: Setting, value: object) -> Any:
     """Return `value` fit for output; lists and maps are redacted field by field."""
     if value is None or value == "":
         return value
@@ -98,20 +98,20 @@ def _userinfo(address: str) -> tuple[int, int] | None:
     return None if end < 0 else (scheme + 3 if scheme >= 0 else 0, end)
 
 
-def _redact_field(setting: Setting, key: str, value: Any) -> Any:
+def _redact_field(setting: Setting, key: str, value: object) -> object:
     item = setting.items.get(key)
     if item is not None:
         return redact_value(item, value)
     return REDACTED if _is_secret_field(key, value) else redact_value(setting, value)
 
 
-def _named_secret(fields: Mapping[Any, Any]) -> str | None:
+def _named_secret(fields: Mapping[object, object]) -> str | None:
     """Return the field that holds a secret because another field names it, as in `{name: API_KEY, value: x}`."""
     names = (str(fields.get(name)) for name in _NAMING)
     return _NAMED if fields.get(_NAMED) is not None and any(map(is_secret_name, names)) else None
 
 
-def _is_secret_field(key: str, value: Any) -> bool:
+def _is_secret_field(key: str, value: object) -> bool:
     """Return True if a field without a row of its own holds a secret; a boolean never does."""
     return value is not None and not isinstance(value, bool) and is_secret_name(key)
 
@@ -228,7 +228,7 @@ def may_hold_secrets(setting: Setting) -> bool:
     return setting.secret or setting.secret_parts or setting.type in ("list", "map")
 
 
-def secrets_in(setting: Setting, value: Any) -> Iterator[str]:
+def secrets_in(setting: Setting, value: object) -> Iterator[str]:
     """Yield every secret text in a value of the setting."""
     if isinstance(value, dict):
         named = _named_secret(value)
@@ -245,7 +245,7 @@ def secrets_in(setting: Setting, value: Any) -> Iterator[str]:
         yield from secret_parts(value)
 
 
-def _secrets_in_field(setting: Setting, key: str, value: Any) -> Iterator[str]:
+def _secrets_in_field(setting: Setting, key: str, value: object) -> Iterator[str]:
     item = setting.items.get(key)
     hidden = item is None and not setting.secret and _is_secret_field(key, value)
     yield from secrets_in(replace(setting, secret=True) if hidden else item or setting, value)

@@ -99,7 +99,7 @@ class Setting:
         return next((item.path for item in self.items.values() if item.unique), "")
 
     @property
-    def shown_default(self) -> Any:
+    def shown_default(self) -> object:
         """The default as shown in help and schema."""
         return self.usual if self.default is None else self.default
 
@@ -196,7 +196,7 @@ _COLUMNS = {
     **{name: key for kind, names in _KINDS for name, key in mays(kind, *names.split()).items()},
 }
 _SETTING = plain_shape("a setting", {**_COLUMNS, **mays(TEXT, "replaces")}, placed=True)
-_FIELD: Shape[dict[str, Any]] = plain_shape("a field", _COLUMNS, placed=True)
+_FIELD: Shape[dict[str, object]] = plain_shape("a field", _COLUMNS, placed=True)
 _EXTENSION = plain_shape(
     "a row that extends a setting",
     {

@@ -75,7 +75,7 @@ def setting_faults(plain: Mapping[str, Any]) -> Iterator[str]:
     yield from _column_faults(plain)
 
 
-def _column_faults(plain: Mapping[str, Any]) -> Iterator[str]:
+def _column_faults(plain: Mapping[str, object]) -> Iterator[str]:
     for column, words in _WORDS.items():
         if plain.get(column, words[0]) not in words:
             yield f"`{column}` is {' or '.join(words)}"

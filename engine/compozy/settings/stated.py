@@ -6,7 +6,6 @@ Only the address that is in force counts. Its parts stand below what the same so
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from compozy.settings.endpoint import stated_parts
 from compozy.settings.origin import WRITTEN, Candidate
@@ -30,7 +29,7 @@ def with_stated_parts(candidates: Candidates, settings: Mapping[str, Setting]) -
     return found
 
 
-def part_value(setting: Setting, text: str) -> Any:
+def part_value(setting: Setting, text: str) -> object:
     """Return a part as its setting reads it; None where it cannot, as with several ports or none at all."""
     try:
         return from_text(setting, text, "/")
@@ -44,7 +43,7 @@ def rank(candidate: Candidate) -> int:
     return WRITTEN.index(kind) if kind in WRITTEN else len(WRITTEN)
 
 
-def is_weaker(setting: Setting, value: Any, other: Any) -> bool:
+def is_weaker(setting: Setting, value: object, other: object) -> bool:
     """Return True if the values of a setting are ordered, and `value` comes before the `other`."""
     order = setting.values if setting.ordered else ()
     return value in order and other in order and order.index(value) < order.index(other)

@@ -26,7 +26,7 @@ _AMOUNTS: Mapping[str, tuple[int | float, int | float]] = {
 class ErrorCollector(BaseErrorHandler):  # type: ignore[misc]
     """Gives the errors as cerberus records them, with path, rule, constraint and value."""
 
-    def __call__(self, errors: Iterable[Any]) -> tuple[Any, ...]:
+    def __call__(self, errors: Iterable[object]) -> tuple[object, ...]:
         """Return the errors of the last validation."""
         return tuple(errors)
 

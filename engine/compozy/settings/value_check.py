@@ -40,7 +40,7 @@ class _Checker:
         self.inner = {path: _Checker(setting.fields) for path, setting in settings.items() if setting.fields}
         self.turn = Lock()
 
-    def errors(self, document: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    def errors(self, document: Mapping[str, object]) -> Iterator[tuple[tuple[object, ...], object]]:
         """Yield path and cerberus error of everything that breaks the schema."""
         with self.turn:
             if not self.validator.validate(document, normalize=False):
@@ -51,7 +51,7 @@ class _Checker:
                     yield (path, *at, *(key for key in keys if key != "")), error
 
 
-def _elements(value: Any) -> Iterator[tuple[tuple[int, ...], Mapping[str, Any]]]:
+def _elements(value: object) -> Iterator[tuple[tuple[int, ...], Mapping[str, object]]]:
     """Yield the elements of a list, or a map itself, as mappings, with the place of each in the list."""
     if isinstance(value, dict):
         yield (), value
@@ -61,7 +61,7 @@ def _elements(value: Any) -> Iterator[tuple[tuple[int, ...], Mapping[str, Any]]]
 
 def _first_of_each(errors: Iterable[Any]) -> Iterable[Any]:
     """Return one error for each value; one that is too long is not described by its form as well."""
-    found: dict[tuple[Any, ...], Any] = {}
+    found: dict[tuple[object, ...], object] = {}
     for error in sorted(errors, key=lambda one: one.code):
         found.setdefault(error.document_path, error)
     return found.values()
@@ -161,7 +161,7 @@ def _open_listener(setting: Setting, candidates: Mapping[str, Candidate]) -> Ite
 
 
 def _doubled(setting: Setting, item: Setting, candidate: Candidate) -> Iterator[Problem]:
-    seen: dict[Any, int] = {}
+    seen: dict[object, int] = {}
     for at, element in enumerate(candidate.value):
         value = element.get(item.path)
         first = seen.setdefault(value, at)
@@ -209,11 +209,11 @@ def _too_long(_: Setting, key: str, origin: Origin, error: Any) -> Problem:
     return Problem("too-long", key, origin, {"length": str(len(error.value)), "longest": str(error.constraint)})
 
 
-def _wrong_form(setting: Setting, key: str, origin: Origin, error: Any) -> Problem:
+def _wrong_form(setting: Setting, key: str, origin: Origin, error: object) -> Problem:
     return Problem("type", key, origin, {"expected": form_words(setting), "found": _found(setting, error)})
 
 
-def _wrong_type(setting: Setting, key: str, origin: Origin, error: Any) -> Problem:
+def _wrong_type(setting: Setting, key: str, origin: Origin, error: object) -> Problem:
     return Problem("type", key, origin, {"expected": f"expected a {setting.type}", "found": _found(setting, error)})
 
 

@@ -30,7 +30,7 @@ class Seen(NamedTuple):
     """The input of a view: the setting, its value, the kind of its origin and the anchor directory."""
 
     setting: Setting
-    value: Any
+    value: object
     kind: str
     directory: str
 
@@ -162,14 +162,14 @@ def _equals(value: Any, other: Any, setting: Setting) -> bool:
     return value is not None and identity(value) == identity(other)
 
 
-def _weaker(value: Any, other: Any, setting: Setting) -> bool:
+def _weaker(value: object, other: object, setting: Setting) -> bool:
     """Return True if the `sslmode` of an address comes before the other setting's value in that setting's `values`."""
     asked, order = endpoint(str(value or "")).options.get("sslmode"), setting.values
     return asked in order and other in order and order.index(asked) < order.index(other)
 
 
 # The first word of a view that compares with the setting named after it; `setting` is that other setting.
-COMPARISONS: Mapping[str, Callable[[Any, Any, Setting], bool]] = {"equals": _equals, "weaker": _weaker}
+COMPARISONS: Mapping[str, Callable[[object, object, Setting], bool]] = {"equals": _equals, "weaker": _weaker}
 
 
 def compared_with(view: str | None) -> str | None:

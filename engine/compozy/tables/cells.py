@@ -6,7 +6,6 @@ The words `set`, `unset` and `any` stand for themselves only inside `is` and `in
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from compozy.base.document import Node, resolve_scalar
 from compozy.base.findings import Finding
@@ -106,7 +105,7 @@ def _bound(node: Node) -> float:
     return bound
 
 
-def condition_data(condition: Condition) -> Any:
+def condition_data(condition: Condition) -> object:
     """Return the condition as the plain data that `parse_condition` would read back.
 
     >>> condition_data(Condition.of(["a", None])), condition_data(SET)
@@ -122,14 +121,14 @@ def condition_data(condition: Condition) -> Any:
     return parts[0] if len(parts) == 1 else parts
 
 
-def _negated_data(condition: Condition) -> Any:
+def _negated_data(condition: Condition) -> object:
     for word in ("any", "set"):
         if condition == _WORDS[word]:
             return word
     return {"not": condition_data(condition.inverted())}
 
 
-def _literal(value: Scalar) -> Any:
+def _literal(value: Scalar) -> object:
     return {"is": value} if isinstance(value, str) and value in _WORDS else value
 
 

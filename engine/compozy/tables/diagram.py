@@ -67,7 +67,7 @@ class Diagrams:
 
         return None if diagram is None else visit(diagram)
 
-    def combined(self, first: Diagram, second: Diagram, join: Callable[[Any, Any], Hashable]) -> Diagram:
+    def combined(self, first: Diagram, second: Diagram, join: Callable[[object, object], Hashable]) -> Diagram:
         """Return the function whose values are those of two functions, joined.
 
         Raises:
@@ -123,11 +123,11 @@ def assignments(diagram: Diagram, members: Mapping[int, Sequence[Assignment]]) -
 
     Variables that make no difference are left out.
     """
-    known: dict[Diagram, dict[Any, Assignment]] = {None: {}}
+    known: dict[Diagram, dict[object, Assignment]] = {None: {}}
 
-    def visit(part: Diagram) -> dict[Any, Assignment]:
+    def visit(part: Diagram) -> dict[object, Assignment]:
         if part not in known:
-            found: dict[Any, Assignment] = {} if part.__class__ is DiagramNode else {part: ()}
+            found: dict[object, Assignment] = {} if part.__class__ is DiagramNode else {part: ()}
             pairs = zip(part.children, members[part.level], strict=True) if part.__class__ is DiagramNode else ()
             for child, assignment in pairs:
                 for value, others in visit(child).items():

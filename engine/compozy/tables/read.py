@@ -320,7 +320,7 @@ class _TableReader:
                 self._found.add("malformed", reason, members.keys[name])
         return {name: value for name, value in members.value.items() if name in names}
 
-    def _body(self, node: Node) -> Mapping[str, Any]:
+    def _body(self, node: Node) -> Mapping[str, object]:
         finding = node.value.get("finding")
         if finding is None:
             return {}
@@ -328,7 +328,7 @@ class _TableReader:
             isinstance(finding.value, dict), "malformed", "`finding` must be a mapping", finding.place
         ):
             return {}
-        body: Mapping[str, Any] = finding.plain()
+        body: Mapping[str, object] = finding.plain()
         return body
 
     # examples

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeGuard
+from typing import NamedTuple, Protocol, TypeAlias, TypeGuard
 
 from compozy.base.document import Scalar
 from compozy.base.place import Place
@@ -277,7 +277,7 @@ class Row:
     then: Mapping[str, Scalar]
     because: str
     place: Place
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, object] = field(default_factory=dict)
     replaces: str | None = None
     cells: Mapping[str, Place] = field(default_factory=dict)
 
@@ -302,7 +302,7 @@ class Row:
 class TableExample:
     """The rows of a table that decide where `given` is configured, which is plain data and not interpreted here."""
 
-    given: Any
+    given: object
     rows: tuple[str, ...]
     place: Place
 

@@ -13,12 +13,12 @@ import yaml
 from compozy.tables.cells import condition_data, scalar_words
 from compozy.tables.table import ColumnSource, Condition, Scalar
 
-Spell: TypeAlias = Callable[[ColumnSource, Scalar], Any]
+Spell: TypeAlias = Callable[[ColumnSource, Scalar], object]
 
 # The kinds of sources whose values a configuration file holds.
 _IN_FILES = ("setting", "item", "input")
 _FLAG = "# flag: --set "
-_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_DUMPER: object = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def witness_yaml(
@@ -40,7 +40,7 @@ def witness_yaml(
     - {}
     mode: memory
     """
-    document: dict[str, Any] = {}
+    document: dict[str, object] = {}
     if for_each is not None:
         _list_element(document, for_each)
     comments = []
@@ -74,7 +74,7 @@ def _comment(source: ColumnSource, value: Scalar) -> str:
     return f"{about} = {scalar_words(value)}"
 
 
-def _put(document: dict[str, Any], source: ColumnSource, value: Any) -> bool:
+def _put(document: dict[str, object], source: ColumnSource, value: object) -> bool:
     """Nest a value by its path; return True if the path was free."""
     inner = document
     if source.each is not None:
@@ -85,14 +85,14 @@ def _put(document: dict[str, Any], source: ColumnSource, value: Any) -> bool:
     return _nest(inner, source.ref.split("."), value)
 
 
-def _list_element(document: dict[str, Any], path: str) -> dict[str, Any] | None:
+def _list_element(document: dict[str, object], path: str) -> dict[str, object] | None:
     *parents, last = path.split(".")
     inner = _descend(document, parents)
     elements = inner.setdefault(last, [{}]) if inner is not None else None
     return elements[0] if isinstance(elements, list) else None
 
 
-def _nest(document: dict[str, Any], path: list[str], value: Any) -> bool:
+def _nest(document: dict[str, object], path: list[str], value: object) -> bool:
     inner = _descend(document, path[:-1])
     if inner is None or path[-1] in inner:
         return False
@@ -100,7 +100,7 @@ def _nest(document: dict[str, Any], path: list[str], value: Any) -> bool:
     return True
 
 
-def _descend(document: dict[str, Any], path: list[str]) -> dict[str, Any] | None:
+def _descend(document: dict[str, object], path: list[str]) -> dict[str, object] | None:
     inner: Any = document
     for part in path:
         inner = inner.setdefault(part, {})
