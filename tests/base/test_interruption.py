@@ -44,3 +44,22 @@ def test_error_of_the_block_replaces_a_held_interrupt() -> None:
     with pytest.raises(ValueError, match="of the block"), held():
         fail()
     raise_noted()
+
+
+def test_blocks_of_other_threads_hold_nothing_back() -> None:
+    """Blocks of several threads end in any order."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with held():
+            entered.set()
+            leave.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(hold)
+        entered.wait(60)
+        with held():
+            leave.set()
+            ended.result()
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()

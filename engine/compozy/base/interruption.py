@@ -36,7 +36,13 @@ def raise_noted() -> None:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Hold interrupts back; one that no wait has raised is raised at the end, unless the block raises another error."""
+    """Hold interrupts back; one that no wait has raised is raised at the end, unless the block raises another error.
+
+    Interrupts are raised in the main thread, so that a block of another thread holds nothing back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before, _requests.held = _requests.held, True
     try:
         yield
