@@ -80,9 +80,25 @@ def test_config_show_prints_a_warning_in_one_line(
         assert "compozy config validate" in note
 
 
-def test_explanation_of_a_setting_names_its_variable_and_flag(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        pytest.param(
+            "server.port",
+            "  default 8080\n  set by COMPOZY_SERVER__PORT, --port or --set server.port=VALUE\n",
+            id="number",
+        ),
+        pytest.param("log.level", "  values debug, info, warning, error; default warning\n", id="choice"),
+        pytest.param("mode", "  values memory, persistent, distributed; default memory\n", id="choice-of-the-rules"),
+        pytest.param(
+            "mode", "    memory: SQLite in memory and embedded services; nothing is kept (fastest)\n", id="meaning"
+        ),
+        pytest.param("redis.url", "  set by REDIS_URL or --set redis.url=VALUE\n", id="without-default"),
+    ],
+)
+def test_explanation_of_a_setting_names_values_default_variable_and_flag(
+    key: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run(["config", "explain", "server.port"])
-    assert "  set by COMPOZY_SERVER__PORT, --port or --set server.port=VALUE\n" in capsys.readouterr().out
+    run(["config", "explain", key])
+    assert expected in capsys.readouterr().out

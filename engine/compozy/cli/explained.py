@@ -23,6 +23,11 @@ def explanation_lines(found: Explanation) -> Iterator[str]:
         yield from (f"  over {lower.text}, from {_origin(lower)}" for lower in found.shadowed)
     else:
         yield f"{styled(found.key, 'bold')}: {found.about}"
+    facts = [f"values {', '.join(found.values)}"] if found.values else []
+    facts += [f"default {found.default}"] if found.default else []
+    if facts:
+        yield f"  {'; '.join(facts)}"
+    yield from (f"    {value}: {meaning}" for value, meaning in found.values.items() if meaning)
     if found.names:
         yield f"  set by {', '.join(found.names)} or --set {found.key}=VALUE"
     if found.step is not None:

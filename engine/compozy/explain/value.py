@@ -6,7 +6,7 @@ The records hold no secrets. Decisions are read from the resolution, never evalu
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from compozy.base.place import DEFAULT, Origin, Place
@@ -119,7 +119,7 @@ class Explanation:
 
     `given` is the effective value and `shadowed` what it wins over, highest first. `step` is what the rules derive
     about it; they decided it when `derived`. `read_by` are the tables that look at it, `names` the variable and the
-    flag that set it.
+    flag that set it, `values` the allowed values with their meanings, `default` is in words.
     """
 
     key: str
@@ -131,6 +131,8 @@ class Explanation:
     derived: bool
     read_by: tuple[str, ...]
     names: tuple[str, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+    default: str | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return the record as JSON."""
@@ -144,6 +146,8 @@ class Explanation:
             "step": self.step.as_json() if self.step else None,
             "read_by": list(self.read_by),
             "names": list(self.names),
+            "values": dict(self.values),
+            "default": self.default,
         }
 
 
@@ -211,6 +215,8 @@ def _setting(resolved: Resolved, path: str) -> Explanation:
         derived=value.origin.kind == "rule",
         read_by=tuple(_readers(resolved, "setting", path)),
         names=tuple(name for name in (setting.env, setting.flag) if name),
+        values={value: setting.meanings.get(value, "") for value in setting.values},
+        default=None if setting.shown_default in (None, "") else shown.words(setting, setting.shown_default),
     )
 
 
