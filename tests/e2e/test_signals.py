@@ -107,6 +107,23 @@ def run(_):
 main.cli.main = lambda **options: run(options)
 main.main([])
 """
+# The signal comes after the command, in a step of its end.
+AFTERWARDS = """
+import os, signal, sys
+from compozy.cli import main
+from compozy.errors import UsageError
+
+def stop(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(1000): pass
+
+def run(**_options):
+    raise UsageError("wrong")
+
+main.cli.main = run
+setattr(main, sys.argv[1], stop)
+main.main([])
+"""
 # A tool holds the lock of the interpreter, also while it writes: no other Python code runs any more.
 HELD = """
 import ctypes, sys, threading
@@ -250,6 +267,14 @@ def test_interrupt_lost_in_a_callback_is_repeated() -> None:
     result = python(LOST)
 
     assert (result.returncode, result.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(("step", "code"), [("report", 130), ("end_worker_processes", 2)])
+def test_signal_after_the_command_prints_no_traceback(step: str, code: int) -> None:
+    """A failure that is being printed is interrupted; after that, the exit code is the one of the command."""
+    result = python(AFTERWARDS, step)
+
+    assert (result.returncode, "Traceback" in result.stderr) == (code, False)
 
 
 @pytest.mark.parametrize(("grace_s", "signals"), [(0.2, 1), (3600, 2)], ids=["grace-over", "second-signal"])

@@ -20,7 +20,7 @@ from compozy import __version__
 from compozy.base.manual import DOCS_URL
 from compozy.base.system_hints import HINTS, hint_for
 from compozy.cli.redaction import install_hooks
-from compozy.cli.signals import end_worker_processes, interrupt_on_signals
+from compozy.cli.signals import end_on_signals, end_worker_processes, interrupt_on_signals
 from compozy.errors import CompozyError, SystemProblem, UsageError
 from compozy.settings.reference import project_code
 
@@ -111,7 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     interrupt_on_signals()
     # Nearly all objects of a start or a short command live to its end: a collection would traverse them for nothing.
     gc.set_threshold(COMMAND_OBJECTS)
-    code = run(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        code = run(list(sys.argv[1:] if arguments is None else arguments))
+        end_on_signals(code)
+    except KeyboardInterrupt:  # while a failure was printed
+        end_on_signals(code := 130)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

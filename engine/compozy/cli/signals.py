@@ -96,6 +96,12 @@ class Signals:
             self._watchdog.wait()
 
 
+def end_on_signals(code: int) -> None:
+    """Let a signal end the process at once with the exit code of its command, which is done."""
+    for number in (*ENDING, signal.SIGALRM):
+        _install(number, lambda *_: os._exit(code))
+
+
 def end_worker_processes() -> None:
     """Terminate what tools started through `multiprocessing`; a process that ends by `os._exit` does not do it."""
     module = sys.modules.get("multiprocessing")
