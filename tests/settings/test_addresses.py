@@ -164,3 +164,14 @@ def test_secret_in_a_url_on_the_command_line_is_reported_once(tmp_path: Path) ->
 def test_address_states_its_parts(address: str, parts: dict[str, str]) -> None:
     """As libpq and the Redis library read them."""
     assert stated_parts(address) == parts
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://cache/sessions", "redis://cache/1/2", "redis://cache/0?db=x", "unix:///run/redis.sock?db=x"],
+)
+def test_part_of_the_url_that_its_setting_cannot_hold_is_an_error(url: str, tmp_path: Path) -> None:
+    """Otherwise the default would hold, and the keys of another project be used."""
+    found = configured(tmp_path, text=f'mode: distributed\nredis: {{url: "{url}"}}\n')
+    errors = [one for one in validate(resolve(found, FACTS)) if one.severity == "error"]
+    assert [(one.id, one.message) for one in errors] == [("key.type", "redis.db: expected a whole number")]

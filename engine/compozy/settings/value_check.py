@@ -21,7 +21,7 @@ from compozy.settings.origin import Candidate, Problem
 from compozy.settings.redact import redact_value, secrets_in
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.stated import is_weaker, part_value, rank
-from compozy.settings.values import KEY_LENGTH, form_words, has_form, is_loopback
+from compozy.settings.values import KEY_LENGTH, form_words, from_text, has_form, is_loopback
 
 # How the name of a flag ends whose value was read from a file.
 FROM_FILE = "=@"
@@ -87,6 +87,7 @@ def check(
     problems = [found for path, one in candidates.items() for found in _beside_schema(settings[path], one)]
     addresses = [settings[path] for path in candidates if settings[path].parts and path not in unused]
     problems += [found for address in addresses for found in _lost_parts(address, settings, candidates)]
+    problems += [found for address in addresses for found in _unreadable_parts(address, settings, candidates)]
     problems += [found for path in candidates for found in _open_listener(settings[path], candidates)]
     problems += list_problems(settings, candidates)
     for given in (candidates, *shadowed):
@@ -142,6 +143,23 @@ def _lost_parts(
         if loses and stated != own.value and not is_weaker(part, stated, own.value):
             facts = {"path": setting.path, "other": str(address.origin.place or address.origin)}
             yield Problem("two-spellings", part.path, own.origin, facts)
+
+
+def _unreadable_parts(
+    setting: Setting, settings: Mapping[str, Setting], candidates: Mapping[str, Candidate]
+) -> Iterator[Problem]:
+    """Yield each part of an address that its own setting cannot hold; several hosts have several ports."""
+    address = candidates[setting.path]
+    parts = stated_parts(str(address.value)) if has_form(setting, address.value) else {}
+    for name, text in parts.items():
+        part = settings.get(setting.parts.get(name, ""))
+        if part is None or not text or "," in text:
+            continue
+        try:
+            from_text(part, text, "/")
+        except ValueError as error:
+            found = "" if part.secret else found_masked(text)
+            yield Problem("type", part.path, address.origin, {"expected": str(error), "found": found})
 
 
 def _open_listener(setting: Setting, candidates: Mapping[str, Candidate]) -> Iterator[Problem]:
