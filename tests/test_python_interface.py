@@ -10,7 +10,7 @@ import pytest
 
 import compozy
 import compozy.tools
-from compozy.errors import DriverError
+from compozy.errors import DriverError, NotFoundError
 from compozy.provisioning.lifecycle import Lifecycle
 from compozy.provisioning.runtime import Runtime
 from compozy.resolution.configuration import load_configuration
@@ -21,7 +21,7 @@ SETTINGS = {"redis.standalone.engine": "fakeredis"}
 
 @pytest.fixture
 def project(tmp_path: Path) -> str:
-    (tmp_path / "compozy.yaml").write_text("mode: memory\n")
+    (tmp_path / "compozy.yaml").write_text("mode: memory\nmemories: [{id: chat}]\n")
     (tmp_path / "workflows").mkdir()
     (tmp_path / "workflows" / "order.yaml").write_text(WORKFLOW + "outputs: {ordered: '{{ tasks.a.output }}'}\n")
     return str(tmp_path)
@@ -33,13 +33,20 @@ def test_loaded_configuration_runs_a_workflow_in_one_block(project: str) -> None
         execution = runtime.workflows.run("order", {"item": "coffee"})
         assert (execution.status, execution.output) == ("completed", {"ordered": "coffee"})
         assert runtime.workflows is runtime.workflows
+        runtime.memory("chat").append("ada", {"role": "user", "content": execution.output})
+        assert [message.content for message in runtime.memory("chat").read("ada").messages] == [execution.output]
+        with pytest.raises(NotFoundError, match='memory "chta" does not exist'):
+            runtime.memory("chta")
     assert lifecycle.state == "validated"
 
 
-def test_runtime_of_components_alone_has_no_workflows(project: str) -> None:
+def test_runtime_of_components_alone_has_no_workflows_and_memories(project: str) -> None:
     configuration = load_configuration(directory=project, environment={}, flags=SETTINGS)
-    with Lifecycle(configuration).provision() as runtime, pytest.raises(DriverError, match="has no workflows"):
-        assert runtime.workflows
+    with Lifecycle(configuration).provision() as runtime:
+        with pytest.raises(DriverError, match="has no workflows"):
+            assert runtime.workflows
+        with pytest.raises(DriverError, match="has no memories"):
+            runtime.memory("chat")
 
 
 def described(section: str) -> set[str]:
