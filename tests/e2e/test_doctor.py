@@ -42,17 +42,18 @@ def test_a_half_configured_distributed_mode_names_each_part(shell: Shell) -> Non
 
 
 def test_distributed_mode_with_its_services_would_start(shell: Shell, services: Services) -> None:
-    """Reachability with latency and versions, and pgvector."""
+    """Reachability with latency and versions, and pgvector in the database."""
+    stores = ("--set", "knowledge.vector_dbs=[{id: docs, provider: pgvector}]")
     checks: dict[str, Any] = {}
 
     def reached() -> bool:
-        answer = shell.json("doctor", "--mode", "distributed", env=services.settings())
+        answer = shell.json("doctor", "--mode", "distributed", *stores, env=services.settings())
         checks.update({check["id"]: check for check in answer["checks"]})
         return {checks[f"{name}.reach"]["status"] for name in ("database", "temporal", "redis")} == {"pass"}
 
     eventually(reached, lambda: f"an answer of each service: {checks}")  # a busy one may take too long
     assert "ms" in checks["redis.reach"]["message"]
-    assert checks["database.pgvector"]["status"] == "pass"
+    assert checks["vector_store[docs].pgvector"]["status"] == "pass"
 
 
 def test_state_directory_of_the_running_server_passes_and_names_it(shell: Shell) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sqlite3
 import textwrap
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from tests.store.test_refusal import limited as as_limited_user
 from tests.support.provisioning import SHOP_TABLES
 
-from compozy.drivers.postgres import offer_checks
+from compozy.drivers.postgres import clock_check
 from compozy.provisioning.doctor import Check, examine
 from compozy.provisioning.lifecycle import Lifecycle
 from compozy.provisioning.plan import make_plan
@@ -186,25 +187,8 @@ def test_looking_command_runs_the_checks_of_a_trusted_pack_only(
         assert found["shop.preflight"].fix == f"compozy trust {pack} lets doctor run it"
 
 
-@pytest.mark.parametrize(
-    ("row", "providers", "status"),
-    [
-        pytest.param(("0.8.6", "0"), (), "pass", id="there"),
-        pytest.param(None, ("qdrant",), "warn", id="not-needed"),
-        pytest.param(None, ("qdrant", "pgvector"), "fail", id="needed"),
-    ],
-)
-def test_missing_vector_extension_fails_for_a_vector_store(
-    row: tuple[str, str] | None, providers: tuple[str, ...], status: str
-) -> None:
-    found = {check.id: check.status for check in offer_checks(row, providers)}
-    assert found == {"pgvector": status} | ({"clock": "warn"} if row else {})
-
-
-def test_providers_of_vector_stores_are_an_option_of_the_database(tmp_path: Path) -> None:
-    flags = {"database.driver": "postgres", "knowledge.vector_dbs": "[{id: a, provider: qdrant}, {id: b}]"}
-    configuration = load_configuration(directory=str(tmp_path), flags=flags, environment={})
-    assert make_plan(resolve(configuration, FACTS)).steps[0].options["vector_providers"] == ("qdrant",)
+def test_wrong_clock_of_the_database_server_is_a_warning() -> None:
+    assert [clock_check(time.time() - skew_s).status for skew_s in (0, 60)] == ["pass", "warn"]
 
 
 def test_full_disk_fails_as_start_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from compozy.drivers.preflight import reached
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 PING_S = 1.0
 CLOCK_SKEW_S = 5.0
-VECTOR = "pgvector"
-_OFFER = "SELECT default_version, extract(epoch FROM now()) FROM pg_available_extensions WHERE name = 'vector'"
 _PORT = 5432
 _DEFAULTS = {"host": "localhost", "port": _PORT, "user": "compozy", "dbname": "compozy", "sslmode": "prefer"}
 _SHORTEST_S = 2  # libpq rounds shorter timeouts up to this
@@ -99,17 +97,13 @@ _SYMPTOMS = (
 
 
 class PostgresDriver:
-    """A pool of at most `max_connections` connections; a part that is given wins over that of the `url`.
-
-    `vector_providers` are those of the vector stores, some of which need an extension of the server.
-    """
+    """A pool of at most `max_connections` connections; a part that is given wins over that of the `url`."""
 
     def __init__(
         self, *, url: str | None = None, host: str | None = None, port: int | None = None, user: str | None = None,
         password: str | None = None, name: str | None = None, ssl_mode: str | None = None, max_connections: int = 25,
-        connect_timeout_s: float = 5.0, vector_providers: Collection[str] = (),
+        connect_timeout_s: float = 5.0,
     ) -> None:  # fmt: skip
-        self._providers = vector_providers
         self._url = url
         parts = {
             "host": host, "port": port, "user": user, "password": password, "dbname": name, "sslmode": ssl_mode,
@@ -247,14 +241,11 @@ class PostgresDriver:
                 probe.close()
 
     def preflight(self, context: StartContext) -> Iterator[Check]:
-        """Check that the server answers, what it offers for vectors, and its clock."""
+        """Check that the server answers, and its clock."""
         with reached(self, context) as check:
             yield check
             if check.status == "pass":
-                row = self._pool.execute_sql(_OFFER).fetchone()
-                yield from offer_checks(row, self._providers)
-            else:
-                yield Check(VECTOR, "skip", "not asked, because the database was not reached", "see the check above")
+                yield clock_check(self._pool.execute_sql("SELECT extract(epoch FROM now())").fetchone()[0])
 
     def storage(self) -> tuple[Storage, ...]:
         """Return nothing: the server keeps its data itself."""
@@ -282,16 +273,8 @@ def _telling(text: str) -> str:
     return chosen.rpartition(" failed: ")[2].removeprefix("FATAL:").strip()
 
 
-def offer_checks(row: tuple[str, Any] | None, providers: Collection[str]) -> Iterator[Check]:
-    """Yield whether vectors can be kept, which some `providers` of vector stores need, and whether the clock is right.
-
-    `row` is the version of the extension and the time of the server, None where it does not have the extension.
-    """
-    if row is None:
-        status, fix = "fail" if VECTOR in providers else "warn", f"install {VECTOR} on the database server"
-        yield Check(VECTOR, status, "the extension vector is not available", fix)
-        return
-    yield Check(VECTOR, "pass", f"{VECTOR} {row[0]} is available")
-    skew = abs(time.time() - float(row[1]))
+def clock_check(server_s: float) -> Check:
+    """Return whether the clock of the server, in seconds since 1970, is right."""
+    skew = abs(time.time() - float(server_s))
     status, fix = ("pass", "") if skew <= CLOCK_SKEW_S else ("warn", "synchronise the clocks of both machines")
-    yield Check("clock", status, f"its clock differs by {skew:.1f} s", fix)
+    return Check("clock", status, f"its clock differs by {skew:.1f} s", fix)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PGVECTOR = "pgvector"
 _DATABASE = "database"
 _CONNECTIONS = 10
+_RUNTIME = ("url", "host", "port", "user", "password", "name", "ssl_mode")
 _ELEMENT = "knowledge.vector_dbs[]."
 
 
@@ -48,7 +49,8 @@ class PgvectorDriver:
             "probes": probes, "build": {key: value for key, value in build.items() if value is not None},
         }  # fmt: skip
         self._options = {key: value for key, value in options.items() if value is not None}
-        self._runtime = runtime
+        given = {key: runtime.get(key) for key in _RUNTIME} if runtime is not None else None
+        self._runtime: dict[str, Any] | None = given
         self._store: PgvectorTable | None = None
         self._where = ""
 
