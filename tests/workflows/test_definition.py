@@ -15,6 +15,7 @@ from compozy.workflows.model.definition import Input, Retry
 from compozy.workflows.read.loader import definition_from_json, load_definition, parse_definition
 from compozy.workflows.tasks.aggregate import Aggregate
 from compozy.workflows.tasks.basic import Basic
+from compozy.workflows.tasks.task_type import TYPES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -133,7 +134,9 @@ BAD = [
     ),
     pytest.param("id: a\ntasks: [1]", "2:9: `tasks[0]` of a task must be a mapping", id="scalar-task"),
     pytest.param(
-        "id: a\ntasks:\n  - {id: t}", "3:5: a task needs `type`: one of aggregate, basic, sleep", id="no-type"
+        "id: a\ntasks:\n  - {id: t}",
+        f"3:5: a task needs `type`: one of {', '.join(TYPES)}",
+        id="no-type",
     ),
     pytest.param(
         "id: a\ntasks:\n  - {id: t, type: agregate, output: 1}",

@@ -24,6 +24,10 @@ TASKS: dict[str, dict[str, Any]] = {
         "tool": "m:f", "with": {"k": "{{ secrets.A }}"}, "timeout": "1m", "isolation": "process",
         "retry": {"max_attempts": 2, "initial_interval": "1s", "backoff": 1.5, "max_interval": None},
     },
+    "knowledge": {
+        "base": "docs", "query": "{{ input.text }}", "top_k": 3, "min_score": 0.5, "filter": {"title": "A"},
+        "timeout": "1m", "retry": {"max_attempts": 2},
+    },
     "memory": {
         "memory_ref": "chat", "operation": "append", "key_template": "k", "payload": {"content": "{{ input.text }}"},
         "timeout": "1m", "retry": {"max_attempts": 2},

@@ -133,7 +133,7 @@ def query(
         return
     for result in found.results:
         print_line(f"{result.source}, {result.place}  (score {result.score:.3f})")
-        print_line("".join(f"    {line}\n" for line in result.text.splitlines()))
+        print_line("".join(f"    {line}".rstrip() + "\n" for line in result.text.splitlines()))
     if not found.results:
         print_line("no passage was found")
 
