@@ -292,6 +292,8 @@ def test_pages_of_other_origins_cannot_start_anything(site: Site, origin: str | 
         pytest.param(RUN, {"definition": {"id": "greet"}}, id="definition"),
         pytest.param(RUN, {"input": {"nam": 1}}, id="input"),
         pytest.param("/api/v0/workflows", {"workflows": []}, id="import"),
+        pytest.param("/api/v0/executions/greet-1/signals/go", {}, id="signal"),
+        pytest.param("/api/v0/memory/none/key", {"role": "x" * 20_000}, id="large-body"),
     ],
 )
 def test_checks_are_bounded_and_do_not_hold_the_event_loop(site: Site, path: str, body: Any) -> None:

@@ -230,7 +230,7 @@ class Service:
         """
         if not SIGNAL_NAME.match(name):
             raise UsageError(f'signal name "{name}" must be letters, digits, _, . and -')
-        reason = why_not_plain(payload)
+        reason = await self.checks.run(why_not_plain, payload)
         if reason is not None:
             raise UsageError(f'the payload of signal "{name}" cannot be sent: {reason}')
         row = await self.execution(execution_id)

@@ -16,6 +16,7 @@ import json
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -351,7 +352,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Build a mapping of a result, whose keys may have become equal as text."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise ToolFailure("ToolResult", f'the result has two keys that are "{twice}" as text', final=True)
     return found
