@@ -5,6 +5,7 @@ The same document and sizes always give the same chunks, in time linear in the l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from compozy.knowledge.documents import Document
 
 # From strong to weak; a chunk ends after the part before the bar, which the next one begins without.
 _BOUNDARIES = ("\n|#", "\n\n|", "\n|", ". |", "? |", "! |", "。|", " |")
+_NO_BLANK = re.compile(r"\S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +40,23 @@ def split(document: Document, size: int = SIZE, overlap: int = OVERLAP) -> list[
         raise ValueError(f"chunks of {size} characters cannot overlap by {overlap}")
     chunks: list[Chunk] = []
     for start, end in _spans(document.text, size, overlap):
-        text = document.text[start:end].strip()
-        first = document.text.find(text[:1], start)
-        if text:
-            chunks.append(Chunk(len(chunks), text, document.places.at(first), first))
+        chunks.append(Chunk(len(chunks), document.text[start:end].rstrip(), document.places.at(start), start))
     return chunks
 
 
 def _spans(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]:
-    start, end = 0, 0
-    while end < len(text):
-        end = _end(text, start + max(size // 2, overlap), start + size)
+    end = 0
+    while (new := _next(text, end)) < len(text):  # the first character that no chunk has yet
+        start = _next(text, _word_start(text, end - overlap, end)) if end else new
+        start = start if start + size > new else new
+        end = _end(text, max(start + size // 2, start + overlap, new), start + size)
         yield start, end
-        start = _word_start(text, max(1, end - overlap), end)
+
+
+def _next(text: str, low: int) -> int:
+    """Return the offset of the first character from `low` on that is no blank; the length where there is none."""
+    found = _NO_BLANK.search(text, low)
+    return found.start() if found else len(text)
 
 
 def _end(text: str, low: int, high: int) -> int:

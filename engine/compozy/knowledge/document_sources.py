@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+from compozy.base.control import escape_control
 from compozy.base.output_file import open_regular
 from compozy.base.source_file import is_leftover
 from compozy.knowledge.bases import KnowledgeBase, ReadLimits, SourceSetting
@@ -96,7 +97,7 @@ def _documents(root: Path, setting: SourceSetting) -> Iterator[Reference | Docum
             status = _inside(root, relative).stat()
             yield Reference(relative, setting.kind, relative, f"{status.st_size}-{status.st_mtime_ns}")
         except UnreadableDocument as error:
-            yield DocumentFault(relative, error.reason, error.fix)
+            yield DocumentFault(escape_control(relative), error.reason, error.fix)
     if not found:
         yield DocumentFault(path, "no file matches the pattern", "correct the pattern, or remove the source")
 
@@ -137,8 +138,12 @@ def _inside(root: Path, relative: str) -> Path:
     """Return the real path of a file of the project.
 
     Raises:
-        UnreadableDocument: it does not exist, or a link leads out of the project.
+        UnreadableDocument: its name is not UTF-8, it does not exist, or a link leads out of the project.
     """
+    try:
+        relative.encode()
+    except UnicodeEncodeError as error:
+        raise UnreadableDocument("its name is not UTF-8", "rename it") from error
     try:
         real = (root / relative).resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:

@@ -65,19 +65,22 @@ def read_html(content: bytes, encoding: str | None = None) -> Extract:
 def _runs(body: LexborNode | None) -> Iterator[tuple[_Block, str]]:
     """Yield the text of each block, in several parts where other blocks interrupt it."""
     around: dict[int, _Block] = {}  # by element; an element is walked before what it contains
-    block, texts = _Block("body", 0), [""]
+    block, texts, mark = _Block("body", 0), [""], ""
     for node in body.traverse(include_text=True) if body else ():
         tag, parent = node.tag or "", node.parent
         outer = around.get(parent.mem_id, block) if parent else block
         if tag != "-text":
             around[node.mem_id] = _Block(tag, node.mem_id) if tag in _PARAGRAPHS or tag in _LINES else outer
-            texts.append(_MARKS.get(tag, ""))
+            mark = _MARKS.get(tag, mark)
             continue
         content = node.text_content or ""
-        if outer != block and content.strip():
-            yield block, "".join(texts)
-            block, texts = outer, []
-        texts.append(content if outer.tag == "pre" else re.sub(r"\s+", " ", content))
+        if content.strip():
+            if outer != block:
+                yield block, "".join(texts)
+                block, texts, mark = outer, [], ""
+            texts.append(mark)
+            mark = ""
+        texts.append(content if block.tag == "pre" else re.sub(r"\s+", " ", content))
     yield block, "".join(texts)
 
 
@@ -85,7 +88,7 @@ def _paragraphs(runs: Iterator[tuple[_Block, str]]) -> Iterator[tuple[str, str]]
     """Yield the text of each run with its line breaks and the tag of its block; empty ones are left out."""
     last, begun = "", {0}
     for block, text in runs:
-        lines = text.strip("\n") if block.tag == "pre" else "\n".join(map(_collapsed, text.rstrip(" |\n").split("\n")))
+        lines = text.strip("\n") if block.tag == "pre" else "\n".join(map(_collapsed, text.split("\n")))
         if not lines.strip():
             continue
         gap = "\n\n" if {last, block.tag} & _PARAGRAPHS else "\n"
