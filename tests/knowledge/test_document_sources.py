@@ -88,12 +88,12 @@ def test_path_out_of_the_project_is_a_fault(path: str, root: Path) -> None:
 def test_links_are_followed_within_the_project_alone(root: Path) -> None:
     (root / "in.md").symlink_to("docs/a.md")
     (root / "out.md").symlink_to(root / "../outside/o.md")
-    (root / "gone.md").symlink_to("nothing.md")
+    (root / "broken.md").symlink_to("nothing.md")
     (root / "circle").symlink_to(".")
     found = {one.source: getattr(one, "reason", "") for one in sources(root, ("markdown_glob", "**/*.md"))}
     assert found["in.md"] == ""
     assert found["out.md"] == "a symbolic link leads out of the project"
-    assert found["gone.md"] == "No such file or directory"
+    assert found["broken.md"] == "No such file or directory"
     assert not [name for name in found if name.startswith("circle")]
 
 
@@ -103,7 +103,7 @@ def test_pattern_below_a_link_out_of_the_project_is_a_fault(root: Path) -> None:
     assert [getattr(one, "reason", "") for one in found] == ["a symbolic link leads out of the project"]
 
 
-def test_link_that_changes_after_the_listing_is_not_followed(root: Path) -> None:
+def test_link_out_of_the_project_is_not_followed_after_the_listing(root: Path) -> None:
     one = base(root, ("text", "b.txt"))
     (found,) = find_documents(one)
     assert isinstance(found, Reference)
@@ -120,7 +120,7 @@ def test_pipe_and_directory_are_faults(root: Path) -> None:
             read(root, "text", name)
 
 
-def test_file_name_that_is_no_utf8_is_a_fault(root: Path) -> None:
+def test_file_name_without_utf8_is_a_fault(root: Path) -> None:
     Path(os.fsdecode(os.fsencode(root) + b"/docs/\xff.md")).write_text("x")
     fault = next(one for one in sources(root, ("markdown_glob", "docs/*.md")) if isinstance(one, DocumentFault))
     assert (fault.source, fault.reason) == ("docs/\\udcff.md", "its name is not UTF-8")

@@ -52,7 +52,7 @@ def test_answer_has_content_media_type_and_encoding(web: WebServer) -> None:
         "::ffff:a00:1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:0:0:0:0:f5ff:fffe",
     ],
 )  # fmt: skip
-def test_address_that_is_not_public_is_refused(address: str) -> None:
+def test_private_address_is_refused(address: str) -> None:
     """The last ones reach 127.0.0.1 or 10.0.0.1 through a gateway."""
     assert "is not public" in refusal("http://docs.example/", ReadLimits(), [address])
     host = f"[{address}]" if ":" in address else address
@@ -70,7 +70,7 @@ def test_loopback_is_refused_however_it_is_spelled(spelled: str, web: WebServer)
 
 
 @pytest.mark.parametrize("allowed", ["127.0.0.0/8", "127.0.0.1", "docs.example", "DOCS.example:{port}"])
-def test_address_that_is_not_public_is_fetched_where_it_is_named(allowed: str, web: WebServer) -> None:
+def test_named_private_address_is_fetched(allowed: str, web: WebServer) -> None:
     web.answers["/"] = Response("text", media_type="text/plain")
     limits = ReadLimits(fetch_allow=(allowed.format(port=web.port),))
     assert fetch(web.url(host="docs.example"), limits, resolver([HOST])).content == b"text"
@@ -127,7 +127,7 @@ def test_redirect_to_an_allowed_host_is_followed_without_credentials(web: WebSer
     assert ["authorization" in request.headers for request in web.requests] == [True, False]
 
 
-def test_host_that_no_name_server_knows_is_refused() -> None:
+def test_unknown_host_is_refused() -> None:
     assert "cannot be resolved" in refusal("http://name.invalid/")
 
 
@@ -141,7 +141,7 @@ def test_host_that_no_name_server_knows_is_refused() -> None:
         pytest.param("http://127.0.0.1:1/", "connection failed", id="closed-port"),
     ],
 )
-def test_address_that_cannot_be_reached_is_refused(address: str, reason: str) -> None:
+def test_unreachable_address_is_refused(address: str, reason: str) -> None:
     assert reason in refusal(address)
 
 
@@ -155,7 +155,7 @@ def test_address_that_cannot_be_reached_is_refused(address: str, reason: str) ->
         ),
     ],
 )
-def test_answer_that_cannot_be_taken_is_refused(answer: Response, reason: str, web: WebServer) -> None:
+def test_unusable_answer_is_refused(answer: Response, reason: str, web: WebServer) -> None:
     web.answers["/"] = answer
     assert reason in refusal(web.url(), ReadLimits(size_bytes=1000, fetch_allow=(HOST,)))
 
@@ -185,7 +185,7 @@ def test_request_asks_for_no_compression_and_uses_no_proxy(web: WebServer, monke
     assert (seen.headers["accept-encoding"], seen.headers["user-agent"]) == ("identity", "compozy")
 
 
-def test_certificate_that_no_known_authority_signed_is_refused(tmp_path: Path) -> None:
+def test_certificate_of_an_unknown_authority_is_refused(tmp_path: Path) -> None:
     trustme.CA().issue_cert("docs.example").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "cert.pem"))
     with web_server(ssl_certfile=str(tmp_path / "cert.pem")) as server:
         assert "certificate" in refusal(f"https://docs.example:{server.port}/", LOOPBACK, [HOST])

@@ -40,7 +40,7 @@ def test_blocks_are_lines_and_headings_are_sections() -> None:
         pytest.param(b"<p>F&uuml;&#xDF;e", id="entities"),
     ],
 )
-def test_encoding_is_the_one_that_the_page_states(content: bytes) -> None:
+def test_stated_encoding_of_a_page_is_used(content: bytes) -> None:
     assert read_html(content).text.strip() == "Füße"
 
 

@@ -39,7 +39,7 @@ def model(web: WebServer, dimension: int | None = None) -> EmbeddingModel:
 
 @pytest.fixture
 def waits() -> list[float]:
-    """How long the embedder waited before each repetition."""
+    """The waits of the embedder before each repetition, in seconds."""
     return []
 
 
@@ -101,9 +101,7 @@ def test_many_texts_are_sent_in_batches(
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 529])
-def test_failure_that_may_pass_is_repeated(
-    status: int, embedder: OpenAIEmbedder, web: WebServer, waits: list[float]
-) -> None:
+def test_passing_failure_is_repeated(status: int, embedder: OpenAIEmbedder, web: WebServer, waits: list[float]) -> None:
     good, left = vectors(web), [Response(status_code=status)] * 4
     web.answers["/v1/embeddings"] = lambda request: left.pop() if left else good(request)
     assert embedder.embed(["a"]) == [[1.0, 1.0, 1.0]]
@@ -122,7 +120,7 @@ def test_failure_that_may_pass_is_repeated(
         pytest.param("-1", 0.25, 0.5, id="negative"),
     ],
 )
-def test_wait_is_the_one_that_the_endpoint_states(
+def test_stated_wait_is_respected(
     stated: str, low: float, high: float, embedder: OpenAIEmbedder, web: WebServer, waits: list[float]
 ) -> None:
     web.answers["/v1/embeddings"] = Response(status_code=429, headers={"retry-after": stated})
@@ -130,9 +128,7 @@ def test_wait_is_the_one_that_the_endpoint_states(
     assert low <= waits[0] <= high
 
 
-def test_failure_that_does_not_pass_is_repeated_four_times(
-    embedder: OpenAIEmbedder, web: WebServer, waits: list[float]
-) -> None:
+def test_lasting_failure_is_repeated_four_times(embedder: OpenAIEmbedder, web: WebServer, waits: list[float]) -> None:
     web.answers["/v1/embeddings"] = JSONResponse({"error": {"message": "overloaded"}}, 503)
     assert "answers with HTTP 503: overloaded" in failure(embedder).message
     assert (len(web.requests), len(waits)) == (5, 4)
@@ -195,7 +191,7 @@ def test_secret_of_the_address_does_not_reach_an_error(web: WebServer, waits: li
     assert "t0ken" not in shown
 
 
-def test_endpoint_that_does_not_answer_is_named(waits: list[float]) -> None:
+def test_silent_endpoint_is_named(waits: list[float]) -> None:
     found = failure(OpenAIEmbedder(EmbeddingModel("small", "local", "letters", "http://127.0.0.1:1/v1"), waits.append))
     assert 'the model "small" at http://127.0.0.1:1/v1/embeddings does not answer' in found.message
     assert len(waits) == 4

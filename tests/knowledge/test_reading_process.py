@@ -33,7 +33,7 @@ def test_pages_are_the_places_of_a_pdf() -> None:
         pytest.param(make_pdf(["", ""]), "the PDF has no text", id="no-text"),
     ],
 )
-def test_pdf_that_cannot_be_read_is_refused(content: bytes, reason: str) -> None:
+def test_unreadable_pdf_is_refused(content: bytes, reason: str) -> None:
     assert refusal("pdf", content).reason == reason
 
 

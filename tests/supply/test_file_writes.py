@@ -34,6 +34,7 @@ ALLOWED = {
     "drivers.sqlite.database_holding": "SQLite opens an existing file, mode=ro",
     "drivers.temporal_file._unfinished": "SQLite opens an existing file, mode=ro",
     "drivers.vector_qdrant.QdrantServerDriver._client": "the client of a server, which gets no path",
+    "knowledge.reading_process.read_in_process": "an unnamed temporary file takes the output of the reader",
     "state.file_lock.FileLock._open": "a lock file is opened in place, or its lock would be lost",
     "state.move_journal._rename": "moves data as its journal specifies",
     "state.undo.UndoLog.roll_back": "moves back what a failed start moved",

@@ -1,4 +1,4 @@
-"""PDF files for tests, written by hand."""
+"""PDF files for tests, written byte by byte."""
 
 from __future__ import annotations
 

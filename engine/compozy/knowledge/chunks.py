@@ -54,7 +54,7 @@ def _spans(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]:
 
 
 def _next(text: str, low: int) -> int:
-    """Return the offset of the first character from `low` on that is no blank; the length where there is none."""
+    """Return the offset of the first character from `low` on that is no blank; the length without one."""
     found = _NO_BLANK.search(text, low)
     return found.start() if found else len(text)
 
