@@ -219,6 +219,8 @@ def test_a_malformed_line_of_a_dotenv_file_is_a_warning(line: str, place: str, t
         pytest.param("name: !!str 5", "the tag !!str is not supported", "1:7", id="tag-of-yaml"),
         pytest.param("server: !include a", "the tag !include is not supported", "1:9", id="tag-of-a-group"),
         pytest.param("!x name: a", "the tag !x is not supported", "1:1", id="tag-of-a-key"),
+        pytest.param("? {p: 1}\n: 2", "a key must be a plain word", "1:3", id="mapping-as-key"),
+        pytest.param("? [p]\n: 2", "a key must be a plain word", "1:3", id="list-as-key"),
         pytest.param("just text", 'a configuration is a mapping; found "just text"', "1:1", id="text"),
     ],
 )

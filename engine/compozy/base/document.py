@@ -203,7 +203,7 @@ class _Walk:
         keys: dict[str, Place] = {}
         for key_node, value_node in node.value:
             at = self.place(key_node)
-            if isinstance(key_node, yaml.MappingNode):
+            if isinstance(key_node, yaml.MappingNode) and key_node.start_mark.index == node.start_mark.index + 1:
                 raise SyntaxProblem(_UNQUOTED, Place(self.file, at.line, max(1, at.column - 1)), hint=_QUOTES)
             if not isinstance(key_node, yaml.ScalarNode):
                 raise SyntaxProblem("a key must be a plain word", at)
