@@ -17,7 +17,7 @@ from typing import Any
 import peewee
 
 from compozy.errors import DriverError
-from compozy.vector.checked_records import checked
+from compozy.vector.checked_records import check_selection, checked
 from compozy.vector.metadata_filter import Condition, accepted, is_json
 from compozy.vector.ranking import best, rounded
 from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
@@ -231,6 +231,7 @@ class PgvectorTable:
 
     def delete(self, ids: Sequence[str] | None = None, where: Mapping[str, Condition] | None = None) -> int:
         """See `VectorStore.delete`."""
+        check_selection(ids, where)
         text, parameters = _condition(where)
         if ids is not None:
             text, parameters = "id = ANY(%s)", [[key for key in ids if is_json(key)]]

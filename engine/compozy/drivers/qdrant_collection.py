@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from compozy.vector.checked_records import checked
+from compozy.vector.checked_records import check_selection, checked
 from compozy.vector.metadata_filter import Condition, Scalar, accepted, is_json
 from compozy.vector.ranking import best, rounded
 from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
@@ -73,6 +73,7 @@ class QdrantCollection(ABC):
 
     def delete(self, ids: Sequence[str] | None = None, where: Mapping[str, Condition] | None = None) -> int:
         """See `VectorStore.delete`."""
+        check_selection(ids, where)
         condition = self._filter(where)
         with self._turn():
             if not self._known():

@@ -16,8 +16,8 @@ import msgspec
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from compozy.errors import DriverError, VectorError
-from compozy.vector.checked_records import checked
-from compozy.vector.metadata_filter import Condition, accepted, matches
+from compozy.vector.checked_records import check_selection, checked
+from compozy.vector.metadata_filter import Condition, accepted, is_json, matches
 from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
 
 _FORMAT = b"1"
@@ -45,7 +45,7 @@ class RedisVectorStore(ABC):
         return self._dimension
 
     def open(self, dimension: int | None) -> None:
-        """Compare the dimension that is configured with the stored one; an empty store takes the new one.
+        """Compare the dimension that is configured with the stored one.
 
         Raises:
             DriverError: they differ, or the server does not answer.
@@ -60,13 +60,13 @@ class RedisVectorStore(ABC):
         self._dimension = dimension or stored
 
     def _stored(self, pipe: Any) -> int | None:
-        """Return the length of the vectors that there are."""
+        """Return the length of the vectors; None until the first one."""
         found, written = pipe.hmget(self._key("store"), "dimension", "format")
         if written not in (None, _FORMAT):
             raise DriverError(
                 "the vectors were written by another version of Compozy", hint="install that version, or a newer one"
             )
-        return int(found) if found is not None and pipe.hlen(self._metadata) else None
+        return None if found is None else int(found)
 
     def _transaction(self, work: Callable[[Any], Any]) -> Any:
         """Run `work(pipe)` again until no other client has written between what it read and what it wrote.
@@ -111,20 +111,19 @@ class RedisVectorStore(ABC):
         """Delete the records with `ids`, or those that match `where`, in one transaction; return how many.
 
         Raises:
-            VectorError: neither is given, or a condition cannot be compared.
+            VectorError: not exactly one of them is given, or a condition cannot be compared.
             DriverError: the server does not answer, or takes no writes.
         """
-        if ids is None and where is None:
-            raise VectorError("a deletion needs ids or a filter")
+        check_selection(ids, where)
 
         def remove(pipe: Any) -> int:
-            doomed = dict.fromkeys(ids) if ids is not None else self._matching(where, pipe.hgetall(self._metadata))
-            if ids is not None and where is not None:
-                doomed = self._matching(where, dict(zip(doomed, pipe.hmget(self._metadata, doomed), strict=True)))
-            elif ids:
-                known = pipe.hmget(self._metadata, doomed)
-                doomed = [key for key, there in zip(doomed, known, strict=True) if there is not None]
-            self._drop(pipe, list(doomed))
+            if ids is None:
+                doomed = self._matching(where, pipe.hgetall(self._metadata))
+            else:
+                given = [key for key in dict.fromkeys(ids) if is_json(key)]
+                known = pipe.hmget(self._metadata, given) if given else []
+                doomed = [key for key, there in zip(given, known, strict=True) if there is not None]
+            self._drop(pipe, doomed)
             if doomed:
                 pipe.hdel(self._text, *doomed)
                 pipe.hdel(self._metadata, *doomed)
@@ -190,13 +189,14 @@ class RedisVectorStore(ABC):
                 return int(self._client.hlen(self._metadata))
             return len(self._matching(where, self._client.hgetall(self._metadata)))
 
-    def _matching(self, where: Mapping[str, Condition] | None, metadata: Mapping[Any, bytes | None]) -> list[str]:
-        """Return the ids whose metadata, if they have any, match a filter."""
+    def _matching(self, where: Mapping[str, Condition] | None, metadata: Mapping[bytes, bytes]) -> list[str]:
+        """Return the ids whose metadata match a filter."""
         given = where or {}
         for condition in given.values():
             accepted(condition)
-        found = ((key, data) for key, data in metadata.items() if data is not None)
-        return [_text(key) for key, data in found if not given or matches(msgspec.json.decode(data), given)]
+        return [
+            key.decode() for key, data in metadata.items() if not given or matches(msgspec.json.decode(data), given)
+        ]
 
     def export(self) -> Iterator[VectorRecord]:
         """Yield every record, ordered by id; the store can be used meanwhile.
@@ -205,7 +205,7 @@ class RedisVectorStore(ABC):
             DriverError: the server does not answer.
         """
         with answered():
-            keys = sorted(map(_text, self._client.hkeys(self._metadata)))
+            keys = sorted(key.decode() for key in self._client.hkeys(self._metadata))
         for at in range(0, len(keys), _PAGE):
             with answered():
                 vectors = self._vectors(keys[at : at + _PAGE])
@@ -224,10 +224,6 @@ def answered() -> Iterator[None]:
         yield
     except (RedisError, OSError) as error:
         raise DriverError(f"Redis does not answer: {error}", hint="see the health of the Redis") from error
-
-
-def _text(key: bytes | str) -> str:
-    return key.decode() if isinstance(key, bytes) else key
 
 
 def _json(metadata: Mapping[str, object]) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 from compozy.drivers.vec_connections import VecConnections
 from compozy.errors import DriverError, VectorError
-from compozy.vector.checked_records import checked
-from compozy.vector.metadata_filter import Condition, Scalar, accepted
+from compozy.vector.checked_records import check_selection, checked
+from compozy.vector.metadata_filter import Condition, Scalar, accepted, is_json
 from compozy.vector.ranking import best, rounded
 from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
 
@@ -62,20 +62,19 @@ class Vec0Store:
         return self._dimension
 
     def _fixed(self, connection: Any, dimension: int) -> int:
-        """Fix the length of the vectors in a transaction, and make their table; an empty store may change it.
+        """Fix the length of the vectors in a transaction, and make their table.
 
         Raises:
-            DriverError: the store holds vectors of another length.
+            DriverError: it is fixed already, and another one.
         """
         stored = _stored(connection)
-        if stored != dimension:
-            if connection.execute("SELECT 1 FROM records LIMIT 1").get:
-                raise wrong_dimension(self._name, stored, dimension)
-            connection.execute("DROP TABLE IF EXISTS vectors")
+        if stored not in (None, dimension):
+            raise wrong_dimension(self._name, stored, dimension)
+        if stored is None:
             connection.execute(
                 f"CREATE VIRTUAL TABLE vectors USING vec0(embedding float[{dimension}] distance_metric=cosine)"
             )
-            connection.execute("INSERT OR REPLACE INTO store VALUES ('dimension', ?)", (dimension,))
+            connection.execute("INSERT INTO store VALUES ('dimension', ?)", (dimension,))
         return dimension
 
     def upsert(self, records: Sequence[VectorRecord]) -> None:
@@ -118,14 +117,11 @@ class Vec0Store:
         """Delete the records with `ids`, or those that match `where`, in one transaction; return how many.
 
         Raises:
-            VectorError: neither is given, or a condition cannot be compared.
+            VectorError: not exactly one of them is given, or a condition cannot be compared.
             DriverError: the database cannot be written.
         """
-        if ids is None and where is None:
-            raise VectorError("a deletion needs ids or a filter")
-        sql, values = _matching(where)
-        if ids is not None:
-            sql, values = f"{_LISTED} AND {sql}", [json.dumps(list(ids)), *values]
+        check_selection(ids, where)
+        sql, values = _matching(where) if ids is None else (_LISTED, [json.dumps(list(ids))])
         with self._connections.writing() as connection:
             numbers = [(number,) for (number,) in connection.execute(f"SELECT rowid FROM records WHERE {sql}", values)]
             if numbers:
@@ -227,10 +223,10 @@ def _matching(where: Mapping[str, Condition] | None) -> tuple[str, list[Any]]:
     """Return the SQL condition on `records.metadata` for a filter, and its values."""
     parts, values = ["1"], list[Any]()
     for key, condition in (where or {}).items():
-        tests = [_test(value) for value in accepted(condition)]
+        tests = [_test(value) for value in accepted(condition) if is_json(key)]
         any_of = " OR ".join(sql for sql, _ in tests) or "0"
         parts.append(f"EXISTS (SELECT 1 FROM json_each(records.metadata) AS m WHERE m.key = ? AND ({any_of}))")
-        values += [key, *(value for _, given in tests for value in given)]
+        values += [key if tests else "", *(value for _, given in tests for value in given)]
     return " AND ".join(parts), values
 
 

@@ -61,6 +61,13 @@ class VecConnections:
         Raises:
             DriverError: the database was closed, moved or replaced, or cannot be read.
         """
+        with self._writer if self._shared else contextlib.nullcontext():
+            pass  # a writer has the next turn
+        with self._taken() as connection:
+            yield connection
+
+    @contextmanager
+    def _taken(self) -> Iterator[Any]:
         import apsw
 
         connection = self._take()
@@ -78,7 +85,7 @@ class VecConnections:
         Raises:
             DriverError: as `reading`, or the database cannot be written.
         """
-        with self._writer, self.reading() as connection, connection:
+        with self._writer, self._taken() as connection, connection:
             yield connection
 
     def size_bytes(self) -> int:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from compozy.errors import VectorError
-from compozy.vector.metadata_filter import is_json
+from compozy.vector.metadata_filter import Condition, is_json
 from compozy.vector.vector_store import VectorRecord, unit_vector
 
 _LARGEST = 2**63
@@ -43,3 +43,13 @@ def _integer(digits: str) -> int:
     if not -_LARGEST <= int(digits) < _LARGEST:
         raise VectorError(f"the integer {digits} in metadata is too large", hint="write integers of 64 bits, or a text")
     return int(digits)
+
+
+def check_selection(ids: Sequence[str] | None, where: Mapping[str, Condition] | None) -> None:
+    """Require ids or a filter, so that no omitted argument deletes every record.
+
+    Raises:
+        VectorError: neither of the two is given, or both.
+    """
+    if (ids is None) == (where is None):
+        raise VectorError("a deletion needs either ids or a filter")

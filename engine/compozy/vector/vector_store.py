@@ -49,7 +49,7 @@ class VectorStore(Protocol):
         """Write records, replacing those with the same ids; all are durable when it returns, or none is promised."""
 
     def delete(self, ids: Sequence[str] | None = None, where: Mapping[str, Condition] | None = None) -> int:
-        """Delete the records with `ids`, or those that match `where`; return how many were deleted."""
+        """Delete either the records with `ids` or those that match `where`; return how many were deleted."""
 
     def search(
         self,
