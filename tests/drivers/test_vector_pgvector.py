@@ -130,6 +130,22 @@ def test_selective_filter_finds_the_remaining_rows(opened: Opened) -> None:
     assert [match.id for match in store.search(found[0].vector, 5, {"rare": True})] == ["far"]
 
 
+@pytest.mark.parametrize("value", [1e300, 2**63 - 1, 0.1, -(2**63), 1.0, None, [1, {"a": True}]], ids=str)
+def test_metadata_is_read_as_it_was_written(value: object, opened: Opened) -> None:
+    """Numbers of jsonb have no exponent."""
+    store = opened()
+    store.upsert([VectorRecord("a", [1.0], "", {"key": value})])
+    found = next(iter(store.export())).metadata["key"]
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_filter_with_characters_that_postgresql_cannot_store_matches_nothing(opened: Opened) -> None:
+    store = opened()
+    store.upsert([VectorRecord("a", [1.0], "", {"key": "x"})])
+    assert [store.count(where) for where in ({"\0": 1}, {"key": "\0"}, {"key": "\ud800"}, {"key": math.nan})] == [0] * 4
+    assert store.delete(ids=["\0", "\ud800"]) == 0
+
+
 @pytest.mark.parametrize("table", ['a"b', "100%s", "drop table x; --", "public.docs", "ümläut", "SELECT"])
 def test_name_of_the_table_is_quoted(table: str, opened: Opened) -> None:
     store = opened(collection=table)

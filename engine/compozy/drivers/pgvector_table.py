@@ -45,7 +45,9 @@ WHERE indrelid = to_regclass(%s) AND method.amname = 'gin'"""
 _LOCK_KEY = 0x436F6D7056  # "CompV"
 _LONGEST_BYTES = 63  # PostgreSQL cuts longer names
 _MOST = {"vector": 2000, "halfvec": 4000}  # numbers of a vector in an index
+_EXPORTED = "SELECT id, embedding::text, text, metadata::text"
 _BATCH = 500
+_DIGITS = len(str(-(2**63)))
 INDEXED_ROWS = 10_000  # fewer are searched exactly; an index of all at once takes a quarter of the time of row by row
 _MOST_CANDIDATES = 1000
 _OPERATORS = {"cosine": "<=>", "l2": "<->", "ip": "<#>"}
@@ -250,7 +252,7 @@ class PgvectorTable:
             return []
         distance = f"{self._expression()} {_OPERATORS[self._options.metric]} %s::{self._type()}"
         select = (
-            f"SELECT id, text, metadata, {_SCORES[self._options.metric]} FROM {self._table}"
+            f"SELECT id, text, metadata::text, {_SCORES[self._options.metric]} FROM {self._table}"
             f" WHERE {text} ORDER BY {distance} LIMIT %s"
         )
 
@@ -260,7 +262,7 @@ class PgvectorTable:
                 if len(found) < limit:
                     query = self._settings(limit, exact=exact) + select
                     found = self._sql(query, wanted, *parameters, wanted, limit).fetchall()
-            return [VectorMatch(id_, rounded(score), content, metadata) for id_, content, metadata, score in found]
+            return [VectorMatch(id_, rounded(score), content, _metadata(meta)) for id_, content, meta, score in found]
 
         with answers(self._where), connected(self._database), self._database.atomic():
             return best(fetch, k, min_score)
@@ -290,14 +292,14 @@ class PgvectorTable:
         last = ""
         while self._dimension is not None or self._refreshed():
             with answers(self._where), connected(self._database):
-                rows = self._sql(
-                    f"SELECT id, embedding::text, text, metadata FROM {self._table} WHERE id > %s ORDER BY id LIMIT %s",
-                    last, _BATCH,
-                ).fetchall()  # fmt: skip
-            yield from (VectorRecord(id_, json.loads(vector), text, metadata) for id_, vector, text, metadata in rows)
-            if len(rows) < _BATCH:
+                rows = self._sql(f"{_EXPORTED} FROM {self._table} WHERE id > %s ORDER BY id LIMIT %s", last, _BATCH)
+                found = [
+                    VectorRecord(id_, json.loads(vector), text, _metadata(meta)) for id_, vector, text, meta in rows
+                ]
+            yield from found
+            if len(found) < _BATCH:
                 return
-            last = rows[-1][0]
+            last = found[-1].id
 
     def _refreshed(self) -> bool:
         """Return True if another process has made the table meanwhile."""
@@ -354,11 +356,19 @@ def _text(vector: Sequence[float]) -> str:
     return f"[{','.join(map(repr, vector))}]"
 
 
+def _metadata(text: str) -> dict[str, object]:
+    """Return metadata; PostgreSQL writes large numbers without exponent, and larger integers are not accepted."""
+    found: dict[str, object] = json.loads(
+        text, parse_int=lambda digits: (float if len(digits) > _DIGITS else int)(digits)
+    )
+    return found
+
+
 def _condition(where: Mapping[str, Condition] | None) -> tuple[str, list[object]]:
     """Return a condition on rows as SQL and its parameters; `@>` is in the index, and equality is exact."""
     texts, parameters = ["true"], list[object]()
     for key, condition in (where or {}).items():
-        values = [json.dumps({key: value}) for value in accepted(condition)]
+        values = [json.dumps({key: value}) for value in accepted(condition) if is_json(key)]
         texts.append(f"({' OR '.join(['metadata @> %s::jsonb'] * len(values)) or 'false'})")
         parameters += values
     return " AND ".join(texts), parameters
