@@ -153,7 +153,8 @@ class Storage:
     """A file or directory in which a driver keeps data, at an absolute path.
 
     `name` distinguishes it from other data of the driver, also in a backup. While a backup is taken, writers of a
-    SQLite file that is `locked` wait for the moment at which everything is copied.
+    SQLite file that is `locked` wait for the moment at which everything is copied, and the writer of a directory that
+    is `locked` (see `WriteGate`) until it is copied.
     """
 
     name: str
