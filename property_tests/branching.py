@@ -11,18 +11,18 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from property_tests.choices import DIRECTORY, Choice, Text, Variable, choice_of, read_flag, size
 
 from compozy.base.place import DEFAULT, Origin
-from compozy.resolution.resolve import UNSET, Value, cell
+from compozy.resolution.resolve import UNSET, Value, cell, named_elements
 from compozy.rulebook import Rulebook
 from compozy.settings.identity_key import ById
 from compozy.settings.origin import Candidate
 from compozy.settings.registry import Registry
 from compozy.settings.values import from_text
-from compozy.tables.table import ColumnSource, Decision, Row, Scalar, Table
+from compozy.tables.table import ColumnSource, Decision, Row, Table
 
 T = TypeVar("T")
 
@@ -118,19 +118,22 @@ class Scan:
 
     def matching(self, table: Table) -> Iterator[Row]:
         """Yield the rows that match, of a table for each element of a list the rows that match some element."""
-        elements = self.values[table.for_each].value if table.for_each else [None]
+        elements = self._elements(table.for_each) if table.for_each else [{}]
         for row in table.rows:
             if any(self._matches(table, row, element) for element in elements):
                 yield row
 
-    def _matches(self, table: Table, row: Row, element: Mapping[str, Scalar] | None) -> bool:
+    def _elements(self, path: str) -> list[Mapping[str, Any]]:
+        return [element.fields for element in named_elements(self.settings[path], self.values[path].value)]
+
+    def _matches(self, table: Table, row: Row, element: Mapping[str, Any]) -> bool:
         for column in table.columns:
             condition = row.when.get(column.name)
             if condition is None:
                 continue
             source = column.source
             if source.kind == "item":
-                seen = (element or {}).get(source.ref)
+                seen = element.get(source.ref)
             else:
                 seen = cell(column, self._read(table, source), self.settings, self.decisions, self.facts, DIRECTORY)
             if not condition.matches(seen):

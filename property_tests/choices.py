@@ -9,11 +9,12 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import product
 from typing import Any
 
 from compozy.base.document import Scalar
 from compozy.resolution.configuration import Configuration, read_sources
-from compozy.resolution.resolve import Resolved, cell, resolve
+from compozy.resolution.resolve import Resolved, cell, named_elements, resolve
 from compozy.rulebook import Rulebook
 from compozy.settings.identity_key import ById
 from compozy.settings.origin import PROBLEMS
@@ -94,7 +95,7 @@ def _options(rulebook: Rulebook, source: ColumnSource, read: Sequence[tuple[Tabl
         return rulebook.registry.facts[source.ref].values
     setting = rulebook.registry.settings[source.ref]
     if setting.type == "list":
-        return tuple(_lists(setting, read))
+        return tuple(dict.fromkeys(_lists(setting, read)))
     texts = dict.fromkeys((*_values(setting, read), *_equals(rulebook, setting, read)))
     return (None, *(text for text in texts if text or not setting.ignores_empty))
 
@@ -173,9 +174,25 @@ def _lists(setting: Setting, read: Sequence[tuple[Table, Column]]) -> Iterator[T
     yield "[]"
     yield "[{id: one}]"
     fields = {column.source.ref for _, column in read if column.source.kind == "item"}
+    values: dict[str, list[str]] = {}
     for name in sorted(fields):
         asked = [(table, column) for table, column in read if column.source.ref == name]
-        yield from (f"[{{id: one, {name}: {value}}}]" for value in _values(setting.items[name], asked))
+        values[name] = list(_values(setting.items[name], asked)) or [str(setting.items[name].minimum or 1)]
+        yield from (f"[{{id: one, {name}: {value}}}]" for value in values[name])
+    for names in _asked_together(read):
+        for given in product(*([None, *values[name]] for name in names)):
+            written = (f", {name}: {value}" for name, value in zip(names, given, strict=True) if value is not None)
+            yield f"[{{id: one{''.join(written)}}}]"
+
+
+def _asked_together(read: Sequence[tuple[Table, Column]]) -> Iterator[tuple[str, ...]]:
+    """Yield the fields of an element that a row has conditions about, where there are several."""
+    for table in {table.id: table for table, _ in read}.values():
+        items = [column for column in table.columns if column.source.kind == "item"]
+        for row in table.rows:
+            names = tuple(column.source.ref for column in items if column.name in row.when)
+            if len(names) > 1:
+                yield names
 
 
 def choice_of(variables: Iterable[Variable], texts: Mapping[str, Text]) -> Choice:
@@ -225,8 +242,10 @@ def inputs_of(resolved: Resolved, table: Table) -> list[dict[str, Scalar]]:
             return element.get(column.source.ref)
         return cell(column, resolved.values, settings, resolved.decisions, resolved.facts, resolved.directory)
 
-    elements = resolved.get(table.for_each) if table.for_each else [{}]
-    return [{column.name: seen(column, element) for column in table.columns} for element in elements]
+    if not table.for_each:
+        return [{column.name: seen(column, {}) for column in table.columns}]
+    elements = named_elements(settings[table.for_each], resolved.get(table.for_each))
+    return [{column.name: seen(column, element.fields) for column in table.columns} for element in elements]
 
 
 def read_flag(rulebook: Rulebook, path: str | None, text: str) -> Configuration:

@@ -143,14 +143,14 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "memories": {
         "": "list",
-        "id": "text longest=255 unique identifies aliases=name",
+        "id": "name longest=255 unique identifies aliases=name",
         "type": "choice values=buffer,message_count,token_count",
-        "max_messages": "integer minimum=1",
-        "max_tokens": "integer minimum=1",
+        "max_messages": "integer minimum=1 maximum=1000000",
+        "max_tokens": "integer minimum=1 maximum=1000000000",
         "ttl": "duration",
         "key": "text longest=1000",
         "eviction": "choice values=fifo,lru",
-        "redact": "list of=text longest=1000",
+        "redact": "list of=pattern longest=1000",
     },
     "runtime": {
         "": "map",
@@ -209,7 +209,7 @@ STATED: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
 )  # fmt: skip
 # Kept for a later version: a value is a warning.
 NOT_USED_YET = (
-    "temporal.standalone.cluster_name", "knowledge.vector_dbs", "knowledge.bases", "models", "memories", "runtime",
+    "temporal.standalone.cluster_name", "knowledge.vector_dbs", "knowledge.bases", "models", "runtime",
 )  # fmt: skip
 SUGGESTED = {"modes": "mode", "modus": "mode"}
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -507,6 +507,7 @@ def followed_faults(reading: Reading) -> Iterator[str]:
     rulebook = replace(load_rulebook(), registry=reading.registry)
     for flags, path in (
         ({"name": "n", "temporal.mode": "remote"}, "temporal.task_queue"),
+        ({"name": "n", "redis.mode": "distributed"}, "redis.namespace"),
         ({"temporal.namespace": "n"}, "temporal.standalone.namespace"),
         ({"temporal.standalone.namespace": "n"}, "temporal.namespace"),
     ):

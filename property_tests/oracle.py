@@ -155,6 +155,7 @@ DECISIONS: Mapping[str, Callable[[Facts], dict[str, Any]]] = {
         "data_dir": "./.compozy/redis" if facts.redis_persistent else None,
         "needs_server": facts.redis_needs_server,
     },
+    "redis.namespace": lambda facts: {"namespace": None if facts.redis == "distributed" else "compozy"},
     "worker.concurrency": lambda facts: {"limit": 10 if facts.driver == "sqlite" else 200},
     "database.kept": lambda facts: {"kept": facts.keeps("database")},
     "temporal.kept": lambda facts: {"kept": facts.keeps("temporal")},
@@ -334,6 +335,10 @@ def _redis(facts: Facts, *, password_in_url: bool) -> bool:
 
 def _zero(path: str) -> Callable[[Facts], bool]:
     return lambda facts: facts.text(path, "1s") == "0s"
+
+
+def _a_memory(fits: Callable[[Mapping[str, Any]], bool]) -> Callable[[Facts], bool]:
+    return lambda facts: any(map(fits, facts.listed("memories")))
 
 
 FRONTEND, UI = "temporal.standalone.frontend_port", "temporal.standalone.ui_port"
@@ -561,6 +566,30 @@ PROMISES: Mapping[str, Promise] = {
             and bool(facts.listed("knowledge.bases"))
             and not facts.listed("knowledge.vector_dbs")
         ),
+    ),
+    "memory.max_messages.missing": Promise(
+        "error",
+        "memories[].type",
+        _a_memory(lambda memory: memory.get("type") == "message_count" and "max_messages" not in memory),
+    ),
+    "memory.max_tokens.missing": Promise(
+        "error",
+        "memories[].type",
+        _a_memory(lambda memory: memory.get("type") == "token_count" and "max_tokens" not in memory),
+    ),
+    "memory.eviction.unlimited": Promise(
+        "warning",
+        "memories[].eviction",
+        _a_memory(
+            lambda memory: (
+                memory.get("type", "buffer") == "buffer"
+                and memory.get("eviction") == "lru"
+                and not memory.keys() & {"max_messages", "max_tokens"}
+            )
+        ),
+    ),
+    "memory.ttl.zero": Promise(
+        "error", "memories[].ttl", _a_memory(lambda memory: str(memory.get("ttl", "1s")) in ("0", "0s", "0.0"))
     ),
     "worker.concurrency.sqlite": Promise(
         "warning",
