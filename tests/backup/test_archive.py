@@ -72,12 +72,12 @@ def rename(manifest: dict[str, Any], files: dict[str, bytes], name: str) -> None
         pytest.param(
             lambda manifest, files: files.update({DATABASE: files[DATABASE] + b"x"}), "is not a file of", id="longer"
         ),
-        pytest.param(lambda manifest, files: manifest.update(files=None), "another shape", id="no-list"),
-        pytest.param(lambda manifest, files: manifest["sizes"].update({DATABASE: -1}), "another shape", id="negative"),
-        pytest.param(lambda manifest, files: manifest["sizes"].update({DATABASE: True}), "another shape", id="boolean"),
-        pytest.param(lambda manifest, files: manifest["sizes"].pop(DATABASE), "another shape", id="no-size"),
-        pytest.param(lambda manifest, files: manifest.update(format="x"), "another shape", id="no-number"),
-        pytest.param(lambda manifest, files: manifest.pop("sizes"), "another shape", id="no-sizes"),
+        pytest.param(lambda manifest, files: manifest.update(files=None), "malformed", id="no-list"),
+        pytest.param(lambda manifest, files: manifest["sizes"].update({DATABASE: -1}), "malformed", id="negative"),
+        pytest.param(lambda manifest, files: manifest["sizes"].update({DATABASE: True}), "malformed", id="boolean"),
+        pytest.param(lambda manifest, files: manifest["sizes"].pop(DATABASE), "malformed", id="no-size"),
+        pytest.param(lambda manifest, files: manifest.update(format="x"), "malformed", id="no-number"),
+        pytest.param(lambda manifest, files: manifest.pop("sizes"), "malformed", id="no-sizes"),
         pytest.param(lambda manifest, files: manifest.update(format=99), "is newer than", id="newer"),
         pytest.param(lambda manifest, files: rename(manifest, files, "../x"), "not a path inside", id="above"),
         pytest.param(lambda manifest, files: rename(manifest, files, "/x"), "not a path inside", id="absolute"),

@@ -214,12 +214,12 @@ def _parsed_manifest(text: bytes) -> Manifest:
     """
     found = json.loads(text)
     if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != _REQUIRED:
-        raise ValueError("its manifest has another shape")
+        raise ValueError("its manifest is malformed")
     files, sizes = found["files"], found["sizes"]
     digests = all(isinstance(digest, str) for digest in files.values())
     counts = all(type(size) is int and size >= 0 for size in sizes.values())
     if not digests or not counts or files.keys() != sizes.keys():
-        raise ValueError("its manifest has another shape")
+        raise ValueError("its manifest is malformed")
     outside = [name for name in files if not _is_inside(name)]
     if outside:
         raise ValueError(f"its manifest names {outside[0]!r}, which is not a path inside it")

@@ -1,4 +1,4 @@
-"""One file with the data that the components of a project keep on this machine, taken while they run.
+"""Back up the data that the components of a project keep on this machine into one archive, while they run.
 
 It needs no running server and does not disturb one; the drivers name the files. All stores are copied at
 one moment: an execution whose row is not in the copy has not recorded it in its history either, and writes it when it
@@ -46,7 +46,7 @@ def kept_data(plan: Plan) -> tuple[Kept, ...]:
     """
     for step in plan.steps:
         if step.storage is None:
-            reason = f"where {step.component} keeps data is known to Python of the project, which is not imported"
+            reason = f"the data of {step.component} has an unknown place: its driver is Python that is not imported"
             raise UsageError(reason, hint=f"if you trust it, run: compozy trust {os.path.dirname(step.rules)}")
     return tuple(
         Kept(_archived(step.component, kept.name), Path(kept.path), kept.locked)
@@ -64,7 +64,7 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
     """Write an archive of everything that is kept to `target`, which must not exist.
 
     Raises:
-        UsageError: nothing is kept on this machine, or `target` exists, or cannot.
+        UsageError: nothing is kept on this machine, or `target` exists or cannot be created.
         BackupError: a file could not be read.
         StateDirectoryError: a link or a special file is at a place of the data.
     """
@@ -79,24 +79,24 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
     if target.exists():
         raise UsageError(f"{target} exists already", hint="name another file, or remove it")
     recover([kept.path.parent for kept in found])
-    there = [kept for kept in found if kept.path.exists()]
-    if not there:
+    present = [kept for kept in found if kept.path.exists()]
+    if not present:
         places = ", ".join(str(kept.path) for kept in found)
         raise UsageError(f"no data yet: {places}", hint="start once, or name the directory with --cwd")
     remove_leftovers(target.absolute().parent)
     check_data_files(*(f"{kept.path}{suffix}" for kept in found for suffix in ("", BESIDE, *LOGS)))
     try:
         with private_directory(target.absolute().parent) as folder:
-            copy_at_one_moment(tuple(_stores(there)), folder)
+            copy_at_one_moment(tuple(_stores(present)), folder)
             keys = project_keys(resolved)
             return write_archive(folder, target, None if keys is None else partial(sign, keys=keys))
     except (OSError, sqlite3.Error) as error:
         raise BackupError(f"the backup failed: {error}", hint="check directory, disk space and permissions") from error
 
 
-def _stores(there: Sequence[Kept]) -> Iterator[CopiedData]:
+def _stores(present: Sequence[Kept]) -> Iterator[CopiedData]:
     """Yield what is copied: the data of each component, and the record that a driver keeps beside it."""
-    for kept in there:
+    for kept in present:
         yield CopiedData(kept.name, kept.path, locked=kept.locked)
         record = Path(f"{kept.path}{BESIDE}")
         if record.exists():

@@ -45,7 +45,7 @@ class GivenInput:
     texts: Mapping[str, str]
 
     def complete(self, definition: Definition | None) -> dict[str, object]:
-        """Return the input for a workflow, None when its declarations are not known."""
+        """Return the typed input of a workflow; `definition` is None if its declarations are unknown."""
         from compozy.workflows.model.input_types import parse_parameter
 
         declared = {item.name: item for item in (definition.inputs if definition else None) or ()}
@@ -114,7 +114,7 @@ class ProjectClient(Protocol):
         ...
 
     def workflows(self) -> WorkflowList:
-        """Return the workflows that can be run, and what is wrong with the others."""
+        """Return the workflows that can be run, and the problems of the others."""
         ...
 
     def executions(self, limit: int) -> ExecutionList:
@@ -154,7 +154,7 @@ class ProjectClient(Protocol):
         ...
 
     def memory(self, memory_id: str) -> MemoryClient:
-        """Return one memory; whether it is declared may show only when it is used."""
+        """Return one memory; an undeclared one may be an error at its first use only."""
         ...
 
     def prune(self, older_than_s: float, *, dry_run: bool) -> PruneAnswer:

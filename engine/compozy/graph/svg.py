@@ -50,7 +50,7 @@ def graph_svg(graph: Graph) -> str:
 
 
 def _loops(graph: Graph) -> dict[str, Edge]:
-    """Return one loop a node; several share an arrow and name what each of them is."""
+    """Return one loop for each node; several loops of a node share one arrow, which lists their labels."""
     labels: dict[str, list[str]] = {}
     for edge in graph.edges:
         if edge.source == edge.target:

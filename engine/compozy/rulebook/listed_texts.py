@@ -1,4 +1,4 @@
-"""Texts in conditions that a setting never holds, because it reads them as another value."""
+"""Report texts in conditions that never match, because the setting normalises them to another value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from compozy.tables.table import ColumnSource, Condition, Table
 
 
 def check_listed_texts(rulebook: Rulebook, faults: Collector) -> None:
-    """Finding every listed text that normalisation changes: capitals, blanks, synonyms, relative paths."""
+    """Report every listed text that normalisation changes: capitals, blanks, synonyms, relative paths."""
     for table in rulebook.ruleset.tables.values():
         _check_table(table, rulebook.registry, faults)
 

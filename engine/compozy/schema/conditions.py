@@ -57,7 +57,7 @@ class _Writer:
         self._registry = rulebook.registry
 
     def row(self, table: Table, row: Row) -> None:
-        """Add what one row refuses."""
+        """Add the refusal of one row."""
         columns = [column for column in table.columns if column.name in row.when]
         settings = {column.source.ref for column in columns}
         if len(settings) == 1 and all(column.source.kind == "setting" for column in columns):
@@ -78,7 +78,7 @@ class _Writer:
         self.found.rows.add(row.id)
 
     def _single(self, path: str, columns: list[Column], row: Row) -> None:
-        """Add what a row refuses that looks at one setting only; what a choice may be is in its `enum` already."""
+        """Add the refusal of a row on one setting; the values of a choice are in its `enum` already."""
         setting = self._registry.settings[path]
         if setting.type != "choice":
             accepted = [_accepted(setting, column, row) for column in columns]
@@ -169,7 +169,7 @@ def _before(table: Table, row: Row) -> Iterator[Row]:
 
 
 def _accepted(setting: Setting, column: Column, row: Row) -> Schema | None:
-    """Return what may be written so that the cell of a row does not hold."""
+    """Return the values for which the cell of a row does not hold."""
     condition = row.condition(column.name)
     straight = written(setting, column.source.view, condition.inverted())
     if straight is not None:

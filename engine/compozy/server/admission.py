@@ -1,6 +1,6 @@
-"""Bound the requests that are at work at once.
+"""Limit the number of concurrent requests.
 
-The bound lies below that of open connections, so that the probes of a load balancer are answered also while every
+The limit lies below that of open connections, so that the probes of a load balancer are answered also while every
 other request waits for an execution. uvicorn's own `limit_concurrency` would turn the probes away as well.
 """
 
@@ -15,7 +15,7 @@ from compozy.server.problem_details import RETRY_AFTER_S, problem
 
 
 class Admission:
-    """ASGI middleware that answers 503 while `most` requests are at work; the open paths are exempt."""
+    """ASGI middleware that answers 503 while `most` requests are in progress; the open paths are exempt."""
 
     def __init__(self, app: ASGIApp, *, most: int) -> None:
         self._app = app
@@ -28,7 +28,7 @@ class Admission:
             await self._app(scope, receive, send)
             return
         if self._open >= self._most:
-            text = f"{self._most} requests are at work; try again later"
+            text = f"{self._most} requests are in progress; try again later"
             refusal = problem(HTTPStatus.SERVICE_UNAVAILABLE, "http.busy", text, headers=_RETRY)
             await refusal(scope, receive, send)
             return

@@ -4,7 +4,7 @@ All moves are written to a journal before the first one is made, and the journal
 journal that is found later is completed, or undone where the process had begun to undo it. Each move reaches the disk
 before the next one, so the last move whose source is missing is the last one that was done.
 
-A checkout can bring a journal. It therefore moves nothing into or out of a directory that does not hold it itself.
+A foreign checkout can contain a journal, so a journal is obeyed only for directories that contain a copy of it.
 """
 
 from __future__ import annotations
@@ -138,20 +138,20 @@ def _write(change: Moves) -> None:
 
 
 def _complete(change: Moves) -> None:
-    """Make the moves that were not made yet, in the direction of the journal, and remove it."""
+    """Make the remaining moves in the direction of the journal, and remove the journal."""
     if change.undo:
-        for source, target in reversed(change.moves[: _made(change.moves)]):
+        for source, target in reversed(change.moves[: _completed(change.moves)]):
             _rename(target, source)
     else:
-        for source, target in change.moves[_made(change.moves) :]:
+        for source, target in change.moves[_completed(change.moves) :]:
             _rename(source, target)
     for folder in change.folders:
         Path(folder, JOURNAL).unlink(missing_ok=True)
         sync_directory(folder)
 
 
-def _made(moves: Sequence[tuple[str, str]]) -> int:
-    """Return how many moves were made: a source is missing only after its move, and a later move may fill its place."""
+def _completed(moves: Sequence[tuple[str, str]]) -> int:
+    """Return the number of completed moves: up to the last missing source, because a move may refill an earlier one."""
     return next((number for number in range(len(moves), 0, -1) if not os.path.lexists(moves[number - 1][0])), 0)
 
 

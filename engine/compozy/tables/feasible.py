@@ -165,7 +165,7 @@ class Feasible:
     def _new_partitions(
         self, readers: Mapping[ColumnSource, Sequence[Reader]], group: Sequence[InputColumn]
     ) -> Partitions:
-        """Group the sources that reading at common underlying values."""
+        """Partition the sources; those that read common settings belong to one partition."""
         variables = {source: self._variables.read(source, reading) for source, reading in readers.items()}
         for base, decision in _filled(group).items():
             origin = ColumnSource(ORIGIN, base.ref)

@@ -235,12 +235,12 @@ class Service:
             raise UsageError(f'the payload of signal "{name}" cannot be sent: {reason}')
         row = await self.execution(execution_id)
         if row.finished:
-            raise ConflictError(f"execution {execution_id} has ended ({row.status}); it takes no signals")
+            raise ConflictError(f"execution {execution_id} has ended ({row.status}); it accepts no signals")
         handle = self._client.get_workflow_handle(execution_id)
         try:
             await ask(self._client, handle.signal(wire.SIGNAL, args=[name, payload]), execution_id)
         except NotFoundError as error:
-            raise ConflictError(f"execution {execution_id} has ended; it takes no signals") from error
+            raise ConflictError(f"execution {execution_id} has ended; it accepts no signals") from error
 
     async def state(self, execution_id: str) -> Mapping[str, object]:
         """Return the task at work, the finished tasks and the signals of an execution.

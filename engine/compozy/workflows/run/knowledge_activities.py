@@ -88,7 +88,9 @@ class KnowledgeActivities:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, stop)
         except SupersededError as error:
-            raise benign("the base was deleted, or is ingested anew", "Superseded", final=True) from error
+            raise benign(
+                "the base was deleted, or a newer ingestion replaced this one", "Superseded", final=True
+            ) from error
         except CompozyError as error:
             final = not isinstance(error, DriverError)
             text = error.message if error.hint is None else f"{error.message} (fix: {error.hint})"

@@ -34,7 +34,7 @@ class RowRecorder:
         self._latest: datetime | None = None
 
     def begin(self, path: str, kind: str, iteration: int = 0) -> _Key:
-        """Note that a turn of a task begins; return its key. No two begin at the same time, which keeps their order."""
+        """Record the start of a turn of a task and return its key; distinct start times keep the order of turns."""
         now = workflow.now()
         self._latest = now if self._latest is None else max(now, self._latest + _TICK)
         key = (path, iteration)
@@ -43,17 +43,17 @@ class RowRecorder:
         return key
 
     def end(self, key: _Key, status: str, error: str | None = None) -> None:
-        """Note how a turn ended."""
+        """Record the end of a turn."""
         task = self._tasks[key]
         finished_at = max(timestamp(workflow.now()), task.started_at)
         self._note(key, replace(task, status=status, finished_at=finished_at, error=error))
 
     def attempt(self, key: _Key, number: int) -> None:
-        """Note at which attempt a turn is."""
+        """Record the number of the present attempt."""
         self._note(key, replace(self._tasks[key], attempt=number))
 
     def pause(self) -> None:
-        """Write how far the execution is, before a pause that may be long; the tasks need not wait for it."""
+        """Write the progress of the execution before a pause that may be long, without waiting for the write."""
         self._written = True
         self._write(RowWriter.begin, self._row(RUNNING))
 
@@ -68,7 +68,7 @@ class RowRecorder:
         return [asdict(self._tasks[one]) for one in (*others, key)]
 
     def finish(self, status: str, *, output: Any = None, error: str | None = None) -> None:
-        """Write how the execution ended, and its tasks; those that run end alike."""
+        """Write the end of the execution and its tasks; running tasks get the same end."""
         for key, task in list(self._tasks.items()):
             if task.status == RUNNING:
                 self.end(key, status, error)
