@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ PACK = "settings:\n  - {path: shop.name, type: text, help: x}\n"
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give each test an empty cache of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "compozy" / "verified-rules"
+    return tmp_path / "cache" / "compozy" / "rules"
 
 
 def pack(folder: Path, text: str = PACK) -> str:
@@ -28,17 +29,34 @@ def pack(folder: Path, text: str = PACK) -> str:
     return str(folder)
 
 
-def test_valid_rules_are_remembered(cache: Path, tmp_path: Path) -> None:
-    """One digest for each set of rules."""
+def test_valid_rules_are_kept(cache: Path, tmp_path: Path) -> None:
+    """One file for each set of rules; what is read back explains and decides the same."""
     found = load_rulebook((pack(tmp_path / "pack"),))
-    assert verified.is_verified(found.digest)
-    assert len(cache.read_text().split()) == 1
+    kept = verified.verified_rules(found.digest)
+    assert kept is not None
+    assert kept is not found
+    assert kept.registry == found.registry
+    assert list(kept.ruleset.tables.values()) == list(found.ruleset.tables.values())
+    assert len(list(cache.iterdir())) == 1
 
 
 def test_other_content_is_not_verified(tmp_path: Path) -> None:
     """Every byte counts."""
     found = load_rulebook((pack(tmp_path / "pack"),))
-    assert not verified.is_verified(found.digest + "x")
+    assert verified.verified_rules(found.digest + "x") is None
+
+
+def test_cache_writable_by_other_users_is_ignored(cache: Path, tmp_path: Path) -> None:
+    """A file of the cache holds Python objects."""
+    found = load_rulebook((pack(tmp_path / "pack"),))
+    (file,) = cache.iterdir()
+    file.chmod(0o666)
+    assert verified.verified_rules(found.digest) is None
+    file.chmod(0o600)
+    cache.chmod(0o777)
+    assert verified.verified_rules(found.digest) is None
+    cache.chmod(0o700)
+    assert verified.verified_rules(found.digest) is not None
 
 
 def test_changed_pack_is_read_again(tmp_path: Path) -> None:
@@ -83,20 +101,26 @@ def test_unwritable_cache_does_not_fail_the_load(tmp_path: Path, monkeypatch: py
 
 
 def test_damaged_cache_does_not_fail_the_load(tmp_path: Path, cache: Path) -> None:
-    """Unreadable entries are verified again."""
-    cache.parent.mkdir(parents=True)
-    cache.write_bytes(b"\xff\xfe")
-    found = load_rulebook((pack(tmp_path / "pack"),))
-    assert verified.is_verified(found.digest)
+    """A damaged file is replaced."""
+    folder = pack(tmp_path / "pack")
+    digest = load_rulebook((folder,)).digest
+    (file,) = cache.iterdir()
+    for damage in (b"", b"\xff\xfe", file.read_bytes()[:-100], pickle.dumps(7)):
+        file.write_bytes(damage)
+        rulebook._loaded.cache_clear()
+        assert load_rulebook((folder,)).digest == digest
+        assert verified.verified_rules(digest) is not None
 
 
-def test_the_oldest_notes_are_dropped(cache: Path) -> None:
-    """The file stays small."""
-    for number in range(70):
-        verified.remember_verified(f"digest {number}")
-    assert len(cache.read_text().split()) == 64
-    assert verified.is_verified("digest 69")
-    assert not verified.is_verified("digest 0")
+def test_the_oldest_rules_are_dropped(cache: Path, tmp_path: Path) -> None:
+    """The cache stays small."""
+    digests = [
+        load_rulebook((pack(tmp_path / "pack", PACK.replace("help: x", f"help: x{number}")),)).digest
+        for number in range(10)
+    ]
+    assert len(list(cache.iterdir())) == 8
+    assert verified.verified_rules(digests[-1]) is not None
+    assert verified.verified_rules(digests[0]) is None
 
 
 @pytest.mark.parametrize("given", ["", "relative/cache"])
@@ -104,16 +128,18 @@ def test_the_cache_is_never_in_the_project(given: str, tmp_path: Path, monkeypat
     """A relative XDG_CACHE_HOME is ignored, as its standard asks."""
     monkeypatch.setenv("XDG_CACHE_HOME", given)
     monkeypatch.setenv("HOME", "/home/user")
-    assert verified.cache_file() == Path("/home/user/.cache/compozy/verified-rules")
+    file = verified.cache_file("digest")
+    assert file is not None
+    assert file.parent == Path("/home/user/.cache/compozy/rules")
 
 
-def test_rules_are_not_cached_without_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_are_not_cached_without_a_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file is written."""
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.delenv("HOME")
-    assert verified.cache_file() is None
-    assert not verified.is_verified("digest")
-    verified.remember_verified("digest")
+    found = load_rulebook((pack(tmp_path / "pack"),))
+    assert verified.cache_file(found.digest) is None
+    assert verified.verified_rules(found.digest) is None
 
 
 def test_the_working_directory_stays_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from compozy.errors import RuleTableError
 from compozy.rulebook.files import installed_packs, pack_directories, pack_files, rule_texts, shipped_files
 from compozy.rulebook.recording import watched
 from compozy.rulebook.rows import ComponentRow, DriverRow, Rulebook, SettingsCatalogue, digest_of, read_rules
-from compozy.rulebook.verified import is_verified, remember_verified
+from compozy.rulebook.verified import keep_verified, verified_rules
 
 __all__ = [
     "ComponentRow", "DriverRow", "RuleCheck", "Rulebook", "SettingsCatalogue", "build_rulebook",
@@ -88,11 +88,12 @@ class _Texts:
 
 @lru_cache(maxsize=8)
 def _loaded(key: _Texts) -> Rulebook:
-    if is_verified(key.digest):
-        return build_rulebook(key.texts)
+    kept = verified_rules(key.digest)
+    if kept is not None:
+        return kept
     check = check_rules(key.texts)
     rulebook = _usable(check.rulebook, check.findings)
-    remember_verified(key.digest)
+    keep_verified(rulebook)
     return rulebook
 
 

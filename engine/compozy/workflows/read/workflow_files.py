@@ -42,7 +42,7 @@ class WorkflowFiles:
         self._directory = Path(directory)
         self._only = only
         self._files = tuple(files)
-        self._read: dict[Path, tuple[tuple[int, int], Definition]] = {}
+        self._read: dict[Path, tuple[tuple[int, ...], Definition]] = {}
 
     def read(self) -> FoundFiles:
         """Return what the files hold now; a file that did not change is not parsed again."""
@@ -79,7 +79,7 @@ class WorkflowFiles:
             status = path.stat()
         except OSError:
             return load_definition(path)
-        stamp = (status.st_mtime_ns, status.st_size)
+        stamp = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         known = self._read.get(path)
         if known is None or known[0] != stamp:
             known = self._read[path] = (stamp, load_definition(path))
