@@ -49,6 +49,9 @@ def print_status(health: HealthAnswer) -> None:
     print_line(f"{word}, {health.state}, mode {health.mode}, process {health.pid}, {health.url}\n")
     rows = [_row(name, part) for name, part in health.components.items()]
     print_table(rows, ("COMPONENT", "MODE", "DRIVER", "HEALTH", "LATENCY", "ADDRESS", "DATA"))
+    searches = [(name, search) for name, part in health.components.items() if (search := _search(part))]
+    if searches:
+        print_line("\n" + "\n".join(f"{name} searches {search}" for name, search in searches))
     if not health.worker.healthy:
         print_line(f"\n{styled('the worker takes no work', 'error')}: {health.worker.error}")
 
@@ -57,6 +60,11 @@ def _row(name: str, part: ComponentHealth) -> tuple[str, ...]:
     latency = "-" if part.latency_ms is None else f"{part.latency_ms:.1f} ms"
     health = "ok" if part.healthy else f"down: {part.error or 'no answer'}"
     return (name, part.mode, part.driver, health, latency, *whereabouts(part))
+
+
+def _search(part: ComponentHealth) -> object:
+    """Return how a vector store searches, where that depends on its server."""
+    return part.details.get("search") if part.details else None
 
 
 def whereabouts(part: ComponentHealth) -> tuple[str, str]:
