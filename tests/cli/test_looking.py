@@ -14,7 +14,8 @@ import pytest
 from compozy.cli.main import cli, run
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "rule-pack"
-RUNS = {"start", "workflow run", "worker", "rules check"}
+# The knowledge commands bring up what `start` does where no server runs.
+RUNS = {"start", "workflow run", "worker", "rules check", "knowledge ingest", "knowledge delete"}
 MARK = "from pathlib import Path as _Path\n_Path({mark!r}).touch()\n"
 FACT = """
 machine:

@@ -37,6 +37,13 @@ def test_unreadable_pdf_is_refused(content: bytes, reason: str) -> None:
     assert refusal("pdf", content).reason == reason
 
 
+def test_text_of_a_document_is_limited() -> None:
+    """A small document may unpack to a large one, which the reading process alone has room for."""
+    page = f"<p>{'word ' * 1000}</p>".encode()
+    assert len(read_in_process("html", page, ReadLimits()).text) == 4999
+    assert refusal("html", page, size_bytes=4000).reason == "its text is larger than 4000 bytes"
+
+
 def test_memory_of_a_reader_is_limited() -> None:
     """The page of this PDF is 300 MB."""
     found = refusal("pdf", make_growing_pdf(300_000_000), memory_bytes=200_000_000)

@@ -33,7 +33,7 @@ ALLOWED = {
     "drivers.sqlite.check_program": "SQLite opens an existing file, mode=ro",
     "drivers.sqlite.database_holding": "SQLite opens an existing file, mode=ro",
     "drivers.temporal_file._unfinished": "SQLite opens an existing file, mode=ro",
-    "drivers.vector_qdrant.QdrantServerDriver._client": "the client of a server, which gets no path",
+    "drivers.vec_connections.VecConnections._open": "SQLite opens the checked database of the store, or memory",
     "knowledge.reading_process.read_in_process": "an unnamed temporary file takes the output of the reader",
     "state.file_lock.FileLock._open": "a lock file is opened in place, or its lock would be lost",
     "state.move_journal._rename": "moves data as its journal specifies",

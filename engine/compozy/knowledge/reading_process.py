@@ -48,6 +48,9 @@ def read_in_process(kind: str, content: bytes, limits: ReadLimits, encoding: str
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise _slow(limits) from error
+        if output.seek(0, os.SEEK_END) > limits.size_bytes:  # a small document may unpack to a large one
+            reason = f"its text is larger than {limits.size_bytes} bytes"
+            raise UnreadableDocument(reason, "divide the document, or raise knowledge.read.max_size")
         output.seek(0)
         answer = output.read()
     if done.returncode == 0:
