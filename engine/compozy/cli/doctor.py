@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +17,10 @@ from compozy.cli.redaction import redacted
 from compozy.cli.status import with_mode_of_server
 from compozy.provisioning.lifecycle import Lifecycle
 
+if TYPE_CHECKING:
+    from compozy.client.answers import DoctorAnswer
+    from compozy.provisioning.doctor import Check
+
 _SUCCESS = "start would succeed"
 _STYLES = {"pass": "ok", "warn": "warning", "fail": "error", "skip": "dim"}
 
@@ -26,7 +30,7 @@ _STYLES = {"pass": "ok", "warn": "warning", "fail": "error", "skip": "dim"}
 @format_option()
 def command(format_: str, strict: bool, **options: object) -> int:
     """Check everything that a start depends on; exit code 4 when something would fail."""
-    from compozy.provisioning.doctor import Check, examine, failed
+    from compozy.provisioning.doctor import examine, failed
 
     protect_output()  # a trusted rule pack may print
     checks: list[Check] = []
@@ -38,13 +42,13 @@ def command(format_: str, strict: bool, **options: object) -> int:
         if format_ == "text":
             print_check(check)
     if format_ == "json":
-        print_json({"checks": [_as_json(check) for check in checks]})
+        print_json(_answer(checks).to_json())
     else:
         print_line("\n" + _verdict(checks))
     return 4 if failed(checks) else 0
 
 
-def workflow_checks(lifecycle: Lifecycle) -> Iterator[Any]:
+def workflow_checks(lifecycle: Lifecycle) -> Iterator[Check]:
     """Yield a check for each fault of a workflow file; a start ignores the file."""
     from compozy.provisioning.doctor import Check
 
@@ -54,18 +58,21 @@ def workflow_checks(lifecycle: Lifecycle) -> Iterator[Any]:
         yield Check(finding.id, status, message, finding.hint or "compozy config validate shows the line")
 
 
-def _as_json(check: Any) -> dict[str, object]:
-    return {name: value for name, value in asdict(check).items() if name != "user"}
+def _answer(checks: Sequence[Check]) -> DoctorAnswer:
+    from compozy.client.answers import DoctorAnswer, DoctorCheck
+
+    found = [DoctorCheck(id=one.id, status=one.status, message=one.message, fix=one.fix) for one in checks]
+    return DoctorAnswer(checks=found)
 
 
-def print_check(check: Any) -> None:
+def print_check(check: Check) -> None:
     """Print one check as it comes."""
     print_line(f"{styled(check.status, _STYLES[check.status])}  {check.id}: {check.message}")
     if check.fix and check.status != "pass":
         print_line(f"      fix: {check.fix}")
 
 
-def _verdict(checks: list[Any]) -> str:
+def _verdict(checks: Sequence[Check]) -> str:
     counts = {status: sum(check.status == status for check in checks) for status in _STYLES}
     counted = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     unseen = any(check.id.endswith(".code") and check.status == "skip" for check in checks)

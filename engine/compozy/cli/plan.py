@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,8 +11,11 @@ from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import print_json, print_line, print_table, styled
 from compozy.cli.prepare import prepared
 from compozy.cli.redaction import redacted
-from compozy.provisioning.plan import bracketed, make_plan
+from compozy.provisioning.plan import Plan, bracketed, make_plan
 from compozy.provisioning.step import Step
+
+if TYPE_CHECKING:
+    from compozy.client.answers import PlanAnswer
 
 
 @click.command(name="plan", epilog="Example: compozy plan --mode persistent")
@@ -26,8 +30,7 @@ def command(format_: str, strict: bool, **options: object) -> None:
     listening = server if get("server.port") else f"http://{bracketed(get('server.host'))}, a free port"
     state_dir = None if plan.state_dir is None else redacted(plan.state_dir)
     if format_ == "json":
-        steps = [step_json(step) for step in plan.steps]
-        print_json({"mode": plan.mode, "state_dir": state_dir, "server": server, "steps": steps})
+        print_json(plan_answer(plan, state_dir, server).to_json())
         return
     print_line(styled(f"mode {plan.mode}", "bold"))
     rows = [_row(number, step) for number, step in enumerate(plan.steps, 1)]
@@ -40,18 +43,24 @@ def command(format_: str, strict: bool, **options: object) -> None:
         print_line(f"Files of drivers in {folder} are not known, because their Python is not run; see compozy trust.")
 
 
-def step_json(step: Step) -> dict[str, object]:
-    """Return one step without secrets."""
-    return {
-        "component": step.component,
-        "driver": step.driver,
-        "row": step.row,
-        "needs": list(step.needs),
-        "addresses": list(map(redacted, step.addresses)),
-        "files": list(map(redacted, step.files)),
-        "files_known": step.storage is not None,
-        "timeout_s": step.timeout_s,
-    }
+def plan_answer(plan: Plan, state_dir: str | None, server: str) -> PlanAnswer:
+    """Return a plan without secrets in the form that is printed as JSON."""
+    from compozy.client.answers import PlanAnswer, PlanStep
+
+    steps = [
+        PlanStep(
+            component=step.component,
+            driver=step.driver,
+            row=step.row,
+            needs=step.needs,
+            addresses=[redacted(address) for address in step.addresses],
+            files=[redacted(file) for file in step.files],
+            files_known=step.storage is not None,
+            timeout_s=step.timeout_s,
+        )
+        for step in plan.steps
+    ]
+    return PlanAnswer(mode=plan.mode, state_dir=state_dir, server=server, steps=steps)
 
 
 def _row(number: int, step: Step) -> tuple[str, ...]:

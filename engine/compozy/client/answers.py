@@ -88,6 +88,43 @@ class ReadyLine(Answer, frozen=True, kw_only=True):
     components: Mapping[str, ComponentHealth]
 
 
+class PlanStep(msgspec.Struct, frozen=True, kw_only=True):
+    """The start of one component; `needs` are the components that start before it."""
+
+    component: str
+    driver: str
+    row: str
+    needs: Sequence[str]
+    addresses: Sequence[str]
+    files: Sequence[str]
+    files_known: bool
+    timeout_s: float
+
+
+class PlanAnswer(Answer, frozen=True, kw_only=True):
+    """What `compozy start` would provision, in order; `server` is where it would listen."""
+
+    mode: str
+    state_dir: str | None
+    server: str
+    steps: Sequence[PlanStep]
+
+
+class DoctorCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """One check of a start; `status` is `pass`, `warn`, `fail` or `skip`."""
+
+    id: str
+    status: str
+    message: str
+    fix: str = ""
+
+
+class DoctorAnswer(Answer, frozen=True, kw_only=True):
+    """Every check of `compozy doctor`, in order."""
+
+    checks: Sequence[DoctorCheck]
+
+
 class WorkflowAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A workflow; `source` is its file or `imported`."""
 
