@@ -29,6 +29,7 @@ from compozy.vector.vector_store import VectorRecord
 STORE = "store.json"
 TEMPORARY = "temp-"  # a backup leaves it out
 _FORMAT = 1
+_ADOPTED = 2000  # points in one turn
 FLUSHED = 5000  # points in the log, after which it is shortened
 INDEXED = 20_000  # changed points, after which an index is built; fewer are searched exactly within milliseconds
 DISTANCES = {"cosine": edge.Distance.Cosine, "l2": edge.Distance.Euclid, "ip": edge.Distance.Dot}
@@ -139,17 +140,23 @@ class QdrantShard(QdrantCollection):
 
     def adopt(self, path: Path) -> None:
         """Put an indexed copy in the place of the shard, with the points that were written meanwhile."""
+        previous = self._name
         with self._writing, self._gate.held(), self._library():
-            path = path.rename(self._folder / path.name.removeprefix(TEMPORARY))
-            shard, previous, changed = edge.EdgeShard.load(str(path)), self._name, list[Any](self._changed or ())
-            for begin in range(0, len(changed), BATCH):
-                points = changed[begin : begin + BATCH]
+            target = self._folder / path.name.removeprefix(TEMPORARY)
+            shutil.rmtree(target, ignore_errors=True)  # of an earlier attempt that failed
+            path = path.rename(target)
+            shard = edge.EdgeShard.load(str(path))
+        while self._name == previous:
+            with self._writing, self._gate.held(), self._library():  # writers get their turn in between
+                changed = self._changed or set()
+                points = list[Any](changed.pop() for _ in range(min(_ADOPTED, len(changed))))
                 found = self._asked().retrieve(points, with_payload=True, with_vector=True)
                 shard.update(edge.UpdateOperation.delete_points(points))
                 shard.update(edge.UpdateOperation.upsert_points([edge.Point(p.id, p.vector, p.payload) for p in found]))
-            shard.flush()
-            self._state(path.name)
-            self._shard = shard  # searches that use the other one keep it open
+                if not changed:
+                    shard.flush()
+                    self._state(path.name)
+                    self._shard = shard  # searches that use the other one keep it open
         shutil.rmtree(self._folder / previous, ignore_errors=True)
 
     def indexed(self) -> int:
