@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks import against, results
 from benchmarks.measurement import Measurement
 
-MODULES = ("start", "throughput", "configuration", "tables", "testing")
+MODULES = ("start", "throughput", "configuration", "tables", "testing", "vectors")
 PEERS = "peers"
 
 

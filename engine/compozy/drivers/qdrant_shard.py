@@ -126,7 +126,7 @@ class QdrantShard(QdrantCollection):
             self._unindexed += len(points)
             if self._changed is not None:
                 self._changed.update(points)
-            elif self._unindexed >= INDEXED and (self._build is None or not self._build.running()):
+            elif self._unindexed >= INDEXED and not self.building():
                 self._build = IndexBuild(self, self._options, str(self._dimension), self._metric)
 
     def duplicate(self) -> Path:
@@ -158,6 +158,11 @@ class QdrantShard(QdrantCollection):
                     self._state(path.name)
                     self._shard = shard  # searches that use the other one keep it open
         shutil.rmtree(self._folder / previous, ignore_errors=True)
+
+    def building(self) -> bool:
+        """Return True while an index is built."""
+        build = self._build
+        return build is not None and build.running()
 
     def indexed(self) -> int:
         """Return how many vectors the index holds; the others are searched exactly."""
