@@ -49,7 +49,11 @@ redis:
     persistence: {snapshot_interval: 300, restore_on_startup: true, snapshot_on_shutdown: true}
 log: {level: warning, format: text}
 server: {host: 127.0.0.1, port: 8080}
-knowledge: {vector_dbs: [], bases: []}
+knowledge:
+  vector_dbs: []
+  bases: []
+  fetch: {allow: [], timeout: 30}
+  read: {max_size: 64000000, timeout: 30, memory: 1073741824}
 models: []
 workflows: []
 memories: []
@@ -87,7 +91,7 @@ SPELLINGS = {
 GROUPS = {"temporal.embedded.": "temporal.standalone.", "redis.embedded.": "redis.standalone."}
 DESCRIBED = (
     "of", "longest", "minimum", "maximum", "values", "schemes", "secret", "header", "secret_parts", "unique",
-    "identifies", "aliases",
+    "identifies", "inside", "refers", "below", "needed_for", "aliases",
 )  # fmt: skip
 FIELDS: Mapping[str, Mapping[str, str]] = {
     "workflows": {
@@ -95,6 +99,9 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     },
     "tools": {
         "": "list of=text longest=1000",
+    },
+    "knowledge.fetch.allow": {
+        "": "list of=text longest=300",
     },
     "rules": {
         "": "list of=text longest=4096",
@@ -116,14 +123,16 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "knowledge.bases": {
         "": "list aliases=knowledge_bases",
         "id": "text longest=255 unique identifies aliases=name",
-        "store": "text longest=255 aliases=vector_db",
-        "embedder": "text longest=255",
+        "store": "text longest=255 refers=knowledge.vector_dbs aliases=vector_db",
+        "embedder": "text longest=255 refers=models",
         "sources": "list",
         "sources.type": "choice values=markdown_glob,text,html,pdf,url identifies",
-        "sources.path": "text longest=4096 identifies",
-        "sources.url": "url longest=4096 schemes=http,https secret_parts identifies",
+        "sources.path": (
+            "text longest=4096 identifies inside needed_for=type=markdown_glob,type=text,type=html,type=pdf"
+        ),
+        "sources.url": "url longest=4096 schemes=http,https secret_parts identifies needed_for=type=url",
         "chunk.size": "integer minimum=1 maximum=1000000",
-        "chunk.overlap": "integer minimum=0 maximum=1000000",
+        "chunk.overlap": "integer minimum=0 maximum=1000000 below=chunk.size",
     },
     "models": {
         "": "list",
@@ -133,6 +142,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "api_key": "text longest=8192 secret header",
         "url": "url longest=4096 schemes=http,https secret_parts aliases=api_url,base_url",
         "organization": "text longest=255",
+        "dimension": "integer minimum=1 maximum=65536 aliases=dimensions",
         "default": "boolean",
         "params.temperature": "number minimum=0 maximum=2",
         "params.top_p": "number minimum=0 maximum=1",
@@ -208,9 +218,7 @@ STATED: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("redis.distributed.addr", "redis://h:7/3", {"redis.url": "redis://h:7/3", "redis.host": "h", "redis.db": 3}),
 )  # fmt: skip
 # Kept for a later version: a value is a warning.
-NOT_USED_YET = (
-    "temporal.standalone.cluster_name", "knowledge.vector_dbs", "knowledge.bases", "models", "runtime",
-)  # fmt: skip
+NOT_USED_YET = ("temporal.standalone.cluster_name", "knowledge.vector_dbs", "runtime")
 SUGGESTED = {"modes": "mode", "modus": "mode"}
 KINDS: Mapping[str, tuple[str, ...]] = {
     "switch": (
@@ -223,9 +231,10 @@ KINDS: Mapping[str, tuple[str, ...]] = {
         "snapshot_on_shutdown",
     ),
     "number": ("port", "frontend_port", "ui_port", "max_connections", "db", "max_concurrent_workflows", "dimension"),
-    "duration": ("connect_timeout", "start_timeout", "snapshot_interval", "retention"),
+    "duration": ("connect_timeout", "start_timeout", "snapshot_interval", "retention", "timeout"),
+    "size": ("max_size", "memory"),
     "path": ("path", "file", "database_file", "data_dir", "ca_file", "cert_file", "key_file", "encryption_key_file"),
-    "list": ("vector_dbs", "bases", "models", "workflows", "memories", "rules", "tools"),
+    "list": ("vector_dbs", "bases", "models", "workflows", "memories", "rules", "tools", "allow"),
     "map": ("secrets", "runtime"),
     "url": ("url",),
     "listener": ("bind_ip",),
@@ -234,6 +243,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 # For each kind a text, the value that it means, and a text that is refused (None: any text is a value).
 SAMPLES: Mapping[str, tuple[str, Any, str | None]] = {
     "switch": ("true", True, "perhaps"), "number": ("7", 7, "eighty"), "duration": ("5m", 300.0, "soon"),
+    "size": ("64KiB", 65536, "much"),
     "path": ("x/y", f"{DIRECTORY}/x/y", None), "list": ("[]", [], "{a: b}"), "map": ("{}", {}, "[]"),
     "url": ("http://h", "http://h", None), "listener": (" 127.0.0.2", "127.0.0.2", None), "host": (" h", "h", None),
     "text": (" Two Words", " Two Words", None),
@@ -528,6 +538,16 @@ EXPECTED_PROBLEMS: tuple[tuple[str, set[str]], ...] = (
     ("vector_dbs: [{name: a, dsn: 'http://h'}, {id: b, config: {url: 'http://h', port: 7, host: h}}]", set()),
     ("vector_dbs: [{id: b, config: {dsn: 'http://h', api_key: x, password: x, path: x, collection: x}}]", set()),
     ("vector_dbs: [{id: b, config: {dimension: 1, metric: ip}}]", set()),
+    ("{vector_dbs: [{id: a}], models: [{id: m}], knowledge_bases: [{id: k, store: a, embedder: m}]}", set()),
+    ("knowledge_bases: [{id: k, store: a}]", {"unknown-reference"}),
+    ("knowledge_bases: [{id: k, embedder: m}]", {"unknown-reference"}),
+    ("knowledge_bases: [{id: k, chunk: {size: 65}}]", set()),
+    ("knowledge_bases: [{id: k, chunk: {size: 64}}]", {"not-below"}),
+    ("knowledge_bases: [{id: k, chunk: {overlap: 512}}]", {"not-below"}),
+    ("knowledge_bases: [{id: k, sources: [{type: text}, {type: url, path: a}]}]", {"missing-field"}),
+    ("knowledge_bases: [{id: k, sources: [{type: pdf, path: a}, {type: url, url: 'http://h'}]}]", set()),
+    ("knowledge_bases: [{id: k, sources: [{type: text, path: ../a}]}]", {"climbing"}),
+    ("knowledge_bases: [{id: k, sources: [{type: text, path: /a}]}]", {"climbing"}),
 )
 
 
