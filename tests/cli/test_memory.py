@@ -78,6 +78,18 @@ def test_messages_are_appended_shown_counted_cleared_and_deleted(
     assert 'memory chat: key "ada/ü" does not exist' in capsys.readouterr().err
 
 
+def test_content_is_read_from_a_file_or_begins_with_an_at_sign(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "note.txt").write_text("two\nlines\n", encoding="utf-8")
+    memory("append", "chat", "k", "@note.txt")
+    memory("append", "chat", "k", "@@ada: hello")
+    found = printed(capsys, "show", "chat", "k")["messages"]
+    assert [one["content"] for one in found] == ["two\nlines", "@ada: hello"]
+    memory("append", "chat", "k", "@missing.txt", code=2)
+    assert "CONTENT @missing.txt cannot be read" in capsys.readouterr().err
+
+
 def test_export_and_import_keep_messages_with_their_times(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     memory("append", "chat", "k", "--json", '[{"role": "system", "content": 1, "at": "2025-01-02T03:04:05Z"}]')
     memory("append", "other", "k", "--json", json.dumps([{"content": number} for number in range(999)]))

@@ -242,3 +242,23 @@ def test_answers_are_texts_with_and_without_decoding_client(client: Any) -> None
         return [type(item) for item in answer]
 
     assert typed(RedisScript(client, "return {'ü', 1, {'a'}}").run([], [])) == [str, int, list]
+
+
+@pytest.mark.parametrize("part", ["facts", "order", "entries"])
+def test_key_of_which_the_server_evicted_a_part_is_gone_as_a_whole(client: Any, part: str) -> None:
+    chat = memory(client, max_messages=2, ttl_s=60.0)
+    chat.append("k", messages_of("a", "b"))
+    client.delete(f"compozy:memory:shop:chat:{part}:k")
+    assert (contents(chat), chat.stats("k"), list(chat.all_keys())) == ([], None, [])
+    client.delete(f"compozy:memory:shop:chat:{part}:k")
+    assert chat.append("k", messages_of("c")).stats.entries == 1
+    assert [message.id for message in chat.read("k").messages] == [1]
+
+
+def test_messages_whose_uses_the_server_evicted_count_as_used_when_written(client: Any) -> None:
+    chat = memory(client, max_messages=2, eviction="lru")
+    chat.append("k", messages_of("a", "b"))
+    contents(chat, limit=1, before=2)
+    client.delete("compozy:memory:shop:chat:used:k")
+    chat.append("k", messages_of("c"))
+    assert contents(chat) == ["b", "c"]

@@ -105,8 +105,11 @@ def stats(memory: str, key: str, format_: str, strict: bool, **options: object) 
 def append(
     memory: str, key: str, content: str, role: str, as_json: bool, format_: str, strict: bool, **options: object
 ) -> None:
-    """Add a message with CONTENT to a KEY; @FILE reads a file, @- stdin."""
-    text = read_argument(content, "CONTENT")
+    """Add a message with CONTENT to a KEY.
+
+    @FILE reads a file, @- stdin, without the line break at the end; @@ begins a text with @.
+    """
+    text = _text(content)
     payload = parse_json(text, "CONTENT") if as_json else {"role": role, "content": text}
     with project_client(options, strict) as client:
         changed = client.memory(memory).append(key, payload)
@@ -217,6 +220,13 @@ def _exported(memory: MemoryClient) -> Iterator[dict[str, object]]:
                 raise
             continue
         yield {"key": key.key, "messages": [_plain(message) for page in reversed(pages) for message in page]}
+
+
+def _text(content: str) -> str:
+    """Return an argument, or the text of the file that it names."""
+    if not content.startswith("@"):
+        return content
+    return content[1:] if content.startswith("@@") else read_argument(content, "CONTENT").removesuffix("\n")
 
 
 def _count(messages: int) -> str:

@@ -7,7 +7,7 @@ local done = redis.call('GET', KEYS[7])
 if done then return {tonumber(done), statistics(now)} end
 
 forget_expired(now)
-if redis.call('EXISTS', facts) == 0 then redis.call('HSET', facts, 'created_ms', whole(now)) end
+if not exists() then redis.call('HSET', facts, 'created_ms', whole(now)) end
 if replace then remove_messages() end
 local tokens = 0
 for at = 8, #ARGV, 3 do

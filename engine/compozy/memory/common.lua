@@ -18,6 +18,16 @@ end
 
 local function fact(name) return tonumber(redis.call('HGET', facts, name) or '0') end
 
+-- A server that is full may have evicted a part of a key: then the key is as good as lost, and its rest is removed.
+local function exists_whole(facts, order, entries, used)
+  local tokens, count = redis.call('HGET', facts, 'tokens'), redis.call('LLEN', order)
+  if tokens and count == redis.call('HLEN', entries) and (count > 0 or tokens == '0') then return true end
+  redis.call('DEL', facts, order, entries, used)
+  return false
+end
+
+local function exists() return exists_whole(facts, order, entries, used) end
+
 local function forget_expired(now)
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', expiry, '-inf', whole(now), 'LIMIT', 0, 100)) do
     redis.call('ZREM', keys, name)

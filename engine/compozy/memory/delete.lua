@@ -1,8 +1,8 @@
 -- Remove a key; return the number of its messages, nil where it does not exist. ARGV: name of the key.
-local existed = redis.call('EXISTS', facts)
+local existed = exists()
 local removed = remove_messages()
 redis.call('DEL', facts)
 redis.call('ZREM', keys, ARGV[1])
 redis.call('ZREM', expiry, ARGV[1])
-if existed == 0 then return nil end
+if not existed then return nil end
 return removed

@@ -119,7 +119,7 @@ class Memory:
 
         The second is empty on the last page.
         """
-        parts = (f"{self._prefix}:{part}:" for part in _PARTS[:2])
+        parts = (f"{self._prefix}:{part}:" for part in _PARTS)
         following, found = self._run("keys", "-", after, limit, *parts)
         keys = tuple(
             MemoryKey(

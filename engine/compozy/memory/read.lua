@@ -2,7 +2,7 @@
 -- ARGV: how many at most, lru, the number before which they are (0: no bound).
 local most, lru, before = tonumber(ARGV[1]), ARGV[2] == '1', tonumber(ARGV[3])
 local now = now_ms()
-if redis.call('EXISTS', facts) == 0 then return nil end
+if not exists() then return nil end
 
 local last = redis.call('LLEN', order) - 1
 if before > 0 then
