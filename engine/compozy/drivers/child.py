@@ -98,14 +98,17 @@ class Child:
     def supervise(self, answers: Callable[[], bool]) -> None:
         """From now on restart the process when it ends by itself, or no longer `answers`."""
         with self._lock:
+            # A crash between readiness and this call was recorded by `_ended`; without the hand-over it would be lost.
             self._supervised, missed = True, self._missed
         if missed is not None:
+            # In a thread of its own: the pause before a restart must not delay the start of the other components.
             threading.Thread(target=self._restart, args=(missed,), daemon=True).start()
         name = f"compozy-watch-{self.command.name}"
         threading.Thread(target=self._watch, args=(answers, self._process), name=name, daemon=True).start()
 
     def stop(self, number: signal.Signals, grace_s: float) -> None:
         """Ask the process to end with a signal, kill it after `grace_s` seconds (0 at once); idempotent."""
+        # Before the signal, so that the thread that notices the end does not restart the process.
         self._stopping.set()
         with self._lock:
             process = self._process
@@ -118,6 +121,7 @@ class Child:
 
     def _with_tail(self, what: str) -> str:
         lines = self.tail().splitlines()
+        # Servers log many routine lines while they start; the errors among them are the reason of a failure.
         telling = [line for line in lines if self._level(line) >= logging.ERROR] or lines
         shown = "\n".join(telling[-SHOWN_LINES:])
         return f"{self.command.name} {what}" + (f":\n{shown}" if shown else "")
@@ -142,6 +146,8 @@ class Child:
         self._restart(process)
 
     def _restart(self, process: Process) -> None:
+        # A process that ran for a while does not pay for crashes of long ago; one that crashes at once waits longer
+        # each time.
         if process.lasted_s > STABLE_S:
             self._pauses = 0
         while not self._stopping.is_set():
@@ -174,6 +180,8 @@ class Child:
     def _watch(self, answers: Callable[[], bool], healthy: Process | None) -> None:
         """Replace a process that has answered health checks and no longer does; `healthy` is one that has."""
         unanswered = 0
+        # A health check may fail while the machine is busy. Therefore only several failures in a row of a process that
+        # has already answered count, and the first measure is harmless: SIGCONT helps a process that was stopped.
         while not self._stopping.wait(WATCH_S):
             process = self._process
             if process is None or not process.running():

@@ -122,11 +122,15 @@ class Process:
         self._rest = b""
         self._tail: deque[str] = deque(maxlen=_TAIL)
         try:
+            # When no descriptor is left, a restart must still succeed, because the requests that use them up wait for
+            # the server.
             end, self._popen = with_spare_files(partial(_launch, command))
         except OSError as error:
             raise DriverError(f"{command.name} could not be started: {error.strerror}") from error
         self._guard = Guard(end)
         self.pid = self._popen.pid
+        # Two threads: the end of the log shows the end of the whole group, and that of the process must be noticed
+        # while a child of it still holds the log open.
         for work in (self._follow, self._reap):
             threading.Thread(target=work, name=f"compozy-{command.name}", daemon=True).start()
 
@@ -156,6 +160,7 @@ class Process:
     def kill(self) -> None:
         """Kill the process and its group, and wait for their end; idempotent."""
         self._guard.release()
+        # The guardian kills by process group; if it is hung or killed itself, the signal goes to the server directly.
         if not self.wait(_KILL_S):
             self.signal(signal.SIGKILL)
             self.wait(_KILL_S)
@@ -183,6 +188,7 @@ class Process:
                 while self._errors() in selector.get_map():
                     for key, _ in selector.select():
                         self._read(key.fileobj, selector)
+                # The exit code must be known before the end is reported: the supervision logs it.
                 self._reaped.wait()
         finally:
             self._guard.close(_KILL_S)
@@ -226,6 +232,7 @@ def _launch(command: Command) -> tuple[socket.socket, subprocess.Popen[bytes]]:
 
 
 def _spawn(command: Command, guard: socket.socket) -> subprocess.Popen[bytes]:
+    # Secrets of the configuration go through a pipe: arguments and environment are visible to other processes.
     with _input(command.config) as stdin:
         return subprocess.Popen(
             ["/bin/sh", "-c", _SHELL, command.name, command.scratch, *command.argv],

@@ -68,6 +68,7 @@ def provision(
     """
     steps = ordered(list(plan.steps))
     drivers = {step.component: build_driver(step, timeout_s) for step in steps}
+    # Drivers are built before anything is locked: a wrong factory or option must leave no trace.
     with _locked(plan) as state:
         inventory = None if plan.state_dir is None else Inventory(plan.state_dir)
         if inventory is not None:
@@ -172,6 +173,7 @@ class _Start:
     def _launch(self) -> None:
         for step in [step for step in self._waiting if self._done >= set(step.needs)]:
             self._waiting.remove(step)
+            # The time of a step counts from its own start: one that waits for others must not have used up its time.
             deadline = min(self._context.deadline, time.monotonic() + step.timeout_s)
             self._running[step.component] = (step, deadline)
             driver = self._drivers[step.component]
@@ -190,6 +192,8 @@ class _Start:
         with outcome:
             driver.start(context)
             if context.cancelled.is_set():
+                # The start was called off while this driver came up. Nothing has noted it as ready, and no other thread
+                # will stop it.
                 driver.stop(0)
             else:
                 self._runtime.answered(step.component, _prove(driver, context))
@@ -198,6 +202,7 @@ class _Start:
 
     def _wait(self) -> None:
         """Wait for the next step to end, or for the time of one to be over, or a moment."""
+        # A signal handler only notes the interrupt, since raising at any place could skip a cleanup; here it is safe.
         raise_noted()
         until = min(self._patience, *(deadline + SLACK_S for _, deadline in self._running.values()))
         try:
@@ -226,6 +231,7 @@ class _Start:
         """Cancel the steps that are starting, and wait for their end."""
         self._context.cancelled.set()
         until = time.monotonic() + SLACK_S
+        # Drivers that ignore the cancellation are left behind: their threads are daemons and end with the process.
         for thread in filter(threading.Thread.is_alive, self._threads):  # an interrupted start has not begun
             thread.join(max(0.0, until - time.monotonic()))
 
@@ -250,6 +256,7 @@ def _prove(driver: Driver, context: StartContext) -> InstanceHealth:
     Raises:
         DriverError: several health checks failed; a single one may take too long on a busy machine.
     """
+    # `start` has returned, but only an answer proves readiness. A single check may time out on a busy machine.
     for left in reversed(range(_CHECKS)):
         began = time.perf_counter()
         try:

@@ -35,6 +35,8 @@ class DataLock:
             StateDirectoryError: a running process has the lock.
             DriverError: the data cannot be opened.
         """
+        # A restart of the server comes here again with the lock held; only data that was replaced meanwhile needs a new
+        # one.
         if self._descriptor is not None and self._is_same():
             return
         self.release()
@@ -47,6 +49,8 @@ class DataLock:
         except OSError as error:
             raise DriverError(f"{self._path} cannot be opened: {error.strerror}", hint=hint_for(error)) from error
         try:
+            # An exclusive lock needs no write access to the data on local file systems, so that it is opened for
+            # reading only.
             take_lock(descriptor, self._path, self._program)
         except BaseException:
             os.close(descriptor)

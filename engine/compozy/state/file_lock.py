@@ -47,6 +47,9 @@ class FileLock:
         Raises:
             StateDirectoryError: a running process holds it, or the file is not a lock file or cannot be written.
         """
+        # The lock belongs to the inode, not to the name: a lock on a file that its last owner has just removed excludes
+        # no process that creates a new file at the name. So the name is compared after locking, and the race is
+        # repeated.
         while self._descriptor is None:
             descriptor = self._open(os.O_CREAT | os.O_RDWR)
             try:
@@ -60,6 +63,7 @@ class FileLock:
             else:  # its last owner removed it between our opening and locking it
                 os.close(descriptor)
         try:
+            # The process id only helps the messages of others: it is not the lock, and a stale one is no obstacle.
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
@@ -75,6 +79,7 @@ class FileLock:
         """
         check_data_files(self.path)
         try:
+            # A checkout may have planted a link or a pipe here: neither is followed, and opening a pipe does not block.
             descriptor = os.open(self.path, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         except IsADirectoryError:
             pass
@@ -82,6 +87,7 @@ class FileLock:
             reason = f"{self.path} cannot be opened: {error.strerror}"
             raise StateDirectoryError(reason, hint=hint_for(error)) from error
         else:
+            # A directory opens for reading; only the attempt to read it fails.
             with suppress(IsADirectoryError):
                 if _OURS.fullmatch(os.pread(descriptor, 64, 0)):
                     return descriptor

@@ -36,9 +36,12 @@ def take_lock(descriptor: int, what: str, program: str | None, recorded: Callabl
     Raises:
         InUseError: a running process has the lock.
     """
+    # A lock without an owner is either a server whose owner was killed, which is ended, or the moment between locking
+    # and writing the process id, or between the end of the last holder and the release of its lock: then waiting helps.
     until = time.monotonic() + WAIT_S
     while not _try(descriptor):
         holders = dict(_holders(descriptor))
+        # Only the server's own binary is ended, and guardians are left to it; any other holder is a user of the data.
         servers = [pid for pid, name in holders.items() if program and name == os.path.basename(program)]
         others = [pid for pid, name in holders.items() if pid not in servers and name not in _GUARDIANS]
         owner = recorded()
@@ -101,6 +104,7 @@ def _end(pid: int, descriptor: int, what: str) -> None:
     except ProcessLookupError:
         return
     try:
+        # Checked again with the handle open: the number may have passed to another process since the first look.
         if pid in dict(_holders(descriptor)):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
             text = "process %d still used %s after its owner was killed, and was ended"

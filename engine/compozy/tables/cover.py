@@ -60,6 +60,8 @@ class CellIndex:
         """Return the largest level whose spans fit; spans of level j answer for 2**j neighbouring cells."""
         level = length.bit_length() - 1
         while len(self._any_spans) <= level:
+            # A sparse table: two overlapping spans of a power of two answer for a run of any length, so a query takes
+            # one operation a run. The levels are built when a run is long enough to need them.
             half = 1 << (len(self._any_spans) - 1)
             some, every = self._any_spans[-1], self._all_spans[-1]
             self._any_spans.append([a | b for a, b in zip(some, some[half:], strict=False)])
@@ -147,6 +149,7 @@ class Space:
         Raises:
             OutOfStepsError: the budget of steps is used up.
         """
+        # A stack of our own in place of recursion: the depth is bounded by rows times axes, beyond Python's limit.
         stack = [(box, self.touching(box, rows))] if all(box) else []
         while stack:
             box, rows = stack.pop()
@@ -162,6 +165,8 @@ class Space:
         """Cut a box along an edge of a row, where the fewest rows lie on both sides."""
         least, best = -1, (0, 0, 0, 0, 0)
         for number, axis in enumerate(self.axes):
+            # Only edges of the widest row are tried. It covers one of the parts sooner than any other row, so that few
+            # cuts remain; the axis where both sides keep the fewest rows makes the subproblems small.
             inside = box[number] & axis.cells[pivot]
             outside = box[number] ^ inside
             if outside:
@@ -189,6 +194,7 @@ class Space:
 
 def joined_boxes(boxes: Sequence[Box]) -> list[Box]:
     """Join disjoint boxes that differ on one axis only, until none do."""
+    # The search cuts gaps along edges of rows that do not touch them; joined again, a report lists each gap once.
     joined = list(dict.fromkeys(boxes))
     axes = range(len(joined[0])) if joined else range(0)
     size = len(joined) + 1

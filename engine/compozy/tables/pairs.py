@@ -19,6 +19,7 @@ def pair_findings(subject: Subject) -> list[Finding]:
     """Report rows that match together where at most one may, or where one repeats another."""
     if subject.table.hit == "first":
         return []
+    # Rows of `collect` may match together: only those that decide the same are compared, which is nearly none.
     alike = _alike([row.outcome() for row in subject.table.rows])
     found: list[tuple[int, int, str]] = []
     totals: Counter[str] = Counter()
@@ -37,6 +38,7 @@ def meeting_rows(subject: Subject, partners: Sequence[int] | None = None) -> Ite
     """
     everything = subject.space.everything
     for first, others in enumerate(partners or [everything] * len(subject.table.rows)):
+        # Each pair once: shifting there and back clears the rows up to and including this one.
         later = others >> (first + 1) << (first + 1)
         meeting = subject.space.touching(subject.box(first), later) if later else 0
         if meeting:
@@ -94,6 +96,7 @@ def masked_rows(subject: Subject) -> tuple[list[int], bool]:
     masked: list[int] = []
     if subject.table.hit != "first":
         return masked, True
+    # One budget for all rows of the table, so that a table of many hard rows is bounded as well.
     subject.space.refill()
     try:
         for number in range(1, len(subject.table.rows)):
@@ -126,6 +129,8 @@ def _masked_finding(subject: Subject, number: int, shown: int, total: int) -> Fi
 def _hiding_rows(subject: Subject, number: int) -> list[int]:
     box = subject.box(number)
     rows = subject.space.touching(box, (1 << number) - 1)
+    # One row that hides all is the best explanation. Otherwise rows are dropped from the end as long as the rest
+    # suffices, which gives a minimal set but not always the smallest one.
     alone = subject.space.covering(box, rows)
     if alone:
         return [*_bits(alone & -alone)]

@@ -32,6 +32,7 @@ class Region:
 def regions_of(table: Table, axes: Sequence[Axis], box: Box) -> Iterator[Region]:
     """Yield the regions that make up a box; on what can be reached they are disjoint."""
     parts = [list(_parts(axis, cells)) for axis, cells in zip(axes, box, strict=True)]
+    # Axes are independent, so that any combination of their parts is feasible.
     for chosen in product(*parts):
         conditions = {name: condition for when, _ in chosen for name, condition in when.items()}
         ordered = {c.name: conditions[c.name] for c in table.columns if conditions[c.name] != ANY}
@@ -95,6 +96,8 @@ def _products(points: Sequence[Point], every: Sequence[Point]) -> Iterator[list[
     remaining = {_key(point): point for point in points}
     others = [_key(point) for point in every]
     while remaining:
+        # Greedy: a part grows from one point by whole values of a column as long as every feasible point inside is
+        # wanted. Points that no settings reach do not count against it, which gives fewer and shorter conditions.
         seed = next(iter(remaining))
         sides = [{value} for value in seed]
         for number, side in enumerate(sides):

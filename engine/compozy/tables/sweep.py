@@ -19,6 +19,7 @@ _MOST_SETS = 500
 def is_faultless(table: Table, axes: Sequence[Axis]) -> bool:
     """Return True if every row can decide, some row always decides, and no two rows repeat or contradict each other."""
     everything = (1 << len(table.rows)) - 1
+    # A row fires if each axis has a cell in which it holds: axes are independent, so that such cells combine freely.
     firing = reduce(and_, [reduce(or_, axis.rows, 0) for axis in axes], everything)
     if firing != everything or not all(axis.exact for axis in axes):
         return False
@@ -26,9 +27,11 @@ def is_faultless(table: Table, axes: Sequence[Axis]) -> bool:
         # The text is part of the outcome, and quicker to compare.
         texts = {text for row in table.rows if isinstance(text := row.body.get("text"), str)}
         return len(texts) == len(table.rows) or len({row.outcome() for row in table.rows}) == len(table.rows)
+    # The different sets of rows that hold together are few even where the combinations of cells are many.
     matching = _matching(axes, everything)
     if not matching or 0 in matching:
         return False
+    # The first row of each set decides it; a row that is the first of none is masked.
     if table.hit == "first":
         return reduce(or_, [rows & -rows for rows in matching]) == everything
     return not any(rows & (rows - 1) for rows in matching)
@@ -40,5 +43,6 @@ def _matching(axes: Iterable[Axis], everything: int) -> set[int]:
     for axis in axes:
         if len(found) * len(axis.rows) > _MOST_SETS:
             return set()
+        # Sets are merged after each axis, which keeps the product from growing with the number of axes.
         found = {rows & held for rows in found for held in axis.rows}
     return found

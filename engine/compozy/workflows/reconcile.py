@@ -112,11 +112,15 @@ class Reconciler:
             UnavailableError: the database or Temporal does not answer.
         """
         await self._identity.check()
+        # Taken before the listing, so that an execution that ends during it is seen by the next look.
         now = datetime.now(UTC)
+        # The index of executions in Temporal lags behind; the overlap covers that and clocks that differ a little.
         since = (self._looked_at or now - _FIRST_LOOK) - _OVERLAP
         closed = await self._listed(f' AND ExecutionStatus != "Running" AND CloseTime > "{since.isoformat()}"')
         latest = {found.id: found for found in sorted(closed, key=lambda found: found.close_time or now)}
+        # An open run replaces the closed ones of its id: after a reset or continue-as-new it is the present one.
         latest |= {found.id: found for found in await self._listed(_OPEN)}
+        # The listing only suggests candidates; each is described and compared again before its row is written.
         corrected = [name for name in await self._different(latest) if await _apart(name, self._adopt(name))]
         self._looked_at = now
         return tuple(corrected)
@@ -131,12 +135,15 @@ class Reconciler:
             description = await ask(self._client, self._client.get_workflow_handle(row.id).describe(), row.id)
         except NotFoundError:
             await self._identity.check()
+            # Unknown to a Temporal whose identity was just checked, so that a fresh or another server never ends all
+            # rows.
             ended = replace(row, status="terminated", error=LOST, finished_at=max(row.started_at, timestamp()))
         else:
             if description.status not in _STATUSES:
                 return await self._unstuck(row, description)
             ended = await self._ended(row, description)
         await self._in_thread(self._store.record_finished, ended)
+        # The execution or another process may have written an end meanwhile, which the store keeps; that one counts.
         written: Execution | None = await self._in_thread(self._store.execution, row.id)
         return written or ended
 
@@ -170,6 +177,7 @@ class Reconciler:
         return await ask(self._client, listed(), "list")
 
     async def _different(self, latest: Mapping[str, WorkflowExecution]) -> list[str]:
+        # Foreign executions are skipped from now on, because their history would be read again in every round.
         names = sorted(set(latest) - self._foreign)
         different: list[str] = []
         for first in range(0, len(names), CHUNK):
@@ -185,6 +193,8 @@ class Reconciler:
         if not _differs(rows.get(name), described):
             return False
         row = replace(await self._begun(name), run_id=described.run_id)
+        # Between listing and writing the execution may end and write its own row, so the description is the fresher
+        # source.
         running = described.status == WorkflowExecutionStatus.RUNNING
         await self._in_thread(self._store.correct, row if running else await self._ended(row, described))
         return True
@@ -192,6 +202,8 @@ class Reconciler:
     async def _unstuck(self, row: Execution, description: WorkflowExecutionDescription) -> Execution:
         """Terminate an execution whose workflow task has deadlocked several times; it would do so for ever."""
         attempts = description.raw_description.pending_workflow_task.attempt
+        # A deadlock may come from a busy machine, so that a few attempts are awaited; other failures may heal by a new
+        # version.
         if attempts <= STUCK_ATTEMPTS or _DEADLOCK not in (failure := await self._last_failure(row.id)):
             return row
         reason = f"its workflow task failed {attempts - 1} times: {clean_reason(failure)}"
@@ -250,6 +262,7 @@ async def _apart(name: str, work: Coroutine[object, object, Result]) -> Result |
     """
     outcomes: tuple[Result | BaseException] = await asyncio.gather(work, return_exceptions=True)
     outcome = outcomes[0]
+    # Further calls would only repeat the outage for each of the other executions.
     if isinstance(outcome, UnavailableError):
         raise outcome
     if isinstance(outcome, CompozyError):
@@ -267,6 +280,7 @@ def _differs(row: RowState | None, found: WorkflowExecution) -> bool:
     An execution writes its last row before it ends, so that a finished row of the run that is still open is right.
     """
     running = found.status == WorkflowExecutionStatus.RUNNING
+    # A row that retention has removed must not return with an ended execution.
     if row is None:
         return running
     other_run = row.run_id not in (None, found.run_id)

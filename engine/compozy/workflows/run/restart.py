@@ -78,8 +78,12 @@ class Restarted:
     async def run(self) -> None:
         """Run it until `end`, or until this is cancelled."""
         while True:
+            # Success shows only by time: a worker that connects and fails at once would otherwise count as recovered
+            # each time.
             steadying = asyncio.create_task(self._steady())
             try:
+                # `gather` hands every failure over as a value, that of foreign code included, but a cancellation of
+                # this task passes.
                 outcomes: tuple[BaseException | None] = await asyncio.gather(self._attempt(), return_exceptions=True)
             finally:
                 steadying.cancel()
@@ -97,8 +101,10 @@ class Restarted:
 
     def _failed(self, error: BaseException | None) -> None:
         self.error = "it ended by itself" if error is None else _short(error)
+        # The first failure of a series counts: a later one must not extend the patience.
         if self._failing_since is None:
             self._failing_since = time.monotonic()
+        # A traceback is for a fault of this program; an outage of a service is reported in one line.
         bug = error is not None and not isinstance(error, self._expected)
         log.error("worker.failed", extra={"reason": self.error}, exc_info=error if bug else None)
 
