@@ -19,7 +19,7 @@ from compozy.base.strict_json import strict_json
         pytest.param("1e999", "1e999 is not a JSON number", id="infinite"),
     ],
 )
-def test_value_that_cannot_be_kept_is_refused(text: str, reason: str) -> None:
+def test_unsupported_value_is_refused(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         strict_json(text)
 

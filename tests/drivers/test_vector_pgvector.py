@@ -139,7 +139,7 @@ def test_metadata_is_read_as_it_was_written(value: object, opened: Opened) -> No
     assert (found, type(found)) == (value, type(value))
 
 
-def test_filter_with_characters_that_postgresql_cannot_store_matches_nothing(opened: Opened) -> None:
+def test_filter_with_characters_invalid_in_postgresql_matches_nothing(opened: Opened) -> None:
     store = opened()
     store.upsert([VectorRecord("a", [1.0], "", {"key": "x"})])
     assert [store.count(where) for where in ({"\0": 1}, {"key": "\0"}, {"key": "\ud800"}, {"key": math.nan})] == [0] * 4

@@ -137,7 +137,7 @@ def one_shard(folder: Path) -> bool:
 def test_close_ends_the_build_of_an_index(
     tmp_path: Path, started: Starting, opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the build has copied is removed, and nothing is lost."""
+    """The copies of the build are removed, and no record is lost."""
     monkeypatch.setattr("compozy.drivers.qdrant_shard.INDEXED", 500)
     driver = QdrantEmbeddedDriver(name="docs", path=str(tmp_path))
     driver.start(started.context())

@@ -170,7 +170,7 @@ def test_address_states_its_parts(address: str, parts: dict[str, str]) -> None:
     "url",
     ["redis://cache/sessions", "redis://cache/1/2", "redis://cache/0?db=x", "unix:///run/redis.sock?db=x"],
 )
-def test_part_of_the_url_that_its_setting_cannot_hold_is_an_error(url: str, tmp_path: Path) -> None:
+def test_part_of_the_url_invalid_in_its_setting_is_an_error(url: str, tmp_path: Path) -> None:
     """Otherwise the default would hold, and the keys of another project be used."""
     found = configured(tmp_path, text=f'mode: distributed\nredis: {{url: "{url}"}}\n')
     errors = [one for one in validate(resolve(found, FACTS)) if one.severity == "error"]

@@ -1,4 +1,4 @@
-"""What every vector store promises, as one suite that each provider passes in each mode, on its real engine."""
+"""The contract of every vector store, as one suite for each provider in each mode, on its real engine."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_search_orders_and_scores_as_exact_search(store: VectorStore) -> None:
     assert (opposite.id, opposite.score) == (query.id, -1.0)
 
 
-def test_search_returns_only_what_reaches_the_least_score(store: VectorStore) -> None:
+def test_search_returns_only_records_of_the_least_score(store: VectorStore) -> None:
     known = records(50)
     store.upsert(known)
     expected = exact(known, known[3].vector, 50)
@@ -124,7 +124,7 @@ def test_upsert_is_idempotent_and_replaces(store: VectorStore) -> None:
     assert (second.id, second.score) == (known[1].id, 1.0)
 
 
-def test_restart_keeps_what_the_mode_keeps(place: Place) -> None:
+def test_restart_keeps_the_data_of_the_mode(place: Place) -> None:
     known = records(40)
     place.open().upsert(known)
     store = place.reopen()
@@ -290,7 +290,7 @@ def test_any_text_and_metadata_come_back_unchanged(record: VectorRecord, store: 
         pytest.param(lambda store: store.delete(["a"], {"b": 1}), id="delete-two-ways"),
     ],
 )
-def test_what_cannot_be_stored_is_refused_without_changes(
+def test_unsupported_records_are_refused_without_changes(
     refused: Callable[[VectorStore], object], store: VectorStore
 ) -> None:
     store.upsert([VectorRecord("a", [1, 2, 3])])
@@ -299,7 +299,7 @@ def test_what_cannot_be_stored_is_refused_without_changes(
     assert [one.id for one in store.export()] == ["a"]
 
 
-def test_configured_dimension_is_compared_with_what_is_stored(place: Place) -> None:
+def test_configured_dimension_is_compared_with_the_stored_one(place: Place) -> None:
     store = place.open(dimension=3)
     assert store.dimension == 3
     with pytest.raises(VectorError, match="dimension"):

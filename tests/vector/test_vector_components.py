@@ -69,7 +69,7 @@ def test_backup_of_a_running_qdrant_is_restored_elsewhere(tmp_path: Path) -> Non
     assert (places[1] / ".compozy" / "vector" / "docs" / "store.json").is_file()
 
 
-def test_qdrant_that_cannot_be_reached_is_named_by_doctor_and_start(tmp_path: Path) -> None:
+def test_unreachable_qdrant_is_named_by_doctor_and_start(tmp_path: Path) -> None:
     """With instance, address and remedy."""
     port = free_port()
     given = {"knowledge.vector_dbs": f"[{{id: docs, provider: qdrant, host: 127.0.0.1, port: {port}}}]"}

@@ -80,8 +80,8 @@ def test_task_fails_without_a_query(shop: Shop) -> None:
     assert failed.error == 'f.yaml:5:52: task "find": query must be a text that is not empty'
 
 
-def test_second_start_joins_the_ingestion_that_runs(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first one cannot go on until both have started."""
+def test_second_start_joins_the_running_ingestion(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one is held until both have started."""
     workflows = shop.open()
     wait = _blocked(shop, monkeypatch)
     service, call = workflows.knowledge, shop.bench.call
@@ -96,7 +96,7 @@ def test_second_start_joins_the_ingestion_that_runs(shop: Shop, monkeypatch: pyt
 
 
 def _blocked(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Let the embedder wait; return a function that ends this."""
+    """Hold the embedder; return a function that releases it."""
     event, embed = threading.Event(), shop.embedder.embed
 
     def wait(texts: Any) -> Any:
@@ -107,7 +107,7 @@ def _blocked(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return event.set
 
 
-def test_step_that_fails_is_repeated_without_writing_twice(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_step_is_repeated_without_writing_twice(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     upsert, upserts = shop.store.upsert, 0
 
     def fail_once(records: Any) -> None:
@@ -122,7 +122,7 @@ def test_step_that_fails_is_repeated_without_writing_twice(shop: Shop, monkeypat
     assert (ended.running, ended.state.extent.documents, upserts, shop.store.count()) == (False, 2, 2, 2)
 
 
-def test_ingestion_that_cannot_succeed_ends_with_its_reason(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_ingestion_ends_with_its_reason(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(records: Any) -> None:
         raise NotFoundError("collection", "near")
 

@@ -97,7 +97,7 @@ class Signals:
 
 
 def end_on_signals(code: int) -> None:
-    """Let a signal end the process at once with the exit code of its command, which is done."""
+    """Make a signal end the process at once, with the exit code of its finished command."""
     for number in (*ENDING, signal.SIGALRM):
         _install(number, lambda *_: os._exit(code))
 

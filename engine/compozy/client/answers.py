@@ -102,7 +102,7 @@ class PlanStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanAnswer(Answer, frozen=True, kw_only=True):
-    """What `compozy start` would provision, in order; `server` is where it would listen."""
+    """The plan of `compozy start`, in order; `server` is its listen address."""
 
     mode: str
     state_dir: str | None

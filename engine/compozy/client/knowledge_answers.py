@@ -1,4 +1,4 @@
-"""What the HTTP interface takes and answers about knowledge bases, as typed records."""
+"""Typed records of the requests and responses of the HTTP interface about knowledge bases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command does with the knowledge bases of a project, whether its server runs or not."""
+"""Operations of commands on the knowledge bases of a project, with or without its running server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build the index of a shard of Qdrant's engine in a process of its own, where it blocks nobody else.
+"""Build the index of a shard of Qdrant's engine in a process of its own, where it blocks no other work.
 
 python -m compozy.drivers.qdrant_index PATH DIMENSION METRIC M EF_CONSTRUCTION
 """

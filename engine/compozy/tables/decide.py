@@ -32,8 +32,7 @@ class CompiledTable:
         """Return the rows whose every cell holds, as a bit set."""
         rows = self.everything
         for name, index in self.columns:
-            # One intersection a column, independent of the number of rows: a decision takes microseconds for thousands of
-            # rows.
+            # One intersection a column, independent of the number of rows: microseconds for thousands of rows.
             rows &= index.rows_at(inputs[name])
         return rows
 

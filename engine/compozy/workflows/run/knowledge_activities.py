@@ -30,7 +30,7 @@ Outcome = TypeVar("Outcome")
 
 
 class KnowledgeActivities:
-    """What one worker can do with the bases of a project; `redact` takes secrets out of a text."""
+    """The knowledge activities of one worker; `redact` removes secrets from a text."""
 
     def __init__(self, library: Library, redact: Callable[[str], str] = str) -> None:
         self._library = library
