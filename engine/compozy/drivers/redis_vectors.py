@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import msgspec
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from compozy.base.late_import import LATE_IMPORT
 from compozy.errors import DriverError, VectorError
 from compozy.vector.checked_records import check_selection, checked
 from compozy.vector.metadata_filter import Condition, accepted, is_json, matches
@@ -236,7 +237,8 @@ def open_store(client: Any, collection: str, dimension: int | None) -> RedisVect
     Raises:
         DriverError: it has another dimension or a form that the server lacks, or the server does not answer.
     """
-    from compozy.drivers.redis_blocks import PackedBlocks
+    with LATE_IMPORT:
+        from compozy.drivers.redis_blocks import PackedBlocks
     from compozy.drivers.redis_vector_sets import VectorSets
 
     with answered():

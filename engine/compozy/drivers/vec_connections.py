@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from compozy.base.late_import import LATE_IMPORT
 from compozy.errors import DriverError
 
 _WAIT_MS = 5000
@@ -37,7 +38,9 @@ class VecConnections:
 
     def _open(self) -> Any:
         import apsw
-        import sqlite_vec
+
+        with LATE_IMPORT:  # of numpy
+            import sqlite_vec
 
         flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if self._shared else 0)
         try:

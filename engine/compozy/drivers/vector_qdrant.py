@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from compozy.base.late_import import LATE_IMPORT
 from compozy.drivers.preflight import check_reach
 from compozy.drivers.protocol import Check, Description, StartContext, Storage
 from compozy.drivers.qdrant_collection import CollectionOptions
@@ -55,7 +56,8 @@ class QdrantServerDriver:
         host, port, url = self._connection()
         where = f"qdrant at {host}:{port}"
         reach(where, host, port, min(REACH_S, context.left_s()), setting=_SETTINGS)
-        from compozy.drivers.qdrant_client_collection import QdrantClientCollection
+        with LATE_IMPORT:
+            from compozy.drivers.qdrant_client_collection import QdrantClientCollection
 
         try:
             client = self._client(url, self._timeout_s)

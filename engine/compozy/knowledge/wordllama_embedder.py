@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from compozy.base.late_import import LATE_IMPORT
 from compozy.knowledge.bases import EmbeddingModel
 from compozy.knowledge.embedder import EmbeddingError
 
@@ -24,7 +25,8 @@ class WordllamaEmbedder:
     @cached_property
     def _model(self) -> Any:
         try:
-            import wordllama
+            with LATE_IMPORT:
+                import wordllama
         except ImportError as error:
             raise EmbeddingError(
                 "the embedder wordllama is not installed", hint="run: pip install compozy[embeddings]"
