@@ -96,6 +96,8 @@ def _locked(plan: Plan, found: Sequence[Kept], undo: UndoLog, *, force: bool) ->
             state = StateDirectory(plan.state_dir)
             state.acquire(replace_stamp=force)
             held.push(lambda failed, *_: state.release(discard=failed is not None))
+        # Under the lock of the state directory and before those of the data: the journal decides which data is in its
+        # place.
         recover(_folders(found))
         for kept in found:
             held.callback(lock_beside(str(kept.path), undo).release)

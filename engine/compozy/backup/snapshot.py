@@ -49,6 +49,7 @@ def copy_at_one_moment(stores: Sequence[CopiedData], folder: Path) -> None:
         sqlite3.Error: a database is damaged, or its write lock is not free in time.
     """
     with ExitStack() as opened, ExitStack() as gates, ExitStack() as locks:
+        # Everything is opened before the locks are taken, which keeps the moment for which writers wait short.
         databases = [opened.enter_context(_database(store, folder)) for store in stores if _is_sqlite(store.path)]
         files = [opened.enter_context(closing(_Files(store))) for store in stores if not _is_sqlite(store.path)]
         for store in stores:
@@ -58,6 +59,8 @@ def copy_at_one_moment(stores: Sequence[CopiedData], folder: Path) -> None:
             if store.locked and os.path.isdir(store.path) and os.access(store.path, os.W_OK):
                 gates.enter_context(gates.enter_context(closing(WriteGate(store.path))).held())
         _hold(databases, files)
+        # From here on the read transactions and descriptors hold the moment; writers continue while the copies are
+        # made.
         locks.close()
         for part in files:
             if part.locked:
@@ -72,6 +75,8 @@ def copy_at_one_moment(stores: Sequence[CopiedData], folder: Path) -> None:
 
 def _hold(databases: Sequence[_Database], files: Sequence[_Files]) -> None:
     """Begin every read transaction while no file changes; after many tries the databases are later than the files."""
+    # No lock stops the writers of files. An equal scan before and after the transactions began proves that nothing
+    # changed in between, so that both are of one moment.
     for _ in range(_TRIES):
         for part in files:
             part.look()
@@ -101,6 +106,7 @@ def _is_writable(path: Path) -> bool:
 def _write_lock(database: Path) -> Iterator[None]:
     """Keep every writer out of the database for the length of the block."""
     with closing(sqlite3.connect(database, timeout=_LOCK_WAIT_S, isolation_level=None)) as connection:
+        # Takes the write lock without writing; a deferred transaction would take it at its first write only.
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -185,6 +191,7 @@ class _Files:
             stream = open_regular(self._store.path / name)
         except FileNotFoundError:
             return  # replaced since the scan
+        # By inode: a file that is renamed meanwhile is the same, and one that replaces it is another.
         previous = self._open.setdefault(os.fstat(stream.fileno()).st_ino, stream)
         if previous is not stream:
             stream.close()

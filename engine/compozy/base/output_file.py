@@ -44,6 +44,7 @@ def merge_file(path: str | Path, merge: Callable[[bytes], bytes], *, mode: int =
     """
     target = Path(path)
     with _directory(target.parent) as folder:
+        # On the directory and not on the file, which is replaced by each of the processes.
         fcntl.flock(folder, fcntl.LOCK_EX)
         content = b""
         with suppress(FileNotFoundError), open_regular(target) as stream:
@@ -99,6 +100,8 @@ def new_file(
                 yield stream
                 stream.flush()
                 if durable:
+                    # Before the rename: after a loss of power the name must not lead to a file whose content was never
+                    # written.
                     os.fsync(stream.fileno())
                 _publish(temporary, target, folder, replace=replace)
                 if not stays_locked:
@@ -166,6 +169,7 @@ def _create_temporary(mode: int, folder: int) -> tuple[str, int]:
         descriptor = _create(name, mode, folder)
         with suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Between creation and lock the file looks like the remains of a killed process, and another one may remove it.
         if os.fstat(descriptor).st_nlink:
             return name, descriptor
         os.close(descriptor)  # it was removed before it was locked
@@ -201,6 +205,7 @@ def _check_owner(found: os.stat_result, target: Path) -> None:
 
 def _publish(temporary: str, target: Path, folder: int, *, replace: bool) -> None:
     """Rename the finished file; the owner is checked again because others may write to the directory."""
+    # A link fails where the name exists, a rename would replace the file; so the check and the change are one step.
     if replace or not _link(temporary, target.name, folder):
         os.replace(temporary, target.name, src_dir_fd=folder, dst_dir_fd=folder)
     _check_owner(os.stat(target.name, dir_fd=folder, follow_symlinks=False), target)

@@ -64,6 +64,8 @@ class ValkeyDriver:
         self._snapshot_s = max(1, round(snapshot_interval_s))
         self._restore = restore_on_startup
         self._snapshot_at_end = snapshot_on_shutdown
+        # The socket's directory is private already; the password also keeps out processes of this user that find the
+        # path.
         self._password = secrets.token_urlsafe(24)
         self._socket = ""
         self._lock: FileLock | None = None
@@ -141,6 +143,7 @@ class ValkeyDriver:
 
     def _command(self, binary: str) -> Command:
         """Return the command; its configuration goes through standard input, where no other user can read it."""
+        # A short path: the address of a Unix socket has about a hundred characters.
         scratch = new_directory()
         self._socket = f"{scratch}/socket"
         lines = ["port 0", f'unixsocket "{_quoted(self._socket)}"', f"requirepass {self._password}"]
@@ -211,6 +214,7 @@ class ValkeyDriver:
     def stop(self, grace_s: float) -> None:
         """Stop the server; one that keeps nothing is killed at once; idempotent."""
         if self._child is not None:
+            # Without data a shutdown has nothing to flush.
             self._child.stop(signal.SIGTERM, grace_s if self._data_dir else 0)
         if self._client is not None:
             self._client.close()

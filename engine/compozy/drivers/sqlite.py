@@ -63,6 +63,8 @@ class SqliteDriver:
             DriverError: the file is in use, cannot be opened, is damaged, or is not a database.
         """
         if not self._memory:
+            # Two locks: the one beside the file keeps other projects off a file that does not exist yet, that of the
+            # data follows the file when it is renamed or linked.
             self._lock = lock_beside(self._path, context.undo)
         try:
             self.examine(context)
@@ -163,6 +165,7 @@ class SqliteDriver:
             if opened:
                 self._database.close()
         if not self._memory:
+            # A read alone would succeed on a full disk, and readiness would promise writes that fail.
             check_writable(self._path)
 
     def stop(self, grace_s: float) -> None:
@@ -195,6 +198,8 @@ def check_file(path: str) -> None:
         OSError: it cannot be read.
     """
     with Path(path).open("rb") as stream:
+        # SQLite would take a file of another format for damaged only at the first read, after it has put files beside
+        # it.
         head = stream.read(len(_MAGIC))
     if head and head != _MAGIC:
         raise sqlite3.DatabaseError("file is not a database")
@@ -235,6 +240,8 @@ def database_holding(path: str) -> Holding | None:
 
 def read_only_uri(path: str) -> str:
     """Return the URI with which a file is opened and nothing is written beside it, unless a log has to be read."""
+    # `immutable` keeps SQLite from creating `-shm`, but makes it ignore a log; with a log the content is only right
+    # with it.
     has_log = any(os.path.exists(path + suffix) for suffix in ("-wal", "-journal"))
     return f"{Path(path).as_uri()}?{'mode=ro' if has_log else 'mode=ro&immutable=1'}"
 
@@ -251,6 +258,7 @@ def check_program(
     with closing(sqlite3.connect(read_only_uri(path), uri=True)) as connection:
         (found,) = connection.execute("PRAGMA application_id").fetchone()
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    # 0 is the default of SQLite: files of the first release have it, and so has any new file.
     ours = found == identifier or (found == 0 and (not tables or table in tables))
     if not ours:
         raise DriverError(

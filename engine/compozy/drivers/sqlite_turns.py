@@ -87,9 +87,11 @@ class Turns:
                 return
             self._line.append(turn)
         until = turn.since + self.timeout_s
+        # In short waits, because a holder whose thread has ended gives no signal; the next in line reclaims its turn.
         while not turn.came.wait(max(0.0, min(_LOOK_S, until - time.monotonic()))):
             with self._lock:
                 self._reclaim()
+                # Under the lock: the turn may have come between the end of the wait and this check.
                 if not turn.came.is_set() and time.monotonic() >= until:
                     self._line.remove(turn)
                     raise sqlite3.OperationalError(self._reason())
@@ -135,12 +137,14 @@ class TurnConnection(sqlite3.Connection):
 
     def in_turn(self, sql: str, run: Callable[[], Result]) -> Result:
         """Run one statement in this connection's turn."""
+        # The turn is taken before BEGIN IMMEDIATE, so SQLite's own polling never sees two writers of this process.
         if not self.mine and self.turns.needed(sql):
             self.turns.take(self)
             self.mine = True
         try:
             return run()
         finally:
+            # Also after an error: SQLite rolls some transactions back by itself, and the turn would be kept for ever.
             if not self.in_transaction:
                 self.give_up()
 

@@ -249,6 +249,8 @@ class TemporalEmbeddedDriver:
         """Return True if the child listens, not another server that took the port first."""
         if not listening(self._reached_at(), self._port):
             return False
+        # Another process may have bound the port between its choice and the start of the server; its answer proves
+        # nothing.
         ours = listens(child.pid or 0, self._port)
         return _STARTED in child.tail() if ours is None else ours
 

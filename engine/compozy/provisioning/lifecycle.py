@@ -125,6 +125,7 @@ class Lifecycle:
         self.graph = configuration.rulebook.lifecycle
         self._facts = facts
         self._provisioner = provisioner or _provision
+        # Reentrant, because `_walk_to` holds it over several transitions, so that no other thread comes in between.
         self._turn = threading.RLock()
         self._rows = {(row.source, row.trigger): row for row in self.graph.transitions}
         self._model = _Model()
@@ -276,6 +277,7 @@ class Lifecycle:
 
     def _begin(self, event: Any) -> None:
         attempt: _Attempt = event.args[0]
+        # The records as they are: a step that fails before it sets new ones changes nothing.
         self._model.next = self.records
         attempt.row = self._rows[event.state.name, event.event.name]
         attempt.began, attempt.at = time.perf_counter(), datetime.now(UTC).isoformat()
@@ -299,6 +301,8 @@ class Lifecycle:
 
     def _provision(self, _: object) -> None:
         self._model.next = replace(self.records, runtime=self._provisioner(self.resolved, self.release))
+        # The runtime has an owner now: an interrupt noted during the start is raised here, and `_fail` stops the
+        # components.
         raise_noted()
 
     def _release(self, event: Any) -> None:
@@ -316,6 +320,7 @@ class Lifecycle:
         """Stop what the step started for a state that was not entered, then raise what happened."""
         if event.args[0].row is None:
             raise TransitionError(event.event.name, self.state, self.allowed())
+        # The library has not entered the state, so no record refers to the components; nothing else would stop them.
         started = self._model.next.runtime
         if started is not None and started is not self.records.runtime:
             started.abandon()
@@ -329,6 +334,7 @@ class Lifecycle:
         tables = tuple(name for name in rulebook.ruleset.order if rulebook.ruleset.tables[name].stage in row.stages)
         took, outcome = time.perf_counter() - attempt.began, _outcome(event)
         entry = JournalEntry(row.source, row.target, row.trigger, attempt.at, took, rulebook.digest, tables, outcome)
+        # A new tuple each time: readers of other threads keep a consistent journal without a lock.
         self.journal = (*self.journal, entry)
         log_transition(entry)
 

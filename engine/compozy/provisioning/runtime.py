@@ -225,12 +225,15 @@ class Runtime:
             log.error("rollback.failed", extra={"component": name, "reason": _reason(error)})
 
     def _close(self, grace_s: float, *, discard: bool) -> list[tuple[str, BaseException]]:
+        # Before anything stops: a health check of a component that is being stopped would report an outage.
         self._unwatched.set()
         with self._closing:
             until = time.monotonic() + grace_s
+            # Workflows first, as long as their database and Temporal run: draining writes the last rows.
             failures = [*self._close_workflows(grace_s), *self._stop_all(until)]
             recorder, self._recorder = self._recorder, None
             if recorder is not None:
+                # After the components, so that it records what they hold at the end.
                 recorder.close(discard=discard)
             self.loop.close()
             if discard:
@@ -251,6 +254,8 @@ class Runtime:
     def _stop_all(self, until: float) -> list[tuple[str, BaseException]]:
         failures: list[tuple[str, BaseException]] = []
         for name, driver in reversed(self._drivers.items()):
+            # The grace is one for all: a component that uses it up leaves the others a stop at once, which is safe for
+            # their data.
             error = _stop_within(driver, max(0.0, until - time.monotonic()))
             if error is not None:
                 failures.append((name, error))
@@ -269,6 +274,7 @@ def _stop_within(driver: Driver, grace_s: float) -> BaseException | None:
     """Stop a driver that may hang, as one does whose start hangs as well."""
     patience_s = grace_s + UNDO_S
     errors: list[BaseException | None] = []
+    # `stop` is foreign code as well and may never return; a daemon thread does not keep the process from ending.
     thread = threading.Thread(target=lambda: errors.append(_stop(driver, grace_s)), name="compozy-undo", daemon=True)
     thread.start()
     join_within(thread, patience_s)
@@ -307,6 +313,7 @@ class _Probe:
 
     def _begin(self) -> bool:
         with self._lock:
+            # A driver that hangs gets one thread and not one for each question, of which a load balancer asks many.
             if self._open:
                 return False
             self._open = True
@@ -337,6 +344,7 @@ class _Probe:
     def last(self) -> InstanceHealth:
         """Return the last answer at once, or that the question that is open has none in time."""
         with self._lock:
+            # An answer of earlier must not hide that the present question has none for too long.
             late = self._open and time.monotonic() - self._began > PING_S
         health = _late(self._about) if late else self._health
         self._log_change(health)

@@ -80,6 +80,7 @@ def announced(presence: Presence, state_dir: str | None = None, *, renew_s: floa
     Raises:
         DriverError: a record cannot be written.
     """
+    # Functions in place of paths: the runtime directory may be deleted and created again while the server runs.
     places: list[Callable[[], Path]] = [partial(_runtime_record, presence)]
     places += [partial(Path, state_dir, RECORD)] if state_dir else []
     with ExitStack() as opened:
@@ -115,6 +116,8 @@ class _Record:
         """
         path = self._place()
         if not path.exists():
+            # The new record is locked before the old lock ends, so that no command takes the server for ended in
+            # between.
             old, self._lock = self._lock, _locked_record(path, self._presence)
             release(old)
 
@@ -140,6 +143,7 @@ def _locked_record(path: Path, presence: Presence) -> int:
         with new_file(path, durable=False, stays_locked=True) as stream:
             record = os.dup(stream.fileno())
             close_on_fork(record)
+            # On a duplicate of the descriptor, because the lock belongs to the open file and must outlive the stream.
             fcntl.flock(record, fcntl.LOCK_EX)
             stream.write(json.dumps(asdict(presence)).encode())
     except OSError as error:
@@ -171,6 +175,8 @@ def _living(path: Path, *, stale_goes: bool = False) -> Presence | None:
     """
     with suppress(OSError, ValueError, TypeError), open_regular(path) as stream:
         try:
+            # A shared lock that is granted proves that no server holds the record. Process ids would not: they are
+            # reused.
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             check_owner(str(path))

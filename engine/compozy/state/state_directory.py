@@ -80,9 +80,11 @@ class StateDirectory:
         `discard` removes a directory that `acquire` created: the start that made it has failed, and nothing in
         it was ever confirmed to anybody.
         """
+        # Without the lock another start may already use the directory.
         discard = discard and self._created and self._lock.held
         if discard:
             self._created = False
+            # While the lock is held, so that no other start uses a directory that is half removed.
             shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
 

@@ -61,6 +61,7 @@ class LateRows:
         Raises:
             UnavailableError: the database cannot be written.
         """
+        # A copy: rows are added while a write is awaited.
         for row in list(self._rows.values()):
             await self._in_thread(self._store.record_started, row)
             self.forget(row.id)

@@ -49,6 +49,8 @@ class RowWriter(Interceptor):
 
     def close(self) -> None:
         """Repeat no write any more, and drop those that have not begun; idempotent."""
+        # Waiting writes end now instead of keeping the shutdown for `REPEATED_S`; reconciliation writes their rows
+        # later.
         self._closed.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -66,6 +68,8 @@ class RowWriter(Interceptor):
     def finish(self, row: Execution, tasks: Sequence[TaskExecution]) -> None:
         """Write how an execution and its tasks ended, and announce it; wait for that at most `PATIENCE_S`."""
         try:
+            # The thread of the workflow is blocked here, on purpose: a client that sees the end in Temporal finds the
+            # row.
             self._submit(lambda: self._finish(row, tasks)).result(PATIENCE_S)
         except (FutureTimeout, UnavailableError) as error:
             log.warning("execution.row_late", extra={"execution": row.id, "reason": str(error) or "no answer in time"})
@@ -84,9 +88,11 @@ class RowWriter(Interceptor):
         self._store.record_finished(ended, tasks)
         _log_end(ended)
         if self._loop is not None and not self._closed.is_set():
+            # Only after the row is written, so that a request woken by this reads it.
             self._loop.call_soon_threadsafe(self._ends.announce, ended)
 
     def _submit(self, write: Callable[[], None]) -> Future[None]:
+        # Counted from the submission: writes that wait for a thread during an outage do not extend it.
         until = time.monotonic() + REPEATED_S
         return self._threads.submit(self._repeat, write, until)
 
