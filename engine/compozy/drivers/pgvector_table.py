@@ -264,14 +264,14 @@ class PgvectorTable:
                     found = self._sql(query, wanted, *parameters, wanted, limit).fetchall()
             return [VectorMatch(id_, rounded(score), content, _metadata(meta)) for id_, content, meta, score in found]
 
-        with answers(self._where), connected(self._database), self._database.atomic():
+        with answers(self._where), connected(self._database):
             return best(fetch, k, min_score)
 
     def _type(self) -> str:
         return f"{self._kind() or 'vector'}({self.dimension})"
 
     def _settings(self, limit: int, *, exact: bool) -> str:
-        """Return statements for the transaction, which are sent together with a query."""
+        """Return statements that are sent together with a query, which PostgreSQL runs in one transaction."""
         candidates = min(_MOST_CANDIDATES, max(limit, self._options.ef_search))
         values = {
             "hnsw.iterative_scan": "strict_order", "hnsw.ef_search": candidates, "enable_indexscan": not exact,
@@ -353,7 +353,8 @@ def quoted(collection: str) -> str:
 
 
 def _text(vector: Sequence[float]) -> str:
-    return f"[{','.join(map(repr, vector))}]"
+    """Return a vector as text; nine digits are a number of single precision."""
+    return f"[{','.join(['%.9g'] * len(vector)) % tuple(vector)}]"
 
 
 def _metadata(text: str) -> dict[str, object]:
