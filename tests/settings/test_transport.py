@@ -12,6 +12,8 @@ from compozy.settings.endpoint import endpoint
 DB = "mode: distributed\ntemporal: {{mode: memory}}\nredis: {{mode: memory}}\ndatabase: {{{}}}"
 REDIS = "redis: {{mode: distributed, {}}}"
 TEMPORAL = "temporal: {{mode: remote, {}}}"
+STORE = "knowledge: {{vector_dbs: [{{id: a, {}}}]}}"
+MODEL = "models: [{{id: a, provider: openai, model: m, {}}}]"
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,39 @@ def test_endpoint_reads_hosts_password_and_protection(
         pytest.param(TEMPORAL.format("host_port: 'cloud:7233', api_key: x"), [], id="temporal-default"),
         pytest.param("server: {api_key: short}", ["server.api_key.short"], id="short-key"),
         pytest.param("server: {host: 0.0.0.0, api_key: 0123456789abcdef}", ["server.api_key.clear"], id="open"),
+        pytest.param(
+            STORE.format("provider: qdrant, url: 'http://db', api_key: x"), ["vector_store.api_key.clear-to-url"],
+            id="qdrant-url"),
+        pytest.param(STORE.format("provider: qdrant, url: 'http://db', api_key: x, tls: true"), [], id="qdrant-tls"),
+        pytest.param(STORE.format("provider: qdrant, url: 'http://localhost', api_key: x"), [], id="qdrant-here"),
+        pytest.param(STORE.format("provider: qdrant, url: 'http://db'"), [], id="qdrant-no-key"),
+        pytest.param(
+            STORE.format("provider: qdrant, host: db, api_key: x"), ["vector_store.api_key.clear"], id="qdrant-host"),
+        pytest.param(STORE.format("provider: qdrant, port: 6333, api_key: x"), [], id="qdrant-default-host"),
+        pytest.param(
+            STORE.format("provider: redis, url: 'redis://:pw@db'"), ["vector_store.url.unprotected"], id="store-redis"),
+        pytest.param(
+            STORE.format("provider: redis, url: 'rediss://db?ssl_cert_reqs=none', password: x"),
+            ["vector_store.password.unprotected-to-url"], id="store-redis-unverified"),
+        pytest.param(
+            STORE.format("provider: redis, host: db, password: x"), ["vector_store.redis.password.clear"],
+            id="store-redis-host"),
+        pytest.param(STORE.format("provider: redis, host: 127.0.0.1, password: x"), [], id="store-redis-here"),
+        pytest.param(
+            STORE.format("provider: pgvector, url: 'postgres://me:pw@db/x'"),
+            ["vector_store.pgvector.url.unprotected"], id="pgvector"),
+        pytest.param(
+            STORE.format("provider: pgvector, url: 'postgres://me:pw@db/x?sslmode=require'"),
+            ["vector_store.url.unprotected"], id="pgvector-unverified"),
+        pytest.param(
+            STORE.format("provider: pgvector, url: 'postgres://me:pw@db/x?sslmode=verify-full'"), [], id="pgvector-ok"),
+        pytest.param(
+            STORE.format("provider: pgvector, host: db, password: x, ssl_mode: require"),
+            ["vector_store.pgvector.password.unprotected"], id="pgvector-host"),
+        pytest.param(STORE.format("provider: pgvector"), [], id="pgvector-of-the-database"),
+        pytest.param(MODEL.format("url: 'http://ai/v1', api_key: x"), ["model.api_key.clear"], id="model"),
+        pytest.param(MODEL.format("url: 'http://127.0.0.1:1/v1', api_key: x"), [], id="model-here"),
+        pytest.param(MODEL.format("api_key: x"), [], id="model-default"),
     ],
 )  # fmt: skip
 def test_unprotected_credentials_are_findings(text: str, expected: list[str], tmp_path: Path) -> None:
