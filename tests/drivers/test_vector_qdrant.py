@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -110,3 +111,11 @@ def test_preflight_names_unresponsive_server(started: Starting) -> None:
     assert [(check.id, check.status) for check in checks] == [("reach", "fail")]
     assert f"{HOST}:{port}" in checks[0].message
     assert checks[0].fix
+
+
+def test_missing_client_is_named_with_its_extra(started: Starting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client is an extra: its dependencies would take a fifth of the time of every start."""
+    monkeypatch.setitem(sys.modules, "qdrant_client", None)
+    driver = QdrantServerDriver(name="docs")
+    with pytest.raises(DriverError, match=r"pip install compozy\[qdrant\]"):
+        driver.start(started.context())

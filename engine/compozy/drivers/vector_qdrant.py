@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -50,9 +51,11 @@ class QdrantServerDriver:
         """Connect, and create the collection where its dimension is known.
 
         Raises:
-            DriverError: the address cannot be read, the server is out of reach or refuses, or it has a collection of
-                another kind, dimension or metric.
+            DriverError: the client is not installed, the address cannot be read, the server is out of reach or refuses,
+                or it has a collection of another kind, dimension or metric.
         """
+        if find_spec("qdrant_client") is None:
+            raise DriverError("the client of Qdrant servers is not installed", hint="run: pip install compozy[qdrant]")
         host, port, url = self._connection()
         where = f"qdrant at {host}:{port}"
         reach(where, host, port, min(REACH_S, context.left_s()), setting=_SETTINGS)
