@@ -245,7 +245,7 @@ def test_answers_are_texts_with_and_without_decoding_client(client: Any) -> None
 
 
 @pytest.mark.parametrize("part", ["facts", "order", "entries"])
-def test_key_of_which_the_server_evicted_a_part_is_gone_as_a_whole(client: Any, part: str) -> None:
+def test_partly_evicted_key_disappears_as_a_whole(client: Any, part: str) -> None:
     chat = memory(client, max_messages=2, ttl_s=60.0)
     chat.append("k", messages_of("a", "b"))
     client.delete(f"compozy:memory:shop:chat:{part}:k")
@@ -255,7 +255,7 @@ def test_key_of_which_the_server_evicted_a_part_is_gone_as_a_whole(client: Any, 
     assert [message.id for message in chat.read("k").messages] == [1]
 
 
-def test_messages_whose_uses_the_server_evicted_count_as_used_when_written(client: Any) -> None:
+def test_messages_with_evicted_uses_count_as_used_when_written(client: Any) -> None:
     chat = memory(client, max_messages=2, eviction="lru")
     chat.append("k", messages_of("a", "b"))
     contents(chat, limit=1, before=2)

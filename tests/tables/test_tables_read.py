@@ -157,7 +157,6 @@ def test_a_malformed_row_is_named(line: str, expected: str) -> None:
         pytest.param(
             "x: {machine: a, view: given}", 'unknown key "view" in an input of kind machine', id="view-of-fact"
         ),
-        pytest.param("x: {item: a, view: given}", 'unknown key "view" in an input of kind item', id="view-of-item"),
         pytest.param("x: {item: a}", "an `item` needs a table with `for_each`", id="item"),
         pytest.param("x: {setting: a}, y: {setting: a}", 'input "y" reads the same as input "x"', id="same"),
     ],

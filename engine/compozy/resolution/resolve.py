@@ -214,6 +214,8 @@ class _Resolution:
         never, candidates = self.configuration.rulebook.never, self.configuration.candidates
         table, found = never.tables[NEVER], tuple[Row, ...]()
         for _ in table.rows:
+            # Accepted values, because constraints were verified for those: a rejected value must not exclude a
+            # configuration.
             inputs = {column.name: self.accepted.get(column.name, UNSET).value for column in table.columns}
             rows = never.decide(NEVER, inputs).rows
             found = found or rows
@@ -229,6 +231,7 @@ class _Resolution:
             self.decisions[table.id if element is None else instance_key(table.id, element.name)] = decision
             for output, path in table.sets.items():
                 value = decision.outputs.get(output)
+                # A null of a table leaves the setting to lower sources instead of unsetting it.
                 if value is None or not decision.rows:
                     continue
                 if element is None:
@@ -244,6 +247,8 @@ class _Resolution:
 
     def cell(self, column: Column, element: ListElement | None) -> Scalar:
         view = column.source.view
+        # Verification knows the domain of accepted values; a view is defined for every text, so that validation can
+        # report a rejected one by it.
         values = self.accepted if view is None or compared_with(view) is not None else self.read
         directory = self.configuration.directory
         return cell(column, values, self.settings, self.decisions, self.facts, directory, element)
@@ -274,6 +279,7 @@ class _Resolution:
 
     def resolved(self) -> Resolved:
         values = {path: self.given.get(path, UNSET) for path in self.settings}
+        # Before `same_as` is followed: a derived value is nearer than the value of another setting.
         values |= {path: self.effective(path, derived) for path, derived in self.derived.items()}
         for path, setting in self.settings.items():
             if setting.same_as and values[path].value is None:
@@ -294,6 +300,7 @@ class _Resolution:
     def effective(self, path: str, derived: Candidate) -> Value:
         """Put what a table derived between the written values and the default."""
         candidates = self.configuration.candidates.get(path, ())
+        # The shadowed values stay in the record, which is how `config explain` and the findings know them.
         above = [candidate for candidate in candidates if candidate.origin.kind != _BELOW_RULES]
         below = [candidate for candidate in candidates if candidate.origin.kind == _BELOW_RULES]
         return _value((*above, derived, *below))

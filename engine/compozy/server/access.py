@@ -44,9 +44,11 @@ class Access:
 
     def admits(self, headers: Headers, port: int) -> bool:
         """Return True if a request to `port` has the key, or comes from our own page in a session."""
+        # In constant time, so that a client cannot guess the key character by character.
         if hmac.compare_digest(_given_key(headers), self.api_key.encode()):
             return True
         session = cookie_parser(headers.get("cookie", "")).get(cookie_name(port), "")
+        # `SameSite` treats ports as one site, so pages of other servers on this machine are excluded here.
         return headers.get("sec-fetch-site", "none") in _OWN_PAGES and self._sessions.holds(session)
 
 
@@ -58,6 +60,7 @@ class _Tokens:
         self._until: dict[str, float] = {}
 
     def new(self) -> str:
+        # The oldest gives way: a bound by refusal would lock the owner out as soon as others ask for links.
         if len(self._until) >= MOST:
             self._until.pop(next(iter(self._until)))
         token = secrets.token_urlsafe(_BYTES)

@@ -36,6 +36,7 @@ class BoundedConnection(H11Protocol):
         full = len(self.connections) >= self.limits.connections
         super().connection_made(transport)
         self.waits_since = self.loop.time()
+        # A flood of silent connections must not keep new ones out: the one that waits the longest is the least useful.
         if full:
             self._make_room()
         self._arm(self.limits.head_s)
@@ -91,6 +92,8 @@ class BoundedConnection(H11Protocol):
 
     def _expired(self) -> None:
         self._deadline = None
+        # An answer has begun, or the client does not read: another answer could not be sent, so that the connection is
+        # cut off.
         if self.transport.is_closing() or self.flow.write_paused or self.conn.our_state is not h11.IDLE:
             self.transport.abort()
             return
@@ -102,6 +105,7 @@ class BoundedConnection(H11Protocol):
         others = [other for other in self.connections if isinstance(other, BoundedConnection) and other is not self]
         waiting = [other for other in others if other.awaits_request]
         oldest = min(waiting, key=lambda other: other.waits_since, default=self)
+        # At once and not at `connection_lost`, so that the next connection does not count it again.
         self.connections.discard(oldest)
         oldest.transport.abort()
 

@@ -89,11 +89,14 @@ class AccessMiddleware:
         if "content-length" in headers and "transfer-encoding" in headers:  # request smuggling, RFC 9112 section 6.3
             text = "Content-Length and Transfer-Encoding exclude each other"
             return problem(HTTPStatus.BAD_REQUEST, "http.framing", text, headers={"Connection": "close"})
+        # Probes come from load balancers and supervisors, which have neither the key nor a local name for the host.
         if scope["path"] in OPEN_PATHS:
             return None
+        # Against DNS rebinding: a page of another site may resolve its own name to this machine, but sends that name.
         if not self._access.written and _hostname(headers.get("host", "")) not in self._hosts:
             text = "this server answers local names only; set server.api_key to open it"
             return problem(HTTPStatus.FORBIDDEN, "http.host", text)
+        # Against cross-site requests: the browser sends the cookie of the session along, and names the page's origin.
         if scope["method"] not in SAFE_METHODS and _foreign(headers):
             text = "requests from web pages of another origin are not answered"
             return problem(HTTPStatus.FORBIDDEN, "http.origin", text)

@@ -109,6 +109,8 @@ class DocumentReader:
         if setting.splits:
             self._split(spelled, setting, candidate)
             return
+        # Two spellings with one value are harmless; only a contradiction is reported, since neither of them takes
+        # precedence.
         before = self.contents.entries.get(setting.path)
         if before is not None and before.value != candidate.value:
             place = candidate.origin.place
@@ -122,6 +124,8 @@ class DocumentReader:
         for path, text in spread_address(setting, candidate.value):
             target = self.registry.settings[path]
             try:
+                # The parts of an address are read as if each was written at its own setting, so that the same rules
+                # hold.
                 value = from_text(target, text, self.directory)
             except ValueError as error:
                 self._problem("type", spelled, candidate.origin.place, expected=str(error), found=found_masked(text))

@@ -72,6 +72,7 @@ def compare_tables(
     old: Mapping[str, Table], new: Mapping[str, Table], catalogue: SourceCatalogue, viewer: Viewer | None
 ) -> Comparison:
     """Compare the tables of two rule sets; settings are looked up in `catalogue`, which knows those of both."""
+    # Tables of equal content cannot differ, so that comparing versions costs time for what changed only.
     both = [name for name in new if name in old and _content(old[name]) != _content(new[name])]
     merged = {name: _merged(old[name], new[name]) for name in both}
     ruleset = compile_leniently([*new.values(), *merged.values()], catalogue, viewer)
@@ -115,6 +116,7 @@ def _merged(old: Table, new: Table) -> Table:
 def _differences(
     ruleset: RuleSet, builder: AxisBuilder, old: Table, new: Table, merged: Table
 ) -> Iterator[TableDifference]:
+    # The merged table has the cells of both versions, so that no region of it is cut by a condition of either.
     subject = Subject.of(ruleset, merged, builder.axes(merged, {}), MOST_REGIONS)
     rows, before = merged.rows, len(old.rows)
     parts = _collected(subject, before) if new.hit == "collect" else _decided(subject, before)
@@ -138,6 +140,7 @@ def _decided(subject: Subject, before: int) -> Iterator[Part]:
         earlier = (1 << one) - 1
         for other in _bits(space.touching(subject.box(one), new)):
             if outcomes[one] != outcomes[other]:
+                # Both rows decide where neither is masked by an earlier row of its own version.
                 box, hidden = subject.meeting(one, other), earlier | (new & ((1 << other) - 1))
                 yield one, other, list(islice(space.uncovered(box, hidden), MOST_REGIONS))
         yield one, None, list(islice(space.uncovered(subject.box(one), earlier | new), MOST_REGIONS))

@@ -120,6 +120,7 @@ class Feasible:
     def _input(self, name: str, index: ColumnIndex, reading: ColumnReading) -> InputColumn:
         self._bases[reading.source] = reading.bases
         decisions = (reading.source,) if reading.source.kind == "decision" else tuple(reading.filled.values())
+        # As bits, so that grouping columns by common settings is one operation a pair of columns.
         depends = 0
         for decision in decisions:
             if decision.ref in self._ordered:
@@ -171,6 +172,8 @@ class Feasible:
             origin = ColumnSource(ORIGIN, base.ref)
             self._bases[origin] = (base,)
             variables[origin] = self._variables.origin(decision)
+        # Union of overlapping sets of settings: sources that share none are independent and get variables of their own,
+        # which keeps the number of members a sum where it would be a product.
         groups: dict[ColumnSource, tuple[dict[ColumnSource, None], list[ColumnSource]]] = {}
         for source in variables:
             bases, members = dict.fromkeys(self._bases[source]), [source]
@@ -242,6 +245,7 @@ class Feasible:
         if source.kind != "decision":
             return self._of_source(source, partitions[source], values)
         variable, output = self._variables.decided(source), source.output or ""
+        # Diagrams of decisions hold rows, so that one diagram serves all outputs of the table and all its readers.
         each = [values[variable.choice_of(row.then[output])] for row in self._ruleset.tables[source.ref].rows]
         return self._diagrams.mapped(self._known_deciding(source.ref, partitions), each.__getitem__)
 
@@ -274,6 +278,7 @@ class Feasible:
         inputs = self.inputs(table)
         parts = [self._of_input(one, partitions, self._variable(one, partitions).rows_at(one.rows)) for one in inputs]
         function = self._joined(parts or [(1 << len(table.rows)) - 1], lambda one, other: one & other or None)
+        # Rows of one outcome are one value: the diagram shrinks, and readers cannot distinguish such rows anyway.
         known: dict[object, int] = {}
         outcomes = [tuple([identity(row.then[output]) for output in table.outputs]) for row in table.rows]
         first = [known.setdefault(outcome, number) for number, outcome in enumerate(outcomes)]

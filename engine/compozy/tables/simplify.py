@@ -80,10 +80,12 @@ class Simplifier:
 
     def _next(self, table: Table) -> Step | None:
         found = (self._full_cells, self._merges, self._redundant_rows, self._unique, self._unused_inputs)
+        # Lazily, since the first proven step changes the table, and the other candidates are searched anew in it.
         steps = (step for part in found for step in part(table))
         for step in steps:
             if not self.proofs_left:
                 return None
+            # A candidate may be wrong: its search is a heuristic, and only the proof decides.
             self.proofs_left -= 1
             if self._is_equivalent(step[1]):
                 return step
@@ -94,6 +96,7 @@ class Simplifier:
         tables = {**self.tables, new.id: new}
         if not compare_tables(self.tables, tables, self._catalogue, self._viewer).same:
             return False
+        # Equal decisions are not enough: `unique` with overlapping rows decides alike and is a fault all the same.
         return self._fault_kinds(tables, new.id) <= self._fault_kinds(self.tables, new.id)
 
     def _fault_kinds(self, tables: Mapping[str, Table], name: str) -> set[str]:
@@ -154,6 +157,8 @@ class Simplifier:
     def _redundant_rows(self, table: Table) -> Iterator[Step]:
         """Yield rows without which the next one that matches decides the same."""
         for row in self._own(table) if table.hit in ("first", "any") else ():
+            # Without a second row of the same effect, the removal would change a decision or lose an outcome: no proof
+            # is needed.
             shared = any(other.effect() == row.effect() for other in table.rows if other is not row)
             if shared and _may_go(table, row):
                 message = f'row "{row.id}" changes nothing: without it, further rows decide the same; remove it'
