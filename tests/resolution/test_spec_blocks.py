@@ -76,7 +76,6 @@ def unused(found: tuple[Finding, ...]) -> list[tuple[str, str, str]]:
     ("text", "key"),
     [
         pytest.param("temporal: {standalone: {cluster_name: dev}}", "temporal.standalone.cluster_name", id="text"),
-        pytest.param("memories: [{id: chat}]", "memories", id="list"),
         pytest.param("runtime: {type: bun}", "runtime", id="map"),
     ],
 )
