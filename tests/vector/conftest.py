@@ -12,7 +12,7 @@ from tests.drivers.starting import Starting, starting
 from compozy.testing.testbed import Testbed
 from compozy.vector.vector_store import VectorStore
 
-from .subjects import SUBJECTS, Bed, Place, Subject, bed_of
+from .subjects import FILLED, SUBJECTS, Bed, Place, Subject, bed_of, records
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,9 @@ def started() -> Iterator[Starting]:
         yield begun
 
 
-@pytest.fixture(params=[pytest.param(one, id=one.id, marks=getattr(pytest.mark, one.mode)) for one in SUBJECTS])
+@pytest.fixture(
+    scope="module", params=[pytest.param(one, id=one.id, marks=getattr(pytest.mark, one.mode)) for one in SUBJECTS]
+)
 def subject(request: pytest.FixtureRequest) -> Subject:
     found: Subject = request.param
     return found
@@ -37,6 +39,16 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 def place(subject: Subject, bed: Bed, tmp_path: Path) -> Iterator[Place]:
     made = Place(subject, bed, tmp_path, f"c{uuid4().hex[:12]}")
     yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def filled(subject: Subject, bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorStore]:
+    """A store with the first records, for tests that leave it as it is."""
+    made = Place(subject, bed, tmp_path_factory.mktemp("filled"), f"c{uuid4().hex[:12]}")
+    store = made.open()
+    store.upsert(records(FILLED))
+    yield store
     made.close()
 
 

@@ -31,6 +31,7 @@ KEY = "a-key-of-a-qdrant"
 
 
 DIMENSION = 16
+FILLED = 100  # records of a store that tests only read
 _LANGUAGES = ("en", "de", None)
 
 
@@ -78,7 +79,7 @@ SUBJECTS = (
     Subject("qdrant-memory", "memory", "qdrant", kept=False),
     Subject("qdrant-persistent", "persistent", "qdrant"),
     Subject("qdrant-distributed", "distributed", "qdrant", "qdrant", many=1_000),
-    Subject("pgvector-distributed", "distributed", "pgvector", "postgres"),
+    Subject("pgvector-distributed", "distributed", "pgvector", "postgres", many=3_000),
 )
 
 

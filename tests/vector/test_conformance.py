@@ -24,7 +24,7 @@ from compozy.provisioning.step import build_driver
 from compozy.vector.metadata_filter import Condition, matches
 from compozy.vector.vector_store import VectorMatch, VectorRecord, VectorStore
 
-from .subjects import DIMENSION, SUBJECTS, Bed, Place, records, step_of
+from .subjects import DIMENSION, FILLED, SUBJECTS, Bed, Place, records, step_of
 
 PATIENCE_S = 60.0
 
@@ -89,12 +89,11 @@ def test_equal_scores_are_ordered_by_id(store: VectorStore) -> None:
         pytest.param({"\ud800": 1}, id="key-that-no-metadata-has"),
     ],
 )
-def test_filter_selects_as_metadata_matches(where: Mapping[str, Condition], store: VectorStore) -> None:
-    known = records(100)
-    store.upsert(known)
+def test_filter_selects_as_metadata_matches(where: Mapping[str, Condition], filled: VectorStore) -> None:
+    known = records(FILLED)
     query = known[20].vector
-    assert_same(store.search(query, 10, where), exact(known, query, 10, where))
-    assert store.count(where) == len([one for one in known if matches(one.metadata, where)])
+    assert_same(filled.search(query, 10, where), exact(known, query, 10, where))
+    assert filled.count(where) == len([one for one in known if matches(one.metadata, where)])
 
 
 def test_delete_by_ids_and_by_filter_returns_the_number_of_records(store: VectorStore) -> None:
@@ -274,29 +273,30 @@ def test_any_text_and_metadata_come_back_unchanged(record: VectorRecord, store: 
     assert store.delete([record.id]) == 1
 
 
+OTHER = [1.0] * (DIMENSION - 1)
+SAME = [1.0] * DIMENSION
+
+
 @pytest.mark.parametrize(
     "refused",
     [
-        pytest.param(lambda store: store.upsert([VectorRecord("b", [1, 2, 3, 4])]), id="upsert-dimension"),
-        pytest.param(
-            lambda store: store.upsert([VectorRecord("b", [1, 2, 3]), VectorRecord("c", [1])]), id="one-of-two"
-        ),
-        pytest.param(lambda store: store.search([1, 2]), id="search-dimension"),
-        pytest.param(lambda store: store.upsert([VectorRecord("b", [0, 0, 0])]), id="zero"),
-        pytest.param(lambda store: store.search([math.nan, 1, 1]), id="not-a-number"),
-        pytest.param(lambda store: store.upsert([VectorRecord("b", [1, 2, 3], "", {"a": object()})]), id="no-json"),
+        pytest.param(lambda store: store.upsert([VectorRecord("b", OTHER)]), id="upsert-dimension"),
+        pytest.param(lambda store: store.upsert([VectorRecord("b", SAME), VectorRecord("c", [1])]), id="one-of-two"),
+        pytest.param(lambda store: store.search(OTHER), id="search-dimension"),
+        pytest.param(lambda store: store.upsert([VectorRecord("b", [0.0] * DIMENSION)]), id="zero"),
+        pytest.param(lambda store: store.search([math.nan, *OTHER]), id="not-a-number"),
+        pytest.param(lambda store: store.upsert([VectorRecord("b", SAME, "", {"a": object()})]), id="no-json"),
         pytest.param(lambda store: store.count({"a": {"b": 1}}), id="condition"),
-        pytest.param(lambda store: store.delete(), id="delete-what"),
-        pytest.param(lambda store: store.delete(["a"], {"b": 1}), id="delete-two-ways"),
+        pytest.param(lambda store: store.delete(), id="delete-without-selection"),
+        pytest.param(lambda store: store.delete(["r00000"], {"n": 1}), id="delete-two-ways"),
     ],
 )
-def test_unsupported_records_are_refused_without_changes(
-    refused: Callable[[VectorStore], object], store: VectorStore
+def test_invalid_arguments_are_refused_without_changes(
+    refused: Callable[[VectorStore], object], filled: VectorStore
 ) -> None:
-    store.upsert([VectorRecord("a", [1, 2, 3])])
     with pytest.raises(VectorError):
-        refused(store)
-    assert [one.id for one in store.export()] == ["a"]
+        refused(filled)
+    assert filled.count() == FILLED
 
 
 def test_configured_dimension_is_compared_with_the_stored_one(place: Place) -> None:

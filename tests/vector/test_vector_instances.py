@@ -151,24 +151,21 @@ def test_any_id_gives_a_file_inside_the_directory(tmp_path: Path) -> None:
     assert max(len(Path(path).name) for path in files) < 200
 
 
-def test_stores_are_backed_up_beside_the_running_server_and_restored(tmp_path: Path) -> None:
-    elements = [{"id": name, "provider": provider} for name, provider in (("a/b", "filesystem"), ("q", "qdrant"))]
-    source, target = tmp_path / "source", tmp_path / "target"
+def test_file_is_backed_up_while_the_store_is_open_and_restored(tmp_path: Path) -> None:
+    element = {"id": "a/b", "provider": "filesystem"}
     archive = tmp_path / "backup.tar.gz"
-    for folder in (source, target):
-        folder.mkdir()
-    with provision(stores_of(resolved_of(source, *elements, mode="persistent"))) as runtime:
-        for at, element in enumerate(elements):
-            store = runtime.component(f"vector_store[{element['id']}]").handle
-            store.upsert([VectorRecord(f"r{number}", [1, number], element["id"]) for number in range(10 + at)])
-            store.upsert([VectorRecord("r0", [5, 5], "last")])
-        back_up(resolved_of(source, *elements, mode="persistent"), archive)
-    restored = resolved_of(target, *elements, mode="persistent")
-    assert restore(restored, archive, force=False, accept_unsigned=True).left_out == ()
-    with provision(stores_of(restored)) as runtime:
-        for at, element in enumerate(elements):
-            found = list(runtime.component(f"vector_store[{element['id']}]").handle.export())
-            assert [one.text for one in found] == ["last", *[element["id"]] * (9 + at)]
+    source, target = (resolved_of(tmp_path / name, element, mode="persistent") for name in ("source", "target"))
+    for resolved in (source, target):
+        Path(resolved.directory).mkdir()
+    with provision(stores_of(source)) as runtime:
+        store = runtime.component("vector_store[a/b]").handle
+        store.upsert([VectorRecord(f"r{number}", [1, number], "first") for number in range(10)])
+        store.upsert([VectorRecord("r0", [5, 5], "last")])
+        back_up(source, archive)
+    assert restore(target, archive, force=False, accept_unsigned=True).left_out == ()
+    with provision(stores_of(target)) as runtime:
+        found = list(runtime.component("vector_store[a/b]").handle.export())
+    assert [one.text for one in found] == ["last", *["first"] * 9]
 
 
 def test_second_store_on_the_same_file_is_refused(tmp_path: Path) -> None:
