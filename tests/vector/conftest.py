@@ -12,7 +12,7 @@ from tests.drivers.starting import Starting, starting
 from compozy.testing.testbed import Testbed
 from compozy.vector.vector_store import VectorStore
 
-from .subjects import FILLED, SUBJECTS, Bed, Place, Subject, bed_of, records
+from .subjects import SUBJECTS, Bed, Place, Subject, bed_of
 
 
 @pytest.fixture(scope="session")
@@ -27,9 +27,7 @@ def started() -> Iterator[Starting]:
         yield begun
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(one, id=one.id, marks=getattr(pytest.mark, one.mode)) for one in SUBJECTS]
-)
+@pytest.fixture(params=[pytest.param(one, id=one.id, marks=getattr(pytest.mark, one.mode)) for one in SUBJECTS])
 def subject(request: pytest.FixtureRequest) -> Subject:
     found: Subject = request.param
     return found
@@ -42,14 +40,10 @@ def place(subject: Subject, bed: Bed, tmp_path: Path) -> Iterator[Place]:
     made.close()
 
 
-@pytest.fixture(scope="module")
-def filled(subject: Subject, bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorStore]:
-    """A store with the first records, for tests that leave it as it is."""
-    made = Place(subject, bed, tmp_path_factory.mktemp("filled"), f"c{uuid4().hex[:12]}")
-    store = made.open()
-    store.upsert(records(FILLED))
-    yield store
-    made.close()
+@pytest.fixture
+def filled(subject: Subject, bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> VectorStore:
+    """A store with the first records, which tests share and leave as it is."""
+    return bed.filled(subject, lambda: tmp_path_factory.mktemp("filled"))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from tests.drivers.starting import Starting, starting
@@ -93,6 +94,7 @@ class Bed:
     opened: ExitStack
     drivers: dict[str, Driver] = field(default_factory=dict)
     addresses: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    shared: dict[str, Place] = field(default_factory=dict)
 
     def needed(self, subject: Subject) -> dict[str, Driver]:
         """Return the drivers of the project's components that a store uses."""
@@ -133,6 +135,18 @@ class Bed:
         """Restart the embedded Redis of the project."""
         if subject.server in ("fakeredis", "valkey"):
             self.drivers.pop(subject.server).stop(5)
+            self.shared.pop(subject.id, None)
+
+    def filled(self, subject: Subject, make_folder: Callable[[], Path]) -> VectorStore:
+        """Return a store with the first records; it is made anew after a restart of its server."""
+        if subject.id not in self.shared:
+            place = Place(subject, self, make_folder(), f"filled{uuid4().hex[:12]}")
+            place.open().upsert(records(FILLED))
+            self.shared[subject.id] = place
+        driver = self.shared[subject.id].driver
+        assert driver is not None
+        store: VectorStore = driver.handle
+        return store
 
 
 @contextmanager
@@ -140,6 +154,8 @@ def bed_of(testbed: Testbed, folder: Path) -> Iterator[Bed]:
     with starting() as begun, ExitStack() as opened:
         bed = Bed(testbed, folder, begun, opened)
         yield bed
+        for place in bed.shared.values():
+            place.close()
         for driver in bed.drivers.values():
             driver.stop(0)
 

@@ -154,9 +154,9 @@ def test_any_id_gives_a_file_inside_the_directory(tmp_path: Path) -> None:
 def test_file_is_backed_up_while_the_store_is_open_and_restored(tmp_path: Path) -> None:
     element = {"id": "a/b", "provider": "filesystem"}
     archive = tmp_path / "backup.tar.gz"
+    for name in ("source", "target"):
+        (tmp_path / name).mkdir()
     source, target = (resolved_of(tmp_path / name, element, mode="persistent") for name in ("source", "target"))
-    for resolved in (source, target):
-        Path(resolved.directory).mkdir()
     with provision(stores_of(source)) as runtime:
         store = runtime.component("vector_store[a/b]").handle
         store.upsert([VectorRecord(f"r{number}", [1, number], "first") for number in range(10)])
