@@ -43,6 +43,7 @@ def held() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    # Blocks nest, so that the state of the outer one is put back; only the outermost raises.
     before, _requests.held = _requests.held, True
     try:
         yield

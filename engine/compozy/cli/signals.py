@@ -61,6 +61,7 @@ class Signals:
     def _received(self, number: int, frame: FrameType | None) -> None:
         # No lock may be taken here: the main thread may be about to release it.
         if self._asked:
+            # The second signal: the user does not want to wait, and a cleanup may be what hangs.
             os._exit(128 + number)
         self._asked = True
         self._repeated(number, frame)
@@ -77,6 +78,7 @@ class Signals:
         """Return when the process was asked to stop."""
         while not self._asked:
             select.select([self._woken], [], [])
+            # The byte of an ending signal stays in the socket, because the watchdog process counts them there.
             if not any(number in ENDING for number in self._woken.recv(64, socket.MSG_PEEK)):
                 self._woken.recv(64)
 

@@ -45,6 +45,7 @@ def is_free(number: int, host: str) -> bool:
         DriverError: it cannot, for another reason than being taken.
     """
     with _probe(host) as probe:
+        # As servers do: connections of an earlier server that linger on the port do not make it busy.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, number))

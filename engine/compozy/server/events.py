@@ -74,7 +74,10 @@ class Events:
             yield ": connected\n\n" if sent is not None else _block("reset", {})
             sent = self._number if sent is None else sent
             while not stopping.is_set():
+                # Taken before the events are sent: a publication during a `yield` sets this one, and the wait returns
+                # at once.
                 news = self._news
+                # The client read so slowly that events were dropped.
                 if self._retained and self._retained[0].number > sent + 1:
                     sent = self._number
                     yield _block("reset", {})
@@ -94,11 +97,13 @@ class Events:
         """Return the number of the last event that a client has, None when later ones are not retained."""
         if last_id is None:
             return self._number
+        # The epoch separates processes: after a restart the numbers begin anew and an old id must not match.
         numbers = {f"{self._epoch}-{event.number}": event.number for event in self._retained}
         return numbers.get(last_id)
 
     async def _begin(self) -> None:
         if self._following is None:
+            # Polling costs nothing while no client listens; the first stream starts it and the last one ends it.
             self._following = asyncio.create_task(self._follow(), name="compozy events")
             await self._observe()
 
@@ -111,6 +116,8 @@ class Events:
         """Publish what differs from what was seen before."""
         before = self._number
         with suppress(UnavailableError):  # the health reports it
+            # Rows appear a moment after the start of their executions, also with clocks of several machines; what was
+            # seen already is recognised by its content and not published twice.
             since = timestamp(datetime.fromisoformat(self._since) - LATE)
             running = [seen.id for seen in self._executions.values() if seen.status == RUNNING]
             for change in await self._read_changes(since, running):

@@ -78,6 +78,7 @@ class Stack:
         file = self.lifecycle.configuration.inputs.file
         log.info("server.starting", extra={"mode": self.resolved.mode, "version": __version__, "config": file})
         try:
+            # Before anything starts, so that a failure or an interrupt at any later step stops what was started.
             self._opened.callback(self._release)
             self.lifecycle.provision()
             self._workflows = self._make_workflows()
@@ -203,6 +204,7 @@ class Stack:
         server.bind()
         self.url = server.url
         key = None if access.written else access.api_key
+        # After the port is bound, which decides the address, and before connections are accepted.
         presence = Presence(os.getpid(), server.url, self.resolved.mode, self.resolved.directory, time.time(), key)
         front.enter_context(announced(presence, self.runtime.state_dir))
         return server

@@ -74,9 +74,11 @@ class Starter:
         run = wire.Run(definition, complete_input(definition, given or {}), timestamp())
         name = new_execution_id(definition.id) if execution_id is None else checked_execution_id(execution_id)
         row = Execution(name, definition.id, definition.version, RUNNING, run.input, str(run.started_at))
+        # These three checks come before Temporal accepts the execution: afterwards a refusal would be wrong.
         self._late.require_room()
         await self._require_writable()
         await self._identity.require_own()
+        # Before the start, because a short execution ends before `start_workflow` returns.
         announced = None if self._ends is None else self._ends.future(name)
         try:
             started = await self._start_workflow(name, run)
@@ -97,6 +99,7 @@ class Starter:
         row, announced = started.row, started.announced
         if row.finished:
             return row
+        # While its row is not written, a request for the execution in this process must find it.
         with self._late.starting(row):
             if announced is not None and self._ends is not None:
                 patience_s = min(self._ends.patience_s(SHOWN_AFTER_S), SHOWN_AT_LATEST_S)
@@ -112,8 +115,10 @@ class Starter:
             run.to_json(),
             id=name,
             task_queue=self._task_queue,
+            # An id is used once, which makes the request idempotent.
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             memo={"workflow": run.definition.id, "version": run.definition.version},
+            # A worker of this process gets the first task with the answer, which saves a round trip.
             request_eager_start=True,
             task_timeout=TASK_TIMEOUT,
         )
@@ -129,6 +134,7 @@ class Starter:
 
     async def _same(self, row: Execution, error: WorkflowAlreadyStartedError) -> Execution:
         description = await ask(self._client, self._client.get_workflow_handle(row.id).describe(), row.id)
+        # The same id and input is a repetition of the request, whose answer was lost; anything else is a conflict.
         if (await description.memo()).get("workflow") != row.workflow:
             raise ConflictError(f"execution {row.id} exists and is of another workflow") from error
         await self.show(replace(row, run_id=description.run_id))

@@ -67,6 +67,7 @@ class Upkeep:
 
     def _begin(self) -> None:
         self._round = asyncio.create_task(self._correct(), name="compozy upkeep")
+        # The next round begins after the end of this one, so that a slow database never has two at once.
         self._round.add_done_callback(self._ended)
 
     def _ended(self, done: asyncio.Task[None]) -> None:
@@ -79,7 +80,9 @@ class Upkeep:
         self._later = asyncio.get_running_loop().call_later(self._interval_s, self._begin)
 
     async def _correct(self) -> None:
+        # Apart from each other: a failure of one correction must not keep the others from running.
         await self._try(self._rows.reconcile)
+        # Temporal's index of executions is a moment behind what was just corrected.
         await asyncio.sleep(self._adoption_delay_s)
         await self._try(self._rows.adopt)
         now = asyncio.get_running_loop().time()

@@ -72,9 +72,12 @@ class Activities:
         `tasks` are the rows that are written if the tool takes longer; the last one is that of this call.
         """
         attempt = activity.info().attempt
+        # Beside the tool, which may block: heartbeats come from the loop, so that a tool without end is not lost by
+        # Temporal.
         aside = [asyncio.create_task(beat()), asyncio.create_task(self._show(tasks, attempt))]
         try:
             arguments = dict(call["arguments"])
+            # Only now, so that secrets are in neither the history nor the arguments that Temporal stores.
             fill_secrets(arguments, call.get("secrets") or [], self._tools.offer.secrets)
             apart = call.get("isolation") == "process"
             output = await (self._tools.call_apart if apart else self._tools.call)(call["tool"], arguments)
@@ -90,6 +93,7 @@ class Activities:
 
     async def _show(self, tasks: list[dict[str, Any]], attempt: int) -> None:
         """Write the rows of a tool that takes longer, and at once those of one that is tried again."""
+        # A short tool needs no row of its own: its execution writes it with the next pause or its end.
         *others, own = tasks
         await asyncio.sleep(0 if attempt > 1 else SHOWN_AFTER_S)
         with contextlib.suppress(UnavailableError):

@@ -59,9 +59,11 @@ class Interpreter:
         except TaskFailure as failure:
             raise _failed(recorder, failure) from None
         except (asyncio.CancelledError, FailureError) as error:
+            # Temporal's library raises a cancellation as either kind, depending on what the execution waits for.
             if not is_cancelled_exception(error):
                 raise _failed(recorder, self._unexpected(run, error)) from None
             where = f' while at task "{self._task}"' if self._task else ""
+            # Before the exception ends the workflow: after it no code of the execution runs any more.
             recorder.finish("canceled", error=f"canceled{where}")
             raise
         except Exception as error:  # noqa: BLE001 - Temporal would repeat the workflow task for ever
@@ -136,6 +138,7 @@ def _decoded(payload: Any) -> wire.Run:
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         text = "the execution was not started by Compozy: its argument cannot be read"
         raise ApplicationError(text, type=wire.FAILED, non_retryable=True) from error
+    # Another version may render another text. Then a replay can diverge, and this line names the cause.
     if run.jinja2 not in ("", wire.jinja2_version()):
         facts = {"execution": workflow.info().workflow_id, "began": run.jinja2, "present": wire.jinja2_version()}
         log.warning("execution.jinja2_changed", extra=facts)

@@ -54,6 +54,8 @@ class Renderer:
         rendering = Rendering(value, scope.names(), path, self._limits, expression)
         try:
             if self._inline_steps < self._limits.inline_steps_total:
+                # A workflow task must answer within two seconds. Work is counted in steps, not in time, so that a
+                # replay on any machine makes the same choice between rendering here and in an activity.
                 with contextlib.suppress(WorkExceededError):
                     return rendering.render(self._budget)
             return await self._render_apart(rendering)
@@ -62,11 +64,13 @@ class Renderer:
 
     def renew_budget(self) -> None:
         """Allow more work at once, in the next workflow task."""
+        # A bound on the sum as well: a replay does all the work of the execution at once.
         self._inline_steps += min(self._budget.spent, self._limits.inline_steps)
         self._budget = Budget(self._limits.inline_steps, self._limits)
 
     async def _render_apart(self, rendering: Rendering) -> Any:
         self._apart += 1
+        # The value and its names stay in this process and out of the history; the activity finds them by this key.
         key = f"{workflow.info().run_id}/{self._apart}"
         with handed_over(key, rendering):
             try:
@@ -102,6 +106,7 @@ class TemporalEngine:
             answer = await workflow.execute_activity(
                 call.activity,
                 args=[call.argument, self._recorder.carried(self._key)],
+                # Derived from the task and not generated, so that reconciliation and users find it in the history.
                 activity_id=_activity_id(*self._key),
                 start_to_close_timeout=timedelta(seconds=call.timeout_s),
                 heartbeat_timeout=HEARTBEAT_TIMEOUT,
@@ -113,6 +118,7 @@ class TemporalEngine:
                 ),
             )
         except ActivityError as error:
+            # A cancellation of the execution is no failure of the task: it ends the execution where it is.
             if is_cancelled_exception(error):
                 raise
             self._recorder.attempt(self._key, _attempts(error, call))
@@ -130,6 +136,7 @@ class TemporalEngine:
 
     async def wait_signal(self, name: str, timeout_s: float | None = None) -> Any:
         """Wait for a signal, or take one that arrived before."""
+        # A signal may come before the task that waits for it; it was kept in the order of arrival.
         if not any(signal["name"] == name for signal in self._signals):
             self._recorder.pause()
             await workflow.wait_condition(

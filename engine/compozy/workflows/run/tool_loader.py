@@ -112,6 +112,8 @@ class Tools:
             self._before = frozenset(sys.modules)
             # One entry for each that is open, so that the first one to close takes nothing from the others.
             sys.path.append(self._directory)
+            # Before the interpreter's own finders: the check must see every import from the project, those of its
+            # modules too.
             sys.meta_path[:0] = [self._owner_check, _FINDER]
         return self
 
@@ -142,6 +144,7 @@ class Tools:
         if not callable(found):
             reason = f'{module_name} has no function "{name}"; it was loaded before it had one: restart the server'
             raise ToolFailure("ToolNotFound", reason, final=True)
+        # A module may import a function of another package; only what it defines itself is a tool.
         origin = getattr(inspect.unwrap(found), "__module__", None)
         if origin != module_name:
             reason = f"{tool} is replaced by something of {origin} when it is imported; decorators need functools.wraps"
@@ -168,6 +171,7 @@ class Tools:
         call = _Call(asyncio.get_running_loop(), lambda: self.function(tool), arguments)
         with offered(self.offer.components, self.offer.secrets):
             context = copy_context()
+        # No pool: a tool that never returns would take a thread of it for ever, and a daemon does not delay the exit.
         threading.Thread(target=context.run, args=(call.work,), name=f"tool {tool}", daemon=True).start()
         try:
             return await call.outcome
@@ -233,6 +237,7 @@ class _Call:
                 result = function(**self._arguments)
                 if inspect.isawaitable(result):
                     with asyncio.Runner() as runner:
+                        # A loop of its own, so that an async tool that blocks does not block the worker.
                         result = runner.run(self._awaited(result))
                 result = _json(result)
             self.deliver(result, None)
@@ -263,6 +268,8 @@ class _Call:
             if self._thread is None:
                 return
             used_s = _processor_s(self._thread)
+            # More than 2 % of a processor since the last look: it runs Python code, into which an exception can be
+            # raised.
             if seen_s and used_s - seen_s > delay_s / 50:
                 _throw(self._thread, ToolStopped)
                 return

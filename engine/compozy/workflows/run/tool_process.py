@@ -47,6 +47,7 @@ async def call_in_process(request: ToolRequest) -> Any:
         ToolFailure: see `Tools.call`; or the process ended without a result.
         asyncio.CancelledError: this call was cancelled; the process is killed.
     """
+    # Two pipes of their own, because standard input and output belong to the tool and what it prints.
     request_read, request_write = os.pipe()
     result_read, result_write = os.pipe()
     try:
@@ -66,6 +67,7 @@ async def call_in_process(request: ToolRequest) -> Any:
     reader, results = await _read_pipe(result_read)
     try:
         requests.write(request.to_json().encode())
+        # Until the pipe ends: forked children close their copy of it, so that they do not delay the result.
         answer = await reader.read()
         # With an answer the call is over; threads and children that the tool left running are killed below.
         return _result(answer, 0 if answer.endswith(_END) else await process.wait())
@@ -116,6 +118,7 @@ def main(request_read: int, result_write: int) -> None:
     os.register_at_fork(after_in_child=lambda: os.close(result_write))  # the result ends with this process
     requests = open(request_read, "rb")  # noqa: SIM115 - open as long as the process lives
     request = ToolRequest(**json.loads(requests.readline()))
+    # The caller may be killed: then the request pipe ends, which is the only sign that needs no polling.
     threading.Thread(target=_end_with_caller, args=(requests,), daemon=True).start()
     with project_code(allowed=True):
         answer = asyncio.run(_answer(request))

@@ -90,6 +90,7 @@ class WorkerHost:
         self._rows.open()
         self._running = asyncio.create_task(self._restarted.run(), name="compozy worker")
         deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
+        # A worker that cannot poll shows it a moment later, so that a start returns only when work is really taken.
         while not self._takes_work():
             error = self._restarted.error
             if error is not None or asyncio.get_running_loop().time() > deadline:
@@ -100,6 +101,7 @@ class WorkerHost:
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Stop taking work and wait for what runs, at most `grace_s` (0: not at all); idempotent."""
+        # In the order of dependence: tools and workflows end before the threads and modules that they use.
         running, self._running = self._running, None
         if running is not None:
             await self._drain(running, self._grace_s if grace_s is None else grace_s)
@@ -115,6 +117,7 @@ class WorkerHost:
         worker, self._worker = self._worker, None
         if worker is not None and worker.is_running:
             with contextlib.suppress(TimeoutError):
+                # The library waits for the grace itself; the second more is for its own shutdown.
                 await asyncio.wait_for(worker.shutdown(), grace_s + 1.0 if grace_s else 0.1)
         running.cancel()
         await asyncio.wait([running], timeout=1.0 if grace_s else 0.1)
@@ -139,6 +142,8 @@ class WorkerHost:
                 *self._memory.all(),
                 *(self._knowledge.all() if self._knowledge else ()),
             ],
+            # The interpreter is the only workflow code and deterministic by construction; the sandbox would import
+            # every module again for each execution.
             "workflow_runner": UnsandboxedWorkflowRunner(),
             "interceptors": [self._rows],
             # Named, because the default is a hash over all loaded code, which takes 60 ms.
