@@ -194,6 +194,8 @@ class _ArchiveReader:
                 seen.update(chunk)
                 if stream is not None:
                     stream.write(chunk)
+        # Compared after the content was written, since it is read once; nothing is moved to its place before all are
+        # right.
         if seen.hexdigest() != digest:
             raise self._damaged(f"checksums differ for {head.name}")
 

@@ -23,6 +23,7 @@ def unsafe_owner(path: str | Path, *, sticky: bool = False) -> str | None:
 
     >>> unsafe_owner("/")
     """
+    # The link and its target: a user who controls either decides what is read.
     for look in (os.lstat, os.stat):
         try:
             seen = look(path)

@@ -35,6 +35,7 @@ class SourceFiles:
             UnreadableError: see `read_source`.
             TrustError: another user controls the file.
         """
+        # The error is remembered as well: two readers of one file must see the same state of it.
         if path not in self._texts:
             try:
                 self._texts[path] = read_source(path)
@@ -60,6 +61,7 @@ def read_source(path: str, *, own: bool = True) -> str:
             mode = os.fstat(stream.fileno()).st_mode
             if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
                 raise UnreadableError("it is not a regular file")
+            # One byte more than allowed shows a longer file without reading all of it; a pipe reports no size.
             content = stream.read(LIMIT_BYTES + 1)
     except (OSError, ValueError) as error:
         raise UnreadableError(getattr(error, "strerror", None) or str(error)) from error
@@ -101,6 +103,7 @@ def check_owner(path: str) -> None:
     Raises:
         TrustError: another user owns it, may write to it, or may replace it in its directory.
     """
+    # The directory as well: a user who may write to it can replace the file.
     for checked, sticky in ((os.path.dirname(os.path.abspath(path)), True), (path, False)):
         reason = refusal(checked, sticky=sticky) if os.path.lexists(path) else None
         if reason is not None:

@@ -62,11 +62,13 @@ class LogQueue(logging.Handler):
         os.close(self._descriptor)
 
     def _write(self, line: str) -> None:
+        # Reported together with a line that is written, because only then the output works again.
         missing = self._dropped - self._reported
         note = f"warning log.dropped lines={missing}\n" if missing else ""
         rest = (note + line + "\n").encode("utf-8", "backslashreplace")
         try:
             while rest:
+                # A pipe may take a part of the text only.
                 rest = rest[os.write(self._descriptor, rest) :]
             self._reported += missing
         except OSError:

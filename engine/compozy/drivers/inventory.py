@@ -52,9 +52,11 @@ class Inventory:
             StateDirectoryError: it does, or the record cannot be read.
         """
         recorded = self._read().get(component)
+        # Another path is another store: the user has moved the data or begun anew on purpose.
         if recorded is None or holding is None or recorded["path"] != self._name(holding.path):
             return
         before = tuple(recorded["figure"])
+        # A comparison of numbers that only grow, so that a normal change of the data never stops a start.
         if holding.figure < before:
             now = f"holds {holding.figure[-1]} bytes" if holding.figure else "is missing"
             raise StateDirectoryError(f"{holding.path} {now}, and held {before[-1]} bytes before", hint=_HINT)
@@ -81,6 +83,7 @@ class Inventory:
         self._write(self._found)
 
     def _write(self, components: dict[str, Any]) -> None:
+        # Without a change no write: the record of an idle server must not wear its disk.
         if components != self._components:
             write_file(self._file, json.dumps({"format": _FORMAT, "components": components}) + "\n")
             self._components = components
@@ -134,6 +137,7 @@ class InventoryRecorder:
     def close(self, *, discard: bool) -> None:
         """End the thread and record a last time, or with `discard` put the earlier record back."""
         self._ended.set()
+        # The record below must be the last one; a thread that hangs in a driver is not waited for longer than a round.
         self._thread.join(_INTERVAL_S)
         self._record(discard=discard)
 

@@ -131,6 +131,8 @@ class PostgresDriver:
         parameters = self._parameters()
         self._where = f"postgres at {_address(parameters)}"
         host, port = str(parameters.get("host", "")), str(parameters.get("port", _PORT))
+        # libpq rounds its timeouts to seconds and resolves names without one; this answers for an absent server at
+        # once.
         if _is_network(host, port):
             reach(
                 self._where, host, int(port), min(REACH_S, self._timeout_s, context.left_s()), setting=self._setting()
@@ -147,10 +149,12 @@ class PostgresDriver:
         from compozy.drivers.postgres_pool import Pool, Probe
 
         name, limit = parameters.pop("dbname"), max(_SHORTEST_S, math.ceil(timeout_s))
+        # Not through the pool: when all connections are in use, a health check would wait like every other query.
         self._probe = Probe({**parameters, "dbname": name})
         parameters["connect_timeout"] = limit
         self._pool = Pool(name, parameters, size=self._max_connections, wait_s=self._timeout_s)
         try:
+            # One connection now, because a wrong password must fail the start and not the first request.
             with self._pool.connection_context():
                 info = self._pool.connection().info
                 version = str(info.parameter_status("server_version") or "").partition(" ")[0]
@@ -204,6 +208,7 @@ class PostgresDriver:
         began, pool = time.monotonic(), self._pool
         if pool is not None and not pool.free(PING_S / 2):
             raise DriverError(f"{self._where}: the connection pool is blocked", hint="see the log for slow connections")
+        # One question at a time: against a silent server each would hold a thread and a connection.
         if not self._asking.acquire(timeout=PING_S):
             raise self._silent()
         try:
@@ -235,6 +240,7 @@ class PostgresDriver:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.end(min(grace_s, PING_S))
+        # Behind a running question, which its own deadline ends; the probe must not be closed while it is used.
         with self._asking:
             probe, self._probe = self._probe, None
             if probe is not None:

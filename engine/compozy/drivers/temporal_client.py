@@ -115,6 +115,7 @@ def connect(
     """
     try:
         options = {"runtime": _runtime(), **_converter(keyring), **options}
+        # The library's own connect has no timeout and repeats its attempts; the one of the loop thread bounds it.
         client = loop.call(Client.connect(address, namespace=namespace, **options), timeout_s)
     except RPCError as error:
         raise explained(error, address, namespace) from error
@@ -132,6 +133,7 @@ def _converter(keyring: Keyring | None) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _runtime() -> Runtime:
     """Return a runtime of the library that logs to this package's logger instead of stdout."""
+    # The core of the library would write to standard output, which belongs to the command.
     filter_ = TelemetryFilter(core_level="WARN", other_level="ERROR")
     forwarding = LogForwardingConfig(logger=logging.getLogger("compozy.temporal"))
     return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=filter_, forwarding=forwarding)))

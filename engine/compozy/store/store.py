@@ -135,6 +135,8 @@ class Store(Connected):
             UnavailableError: the database does not answer.
         """
         rows = self._executions
+        # A late delivery must not set an ended execution back to running. A new run of the same id may: after a reset
+        # it is the present one.
         ended = (rows.error == LOST) | ((rows.status != RUNNING) & (rows.run_id != execution.run_id))
         running = rows.select(rows.id).where((rows.id == execution.id) & (rows.status == RUNNING))
         more = self._tasks.begin(execution.id, tasks, running) if tasks else ()
@@ -149,6 +151,7 @@ class Store(Connected):
             UnavailableError: the database does not answer.
         """
         rows = self._executions
+        # The first end counts: the execution's own is more exact than what reconciliation finds later.
         ended = (rows.error == LOST) | (rows.run_id != execution.run_id)
         more = [self._tasks.close(execution)] if tasks is None else self._tasks.replace(execution.id, tasks)
         self._run(lambda: self._together(self._upsert(execution, (rows.status == RUNNING) | ended), *more))
@@ -217,6 +220,7 @@ class Store(Connected):
         if status is not None:
             query = query.where(rows.status == status)
         if before is not None:
+            # Pages by position and not by offset: rows that are inserted meanwhile neither repeat nor hide others.
             same = (rows.started_at == before.started_at) & (rows.id < before.id)
             query = query.where((rows.started_at < before.started_at) | same)
         return self._run(lambda: tuple(_execution(row) for row in query.dicts()))
@@ -246,6 +250,7 @@ class Store(Connected):
         if dry_run:
             return self._run(lambda: int(rows.select(rows.id).where(old).count()))
         count = 0
+        # In portions, so that the deletion of many rows does not hold the write lock against running executions.
         while ids := self._run(lambda: [row["id"] for row in rows.select(rows.id).where(old).limit(MAX_LIMIT).dicts()]):
             self._run(lambda: self._together(rows.delete().where(rows.id.in_(ids)), self._tasks.delete(ids)))  # noqa: B023
             count += len(ids)
