@@ -82,6 +82,7 @@ class _Cell:
 def lay_out(nodes: Mapping[str, Size], lines: Sequence[Line]) -> Layout:
     """Lay out nodes and edges; every edge must name nodes, and none may start where it ends."""
     joined = {name for line in lines for name in (line.source, line.target)}
+    # Nodes without edges have no layer; among the others they would only widen the drawing.
     single = [name for name in nodes if name not in joined]
     forward = _without_circles([name for name in nodes if name in joined], lines)
     layers_of = _layers([name for name in nodes if name in joined], lines, forward)
@@ -128,6 +129,7 @@ def _turn_round(
     forward: list[bool],
     done: set[str],
 ) -> None:
+    # Depth first with a stack of its own: a target on the present path closes a circle.
     path = [(start, iter(leaving[start]))]
     above = {start}
     while path:
@@ -184,6 +186,7 @@ def _grouped(cells: Sequence[_Cell]) -> list[list[_Cell]]:
 
 def _order_layers(layers: Sequence[list[_Cell]]) -> None:
     _number(layers)
+    # A sweep may make it worse, so the best order so far is kept.
     best, fewest = [list(layer) for layer in layers], _crossings(layers)
     for sweep in range(_SWEEPS):
         for layer in layers if sweep % 2 == 0 else reversed(layers):
@@ -293,6 +296,7 @@ def _ports(chains: Sequence[Sequence[_Cell]]) -> list[tuple[float, float]]:
             sides.setdefault(id(chain[end]), []).append(number)
         for numbers in sides.values():
             beside = 1 if end == 0 else -2
+            # In the order of their next points, so that edges do not cross right at their node.
             ordered = sorted(numbers, key=lambda n: (chains[n][beside].y, chains[n][beside].order))
             step = min(_PORT, _reach(chains[numbers[0]][end]) / len(numbers))
             for position, number in enumerate(ordered):

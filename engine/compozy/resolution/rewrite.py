@@ -83,6 +83,8 @@ def rewrite(rulebook: Rulebook, text: str, file: str, *, to: str | None = None, 
     original, changes = text, list[FileChange]()
     for row in rulebook.migrations:
         for key in row.keys:
+            # Edits shift positions: the place to report is that of the original, the one to edit that of the present
+            # text.
             entry, origin = _entry(text, key), _entry(original, key)
             if entry is None or origin is None or not _applies(rulebook, row, key, entry, text, file, to):
                 continue
@@ -131,6 +133,7 @@ def keeps_data(rulebook: Rulebook, text: str, file: str, key: str) -> bool:
     path = os.path.abspath(file)
     inputs = Inputs(os.path.dirname(path), path, {key: _FORGETS}, dotenv=(), files=SourceFiles({path: text}))
     configuration = read_sources(inputs, rulebook)
+    # Any machine will do: whether data is kept does not depend on its facts.
     resolved = resolve(configuration, {name: fact.values[0] for name, fact in rulebook.registry.facts.items()})
     settings, spelled = rulebook.registry.settings, rulebook.registry.spelled
     unset = (spelled.get(problem.key) for problem in configuration.problems if problem.kind == "unset-variable")
@@ -147,6 +150,7 @@ def _kept_anyway(resolved: Resolved, key: str) -> Iterator[bool]:
 
 def _edited(text: str, key: str, entry: _Entry, row: Migration) -> str:
     if row.value:
+        # The value of an alias stands at its anchor, where other keys use it too.
         if entry.value.start_mark.index < entry.key.end_mark.index:
             raise ObstacleError("its value is an alias (*name)")
         return _replaced(text, entry.value, row.value, row.becomes)

@@ -104,6 +104,7 @@ class StateGraph:
         """Return the fewest forward triggers that lead from `state` to one that allows `trigger`; none if none do."""
         ways: dict[str, tuple[str, ...]] = {state: ()}
         border = [state]
+        # Breadth first, so that the first way found is one of the shortest.
         for here in border:
             rows = tuple(self.leaving(here))
             if any(row.trigger == trigger for row in rows):
@@ -187,6 +188,7 @@ def _check_records(initial: str, rows: Sequence[Transition], faults: Collector) 
     """Note each step that its state has no records for, and each way that brings other records into a state."""
     held: dict[str, frozenset[str]] = {initial: frozenset()}
     border = [initial]
+    # The records of a state must not depend on the way that led there, so the first way fixes them for all others.
     for state in border:
         for row in (row for row in rows if row.source == state):
             step, before = STEPS[row.step], held[state]

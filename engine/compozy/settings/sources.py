@@ -105,6 +105,7 @@ class DotenvSource:
     def read(self, inputs: Inputs, registry: Registry) -> Layer:
         """Return the variables of `.env` that name a setting."""
         contents, texts = Contents(), dict[str, str]()
+        # The strongest last, because a later line replaces an earlier one.
         for name in reversed(inputs.dotenv):
             file = os.path.join(inputs.directory, name)
             try:
@@ -190,6 +191,7 @@ def _shared(contents: Contents, registry: Registry) -> Mapping[str, Candidate]:
     """Return the entries of a source; an entry for one of two settings that share a value counts for both."""
     entries = contents.entries
     for path, other in _sharing(ById(registry)):
+        # Within one source, so that a value at either place takes precedence over lower sources at both.
         given = entries.get(path) or entries.get(other)
         if given is not None:
             entries = {path: given, other: given, **entries}
@@ -235,6 +237,7 @@ def take_variable(contents: Contents, registry: Registry, name: str, text: str, 
         take_text(contents, registry, registry.settings[path], text, origin, inputs)
     elif name in _OF_THE_PROCESS and origin.kind == "env":
         return  # trusted file owners and the coverage record; a file cannot set them for itself
+    # Variables are case-sensitive; the same name in lower case is a mistake unless the right one is set as well.
     elif name.upper() in registry.by_env and name.upper() not in inputs.environment:
         contents.problems.append(Problem("unknown-variable", name, origin, {"suggestion": name.upper()}))
     elif name.startswith(_OURS) and not name.startswith(_FOR_TESTS):
@@ -349,5 +352,6 @@ def _with_variables(inputs: Inputs, file: str) -> Inputs:
         set_there = {line.name for line in dotenv_lines(dotenv_text(inputs, shown))}
     except UnreadableError:
         set_there = set()
+    # Left out of the environment, so that each layer keeps its place and origins name the file.
     environment = {name: text for name, text in inputs.environment.items() if name not in set_there}
     return replace(inputs, environment=environment, dotenv=(shown, *inputs.dotenv))

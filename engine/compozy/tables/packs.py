@@ -49,6 +49,7 @@ def merge_blocks(blocks: Iterable[Block], found: Collector) -> list[Merged]:
     """Merge extensions into the tables that they name; conflicts are noted with both files."""
     blocks = list(blocks)
     merged: dict[str, Merged] = {}
+    # Definitions first: the order of files must not decide whether an extension finds its table.
     for block in (b for b in blocks if not b.extends):
         _define(block, merged, found)
     for block in (b for b in blocks if b.extends):
@@ -136,6 +137,8 @@ def text_of(row: Node, key: str) -> str | None:
 
 def _order_rows(table: Merged, found: Collector) -> list[Node]:
     block, rows = table.block, table.rows
+    # Insertions, then replacements, then removals: a pack may place a row before one that another pack replaces or
+    # removes.
     plain = [row for row in rows if "replaces" not in row.value]
     ordered = [row for row in plain if "before" not in row.value]
     for row in (row for row in plain if "before" in row.value):

@@ -86,6 +86,7 @@ class Budget:
 
     def weigh(self, *values: object) -> int:
         """Count each part of `values`, shared ones each time; return about how long they are as JSON."""
+        # Without recursion, because the depth of a value is the author's.
         weight, waiting = 0, list(values)
         while waiting:
             value = waiting.pop()
@@ -100,6 +101,7 @@ class Budget:
 
     def fits(self, length: int, before: int = 0) -> None:
         """Count a text of `length` characters that is about to be made; raise OverflowError when it is too long."""
+        # Before the text is made: a repetition or a join could otherwise take all memory first.
         if before + length > self.limits.text_chars:
             raise OverflowError(f"the text is longer than {self.limits.text_chars} characters")
         self.spend(1 + length // 16)

@@ -103,6 +103,8 @@ def _prepared(env: Environment, text: str, limits: TemplateLimits) -> str:
     """Write `tasks.a-b.output` as `tasks['a-b'].output` and `{{ .a }}` as `{{ a }}`; bound the parser's stack."""
     if sum(map(text.count, "([{")) <= limits.brackets and not (_DASHED_TASK.search(text) or _LEADING_DOT.search(text)):
         return text
+    # The parser of Jinja2 calls itself for each bracket and would end the process in a stack overflow; the lexer does
+    # not.
     depth, before, code, parts = 0, "", "", []
     for _, token, piece in env.lex(text):
         depth += token == "operator" and (piece in "([{") - (piece in ")]}")
@@ -191,6 +193,7 @@ class _Compiler:
         self.depth += 1
         if self.depth > self.limits.depth:
             raise RecursionError
+        # Whole chains first: they are what templates mostly hold, and their names are what `references` reports.
         if chain := _chain(node):
             made = self.path(chain)
         elif type(node) in CHECKED:
@@ -244,6 +247,7 @@ class _Compiler:
         if node.recursive or "loop" in keys or len(keys) < len(targets):
             return self.refuse("such a loop", "a loop binds names, or one list of names, and is not recursive")
         items, otherwise, bound, start = self.node(node.iter), self.body(node.else_), self.bound, self.steps
+        # The filter of a loop sees the names of the item, but not `loop`, whose length is known only after filtering.
         self.bound = bound | {*keys}
         kept = self.node(node.test or nodes.Const(True))
         self.bound |= {"loop"}
@@ -259,6 +263,8 @@ class _Compiler:
 
         def write(names: Names, budget: Budget) -> None:
             found = budget.items(items(names, budget))
+            # The steps of all turns before the first one: a loop that is too long ends before its work and not in the
+            # middle.
             budget.spend(test_steps * len(found))
             turns = [item for item in found if kept(bind(names, item), budget)] if node.test else found
             budget.spend(turn_steps * len(turns))
@@ -300,9 +306,13 @@ class _Compiler:
             return self.refuse("* and ** in arguments", "write each argument")
         keys, keywords = [keyword.key for keyword in node.kwargs], [keyword.value for keyword in node.kwargs]
         try:
+            # Checked when the definition is read, so that a wrong call is a finding and not the failure of an
+            # execution.
             signature(function).bind(None, *args, **dict(zip(keys, keywords, strict=True)))
         except TypeError as error:
             return self.fault(f"{name}: {error}")
+        # Its first argument may be missing, so it is the only function whose arguments are not evaluated before the
+        # call.
         if name == "default":
             return self.lazy(_default, node, [*args, *keywords])
 

@@ -97,6 +97,7 @@ def render(value: object, scope: Names, path: str = "", budget: Budget | None = 
     budget = budget or Budget()
     rendered = _rendered(value, scope, path, budget)
     with _translated(path):
+        # Parts that are shared in memory are written out in JSON, so that their size counts each time.
         budget.weigh(rendered)
     reason = why_not_plain(rendered)
     if reason is not None:
@@ -130,6 +131,7 @@ def _rendered(value: object, scope: Names, path: str, budget: Budget) -> object:
 
 def _run(mode: str, text: str, scope: Names, path: str, budget: Budget) -> object:
     with _translated(path, mode):
+        # Also when the program is kept from before: steps must not depend on what this process has compiled.
         budget.spend(parsing_steps(text, mode))
         program = compile_text(text, mode, budget.limits)
         if program.faults:
