@@ -106,6 +106,7 @@ COMMAND_OBJECTS = 2_000_000  # a start makes a million
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    # First of all: a file opened before would get the number of a closed stream, and output would go into it.
     _open_standard_streams()
     install_hooks()
     interrupt_on_signals()
@@ -113,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     gc.set_threshold(COMMAND_OBJECTS)
     try:
         code = run(list(sys.argv[1:] if arguments is None else arguments))
+        # From here on the command is done; an interrupt must not change its exit code or print a traceback.
         end_on_signals(code)
     except KeyboardInterrupt:  # while a failure was printed
         end_on_signals(code := 130)

@@ -61,6 +61,7 @@ def command(format_: str, timeout: str, accept_loss: bool, strict: bool, **optio
         tell_neighbour(other)
         with contextlib.suppress(OSError):  # a closed pipe, as of `head`, does not end the server
             print_ready(stack, took) if format_ == "json" else print_banner(stack, took)
+        # Only now, because before the ready line an interrupt ends the start anyway.
         signals.watch(STUCK_S)
         collect_garbage_of_requests()
         threading.Thread(target=import_ciphers, name="compozy-import", daemon=True).start()

@@ -123,8 +123,10 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
+        # Each line of a secret of several lines, because outputs may show one of them alone.
         lines = {line.strip() for secret in secrets for line in (secret, *secret.splitlines())}
         lines |= {line.casefold() for line in lines}
+        # The longest first: a secret that contains another one is replaced as a whole.
         longest_first = sorted((line for line in lines if len(line) >= _SHORTEST), key=len, reverse=True)
         self._pattern = re.compile("|".join(map(_occurrences, longest_first))) if longest_first else None
 
@@ -198,6 +200,7 @@ def readable(text: str) -> str:
 
 def secret_parts(text: str) -> Iterator[str]:
     """Yield the secrets inside a URL: the password of its user information and its secret parameters."""
+    # Also of addresses with an unescaped slash or @ in the password, which are invalid but show it all the same.
     loose = [word[0] for word in _WORD.finditer(text) if "://" in word[0]] if "@" in text else []
     yield from (part for userinfo in _USERINFO.findall(text) for part in _passwords(userinfo[:-1]))
     yield from (part for address in loose for part in _passwords_of(address))

@@ -98,6 +98,7 @@ def _imported(reference: str) -> Any:
 
 def _file_module(path: str) -> ModuleType:
     """Import a file under a name of its own, so that two packs may have files of the same name."""
+    # A digest of the path and not the stem: files called alike must not replace each other among the modules.
     name = f"compozy_pack_{sha256(os.fsencode(path)).hexdigest()[:16]}"
     loaded = sys.modules.get(name)
     if loaded is not None:
@@ -107,6 +108,7 @@ def _file_module(path: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
+    # Before its code runs, as the import system does, so that the module can be pickled or imported by itself.
     sys.modules[name] = module
     with _Loading(name):
         spec.loader.exec_module(module)

@@ -139,6 +139,8 @@ def _lost_parts(
         if part is None or own is None or own.address or own.value == "":
             continue
         stated = part_value(part, text)
+        # Of different sources the higher one wins silently, which is the documented precedence; within one source
+        # neither does.
         loses = rank(own) == rank(address) or (stated is None and rank(own) < rank(address))
         if loses and stated != own.value and not is_weaker(part, stated, own.value):
             facts = {"path": setting.path, "other": str(address.origin.place or address.origin)}

@@ -97,9 +97,11 @@ class _Finder:
         self.cases: list[Case] = []
         self._numbers: dict[tuple[Identity, ...], int] = {}
         self._groups = {name: _alike(axis, name) for axis in subject.axes for name in axis.columns}
+        # Points that no file can set are the last choice: their cases need variables or derived values to be pasted.
         points = (point for axis in subject.axes for cell in axis.cells for point in cell)
         self._unsaid = frozenset(id(point) for point in points if _effort(point)[0])
         self._others: dict[int, Space] = {}
+        # A bound for the whole table beside that of each question: many cells of a hard table would add up.
         self._steps_left = MOST_STEPS * 40
         self._simplest: dict[tuple[int, int], Point] = {}
 
@@ -178,8 +180,10 @@ class _Finder:
         asking = sum(1 << number for number, row in enumerate(self.table.rows) if row.condition(column) != ANY)
         for number, atom in enumerate(atoms):
             points = _points_with(axis, column, atom)
+            # Only rows whose own cell ends at this atom: the boundary of another row is no boundary for them.
             edges = holding[number] & asking & ~_inner(atoms, holding, number)
             found = [*self._deciding(at, points, edges)]
+            # A value without an edge of its own still gets one case, for one of the rows that hold there.
             found = found or [*islice(self._deciding(at, points, holding[number]), 1)]
             for (point, box), value in product(found, self._values(axis, column, atom)):
                 case = self._case(at, point, box, {column: value})
@@ -223,6 +227,7 @@ class _Finder:
         chosen = {number: self._point(number, cells) for number, cells in zip(numbers, box, strict=True)} | {at: point}
         witness = [pair for number in numbers for pair in chosen[number].witness]
         seen = dict(values or {})
+        # Of a plain setting any value of the atom can be written, not only the sample of its witness.
         alone = [value for name, value in seen.items() if self._alone(self.subject.axes[at], name)]
         witness += [(source, alone[0]) for source, _ in point.witness] if alone else point.witness
         for number, one in chosen.items():

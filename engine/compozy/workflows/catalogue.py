@@ -110,6 +110,7 @@ class Catalogue:
             UsageError: the workflow comes from a file only.
             UnavailableError: the database does not answer.
         """
+        # The store first: an imported workflow may be hidden by a file of the same id, which stays.
         if not self._store.delete_workflow(workflow_id):
             file = self.definition(workflow_id).file
             raise UsageError(f'workflow "{workflow_id}" was not imported; it comes from {file}', hint="remove the file")

@@ -104,6 +104,7 @@ class Workflows:
                 self.store.migrate()
             else:
                 self.store.require_schema()
+            # After the schema: the worker may take executions at once, and they write rows.
             self._loop.call(self._open(), CALL_TIMEOUT_S)
         except BaseException:
             self.close(0)
@@ -217,6 +218,7 @@ class Workflows:
         self._upkeep.start()
 
     async def _close(self, grace_s: float) -> None:
+        # Corrections first, then waiting requests, then the worker: each uses what comes after it.
         await self._upkeep.stop()
         await self.service.stop()
         if self.worker is not None:

@@ -109,6 +109,7 @@ class Service:
             NotFoundError: the execution does not exist.
             UnavailableError: the database or Temporal does not answer.
         """
+        # Before the row is read: an end between the reading and the waiting would be missed.
         announced = None if self._ends is None else self._ends.future(execution_id)
         row = await self.execution(execution_id)
         return row if row.finished else await self._wait(execution_id, announced, timeout_s, stop)
@@ -131,6 +132,7 @@ class Service:
         """
         found = await self._in_thread(self._store.execution, execution_id)
         if found is not None:
+            # The row is in the database now, perhaps written by the execution itself.
             self._late.forget(execution_id)
             return found
         late = self._late.get(execution_id)
@@ -185,6 +187,7 @@ class Service:
             await ask(self._client, self._client.get_workflow_handle(execution_id).cancel(), execution_id)
         except NotFoundError:
             return await self._reconciler.update(row)
+        # One task for each execution, however often it is cancelled.
         if execution_id not in self._cancelling:
             self._cancelling[execution_id] = asyncio.create_task(self._insist(execution_id), name="compozy cancel")
         return row
