@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -88,6 +91,32 @@ def test_each_failure_is_reported_with_address_and_fix(
     assert reason in caught.value.reason
     assert fix in (caught.value.hint or "")
     assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        pytest.param(None, "no answer in time", id="silent"),
+        pytest.param(b"HTTP/1.0 200 OK\r\n\r\nhello", "not a Qdrant server", id="other"),
+        pytest.param(b"+PONG\r\n", "expects TLS", id="no-http"),
+    ],
+)
+def test_server_of_another_kind_is_reported(answer: bytes | None, reason: str, opened: Opened) -> None:
+    """Within the time of a health check."""
+    with socket.create_server((HOST, 0)) as listener:
+        threading.Thread(target=reply, args=(listener, answer), daemon=True).start()
+        with pytest.raises(DriverError, match=reason):
+            opened(url=f"http://{HOST}:{listener.getsockname()[1]}")
+
+
+def reply(listener: socket.socket, answer: bytes | None) -> None:
+    """Send the same answer to every request, until the listener is closed."""
+    with contextlib.ExitStack() as kept, contextlib.suppress(OSError):
+        while True:
+            client = kept.enter_context(listener.accept()[0])
+            if answer is not None and client.recv(4096):
+                client.sendall(answer)
+                client.shutdown(socket.SHUT_RDWR)
 
 
 def test_another_dimension_or_metric_is_refused(opened: Opened) -> None:

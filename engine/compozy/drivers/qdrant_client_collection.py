@@ -38,9 +38,12 @@ _SYMPTOMS = (
     ),
     Symptom("refused|No route|unreachable", "connection refused: no server listens on this address", "start it"),
     Symptom("timed out|timeout", "no answer in time", "see its load, or raise timeout of the vector store"),
-    Symptom(r"\b404\b|JSONDecodeError|ValidationError", "not a Qdrant server, or one with another interface",
-            "correct url, or host and port, of the vector store"),
-)  # fmt: skip
+    Symptom(
+        r"\b404\b|JSONDecodeError|ValidationError|Expecting value",
+        "not a Qdrant server, or one with another interface",
+        "correct url, or host and port, of the vector store",
+    ),
+)
 
 
 @contextmanager

@@ -60,13 +60,15 @@ class QdrantServerDriver:
         where = f"qdrant at {host}:{port}"
         reach(where, host, port, min(REACH_S, context.left_s()), setting=_SETTINGS)
         with LATE_IMPORT:
-            from compozy.drivers.qdrant_client_collection import QdrantClientCollection
+            from compozy.drivers.qdrant_client_collection import QdrantClientCollection, answers
 
         try:
+            probe = self._client(url, _PING_S)
+            with answers(where):
+                probe.collection_exists(self._collection)
             client = self._client(url, self._timeout_s)
             store = QdrantClientCollection(client, self._collection, self._options, where)
             store.open()
-            self._client(url, _PING_S)
         except BaseException:
             self.stop(0)
             raise
@@ -111,7 +113,7 @@ class QdrantServerDriver:
         from compozy.drivers.qdrant_client_collection import answers
 
         with answers(f"qdrant at {self._address}"):
-            self._clients[-1].collection_exists(self._collection)
+            self._clients[0].collection_exists(self._collection)
 
     def stop(self, grace_s: float) -> None:
         """Close the connections; idempotent."""
