@@ -8,6 +8,7 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
+import httpx2
 import pytest
 import trustme
 from starlette.requests import Request
@@ -16,7 +17,7 @@ from tests.support.web_server import HOST, WebServer, web_server
 
 from compozy.knowledge.bases import ReadLimits
 from compozy.knowledge.documents import UnreadableDocument
-from compozy.knowledge.fetching import fetch
+from compozy.knowledge.fetching import Allowed, fetch, redirect_target
 
 LOOPBACK = ReadLimits(fetch_allow=("127.0.0.0/8",))
 
@@ -82,6 +83,13 @@ def test_other_name_does_not_allow_an_address(named: str, web: WebServer) -> Non
     assert not web.requests
 
 
+def test_mapped_ipv6_address_counts_as_ipv4() -> None:
+    written = httpx2.URL("http://docs.example/")
+    for address, allowed in (("::ffff:127.0.0.1", "127.0.0.0/8"), ("::ffff:93.184.215.14", "other.example")):
+        found = Allowed((allowed,), written).addresses(written, resolver([address]))
+        assert asyncio.run(found) == [address]
+
+
 def test_host_is_resolved_once_and_the_checked_address_is_reached(web: WebServer) -> None:
     """A second answer of the name server, another address, would be the one of an attack by rebinding."""
     web.answers["/"] = Response("text", media_type="text/plain")
@@ -117,6 +125,13 @@ def test_redirect_is_checked_like_the_address(target: str, reason: str, web: Web
     with pytest.raises(UnreadableDocument) as caught:
         fetch(web.url(host="docs.example"), limits, resolve)
     assert reason in caught.value.reason
+
+
+def test_redirect_without_tls_is_refused() -> None:
+    secure = httpx2.URL("https://docs.example/a")
+    assert str(redirect_target(secure, "b")) == "https://docs.example/b"
+    with pytest.raises(UnreadableDocument, match="from https to http"):
+        redirect_target(secure, "http://docs.example/b")
 
 
 def test_redirect_to_an_allowed_host_is_followed_without_credentials(web: WebServer) -> None:

@@ -55,11 +55,16 @@ async def _fetch_within(url: httpx2.URL, limits: ReadLimits, resolve: Resolver) 
             found = await _get(client, url, await allowed.addresses(url, resolve), limits.size_bytes)
             if isinstance(found, RawContent):
                 return found
-            url = _redirected(url, found)
+            url = redirect_target(url, found)
     raise UnreadableDocument(f"more than {_REDIRECTS} redirects", "name the last address")
 
 
-def _redirected(url: httpx2.URL, location: str) -> httpx2.URL:
+def redirect_target(url: httpx2.URL, location: str) -> httpx2.URL:
+    """Return where `url` redirects to; user and password stay with their host.
+
+    Raises:
+        UnreadableDocument: it leaves the protection of TLS.
+    """
     target = url.join(location)
     if url.scheme == "https" and target.scheme != "https":
         raise UnreadableDocument("it redirects from https to http", "name an address with https")
