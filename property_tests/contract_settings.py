@@ -101,7 +101,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "": "list of=text longest=1000",
     },
     "knowledge.fetch.allow": {
-        "": "list of=text longest=300",
+        "": "list of=network longest=300",
     },
     "rules": {
         "": "list of=text longest=4096",

@@ -14,6 +14,7 @@ from tests.support.web_server import HOST, WebServer
 from compozy.knowledge.bases import KnowledgeBase, ReadLimits, SourceSetting
 from compozy.knowledge.document_sources import find_documents, read_document
 from compozy.knowledge.documents import Document, DocumentFault, DocumentKind, Reference
+from compozy.knowledge.text_reader import read_text
 
 LIMITS = ReadLimits(fetch_allow=(HOST,))
 
@@ -215,3 +216,19 @@ def test_secret_of_an_address_is_not_shown(root: Path) -> None:
     for shown in (repr(one), repr(found), found.source, str(caught.value), repr(caught.value)):
         assert "pa55word" not in shown
         assert "t0ken" not in shown
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "utf-7", "unicode_escape", "zlib", "x" * 900, "\xff"])
+def test_encoding_of_no_document_is_ignored(charset: str) -> None:
+    assert read_text("Grüße +2AA- \\ud800".encode(), charset).text == "Grüße +2AA- \\ud800"
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "latin1", "windows-1251", "shift_jis", "gbk", "euc-kr", "koi8-r"])
+def test_stated_encoding_is_used(charset: str) -> None:
+    assert read_text("abc".encode(charset), charset).text == "abc"
+
+
+@pytest.mark.parametrize("line", ["# a" + " #" * 500_000 + "b", "#" + " " * 1_000_000 + "b", "# " + "\t" * 1_000_000])
+def test_title_of_a_long_line_takes_linear_time(line: str) -> None:
+    """In quadratic time, one of them takes an hour."""
+    assert read_text(line.encode()).text == line

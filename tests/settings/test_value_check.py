@@ -153,6 +153,10 @@ def test_overlong_value_has_no_second_finding(tmp_path: Path) -> None:
             "knowledge: {bases: [{id: a, sources: [{type: text, path: /etc/hosts}]}]}", "key.climbing",
             "knowledge.bases[0].sources[0].path", id="absolute",
         ),
+        *[
+            pytest.param(f"knowledge: {{fetch: {{allow: [a, {text!r}]}}}}", "key.type", "allow[1]", id=text)
+            for text in ("http://a", "a/b", "*.a", "a:0", "a:70000", "10.0.0.0/x", "300.1.1.1", "a b", "u@a", "[::1")
+        ],
         pytest.param("runtime: {type: perl}", "key.not-allowed", "runtime.type", id="map"),
         pytest.param("runtime: {permissions: all}", "key.type", "runtime.permissions", id="text-for-a-list"),
         pytest.param("runtime: {typ: bun}", "key.unknown", "runtime.typ", id="unknown-in-a-map"),
@@ -163,7 +167,7 @@ def test_lists_and_maps_have_fields(text: str, finding: str, key: str, source: s
     """Faults in them are named by path, in a file and in the YAML of a flag."""
     document = yaml.safe_load(text)
     ((name, value),) = document.items()
-    while isinstance(value, dict) and name == "knowledge":
+    while isinstance(value, dict) and name.startswith("knowledge"):
         ((inner, value),) = value.items()
         name = f"{name}.{inner}"
     given = {"text": text} if source == "file" else {"flags": {name: json.dumps(value)}}
@@ -187,3 +191,10 @@ def test_fields_of_a_base_are_read_with_their_types(tmp_path: Path) -> None:
             ],
         }
     ]
+
+
+@pytest.mark.parametrize(
+    "entry", ["a", "a.b-c.example", "a:80", "10.0.0.1", "10.0.0.0/8", "::1", "[::1]:80", "fd00::/8", "Grüße.de"]
+)
+def test_host_address_and_network_are_entries(entry: str, tmp_path: Path) -> None:
+    assert errors(tmp_path, text=f"knowledge: {{fetch: {{allow: ['{entry}']}}}}") == []

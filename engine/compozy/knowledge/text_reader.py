@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import codecs
 import re
+from contextlib import suppress
 
 from compozy.knowledge.documents import Extract, UnreadableDocument, line_places
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_HEADING = re.compile(r"^#{1,2}[ \t]+(\S.*?)[ \t#]*$", re.MULTILINE)
+_HEADING = re.compile(r"^#{1,2}[ \t]+(.+)$", re.MULTILINE)
+# Python knows others, which take quadratic time (punycode) or leave half of a surrogate pair (utf-7, unicode_escape).
+_ENCODINGS = (
+    "ascii", "utf-8", "utf-16", "utf-32", "iso8859", "iso2022", "cp", "koi8", "mac", "gb", "big5", "euc", "shift_jis",
+    "johab", "tis", "hz",
+)  # fmt: skip
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
 
 
@@ -20,7 +26,7 @@ def read_text(content: bytes, encoding: str | None = None) -> Extract:
     """
     text = decode(content, encoding)
     heading = _HEADING.search(text)
-    return Extract(text, heading[1] if heading else None, line_places(text))
+    return Extract(text, heading[1].strip(" \t#") or None if heading else None, line_places(text))
 
 
 def decode(content: bytes, encoding: str | None = None) -> str:
@@ -34,13 +40,26 @@ def decode(content: bytes, encoding: str | None = None) -> str:
     for mark, marked in _MARKS:
         if content.startswith(mark):
             content, encoding = content[len(mark) :], marked
-    try:
-        text = content.decode(encoding or "utf-8")
-    except (UnicodeDecodeError, LookupError):
-        text = content.decode("cp1252", errors="replace")
-    if len(_CONTROL.findall(text)) > len(text) // 100:
+    text = _decoded(content, _known(encoding))
+    if len(text) - len(_CONTROL.sub("", text)) > len(text) // 100:
         raise UnreadableDocument("it is binary data, not text", "correct the type of its source, or remove it")
     return clean(text)
+
+
+def _decoded(content: bytes, stated: str | None) -> str:
+    for encoding in filter(None, (stated, "utf-8")):
+        with suppress(UnicodeDecodeError):
+            return content.decode(encoding)
+    return content.decode(stated or "cp1252", errors="replace")
+
+
+def _known(encoding: str | None) -> str | None:
+    """Return the name of a stated encoding; None where it is unknown, or one that no document has."""
+    try:
+        name = codecs.lookup(encoding or "").name
+    except (LookupError, ValueError):
+        return None
+    return name if name.startswith(_ENCODINGS) else None
 
 
 def clean(text: str) -> str:

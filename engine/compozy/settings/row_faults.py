@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 TYPES = (
     "text", "choice", "integer", "number", "boolean", "duration", "size", "path", "url", "host", "listen_address",
-    "name", "pattern", "list", "map",
+    "name", "network", "pattern", "list", "map",
 )  # fmt: skip
-TEXTS = ("text", "path", "url", "host", "listen_address", "name", "pattern")
+TEXTS = ("text", "path", "url", "host", "listen_address", "name", "network", "pattern")
 PRESENCE = ("found", "missing")
 NUMBERS = ("integer", "number", "duration", "size")
 _ENVIRONMENT = re.compile(r"[A-Z][A-Z0-9_]*\Z")

@@ -35,7 +35,9 @@ LISTEN_ADDRESS = rf"\[{_IPV6}\]|{_IPV6}|{_IPV4}|{_NO_IPV4}[0-9A-Za-z_](?:[0-9A-Z
 _ANY_HOST = rf"(?:/[^,\r\n]*|\[{_IPV6}\]|{_IPV6}|{_IPV4}|{_NO_IPV4}{_HOST})"
 HOSTS = rf"{_ANY_HOST}?(?:,{_ANY_HOST}?)*"
 NAME = "[A-Za-z0-9][A-Za-z0-9_.-]*"
-_FORMS = {"listen_address": LISTEN_ADDRESS, "host": HOSTS, "name": NAME}
+# A host with a port or without, or the addresses that begin with some bits.
+NETWORK = rf"(?:\[{_IPV6}\]|{_IPV4}|{_NO_IPV4}[^\s:@,/?#\[\]*]+)(?::{PORT})?|(?:{_IPV6}|{_IPV4})(?:/[0-9]{{1,3}})?"
+_FORMS = {"listen_address": LISTEN_ADDRESS, "host": HOSTS, "name": NAME, "network": NETWORK}
 # What stands between scheme and the end of a URL; several hosts are an address of PostgreSQL.
 _AUTHORITY = rf"(?:[^/?#]*@)?{_HOSTS}(?:,{_HOSTS})*(?:[/?#][\s\S]*)?"
 # Among the schemes of a URL: an address of key=value words.
@@ -212,6 +214,8 @@ def form_words(setting: Setting) -> str:
         return "expected an IP address or a host name, without a port"
     if setting.type == "host":
         return "expected a host name, an IP address or the path of a socket, without a port"
+    if setting.type == "network":
+        return "expected a host, host:port, an IP address or a network such as 10.0.0.0/8"
     if setting.type == "name":
         return "expected letters, digits, _, - and ., beginning with a letter or digit"
     if setting.header:
@@ -272,6 +276,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "host": _host,
     "listen_address": _host,
     "name": str.strip,
+    "network": str.strip,
     "pattern": _pattern,
     "choice": lambda text: text.strip().casefold(),
     "integer": _stripped(_integer),
