@@ -128,6 +128,9 @@ def test_index_is_built_while_vectors_are_written(
     expected = sorted(left, key=lambda one: -cosine(found[3], one))[:10]
     assert [match.id for match in store.search(found[3].vector, 10)] == [one.id for one in expected]
     eventually(partial(one_shard, tmp_path / "docs"), "the removal of the other shard")
+    store.upsert(found[written : written + 600])
+    eventually(lambda: store.indexed() >= 1000 and not store.building(), "the next index")
+    assert store.count() == 1200
 
 
 def one_shard(folder: Path) -> bool:

@@ -36,6 +36,9 @@ class Copied(Protocol):
     def forget(self) -> None:
         """End what `duplicate` has begun."""
 
+    def index(self) -> None:
+        """Begin the next build if enough was written meanwhile."""
+
 
 class IndexBuild:
     """A build of the index of a shard in the background."""
@@ -71,6 +74,7 @@ class IndexBuild:
             self._shard.forget()
             if path is not None:
                 shutil.rmtree(path, ignore_errors=True)
+        self._shard.index()
 
     def _built(self, path: Path) -> bool:
         """Return True if the process has built the index, False if it was cancelled.

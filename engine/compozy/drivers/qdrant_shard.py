@@ -54,6 +54,7 @@ class QdrantShard(QdrantCollection):
         self._written = self._unindexed = 0
         self._changed: set[str] | None = None  # points that were written while an index is built
         self._build: IndexBuild | None = None
+        self._closed = False
         self._shard: Any = None
         self._gate = WriteGate(folder)
         try:
@@ -126,7 +127,13 @@ class QdrantShard(QdrantCollection):
             self._unindexed += len(points)
             if self._changed is not None:
                 self._changed.update(points)
-            elif self._unindexed >= INDEXED and not self.building():
+            elif not self.building():
+                self.index()
+
+    def index(self) -> None:
+        """Begin to build an index if many vectors are in none."""
+        with self._writing:
+            if self._unindexed >= INDEXED and not self._closed:
                 self._build = IndexBuild(self, self._options, str(self._dimension), self._metric)
 
     def duplicate(self) -> Path:
@@ -206,9 +213,10 @@ class QdrantShard(QdrantCollection):
 
     def close(self) -> None:
         """Write what is not on disk, and close the files; idempotent."""
-        build, self._build = self._build, None
-        if build is not None:
-            build.cancel()
+        with self._writing:
+            self._closed = True
+        if self._build is not None:
+            self._build.cancel()
         with self._writing:
             shard, self._shard = self._shard, None
             if shard is not None:
