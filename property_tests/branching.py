@@ -11,12 +11,12 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from property_tests.choices import DIRECTORY, Choice, Text, Variable, choice_of, read_flag, size
 
 from compozy.base.place import DEFAULT, Origin
-from compozy.resolution.resolve import UNSET, Value, cell, named_elements
+from compozy.resolution.resolve import UNSET, ListElement, Value, cell, named_elements
 from compozy.rulebook import Rulebook
 from compozy.settings.identity_key import ById
 from compozy.settings.origin import Candidate
@@ -118,24 +118,21 @@ class Scan:
 
     def matching(self, table: Table) -> Iterator[Row]:
         """Yield the rows that match, of a table for each element of a list the rows that match some element."""
-        elements = self._elements(table.for_each) if table.for_each else [{}]
+        elements = self._elements(table.for_each) if table.for_each else [None]
         for row in table.rows:
             if any(self._matches(table, row, element) for element in elements):
                 yield row
 
-    def _elements(self, path: str) -> list[Mapping[str, Any]]:
-        return [element.fields for element in named_elements(self.settings[path], self.values[path].value)]
+    def _elements(self, path: str) -> Sequence[ListElement]:
+        return named_elements(self.settings[path], self.values[path].value)
 
-    def _matches(self, table: Table, row: Row, element: Mapping[str, Any]) -> bool:
+    def _matches(self, table: Table, row: Row, element: ListElement | None) -> bool:
         for column in table.columns:
             condition = row.when.get(column.name)
             if condition is None:
                 continue
-            source = column.source
-            if source.kind == "item":
-                seen = element.get(source.ref)
-            else:
-                seen = cell(column, self._read(table, source), self.settings, self.decisions, self.facts, DIRECTORY)
+            values = self.values if column.source.kind == "item" else self._read(table, column.source)
+            seen = cell(column, values, self.settings, self.decisions, self.facts, DIRECTORY, element)
             if not condition.matches(seen):
                 return False
         return True

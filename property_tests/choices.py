@@ -5,7 +5,9 @@ A choice maps settings to texts, as flags give them, and machine facts to words.
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,7 +16,7 @@ from typing import Any
 
 from compozy.base.document import Scalar
 from compozy.resolution.configuration import Configuration, read_sources
-from compozy.resolution.resolve import Resolved, cell, named_elements, resolve
+from compozy.resolution.resolve import ListElement, Resolved, cell, named_elements, resolve
 from compozy.rulebook import Rulebook
 from compozy.settings.identity_key import ById
 from compozy.settings.origin import PROBLEMS
@@ -38,6 +40,8 @@ URLS = (
     "elsewhere/x?ssl_cert_reqs=none", "me:pw@elsewhere/x?ssl_cert_reqs=none",
 )  # fmt: skip
 KEYS = (KEY, "short", "")
+_WORD = re.compile(r"[\w.-]+")
+MOST_TOGETHER = 200  # combinations of fields of one element
 
 Text = str | None
 
@@ -178,11 +182,21 @@ def _lists(setting: Setting, read: Sequence[tuple[Table, Column]]) -> Iterator[T
     for name in sorted(fields):
         asked = [(table, column) for table, column in read if column.source.ref == name]
         values[name] = list(_values(setting.items[name], asked)) or [str(setting.items[name].minimum or 1)]
-        yield from (f"[{{id: one, {name}: {value}}}]" for value in values[name])
+        yield from (_listed_element({name: value}) for value in values[name])
     for names in _asked_together(read):
-        for given in product(*([None, *values[name]] for name in names)):
-            written = (f", {name}: {value}" for name, value in zip(names, given, strict=True) if value is not None)
-            yield f"[{{id: one{''.join(written)}}}]"
+        options = [[None, *values[name]] for name in names]
+        if math.prod(map(len, options)) <= MOST_TOGETHER:
+            yield from (_listed_element(dict(zip(names, given, strict=True))) for given in product(*options))
+
+
+def _listed_element(fields: Mapping[str, Text]) -> str:
+    """Return a list with one element; texts that are not plain words are quoted."""
+    written = (
+        f"{name}: {text if _WORD.fullmatch(text) else json.dumps(text)}"
+        for name, text in {"id": "one", **fields}.items()
+        if text is not None
+    )
+    return f"[{{{', '.join(written)}}}]"
 
 
 def _asked_together(read: Sequence[tuple[Table, Column]]) -> Iterator[tuple[str, ...]]:
@@ -190,7 +204,7 @@ def _asked_together(read: Sequence[tuple[Table, Column]]) -> Iterator[tuple[str,
     for table in {table.id: table for table, _ in read}.values():
         items = [column for column in table.columns if column.source.kind == "item"]
         for row in table.rows:
-            names = tuple(column.source.ref for column in items if column.name in row.when)
+            names = tuple(dict.fromkeys(column.source.ref for column in items if column.name in row.when))
             if len(names) > 1:
                 yield names
 
@@ -237,15 +251,14 @@ def inputs_of(resolved: Resolved, table: Table) -> list[dict[str, Scalar]]:
         return [dict(resolved.decisions[table.id].inputs)]
     settings = resolved.rulebook.registry.settings
 
-    def seen(column: Column, element: Mapping[str, Any]) -> Scalar:
-        if column.source.kind == "item":
-            return element.get(column.source.ref)
-        return cell(column, resolved.values, settings, resolved.decisions, resolved.facts, resolved.directory)
+    def seen(column: Column, element: ListElement | None = None) -> Scalar:
+        places = (resolved.decisions, resolved.facts, resolved.directory)
+        return cell(column, resolved.values, settings, *places, element)
 
     if not table.for_each:
-        return [{column.name: seen(column, {}) for column in table.columns}]
+        return [{column.name: seen(column) for column in table.columns}]
     elements = named_elements(settings[table.for_each], resolved.get(table.for_each))
-    return [{column.name: seen(column, element.fields) for column in table.columns} for element in elements]
+    return [{column.name: seen(column, element) for column in table.columns} for element in elements]
 
 
 def read_flag(rulebook: Rulebook, path: str | None, text: str) -> Configuration:

@@ -510,6 +510,16 @@ PROMISES: Mapping[str, Promise] = {
             facts.redis == "distributed" and not facts.is_written("redis.db") and not facts.effective("redis.db")
         ),
     ),
+    "shared.namespace": Promise(
+        "warning",
+        "redis.namespace",
+        lambda facts: (
+            facts.redis == "distributed"
+            and bool(facts.listed("memories"))
+            and not facts.filled("redis.namespace")
+            and not facts.filled("name")
+        ),
+    ),
     "temporal.encryption_key.missing": Promise(
         "warning", "temporal.encryption_key", lambda facts: _encryption(facts)["source"] == "missing"
     ),
