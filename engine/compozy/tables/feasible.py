@@ -28,6 +28,8 @@ Combinations: TypeAlias = Iterable[tuple[tuple[int, ...], Assignment]]
 
 # Diagrams are as deep as they have variables, and operations on them call themselves once a level.
 _MOST_VARIABLES = 400
+# More than there are levels.
+_ABOVE = 1 << 32
 _WRITTEN = identity(WRITTEN)
 
 
@@ -192,8 +194,9 @@ class Feasible:
         key = tuple([variables[source] for source in sources])
         known = self._related.get(key)
         if known is None:
-            # Common settings give equal levels, so that diagrams of several tables fit together.
-            level = min(map(self._level, bases))
+            # Common settings give equal levels, so that diagrams of several tables fit together. Fields of an element
+            # come first: they choose which settings matter, and below them a diagram branches on those only.
+            level = min(self._level(base) - (_ABOVE if base.kind == "item" else 0) for base in bases)
             known = self._related[key] = self._new_partition(bases, sources, key, level)
         return known
 
@@ -277,7 +280,10 @@ class Feasible:
         """Return the row that decides a table; one row stands for all that decide the same. No row is not feasible."""
         inputs = self.inputs(table)
         parts = [self._of_input(one, partitions, self._variable(one, partitions).rows_at(one.rows)) for one in inputs]
-        function = self._joined(parts or [(1 << len(table.rows)) - 1], lambda one, other: one & other or None)
+        asked = [sum(1 << n for n, row in enumerate(table.rows) if one.name in row.when) for one in inputs]
+        function: Diagram = parts[0] if parts else (1 << len(table.rows)) - 1
+        for number, part in enumerate(parts[1:], 2):
+            function = self._diagrams.combined(function, part, partial(_deciding_rows, reduce(or_, asked[number:], 0)))
         # Rows of one outcome are one value: the diagram shrinks, and readers cannot distinguish such rows anyway.
         known: dict[object, int] = {}
         outcomes = [tuple([identity(row.then[output]) for output in table.outputs]) for row in table.rows]
@@ -309,6 +315,16 @@ def _tables_behind(ruleset: RuleSet) -> Mapping[str, Sequence[str]]:
 def _filled(group: Iterable[InputColumn]) -> dict[ColumnSource, ColumnSource]:
     """Return the settings whose values decisions give, with these decisions."""
     return {base: decision for one in group for base, decision in one.reading.filled.items()}
+
+
+def _deciding_rows(open_: int, one: int, other: int) -> int | None:
+    """Return the rows of both sets that may decide; further columns have conditions of the rows of `open_` only.
+
+    The first row that no further column can exclude hides all rows behind it, which keeps the sets few.
+    """
+    rows = one & other
+    sure = rows & ~open_
+    return rows & ((sure & -sure) * 2 - 1 if sure else rows) or None
 
 
 def _agree(given: Sequence[Identity], origin: Identity, row: int) -> bool | None:
