@@ -1,1 +1,1 @@
-"""Take backups of the kept data, and restore them."""
+"""Back up the data that components keep on this machine, and restore it."""

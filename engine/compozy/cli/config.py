@@ -1,4 +1,4 @@
-"""`compozy config`: what the configuration is, whether it is valid, and why."""
+"""`compozy config`: show, validate and explain the effective configuration; secrets are never printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`compozy doctor`: would `start` succeed, and if not, what to do."""
+"""`compozy doctor`: check whether `start` would succeed, and print a fix for each failure; nothing is changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`compozy init`: write a new project that runs as it is."""
+"""`compozy init`: write a new project that runs as written; existing files are never replaced."""
 
 from __future__ import annotations
 

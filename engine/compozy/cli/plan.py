@@ -1,4 +1,4 @@
-"""`compozy plan`: what `start` would provision, without starting anything."""
+"""`compozy plan`: print the components that `start` would provision, without starting or writing anything."""
 
 from __future__ import annotations
 

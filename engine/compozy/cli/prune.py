@@ -1,4 +1,4 @@
-"""`compozy prune`: remove the rows of executions that ended long ago."""
+"""`compozy prune`: delete the rows of executions that ended long ago; running ones are never deleted."""
 
 from __future__ import annotations
 

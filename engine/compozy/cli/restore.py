@@ -1,4 +1,4 @@
-"""`compozy restore`: put a backup back."""
+"""`compozy restore`: restore a backup; all of it, or nothing is changed."""
 
 from __future__ import annotations
 

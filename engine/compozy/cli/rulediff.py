@@ -1,4 +1,4 @@
-"""`compozy rules diff`: where two versions of the rules decide differently."""
+"""`compozy rules diff`: print the regions in which two versions of the rules decide differently."""
 
 from __future__ import annotations
 

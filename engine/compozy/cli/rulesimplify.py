@@ -1,4 +1,4 @@
-"""`compozy rules simplify`: simpler rules that decide the same."""
+"""`compozy rules simplify`: propose simpler rules, each proven to decide the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`compozy start`: the mode, provisioned, in the foreground."""
+"""`compozy start`: provision the mode and serve in the foreground until a signal."""
 
 from __future__ import annotations
 

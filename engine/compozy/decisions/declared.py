@@ -1,4 +1,7 @@
-"""Decision tables with the inputs that they declare."""
+"""Decision tables with the inputs that they declare, independent of the settings of Compozy.
+
+They are verified and compared by the same engine as the shipped rules.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The port that a driver is asked to use."""
+"""The port that a driver is asked to use; only a default one may be replaced by a free one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Draw a graph as a stand-alone SVG picture; `layout` decides the positions."""
+"""Draw a graph as a stand-alone SVG picture; `layout` decides the positions.
+
+Every text of a node, label or title is escaped, because names come from the files of users.
+"""
 
 from __future__ import annotations
 

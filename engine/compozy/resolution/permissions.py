@@ -1,4 +1,7 @@
-"""Find files with secrets that every user of the machine can read."""
+"""Find files with secrets that every user of the machine can read.
+
+Only files that contain a secret themselves count; a reference such as `${DB_PASSWORD}` exposes nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The HTTP interface."""
+"""The HTTP interface: routes, access control, limits, and the process that serves it."""

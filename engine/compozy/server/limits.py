@@ -1,4 +1,8 @@
-"""Derive the bounds of the HTTP interface from the limit of open files."""
+"""Derive the limits of the HTTP interface from the limit of open files.
+
+Connections never use up all descriptors: stores, children and tools keep a reserve, and requests in progress are fewer
+than connections, so that health checks are always answered.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The error of a tool."""
+"""The error of a tool, as it crosses from the tool's thread or process to the worker.
+
+It holds texts only: a foreign exception may hold objects that no history can carry.
+"""
 
 from __future__ import annotations
 
