@@ -106,6 +106,32 @@ def test_another_dimension_is_refused(tmp_path: Path, started: Starting, opened:
         opened(str(tmp_path)).search([1.0] * 9)
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param("vector_storage/vectors/status.dat", id="panic"),
+        pytest.param("segment.json", id="error"),
+        pytest.param("vector_storage/vectors/chunk_0.mmap", id="unreadable-vector"),
+    ],
+)
+def test_damaged_file_is_reported_by_doctor_and_start(file: str, tmp_path: Path, started: Starting) -> None:
+    """Doctor loads a copy, because the engine changes what it loads."""
+    driver = QdrantEmbeddedDriver(name="docs", path=str(tmp_path))
+    driver.start(started.context())
+    assert driver.handle is not None
+    driver.handle.upsert(records(3))
+    driver.stop(0)
+    driver.examine(started.context())
+    damaged = next(tmp_path.glob(f"docs/shard-1/segments/*/{file}"))
+    os.truncate(damaged, 0)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with pytest.raises(DriverError, match=str(tmp_path)):
+        driver.examine(started.context())
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    with pytest.raises(DriverError, match=str(tmp_path)):
+        driver.start(started.context())
+
+
 def test_index_is_built_while_vectors_are_written(
     tmp_path: Path, opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,8 +58,8 @@ class Inventory:
         before = tuple(recorded["figure"])
         # A comparison of numbers that only grow, so that a normal change of the data never stops a start.
         if holding.figure < before:
-            now = f"holds {holding.figure[-1]} bytes" if holding.figure else "is missing"
-            raise StateDirectoryError(f"{holding.path} {now}, and held {before[-1]} bytes before", hint=_HINT)
+            less = f"holds {holding.figure[-1]} bytes, and held {before[-1]} bytes before" if holding.figure else ""
+            raise StateDirectoryError(f"{holding.path} {less or 'is missing, and held data before'}", hint=_HINT)
 
     def record(self, holdings: Mapping[str, Holding]) -> None:
         """Replace the record, unless it is unchanged.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -19,6 +20,7 @@ from typing import Any
 
 import qdrant_edge as edge
 
+from compozy.base.leftovers import private_directory
 from compozy.base.output_file import open_regular, write_file
 from compozy.drivers.qdrant_collection import BATCH, FACTS, CollectionOptions, QdrantCollection, payload_of
 from compozy.drivers.qdrant_index import IndexBuild
@@ -27,6 +29,7 @@ from compozy.state.write_gate import WriteGate
 from compozy.vector.vector_store import VectorRecord
 
 STORE = "store.json"
+_PANIC = "PanicException"  # of the engine, as for a damaged file; no name of a module has the class
 TEMPORARY = "temp-"  # a backup leaves it out
 _FORMAT = 1
 _ADOPTED = 2000  # points in one turn
@@ -73,6 +76,7 @@ class QdrantShard(QdrantCollection):
                 shutil.rmtree(entry, ignore_errors=True)
         with self._library():
             self._shard = edge.EdgeShard.load(str(self._folder / stated["shard"]))
+            self._shard.scroll(edge.ScrollRequest(limit=1, with_payload=True, with_vector=True))  # files may be missing
             info = self._shard.info()
         self._unindexed = info.points_count - info.indexed_vectors_count
 
@@ -81,8 +85,8 @@ class QdrantShard(QdrantCollection):
         """Raise what the engine raises within the block as DriverError."""
         try:
             yield
-        except Exception as error:
-            if type(error) is not Exception:  # the engine raises nothing else
+        except BaseException as error:
+            if type(error) is not Exception and type(error).__name__ != _PANIC:  # the engine raises nothing else
                 raise
             hint = "see the disk; restore a backup if its files are damaged"
             raise DriverError(f"{self._folder}: {error}", hint=hint) from error
@@ -224,6 +228,25 @@ class QdrantShard(QdrantCollection):
                     shard.flush()
                     shard.close()
             self._gate.close()
+
+
+def examine_copy(folder: str, options: CollectionOptions, prefix: str) -> None:
+    """Open a copy of a store, because the engine changes what it opens; none without room for temporary files.
+
+    Raises:
+        DriverError: it cannot be opened.
+    """
+    size = sum(path.stat().st_size for path in Path(folder).rglob("*"))
+    if not Path(folder, STORE).exists() or size > shutil.disk_usage(tempfile.gettempdir()).free:
+        return
+    with private_directory(tempfile.gettempdir(), prefix) as temporary:
+        copy = str(temporary / "store")
+        try:
+            shutil.copytree(folder, copy)
+            QdrantShard(copy, options, kept=True).close()
+        except (DriverError, OSError) as error:
+            reason = str(error) if isinstance(error, OSError) else error.reason
+            raise DriverError(reason.replace(copy, folder), hint="restore a backup, or move it away") from error
 
 
 def read_store(folder: str | Path, options: CollectionOptions) -> dict[str, Any] | None:

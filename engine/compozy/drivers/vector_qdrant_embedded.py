@@ -73,7 +73,7 @@ class QdrantEmbeddedDriver:
             remove_leftovers(parent, _TEMPORARY)
             return str(self._held.enter_context(private_directory(parent, _TEMPORARY)))
         self._held.callback(lock_beside(self._folder, context.undo).release)
-        self.examine(context)
+        self._check()
         if not os.path.exists(self._folder):
             context.undo.record_data(self._folder)
             Path(self._folder).mkdir(mode=0o700)
@@ -85,8 +85,15 @@ class QdrantEmbeddedDriver:
         """Check without changes that the directory can be used; a missing one can.
 
         Raises:
-            DriverError: it has links or files of others, cannot be read, or has another dimension or metric.
+            DriverError: it has links or files of others, is damaged, or has another dimension or metric.
         """
+        from compozy.drivers.qdrant_shard import examine_copy
+
+        self._check()
+        if self._folder is not None and os.path.isdir(self._folder):
+            examine_copy(self._folder, self._options, _TEMPORARY)
+
+    def _check(self) -> None:
         from compozy.drivers.qdrant_shard import read_store
 
         if self._folder is not None:
