@@ -36,6 +36,7 @@ def call_foreign(what: str, work: Callable[[], Result]) -> Result:
     except BaseException as error:  # noqa: BLE001 - foreign code; its SystemExit must not end the process with 0
         log.info("code.raised", extra={"code": what}, exc_info=error)
         raise ForeignCodeError(f"{what} raised {_located(error)}") from error
+    # It would never run, and its caller would take it for a result.
     if inspect.iscoroutine(result):
         result.close()
         raise ForeignCodeError(f"{what} is `async def`, and must be a function that blocks")
@@ -72,6 +73,7 @@ def join_within(thread: threading.Thread, limit_s: float) -> None:
     """Wait for the end of a thread for at most `limit_s` seconds; signals interrupt the main thread meanwhile."""
     until = time.monotonic() + limit_s
     while thread.is_alive() and time.monotonic() < until:
+        # In slices, because a wait for a lock is not interrupted by a noted signal.
         raise_noted()
         thread.join(min(SLICE_S, max(0.0, until - time.monotonic())))
 

@@ -40,6 +40,7 @@ def _create_locked(parent: str | Path, prefix: str) -> tuple[Path, int]:
         with suppress(FileNotFoundError):  # it was removed before it was locked
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Another process may have removed it between its creation and the lock, as a leftover.
             if os.path.exists(path):
                 return path, descriptor
             os.close(descriptor)
@@ -57,6 +58,7 @@ def _remove_unused(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # In a directory that others may write to, the name alone does not make it ours to remove.
         if os.fstat(descriptor).st_uid != os.geteuid():
             return
         shutil.rmtree(path) if path.is_dir() else path.unlink()

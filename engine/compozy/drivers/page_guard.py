@@ -64,6 +64,7 @@ class PageGuard:
         answers, requests = await asyncio.open_connection(*self._target)
         with contextlib.closing(requests):
             requests.write(head)
+            # Both directions at once: a server may answer before it has read the whole body.
             body = asyncio.ensure_future(_copy(reader, requests))
             try:
                 await _copy(answers, writer)
@@ -73,6 +74,7 @@ class PageGuard:
     def allows(self, head: bytes) -> bool:
         """Return True if a request head names this address as its only host, and no other origin."""
         fields = [line.partition(b":") for line in head.split(b"\r\n")[1:]]
+        # Exactly one: two `Host` fields, or a bare line feed, could be read differently by the server behind.
         hosts = _values(fields, b"host")
         return (
             b"\n" not in head.replace(b"\r\n", b"")

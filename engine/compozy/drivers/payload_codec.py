@@ -63,6 +63,7 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
         """Return the codec for the execution of `context`."""
         if not isinstance(context, (WorkflowSerializationContext, ActivitySerializationContext)):
             return self
+        # Without `__init__`, so that all executions share one cache of ciphers.
         bound = EncryptionCodec.__new__(EncryptionCodec)
         bound._keyring, bound._cipher = self._keyring, self._cipher
         bound._context = f"{context.namespace}\0{context.workflow_id}".encode()
@@ -88,6 +89,8 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
         return Payload(metadata={"encoding": ENCODING, KEY_ID: newest.encode()}, data=data)
 
     def _decrypted(self, payload: Payload) -> Payload:
+        # Plain payloads are refused as well: accepting them would let a writer of the history bypass the
+        # authentication.
         if payload.metadata.get("encoding") != ENCODING:
             raise PayloadRefusedError("it is not encrypted with a key of this project")
         name = payload.metadata.get(KEY_ID, b"").decode(errors="replace")

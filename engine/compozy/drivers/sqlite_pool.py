@@ -50,6 +50,7 @@ class SqlitePool(ThreadConnections, PooledSqliteDatabase):  # type: ignore[misc]
         base: Any = super()
         state: Any = self
         had_one = bool(base.close())
+        # A burst of threads leaves as many connections behind; each holds two descriptors.
         if self._turns.closed or len(state._connections) > MOST_IDLE:
             self.close_unused()
         return had_one

@@ -38,6 +38,7 @@ class ThreadConnections(PooledDatabase):
     def _reclaim(self) -> None:
         """Close the connections of threads that have ended; needs the lock of the pool."""
         state: Any = self
+        # The end of a thread gives no signal, so it is looked for whenever a connection is asked for.
         for key in [key for key, owner in self._owners.items() if not owner.is_alive()]:
             del self._owners[key]
             if key in state._in_use:

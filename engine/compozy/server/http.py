@@ -124,6 +124,7 @@ class HttpServer:
         )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(self._serve(server, self._socket), name="compozy http")
+        # uvicorn has no event for it, and takes a few milliseconds.
         while not server.started:
             if serving.done():
                 raise DriverError("the HTTP interface did not start") from serving.exception()
@@ -141,6 +142,7 @@ class HttpServer:
         server, self._server = self._server, None
         if server is None or self._serving is None:
             return
+        # Before the shutdown: requests that wait for an execution would otherwise use up the grace.
         self._app.state.api.drain()
         server.config.timeout_graceful_shutdown = math.ceil(grace_s)
         server.should_exit = True

@@ -33,6 +33,7 @@ def _listening(host: str, number: int) -> socket.socket | None:
     # With the protocol named, asyncio switches Nagle's algorithm off, which else costs 40 ms an answer.
     opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
+        # A restart must not wait for connections of the server before, which linger for a minute.
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, number))
         opened.listen(BACKLOG)

@@ -43,6 +43,7 @@ async def read_json(request: Request) -> object:
         text = f"the body must come with Content-Type: {JSON_TYPE}"
         raise RequestProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "http.media-type", text)
     try:
+        # A longer body would hold up every other request of the event loop while it is parsed.
         if len(body) <= _QUICK_BYTES:
             return strict_json(body)
         return await request.app.state.api.service.checks.run(strict_json, body)
@@ -166,8 +167,11 @@ async def _read_body(request: Request) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
+        # One deadline for the whole body, because a client that sends a byte from time to time never exceeds one of
+        # each part.
         async with asyncio.timeout(BODY_TIMEOUT_S):
             async for part in request.stream():
+                # Counted while reading: a chunked body states no length, and a stated one may be wrong.
                 size += len(part)
                 if size > MAX_BODY_BYTES:
                     text = f"the body has more than {MAX_BODY_BYTES} bytes"
