@@ -27,6 +27,7 @@ ALLOWED = {
     "drivers.qdrant_shard.QdrantShard._open": "Qdrant's engine writes into the checked directory of the store",
     "drivers.qdrant_shard.QdrantShard.duplicate": "copies within the checked directory of the store",
     "drivers.qdrant_shard.QdrantShard.adopt": "Qdrant's engine writes into the checked directory of the store",
+    "drivers.qdrant_shard.examine_copy": "copies the checked directory into a new private one",
     "drivers.redis_embedded._prepare": "moves a data directory aside",
     "drivers.sqlite.SqliteDriver._open": "SQLite opens the database of the project",
     "drivers.sqlite._look_through": "SQLite opens an existing file, mode=ro or mode=rw",
