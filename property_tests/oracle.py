@@ -601,6 +601,24 @@ PROMISES: Mapping[str, Promise] = {
     "memory.ttl.zero": Promise(
         "error", "memories[].ttl", _a_memory(lambda memory: str(memory.get("ttl", "1s")) in ("0", "0s", "0.0"))
     ),
+    "knowledge.base.no-store": Promise(
+        "warning",
+        "knowledge.bases[].embedder",
+        lambda facts: any("store" not in base and "embedder" in base for base in facts.listed("knowledge.bases")),
+    ),
+    "knowledge.base.no-embedder": Promise(
+        "warning",
+        "knowledge.bases[].store",
+        lambda facts: any("store" in base and "embedder" not in base for base in facts.listed("knowledge.bases")),
+    ),
+    "model.no-address": Promise(
+        "warning",
+        "models[].url",
+        lambda facts: any(
+            model.get("provider") not in ("openai", "wordllama") and "url" not in model
+            for model in facts.listed("models")
+        ),
+    ),
     "worker.concurrency.sqlite": Promise(
         "warning",
         "worker.max_concurrent_workflows",
