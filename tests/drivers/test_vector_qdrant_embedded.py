@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -86,6 +87,20 @@ def test_restart_keeps_every_record(tmp_path: Path, started: Starting) -> None:
         assert driver.handle.count() == expected
         driver.handle.upsert(records(3))
         driver.stop(0)
+
+
+def test_start_removes_copies_of_a_killed_build(
+    tmp_path: Path, started: Starting, opened: Callable[..., VectorStore]
+) -> None:
+    driver = QdrantEmbeddedDriver(name="docs", path=str(tmp_path))
+    driver.start(started.context())
+    assert driver.handle is not None
+    driver.handle.upsert(records(3))
+    driver.stop(0)
+    for name in ("temp-shard-2", "shard-2"):
+        shutil.copytree(tmp_path / "docs" / "shard-1", tmp_path / "docs" / name)
+    assert opened(str(tmp_path)).count() == 3
+    assert one_shard(tmp_path / "docs")
 
 
 def test_second_start_is_refused_with_the_owner(tmp_path: Path, opened: Callable[..., VectorStore]) -> None:
