@@ -33,11 +33,12 @@ def test_a_half_configured_distributed_mode_names_each_part(shell: Shell) -> Non
     result = shell.run(
         "doctor", "--mode", "distributed", "--set", "database.port=1", "--set", "temporal.host_port=127.0.0.1:1",
         "--set", "redis.port=1", "--set", f"temporal.encryption_key={random_key()}",
+        "--set", "knowledge.vector_dbs=[{id: docs, provider: qdrant, port: 1}]",
     )  # fmt: skip
     assert result.returncode == 4
-    for name in ("database.reach", "temporal.reach", "redis.reach"):
+    for name in ("database.reach", "temporal.reach", "redis.reach", "vector_store[docs].reach"):
         assert f"fail  {name}" in result.stdout
-    assert result.stdout.count("fix:") >= 3
+    assert result.stdout.count("fix:") >= 4
     assert "Traceback" not in result.stderr
 
 
