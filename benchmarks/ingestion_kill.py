@@ -106,8 +106,8 @@ def differences(folder: Path) -> list[str]:
     found = {"missing": wanted - stored, "doubled or foreign": stored - wanted}
     chunks = Counter(row[3] for row in rows)
     found |= {"without a vector": chunks - ids, "vectors without a chunk": ids - chunks}
-    told = [f"{sum(counts.values())} {name}" for name, counts in found.items() if counts]
-    return [*told, *([f"{discards} vectors to be discarded"] if discards else [])]
+    named = [f"{sum(counts.values())} {name}" for name, counts in found.items() if counts]
+    return [*named, *([f"{discards} vectors to be discarded"] if discards else [])]
 
 
 def main() -> int:
