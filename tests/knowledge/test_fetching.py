@@ -175,7 +175,7 @@ def test_unusable_answer_is_refused(answer: Response, reason: str, web: WebServe
     assert reason in refusal(web.url(), ReadLimits(size_bytes=1000, fetch_allow=(HOST,)))
 
 
-def test_size_is_limited_also_where_the_server_does_not_state_it(web: WebServer) -> None:
+def test_size_is_limited_also_without_a_stated_length(web: WebServer) -> None:
     web.answers["/"] = lambda request: StreamingResponse(itertools.repeat(b"x" * 100), media_type="text/plain")
     assert "larger than 1000 bytes" in refusal(web.url(), ReadLimits(size_bytes=1000, fetch_allow=(HOST,)))
 

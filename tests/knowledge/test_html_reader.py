@@ -52,7 +52,7 @@ def test_malformed_page_is_read(content: str) -> None:
     assert len(found.places.starts) == len(found.places.names)
 
 
-def test_title_is_the_first_heading_where_none_is_stated() -> None:
+def test_title_is_the_first_heading_without_a_stated_one() -> None:
     assert read_html(b"<p>a<h2>b</h2><h1>c</h1>").title == "b"
 
 

@@ -229,7 +229,7 @@ def test_error_of_a_redis_of_its_own_names_the_settings_of_the_store(started: St
         assert "hunter2" not in str(caught.value)
 
 
-def test_status_tells_how_a_store_searches(capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_names_the_kind_of_search(capsys: pytest.CaptureFixture[str]) -> None:
     part = ComponentHealth(
         mode="memory", driver="vector-redis", healthy=True, details={"search": "by packed blocks", "dimension": 3}
     )

@@ -59,7 +59,7 @@ class VecConnections:
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
-        """Take a connection for the length of the block.
+        """Check out a connection for the length of the block.
 
         Raises:
             DriverError: the database was closed, moved or replaced, or cannot be read.
@@ -83,7 +83,7 @@ class VecConnections:
 
     @contextmanager
     def writing(self) -> Iterator[Any]:
-        """Take a connection for one transaction, which is committed at the end of the block.
+        """Check out a connection for one transaction, which is committed at the end of the block.
 
         Raises:
             DriverError: as `reading`, or the database cannot be written.
