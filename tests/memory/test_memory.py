@@ -262,3 +262,9 @@ def test_messages_with_evicted_uses_count_as_used_when_written(client: Any) -> N
     client.delete("compozy:memory:shop:chat:used:k")
     chat.append("k", messages_of("c"))
     assert contents(chat) == ["b", "c"]
+
+
+def test_uses_noted_by_flush_live_as_long_as_their_key(client: Any) -> None:
+    memory(client, ttl_s=60.0).append("k", messages_of("a"))
+    memory(client, ttl_s=60.0, eviction="lru").flush("k")
+    assert 0 < client.pttl("compozy:memory:shop:chat:used:k") <= 60_000

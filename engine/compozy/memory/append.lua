@@ -21,7 +21,7 @@ end
 redis.call('HINCRBY', facts, 'tokens', whole(tokens))
 redis.call('HINCRBY', facts, 'appended', whole((#ARGV - 7) / 3))
 redis.call('HSET', facts, 'updated_ms', whole(now))
-local evicted = evict(tonumber(ARGV[3]), tonumber(ARGV[4]), lru)
+local evicted = evict(tonumber(ARGV[3]), tonumber(ARGV[4]), lru, now)
 
 redis.call('ZADD', keys, 0, name)
 for _, part in ipairs({facts, order, entries, used}) do

@@ -43,12 +43,13 @@ local function remove_messages()
 end
 
 -- Messages of a time at which the memory had eviction fifo count as used when they were written.
-local function note_uses(lru)
-  if not lru then
-    redis.call('DEL', used)
-  elseif redis.call('ZCARD', used) < redis.call('LLEN', order) then
+local function note_uses(lru, now)
+  if not lru then return redis.call('DEL', used) end
+  if redis.call('ZCARD', used) < redis.call('LLEN', order) then
     for _, number in ipairs(redis.call('LRANGE', order, 0, -1)) do redis.call('ZADD', used, 'NX', number, number) end
   end
+  local left = redis.call('PTTL', facts)
+  if left > 0 then redis.call('PEXPIREAT', used, whole(now + left)) end
 end
 
 local function oldest(lru)
@@ -60,8 +61,8 @@ local function oldest(lru)
 end
 
 -- Evict until both limits hold, 0 is unlimited; return how many messages.
-local function evict(max_messages, max_tokens, lru)
-  note_uses(lru)
+local function evict(max_messages, max_tokens, lru, now)
+  note_uses(lru, now)
   local count, tokens, evicted = redis.call('LLEN', order), fact('tokens'), 0
   while (max_messages > 0 and count > max_messages) or (max_tokens > 0 and tokens > max_tokens and count > 0) do
     local number = oldest(lru)

@@ -20,10 +20,8 @@ for at = 1, #numbers, CHUNK do
   end
 end
 if lru and #numbers > 0 then
-  note_uses(true)
+  note_uses(true, now)
   local uses = redis.call('HINCRBY', facts, 'next', whole(#numbers)) - #numbers
   for at, number in ipairs(numbers) do redis.call('ZADD', used, whole(uses + at), number) end
-  local left = redis.call('PTTL', facts)
-  if left > 0 then redis.call('PEXPIREAT', used, whole(now + left)) end
 end
 return {statistics(now), found}
