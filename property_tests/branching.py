@@ -131,8 +131,14 @@ class Scan:
             condition = row.when.get(column.name)
             if condition is None:
                 continue
-            values = self.values if column.source.kind == "item" else self._read(table, column.source)
-            seen = cell(column, values, self.settings, self.decisions, self.facts, DIRECTORY, element)
+            source = column.source
+            if source.kind == "decision":
+                fed = self.tables[source.ref]
+                about = self._about(fed, element) if fed.for_each and element is not None else self.decisions[fed.id]
+                seen = about.outputs[source.output] if source.output else next(iter(about.outputs.values()))
+            else:
+                values = self.values if source.kind == "item" else self._read(table, source)
+                seen = cell(column, values, self.settings, self.decisions, self.facts, DIRECTORY, element)
             if not condition.matches(seen):
                 return False
         return True
@@ -143,9 +149,17 @@ class Scan:
         return self.accepted if source.view is None or " " in source.view else self.given
 
     def _decide(self, name: str) -> Decision:
+        """Return a decision; of a table for each element of a list that about the first one, if there is one."""
         table = self.tables[name]
-        row = next(self.matching(table))
-        return Decision(name, (row,), {}, row.then)
+        if not table.for_each:
+            row = next(self.matching(table))
+            return Decision(name, (row,), {}, row.then)
+        elements = self._elements(table.for_each)
+        return self._about(table, elements[0]) if elements else Decision(name, (), {}, {})
+
+    def _about(self, table: Table, element: ListElement) -> Decision:
+        row = next(row for row in table.rows if self._matches(table, row, element))
+        return Decision(table.id, (row,), {}, row.then)
 
     def _fact(self, name: str) -> str:
         return self.choice.facts.get(name, self.rulebook.registry.facts[name].values[0])

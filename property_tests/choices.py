@@ -275,4 +275,6 @@ def as_text(setting: Setting, value: Any) -> str:
     """Write an effective value so that a flag would give it back."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if setting.type == "list":
+        return json.dumps(value)
     return f"{value}s" if setting.type == "duration" else str(value)

@@ -6,13 +6,15 @@ The arguments of a driver are those of its constructor, each of them a setting o
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from property_tests.choices import KEY, Choice, resolved_of
-from property_tests.oracle import Facts
+from property_tests.contract_settings import STORES
+from property_tests.oracle import Facts, Store
 
 from compozy.drivers.port import Port
 from compozy.errors import CompozyError
@@ -37,15 +39,32 @@ _WRITTEN = {
     "redis.standalone.persistence.snapshot_interval": "9s", "redis.standalone.persistence.restore_on_startup": "false",
     "redis.standalone.persistence.snapshot_on_shutdown": "false", "database.auto_migrate": "false",
 }  # fmt: skip
+_STORE_FIELDS = {
+    "user": "me", "password": "pw", "api_key": "key", "database": "shop", "db": 3, "tls": True, "ssl_mode": "require",
+    "timeout": "4s", "path": "/kept", "collection": "things", "dimension": 7, "metric": "ip", "index_type": "ivfflat",
+    "m": 8, "ef_construction": 9, "ef_search": 10, "lists": 11, "probes": 12,
+}  # fmt: skip
+_STORE_ADDRESSES: tuple[dict[str, Any], ...] = ({"url": "http://u:1"}, {"host": "h", "port": 2}, {"host": "h"}, {})
+_STORES = [
+    {"id": f"{provider}{at}", "provider": provider, **_STORE_FIELDS, **address}
+    for provider in ("filesystem", "redis", "qdrant", "pgvector")
+    for at, address in enumerate(_STORE_ADDRESSES)
+]
 CHOICES = (
     Choice(), Choice({}, {"valkey.binary": "missing"}), Choice({"mode": "persistent"}),
     Choice({"mode": "persistent", **_UI, **_WRITTEN}), Choice({"mode": "distributed", **_WRITTEN}),
     Choice({"mode": "distributed", "database.url": "postgres://h:7005/x", "redis.url": "redis://h:7006/4"}),
     Choice({"mode": "memory", "redis.standalone.persistence.enabled": "true", "database.path": "kept.db"}),
     Choice({"redis.standalone.persistence.data_dir": "kept"}),
+    Choice({"mode": "persistent", STORES: json.dumps([*_STORES, {"id": "bare"}])}),
 )  # fmt: skip
 # How long a start may take without a setting for it, in seconds.
-TIMEOUTS = {"sqlite": 10, "valkey": 15, "fakeredis": 10, "temporal-remote": 5, "redis-external": 5}
+TIMEOUTS = {
+    "sqlite": 10, "valkey": 15, "fakeredis": 10, "temporal-remote": 5, "redis-external": 5, "vector-filesystem": 10,
+    "vector-redis": 5, "vector-qdrant-embedded": 30, "vector-qdrant": 5, "vector-pgvector": 10,
+}  # fmt: skip
+# The component of the project that a vector store without an address uses.
+USED = {"vector-redis": "redis", "vector-pgvector": "database"}
 KEPT = "redis.standalone.persistence.enabled"
 SERVER = "temporal.standalone"
 STATES = ("unresolved", "resolved", "validated", "provisioned")
@@ -60,7 +79,9 @@ def resolved_choices() -> tuple[tuple[Choice, Resolved], ...]:
 def part_faults(rulebook: Rulebook) -> Iterator[str]:
     """Yield the promises that the components and drivers of a rulebook break."""
     for row in rulebook.components:
-        if row.decisions != {part: f"{row.id}.{part}" for part in ("mode", "driver", "kept")} or row.for_each:
+        listed = STORES if row.id == "vector_store" else None
+        decisions = {part: f"{row.id}.{part}" for part in ("mode", "driver", "kept")}
+        if row.decisions != decisions or row.for_each != listed:
             yield f"component {row.id}"
     for choice, resolved in resolved_choices():
         configuration = replace(resolved.configuration, rulebook=rulebook)
@@ -76,7 +97,8 @@ def _plan_faults(choice: Choice, resolved: Resolved) -> Iterator[str]:
         "database": facts.driver, "redis": facts.redis_driver,
         "temporal": f"temporal-{'remote' if facts.temporal == 'remote' else 'embedded'}",
     }  # fmt: skip
-    if {step.component: step.driver for step in steps} != drivers:
+    stores = {f"vector_store[{one['id']}]": Store(facts, one).driver for one in facts.listed(STORES)}
+    if {step.component: step.driver for step in steps} != {**drivers, **stores}:
         yield "the components"
     yield from (f"{step.driver}: {fault}" for step in steps for fault in _step_faults(resolved, step))
 
@@ -84,18 +106,25 @@ def _plan_faults(choice: Choice, resolved: Resolved) -> Iterator[str]:
 def _step_faults(resolved: Resolved, step: Step) -> Iterator[str]:
     names = list(inspect.signature(load_reference(step.factory)).parameters)
     for what, found, promised in (
-        ("needs", step.needs, ()),
-        ("options", dict(step.options), dict(_arguments(resolved, step.component, names))),
+        ("needs", step.needs, (USED[step.driver],) if step.driver in USED else ()),
+        ("options", dict(step.options), dict(_arguments(resolved, step, names))),
         ("timeout", step.timeout_s, _timeout(resolved, step.driver)),
-        ("addresses", list(step.addresses), list(_addresses(resolved, step.driver))),
-        ("files", list(step.files), list(_files(resolved, step.driver))),
+        ("addresses", list(step.addresses), list(_addresses(resolved, step))),
+        ("files", list(step.files), list(_files(resolved, step))),
     ):
         if found != promised:
             yield f"{what} {found}, promised {promised}"
 
 
-def _arguments(resolved: Resolved, component: str, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """Yield the arguments of a driver, with the value of the setting of the component that is named alike."""
+def _arguments(resolved: Resolved, step: Step, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the arguments of a driver, with the value of the setting or field of the component that is named alike."""
+    component, fields = step.component, resolved.components[step.component].fields
+    if fields:
+        used = f"{USED.get(step.driver)}."
+        project = {path.removeprefix(used): resolved.get(path) for path in resolved.values if path.startswith(used)}
+        known = {**fields, "name": fields["id"], "timeout_s": fields.get("timeout"), "runtime": project}
+        yield from ((name, known.get(name)) for name in names)
+        return
     groups = (f"{component}.standalone.persistence", f"{component}.standalone", component)
     for name in names:
         last = "enabled" if name == "persistence" else name.removesuffix("_s")
@@ -118,8 +147,11 @@ def _timeout(resolved: Resolved, driver: str) -> float:
     return float(resolved.get(path)) if path else TIMEOUTS[driver]
 
 
-def _addresses(resolved: Resolved, driver: str) -> Iterator[str]:
-    get = resolved.get
+def _addresses(resolved: Resolved, step: Step) -> Iterator[str]:
+    get, driver, fields = resolved.get, step.driver, resolved.components[step.component].fields
+    if fields.get("provider") != "filesystem" and ("url" in fields or "host" in fields):
+        host = f"{fields.get('host')}:{fields['port']}" if "port" in fields else fields.get("host")
+        yield str(fields.get("url") or host)
     if driver == "postgres":
         yield f"{get('database.host')}:{get('database.port')}/{get('database.name')}"
     elif driver == "redis-external":
@@ -134,8 +166,12 @@ def _addresses(resolved: Resolved, driver: str) -> Iterator[str]:
             yield f"http://{get(f'{SERVER}.bind_ip')}:{get(f'{SERVER}.ui_port')}"
 
 
-def _files(resolved: Resolved, driver: str) -> Iterator[str]:
+def _files(resolved: Resolved, step: Step) -> Iterator[str]:
     """Yield where a driver keeps data, nothing in memory."""
+    driver, fields = step.driver, resolved.components[step.component].fields
+    endings = {"vector-filesystem": ".db", "vector-qdrant-embedded": ""}
+    if driver in endings:
+        yield f"{fields['path']}/{fields.get('collection') or fields['id']}{endings[driver]}"
     paths = {
         "sqlite": ["database.path"],
         "temporal-embedded": [f"{SERVER}.database_file", "temporal.encryption_key_file"],

@@ -79,9 +79,14 @@ WORDS = {
     "redis.standalone.engine": ("auto", "valkey", "fakeredis"),
     "log.level": ("debug", "info", "warning", "error"), "log.format": ("text", "json"),
     "provider": ("pgvector", "qdrant", "redis", "filesystem"), "metric": ("cosine", "l2", "ip"),
+    "ssl_mode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "index_type": ("hnsw", "ivfflat", "none"),
 }  # fmt: skip
 OPEN_CHOICES = ("mode", "database.driver", "temporal.mode", "redis.mode")
-SYNONYMS = {("temporal.mode", "distributed"): "remote"}
+SYNONYMS = {
+    ("temporal.mode", "distributed"): "remote", ("metric", "euclid"): "l2", ("metric", "euclidean"): "l2",
+    ("metric", "dot"): "ip", ("metric", "inner_product"): "ip",
+}  # fmt: skip
 SPELLINGS = {
     "database.conn_string": "database.url", "redis.distributed.password": "redis.password",
     "redis.distributed.db": "redis.db", "redis.distributed.tls": "redis.tls", "vector_dbs": "knowledge.vector_dbs",
@@ -109,16 +114,39 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "knowledge.vector_dbs": {
         "": "list aliases=vector_dbs",
         "id": "text longest=255 unique identifies aliases=name",
-        "provider": "choice values=pgvector,qdrant,redis,filesystem identifies aliases=type",
-        "url": "url longest=4096 secret_parts aliases=dsn,config.url,config.dsn",
+        "provider": "choice values=pgvector,qdrant,redis,filesystem identifies aliases=type default=filesystem",
+        "url": (
+            "url longest=4096 schemes=http,https,redis,rediss,unix,postgresql,postgres,= secret_parts "
+            "aliases=dsn,config.url,config.dsn"
+        ),
         "host": "host longest=1000 secret_parts aliases=config.host",
         "port": "integer aliases=config.port",
-        "api_key": "text longest=8192 secret header aliases=config.api_key",
+        "user": "text longest=255 aliases=username,config.user,config.username",
         "password": "text longest=4096 secret aliases=config.password",
+        "api_key": "text longest=8192 secret header aliases=config.api_key",
+        "database": "text longest=255 aliases=dbname,config.database,config.dbname",
+        "db": "integer minimum=0 aliases=config.db",
+        "tls": "boolean aliases=ssl,config.tls,config.ssl",
+        "ssl_mode": (
+            "choice values=disable,allow,prefer,require,verify-ca,verify-full "
+            "aliases=sslmode,config.ssl_mode,config.sslmode"
+        ),
+        "timeout": "duration aliases=config.timeout",
         "path": "path longest=4096 aliases=config.path",
         "collection": "text longest=255 aliases=table,index,config.collection,config.table,config.index",
-        "dimension": "integer minimum=1 maximum=65536 aliases=config.dimension",
-        "metric": "choice values=cosine,l2,ip aliases=config.metric",
+        "dimension": "integer minimum=1 maximum=65536 aliases=dimensions,config.dimension,config.dimensions",
+        "metric": "choice values=cosine,l2,ip aliases=distance,config.metric,config.distance",
+        "index_type": "choice values=hnsw,ivfflat,none aliases=config.index_type",
+        "m": "integer minimum=2 maximum=100 aliases=hnsw.m,config.m,config.hnsw.m",
+        "ef_construction": (
+            "integer minimum=4 maximum=1000 "
+            "aliases=ef_construct,hnsw.ef_construction,config.ef_construction,config.ef_construct,config.hnsw.ef_construction"
+        ),
+        "ef_search": (
+            "integer minimum=1 maximum=1000 aliases=ef,hnsw.ef_search,config.ef,config.ef_search,config.hnsw.ef_search"
+        ),
+        "lists": "integer minimum=1 maximum=32768 aliases=ivfflat.lists,config.lists,config.ivfflat.lists",
+        "probes": "integer minimum=1 maximum=32768 aliases=ivfflat.probes,config.probes,config.ivfflat.probes",
     },
     "knowledge.bases": {
         "": "list aliases=knowledge_bases",
@@ -131,8 +159,8 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
             "text longest=4096 identifies inside needed_for=type=markdown_glob,type=text,type=html,type=pdf"
         ),
         "sources.url": "url longest=4096 schemes=http,https secret_parts identifies needed_for=type=url",
-        "chunk.size": "integer minimum=1 maximum=1000000",
-        "chunk.overlap": "integer minimum=0 maximum=1000000 below=chunk.size",
+        "chunk.size": "integer minimum=1 maximum=1000000 default=512",
+        "chunk.overlap": "integer minimum=0 maximum=1000000 below=chunk.size default=64",
     },
     "models": {
         "": "list",
@@ -154,12 +182,12 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "memories": {
         "": "list",
         "id": "name longest=255 unique identifies aliases=name",
-        "type": "choice values=buffer,message_count,token_count",
+        "type": "choice values=buffer,message_count,token_count default=buffer",
         "max_messages": "integer minimum=1 maximum=1000000",
         "max_tokens": "integer minimum=1 maximum=1000000000",
         "ttl": "duration",
         "key": "text longest=1000",
-        "eviction": "choice values=fifo,lru",
+        "eviction": "choice values=fifo,lru default=fifo",
         "redact": "list of=pattern longest=1000",
     },
     "runtime": {
@@ -171,14 +199,16 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "env": "map",
     },
 }
-MOST = {"dimension": 65536}
+MOST = {
+    "dimension": 65536, "m": 100, "ef_construction": 1000, "ef_search": 1000, "lists": 32768, "probes": 32768,
+}  # fmt: skip
 LONGEST: Mapping[str, int] = {
     "name": 255,
     "version": 100,
     "description": 10_000,
     "temporal.host_port": 300,
     "temporal.encryption_key": 10_000,
-    **dict.fromkeys(("database.user", "database.name", "id", "collection"), 255),
+    **dict.fromkeys(("database.user", "database.name", "id", "collection", "user", "database"), 255),
     **dict.fromkeys(
         (
             "namespace",
@@ -196,17 +226,24 @@ LONGEST: Mapping[str, int] = {
     "api_key": 8_192,
     "addr": 4_096,
 }
-LEAST = {"database.max_connections": 1, "worker.max_concurrent_workflows": 0, "redis.db": 0, "dimension": 1}
+LEAST = {
+    "database.max_connections": 1, "worker.max_concurrent_workflows": 0, "redis.db": 0, "dimension": 1, "db": 0,
+    "m": 2, "ef_construction": 4, "ef_search": 1, "lists": 1, "probes": 1,
+}  # fmt: skip
 SCHEMES = {
     "database.url": ("postgres://h/x", "postgresql://h/x", "host=h"), "server.url": ("http://h", "https://h"),
-    "redis.url": ("redis://h", "rediss://h", "unix:///run/redis"), "url": ("http://h", "postgres://h/x"),
+    "redis.url": ("redis://h", "rediss://h", "unix:///run/redis"),
+    "url": (
+        "http://h", "https://h", "redis://h", "rediss://h", "unix:///run/redis", "postgresql://h/x", "postgres://h/x",
+        "host=h",
+    ),
 }  # fmt: skip
-MAY_BE_MEMORY = ("database.path", "temporal.standalone.database_file")
+MAY_BE_MEMORY = ("database.path", "temporal.standalone.database_file", "path")
 # An empty text is a value of these, which is an error where it is needed; of others it counts as not set.
 EMPTIED = (
     "version", "description", "database.url", "database.host", "database.port", "database.user", "database.name",
     "temporal.host_port", "temporal.tls.server_name", "temporal.standalone.cluster_name", "redis.url", "redis.host",
-    "redis.distributed.addr", "server.url", "id", "url", "host", "api_key", "password", "collection",
+    "redis.distributed.addr", "server.url", "id",
 )  # fmt: skip
 # What an address states for the settings of its parts.
 STATED: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
@@ -218,7 +255,7 @@ STATED: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("redis.distributed.addr", "redis://h:7/3", {"redis.url": "redis://h:7/3", "redis.host": "h", "redis.db": 3}),
 )  # fmt: skip
 # Kept for a later version: a value is a warning.
-NOT_USED_YET = ("temporal.standalone.cluster_name", "knowledge.vector_dbs", "runtime")
+NOT_USED_YET = ("temporal.standalone.cluster_name", "runtime")
 SUGGESTED = {"modes": "mode", "modus": "mode"}
 KINDS: Mapping[str, tuple[str, ...]] = {
     "switch": (
@@ -230,7 +267,20 @@ KINDS: Mapping[str, tuple[str, ...]] = {
         "restore_on_startup",
         "snapshot_on_shutdown",
     ),
-    "number": ("port", "frontend_port", "ui_port", "max_connections", "db", "max_concurrent_workflows", "dimension"),
+    "number": (
+        "port",
+        "frontend_port",
+        "ui_port",
+        "max_connections",
+        "db",
+        "max_concurrent_workflows",
+        "dimension",
+        "m",
+        "ef_construction",
+        "ef_search",
+        "lists",
+        "probes",
+    ),
     "duration": ("connect_timeout", "start_timeout", "snapshot_interval", "retention", "timeout"),
     "size": ("max_size", "memory"),
     "path": ("path", "file", "database_file", "data_dir", "ca_file", "cert_file", "key_file", "encryption_key_file"),
@@ -283,7 +333,7 @@ class Reading:
         if path in self.registry.settings:
             entries, problems = self.variables(**{variable(path): text})
         else:
-            plain = yaml.safe_load(text) if kind_of(path) == "number" else text
+            plain = yaml.safe_load(text) if kind_of(path) in ("number", "switch") else text
             fields = {"id": "a", "provider": "qdrant", path: plain}
             entries, problems = self.document(yaml.safe_dump({"vector_dbs": [fields]}))
         found = entries.get(path if path in self.registry.settings else STORES)
@@ -378,11 +428,11 @@ def fits_a_header(reading: Reading, path: str, setting: Setting) -> bool:
 
 
 def has_scheme(reading: Reading, path: str, setting: Setting) -> bool:
-    """A URL begins with one of its schemes; that of a vector store with any."""
+    """A URL begins with one of its schemes."""
     if kind_of(path) != "url":
         return True
     accepted = all(reading.value(path, text)[1] == set() for text in SCHEMES[path])
-    return accepted and (path == "url") == (reading.value(path, "other://h/x")[1] == set())
+    return accepted and reading.value(path, "other://h/x")[1] != set()
 
 
 def is_anchored(reading: Reading, path: str, setting: Setting) -> bool:
@@ -456,7 +506,7 @@ def has_its_fields(reading: Reading, path: str, setting: Setting) -> bool:
 
 def described(setting: Setting, name: str) -> Iterator[tuple[str, str]]:
     """Yield a setting and the fields in it by name, in the columns that specify the accepted values."""
-    given = {column: getattr(setting, column) for column in DESCRIBED}
+    given = {column: getattr(setting, column) for column in (*DESCRIBED, *(["default"] if name else []))}
     words = [
         column if value is True else f"{column}={','.join(value) if isinstance(value, tuple) else value}"
         for column, value in given.items()

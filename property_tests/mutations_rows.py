@@ -84,6 +84,8 @@ def _altered(value: Any, column: str) -> Iterator[tuple[str, Any]]:
         yield from ((f"changed to {other}", other) for other in ALTERNATIVES[column] if other != value)
     elif isinstance(value, dict):
         for key, inner in value.items():
+            if key == "meanings":
+                continue
             yield f"without {key}", {name: kept for name, kept in value.items() if name != key}
             yield from ((f"{key} {words}", {**value, key: other}) for words, other in _within(inner, key))
     elif isinstance(value, list):
@@ -152,9 +154,9 @@ def file_faults(file: str, documents: Sequence[Node], faults: Collector, row: st
     elif file == "rules/lifecycle.yaml":
         graph = read_graph(documents[:1], faults)
         yield from () if faults.findings else lifecycle_faults(graph)
-    elif file == "rules/provision/components.yaml":
-        components = tuple(read_components(documents, faults))
-        yield from () if faults.findings else part_faults(replace(rulebook, components=components))
-    elif file == "rules/provision/drivers.yaml":
-        drivers = read_drivers(documents, faults)
-        yield from () if faults.findings else part_faults(replace(rulebook, drivers=drivers))
+    elif file.startswith("rules/provision/"):
+        components, drivers = read_components(documents, faults), read_drivers(documents, faults)
+        if not faults.findings:
+            others = tuple(one for one in rulebook.components if one.place.file != file)
+            kept = {key: one for key, one in rulebook.drivers.items() if one.place.file != file}
+            yield from part_faults(replace(rulebook, components=(*others, *components), drivers={**kept, **drivers}))

@@ -162,9 +162,82 @@ DECISIONS: Mapping[str, Callable[[Facts], dict[str, Any]]] = {
     "redis.kept": lambda facts: {"kept": facts.keeps("redis")},
     "temporal.encryption": lambda facts: _encryption(facts),
     "temporal.task_queue": lambda facts: {"queue": None if facts.temporal == "remote" else "compozy"},
+    "vector_store.address": lambda facts: _of_store(facts, lambda store: {"addressed": store.is_addressed}),
+    "vector_store.mode": lambda facts: _of_store(facts, lambda store: {"mode": store.mode}),
+    "vector_store.driver": lambda facts: _of_store(facts, lambda store: {"driver": store.driver}),
+    "vector_store.path": lambda facts: _of_store(facts, lambda store: {"path": store.derived_path}),
+    "vector_store.kept": lambda facts: _of_store(facts, lambda store: {"kept": store.keeps}),
     "server.access": lambda facts: _access(facts),
     "temporal.access": lambda facts: {"who": _temporal_access(facts)},
 }
+
+
+@dataclass(frozen=True)
+class Store:
+    """A vector store: its element of the list, and what the contract makes of it."""
+
+    facts: Facts
+    fields: Mapping[str, Any]
+
+    @property
+    def provider(self) -> str:
+        """The kind of the store."""
+        return self.fields.get("provider") or "filesystem"
+
+    @property
+    def is_addressed(self) -> bool:
+        """True if a server of its own is written."""
+        written = self.fields.get("url") or self.fields.get("host") or self.fields.get("port") is not None
+        return self.provider != "filesystem" and bool(written)
+
+    @property
+    def mode(self) -> str:
+        """The effective mode."""
+        if self.is_addressed:
+            return "distributed"
+        followed = {"redis": self.facts.redis, "pgvector": self.facts.database}.get(self.provider)
+        return followed or (self.facts.mode if self.facts.mode in INHERITED else "memory")
+
+    @property
+    def driver(self) -> str:
+        """The driver."""
+        if self.provider != "qdrant":
+            return f"vector-{self.provider}"
+        return "vector-qdrant" if self.mode == "distributed" else "vector-qdrant-embedded"
+
+    @property
+    def is_local(self) -> bool:
+        """True if the driver keeps the data itself."""
+        return self.driver in ("vector-filesystem", "vector-qdrant-embedded")
+
+    @property
+    def path(self) -> str:
+        """The written path."""
+        return self.fields.get("path") or ""
+
+    @property
+    def derived_path(self) -> str | None:
+        """The path where none is written."""
+        return (MEMORY if self.mode == "memory" else "./.compozy/vector") if self.is_local else None
+
+    @property
+    def keeps(self) -> bool:
+        """True if the vectors survive a restart."""
+        if self.is_local:
+            return (self.path or self.derived_path) != MEMORY
+        if self.mode == "distributed":
+            return True
+        return self.facts.keeps("redis" if self.provider == "redis" else "database")
+
+
+def _of_store(facts: Facts, decide: Callable[[Store], dict[str, Any]]) -> dict[str, Any]:
+    """Return what is decided about the first vector store, if there is one."""
+    listed = facts.listed("knowledge.vector_dbs")
+    return decide(Store(facts, listed[0])) if listed else {}
+
+
+def _a_store(fits: Callable[[Store], bool]) -> Callable[[Facts], bool]:
+    return lambda facts: any(fits(Store(facts, fields)) for fields in facts.listed("knowledge.vector_dbs"))
 
 
 def _access(facts: Facts) -> dict[str, Any]:
@@ -276,6 +349,17 @@ def _climbs(path: str) -> bool:
         if depth < 0:
             return True
     return False
+
+
+def _directory_kind(path: str) -> str:
+    """Return what is wrong with the path of a directory, or whether a file is there."""
+    if not path:
+        return ""
+    if _unprintable(path):
+        return "control"
+    if _climbs(path):
+        return "climbing"
+    return "file" if path == "/dev/null" else "directory"
 
 
 def _unprintable(path: str) -> bool:
@@ -567,6 +651,62 @@ PROMISES: Mapping[str, Promise] = {
             facts.driver == "sqlite"
             and any(store.get("provider") == "pgvector" for store in facts.listed("knowledge.vector_dbs"))
         ),
+    ),
+    "vector_store.qdrant.address": Promise(
+        "error",
+        "knowledge.vector_dbs[].url",
+        _a_store(lambda store: store.driver == "vector-qdrant" and not store.is_addressed),
+    ),
+    "vector_store.one-machine": Promise(
+        "warning",
+        "knowledge.vector_dbs[].provider",
+        _a_store(lambda store: store.provider == "filesystem" and store.mode == "distributed"),
+    ),
+    "vector_store.address-ignored.url": Promise(
+        "warning",
+        "knowledge.vector_dbs[].url",
+        _a_store(lambda store: store.provider == "filesystem" and bool(store.fields.get("url"))),
+    ),
+    "vector_store.address-ignored.host": Promise(
+        "warning",
+        "knowledge.vector_dbs[].host",
+        _a_store(lambda store: store.provider == "filesystem" and bool(store.fields.get("host"))),
+    ),
+    "vector_store.path-ignored": Promise(
+        "warning",
+        "knowledge.vector_dbs[].path",
+        _a_store(lambda store: not store.is_local and _directory_kind(store.path) in ("directory", "file")),
+    ),
+    "vector_store.path.file": Promise(
+        "error",
+        "knowledge.vector_dbs[].path",
+        _a_store(lambda store: store.is_local and _directory_kind(store.path) == "file"),
+    ),
+    "vector_store.path.climbs": Promise(
+        "error", "knowledge.vector_dbs[].path", _a_store(lambda store: _directory_kind(store.path) == "climbing")
+    ),
+    "vector_store.path.control": Promise(
+        "error", "knowledge.vector_dbs[].path", _a_store(lambda store: _directory_kind(store.path) == "control")
+    ),
+    "vector_store.kept-in-memory-mode": Promise(
+        "warning",
+        "knowledge.vector_dbs[].path",
+        _a_store(lambda store: store.is_local and store.mode == "memory" and store.keeps),
+    ),
+    "vector_store.lost-in-persistent-mode": Promise(
+        "warning",
+        "knowledge.vector_dbs[].path",
+        _a_store(lambda store: store.is_local and store.mode != "memory" and not store.keeps),
+    ),
+    "durability.vectors-lost": Promise(
+        "warning",
+        "knowledge.vector_dbs[].provider",
+        _a_store(lambda store: not store.keeps and store.facts.keeps("database")),
+    ),
+    "durability.vectors-outlive-rows": Promise(
+        "warning",
+        "knowledge.vector_dbs[].provider",
+        _a_store(lambda store: store.keeps and not store.facts.keeps("database")),
     ),
     "knowledge.no-vector-store": Promise(
         "warning",

@@ -12,7 +12,7 @@ from compozy.base.findings import Collector
 from compozy.rulebook import load_rulebook
 from compozy.rulebook.files import shipped_texts
 
-FILES = ["settings", "lifecycle", "provision/components", "provision/drivers"]
+FILES = ["settings", "lifecycle", "provision/components", "provision/drivers", "provision/vector_stores"]
 
 
 @pytest.mark.parametrize("table", sorted(load_rulebook().ruleset.tables))

@@ -11,7 +11,7 @@ from property_tests.branching import Answer, Scan, answers, completed
 from property_tests.choices import Choice, as_text, cone, resolved_of, size, variables
 from property_tests.oracle import DECISIONS, INHERITED, Facts, mode_row
 
-from compozy.resolution.resolve import Resolved
+from compozy.resolution.resolve import Resolved, instance_key, named_elements
 from compozy.rulebook import Rulebook, load_rulebook
 from compozy.settings.values import anchor
 from compozy.tables.table import Table
@@ -99,13 +99,13 @@ def check_components(resolved: Resolved) -> None:
     """Every component has a mode, and a driver that can be built."""
     for part in resolved.components.values():
         assert part.mode
-        assert (part.name, part.driver) in resolved.rulebook.drivers
+        assert (part.id, part.driver) in resolved.rulebook.drivers
 
 
 def check_precedence(resolved: Resolved, choice: Choice) -> None:
     """A written value wins, and the value that a row derives is listed among the shadowed ones."""
     for table in resolving(resolved.rulebook):
-        for output, path in table.sets.items():
+        for output, path in table.sets.items() if not table.for_each else ():
             derived = resolved.decision(table.id).outputs[output]
             value = resolved.values[path]
             if path in choice.settings:
@@ -119,11 +119,20 @@ def check_precedence(resolved: Resolved, choice: Choice) -> None:
 def check_contract(resolved: Resolved, facts: Facts) -> None:
     """Every table, the row behind the global mode and the components are those of the contract."""
     for table, promised in DECISIONS.items():
-        assert resolved.decision(table).outputs == promised(facts), (table, facts.choice)
+        assert outputs_of(resolved, table) == promised(facts), (table, facts.choice)
     assert [row.id for row in resolved.decision("mode").rows] == [mode_row(facts)]
     expected = {"database": facts.database, "temporal": facts.temporal, "redis": facts.redis}
     assert {name: resolved.components[name].mode for name in expected} == expected
     assert resolved.mode == facts.mode
+
+
+def outputs_of(resolved: Resolved, name: str) -> Mapping[str, Any]:
+    """Return what a table decides; of one for each element of a list what it decides about the first one."""
+    path = resolved.rulebook.ruleset.tables[name].for_each
+    if not path:
+        return resolved.decision(name).outputs
+    elements = named_elements(resolved.rulebook.registry.settings[path], resolved.get(path))
+    return resolved.decision(instance_key(name, elements[0].name)).outputs if elements else {}
 
 
 def check_repeated(resolved: Resolved) -> None:
