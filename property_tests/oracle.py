@@ -195,8 +195,9 @@ class Store:
         """The effective mode."""
         if self.is_addressed:
             return "distributed"
-        followed = {"redis": self.facts.redis, "pgvector": self.facts.database}.get(self.provider)
-        return followed or (self.facts.mode if self.facts.mode in INHERITED else "memory")
+        if self.provider in ("redis", "pgvector"):
+            return self.facts.redis if self.provider == "redis" else self.facts.database
+        return self.facts.mode if self.facts.mode in INHERITED else "memory"
 
     @property
     def driver(self) -> str:
@@ -227,7 +228,7 @@ class Store:
             return (self.path or self.derived_path) != MEMORY
         if self.mode == "distributed":
             return True
-        return self.facts.keeps("redis" if self.provider == "redis" else "database")
+        return self.provider == "redis" and self.facts.keeps("redis")
 
 
 def _of_store(facts: Facts, decide: Callable[[Store], dict[str, Any]]) -> dict[str, Any]:
@@ -675,7 +676,11 @@ PROMISES: Mapping[str, Promise] = {
     "vector_store.path-ignored": Promise(
         "warning",
         "knowledge.vector_dbs[].path",
-        _a_store(lambda store: not store.is_local and _directory_kind(store.path) in ("directory", "file")),
+        _a_store(
+            lambda store: (
+                store.provider in ("redis", "pgvector") and _directory_kind(store.path) in ("directory", "file")
+            )
+        ),
     ),
     "vector_store.path.file": Promise(
         "error",
@@ -697,16 +702,6 @@ PROMISES: Mapping[str, Promise] = {
         "warning",
         "knowledge.vector_dbs[].path",
         _a_store(lambda store: store.is_local and store.mode != "memory" and not store.keeps),
-    ),
-    "durability.vectors-lost": Promise(
-        "warning",
-        "knowledge.vector_dbs[].provider",
-        _a_store(lambda store: not store.keeps and store.facts.keeps("database")),
-    ),
-    "durability.vectors-outlive-rows": Promise(
-        "warning",
-        "knowledge.vector_dbs[].provider",
-        _a_store(lambda store: store.keeps and not store.facts.keeps("database")),
     ),
     "knowledge.no-vector-store": Promise(
         "warning",
