@@ -185,6 +185,8 @@ def _lists(setting: Setting, read: Sequence[tuple[Table, Column]]) -> Iterator[T
         yield from (_listed_element({name: value}) for value in values[name])
     for names in _asked_together(read):
         options = [[None, *values[name]] for name in names]
+        if math.prod(map(len, options)) > MOST_TOGETHER and len(names) == 2:
+            options = [found[: math.isqrt(MOST_TOGETHER)] for found in options]
         if math.prod(map(len, options)) <= MOST_TOGETHER:
             yield from (_listed_element(dict(zip(names, given, strict=True))) for given in product(*options))
 

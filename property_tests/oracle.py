@@ -174,7 +174,7 @@ DECISIONS: Mapping[str, Callable[[Facts], dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Store:
-    """A vector store: its element of the list, and what the contract makes of it."""
+    """A vector store: its element of the list, and the decisions of the contract about it."""
 
     facts: Facts
     fields: Mapping[str, Any]
