@@ -24,7 +24,7 @@ from compozy.settings.registry import Setting
 from compozy.settings.sources import Inputs
 from compozy.settings.stated import with_stated_parts
 from compozy.settings.views import compared_with
-from compozy.tables.table import Column, ColumnSource, Table
+from compozy.tables.table import Column, ColumnSource, Row, Table
 
 DIRECTORY = "/project"
 UNKNOWN = "unknown-word"
@@ -41,7 +41,7 @@ URLS = (
 )  # fmt: skip
 KEYS = (KEY, "short", "")
 _WORD = re.compile(r"[\w.-]+")
-MOST_TOGETHER = 200  # combinations of fields of one element
+MOST_TOGETHER = 200  # combinations of fields of one element; of more, those that differ in one field from a match
 
 Text = str | None
 
@@ -99,7 +99,7 @@ def _options(rulebook: Rulebook, source: ColumnSource, read: Sequence[tuple[Tabl
         return rulebook.registry.facts[source.ref].values
     setting = rulebook.registry.settings[source.ref]
     if setting.type == "list":
-        return tuple(dict.fromkeys(_lists(setting, read)))
+        return tuple(dict.fromkeys(_lists(rulebook, setting, read)))
     texts = dict.fromkeys((*_values(setting, read), *_equals(rulebook, setting, read)))
     return (None, *(text for text in texts if text or not setting.ignores_empty))
 
@@ -109,7 +109,9 @@ def _values(setting: Setting, read: Sequence[tuple[Table, Column]]) -> Iterator[
     yield from setting.values
     if setting.checked == "rules":
         yield UNKNOWN
-        yield from (*setting.also, *(str(value) for value in _listed(read) if isinstance(value, str)))
+        yield from setting.also
+    if setting.checked == "rules" or setting.type == "text":
+        yield from (value for value in _listed(read) if isinstance(value, str))
     if setting.type == "boolean":
         yield from ("false", "true")
     if setting.type in ("integer", "number", "duration", "size"):
@@ -174,7 +176,7 @@ def _equals(rulebook: Rulebook, setting: Setting, read: Iterable[tuple[Table, Co
             yield from (str(settings[path].default) for path in sorted(pair) if settings[path].default is not None)
 
 
-def _lists(setting: Setting, read: Sequence[tuple[Table, Column]]) -> Iterator[Text]:
+def _lists(rulebook: Rulebook, setting: Setting, read: Sequence[tuple[Table, Column]]) -> Iterator[Text]:
     yield "[]"
     yield "[{id: one}]"
     fields = {column.source.ref for _, column in read if column.source.kind == "item"}
@@ -183,12 +185,37 @@ def _lists(setting: Setting, read: Sequence[tuple[Table, Column]]) -> Iterator[T
         asked = [(table, column) for table, column in read if column.source.ref == name]
         values[name] = list(_values(setting.items[name], asked)) or [str(setting.items[name].minimum or 1)]
         yield from (_listed_element({name: value}) for value in values[name])
-    for names in _asked_together(read):
-        options = [[None, *values[name]] for name in names]
-        if math.prod(map(len, options)) > MOST_TOGETHER and len(names) == 2:
-            options = [found[: math.isqrt(MOST_TOGETHER)] for found in options]
-        if math.prod(map(len, options)) <= MOST_TOGETHER:
-            yield from (_listed_element(dict(zip(names, given, strict=True))) for given in product(*options))
+    for row, columns in _asked_together(read):
+        names = tuple(dict.fromkeys(column.source.ref for column in columns))
+        options = {name: _distinguished(columns, name, values[name]) for name in names}
+        if math.prod(map(len, options.values())) <= MOST_TOGETHER:
+            yield from (_listed_element(dict(zip(names, given, strict=True))) for given in product(*options.values()))
+        else:
+            fitting = {name: _fitting(rulebook, setting, row, columns, name, options[name]) for name in names}
+            yield from (_listed_element({**fitting, name: text}) for name in names for text in options[name])
+
+
+def _distinguished(columns: Iterable[Column], name: str, values: Sequence[str]) -> tuple[Text, ...]:
+    """Return the texts of a field that columns distinguish: no text, and one where all of them ask for presence."""
+    asked = {column.source.view for column in columns if column.source.ref == name}
+    return (None, *([next(filter(None, values))] if asked == {"filled"} else values))
+
+
+def _fitting(
+    rulebook: Rulebook, setting: Setting, row: Row, columns: Sequence[Column], name: str, options: Sequence[Text]
+) -> Text:
+    """Return the first text of a field with which an element meets the conditions of a row about that field."""
+
+    def fits(text: Text) -> bool:
+        listed = read_flag(rulebook, setting.path, _listed_element({name: text})).candidates[setting.path][0].value
+        (element,) = named_elements(setting, listed)
+        return all(
+            row.when[column.name].matches(cell(column, {}, rulebook.registry.settings, {}, {}, DIRECTORY, element))
+            for column in columns
+            if column.source.ref == name
+        )
+
+    return next(text for text in options if fits(text))
 
 
 def _listed_element(fields: Mapping[str, Text]) -> str:
@@ -201,14 +228,14 @@ def _listed_element(fields: Mapping[str, Text]) -> str:
     return f"[{{{', '.join(written)}}}]"
 
 
-def _asked_together(read: Sequence[tuple[Table, Column]]) -> Iterator[tuple[str, ...]]:
-    """Yield the fields of an element that a row has conditions about, where there are several."""
+def _asked_together(read: Sequence[tuple[Table, Column]]) -> Iterator[tuple[Row, Sequence[Column]]]:
+    """Yield the rows that have conditions about several fields of an element, with their columns of fields."""
     for table in {table.id: table for table, _ in read}.values():
         items = [column for column in table.columns if column.source.kind == "item"]
         for row in table.rows:
-            names = tuple(dict.fromkeys(column.source.ref for column in items if column.name in row.when))
-            if len(names) > 1:
-                yield names
+            columns = [column for column in items if column.name in row.when]
+            if len({column.source.ref for column in columns}) > 1:
+                yield row, columns
 
 
 def choice_of(variables: Iterable[Variable], texts: Mapping[str, Text]) -> Choice:

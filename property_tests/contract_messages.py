@@ -18,8 +18,8 @@ _NUMBER = re.compile(r"(?<![\w.-])\d+(?![\w.])")
 _RANGE = re.compile(r"between (\d+) and (\d+)")
 # Placeholders that a text must contain although it reads well without.
 _REQUIRED = {"settings.excluded": ("{settings}", "{reason}")}
-# Characters of a key for clients, bytes of one that encrypts, and the usual port of Qdrant.
-_FURTHER = {16, 32, 6333}
+# Characters of a key for clients, bytes of one that encrypts, and the usual ports of Qdrant and Ollama.
+_FURTHER = {16, 32, 6333, 11434}
 
 
 def message_faults(table: Table, row: Row) -> Iterator[str]:

@@ -601,8 +601,23 @@ EXPECTED_PROBLEMS: tuple[tuple[str, set[str]], ...] = (
 )
 
 
+# Elements of lists all of whose empty texts count as not set, and what is left of them.
+EMPTIED_ELEMENTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+    ("models", "{id: m, api_key: '', url: '', organization: ''}", {"id": "m"}),
+    (
+        "knowledge.bases",
+        "{id: k, store: '', embedder: '', sources: [{type: text, path: ' ', url: ''}]}",
+        {"id": "k", "sources": [{"type": "text"}]},
+    ),
+)
+
+
 def document_faults(reading: Reading) -> Iterator[str]:
-    """Yield the configuration files whose problems differ from the promised ones."""
+    """Yield the configuration files whose problems or values differ from the promised ones."""
+    for path, element, left in EMPTIED_ELEMENTS:
+        found = reading.document(yaml.safe_dump(nested(path, [yaml.safe_load(element)])))[0].get(path)
+        if found is None or found.value != [left]:
+            yield f"empty texts of {path}"
     for text, promised in EXPECTED_PROBLEMS:
         kinds = {problem.kind for problem in reading.document(text)[1]} - {"unused"}
         if kinds != promised:

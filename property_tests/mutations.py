@@ -39,6 +39,9 @@ PROVEN_ELSEWHERE = {
     "validate.concurrency/worker.concurrency.sqlite: limit widened to 0 or > 10 or unset": (
         "the limit is never unset there: a table derives it where it is not set"
     ),
+    "validate.transport.models/model.api_key.clear: url widened to clear or unverified": (
+        "the url of a model is one of http, which is clear, or https, which is verified"
+    ),
 }
 
 

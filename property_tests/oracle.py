@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -131,8 +131,13 @@ class Facts:
 
     def listed(self, path: str) -> list[Mapping[str, Any]]:
         """Return a list."""
-        found: list[Mapping[str, Any]] = yaml.safe_load(self.text(path, "[]"))
-        return found
+        return _list_of(self.text(path, "[]"))
+
+
+@cache
+def _list_of(text: str) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = yaml.load(text, yaml.CSafeLoader)
+    return found
 
 
 # What each decision table must answer: table -> output -> value.
@@ -222,6 +227,35 @@ class Store:
         return (MEMORY if self.mode == "memory" else "./.compozy/vector") if self.is_local else None
 
     @property
+    def url(self) -> str:
+        """The written URL."""
+        return self.fields.get("url") or ""
+
+    @property
+    def url_has_password(self) -> bool:
+        """True if the URL contains a password."""
+        return bool(urlsplit(self.url).password)
+
+    @property
+    def is_sent_to_host(self) -> bool:
+        """True if what the store is asked goes to another machine, which its host names."""
+        return not self.url and bool(self.fields.get("host")) and _elsewhere(self.fields["host"])
+
+    def has(self, credential: str) -> bool:
+        """Return True if a password or key has its own field."""
+        return bool(self.fields.get(credential))
+
+    @property
+    def proves_by_ssl_mode(self) -> bool:
+        """True if the ssl_mode checks the certificate of a server."""
+        return self.fields.get("ssl_mode") in ("verify-ca", "verify-full")
+
+    @property
+    def uses_tls(self) -> bool:
+        """True if the field tls is on."""
+        return self.fields.get("tls") is True
+
+    @property
     def keeps(self) -> bool:
         """True if the vectors survive a restart."""
         if self.is_local:
@@ -239,6 +273,46 @@ def _of_store(facts: Facts, decide: Callable[[Store], dict[str, Any]]) -> dict[s
 
 def _a_store(fits: Callable[[Store], bool]) -> Callable[[Facts], bool]:
     return lambda facts: any(fits(Store(facts, fields)) for fields in facts.listed("knowledge.vector_dbs"))
+
+
+def protection(address: str) -> str:
+    """Return `clear`, `unproven` or `proven`, or `unstated`; nothing where a URL stays on this machine."""
+    url = urlsplit(address)
+    if not _elsewhere(url.hostname or "localhost"):
+        return ""
+    if url.scheme in ("http", "redis"):
+        return "clear"
+    options = dict(parse_qsl(url.query))
+    if url.scheme in ("https", "rediss"):
+        return "unproven" if url.scheme == "rediss" and options.get("ssl_cert_reqs") == "none" else "proven"
+    stated = {"disable": "clear", "require": "unproven", "verify-full": "proven"}
+    return stated.get(options.get("sslmode", ""), "unstated")
+
+
+def _unprotected(*, password_in_url: bool) -> Callable[[Facts], bool]:
+    """Decide whether the URL of a vector store itself lets a password travel unprotected."""
+    return _a_store(
+        lambda store: (
+            store.provider in ("redis", "pgvector")
+            and protection(store.url) in ("clear", "unproven")
+            and not store.uses_tls
+            and store.url_has_password == password_in_url
+            and (password_in_url or store.has("password"))
+        )
+    )
+
+
+def _unproven_by_ssl_mode(*, password_in_url: bool) -> Callable[[Facts], bool]:
+    """Decide whether a password goes to the server of a URL that leaves it to ssl_mode which server that is."""
+    return _a_store(
+        lambda store: (
+            store.provider == "pgvector"
+            and protection(store.url) == "unstated"
+            and not store.proves_by_ssl_mode
+            and store.url_has_password == password_in_url
+            and (password_in_url or store.has("password"))
+        )
+    )
 
 
 def _access(facts: Facts) -> dict[str, Any]:
@@ -703,6 +777,68 @@ PROMISES: Mapping[str, Promise] = {
         "knowledge.vector_dbs[].path",
         _a_store(lambda store: store.is_local and store.mode != "memory" and not store.keeps),
     ),
+    "vector_store.url.unprotected": Promise(
+        "warning", "knowledge.vector_dbs[].url", _unprotected(password_in_url=True)
+    ),
+    "vector_store.password.unprotected-to-url": Promise(
+        "warning", "knowledge.vector_dbs[].url", _unprotected(password_in_url=False)
+    ),
+    "vector_store.pgvector.url.unprotected": Promise(
+        "warning", "knowledge.vector_dbs[].url", _unproven_by_ssl_mode(password_in_url=True)
+    ),
+    "vector_store.pgvector.password.unprotected-to-url": Promise(
+        "warning", "knowledge.vector_dbs[].url", _unproven_by_ssl_mode(password_in_url=False)
+    ),
+    "vector_store.redis.password.clear": Promise(
+        "warning",
+        "knowledge.vector_dbs[].host",
+        _a_store(
+            lambda store: (
+                store.provider == "redis" and store.is_sent_to_host and store.has("password") and not store.uses_tls
+            )
+        ),
+    ),
+    "vector_store.pgvector.password.unprotected": Promise(
+        "warning",
+        "knowledge.vector_dbs[].host",
+        _a_store(
+            lambda store: (
+                store.provider == "pgvector"
+                and store.is_sent_to_host
+                and store.has("password")
+                and not store.proves_by_ssl_mode
+            )
+        ),
+    ),
+    "vector_store.api_key.clear-to-url": Promise(
+        "warning",
+        "knowledge.vector_dbs[].url",
+        _a_store(
+            lambda store: (
+                store.provider == "qdrant"
+                and protection(store.url) == "clear"
+                and store.has("api_key")
+                and not store.uses_tls
+            )
+        ),
+    ),
+    "vector_store.api_key.clear": Promise(
+        "warning",
+        "knowledge.vector_dbs[].host",
+        _a_store(
+            lambda store: (
+                store.provider == "qdrant" and store.is_sent_to_host and store.has("api_key") and not store.uses_tls
+            )
+        ),
+    ),
+    "model.api_key.clear": Promise(
+        "warning",
+        "models[].url",
+        lambda facts: any(
+            protection(model.get("url") or "") == "clear" and bool(model.get("api_key"))
+            for model in facts.listed("models")
+        ),
+    ),
     "knowledge.no-vector-store": Promise(
         "warning",
         "knowledge.bases",
@@ -739,18 +875,18 @@ PROMISES: Mapping[str, Promise] = {
     "knowledge.base.no-store": Promise(
         "warning",
         "knowledge.bases[].embedder",
-        lambda facts: any("store" not in base and "embedder" in base for base in facts.listed("knowledge.bases")),
+        lambda facts: any(base.get("embedder") and not base.get("store") for base in facts.listed("knowledge.bases")),
     ),
     "knowledge.base.no-embedder": Promise(
         "warning",
         "knowledge.bases[].store",
-        lambda facts: any("store" in base and "embedder" not in base for base in facts.listed("knowledge.bases")),
+        lambda facts: any(base.get("store") and not base.get("embedder") for base in facts.listed("knowledge.bases")),
     ),
     "model.no-address": Promise(
         "warning",
         "models[].url",
         lambda facts: any(
-            model.get("provider") not in ("openai", "wordllama") and "url" not in model
+            model.get("provider") not in ("openai", "wordllama") and not model.get("url")
             for model in facts.listed("models")
         ),
     ),

@@ -161,6 +161,13 @@ def test_resolving_twice_gives_equal_records(rules: str) -> None:
         assert (first.values, first.decisions) == (second.values, second.decisions)
 
 
+# A vector store without an address is in the project's Redis or database, and takes over the mode of that one.
+HOSTED = {
+    frozenset(("vector_store", "redis")): {"redis.mode"},
+    frozenset(("vector_store", "database")): {"database.driver"},
+}
+
+
 @EVERY_RULEBOOK
 def test_components_have_no_settings_in_common_but_the_mode(rules: str) -> None:
     rulebook = load_rulebook(RULEBOOKS[rules])
@@ -175,7 +182,8 @@ def test_components_have_no_settings_in_common_but_the_mode(rules: str) -> None:
         for part in rulebook.components
     }
     for name, paths in read.items():
-        assert all(paths & others == {"mode"} for other, others in read.items() if other != name)
+        others = {frozenset((name, other)): found for other, found in read.items() if other != name}
+        assert all(paths & found == {"mode"} | HOSTED.get(pair, set()) for pair, found in others.items())
 
 
 def test_derived_paths_are_anchored_at_the_project() -> None:
