@@ -163,7 +163,7 @@ def test_empty_key_is_reported_without_a_suggestion(text: str, message: str, tmp
             id="with-other-faults",
         ),
         pytest.param(
-            "x-a: {b: 1, b: 2}\nmodels: [{id: 1, id: 2}]\n",
+            'x-a: {b: 1, b: 2}\nmodels: [{id: 1, id: 2, url: "http://m"}]\n',
             [("file.duplicate-key", 1), ("file.duplicate-key", 2)],
             id="deep",
         ),
