@@ -16,7 +16,7 @@ from typing import Any
 
 from compozy.base.document import Scalar
 from compozy.resolution.configuration import Configuration, read_sources
-from compozy.resolution.resolve import ListElement, Resolved, cell, named_elements, resolve
+from compozy.resolution.resolve import ListElement, Resolved, cell, instance_key, named_elements, resolve
 from compozy.rulebook import Rulebook
 from compozy.settings.identity_key import ById
 from compozy.settings.origin import PROBLEMS
@@ -288,6 +288,15 @@ def inputs_of(resolved: Resolved, table: Table) -> list[dict[str, Scalar]]:
         return [{column.name: seen(column) for column in table.columns}]
     elements = named_elements(settings[table.for_each], resolved.get(table.for_each))
     return [{column.name: seen(column, element) for column in table.columns} for element in elements]
+
+
+def outputs_of(resolved: Resolved, name: str) -> Mapping[str, Any]:
+    """Return what a table decides; of one for each element of a list what it decides about the first one."""
+    path = resolved.rulebook.ruleset.tables[name].for_each
+    if not path:
+        return resolved.decision(name).outputs
+    elements = named_elements(resolved.rulebook.registry.settings[path], resolved.get(path))
+    return resolved.decision(instance_key(name, elements[0].name)).outputs if elements else {}
 
 
 def read_flag(rulebook: Rulebook, path: str | None, text: str) -> Configuration:

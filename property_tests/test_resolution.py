@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from property_tests.branching import Answer, Scan, answers, completed
-from property_tests.choices import Choice, as_text, cone, resolved_of, size, variables
+from property_tests.choices import Choice, as_text, cone, outputs_of, resolved_of, size, variables
 from property_tests.oracle import DECISIONS, INHERITED, Facts, mode_row
 
-from compozy.resolution.resolve import Resolved, instance_key, named_elements
+from compozy.resolution.resolve import Resolved
 from compozy.rulebook import Rulebook, load_rulebook
 from compozy.settings.values import anchor
 from compozy.tables.table import Table
@@ -124,15 +124,6 @@ def check_contract(resolved: Resolved, facts: Facts) -> None:
     expected = {"database": facts.database, "temporal": facts.temporal, "redis": facts.redis}
     assert {name: resolved.components[name].mode for name in expected} == expected
     assert resolved.mode == facts.mode
-
-
-def outputs_of(resolved: Resolved, name: str) -> Mapping[str, Any]:
-    """Return what a table decides; of one for each element of a list what it decides about the first one."""
-    path = resolved.rulebook.ruleset.tables[name].for_each
-    if not path:
-        return resolved.decision(name).outputs
-    elements = named_elements(resolved.rulebook.registry.settings[path], resolved.get(path))
-    return resolved.decision(instance_key(name, elements[0].name)).outputs if elements else {}
 
 
 def check_repeated(resolved: Resolved) -> None:

@@ -22,7 +22,7 @@ SOURCES = ("flag", "env", "dotenv", "file")
 SAMPLES: Mapping[str, str] = {
     "text": "abc", "number": "1.5", "boolean": "true", "duration": "90s", "size": "3KiB", "path": "data/x",
     "url": "http://host:1/x", "listen_address": "127.0.0.9", "host": "h",
-    "name": "n-1", "pattern": "a+", "map": "{a: 1, b: [x]}",
+    "name": "n-1", "pattern": "a+", "network": "10.0.0.0/8", "map": "{a: 1, b: [x]}",
 }  # fmt: skip
 
 

@@ -132,7 +132,10 @@ def _counted(count: int, word: str) -> str:
 @click.option("--finding", metavar="ID", help="Explain a finding instead of a key.")
 @click.argument("key", required=False, shell_complete=keys)
 def explain(format_: str, key: str | None, finding: str | None, strict: bool, **options: object) -> None:
-    """Explain a setting or a decision: allowed values, default, deciding row, shadowed values and near misses."""
+    """Explain the value of a setting, a decision or a finding.
+
+    Prints allowed values, default, deciding row, shadowed values and near misses.
+    """
     if (key is None) == (finding is None):
         raise UsageError("name a key, or a finding with --finding", hint="such as: compozy config explain redis.mode")
     resolved = looking(read_configuration(options), strict=strict).resolve()
