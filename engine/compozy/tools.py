@@ -14,7 +14,7 @@ _OFFERED: ContextVar[Lookup | None] = ContextVar("compozy_components", default=N
 _SECRETS: ContextVar[Mapping[str, str]] = ContextVar("compozy_secrets")
 
 
-def no_components(name: str) -> Any:
+def no_components(name: str) -> object:
     """Raise the error of a lookup outside of a runtime.
 
     Raises:
@@ -23,7 +23,7 @@ def no_components(name: str) -> Any:
     raise KeyError(name)
 
 
-def component(name: str) -> Any:
+def component(name: str) -> object:
     """Return the handle of a component: the peewee database, the Redis client, or what a rule pack's driver gives.
 
     Raises:

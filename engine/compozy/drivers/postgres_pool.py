@@ -36,7 +36,7 @@ class Attempts(PostgresqlDatabase):
 
     _failure: tuple[float, str] | None = None
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: object, **options: object) -> None:
         self._asked = threading.local()
         base: Any = super()
         base.__init__(*arguments, **options)
@@ -47,7 +47,7 @@ class Attempts(PostgresqlDatabase):
         base: Any = super()
         return bool(base.connect(reuse_if_open))
 
-    def _connect(self) -> Any:
+    def _connect(self) -> object:
         if self._failure is not None and self._failure[0] > self._asked.at:
             raise psycopg2.OperationalError(self._failure[1])
         base: Any = super()
@@ -67,12 +67,12 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
 
     _state: Any
 
-    def __init__(self, name: str, parameters: Mapping[str, Any], *, size: int, wait_s: float) -> None:
+    def __init__(self, name: str, parameters: Mapping[str, object], *, size: int, wait_s: float) -> None:
         self.size = size
         self._idle_since: dict[int, float] = {}
         super().__init__(name, **parameters, max_connections=size, timeout=wait_s)
 
-    def init(self, *arguments: Any, **options: Any) -> None:
+    def init(self, *arguments: object, **options: object) -> None:
         """Replace the parameters; None in the place of the name closes the pool for good."""
         base: Any = super()
         base.init(*arguments, **options)
@@ -141,7 +141,7 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
         if connection.closed or (_ready(connection, select.POLLIN, 0.0) and not _answers(connection)):
             self._replace()
 
-    def _fresh(self, connection: Any) -> bool:
+    def _fresh(self, connection: object) -> bool:
         """Return True if a connection was used a moment ago, or answers."""
         since = self._idle_since.pop(id(connection), None)
         return since is None or time.monotonic() - since < FRESH_S or _answers(connection)
@@ -152,7 +152,7 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
         state.manual_close()
         state.close_idle()
 
-    def _close(self, connection: Any, close_conn: bool = False) -> None:
+    def _close(self, connection: object, close_conn: bool = False) -> None:
         self._idle_since[id(connection)] = time.monotonic()
         super()._close(connection, close_conn)
 

@@ -81,7 +81,7 @@ class QdrantClientCollection(QdrantCollection):
                     self._check(self._client.get_collection(self._name).config.params.vectors)
         return self._dimension is not None
 
-    def _check(self, vectors: Any) -> None:
+    def _check(self, vectors: object) -> None:
         metrics = {distance: metric for metric, distance in DISTANCES.items()}
         reason = f"{self._where}: the collection {self._name}"
         if not isinstance(vectors, models.VectorParams) or vectors.distance not in metrics:
@@ -120,7 +120,7 @@ class QdrantClientCollection(QdrantCollection):
                 selector = models.PointIdsList(points=list(points[begin : begin + BATCH]))
                 self._client.delete(self._name, selector, wait=True)
 
-    def _nearest(self, vector: Sequence[float], condition: Any, limit: int) -> Sequence[Any]:
+    def _nearest(self, vector: Sequence[float], condition: Any, limit: int) -> Sequence[object]:
         params = models.SearchParams(hnsw_ef=self._options.ef_search)
         with answers(self._where):
             return self._client.query_points(
@@ -131,11 +131,11 @@ class QdrantClientCollection(QdrantCollection):
         with answers(self._where):
             return self._client.count(self._name, condition, exact=True).count
 
-    def _retrieved(self, points: Sequence[str], *, vectors: bool) -> Sequence[Any]:
+    def _retrieved(self, points: Sequence[str], *, vectors: bool) -> Sequence[object]:
         with answers(self._where):
             return self._client.retrieve(self._name, list(points), with_payload=vectors, with_vectors=vectors)
 
-    def _page(self, condition: Any, fields: list[str], offset: Any) -> tuple[Sequence[Any], Any]:
+    def _page(self, condition: Any, fields: list[str], offset: Any) -> tuple[Sequence[object], object]:
         with answers(self._where):
             return self._client.scroll(
                 self._name, condition, limit=BATCH, offset=offset, with_payload=fields or False, with_vectors=False

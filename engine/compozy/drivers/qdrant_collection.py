@@ -119,7 +119,7 @@ class QdrantCollection(ABC):
         payload = point.payload
         return VectorMatch(payload["id"], rounded(score), payload["text"], payload["metadata"])
 
-    def _scrolled(self, condition: Any, fields: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def _scrolled(self, condition: object, fields: Sequence[str]) -> Iterator[tuple[str, Mapping[str, object]]]:
         """Yield id and `fields` of the payload of every point that matches."""
         offset, begun = None, False
         while offset is not None or not begun:
@@ -127,7 +127,7 @@ class QdrantCollection(ABC):
             begun = True
             yield from ((str(point.id), point.payload or {}) for point in points)
 
-    def _filter(self, where: Mapping[str, Condition] | None) -> Any:
+    def _filter(self, where: Mapping[str, Condition] | None) -> object:
         """Return a filter of metadata; None for all points."""
         if not where:
             return None
@@ -136,7 +136,7 @@ class QdrantCollection(ABC):
         match, condition = self.models.MatchAny, self.models.FieldCondition
         return self.models.Filter(must=[condition(key=FACTS, match=match(any=values or [""])) for values in facts])
 
-    def _turn(self) -> AbstractContextManager[Any]:
+    def _turn(self) -> AbstractContextManager[object]:
         """Return what is held during an operation that writes."""
         return nullcontext()
 
@@ -157,11 +157,11 @@ class QdrantCollection(ABC):
         """Delete points."""
 
     @abstractmethod
-    def _nearest(self, vector: Sequence[float], condition: Any, limit: int) -> Sequence[Any]:
+    def _nearest(self, vector: Sequence[float], condition: object, limit: int) -> Sequence[object]:
         """Return the nearest points, with scores and payloads."""
 
     @abstractmethod
-    def _counted(self, condition: Any) -> int:
+    def _counted(self, condition: object) -> int:
         """Return how many points match."""
 
     @abstractmethod
@@ -169,7 +169,7 @@ class QdrantCollection(ABC):
         """Return the existing ones of `points`, with payloads and vectors or without both."""
 
     @abstractmethod
-    def _page(self, condition: Any, fields: list[str], offset: Any) -> tuple[Sequence[Any], Any]:
+    def _page(self, condition: object, fields: list[str], offset: object) -> tuple[Sequence[Any], Any]:
         """Return points from `offset`, and the next offset or None."""
 
 
@@ -178,7 +178,7 @@ def point_id(record_id: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, record_id))
 
 
-def payload_of(record: VectorRecord) -> dict[str, Any]:
+def payload_of(record: VectorRecord) -> dict[str, object]:
     """Return the payload of the point of a record."""
     facts = [fact(key, value) for key, value in record.metadata.items() if isinstance(value, str | int | float | None)]
     return {"id": record.id, "text": record.text, "metadata": dict(record.metadata), FACTS: facts}

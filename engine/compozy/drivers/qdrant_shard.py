@@ -97,7 +97,7 @@ class QdrantShard(QdrantCollection):
             raise DriverError(f"{self._folder} was closed")
         return shard
 
-    def _turn(self) -> AbstractContextManager[Any]:
+    def _turn(self) -> AbstractContextManager[object]:
         return self._writing
 
     def _known(self) -> bool:
@@ -119,7 +119,7 @@ class QdrantShard(QdrantCollection):
         write_file(self._folder / STORE, json.dumps(stated) + "\n")
         self._name = shard
 
-    def _update(self, operation: Any, points: Sequence[str]) -> None:
+    def _update(self, operation: object, points: Sequence[str]) -> None:
         """Change points while no other thread writes and no backup is taken."""
         with self._writing, self._gate.held(), self._library():
             shard = self._asked()
@@ -192,27 +192,27 @@ class QdrantShard(QdrantCollection):
     def _erase(self, points: Sequence[str]) -> None:
         self._update(edge.UpdateOperation.delete_points(list(points)), points)
 
-    def _nearest(self, vector: Sequence[float], condition: Any, limit: int) -> Sequence[Any]:
+    def _nearest(self, vector: Sequence[float], condition: Any, limit: int) -> Sequence[object]:
         params = edge.SearchParams(hnsw_ef=self._options.ef_search)
         query = edge.Query.Nearest(list(vector))
         request = edge.QueryRequest(query=query, filter=condition, limit=limit, params=params, with_payload=True)
         with self._library():
-            found: Sequence[Any] = self._asked().query(request)
+            found: Sequence[object] = self._asked().query(request)
         return found
 
     def _counted(self, condition: Any) -> int:
         with self._library():
             return int(self._asked().count(edge.CountRequest(filter=condition, exact=True)))
 
-    def _retrieved(self, points: Sequence[str], *, vectors: bool) -> Sequence[Any]:
+    def _retrieved(self, points: Sequence[str], *, vectors: bool) -> Sequence[object]:
         with self._library():
-            found: Sequence[Any] = self._asked().retrieve(list(points), with_payload=vectors, with_vector=vectors)
+            found: Sequence[object] = self._asked().retrieve(list(points), with_payload=vectors, with_vector=vectors)
         return found
 
-    def _page(self, condition: Any, fields: list[str], offset: Any) -> tuple[Sequence[Any], Any]:
+    def _page(self, condition: Any, fields: list[str], offset: Any) -> tuple[Sequence[object], object]:
         request = edge.ScrollRequest(offset=offset, limit=BATCH, filter=condition, with_payload=fields or False)
         with self._library():
-            found: tuple[Sequence[Any], Any] = self._asked().scroll(request)
+            found: tuple[Sequence[object], object] = self._asked().scroll(request)
         return found
 
     def close(self) -> None:

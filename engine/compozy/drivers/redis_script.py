@@ -28,7 +28,7 @@ class RedisScript:
             raise redis_error(str(error)) from error
 
 
-def _decoded(answer: Any) -> Any:
+def _decoded(answer: object) -> object:
     if isinstance(answer, list):
         return [_decoded(item) for item in answer]
     return answer.decode() if isinstance(answer, bytes) else answer

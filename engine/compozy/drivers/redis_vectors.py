@@ -69,7 +69,7 @@ class RedisVectorStore(ABC):
             )
         return None if found is None else int(found)
 
-    def _transaction(self, work: Callable[[Any], Any]) -> Any:
+    def _transaction(self, work: Callable[[Any], object]) -> Any:
         """Run `work(pipe)` again until no other client has written between what it read and what it wrote.
 
         It reads, calls `multi` and queues writes.
@@ -95,7 +95,7 @@ class RedisVectorStore(ABC):
                 raise VectorError(f"wrong dimension: the vector has {dimension} numbers, the store {stored}")
             self._put(pipe, found, dimension)
             if stored is None:
-                facts: dict[Any, Any] = {"format": _FORMAT, "form": self.form, "dimension": dimension}
+                facts: dict[object, object] = {"format": _FORMAT, "form": self.form, "dimension": dimension}
                 pipe.hset(self._key("store"), mapping=facts)
             pipe.hset(self._text, mapping={key: record.text for key, record in found.items()})
             pipe.hset(self._metadata, mapping={key: _json(record.metadata) for key, record in found.items()})
@@ -105,7 +105,7 @@ class RedisVectorStore(ABC):
         self._dimension = dimension
 
     @abstractmethod
-    def _put(self, pipe: Any, found: Mapping[str, VectorRecord], dimension: int) -> None:
+    def _put(self, pipe: object, found: Mapping[str, VectorRecord], dimension: int) -> None:
         """Read, call `multi`, and queue the writes of the vectors."""
 
     def delete(self, ids: Sequence[str] | None = None, where: Mapping[str, Condition] | None = None) -> int:

@@ -107,7 +107,7 @@ class SqliteDriver:
         """Return the file."""
         return () if self._memory else (Storage("path", self._path, locked=True),)
 
-    def reader(self) -> Any:
+    def reader(self) -> object:
         """Return a database that reads the file and changes nothing; an empty one if the file does not exist."""
         from peewee import SqliteDatabase
 
@@ -136,7 +136,7 @@ class SqliteDriver:
             self._anchor.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         self._database = self._pool(name, connection)
 
-    def _pool(self, name: str, connection: type[TurnConnection]) -> Any:
+    def _pool(self, name: str, connection: type[TurnConnection]) -> object:
         from compozy.drivers.sqlite_pool import SqlitePool
 
         pragmas = {"foreign_keys": 1} if self._memory else {"foreign_keys": 1, "synchronous": "normal"}

@@ -65,7 +65,7 @@ class TemporalRemoteDriver:
         self._namespace_id = ""
 
     @property
-    def handle(self) -> Any:
+    def handle(self) -> object:
         """The Temporal client, in the namespace asked for."""
         return self._connection.client if self._connection is not None else None
 

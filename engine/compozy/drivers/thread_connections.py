@@ -26,7 +26,7 @@ class ThreadConnections(PooledDatabase):
             self._reclaim()
             state.close_idle()
 
-    def _connect(self) -> Any:
+    def _connect(self) -> object:
         base: Any = super()
         state: Any = self
         with state._pool_lock:

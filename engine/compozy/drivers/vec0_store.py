@@ -92,7 +92,7 @@ class Vec0Store:
             self._write(connection, found)
         self._dimension = dimension
 
-    def _first(self, connection: Any, dimension: int) -> int:
+    def _first(self, connection: object, dimension: int) -> int:
         """Return the length of the vectors, which the first writer of several fixes."""
         fixed = _stored(connection) or self._fixed(connection, dimension)
         if fixed != dimension:
@@ -221,7 +221,7 @@ def _json(metadata: Mapping[str, object]) -> str:
 
 def _matching(where: Mapping[str, Condition] | None) -> tuple[str, list[Any]]:
     """Return the SQL condition on `records.metadata` for a filter, and its values."""
-    parts, values = ["1"], list[Any]()
+    parts, values = ["1"], list[object]()
     for key, condition in (where or {}).items():
         tests = [_test(value) for value in accepted(condition) if is_json(key)]
         any_of = " OR ".join(sql for sql, _ in tests) or "0"
@@ -230,7 +230,7 @@ def _matching(where: Mapping[str, Condition] | None) -> tuple[str, list[Any]]:
     return " AND ".join(parts), values
 
 
-def _test(value: Scalar) -> tuple[str, list[Any]]:
+def _test(value: Scalar) -> tuple[str, list[object]]:
     """Return a comparison of a metadata value by its JSON type (https://www.sqlite.org/json1.html#jeach)."""
     if value is None or isinstance(value, bool):
         return f"m.type = '{json.dumps(value)}'", []

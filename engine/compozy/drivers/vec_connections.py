@@ -36,7 +36,7 @@ class VecConnections:
         self._closed = False
         self._idle.put(self._open())
 
-    def _open(self) -> Any:
+    def _open(self) -> object:
         import apsw
 
         with LATE_IMPORT:  # of numpy
@@ -100,7 +100,7 @@ class VecConnections:
         with self.reading() as connection:
             return int(connection.execute("PRAGMA page_count").get * connection.execute("PRAGMA page_size").get)
 
-    def _take(self) -> Any:
+    def _take(self) -> object:
         if self._closed:
             raise DriverError("the vector store was stopped")
         self._verify()

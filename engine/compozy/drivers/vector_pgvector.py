@@ -33,7 +33,7 @@ class PgvectorDriver:
         collection: str | None = None, dimension: int | None = None, metric: str | None = None,
         index_type: str | None = None, m: int | None = None, ef_construction: int | None = None,
         ef_search: int | None = None, lists: int | None = None, probes: int | None = None,
-        runtime: Mapping[str, Any] | None = None,
+        runtime: Mapping[str, object] | None = None,
     ) -> None:  # fmt: skip
         self._collection = collection or name
         self._own: PostgresDriver | None = None

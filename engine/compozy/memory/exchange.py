@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 
@@ -22,7 +21,7 @@ class ExportedKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key with its messages as a read answers them, the oldest first."""
 
     key: str
-    messages: list[dict[str, Any]]
+    messages: list[dict[str, object]]
 
 
 class ExportedMemory(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +66,9 @@ def _check(key: ExportedKey, what: str) -> None:
         raise UsageError(f"{what}: {error.message}", hint=error.hint) from error
 
 
-def portions(messages: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def portions(messages: Sequence[dict[str, object]]) -> Iterator[list[dict[str, object]]]:
     """Yield messages in portions that one operation takes, at least one portion."""
-    part: list[dict[str, Any]] = []
+    part: list[dict[str, object]] = []
     size = 0
     for message in messages:
         more = len(text_of(message.get("content")).encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from compozy.base.suggest import closest
 from compozy.errors import NotFoundError
@@ -22,7 +21,7 @@ class Memories:
     """
 
     def __init__(
-        self, connect: Callable[[], Any], definitions: Iterable[MemoryDefinition], namespace: str,
+        self, connect: Callable[[], object], definitions: Iterable[MemoryDefinition], namespace: str,
         hide: Callable[[str], str] = str,
     ) -> None:  # fmt: skip
         scripts = Scripts(connect)
@@ -66,7 +65,7 @@ def no_memories() -> Memories:
     return Memories(lambda: None, (), "")
 
 
-def project_memories(resolved: Resolved, connect: Callable[[], Any]) -> Memories:
+def project_memories(resolved: Resolved, connect: Callable[[], object]) -> Memories:
     """Return the memories of a configuration on the Redis client that `connect` returns."""
     namespace, hide = str(resolved.get("redis.namespace")), resolved.redactor().known
     return Memories(connect, memory_definitions(resolved).values(), namespace, hide)

@@ -32,7 +32,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One contribution to a conversation; `content` is a text or another JSON value, `at_ms` 0 for now."""
 
     role: str = USER
-    content: Any = ""
+    content: object = ""
     at_ms: int = 0
 
 

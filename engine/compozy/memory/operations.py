@@ -36,26 +36,26 @@ def perform(memory: Memory, operation: str, request: MemoryRequest) -> dict[str,
     return {"memory": memory.definition.id, "key": request.key, **outcome}
 
 
-def _read(memory: Memory, request: MemoryRequest) -> dict[str, Any]:
+def _read(memory: Memory, request: MemoryRequest) -> dict[str, object]:
     found = memory.read(request.key, request.limit)
     return {"messages": to_builtins(found.messages), "stats": to_builtins(found.stats)}
 
 
-def _changed(change: MemoryChange | None) -> dict[str, Any]:
+def _changed(change: MemoryChange | None) -> dict[str, object]:
     change = change or MemoryChange(0, MemoryStats())
     return {"removed": change.removed, "stats": to_builtins(change.stats)}
 
 
-def _delete(memory: Memory, request: MemoryRequest) -> dict[str, Any]:
+def _delete(memory: Memory, request: MemoryRequest) -> dict[str, object]:
     removed = memory.delete(request.key)
     return {"removed": removed or 0, "existed": removed is not None}
 
 
-def _stats(memory: Memory, request: MemoryRequest) -> dict[str, Any]:
+def _stats(memory: Memory, request: MemoryRequest) -> dict[str, object]:
     return {"stats": to_builtins(memory.stats(request.key) or MemoryStats())}
 
 
-def _health(memory: Memory, request: MemoryRequest) -> dict[str, Any]:
+def _health(memory: Memory, request: MemoryRequest) -> dict[str, object]:
     try:
         found = memory.stats(request.key) or MemoryStats()
     except DriverError as error:
@@ -65,7 +65,7 @@ def _health(memory: Memory, request: MemoryRequest) -> dict[str, Any]:
     return {"healthy": True, "error": None, "over_limit": over, "stats": to_builtins(found)}
 
 
-OPERATIONS: Mapping[str, Callable[[Memory, MemoryRequest], dict[str, Any]]] = {
+OPERATIONS: Mapping[str, Callable[[Memory, MemoryRequest], dict[str, object]]] = {
     "read": _read,
     "write": lambda memory, request: _changed(memory.write(request.key, request.payload, request.once)),
     "append": lambda memory, request: _changed(memory.append(request.key, request.payload, request.once)),

@@ -22,7 +22,7 @@ class RedactionPatterns:
         self._hide = hide
         self._compiled: list[Any] | None = None
 
-    def apply(self, content: Any) -> Any:
+    def apply(self, content: Any) -> object:
         """Return a JSON value with every match in it replaced by `[REDACTED]`."""
         if isinstance(content, str):
             return self._text(content)
@@ -41,7 +41,7 @@ class RedactionPatterns:
         return text
 
 
-def _compiled(pattern: str) -> Any:
+def _compiled(pattern: str) -> object:
     import re2  # 6 ms, and most memories have no patterns
 
     return re2.compile(pattern)

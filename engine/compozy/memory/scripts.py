@@ -23,7 +23,7 @@ def script_text(name: str) -> str:
 class Scripts:
     """The scripts on the Redis client that `connect` returns; it is called when the first of them runs."""
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
+    def __init__(self, connect: Callable[[], object]) -> None:
         self._connect = connect
 
     @cached_property

@@ -71,8 +71,8 @@ class Runtime:
         self.undo = UndoLog()
         self._release = release
         self._stopped = False
-        self.make_workflows: Callable[[], Any] | None = None
-        self.find_memory: Callable[[str], Any] | None = None
+        self.make_workflows: Callable[[], object] | None = None
+        self.find_memory: Callable[[str], object] | None = None
         self._workflows: Any = None
         self._opening = threading.Lock()
         self._closing = threading.Lock()
@@ -137,7 +137,7 @@ class Runtime:
             raise DriverError("this runtime has no memories", hint="provision it with compozy.load(...)")
         return self.find_memory(memory_id)
 
-    def knowledge(self, base: str) -> Any:
+    def knowledge(self, base: str) -> object:
         """Return a knowledge base, such as `knowledge("docs").query("When does the ferry leave?")`.
 
         Raises:

@@ -23,7 +23,7 @@ Found = tuple[str, str, dict[str, str]]
 
 
 def _elements(
-    setting: Setting, path: str, value: Any, candidates: Mapping[str, Candidate], settings: Mapping[str, Setting]
+    setting: Setting, path: str, value: object, candidates: Mapping[str, Candidate], settings: Mapping[str, Setting]
 ) -> Iterator[Found]:
     for at, element in enumerate(value if setting.items and isinstance(value, list) else ()):
         for item in setting.items.values() if isinstance(element, dict) else ():
@@ -42,7 +42,7 @@ def _elements(
                 yield "climbing", key, {"value": given}
 
 
-def _missing(item: Setting, key: str, element: Mapping[str, Any]) -> Iterator[Found]:
+def _missing(item: Setting, key: str, element: Mapping[str, object]) -> Iterator[Found]:
     """Yield a field that is not set although another field has one of the values that need it."""
     for need in item.needed_for:
         field, _, value = need.partition("=")
@@ -50,7 +50,7 @@ def _missing(item: Setting, key: str, element: Mapping[str, Any]) -> Iterator[Fo
             yield "missing-field", key, {"field": item.path, "because": f"{field}: {value}"}
 
 
-def _dangling(item: Setting, key: str, given: Any, names: Sequence[Any]) -> Iterator[Found]:
+def _dangling(item: Setting, key: str, given: object, names: Sequence[object]) -> Iterator[Found]:
     if given not in names:
         suggestion = closest(str(given), [str(name) for name in names if name]) or ""
         yield "unknown-reference", key, {"value": str(given), "list": item.refers, "suggestion": suggestion}

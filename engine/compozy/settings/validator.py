@@ -59,7 +59,7 @@ def cerberus_schema(settings: Mapping[str, Setting]) -> dict[str, Any]:
     return {name: _rules(setting) for name, setting in settings.items()}
 
 
-def _rules(setting: Setting) -> dict[str, Any]:
+def _rules(setting: Setting) -> dict[str, object]:
     least, most = _AMOUNTS.get(setting.type, (None, None))
     rules = {
         "allowed": list(setting.allowed) or None,

@@ -265,7 +265,7 @@ def _pattern(text: str) -> str:
     return text
 
 
-def _stripped(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+def _stripped(parse: Callable[[str], Any]) -> Callable[[str], object]:
     return lambda text: parse(text.strip())
 
 
@@ -285,10 +285,10 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "duration": _stripped(parse_duration),
     "size": _stripped(parse_size),
 }
-_NATIVE: Mapping[str, Callable[[object], Any]] = {"integer": whole, "number": finite, "boolean": _true_or_false}
+_NATIVE: Mapping[str, Callable[[object], object]] = {"integer": whole, "number": finite, "boolean": _true_or_false}
 
 
-def from_text(setting: Setting, text: str, directory: str) -> Any:
+def from_text(setting: Setting, text: str, directory: str) -> object:
     """Parse a text from the environment, a flag or an expanded variable; `directory` anchors relative paths.
 
     Raises:
@@ -319,7 +319,7 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def from_yaml(setting: Setting, value: Any, text: str, directory: str) -> Any:
+def from_yaml(setting: Setting, value: object, text: str, directory: str) -> object:
     """Parse a YAML scalar `value` that was written as `text`; native types are not converted.
 
     Raises:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add, and_, or_
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from compozy.tables.cover import OutOfStepsError
 from compozy.tables.decide import RuleSet
@@ -226,8 +226,8 @@ class Feasible:
         self,
         group: Sequence[InputColumn],
         partitions: Partitions,
-        values: Iterable[Sequence[Any]],
-        join: Callable[[Any, Any], Any],
+        values: Iterable[Sequence[object]],
+        join: Callable[[object, object], object],
     ) -> Diagram:
         """Return the joined values of inputs; `values` are those of each choice of an input."""
         parts = [self._of_input(one, partitions, each) for one, each in zip(group, values, strict=True)]
@@ -236,14 +236,14 @@ class Feasible:
             function = self._diagrams.combined(function, agreement, lambda value, _: value)
         return function
 
-    def _joined(self, parts: list[Diagram], join: Callable[[Any, Any], Any]) -> Diagram:
+    def _joined(self, parts: list[Diagram], join: Callable[[object, object], object]) -> Diagram:
         """Combine functions, neighbours first, because they mostly depend on the same settings."""
         while len(parts) > 1:
             pairs = zip(parts[::2], parts[1::2], strict=False)
             parts = [self._diagrams.combined(*pair, join) for pair in pairs] + parts[len(parts) // 2 * 2 :]
         return parts[0]
 
-    def _of_input(self, one: InputColumn, partitions: Partitions, values: Sequence[Any]) -> Diagram:
+    def _of_input(self, one: InputColumn, partitions: Partitions, values: Sequence[object]) -> Diagram:
         source = one.reading.source
         if source.kind != "decision":
             return self._of_source(source, partitions[source], values)
@@ -252,7 +252,7 @@ class Feasible:
         each = [values[variable.choice_of(row.then[output])] for row in self._ruleset.tables[source.ref].rows]
         return self._diagrams.mapped(self._known_deciding(source.ref, partitions), each.__getitem__)
 
-    def _of_source(self, source: ColumnSource, partition: Partition, values: Sequence[Any]) -> Diagram:
+    def _of_source(self, source: ColumnSource, partition: Partition, values: Sequence[object]) -> Diagram:
         at = partition.sources.index(source)
         return self._diagrams.node(partition.level, tuple([values[choices[at]] for choices, _ in partition.members]))
 

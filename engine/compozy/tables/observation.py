@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from compozy.tables.table import ColumnSource, Condition, Scalar
 
@@ -63,7 +63,7 @@ class Viewer(Protocol):
         """Return the conditions on the value of a source by which constraints exclude configurations."""
         ...
 
-    def spelled(self, source: ColumnSource, value: Scalar) -> Any:
+    def spelled(self, source: ColumnSource, value: Scalar) -> object:
         """Return a value in the spelling of a configuration file, as plain data."""
         ...
 

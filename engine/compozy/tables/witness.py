@@ -129,7 +129,7 @@ def cell_yaml(condition: Condition) -> str:
     return _dump([condition_data(condition)], flow=True)[1:-1]
 
 
-def _dump(data: Any, *, flow: bool) -> str:
+def _dump(data: object, *, flow: bool) -> str:
     text: str = yaml.dump(
         data, Dumper=_DUMPER, sort_keys=False, default_flow_style=flow, width=1_000_000, allow_unicode=True
     )

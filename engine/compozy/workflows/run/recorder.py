@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from temporalio import workflow
 
@@ -57,7 +56,7 @@ class RowRecorder:
         self._written = True
         self._write(RowWriter.begin, self._row(RUNNING))
 
-    def carried(self, key: _Key) -> list[dict[str, Any]]:
+    def carried(self, key: _Key) -> list[dict[str, object]]:
         """Return the tasks to be written while the tool of `key` runs, its own as the last one.
 
         The first tool of an execution, and one that would carry many, writes them now.
@@ -67,7 +66,7 @@ class RowRecorder:
         others = [one for one in self._unwritten if one != key]
         return [asdict(self._tasks[one]) for one in (*others, key)]
 
-    def finish(self, status: str, *, output: Any = None, error: str | None = None) -> None:
+    def finish(self, status: str, *, output: object = None, error: str | None = None) -> None:
         """Write the end of the execution and its tasks; running tasks get the same end."""
         for key, task in list(self._tasks.items()):
             if task.status == RUNNING:
@@ -83,7 +82,7 @@ class RowRecorder:
         self._tasks[key] = task
         self._unwritten[key] = None
 
-    def _row(self, status: str, *, output: Any = None, error: str | None = None) -> Execution:
+    def _row(self, status: str, *, output: object = None, error: str | None = None) -> Execution:
         run, info = self._run, workflow.info()
         return Execution(
             id=info.workflow_id,

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
 
 _POLL_S = 0.05
 
@@ -46,7 +45,7 @@ class Restarted:
 
     def __init__(
         self,
-        attempt: Callable[[], Coroutine[Any, Any, None]],
+        attempt: Callable[[], Coroutine[object, object, None]],
         works: Callable[[], bool],
         expected: tuple[type[Exception], ...],
         pace: Pace = USUAL,

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
-from typing import Any
 
 from temporalio.worker import Interceptor, WorkflowInboundInterceptor, WorkflowInterceptorClassInput
 
@@ -109,7 +108,7 @@ class RowWriter(Interceptor):
 
 
 def _log_end(row: Execution) -> None:
-    facts: dict[str, Any] = {"execution": row.id, "workflow": row.workflow}
+    facts: dict[str, object] = {"execution": row.id, "workflow": row.workflow}
     if row.status == "completed":
         log.info("execution.completed", extra=facts)
     else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -45,7 +44,7 @@ class Renderer:
         self._inline_steps = 0
         self._apart = 0
 
-    async def render(self, value: Any, scope: Scope, path: str, *, expression: bool = False) -> Any:
+    async def render(self, value: object, scope: Scope, path: str, *, expression: bool = False) -> object:
         """Return the rendered value, or that of an expression without braces.
 
         Raises:
@@ -68,7 +67,7 @@ class Renderer:
         self._inline_steps += min(self._budget.spent, self._limits.inline_steps)
         self._budget = Budget(self._limits.inline_steps, self._limits)
 
-    async def _render_apart(self, rendering: Rendering) -> Any:
+    async def _render_apart(self, rendering: Rendering) -> object:
         self._apart += 1
         # The value and its names stay in this process and out of the history; the activity finds them by this key.
         key = f"{workflow.info().run_id}/{self._apart}"
@@ -91,14 +90,14 @@ class TemporalEngine:
     """The engine of one turn of a task, `key` of the recorder; see `compozy.workflows.tasks.engine.Engine`."""
 
     def __init__(
-        self, recorder: RowRecorder, renderer: Renderer, signals: list[dict[str, Any]], key: tuple[str, int]
+        self, recorder: RowRecorder, renderer: Renderer, signals: list[dict[str, object]], key: tuple[str, int]
     ) -> None:
         self._recorder = recorder
         self._renderer = renderer
         self._signals = signals
         self._key = key
 
-    async def call(self, call: Call) -> Any:
+    async def call(self, call: Call) -> object:
         """Run an activity, whose answer contains the attempt at which it succeeded."""
         self._recorder.attempt(self._key, 1)
         retry = call.retry
@@ -134,7 +133,7 @@ class TemporalEngine:
             await workflow.sleep(timedelta(seconds=seconds))
             self._renderer.renew_budget()
 
-    async def wait_signal(self, name: str, timeout_s: float | None = None) -> Any:
+    async def wait_signal(self, name: str, timeout_s: float | None = None) -> object:
         """Wait for a signal, or take one that arrived before."""
         # A signal may come before the task that waits for it; it was kept in the order of arrival.
         if not any(signal["name"] == name for signal in self._signals):
@@ -147,11 +146,11 @@ class TemporalEngine:
         self._signals.remove(found)
         return found["payload"]
 
-    async def concurrently(self, blocks: Sequence[Block], most: int) -> list[Any]:
+    async def concurrently(self, blocks: Sequence[Block], most: int) -> list[object]:
         """Run blocks on the workflow's event loop, which is deterministic."""
         return await run_concurrently(blocks, most)
 
-    async def evaluate(self, value: Any, scope: Scope, path: str, *, expression: bool = False) -> Any:
+    async def evaluate(self, value: object, scope: Scope, path: str, *, expression: bool = False) -> object:
         """Render the templates of a value, or evaluate an expression."""
         return await self._renderer.render(value, scope, path, expression=expression)
 

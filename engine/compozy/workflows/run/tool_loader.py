@@ -24,7 +24,6 @@ from dataclasses import dataclass, field
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType, TracebackType
-from typing import Any
 
 from compozy.errors import ProjectCodeError, TrustError
 from compozy.memory.memories import Memories, no_memories
@@ -132,7 +131,7 @@ class Tools:
         for name in [name for name in set(sys.modules) - self._before if self._owns(sys.modules[name])]:
             sys.modules.pop(name, None)
 
-    def function(self, tool: str) -> Callable[..., Any]:
+    def function(self, tool: str) -> Callable[..., object]:
         """Return the function behind `module:function`.
 
         Raises:
@@ -151,7 +150,7 @@ class Tools:
             raise ToolFailure("ToolNotFound", reason, final=True)
         return found  # type: ignore[no-any-return]
 
-    async def call(self, tool: str, arguments: Mapping[str, Any]) -> Any:
+    async def call(self, tool: str, arguments: Mapping[str, object]) -> object:
         """Call the tool in a thread of its own; an async one gets an event loop of its own.
 
         Raises:
@@ -160,14 +159,14 @@ class Tools:
         """
         return without_secrets(await self._call_in_thread(tool, arguments), self.offer.secrets)
 
-    async def call_apart(self, tool: str, arguments: Mapping[str, Any]) -> Any:
+    async def call_apart(self, tool: str, arguments: Mapping[str, object]) -> object:
         """Call the tool in a process of its own, which ends with the call; raises as `call` does."""
         self._sources.check(tool)
         self._check_code(tool)
         request = ToolRequest(self._directory, tool, arguments, self.offer.allowed, self.offer.secrets)
         return without_secrets(await call_in_process(request), self.offer.secrets)
 
-    async def _call_in_thread(self, tool: str, arguments: Mapping[str, Any]) -> Any:
+    async def _call_in_thread(self, tool: str, arguments: Mapping[str, object]) -> object:
         call = _Call(asyncio.get_running_loop(), lambda: self.function(tool), arguments)
         with offered(self.offer.components, self.offer.secrets):
             context = copy_context()
@@ -217,14 +216,14 @@ class _Call:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        find: Callable[[], Callable[..., Any]],
-        arguments: Mapping[str, Any],
+        find: Callable[[], Callable[..., object]],
+        arguments: Mapping[str, object],
     ) -> None:
-        self.outcome: asyncio.Future[Any] = loop.create_future()
+        self.outcome: asyncio.Future[object] = loop.create_future()
         self._loop = loop
         self._find = find
         self._arguments = arguments
-        self._inner: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
+        self._inner: tuple[asyncio.AbstractEventLoop, asyncio.Task[object]] | None = None
         self._turn = threading.Lock()
         self._thread: int | None = None
 
@@ -242,7 +241,7 @@ class _Call:
                 result = _json(result)
             self.deliver(result, None)
 
-    def deliver(self, result: Any, failure: ToolFailure | None) -> None:
+    def deliver(self, result: object, failure: ToolFailure | None) -> None:
         """Pass the outcome to the caller's loop, unless it is closed."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._settle, result, failure)
@@ -286,7 +285,7 @@ class _Call:
             with self._turn:
                 self._thread = None
 
-    async def _awaited(self, result: Awaitable[Any]) -> Any:
+    async def _awaited(self, result: Awaitable[object]) -> object:
         task = asyncio.current_task()
         if task is not None:
             self._inner = (asyncio.get_running_loop(), task)
@@ -295,7 +294,7 @@ class _Call:
         finally:
             self._inner = None
 
-    def _settle(self, result: Any, failure: ToolFailure | None) -> None:
+    def _settle(self, result: object, failure: ToolFailure | None) -> None:
         if self.outcome.done():
             return
         if failure is None:
@@ -336,7 +335,7 @@ def _throw(thread: int, error: type[BaseException]) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
 
 
-def _check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+def _check_arguments(function: Callable[..., object], arguments: Mapping[str, object]) -> None:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -348,14 +347,14 @@ def _check_arguments(function: Callable[..., Any], arguments: Mapping[str, Any])
         raise ToolFailure("ToolArguments", f"{name}{signature} does not take them: {error}", final=True) from error
 
 
-def _json(result: Any) -> Any:
+def _json(result: object) -> object:
     reason = why_not_plain(result)
     if reason is not None:
         raise ToolFailure("ToolResult", f"the result cannot be kept: {reason}", final=True)
     return json.loads(json.dumps(result), object_pairs_hook=_unique)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Build a mapping of a result, whose keys may have become equal as text."""
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -30,7 +30,7 @@ class ToolRequest:
 
     directory: str
     tool: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, object]
     allowed: Sequence[str] | None = None
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -40,7 +40,7 @@ class ToolRequest:
         return json.dumps({**found, "allowed": None if self.allowed is None else list(self.allowed)}) + "\n"
 
 
-async def call_in_process(request: ToolRequest) -> Any:
+async def call_in_process(request: ToolRequest) -> object:
     """Call a tool in a process of its own, whose output goes to our stderr.
 
     Raises:
@@ -92,7 +92,7 @@ async def _read_pipe(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.Rea
     return reader, transport
 
 
-def _result(answer: bytes, status: int) -> Any:
+def _result(answer: bytes, status: int) -> object:
     if not answer.endswith(_END):
         ended = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
         raise ToolFailure("ToolProcess", f"its worker ended: {ended}")
@@ -133,7 +133,7 @@ def _end_with_caller(requests: Any) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-async def _answer(request: ToolRequest) -> dict[str, Any]:
+async def _answer(request: ToolRequest) -> dict[str, object]:
     from compozy.workflows.run.tool_loader import ToolOffer, Tools
 
     tools = Tools(request.directory, ToolOffer(_no_components, request.allowed, request.secrets)).open()
@@ -143,7 +143,7 @@ async def _answer(request: ToolRequest) -> dict[str, Any]:
         return {"failure": {"kind": failure.kind, "reason": failure.reason, "final": failure.final}}
 
 
-def _no_components(name: str) -> Any:
+def _no_components(name: str) -> object:
     hint = "connect by its address, or leave isolation: process away"
     raise NotFoundError("component", name, hint=f"a tool in a process of its own has no components: {hint}")
 
