@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.polling import eventually
 from tests.support.qdrant_server import qdrant_server
+
+import compozy
 
 from .conftest import Server, Shell
 
 pytestmark = pytest.mark.e2e
 EXAMPLE = Path(__file__).parents[2] / "examples" / "knowledge"
+DOCUMENTS = 400
 QUESTIONS = json.loads((EXAMPLE / "questions.json").read_text(encoding="utf-8"))
 
 
@@ -85,7 +89,7 @@ def ask(server: Server, path: str, body: Any) -> Any:
     """Send a request about a base to a server."""
     headers = {"Content-Type": "application/json", "X-API-Key": server.key}
     url = f"{server.ready['url']}/api/v0/knowledge/{path}"
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=90) as answer:
         return json.load(answer)
 
@@ -97,3 +101,31 @@ def test_pgvector_in_memory_mode_is_refused_with_the_text_of_the_finding(command
     assert refused.returncode == 2
     assert "pgvector provider is incompatible with SQLite driver." in refused.stdout + refused.stderr
     assert "Configure one of: Qdrant, Redis, or Filesystem." in refused.stdout + refused.stderr
+
+
+@pytest.mark.persistent
+def test_ingestion_that_is_killed_is_completed_after_the_next_start_and_nothing_is_doubled(shell: Shell) -> None:
+    variables = {"COMPOZY_MODE": "persistent"}
+    write_project(shell.directory, ("filesystem",), {})
+    for number in range(DOCUMENTS):
+        text = " ".join(f"Passage {number} of line {line} tells of the harbour." for line in range(40))
+        (shell.directory / "guide" / f"{number}.md").write_text(f"# Document {number}\n\n{text}\n")
+    server = shell.start(env=variables)
+    ask(server, "filesystem/ingest", {})
+    eventually(lambda: shown(server)["added"] > 0, "the first documents")
+    assert shown(server)["pending"] > 0
+    server.kill()
+
+    server = shell.start(env=variables)
+    eventually(lambda: shown(server)["status"] == "ready", "the end of the ingestion")
+    documents = DOCUMENTS + len(list((EXAMPLE / "guide").iterdir()))
+    ended = ask(server, "filesystem/ingest?wait=60s", {})
+    assert (ended["documents"], ended["unchanged"], ended["failed"]) == (documents, documents, 0)
+    assert server.stop() == 0
+    with compozy.load(directory=str(shell.directory), environment=variables).provision() as runtime:
+        assert runtime.component("vector_store[filesystem]").handle.count() == ended["chunks"]
+
+
+def shown(server: Server) -> Any:
+    """Return the state of the base."""
+    return ask(server, "filesystem", None)
