@@ -17,6 +17,7 @@ from tests.workflows.bench import Bench, bench, database, loop, skipping, store
 from compozy.client.answers import HealthAnswer
 from compozy.drivers.port import Port
 from compozy.errors import NotFoundError
+from compozy.knowledge.library import Library
 from compozy.memory.memories import Memories
 from compozy.memory.memory_definition import MemoryDefinition
 from compozy.server.access import Access
@@ -116,10 +117,10 @@ def memories() -> Memories:
     return Memories(lambda: client, [MemoryDefinition("chat", max_messages=3)], "test")
 
 
-def serve(bench: Bench, limits: Limits = LIMITS, **options: Any) -> Site:
+def serve(bench: Bench, limits: Limits = LIMITS, library: Library | None = None, **options: Any) -> Site:
     """Serve the project of `bench`, in which `greet` is known; stopped at the end of the test."""
     bench.write("workflows/greet.yaml", json.dumps(GREET))
-    workflows = bench.open()
+    workflows = bench.open(library)
     state = FakeState()
     access = options.pop("access", None) or Access(None)
     app = build_app(

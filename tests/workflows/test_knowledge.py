@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.vectors import LetterEmbedder, MemoryStore
 from tests.workflows.bench import Bench
+from tests.workflows.fake_engine import FakeEngine
 from tests.workflows.test_replay import replay
 
-from compozy.errors import DriverError, NotFoundError
+from compozy.cli.main import run
+from compozy.errors import DefinitionError, DriverError, NotFoundError
 from compozy.knowledge.bases import EmbeddingModel, KnowledgeBase, SourceSetting
 from compozy.knowledge.library import AnotherEmbedderError, Library
 from compozy.store.knowledge_rows import KnowledgeRows
 from compozy.store.knowledge_words import KnowledgeWords
 from compozy.workflows.facade import Workflows
+from compozy.workflows.model.definition import Retry
+from compozy.workflows.model.scope import Scope
 from compozy.workflows.read.loader import parse_definition
 from compozy.workflows.starting import ConflictError
+from compozy.workflows.tasks.engine import Call
+from compozy.workflows.tasks.knowledge import QUERY_KNOWLEDGE, Knowledge
+from compozy.workflows.tasks.task_type import TYPES
 
 ASK = """
 id: ask
@@ -144,3 +154,48 @@ def test_start_refuses_an_unknown_base_and_another_embedder(shop: Shop) -> None:
         base.ingest()
     base.ingest(rebuild=True)
     assert base.query("bread", top_k=1)[0].source == "docs/bread.md"
+
+
+@pytest.mark.parametrize(
+    ("task", "problem"),
+    [
+        pytest.param("query: a", "a knowledge task needs `base`", id="no-base"),
+        pytest.param("base: docs", "a knowledge task needs `query`", id="no-query"),
+        pytest.param("base: docs, query: '{{ tasks.x.output }}'", 'task "x" does not exist', id="template"),
+        pytest.param("base: docs, query: a, top_k: 101", "`top_k` of a knowledge task", id="top-k"),
+        pytest.param("base: docs, query: a, min_score: 2", "`min_score` of a knowledge task", id="min-score"),
+        pytest.param(
+            "base: docs, query: a, filter: [1]", "`filter` of a knowledge task must be a mapping", id="filter"
+        ),
+    ],
+)
+def test_knowledge_task_is_checked_when_its_file_is_read(task: str, problem: str) -> None:
+    with pytest.raises(DefinitionError) as failed:
+        parse_definition(f"id: a\ntasks:\n  - {{id: t, type: knowledge, {task}}}\n", "f.yaml")
+    assert problem in str(failed.value)
+
+
+@pytest.mark.parametrize(("declared", "problem"), [("doc", True), ("docs", False)])
+def test_base_of_a_task_is_looked_up_in_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], declared: str, problem: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "compozy.yaml").write_text(f"knowledge: {{bases: [{{id: {declared}}}]}}\n")
+    (tmp_path / "workflows").mkdir()
+    (tmp_path / "workflows" / "ask.yaml").write_text(ASK)
+    assert run(["workflow", "validate", "--format", "json"]) == (2 if problem else 0)
+    messages = [one["message"] for one in json.loads(capsys.readouterr().out)["findings"]]
+    assert messages == (['knowledge base "docs" is not declared; did you mean "doc"?'] if problem else [])
+
+
+def test_task_queries_with_rendered_values() -> None:
+    engine = FakeEngine(answers=[{"results": []}])
+    names = Scope({"id": "f", "version": "1", "execution_id": "e", "input": {"n": 2}})
+    task = Knowledge(id="t", base="docs", query="about {{ input.n }}", filter={"year": "{{ input.n }}"}, min_score=0.5)
+
+    async def queried() -> object:
+        return await TYPES["knowledge"].run(task, engine, names)
+
+    assert asyncio.run(queried()) == {"results": []}
+    argument = {"base": "docs", "query": "about 2", "top_k": 5, "min_score": 0.5, "filter": {"year": 2}}
+    assert engine.calls == [Call(QUERY_KNOWLEDGE, argument, 60.0, Retry())]

@@ -23,6 +23,7 @@ from compozy.errors import (
     NotFoundError,
     SyntaxProblem,
     UsageError,
+    VectorError,
 )
 from compozy.workflows.model.inputs import InputError, InputLimitError
 from compozy.workflows.starting import ConflictError
@@ -37,6 +38,7 @@ _STATUSES: tuple[tuple[type[CompozyError], HTTPStatus], ...] = (
     (DefinitionError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (SyntaxProblem, HTTPStatus.UNPROCESSABLE_ENTITY),
     (UsageError, HTTPStatus.BAD_REQUEST),
+    (VectorError, HTTPStatus.BAD_REQUEST),
     (DriverError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 _HTTP_IDS = {

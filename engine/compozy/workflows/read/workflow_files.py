@@ -104,6 +104,7 @@ def check_files(files: WorkflowFiles, resolved: Resolved, base: str) -> FileRepo
         *found.problems,
         *_tool_problems(resolved.directory, found, resolved.get("tools")),
         *_memory_problems(found, memory_definitions(resolved)),
+        *_base_problems(found, [str(base["id"]) for base in resolved.get("knowledge.bases") or ()]),
     ]
     findings = (finding for problem in problems for finding in _findings(problem, base))
     return FileReport(len(list(files.paths())), tuple(findings))
@@ -123,6 +124,17 @@ def _tool_problems(directory: str, found: FoundFiles, allowed: Sequence[str] | N
             except ToolFailure as failure:
                 place = definition.place_of(f"tasks.{task.id}.tool")
                 yield DefinitionError(definition.file, [Finding.at(DefinitionError.id, failure.reason, place)])
+
+
+def _base_problems(found: FoundFiles, bases: Sequence[str]) -> Iterator[DefinitionError]:
+    from compozy.workflows.tasks.knowledge import Knowledge
+
+    for definition in found.definitions.values():
+        for task in definition.tasks:
+            if isinstance(task, Knowledge) and task.base not in bases:
+                reason = f'knowledge base "{task.base}" is not declared{did_you_mean(task.base, bases)}'
+                place = definition.place_of(f"tasks.{task.id}.base")
+                yield DefinitionError(definition.file, [Finding.at(DefinitionError.id, reason, place)])
 
 
 def _memory_problems(found: FoundFiles, memories: Mapping[str, MemoryDefinition]) -> Iterator[DefinitionError]:

@@ -1,0 +1,118 @@
+"""Knowledge bases over HTTP: the interface, its client, and the commands that use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.server.conftest import Site, serve
+from tests.support.vectors import words_library
+from tests.workflows.bench import Bench
+
+from compozy.cli.main import run
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def site(bench: Bench) -> Site:
+    """Return a served project with the base `guide` of two documents."""
+    bench.write("guide/ferry.md", "# Ferry\n\nThe ferry leaves the harbour at noon.\n")
+    bench.write("guide/bread.md", "# Bread\n\nBread needs flour, water and salt.\n")
+    return serve(bench, library=words_library("guide", bench.directory, bench.database))
+
+
+@pytest.fixture
+def command(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Return a function that runs `compozy knowledge` for the server; it returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COMPOZY_SERVER_URL", site.server.url)
+    monkeypatch.setenv("COMPOZY_SERVER__API_KEY", site.key or "")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run(["knowledge", *arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_base_is_ingested_queried_and_deleted_over_http(site: Site) -> None:
+    path = "/api/v0/knowledge/guide"
+    assert site.get("/api/v0/knowledge").json["bases"] == [
+        {"id": "guide", "status": "empty", "documents": 0, "chunks": 0, "failed": 0, "finished_at": None}
+    ]
+    assert site.post(f"{path}/query", {"query": "ferry"}).json["id"] == "knowledge.not-ingested"
+    ingested = site.post(f"{path}/ingest?wait=30s", {})
+    assert (ingested.status, ingested.json["status"], ingested.json["added"]) == (200, "ready", 2)
+    found = site.post(f"{path}/query", {"query": "When does the ferry leave?", "filter": {"title": "Ferry"}}).json
+    assert found == {
+        "format_version": 1, "base": "guide",
+        "results": [
+            {"text": "# Ferry\n\nThe ferry leaves the harbour at noon.", "score": 1.0, "source": "guide/ferry.md",
+             "place": "line 1", "metadata": {"title": "Ferry"}},
+        ],
+    }  # fmt: skip
+    assert site.ask("DELETE", path).json == {"format_version": 1, "deleted": "guide", "documents": 2}
+    assert site.get(f"{path}?wait=1s").json["status"] == "empty"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "problem"),
+    [
+        pytest.param("docs/query", {"query": "a"}, 404, "not-found", id="unknown-base"),
+        pytest.param("guide/query", {"query": ""}, 400, "usage", id="no-text"),
+        pytest.param("guide/query", {}, 400, "http.body", id="no-query"),
+        pytest.param("guide/query", {"query": "a", "top_k": 0}, 400, "http.body", id="top-k"),
+        pytest.param("guide/query", {"query": "a", "filter": {"a": {}}}, 400, "vector.refused", id="filter"),
+        pytest.param("guide/ingest", {"again": 1}, 400, "http.body", id="unknown-key"),
+    ],
+)
+def test_unanswerable_request_is_a_problem(site: Site, path: str, body: Any, status: int, problem: str) -> None:
+    answer = site.post(f"/api/v0/knowledge/{path}", body)
+    assert (answer.status, answer.json["id"]) == (status, problem)
+
+
+def test_commands_use_the_server(command: Command, tmp_path: Path) -> None:
+    assert command("ingest", "guide")[:2] == (0, "guide: 2 added; 2 documents in 2 chunks\n")
+    code, shown, _ = command("query", "guide", "bread and salt", "--top-k", "1")
+    assert (code, shown.splitlines()[0]) == (0, "guide/bread.md, line 1  (score 1.000)")
+    questions = [{"question": "What is in bread?", "source": "guide/bread.md", "passage": "flour, water"},
+                 {"question": "Who flies?", "source": "guide/ferry.md"}]  # fmt: skip
+    (tmp_path / "questions.json").write_text(json.dumps(questions))
+    assert command("evaluate", "guide", "questions.json")[1] == (
+        "2 questions: recall@5 0.500, MRR 0.500\nnot found: Who flies?\n"
+    )
+    assert command("list")[1].splitlines()[1].split()[:4] == ["guide", "ready", "2", "2"]
+    assert json.loads(command("show", "guide", "--format", "json")[1])["unchanged"] == 0
+    assert command("delete", "guide")[:2] == (0, "guide: 2 documents were deleted\n")
+
+
+def test_failing_document_is_a_note_and_with_strict_a_failure(command: Command, bench: Bench) -> None:
+    bench.write("guide/ferry.md", "\0" * 100)
+    code, shown, notes = command("ingest", "guide")
+    assert (code, shown) == (0, "guide: 1 added, 1 failed; 1 documents in 1 chunks\n")
+    assert "note: guide/ferry.md was not ingested: it is binary data, not text" in notes
+    code, _, errors = command("ingest", "guide", "--strict")
+    assert (code, 'ingestion of "guide" failed: 1 documents were not ingested' in errors) == (5, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        pytest.param(("query", "guide", "ferry", "--filter", "[1]"), "--filter is not a JSON object", id="filter"),
+        pytest.param(("evaluate", "guide", "empty.json"), "empty.json is not a list of questions", id="questions"),
+        pytest.param(("evaluate", "guide", "item.json"), "item.json: item 1 is not a question", id="question"),
+        pytest.param(("show", "docs"), 'knowledge base "docs" does not exist', id="base"),
+    ],
+)
+def test_unreadable_command_is_refused(
+    command: Command, tmp_path: Path, arguments: tuple[str, ...], reason: str
+) -> None:
+    (tmp_path / "empty.json").write_text("[]")
+    (tmp_path / "item.json").write_text('[{"question": "?", "source": "a", "answer": "b"}]')
+    code, _, errors = command(*arguments)
+    assert (code, reason in errors) == (2, True), errors
