@@ -104,11 +104,11 @@ def test_pgvector_in_memory_mode_is_refused_with_the_text_of_the_finding(command
 
 
 @pytest.mark.persistent
-def test_killed_ingestion_is_completed_after_the_next_start_without_doubles(shell: Shell) -> None:
+def test_killed_ingestion_completes_after_the_next_start_without_duplicates(shell: Shell) -> None:
     variables = {"COMPOZY_MODE": "persistent"}
     write_project(shell.directory, ("filesystem",), {})
     for number in range(DOCUMENTS):
-        text = " ".join(f"Passage {number} of line {line} describes the harbour." for line in range(40))
+        text = " ".join(f"Passage {number} of line {line} is about the harbour." for line in range(40))
         (shell.directory / "guide" / f"{number}.md").write_text(f"# Document {number}\n\n{text}\n")
     server = shell.start(env=variables)
     ask(server, "filesystem/ingest", {})
@@ -117,15 +117,15 @@ def test_killed_ingestion_is_completed_after_the_next_start_without_doubles(shel
     server.kill()
 
     server = shell.start(env=variables)
-    eventually(lambda: shown(server)["status"] == "ready", "the end of the ingestion")
+    eventually(lambda: shown(server, "?wait=5s")["status"] == "ready", "the end of the ingestion")
     documents = DOCUMENTS + len(list((EXAMPLE / "guide").iterdir()))
     ended = ask(server, "filesystem/ingest?wait=60s", {})
-    assert (ended["documents"], ended["failed"]) == (documents, 0)
+    assert (ended["documents"], ended["unchanged"], ended["failed"]) == (documents, documents, 0)
     assert server.stop() == 0
     with compozy.load(directory=str(shell.directory), environment=variables).provision() as runtime:
         assert runtime.component("vector_store[filesystem]").handle.count() == ended["chunks"]
 
 
-def shown(server: Server) -> Any:
-    """Return the state of the base."""
-    return ask(server, "filesystem", None)
+def shown(server: Server, wait: str = "") -> Any:
+    """Return the state of the base; with `wait` once its workflow has ended, which is after its row is written."""
+    return ask(server, f"filesystem{wait}", None)

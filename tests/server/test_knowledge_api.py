@@ -71,7 +71,7 @@ def test_base_is_ingested_queried_and_deleted_over_http(site: Site) -> None:
         pytest.param("guide/ingest", {"again": 1}, 400, "http.body", id="unknown-key"),
     ],
 )
-def test_unanswerable_request_is_a_problem(site: Site, path: str, body: Any, status: int, problem: str) -> None:
+def test_invalid_request_returns_a_problem(site: Site, path: str, body: Any, status: int, problem: str) -> None:
     answer = site.post(f"/api/v0/knowledge/{path}", body)
     assert (answer.status, answer.json["id"]) == (status, problem)
 
@@ -91,7 +91,7 @@ def test_commands_use_the_server(command: Command, tmp_path: Path) -> None:
     assert command("delete", "guide")[:2] == (0, "guide: 2 documents were deleted\n")
 
 
-def test_failing_document_is_a_note_and_with_strict_a_failure(command: Command, bench: Bench) -> None:
+def test_failed_document_is_reported_and_with_strict_fails_the_command(command: Command, bench: Bench) -> None:
     bench.write("guide/ferry.md", "\0" * 100)
     code, shown, notes = command("ingest", "guide")
     assert (code, shown) == (0, "guide: 1 added, 1 failed; 1 documents in 1 chunks\n")
@@ -109,7 +109,7 @@ def test_failing_document_is_a_note_and_with_strict_a_failure(command: Command, 
         pytest.param(("show", "docs"), 'knowledge base "docs" does not exist', id="base"),
     ],
 )
-def test_unreadable_command_is_refused(
+def test_invalid_arguments_are_refused(
     command: Command, tmp_path: Path, arguments: tuple[str, ...], reason: str
 ) -> None:
     (tmp_path / "empty.json").write_text("[]")

@@ -164,9 +164,7 @@ def test_start_refuses_an_unknown_base_and_another_embedder(shop: Shop) -> None:
         pytest.param("base: docs, query: '{{ tasks.x.output }}'", 'task "x" does not exist', id="template"),
         pytest.param("base: docs, query: a, top_k: 101", "`top_k` of a knowledge task", id="top-k"),
         pytest.param("base: docs, query: a, min_score: 2", "`min_score` of a knowledge task", id="min-score"),
-        pytest.param(
-            "base: docs, query: a, filter: [1]", "`filter` of a knowledge task must be a mapping", id="filter"
-        ),
+        pytest.param("base: docs, query: a, filter: [1]", "`filter` of a knowledge task must be a map", id="filter"),
     ],
 )
 def test_knowledge_task_is_checked_when_its_file_is_read(task: str, problem: str) -> None:
@@ -193,9 +191,9 @@ def test_task_queries_with_rendered_values() -> None:
     names = Scope({"id": "f", "version": "1", "execution_id": "e", "input": {"n": 2}})
     task = Knowledge(id="t", base="docs", query="about {{ input.n }}", filter={"year": "{{ input.n }}"}, min_score=0.5)
 
-    async def queried() -> object:
+    async def perform() -> object:
         return await TYPES["knowledge"].run(task, engine, names)
 
-    assert asyncio.run(queried()) == {"results": []}
+    assert asyncio.run(perform()) == {"results": []}
     argument = {"base": "docs", "query": "about 2", "top_k": 5, "min_score": 0.5, "filter": {"year": 2}}
     assert engine.calls == [Call(QUERY_KNOWLEDGE, argument, 60.0, Retry())]
