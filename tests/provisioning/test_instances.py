@@ -194,7 +194,8 @@ def test_instances_are_backed_up_and_restored_by_their_names(tmp_path: Path) -> 
 
 def test_backup_is_refused_with_unknown_storage_of_an_instance(tmp_path: Path) -> None:
     """A backup without it would look complete."""
-    with project_code(allowed=False), pytest.raises(UsageError, match=r"cache\[a\] keeps data") as caught:
+    unknown = r"data of cache\[a\] has an unknown place"
+    with project_code(allowed=False), pytest.raises(UsageError, match=unknown) as caught:
         back_up(resolved_of(tmp_path), tmp_path / "backup.tar.gz")
     assert caught.value.hint == f"if you trust it, run: compozy trust {PACK}"
 

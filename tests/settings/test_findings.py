@@ -359,3 +359,15 @@ def test_invalid_address_is_named(mode: str, text: str, key: str, tmp_path: Path
 def test_valid_address_is_accepted(text: str, tmp_path: Path) -> None:
     """In every form that it has."""
     assert errors(findings(tmp_path, f"mode: distributed\n{text}\n")) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        pytest.param("knowledge: {fetch: {allow: [[]]}}", "knowledge.fetch.allow[0]", id="network"),
+        pytest.param("workflows: [{a: 1}]", "workflows[0]", id="text"),
+        pytest.param("tools: ['a:b', []]", "tools[1]", id="second"),
+    ],
+)
+def test_unreadable_element_of_a_list_is_one_finding(text: str, key: str, tmp_path: Path) -> None:
+    assert [(one.id, one.key) for one in findings(tmp_path, text)] == [("key.type", key)]

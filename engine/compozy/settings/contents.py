@@ -175,7 +175,8 @@ class DocumentReader:
             read = self._element if setting.items else self._free_map
             return read(spelled, path, setting, node, parts)
         read = self._element if setting.items else self._text if setting.of else self._free_map
-        return [read(f"{spelled}[{at}]", f"{path}[{at}]", setting, item, parts) for at, item in enumerate(node.value)]
+        values = [read(f"{spelled}[{at}]", f"{path}[{at}]", setting, item, parts) for at, item in enumerate(node.value)]
+        return None if setting.of and None in values else values  # an element that cannot be read is a problem
 
     def _text(self, spelled: str, path: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> object:
         """Return one element of a list of scalars."""
