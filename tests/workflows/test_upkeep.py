@@ -399,3 +399,15 @@ def test_server_with_hidden_identity_is_accepted(loop: LoopThread, status: RPCSt
     service.namespace_id = "two"
     with pytest.raises(UnavailableError, match="namespace two instead of one"):
         loop.call(identity.check(), 10)
+
+
+def test_adopted_execution_keeps_the_final_row_written_meanwhile(
+    loop: LoopThread, service: Service, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An execution without a row ends between the look at the rows and the correction."""
+    name = started(loop, service, f"c-{tmp_path.name}")
+    row = loop.call(service.execution(name), 10)
+    store.record_finished(replace(row, status="completed", finished_at=timestamp()))
+    monkeypatch.setattr(store, "states", lambda ids: {})
+    assert name in loop.call(service.adopt(), 10)
+    assert loop.call(service.execution(name), 10).status == "completed"

@@ -196,7 +196,9 @@ class Reconciler:
         # Between listing and writing the execution may end and write its own row, so the description is the fresher
         # source.
         running = described.status == WorkflowExecutionStatus.RUNNING
-        await self._in_thread(self._store.correct, row if running else await self._ended(row, described))
+        # An execution without a row may end meanwhile and write its final row, which must stay.
+        write = self._store.record_started if running and name not in rows else self._store.correct
+        await self._in_thread(write, row if running else await self._ended(row, described))
         return True
 
     async def _unstuck(self, row: Execution, description: WorkflowExecutionDescription) -> Execution:
