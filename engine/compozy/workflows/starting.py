@@ -130,6 +130,7 @@ class Starter:
             await self._in_thread(self._store.record_started, row)
         except UnavailableError as error:
             self._late.add(row)
+            self._writable_until = 0.0  # the next start asks the database again
             log.warning("execution.row_late", extra={"execution": row.id, "reason": error.detail})
 
     async def _same(self, row: Execution, error: WorkflowAlreadyStartedError) -> Execution:
