@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -56,6 +58,18 @@ class Server:
         """Return the random key of the server, as the owner's commands find it."""
         (record,) = (self.errors.parent / "compozy").glob(f"*-{self.pid}.json")
         return str(json.loads(record.read_text())["api_key"])
+
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Send a request as a program does; return the status and the decoded answer."""
+        address = urlsplit(str(self.ready["url"]))
+        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=90)
+        try:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, path, text, {"Content-Type": "application/json", "X-API-Key": self.key})
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
 
     def remember(self) -> None:
         """Note every process below the server, so that it can be seen to end."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Shell
-from .test_matrix import TWO_STEPS, request, run
+from .test_matrix import TWO_STEPS, run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.persistent]
 MODE = ("--mode", "persistent")
@@ -74,9 +74,9 @@ def test_backup_under_load_restores_earlier_acknowledged_executions(shell: Shell
     restored = elsewhere.run("restore", str(shell.directory / "backup.tar.gz"), *MODE)
     assert restored.returncode == 0, restored.stderr
     again = elsewhere.start(*MODE)
-    listed = request(again, "GET", "/api/v0/executions?limit=1000")[1]["executions"]
+    listed = again.request("GET", "/api/v0/executions?limit=1000")[1]["executions"]
     assert set(before) <= {row["id"] for row in listed if row["status"] == "completed"}
-    ended = [request(again, "GET", f"/api/v0/executions/{row['id']}?wait=20s")[1]["status"] for row in listed]
+    ended = [again.request("GET", f"/api/v0/executions/{row['id']}?wait=20s")[1]["status"] for row in listed]
     assert set(ended) == {"completed"}
     assert again.stop() == 0
     elsewhere.close()

@@ -5,14 +5,11 @@ Cells: start, workflow execution, state persistence, restart recovery, 10 and 50
 
 from __future__ import annotations
 
-import http.client
-import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from tests.support.polling import eventually
@@ -80,64 +77,62 @@ def project(request: pytest.FixtureRequest, shell: Shell) -> Project:
     return made
 
 
-def request(server: Server, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    """Ask the server as a program does."""
-    address = urlsplit(str(server.ready["url"]))
-    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=60)
-    try:
-        text = None if body is None else json.dumps(body)
-        connection.request(method, path, text, {"Content-Type": "application/json", "X-API-Key": server.key})
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
-    finally:
-        connection.close()
-
-
 def run(server: Server, name: str, wait: str = "?wait=60s") -> Any:
-    status, answer = request(server, "POST", f"/api/v0/workflows/two-steps/executions{wait}", {"input": {"name": name}})
+    status, answer = server.request("POST", f"/api/v0/workflows/two-steps/executions{wait}", {"input": {"name": name}})
     assert status in (200, 202), answer
     return answer
 
 
-def test_server_has_the_components_of_its_mode_and_completes_concurrent_workflows(project: Project) -> None:
-    """Readiness and health agree with the ready line; no execution is doubled, none finds the database locked."""
+def test_mode_decides_components_and_the_data_after_a_stop_and_a_kill(project: Project) -> None:
+    """Three starts of each cell, because a start is the dearest part of the test."""
     server = project.start()
-    eventually(lambda: request(server, "GET", "/readyz")[0] == 200, "readiness")
-    components = request(server, "GET", "/api/v0/health")[1]["components"]
+    check_components(project, server)
+    check_concurrent_workflows(server)
+    answer = run(server, "Ada")
+    assert (answer["status"], answer["output"]) == ("completed", {"greeting": "Ada!"})
+    assert (server.stop(), server.has_ended()) == (0, True)
+    assert "database is locked" not in server.errors.read_text()
+    project.write("1s")
+    server = project.start()
+    check_data_after_stop(project, server, answer["execution_id"])
+    sleeping = run(server, "Ada", wait="")["execution_id"]
+    server.kill()
+    server = project.start()
+    check_data_after_kill(project, server, sleeping)
+    server.kill()
+
+
+def check_components(project: Project, server: Server) -> None:
+    """Readiness and health agree with the ready line."""
+    eventually(lambda: server.request("GET", "/readyz")[0] == 200, "readiness")
+    components = server.request("GET", "/api/v0/health")[1]["components"]
     assert components.keys() == server.ready["components"].keys()
     kept = (components["database"]["kept"], components["temporal"]["kept"])
     assert kept == (project.cell.keeps_rows, project.cell.keeps_histories)
+
+
+def check_concurrent_workflows(server: Server) -> None:
+    """No execution is doubled or lost, 10 and 50 at once."""
     for count in (10, 50):
         with ThreadPoolExecutor(count) as pool:
             answers = list(pool.map(lambda number: run(server, f"n{number}"), range(count)))
         assert sorted(answer["output"]["greeting"] for answer in answers) == sorted(f"n{at}!" for at in range(count))
-    listed = request(server, "GET", "/api/v0/executions?limit=1000")[1]["executions"]
+    listed = server.request("GET", "/api/v0/executions?limit=1000")[1]["executions"]
     assert (len(listed), {row["status"] for row in listed}) == (60, {"completed"})
-    assert (server.stop(), server.has_ended()) == (0, True)
-    assert "database is locked" not in server.errors.read_text()
 
 
-def test_mode_decides_the_data_after_a_stop_and_a_kill(project: Project) -> None:
-    """After a stop an execution is listed exactly where rows are kept.
+def check_data_after_stop(project: Project, server: Server, execution: str) -> None:
+    """Executions are listed exactly where rows are kept."""
+    listed = [row["id"] for row in server.request("GET", "/api/v0/executions?limit=1000")[1]["executions"]]
+    assert (len(listed), execution in listed) == ((61, True) if project.cell.keeps_rows else (0, False))
 
-    After `kill -9` a workflow that sleeps between two tasks completes, or its row reports the loss.
-    """
-    server = project.start()
-    answer = run(server, "Ada")
-    assert (answer["status"], answer["output"]) == ("completed", {"greeting": "Ada!"})
-    assert server.stop() == 0
-    project.write("1s")
-    server = project.start()
-    listed = request(server, "GET", "/api/v0/executions")[1]["executions"]
-    assert [row["id"] for row in listed] == ([answer["execution_id"]] if project.cell.keeps_rows else [])
-    sleeping = run(server, "Ada", wait="")["execution_id"]
-    server.kill()
-    server = project.start()
-    status, row = request(server, "GET", f"/api/v0/executions/{sleeping}?wait=30s")
+
+def check_data_after_kill(project: Project, server: Server, sleeping: str) -> None:
+    """A workflow that slept between two tasks completes, or its row reports the loss."""
+    status, row = server.request("GET", f"/api/v0/executions/{sleeping}?wait=30s")
     if project.cell.keeps_rows:
         expected = ["completed"] if project.cell.keeps_histories else ["terminated", "failed"]
         assert (status, row["status"] in expected) == (200, True), row
-    server.kill()
 
 
 def test_matrix_covers_three_modes_and_four_mixtures(tmp_path: Path) -> None:

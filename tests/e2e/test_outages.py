@@ -17,7 +17,7 @@ from compozy.testing.servers import RedisServer, TemporalServer
 
 from .conftest import Server, Shell
 from .services import Services
-from .test_matrix import TWO_STEPS, request
+from .test_matrix import TWO_STEPS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.distributed]
 OUTAGE_S = 1.5
@@ -53,7 +53,7 @@ class Load:
     def _started(self, name: str) -> bool:
         body = {"input": {"name": name}, "execution_id": name}
         with contextlib.suppress(http.client.HTTPException, OSError):
-            status, answer = request(self.server, "POST", "/api/v0/workflows/two-steps/executions", body)
+            status, answer = self.server.request("POST", "/api/v0/workflows/two-steps/executions", body)
             if status not in (200, 202):
                 self.refused.append((status, str(answer.get("id"))))
             return status in (200, 202)
@@ -78,22 +78,22 @@ def test_outage_is_reported_and_survived(shell: Shell, own_services: Services, c
         eventually(lambda: len(load.accepted) >= 5, "the first executions")
         away.stop()
         stopped = time.monotonic()
-        eventually(lambda: request(server, "GET", "/readyz")[0] == 503, "the news of the outage")
-        health = request(server, "GET", "/api/v0/health")[1]["components"]
+        eventually(lambda: server.request("GET", "/readyz")[0] == 503, "the news of the outage")
+        health = server.request("GET", "/api/v0/health")[1]["components"]
         assert [name for name, part in health.items() if not part["healthy"]] == [component]
         while time.monotonic() < stopped + OUTAGE_S:  # the length of the outage is under test
             time.sleep(0.05)
         away.start()
-        eventually(lambda: request(server, "GET", "/readyz")[0] == 200, "the recovery", PATIENCE_S)
+        eventually(lambda: server.request("GET", "/readyz")[0] == 200, "the recovery", PATIENCE_S)
         before = len(load.accepted)
         eventually(lambda: len(load.accepted) >= before + 5, "executions after the outage", PATIENCE_S)
     finally:
         load.stop()
-    ended = [request(server, "GET", f"/api/v0/executions/{name}?wait={PATIENCE_S}s")[1] for name in load.accepted]
+    ended = [server.request("GET", f"/api/v0/executions/{name}?wait={PATIENCE_S}s")[1] for name in load.accepted]
     assert {(row["status"], row["output"]["greeting"]) for row in ended} == {
         ("completed", f"{name}!") for name in load.accepted
     }
-    listed = request(server, "GET", "/api/v0/executions?limit=1000")[1]["executions"]
+    listed = server.request("GET", "/api/v0/executions?limit=1000")[1]["executions"]
     assert len(listed) == len({row["id"] for row in listed})
     assert {status for status, _ in load.refused} <= {503}
     assert bool(load.refused) == (component != "redis")

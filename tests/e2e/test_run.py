@@ -17,7 +17,6 @@ import pytest
 from tests.support.polling import DEADLINE_S, eventually
 
 from .conftest import COMPOZY, Server, Shell, environment, interruptible
-from .test_matrix import request
 
 pytestmark = pytest.mark.e2e
 HELLO = Path(__file__).parents[2] / "examples" / "hello-world.yaml"
@@ -46,7 +45,7 @@ def waiting(shell: Shell, server: Server) -> Iterator[tuple[subprocess.Popen[str
 
 
 def executions(server: Server) -> list[dict[str, str]]:
-    return list(request(server, "GET", "/api/v0/executions")[1]["executions"])
+    return list(server.request("GET", "/api/v0/executions")[1]["executions"])
 
 
 def test_interrupted_wait_reports_the_running_execution(shell: Shell, server: Server) -> None:

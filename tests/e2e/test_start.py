@@ -192,13 +192,11 @@ def test_projects_started_at_once_share_nothing(shell: Shell, tmp_path: Path) ->
 
 def test_the_server_explains_its_configuration(shell: Shell) -> None:
     """The same explanation as the command line's, and a problem document for an unknown key."""
-    from .test_matrix import request
-
     server = shell.start("--temporal-mode", "persistent")
-    status, answer = request(server, "GET", "/api/v0/config/temporal.mode")
+    status, answer = server.request("GET", "/api/v0/config/temporal.mode")
     assert (status, answer["key"]) == (200, "temporal.mode")
     assert answer == shell.json("config", "explain", "temporal.mode", "--temporal-mode", "persistent")
-    status, problem = request(server, "GET", "/api/v0/config/temporal.mood")
+    status, problem = server.request("GET", "/api/v0/config/temporal.mood")
     assert (status, problem["id"]) == (404, "not-found")
     assert server.stop() == 0
 
