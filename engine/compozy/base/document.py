@@ -23,7 +23,7 @@ _QUOTES = """write key: "{{ ... }}"; without quotes, braces begin a mapping"""
 _UNQUOTED_TEMPLATE = re.compile(r"(?:^|[:\[,]|-\s)\s*(\{[{%])")
 
 
-def _composer() -> Any:
+def _composer() -> type[yaml.BaseLoader]:
     """Return a loader that never resolves tags, because `_Walk` looks at texts only; it takes half the time."""
     without: dict[str, object] = {
         "resolve": lambda self, kind, value, implicit: "",
@@ -172,7 +172,7 @@ class _Walk:
         self.above: list[str] = []
         self.duplicates: list[Duplicate] = []
 
-    def node(self, node: Any) -> Node:
+    def node(self, node: yaml.Node) -> Node:
         place = self.place(node)
         self.left -= 1
         if self.left < 0:
@@ -195,10 +195,10 @@ class _Walk:
         self.open.discard(id(node))
         return result
 
-    def sequence(self, node: Any, place: Place) -> Node:
+    def sequence(self, node: yaml.Node, place: Place) -> Node:
         return Node([self.node(item) for item in node.value], place)
 
-    def mapping(self, node: Any, place: Place) -> Node:
+    def mapping(self, node: yaml.Node, place: Place) -> Node:
         values: dict[str, Node] = {}
         keys: dict[str, Place] = {}
         for key_node, value_node in node.value:
@@ -219,13 +219,13 @@ class _Walk:
             _join(values.setdefault(key, child), child)
         return Node(values, place, keys)
 
-    def place(self, node: Any) -> Place:
+    def place(self, node: yaml.Node) -> Place:
         start, end = node.start_mark, node.end_mark
         length = end.column - start.column if start.line == end.line else 1
         return Place(self.file, start.line + 1, start.column + 1, length if length > 0 else 1)
 
 
-def _check_tag(node: Any, place: Place) -> None:
+def _check_tag(node: yaml.Node, place: Place) -> None:
     """Refuse an explicit tag; a loader that obeyed it would change the value, and one that does not ignores a wish."""
     if node.tag in _NO_TAG:
         return
@@ -234,7 +234,7 @@ def _check_tag(node: Any, place: Place) -> None:
     raise SyntaxProblem(f"the tag {tag} is not supported", place, hint=hint)
 
 
-def _check_key(node: Any, place: Place) -> None:
+def _check_key(node: yaml.ScalarNode, place: Place) -> None:
     _check_tag(node, place)
     _check_text(node.value, place)
     if node.value == "<<" and not node.style:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -18,14 +17,14 @@ from compozy.cli.status import with_mode_of_server
 @configuration_options
 @format_option()
 @click.option("--output", metavar="FILE", help="Archive to write; compozy-backup-TIME.tar.gz when not given.")
-def command(format_: str, output: str | None, strict: bool, **options: Any) -> None:
+def command(format_: str, output: str | None, strict: bool, **options: object) -> None:
     """Write database, Temporal and Redis into one file; the server may run meanwhile."""
     from compozy.backup.take import back_up
 
     options, _ = with_mode_of_server(options)
     resolved = prepared(options, strict).resolved
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    target = Path(options.get("cwd") or ".") / (output or f"compozy-backup-{stamp}.tar.gz")
+    target = Path(str(options.get("cwd") or ".")) / (output or f"compozy-backup-{stamp}.tar.gz")
     manifest = back_up(resolved, target)
     size = target.stat().st_size
     if format_ == "json":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
 
 import click
 
@@ -190,13 +189,13 @@ def diff(format_: str, left: str, right: str, strict: bool, **options: object) -
     return DIFFERENT if differences else 0
 
 
-def read_side(name: str, options: Mapping[str, Any]) -> Configuration:
+def read_side(name: str, options: Mapping[str, object]) -> Configuration:
     """Read one side of a comparison.
 
     Raises:
         UsageError: `name` is neither a mode, nor a file, nor a directory.
     """
-    path = os.path.join(options.get("cwd") or ".", name)
+    path = os.path.join(str(options.get("cwd") or "."), name)
     if os.path.isdir(path):
         return read_configuration({**options, "config": None, "cwd": path})
     if os.path.isfile(path) and is_variables(name):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from compozy import __version__
 from compozy.base.findings import Finding
@@ -102,9 +101,9 @@ def sarif_log(findings: Sequence[Finding], folder: str, about: Mapping[str, str]
     return {"$schema": SARIF_SCHEMA, "version": SARIF_VERSION, "runs": [run]}
 
 
-def _rule(finding: Finding, about: Mapping[str, str]) -> dict[str, Any]:
+def _rule(finding: Finding, about: Mapping[str, str]) -> dict[str, object]:
     description = f"Rule {finding.row}" if finding.row else about.get(finding.id, finding.id)
-    rule = {
+    rule: dict[str, object] = {
         "id": finding.id,
         "shortDescription": {"text": f"{description[:1].upper()}{description[1:]}."},
         "defaultConfiguration": {"level": finding.severity},
@@ -123,8 +122,8 @@ def _result(finding: Finding, rule: int, folder: str) -> dict[str, object]:
     }
 
 
-def _location(finding: Finding, folder: str) -> dict[str, Any]:
-    logical = {
+def _location(finding: Finding, folder: str) -> dict[str, object]:
+    logical: dict[str, object] = {
         "logicalLocations": [{"name": finding.key or finding.id, "kind": "setting" if finding.row else "member"}]
     }
     place = finding.where.place

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, Unpack
 
 import click
 import yaml
@@ -11,7 +11,7 @@ import yaml
 from compozy.base.control import escape_line
 from compozy.cli.completion import tables
 from compozy.cli.output import json_text, print_line, table_lines, write_output
-from compozy.cli.ruleoptions import find_table, pack_folders, rules_options
+from compozy.cli.ruleoptions import RuleOptions, find_table, pack_folders, rules_options
 from compozy.rulebook import load_rulebook
 from compozy.tables.cells import scalar_words
 
@@ -30,7 +30,7 @@ _WIDTH = 1_000_000
 )  # fmt: skip
 @click.option("--output", metavar="FILE", help="File to write the cases to. Default: standard output.")
 @click.argument("table", shell_complete=tables)
-def cases(table: str, format_: str, output: str | None, **where: Any) -> int:
+def cases(table: str, format_: str, output: str | None, **where: Unpack[RuleOptions]) -> int:
     """Write test cases of TABLE: its boundary values, and MC/DC pairs.
 
     A pair is two cases that differ in one input only: the row decides the first, and the second has another
@@ -128,7 +128,7 @@ def _flow(value: object) -> str:
     return text.removesuffix("...\n").strip()
 
 
-def pytest_text(found: CaseSet, where: Mapping[str, object]) -> str:
+def pytest_text(found: CaseSet, where: RuleOptions) -> str:
     """Return a test file; `where` are the options that name the rules, as `compozy.load` gets them."""
     lines = [_head(found), "", "import pytest", "", "import compozy", "", f"TABLE = {found.table.id!r}"]
     lines += [f"RULES = compozy.load({_arguments(where)}).configuration.rulebook.ruleset", ""]
@@ -144,7 +144,7 @@ def pytest_text(found: CaseSet, where: Mapping[str, object]) -> str:
     return "\n".join(lines)
 
 
-def _arguments(where: Mapping[str, object]) -> str:
+def _arguments(where: RuleOptions) -> str:
     names = {"config": "file", "cwd": "directory", "rules": "packs"}
     return ", ".join(f"{names[name]}={value!r}" for name, value in where.items() if value)
 

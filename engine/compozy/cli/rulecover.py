@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from compozy.cli.output import json_text, print_line, table_lines, write_output
 from compozy.cli.places import place_json, relative
-from compozy.cli.ruleoptions import pack_folders, rules_options
+from compozy.cli.ruleoptions import RuleOptions, pack_folders, rules_options
 from compozy.rulebook import load_rulebook
 from compozy.settings.sources import COVERAGE_VARIABLE
 
@@ -42,7 +42,7 @@ BELOW = 1
 @click.option("--output", metavar="FILE", help="File to write the report to. Default: standard output.")
 def cover(
     data: Sequence[str], examples: bool, shipped: bool | None, minimum: float | None, format_: str,
-    output: str | None, **where: Any,
+    output: str | None, **where: Unpack[RuleOptions],
 ) -> int:  # fmt: skip
     """Show which rows of the rules decided, and which never did.
 

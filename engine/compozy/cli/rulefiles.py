@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
@@ -16,7 +16,7 @@ from compozy.cli.finding_formats import FORMATS, print_checked
 from compozy.cli.options import format_option
 from compozy.cli.output import print_line, styled
 from compozy.cli.places import relative, relative_finding
-from compozy.cli.ruleoptions import pack_folders, rules_options
+from compozy.cli.ruleoptions import RuleOptions, pack_folders, rules_options
 from compozy.errors import UsageError
 from compozy.rulebook import load_rulebook
 
@@ -78,7 +78,9 @@ def rule_finding_json(finding: Finding) -> dict[str, object]:
 )  # fmt: skip
 @_output
 @click.argument("names", metavar="[TABLE]...", nargs=-1, shell_complete=tables)
-def export(names: Sequence[str], file: str | None, version: str, output: str | None, **where: Any) -> None:
+def export(
+    names: Sequence[str], file: str | None, version: str, output: str | None, **where: Unpack[RuleOptions]
+) -> None:
     """Export each TABLE and all tables that it reads as a DMN model.
 
     With --from and without TABLE, all tables of FILE are exported.
@@ -93,7 +95,7 @@ def export(names: Sequence[str], file: str | None, version: str, output: str | N
     _write(dmn_text(ruleset, names or ruleset.order, version), output)
 
 
-def refuse_packs(where: Mapping[str, Any]) -> None:
+def refuse_packs(where: RuleOptions) -> None:
     """Refuse the options that name rule packs beside a decision file.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import click
 
@@ -17,6 +17,14 @@ from compozy.settings.sources import make_inputs
 from compozy.tables.table import Table
 
 Command = TypeVar("Command", bound=Callable[..., object])
+
+
+class RuleOptions(TypedDict):
+    """The options that determine the rule packs in force."""
+
+    config: str | None
+    cwd: str | None
+    rules: Sequence[str]
 
 
 def rules_options(command: Command) -> Command:

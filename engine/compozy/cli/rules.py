@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
@@ -20,7 +20,7 @@ from compozy.cli.rulecover import cover
 from compozy.cli.rulediff import diff
 from compozy.cli.rulefiles import export, finding_text, import_, refuse_packs, rule_finding_json
 from compozy.cli.rulefix import fixed_files, fixed_packs
-from compozy.cli.ruleoptions import find_table, pack_folders, rules_options
+from compozy.cli.ruleoptions import RuleOptions, find_table, pack_folders, rules_options
 from compozy.cli.rulesimplify import simplify
 from compozy.rulebook import Rulebook, check_rules, load_rulebook
 from compozy.rulebook.files import rule_texts
@@ -50,7 +50,7 @@ command.add_command(simplify)
 @command.command(name="list", epilog="Example: compozy rules list --rules ./my-pack")
 @rules_options
 @format_option()
-def list_(format_: str, **where: Any) -> None:
+def list_(format_: str, **where: Unpack[RuleOptions]) -> None:
     """List the tables: stage, hit policy, rows and what each decides."""
     tables = load_rulebook(pack_folders(**where)).tables.values()
     if format_ == "json":
@@ -75,7 +75,7 @@ def _summary(table: Table) -> dict[str, object]:
 @rules_options
 @format_option()
 @click.argument("table", shell_complete=tables)
-def show(table: str, format_: str, **where: Any) -> None:
+def show(table: str, format_: str, **where: Unpack[RuleOptions]) -> None:
     """Show TABLE: its inputs, rows and reasons."""
     found = find_table(load_rulebook(pack_folders(**where)), table)
     if format_ == "json":
@@ -118,7 +118,7 @@ def _domain_json(domain: Domain) -> object:
 @click.option("--fix", is_flag=True, help="Write the proposed row of each gap into your rule files, then verify again.")
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=FILE)
 @runs_project_code
-def check(files: Sequence[str], fix: bool, format_: str, **where: Any) -> int:
+def check(files: Sequence[str], fix: bool, format_: str, **where: Unpack[RuleOptions]) -> int:
     """Verify all tables, rows and packs as one. The exit code is 3 when something is wrong.
 
     With FILE, a decision file or a DMN model, the tables of each file are verified by themselves. A row that --fix
@@ -152,7 +152,7 @@ class _Checked:
         return all(finding.severity != ERROR for finding in self.findings)
 
 
-def _check_rules(where: Mapping[str, Any]) -> _Checked:
+def _check_rules(where: RuleOptions) -> _Checked:
     """Verify the rules in force, and try them out unless they do not even hold together."""
     result = check_rules(rule_texts(pack_folders(**where)))
     began = time.perf_counter()
@@ -211,7 +211,7 @@ def _print_check(result: _Checked, added: Sequence[AddedRow]) -> None:
     help="The state machine, or which table reads which.",
 )  # fmt: skip
 @click.option("--inputs", is_flag=True, help="With --what tables: also settings and machine facts.")
-def graph(format_: str, what: str, inputs: bool, **where: Any) -> None:
+def graph(format_: str, what: str, inputs: bool, **where: Unpack[RuleOptions]) -> None:
     """Draw the state machine or the dependencies of the tables."""
     from compozy.graph.graph import graph_dot, graph_mermaid
     from compozy.graph.svg import graph_svg

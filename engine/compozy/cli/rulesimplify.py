@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
@@ -17,7 +17,7 @@ from compozy.cli.output import print_json, print_line, styled
 from compozy.cli.places import place_json, relative
 from compozy.cli.rulefiles import read_valid, refuse_packs
 from compozy.cli.rulefix import decision_text, own_files
-from compozy.cli.ruleoptions import pack_folders, rules_options
+from compozy.cli.ruleoptions import RuleOptions, pack_folders, rules_options
 from compozy.errors import RuleTableError, UsageError
 from compozy.rulebook import check_rules, pack_files
 from compozy.rulebook.files import rule_texts, shipped_texts
@@ -46,7 +46,7 @@ class _Rules:
 @format_option()
 @click.option("--fix", is_flag=True, help="Write the proposals into your rule files.")
 @click.argument("names", metavar="[FOLDER|FILE]...", nargs=-1, type=FILE)
-def simplify(names: Sequence[str], fix: bool, format_: str, **where: object) -> int:
+def simplify(names: Sequence[str], fix: bool, format_: str, **where: Unpack[RuleOptions]) -> int:
     """Propose simpler rules that decide the same.
 
     These are cells that list everything, rows that merge or change nothing, hit policies that can be unique, and unused
@@ -78,7 +78,7 @@ def _refuse_others(names: Sequence[str]) -> None:
             own_files([os.path.abspath(name)])
 
 
-def _read_packs(names: Sequence[str], where: Mapping[str, Any]) -> _Rules:
+def _read_packs(names: Sequence[str], where: RuleOptions) -> _Rules:
     from compozy.tables.simplify import Simplifier
 
     folders = [os.path.abspath(name) for name in names if name != SHIPPED]
@@ -103,7 +103,7 @@ def _valid(texts: Mapping[str, str]) -> Rulebook:
     return checked.rulebook
 
 
-def _read_files(names: Sequence[str], where: Mapping[str, object]) -> _Rules:
+def _read_files(names: Sequence[str], where: RuleOptions) -> _Rules:
     from compozy.decisions import compare_decisions, verify_decisions
     from compozy.decisions.decision_file import parse_decisions
     from compozy.tables.simplify import Simplifier

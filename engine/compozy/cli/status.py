@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from compozy.client.answers import ComponentHealth, HealthAnswer
 
 
-def with_mode_of_server(options: dict[str, object]) -> tuple[dict[str, Any], Presence | None]:
+def with_mode_of_server(options: dict[str, object]) -> tuple[dict[str, object], Presence | None]:
     """Return the options with the mode of the project's server, and the server; a flag or a variable wins."""
     resolved = looking(read_configuration(options)).resolve()
     presence = find_server(resolved.directory)

@@ -18,6 +18,7 @@ import psycopg2
 from peewee import OperationalError, PostgresqlDatabase
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, TRANSACTION_STATUS_IDLE
+from psycopg2.extensions import connection as Connection
 
 from compozy.drivers.thread_connections import ThreadConnections
 
@@ -35,24 +36,18 @@ class Attempts(PostgresqlDatabase):
     """
 
     _failure: tuple[float, str] | None = None
-
-    def __init__(self, *arguments: object, **options: object) -> None:
-        self._asked = threading.local()
-        base: Any = super()
-        base.__init__(*arguments, **options)
+    _asked = threading.local()  # set and read within one call of one thread
 
     def connect(self, reuse_if_open: bool = False) -> bool:
         """Connect the calling thread; return True if it was not connected."""
         self._asked.at = time.monotonic()
-        base: Any = super()
-        return bool(base.connect(reuse_if_open))
+        return bool(super().connect(reuse_if_open))
 
     def _connect(self) -> object:
         if self._failure is not None and self._failure[0] > self._asked.at:
             raise psycopg2.OperationalError(self._failure[1])
-        base: Any = super()
         try:
-            return base._connect()
+            return super()._connect()  # type: ignore[misc]  # the stubs leave it out
         except psycopg2.OperationalError as error:
             self._failure = (time.monotonic(), str(error))
             raise
@@ -65,17 +60,10 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
     are closed. No server is asked while a lock is held: one connection without an answer concerns one thread.
     """
 
-    _state: Any
-
-    def __init__(self, name: str, parameters: Mapping[str, object], *, size: int, wait_s: float) -> None:
+    def __init__(self, name: str, parameters: Mapping[str, Any], *, size: int, wait_s: float) -> None:
         self.size = size
         self._idle_since: dict[int, float] = {}
         super().__init__(name, **parameters, max_connections=size, timeout=wait_s)
-
-    def init(self, *arguments: object, **options: object) -> None:
-        """Replace the parameters; None in the place of the name closes the pool for good."""
-        base: Any = super()
-        base.init(*arguments, **options)
 
     def connect(self, reuse_if_open: bool = False) -> bool:
         """Check out a connection for the calling thread; return True if the thread had none.
@@ -83,13 +71,12 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
         Raises:
             peewee.OperationalError: the server does not answer, or every connection is in use.
         """
-        base: Any = super()
         self._renew()
         try:
-            new = bool(base.connect(reuse_if_open))
+            new = bool(super().connect(reuse_if_open))
             while new and not self._fresh(self._state.conn):
                 self._replace()
-                base.connect()
+                super().connect()
         except MaxConnectionsExceeded as error:
             reason = f"all {self.size} connections are in use (database.max_connections)"
             raise OperationalError(reason) from error
@@ -97,11 +84,10 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
 
     def cursor(self, named_cursor: str | None = None) -> Any:
         """Return a cursor on the thread's connection, or on a new one where that has died between statements."""
-        base: Any = super()
         contexts = self._state.ctx
         try:
             self._renew()
-            return base.cursor(named_cursor)
+            return super().cursor(named_cursor)
         finally:
             self._state.ctx = contexts  # a new connection would forget the contexts that the thread is in
 
@@ -110,9 +96,8 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
 
         Threads that wait for an answer then get an error at once, and so do later requests.
         """
-        state: Any = self
-        busy = [kept.connection for kept in list(state._in_use.values())]
-        closing = threading.Thread(target=state.close_all, name="compozy-postgres-end", daemon=True)
+        busy = [kept.connection for kept in list(self._in_use.values())]
+        closing = threading.Thread(target=self.close_all, name="compozy-postgres-end", daemon=True)
         closing.start()
         closing.join(timeout_s)
         for _ in range(_CUTS):
@@ -121,12 +106,11 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
             for connection in busy:
                 _hang_up(connection)
             closing.join(_CUT_S)
-        self.init(None)
+        self.init(None)  # without a name the pool opens no connection any more
 
     def free(self, timeout_s: float) -> bool:
         """Return True if the pool can be used: no thread keeps its locks for longer than `timeout_s`."""
-        state: Any = self
-        for lock in (state._lock, state._pool_lock):
+        for lock in (self._lock, self._pool_lock):
             if not lock.acquire(timeout=timeout_s):
                 return False
             lock.release()
@@ -141,30 +125,29 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
         if connection.closed or (_ready(connection, select.POLLIN, 0.0) and not _answers(connection)):
             self._replace()
 
-    def _fresh(self, connection: object) -> bool:
+    def _fresh(self, connection: Connection) -> bool:
         """Return True if a connection was used a moment ago, or answers."""
         since = self._idle_since.pop(id(connection), None)
         return since is None or time.monotonic() - since < FRESH_S or _answers(connection)
 
     def _replace(self) -> None:
         """Close the thread's connection for good, and the idle ones, which lived through the same."""
-        state: Any = self
-        state.manual_close()
-        state.close_idle()
+        self.manual_close()
+        self.close_idle()
 
-    def _close(self, connection: object, close_conn: bool = False) -> None:
+    def _close(self, connection: Connection, close_conn: bool = False) -> None:
         self._idle_since[id(connection)] = time.monotonic()
         super()._close(connection, close_conn)
 
-    def _is_closed(self, connection: Any) -> bool:
+    def _is_closed(self, connection: Connection) -> bool:
         return bool(connection.closed) or _ready(connection, select.POLLIN, 0.0)
 
-    def _can_reuse(self, connection: Any) -> bool:
+    def _can_reuse(self, connection: Connection) -> bool:
         # Rolling back would ask the server while the lock is held.
         return bool(connection.get_transaction_status() == TRANSACTION_STATUS_IDLE)
 
 
-def _answers(connection: Any) -> bool:
+def _answers(connection: Connection) -> bool:
     """Return True if the server answers on a connection within `ANSWER_S`; otherwise it is cut off."""
     cut = threading.Timer(ANSWER_S, _hang_up, (connection,))
     cut.daemon = True
@@ -183,7 +166,7 @@ class Probe:
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         self._parameters = dict(parameters)
-        self._connection: Any = None
+        self._connection: Connection | None = None
 
     def ask(self, timeout_s: float) -> bool:
         """Ask whether the server takes writes, on a new connection where the old one has died.
@@ -195,13 +178,13 @@ class Probe:
         deadline = time.monotonic() + timeout_s
         if self._connection is not None:
             try:
-                return self._query(deadline)
+                return self._query(self._connection, deadline)
             except psycopg2.Error:
                 self.close()
         try:
-            self._connection = psycopg2.connect(**self._parameters, async_=True)
-            _wait(self._connection, deadline)
-            return self._query(deadline)
+            self._connection = connection = psycopg2.connect(**self._parameters, async_=True)
+            _wait(connection, deadline)
+            return self._query(connection, deadline)
         except BaseException:
             self.close()
             raise
@@ -212,18 +195,18 @@ class Probe:
         if connection is not None:
             connection.close()
 
-    def _query(self, deadline: float) -> bool:
+    def _query(self, connection: Connection, deadline: float) -> bool:
         try:
-            cursor = self._connection.cursor()
+            cursor = connection.cursor()
             cursor.execute("SELECT current_setting('transaction_read_only')")
-            _wait(self._connection, deadline)
-            return bool(cursor.fetchone()[0] == "off")
+            _wait(connection, deadline)
+            return cursor.fetchone() == ("off",)
         except TimeoutError:
             self.close()
             raise
 
 
-def _wait(connection: Any, deadline: float) -> None:
+def _wait(connection: Connection, deadline: float) -> None:
     """Drive an asynchronous connection until its operation has ended.
 
     Raises:
@@ -234,12 +217,12 @@ def _wait(connection: Any, deadline: float) -> None:
             raise TimeoutError
 
 
-def _ready(connection: Any, event: int, timeout_s: float) -> bool:
+def _ready(connection: Connection, event: int, timeout_s: float) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), event)
     return bool(poll.poll(max(0.0, timeout_s) * 1000))
 
 
-def _hang_up(connection: Any) -> None:
+def _hang_up(connection: Connection) -> None:
     with contextlib.suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(connection.fileno())) as end:
         end.shutdown(socket.SHUT_RDWR)

@@ -18,7 +18,7 @@ from compozy.errors import DriverError
 MOST_IDLE = 8  # each keeps two files open
 
 
-class SqlitePool(ThreadConnections, PooledSqliteDatabase):  # type: ignore[misc]  # the stubs of `init` differ
+class SqlitePool(ThreadConnections, PooledSqliteDatabase):
     """The connections of all threads to one database.
 
     `verify` raises a DriverError where the file is no longer the one that was opened.
@@ -42,15 +42,12 @@ class SqlitePool(ThreadConnections, PooledSqliteDatabase):  # type: ignore[misc]
                 self._verify()
         except DriverError as error:
             raise OperationalError(error.reason) from error
-        base: Any = super()
-        return bool(base.connect(reuse_if_open))
+        return bool(super().connect(reuse_if_open))
 
     def close(self) -> bool:
         """Return the calling thread's connection to the pool; return True if it had one."""
-        base: Any = super()
-        state: Any = self
-        had_one = bool(base.close())
+        had_one = bool(super().close())
         # A burst of threads leaves as many connections behind; each holds two descriptors.
-        if self._turns.closed or len(state._connections) > MOST_IDLE:
+        if self._turns.closed or len(self._connections) > MOST_IDLE:
             self.close_unused()
         return had_one

@@ -14,7 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+if TYPE_CHECKING:
+    from sqlite3 import _Parameters
 
 Result = TypeVar("Result")
 _READS = ("SELECT", "PRAGMA", "EXPLAIN")
@@ -181,15 +184,15 @@ class Cursor(sqlite3.Cursor):
 
     connection: TurnConnection
 
-    def execute(self, sql: str, parameters: Any = (), /) -> Any:
+    def execute(self, sql: str, parameters: _Parameters = (), /) -> Self:
         """Run a statement."""
         return self.connection.in_turn(sql, lambda: super(Cursor, self).execute(sql, parameters))
 
-    def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
+    def executemany(self, sql: str, parameters: Iterable[_Parameters], /) -> Self:
         """Run a statement for each set of parameters."""
         return self.connection.in_turn(sql, lambda: super(Cursor, self).executemany(sql, parameters))
 
-    def executescript(self, sql_script: str, /) -> Any:
+    def executescript(self, sql_script: str, /) -> sqlite3.Cursor:
         """Run several statements."""
         return self.connection.in_turn("", lambda: super(Cursor, self).executescript(sql_script))
 

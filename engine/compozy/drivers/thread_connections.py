@@ -14,37 +14,31 @@ from playhouse.pool import PooledDatabase
 class ThreadConnections(PooledDatabase):
     """A pool that knows which thread uses which connection."""
 
-    def __init__(self, name: str, **options: object) -> None:
+    def __init__(self, name: str, **options: Any) -> None:
         self._owners: dict[int, threading.Thread] = {}
-        base: Any = super()
-        base.__init__(name, **options)
+        super().__init__(name, **options)
 
     def close_unused(self) -> None:
         """Close the connections that no living thread uses."""
-        state: Any = self
-        with state._pool_lock:
+        with self._pool_lock:
             self._reclaim()
-            state.close_idle()
+            self.close_idle()
 
     def _connect(self) -> object:
-        base: Any = super()
-        state: Any = self
-        with state._pool_lock:
+        with self._pool_lock:
             self._reclaim()
-            connection = base._connect()
+            connection = super()._connect()
             self._owners[id(connection)] = threading.current_thread()
             return connection
 
     def _reclaim(self) -> None:
         """Close the connections of threads that have ended; needs the lock of the pool."""
-        state: Any = self
         # The end of a thread gives no signal, so it is looked for whenever a connection is asked for.
         for key in [key for key, owner in self._owners.items() if not owner.is_alive()]:
             del self._owners[key]
-            if key in state._in_use:
-                state._close_raw(state._in_use.pop(key).connection)
+            if key in self._in_use:
+                self._close_raw(self._in_use.pop(key).connection)
 
-    def _close(self, connection: object, close_conn: bool = False) -> None:
-        base: Any = super()
+    def _close(self, connection: Any, close_conn: bool = False) -> None:
         self._owners.pop(id(connection), None)
-        base._close(connection, close_conn)
+        super()._close(connection, close_conn)

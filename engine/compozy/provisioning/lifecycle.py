@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from compozy.base.findings import Finding
 from compozy.base.interruption import held, raise_noted
@@ -24,6 +24,9 @@ from compozy.rulebook.states import Transition
 from compozy.settings.machine import probe_facts
 
 if TYPE_CHECKING:
+    from transitions import Machine
+    from transitions.core import EventData
+
     from compozy.provisioning.provision import Runtime
 
 __all__ = ["JournalEntry", "Lifecycle", "Provisioner", "Records", "Transition"]
@@ -132,8 +135,8 @@ class Lifecycle:
         self._machine = self._make_machine(threads)
         self._machine.add_model(self._model)
 
-    def _make_machine(self, threads: bool) -> Any:
-        steps: Mapping[str, Callable[[object], None]] = {
+    def _make_machine(self, threads: bool) -> Machine:
+        steps: Mapping[str, Callable[[EventData], None]] = {
             "resolve": self._resolve,
             "validate": self._validate,
             "check": self._check,
@@ -165,7 +168,8 @@ class Lifecycle:
             return Machine(**parts)
         from transitions.extensions.locking import LockedMachine
 
-        return LockedMachine(machine_context=[cast("Any", self._turn)], **parts)
+        # The stubs want a context whose value is None; that of a lock is True.
+        return LockedMachine(machine_context=[self._turn], **parts)  # type: ignore[list-item]
 
     @property
     def state(self) -> str:
@@ -275,28 +279,31 @@ class Lifecycle:
 
     # The callbacks of the machine, which its lock covers, in the order in which the library calls them.
 
-    def _begin(self, event: Any) -> None:
-        attempt: _Attempt = event.args[0]
+    def _begin(self, event: EventData) -> None:
+        attempt = _attempt(event)
         # The records as they are: a step that fails before it sets new ones changes nothing.
         self._model.next = self.records
-        attempt.row = self._rows[event.state.name, event.event.name]
+        attempt.row = self._row(event)
         attempt.began, attempt.at = time.perf_counter(), datetime.now(UTC).isoformat()
 
-    def _is_unguarded(self, event: Any) -> bool:
+    def _row(self, event: EventData) -> Transition:
+        return self._rows[event.state.name, event.event.name]
+
+    def _is_unguarded(self, event: EventData) -> bool:
         """Return True unless a finding of the tables that guard the transition stops it."""
-        attempt = event.args[0]
-        attempt.findings = promoted(validate(self.resolved, attempt.row.guards), strict=self.strict)
+        attempt = _attempt(event)
+        attempt.findings = promoted(validate(self.resolved, self._row(event).guards), strict=self.strict)
         return not errors(attempt.findings)
 
-    def _resolve(self, event: Any) -> None:
+    def _resolve(self, event: EventData) -> None:
         facts = self._facts if self._facts is not None else probe_facts(self.configuration.rulebook.registry)
-        self._model.next = Records(resolved=resolve(self.configuration, facts, event.args[0].row.stages))
+        self._model.next = Records(resolved=resolve(self.configuration, facts, self._row(event).stages))
 
-    def _validate(self, event: Any) -> None:
-        self._model.next = replace(self.records, validated=Validated(self.resolved, event.args[0].findings))
+    def _validate(self, event: EventData) -> None:
+        self._model.next = replace(self.records, validated=Validated(self.resolved, _attempt(event).findings))
 
-    def _check(self, event: Any) -> None:
-        found = dict.fromkeys((*self.findings, *event.args[0].findings))
+    def _check(self, event: EventData) -> None:
+        found = dict.fromkeys((*self.findings, *_attempt(event).findings))
         self._model.next = replace(self.records, validated=Validated(self.resolved, tuple(found)))
 
     def _provision(self, _: object) -> None:
@@ -305,29 +312,30 @@ class Lifecycle:
         # components.
         raise_noted()
 
-    def _release(self, event: Any) -> None:
-        self.runtime.stop(event.args[0].grace_s)
+    def _release(self, event: EventData) -> None:
+        self.runtime.stop(_attempt(event).grace_s)
         self._model.next = replace(self.records, runtime=None)
 
-    def _release_and_forget(self, event: Any) -> None:
-        self.runtime.stop(event.args[0].grace_s)
+    def _release_and_forget(self, event: EventData) -> None:
+        self.runtime.stop(_attempt(event).grace_s)
         self._model.next = Records()
 
     def _forget(self, _: object) -> None:
         self._model.next = Records()
 
-    def _fail(self, event: Any) -> None:
+    def _fail(self, event: EventData) -> None:
         """Stop what the step started for a state that was not entered, then raise what happened."""
-        if event.args[0].row is None:
+        if _attempt(event).row is None:
             raise TransitionError(event.event.name, self.state, self.allowed())
         # The library has not entered the state, so no record refers to the components; nothing else would stop them.
         started = self._model.next.runtime
         if started is not None and started is not self.records.runtime:
             started.abandon()
-        raise event.error
+        if event.error is not None:
+            raise event.error
 
-    def _end(self, event: Any) -> None:
-        attempt, rulebook = event.args[0], self.configuration.rulebook
+    def _end(self, event: EventData) -> None:
+        attempt, rulebook = _attempt(event), self.configuration.rulebook
         row = attempt.row
         if row is None:
             return
@@ -339,7 +347,13 @@ class Lifecycle:
         log_transition(entry)
 
 
-def _outcome(event: Any) -> str:
+def _attempt(event: EventData) -> _Attempt:
+    attempt: _Attempt
+    (attempt,) = event.args
+    return attempt
+
+
+def _outcome(event: EventData) -> str:
     if event.error is None:
         return "done" if event.result else ConfigurationError.id
     if isinstance(event.error, CompozyError):

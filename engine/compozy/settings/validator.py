@@ -6,7 +6,6 @@ Importing it imports cerberus, so it is imported when there is a value to check.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from cerberus import TypeDefinition, Validator
 from cerberus.errors import BaseErrorHandler, ErrorDefinition
@@ -23,7 +22,7 @@ _AMOUNTS: Mapping[str, tuple[int | float, int | float]] = {
 }
 
 
-class ErrorCollector(BaseErrorHandler):  # type: ignore[misc]
+class ErrorCollector(BaseErrorHandler):
     """Gives the errors as cerberus records them, with path, rule, constraint and value."""
 
     def __call__(self, errors: Iterable[object]) -> tuple[object, ...]:
@@ -31,7 +30,7 @@ class ErrorCollector(BaseErrorHandler):  # type: ignore[misc]
         return tuple(errors)
 
 
-class SettingValidator(Validator):  # type: ignore[misc]
+class SettingValidator(Validator):
     """A validator that knows the types of settings and the rule `form`, a pattern for the whole text."""
 
     types_mapping = {
@@ -54,7 +53,7 @@ def make_validator(settings: Mapping[str, Setting]) -> SettingValidator:
     return SettingValidator(cerberus_schema(settings), error_handler=ErrorCollector())
 
 
-def cerberus_schema(settings: Mapping[str, Setting]) -> dict[str, Any]:
+def cerberus_schema(settings: Mapping[str, Setting]) -> dict[str, dict[str, object]]:
     """Return the schema of a flat document: name of a setting -> value as it was read."""
     return {name: _rules(setting) for name, setting in settings.items()}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING
 
 from compozy.base.place import Origin
 from compozy.base.suggest import closest
@@ -22,6 +22,11 @@ from compozy.settings.redact import redact_value, secrets_in
 from compozy.settings.registry import Registry, Setting
 from compozy.settings.stated import is_weaker, part_value, rank
 from compozy.settings.values import KEY_LENGTH, form_words, from_text, has_form, is_loopback
+
+if TYPE_CHECKING:
+    from cerberus.errors import ValidationError
+
+Path = tuple[str | int, ...]
 
 # How the name of a flag ends whose value was read from a file.
 FROM_FILE = "=@"
@@ -40,7 +45,7 @@ class _Checker:
         self.inner = {path: _Checker(setting.fields) for path, setting in settings.items() if setting.fields}
         self.turn = Lock()
 
-    def errors(self, document: Mapping[str, object]) -> Iterator[tuple[tuple[object, ...], object]]:
+    def errors(self, document: Mapping[str, object]) -> Iterator[tuple[Path, ValidationError]]:
         """Yield path and cerberus error of everything that breaks the schema."""
         with self.turn:
             if not self.validator.validate(document, normalize=False):
@@ -59,9 +64,9 @@ def _elements(value: object) -> Iterator[tuple[tuple[int, ...], Mapping[str, obj
         yield (at,), element if isinstance(element, dict) else {"": element}
 
 
-def _first_of_each(errors: Iterable[Any]) -> Iterable[Any]:
+def _first_of_each(errors: Iterable[ValidationError]) -> Iterable[ValidationError]:
     """Return one error for each value; one that is too long is not described by its form as well."""
-    found: dict[tuple[object, ...], object] = {}
+    found: dict[Path, ValidationError] = {}
     for error in sorted(errors, key=lambda one: one.code):
         found.setdefault(error.document_path, error)
     return found.values()
@@ -193,47 +198,48 @@ def _doubled(setting: Setting, item: Setting, candidate: Candidate) -> Iterator[
             )
 
 
-def _problem(registry: Registry, candidates: Mapping[str, Candidate], keys: tuple[Any, ...], error: Any) -> Problem:
-    setting, key = registry.settings[keys[0]], keys[0]
+def _problem(registry: Registry, candidates: Mapping[str, Candidate], keys: Path, error: ValidationError) -> Problem:
+    path = key = str(keys[0])
+    setting = registry.settings[path]
     for part in keys[1:]:
         key += f"[{part}]" if isinstance(part, int) else f".{part}"
         setting = setting if isinstance(part, int) else setting.items[part]
     setting = setting.element if setting.of and isinstance(keys[-1], int) else setting
-    candidate = candidates[keys[0]]
+    candidate = candidates[path]
     origin: Origin = candidate.parts.get(key, candidate.origin)
     return _PROBLEMS.get(error.rule, _wrong_type)(setting, key, origin, error)
 
 
-def _found(setting: Setting, error: Any) -> str:
+def _found(setting: Setting, error: ValidationError) -> str:
     """Return the words that quote a value, without secrets."""
     shown = isinstance(error.value, str | int | float) and not setting.secret
     return found_masked(redact_value(setting, error.value)) if shown else ""
 
 
-def _not_allowed(setting: Setting, key: str, origin: Origin, error: Any) -> Problem:
+def _not_allowed(setting: Setting, key: str, origin: Origin, error: ValidationError) -> Problem:
     value = _found(setting, error).removeprefix("found ") or "this"
     suggestion = closest(str(error.value), setting.values) or ""
     facts = {"value": value, "allowed": ", ".join(setting.values), "suggestion": suggestion}
     return Problem("not-allowed", key, origin, facts)
 
 
-def _too_small(setting: Setting, key: str, origin: Origin, error: Any) -> Problem:
+def _too_small(setting: Setting, key: str, origin: Origin, error: ValidationError) -> Problem:
     return Problem("too-small", key, origin, {"found": _found(setting, error), "minimum": str(error.constraint)})
 
 
-def _too_large(setting: Setting, key: str, origin: Origin, error: Any) -> Problem:
+def _too_large(setting: Setting, key: str, origin: Origin, error: ValidationError) -> Problem:
     return Problem("too-large", key, origin, {"found": _found(setting, error), "maximum": str(error.constraint)})
 
 
-def _too_long(_: Setting, key: str, origin: Origin, error: Any) -> Problem:
+def _too_long(_: Setting, key: str, origin: Origin, error: ValidationError) -> Problem:
     return Problem("too-long", key, origin, {"length": str(len(error.value)), "longest": str(error.constraint)})
 
 
-def _wrong_form(setting: Setting, key: str, origin: Origin, error: object) -> Problem:
+def _wrong_form(setting: Setting, key: str, origin: Origin, error: ValidationError) -> Problem:
     return Problem("type", key, origin, {"expected": form_words(setting), "found": _found(setting, error)})
 
 
-def _wrong_type(setting: Setting, key: str, origin: Origin, error: object) -> Problem:
+def _wrong_type(setting: Setting, key: str, origin: Origin, error: ValidationError) -> Problem:
     return Problem("type", key, origin, {"expected": f"expected a {setting.type}", "found": _found(setting, error)})
 
 

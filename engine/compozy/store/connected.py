@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import peewee
 from playhouse.pool import MaxConnectionsExceeded
@@ -17,7 +17,7 @@ class Connected:
     """A database whose failures are translated; safe to use from several threads at once."""
 
     def __init__(self, database: peewee.Database) -> None:
-        self._database: Any = database
+        self._database = database
 
     def _run(self, operation: Callable[[], Result]) -> Result:
         """Return the result of queries.

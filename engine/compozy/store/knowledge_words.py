@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
 
 import peewee
 
@@ -92,8 +91,7 @@ class KnowledgeWords(Connected):
         return {name: number / len(words) for name, number in counts.items()}
 
     def _passages(self, sql: str, values: Sequence[object]) -> Iterator[Passage]:
-        cursor: Any = self._database.execute_sql(sql, values)
-        for row in cursor:
+        for row in self._database.execute_sql(sql, values):
             yield passage_of(dict(zip(("id", "source", "ordinal", "text", "place", "metadata"), row, strict=True)))
 
     def _query(self, words: Sequence[str]) -> str:

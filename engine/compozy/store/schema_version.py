@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import peewee
 from playhouse.migrations import MigrationError, Runner
@@ -54,7 +53,7 @@ def revert(database: peewee.Database, target: str | None = None) -> tuple[str, .
         return tuple(_runner(database).down(target))
 
 
-def rehearse(database: Any) -> tuple[str, ...]:
+def rehearse(database: peewee.Database) -> tuple[str, ...]:
     """Apply what is missing and roll back; return the names.
 
     Raises:
@@ -80,13 +79,12 @@ def _targets() -> Iterator[None]:
         raise UsageError(str(error), hint="compozy migrate schema --list shows the migrations") from error
 
 
-def _runner(database: peewee.Database) -> Any:
-    runner: Any = Runner
-    return runner(database, directory=str(SCRIPTS), table_name=HISTORY_TABLE)
+def _runner(database: peewee.Database) -> Runner:
+    return Runner(database, directory=str(SCRIPTS), table_name=HISTORY_TABLE)
 
 
 @contextmanager
-def _alone(database: Any) -> Iterator[Any]:
+def _alone(database: peewee.Database) -> Iterator[peewee._transaction | peewee._savepoint]:
     if isinstance(database, peewee.SqliteDatabase):
         with database.atomic("IMMEDIATE") as transaction:
             yield transaction

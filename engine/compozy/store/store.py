@@ -316,11 +316,12 @@ class Store(Connected):
         found = self._run(lambda: list(rows.select().where(rows.id == row_id).dicts()))
         return found[0] if found else None
 
-    def _upsert(self, execution: Execution, replaceable: object) -> object:
+    def _upsert(self, execution: Execution, replaceable: object) -> peewee.Query:
         insert = self._executions.insert(_row(execution))
-        return insert.on_conflict(conflict_target=["id"], preserve=_OUTCOME, where=replaceable)
+        upsert: peewee.Query = insert.on_conflict(conflict_target=["id"], preserve=_OUTCOME, where=replaceable)
+        return upsert
 
-    def _together(self, *writes: Any) -> None:
+    def _together(self, *writes: peewee.Query) -> None:
         """Run writes in one transaction; PostgreSQL gets them as one message, which takes one round trip."""
         if len(writes) == 1:
             writes[0].execute()

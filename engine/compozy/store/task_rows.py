@@ -25,36 +25,38 @@ class TaskRows:
     def __init__(self, database: object) -> None:
         self._rows: Any = peewee.Table("task_executions", _COLUMNS, _database=database)
 
-    def begin(self, execution_id: str, tasks: Sequence[TaskExecution], running: object) -> Iterator[object]:
+    def begin(self, execution_id: str, tasks: Sequence[TaskExecution], running: object) -> Iterator[peewee.Query]:
         """Yield the writes that leave `tasks` to an execution if `running` holds; else what has ended stays."""
         yield self._rows.delete().where((self._rows.execution == execution_id) & peewee.fn.EXISTS(running))
         yield from self.update(tasks)
 
-    def replace(self, execution_id: str, tasks: Sequence[TaskExecution]) -> Iterator[object]:
+    def replace(self, execution_id: str, tasks: Sequence[TaskExecution]) -> Iterator[peewee.Query]:
         """Yield the writes that leave exactly `tasks` to an execution."""
         yield self._rows.delete().where(self._rows.execution == execution_id)
         yield from self._upsert(tasks, None)
 
-    def update(self, tasks: Sequence[TaskExecution]) -> Iterator[object]:
+    def update(self, tasks: Sequence[TaskExecution]) -> Iterator[peewee.Query]:
         """Yield the writes of some tasks of an execution; a row that has ended stays."""
         yield from self._upsert(tasks, self._rows.status == RUNNING)
 
-    def close(self, execution: Execution) -> object:
+    def close(self, execution: Execution) -> peewee.Query:
         """Return the write that ends the running tasks of an execution as the execution ended."""
         end = {self._rows.status: execution.status, self._rows.finished_at: execution.finished_at}
         running = self._rows.status == RUNNING
-        return self._rows.update(end).where((self._rows.execution == execution.id) & running)
+        ended: peewee.Query = self._rows.update(end)
+        return ended.where((self._rows.execution == execution.id) & running)
 
-    def delete(self, execution_ids: Sequence[str]) -> object:
+    def delete(self, execution_ids: Sequence[str]) -> peewee.Query:
         """Return the write that deletes the rows of executions."""
-        return self._rows.delete().where(self._rows.execution.in_(list(execution_ids)))
+        deleted: peewee.Query = self._rows.delete().where(self._rows.execution.in_(list(execution_ids)))
+        return deleted
 
     def of(self, execution_id: str) -> tuple[TaskExecution, ...]:
         """Return the tasks of an execution in the order in which they began."""
         query = self._rows.select().where(self._rows.execution == execution_id)
         return tuple(TaskExecution(**row) for row in query.order_by(self._rows.started_at, self._rows.path).dicts())
 
-    def _upsert(self, tasks: Sequence[TaskExecution], replaceable: object) -> Iterator[object]:
+    def _upsert(self, tasks: Sequence[TaskExecution], replaceable: object) -> Iterator[peewee.Query]:
         for first in range(0, len(tasks), _CHUNK):
             insert = self._rows.insert([asdict(task) for task in tasks[first : first + _CHUNK]])
             yield insert.on_conflict(conflict_target=list(_KEY), preserve=_OUTCOME, where=replaceable)
