@@ -12,7 +12,9 @@ from tests.drivers.starting import Starting, starting
 from compozy.testing.testbed import Testbed
 from compozy.vector.vector_store import VectorStore
 
-from .subjects import SUBJECTS, Bed, Place, Subject, bed_of
+from .subjects import HAS_MODULE, SUBJECTS, Bed, Place, Subject, bed_of
+
+collect_ignore = [] if HAS_MODULE else ["test_redis_search.py"]
 
 
 @pytest.fixture(scope="session")

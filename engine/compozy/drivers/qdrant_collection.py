@@ -7,8 +7,6 @@ Both libraries have the same models, which a subclass names.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,14 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from compozy.vector.checked_records import check_selection, checked
-from compozy.vector.metadata_filter import Condition, Scalar, accepted, is_json
+from compozy.vector.metadata_filter import Condition, accepted, fact, facts, is_json
 from compozy.vector.ranking import best, rounded
 from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
 
 FACTS = "facts"
 BATCH = 500
 _NAMESPACE = uuid.UUID("5f0c2a8e-6d0b-5b52-9a51-0d3b4c8f7e21")
-_LONGEST = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +128,10 @@ class QdrantCollection(ABC):
         """Return a filter of metadata; None for all points."""
         if not where:
             return None
-        facts = [[fact(key, value) for value in accepted(condition)] for key, condition in where.items()]
+        keywords = [[fact(key, value) for value in accepted(condition)] for key, condition in where.items()]
         # Qdrant takes an empty list for no condition, and no fact is an empty text.
         match, condition = self.models.MatchAny, self.models.FieldCondition
-        return self.models.Filter(must=[condition(key=FACTS, match=match(any=values or [""])) for values in facts])
+        return self.models.Filter(must=[condition(key=FACTS, match=match(any=values or [""])) for values in keywords])
 
     def _turn(self) -> AbstractContextManager[object]:
         """Return what is held during an operation that writes."""
@@ -180,16 +177,10 @@ def point_id(record_id: str) -> str:
 
 def payload_of(record: VectorRecord) -> dict[str, object]:
     """Return the payload of the point of a record."""
-    facts = [fact(key, value) for key, value in record.metadata.items() if isinstance(value, str | int | float | None)]
-    return {"id": record.id, "text": record.text, "metadata": dict(record.metadata), FACTS: facts}
+    metadata = dict(record.metadata)
+    return {"id": record.id, "text": record.text, "metadata": metadata, FACTS: facts(metadata)}
 
 
 def record_of(vector: Iterable[float], payload: Mapping[str, Any]) -> VectorRecord:
     """Return the record of a point."""
     return VectorRecord(payload["id"], list(vector), payload["text"], payload["metadata"])
-
-
-def fact(key: str, value: Scalar) -> str:
-    """Return a keyword that is equal for equal JSON values of the same name."""
-    text = json.dumps([key, int(value) if isinstance(value, float) and value.is_integer() else value])
-    return text if len(text) <= _LONGEST else "#" + hashlib.sha256(text.encode()).hexdigest()

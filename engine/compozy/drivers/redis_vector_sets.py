@@ -22,6 +22,8 @@ class VectorSets(RedisVectorStore):
     """The vectors of one collection in one vector set."""
 
     form: ClassVar[str] = "vector sets"
+    probe: ClassVar[tuple[str, ...]] = ("VCARD", "compozy:vector")
+    needs: ClassVar[str] = "use Redis 8 or newer"
 
     def _put(self, pipe: Any, found: Mapping[str, VectorRecord], dimension: int) -> None:
         pipe.multi()

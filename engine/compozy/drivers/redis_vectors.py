@@ -1,4 +1,4 @@
-"""A vector store in Redis: what its two forms share, and the choice between them.
+"""A vector store in Redis: what its forms share; `redis_forms` has the choice between them.
 
 All keys of a store begin with `compozy:vector:<collection>:`. The hash `store` names format, form and dimension, and
 its `version` changes with each write; the hashes `text` and `metadata` hold what belongs to an id.
@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import msgspec
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from compozy.base.late_import import LATE_IMPORT
 from compozy.errors import DriverError, VectorError
 from compozy.vector.checked_records import check_selection, checked
 from compozy.vector.metadata_filter import Condition, accepted, is_json, matches
@@ -30,12 +29,24 @@ class RedisVectorStore(ABC):
     """The vectors of one collection; `client` is that of a Redis, shared with others."""
 
     form: ClassVar[str]
+    probe: ClassVar[tuple[str, ...]] = ()  # a command that only servers with this form have
+    needs: ClassVar[str] = ""  # how a server gets it
 
     def __init__(self, client: Any, collection: str) -> None:
         self._client = client
         self._prefix = f"compozy:vector:{collection}:"
         self._text, self._metadata = self._key("text"), self._key("metadata")
         self._dimension: int | None = None
+
+    @classmethod
+    def offered(cls, client: Any) -> bool:
+        """Return True if the server has what this form needs, and permits it."""
+        try:
+            if cls.probe:
+                client.execute_command(*cls.probe)
+        except (ResponseError, NoPermissionError):
+            return False
+        return True
 
     def _key(self, name: object) -> str:
         return f"{self._prefix}{name}"
@@ -154,11 +165,15 @@ class RedisVectorStore(ABC):
             self.open(None)
         wanted = unit_vector(vector, self._dimension)
         with answered():
-            allowed = None if not where else set(self._matching(where, self._client.hgetall(self._metadata)))
-            if self._dimension is None or k <= 0 or allowed == set():
+            allowed = self._selection(where) if where else None
+            if self._dimension is None or k <= 0 or (allowed is not None and not allowed):
                 return []
             found = self._nearest(wanted, k, allowed)
             return self._filled([(key, score) for key, score in found if min_score is None or score >= min_score])
+
+    def _selection(self, where: Mapping[str, Condition]) -> Collection[str]:
+        """Return what restricts `_nearest` to records that match a filter: their ids; empty where there are none."""
+        return set(self._matching(where, self._client.hgetall(self._metadata)))
 
     @abstractmethod
     def _nearest(self, vector: Sequence[float], k: int, allowed: Collection[str] | None) -> list[tuple[str, float]]:
@@ -229,34 +244,3 @@ def answered() -> Iterator[None]:
 
 def _json(metadata: Mapping[str, object]) -> str:
     return json.dumps(metadata, ensure_ascii=False)
-
-
-def open_store(client: Any, collection: str, dimension: int | None) -> RedisVectorStore:
-    """Return the store of a collection, in the form that it has, or else in the best one of the server.
-
-    Raises:
-        DriverError: it has another dimension or a form that the server lacks, or the server does not answer.
-    """
-    with LATE_IMPORT:
-        from compozy.drivers.redis_blocks import PackedBlocks
-    from compozy.drivers.redis_vector_sets import VectorSets
-
-    with answered():
-        stored = client.hget(f"compozy:vector:{collection}:store", "form")
-        has_sets = _has_vector_sets(client)
-    if stored == VectorSets.form.encode() and not has_sets:
-        raise DriverError(
-            "the vectors are in a vector set, which this Redis does not have", hint="use Redis 8 or newer"
-        )
-    blocks = stored == PackedBlocks.form.encode() or (stored is None and not has_sets)
-    store: RedisVectorStore = PackedBlocks(client, collection) if blocks else VectorSets(client, collection)
-    store.open(dimension)
-    return store
-
-
-def _has_vector_sets(client: Any) -> bool:
-    try:
-        client.execute_command("VCARD", "compozy:vector")
-    except (ResponseError, NoPermissionError):
-        return False
-    return True

@@ -29,8 +29,10 @@ class RedisVectorDriver:
     def __init__(
         self, *, name: str, url: str | None = None, host: str | None = None, port: int | None = None,
         password: str | None = None, db: int | None = None, tls: bool | None = None, collection: str | None = None,
-        dimension: int | None = None, runtime: Mapping[str, Any] | None = None,
+        dimension: int | None = None, index_type: str | None = None, m: int | None = None,
+        ef_construction: int | None = None, ef_search: int | None = None, runtime: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
+        self._index = {"index_type": index_type, "m": m, "ef_construction": ef_construction, "ef_search": ef_search}
         self._collection = collection or name
         self._dimension = dimension
         self._runtime = runtime or {}
@@ -53,7 +55,7 @@ class RedisVectorDriver:
         Raises:
             DriverError: the server is out of reach or refuses, or it holds vectors of another dimension.
         """
-        from compozy.drivers.redis_vectors import open_store
+        from compozy.drivers.redis_forms import open_store
 
         client = None if self._own is not None else context.handle(_PROJECT)
         self._server = self._own if self._own is not None else context.needed[_PROJECT]
@@ -62,7 +64,7 @@ class RedisVectorDriver:
                 if self._own is not None:
                     self._own.start(context)
                     client = self._own.handle
-                self._store = open_store(client, self._collection, self._dimension)
+                self._store = open_store(client, self._collection, self._dimension, self._index)
         except BaseException:
             self.stop(0)
             raise

@@ -6,6 +6,7 @@ match. Values are compared as JSON: `1` equals `1.0`, `true` equals neither, and
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -14,6 +15,7 @@ from compozy.errors import VectorError
 
 Scalar: TypeAlias = str | int | float | bool | None
 Condition: TypeAlias = Scalar | Sequence[Scalar]
+_LONGEST = 64
 
 
 def accepted(condition: Condition) -> list[Scalar]:
@@ -52,3 +54,14 @@ def matches(metadata: Mapping[str, object], where: Mapping[str, Condition]) -> b
 
 def _equal(value: object, wanted: Scalar) -> bool:
     return value == wanted and isinstance(value, bool) == isinstance(wanted, bool)
+
+
+def facts(metadata: Mapping[str, object]) -> list[str]:
+    """Return a keyword for each scalar, for engines that compare keywords."""
+    return [fact(key, value) for key, value in metadata.items() if isinstance(value, str | int | float | None)]
+
+
+def fact(key: str, value: Scalar) -> str:
+    """Return a keyword that is equal for equal JSON values of the same name."""
+    text = json.dumps([key, int(value) if isinstance(value, float) and value.is_integer() else value])
+    return text if len(text) <= _LONGEST else "#" + hashlib.sha256(text.encode()).hexdigest()
