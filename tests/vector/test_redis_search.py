@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
+from tests.support.polling import eventually
 
 from compozy.drivers import redis_search
 from compozy.drivers.redis_forms import open_store
@@ -72,14 +73,14 @@ class Knowing:
         pytest.param(Knowing("VCARD", "FT._LIST", form=b"packed blocks"), "packed blocks", id="stored-blocks"),
     ],
 )
-def test_first_form_that_the_server_offers_is_used_and_a_stored_one_is_kept(client: Any, form: str) -> None:
+def test_store_has_the_first_form_of_the_server_or_the_stored_one(client: Any, form: str) -> None:
     assert open_store(client, "docs", None, {}).form == form
 
 
 @pytest.mark.parametrize(
     ("form", "hint"), [(b"vector sets", "Redis 8"), (b"FT.SEARCH", "search module"), (b"later", "version of Compozy")]
 )
-def test_stored_form_that_the_server_lacks_is_refused(form: bytes, hint: str) -> None:
+def test_store_of_a_form_unknown_to_the_server_is_refused(form: bytes, hint: str) -> None:
     with pytest.raises(DriverError, match=form.decode()) as caught:
         open_store(Knowing(form=form), "docs", None, {})
     assert hint in (caught.value.hint or "")
@@ -94,7 +95,7 @@ def test_answers_of_both_protocols_are_read(protocol: int, server: SearchModuleS
         assert_same(store.search(QUERY, 5, {"n": 3}), exact(KNOWN, QUERY, 5, {"n": 3}))
 
 
-def test_names_that_begin_alike_are_collections_of_their_own(client: Any) -> None:
+def test_collections_with_similar_names_are_separate(client: Any) -> None:
     begin = uuid4().hex
     stores = [open_store(client, begin + ending, None, {}) for ending in ("", ":entry", ":entry:x", ":index:16", " x")]
     for store, known in zip(stores, KNOWN, strict=False):
@@ -134,8 +135,12 @@ def test_index_of_changed_parameters_takes_the_place_of_the_former(client: Any, 
     former.upsert(KNOWN)
     assert_same(former.search(QUERY, 5), EXPECTED)
     changed = open_store(client, collection, None, {"index_type": "hnsw", "m": 8, "ef_construction": 50})
-    assert_same(changed.search(QUERY, 5), EXPECTED)
-    assert indexes(client, collection) == ["16:HNSW:8:50"]
+
+    def replaced() -> bool:
+        assert_same(changed.search(QUERY, 5), EXPECTED)
+        return indexes(client, collection) == ["16:HNSW:8:50"]
+
+    eventually(replaced, "the end of the former index")
     former.delete([KNOWN[4].id])
     for store in (former, changed):
         assert_same(store.search(QUERY, 5), exact([one for one in KNOWN if one.id != KNOWN[4].id], QUERY, 5))

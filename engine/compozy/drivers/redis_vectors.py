@@ -172,7 +172,7 @@ class RedisVectorStore(ABC):
             return self._filled([(key, score) for key, score in found if min_score is None or score >= min_score])
 
     def _selection(self, where: Mapping[str, Condition]) -> Collection[str]:
-        """Return what restricts `_nearest` to records that match a filter: their ids; empty where there are none."""
+        """Return what restricts `_nearest` to records that match a filter: here their ids; empty if none can match."""
         return set(self._matching(where, self._client.hgetall(self._metadata)))
 
     @abstractmethod
