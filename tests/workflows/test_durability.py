@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,23 @@ def test_missing_namespace_is_an_outage_and_no_missing_execution(loop: LoopThrea
 
     with pytest.raises(UnavailableError, match="Namespace deleted is not found"):
         loop.call(ask(client, client.get_workflow_handle("x").describe(), "x"), 30)
+
+
+def test_burst_of_starts_gets_first_tasks_with_the_answers(
+    loop: LoopThread, client: Client, database: peewee.SqliteDatabase, tmp_path: Path
+) -> None:
+    """More starts than the worker has slots wait in this process; in Temporal each would take twice the requests."""
+    chosen = replace(settings(tmp_path), max_concurrent_workflows=2)
+    short = flow({"id": "a", "type": "aggregate", "output": 1})
+
+    async def eager(execution_id: str) -> bool:
+        history = await client.get_workflow_handle(execution_id).fetch_history()
+        return history.events[0].workflow_execution_started_event_attributes.eager_execution_accepted
+
+    with Workflows(client, database, loop, chosen) as workflows, ThreadPoolExecutor(100) as pool:
+        rows = list(pool.map(lambda number: workflows.run(short), range(100)))
+
+    async def accepted() -> list[bool]:
+        return await asyncio.gather(*(eager(row.id) for row in rows))
+
+    assert all(loop.call(accepted(), 30))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from tests.support.polling import eventually
@@ -28,6 +29,8 @@ class FlakyStore(Store):
             self.failures -= 1
             raise UnavailableError("database", "away")
         self.written.append(execution)
+
+    record_started = record_finished
 
 
 def test_final_row_is_written_again_after_a_failure() -> None:
@@ -70,3 +73,18 @@ def test_end_is_announced_with_the_final_row() -> None:
         return await future
 
     assert asyncio.run(announced()).output == 1
+
+
+def test_pause_is_announced_to_the_start_only() -> None:
+    async def announced() -> tuple[Execution, bool]:
+        ends = Ends()
+        rows = RowWriter(FlakyStore(failures=0), ends, 1)
+        rows.open()
+        first, final = ends.first("e"), ends.future("e")
+        rows.begin(replace(ROW, status="running"), ())
+        row = await first
+        rows.close()
+        return row, final.done()
+
+    row, ended = asyncio.run(announced())
+    assert (row.status, ended) == ("running", False)

@@ -48,7 +48,7 @@ _CONNECT_S = 5.0  # long for a server that listens: a call given up could end wh
 _STARTED = "Temporal Server:"  # what the server prints once it serves
 _PORT_TAKEN = "address already in use"
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-_REFRESH_S = 0.05
+_REFRESH_S = 0.1
 _ENOUGH_S = 0.3
 _LEVELS = {'"level":"DEBUG"': logging.DEBUG, '"level":"WARN"': logging.WARNING, '"level":"ERROR"': logging.ERROR}
 
@@ -203,6 +203,8 @@ class TemporalEmbeddedDriver:
         argv += ["--http-port", str(free_port(self._ip)), "--namespace", self._namespace]
         argv += ["--log-level", self._log_level, "--log-format", "json"]
         argv += ["--disable-config-file", "--disable-config-env", *self._page_options(), *no_http()]
+        # Else each start and end of an execution reads the definitions of custom search attributes from the file.
+        argv += ["--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"]
         if self._file is not None:
             # The server takes what it is given for a path and for a URI: only a bare name is the same as both.
             argv += ["--db-filename", os.path.basename(self._file)]
@@ -267,7 +269,7 @@ class TemporalEmbeddedDriver:
             return
         if connection.ping(PATIENT_S) != RETENTION_S:
             connection.keep_for(RETENTION_S)
-            time.sleep(4 * _REFRESH_S if self._first else 0.0)
+            time.sleep(2 * _REFRESH_S if self._first else 0.0)
         record_version(file, connection.version(), binary, self._keyring.newest if self._keyring else "")
 
     def ping(self) -> None:

@@ -1,6 +1,7 @@
-"""Announce within one process that the final row of an execution was written.
+"""Announce within one process that rows of an execution were written.
 
-A caller that waits for an execution of this process's worker learns its end without asking Temporal or the database.
+A caller that waits for an execution of this process's worker learns its end without asking Temporal or the database,
+and a start learns that it paused.
 """
 
 from __future__ import annotations
@@ -20,23 +21,35 @@ class Ends:
 
     def __init__(self) -> None:
         self._futures: WeakValueDictionary[str, asyncio.Future[Execution]] = WeakValueDictionary()
+        self._first: WeakValueDictionary[str, asyncio.Future[Execution]] = WeakValueDictionary()
 
     def future(self, execution_id: str) -> asyncio.Future[Execution]:
         """Return the future of the final row of an execution, if it is written from now on."""
-        found = self._futures.get(execution_id)
-        if found is None:
-            found = self._futures[execution_id] = asyncio.get_running_loop().create_future()
-        return found
+        return _future(self._futures, execution_id)
+
+    def first(self, execution_id: str) -> asyncio.Future[Execution]:
+        """Return the future of the next row of an execution that is written: that of a pause, or the final one."""
+        return _future(self._first, execution_id)
 
     def patience_s(self, least_s: float) -> float:
         """Return how long to wait for an announcement before something is done that most executions do not need."""
         return least_s + _EACH_S * len(self._futures)
 
     def announce(self, row: Execution) -> None:
-        """Set the future of an execution, if a caller waits for it; a later run of the same id gets another one."""
-        future = self._futures.pop(row.id, None)
-        if future is not None:
-            future.set_result(row)
+        """Set the futures of an execution that callers wait for; a later run of the same id gets others."""
+        for futures in (self._first, self._futures) if row.finished else (self._first,):
+            future = futures.pop(row.id, None)
+            if future is not None:
+                future.set_result(row)
+
+
+def _future(
+    futures: WeakValueDictionary[str, asyncio.Future[Execution]], execution_id: str
+) -> asyncio.Future[Execution]:
+    found = futures.get(execution_id)
+    if found is None:
+        found = futures[execution_id] = asyncio.get_running_loop().create_future()
+    return found
 
 
 async def announced_or(

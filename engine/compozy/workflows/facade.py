@@ -24,7 +24,7 @@ from compozy.workflows.knowledge_service import KnowledgeService
 from compozy.workflows.model.definition import Definition
 from compozy.workflows.run.restart import Health
 from compozy.workflows.run.tool_loader import NO_OFFER, ToolOffer
-from compozy.workflows.run.worker import WorkerHost
+from compozy.workflows.run.worker import UNBOUNDED, WorkerHost
 from compozy.workflows.service import Service
 from compozy.workflows.upkeep import Upkeep
 
@@ -88,6 +88,7 @@ class Workflows:
             history_kept=settings.history_kept,
             retention_s=settings.retention_s,
             ends=ends if settings.worker else None,
+            at_once=settings.max_concurrent_workflows or UNBOUNDED,
         )
         self.worker = _worker(client, self.store, database, settings, offer, ends, library) if settings.worker else None
         self._upkeep = Upkeep(self.service)

@@ -32,6 +32,7 @@ from compozy.workflows.starting import ConflictError, Starter
 from compozy.workflows.temporal import UnreadablePayloadError, ask, result_of
 
 READERS = 4
+STARTS_AT_ONCE = 10
 WAIT_PATIENCE_S = 5.0
 DATABASE_PATIENCE_S = 10.0  # longer than a writer waits for its turn
 CANCEL_PATIENCE_S = 30.0  # longer than an execution tries to write its row
@@ -48,9 +49,12 @@ class Service:
     def __init__(
         self, client: Client, store: Store, *, task_queue: str, directory: str, files: Sequence[str] = (),
         history_kept: bool = True, retention_s: float | None = None, patience_s: float = DATABASE_PATIENCE_S,
-        cancel_patience_s: float = CANCEL_PATIENCE_S, ends: Ends | None = None,
+        cancel_patience_s: float = CANCEL_PATIENCE_S, ends: Ends | None = None, at_once: int = STARTS_AT_ONCE,
     ) -> None:  # fmt: skip
-        """Prepare; `ends` announces what a worker in this process finishes, None without a worker."""
+        """Prepare; `ends` announces the rows that a worker in this process writes, None without a worker.
+
+        `at_once` bounds the executions that are started at once.
+        """
         self._ends = ends
         self._client = client
         self._store = store
@@ -64,7 +68,7 @@ class Service:
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="compozy-store")
         self._identity = TemporalIdentity(client, fixed=history_kept)
         self._late = LateRows(store, self._in_thread)
-        self._starter = Starter(client, store, task_queue, self._in_thread, self._identity, self._late, ends)
+        self._starter = Starter(client, store, task_queue, self._in_thread, self._identity, self._late, ends, at_once)
         self._reconciler = Reconciler(client, store, task_queue, self._in_thread, self._identity)
 
     def close(self) -> None:
@@ -96,9 +100,7 @@ class Service:
             ConflictError: the id belongs to an execution of another workflow or with another input.
             UnavailableError: the database or Temporal does not answer; nothing was started.
         """
-        started = await self._starter.start(await self._known(workflow), given, execution_id)
-        await self._starter.show(started.row)
-        return started.row.id
+        return (await self._starter.start(await self._known(workflow), given, execution_id)).id
 
     async def wait(
         self, execution_id: str, timeout_s: float | None = None, stop: asyncio.Event | None = None
@@ -119,8 +121,8 @@ class Service:
         execution_id: str | None = None, timeout_s: float | None = None, stop: asyncio.Event | None = None,
     ) -> Execution:  # fmt: skip
         """Start an execution and wait for it, see `start` and `wait`; a short one writes its row once, with its end."""
-        started = await self._starter.start(await self._known(workflow), given, execution_id)
-        row = await self._starter.ended_soon(started)
+        started = await self._starter.run(await self._known(workflow), given, execution_id)
+        row = started.row
         return row if row.finished else await self._wait(row.id, started.announced, timeout_s, stop)
 
     async def execution(self, execution_id: str) -> Execution:

@@ -45,9 +45,13 @@ class ConflictError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An execution that Temporal has accepted; `announced` gets its final row if this process runs a worker."""
+    """An execution that Temporal has accepted.
+
+    If this process runs a worker, `first` gets the row that it writes first, and `announced` the final one.
+    """
 
     row: Execution
+    first: asyncio.Future[Execution] | None
     announced: asyncio.Future[Execution] | None
 
 
@@ -56,8 +60,10 @@ class Starter:
 
     def __init__(
         self, client: Client, store: Store, task_queue: str, in_thread: InThread, identity: TemporalIdentity,
-        late: LateRows, ends: Ends | None,
+        late: LateRows, ends: Ends | None, at_once: int,
     ) -> None:  # fmt: skip
+        # More at once would only wait in Temporal, where each costs more, instead of here.
+        self._room = asyncio.Semaphore(at_once)
         self._client = client
         self._store = store
         self._task_queue = task_queue
@@ -69,8 +75,24 @@ class Starter:
 
     async def start(
         self, definition: Definition, given: Mapping[str, object] | None, execution_id: str | None
+    ) -> Execution:
+        """Start an execution and write its row; see `Service.start`."""
+        async with self._room:
+            started = await self._begin(definition, given, execution_id)
+        await self.show(started.row)
+        return started.row
+
+    async def run(
+        self, definition: Definition, given: Mapping[str, object] | None, execution_id: str | None
     ) -> Started:
-        """Start an execution, which is listed only after `show`; see `Service.start`."""
+        """Start an execution, and wait a moment for its end or its first pause; see `Service.run`."""
+        async with self._room:
+            started = await self._begin(definition, given, execution_id)
+            return replace(started, row=await self._first_row(started))
+
+    async def _begin(
+        self, definition: Definition, given: Mapping[str, object] | None, execution_id: str | None
+    ) -> Started:
         run = wire.Run(definition, complete_input(definition, given or {}), timestamp())
         name = new_execution_id(definition.id) if execution_id is None else checked_execution_id(execution_id)
         row = Execution(name, definition.id, definition.version, RUNNING, run.input, str(run.started_at))
@@ -79,13 +101,13 @@ class Starter:
         await self._require_writable()
         await self._identity.require_own()
         # Before the start, because a short execution ends before `start_workflow` returns.
-        announced = None if self._ends is None else self._ends.future(name)
+        first, announced = (None, None) if self._ends is None else (self._ends.first(name), self._ends.future(name))
         try:
             started = await self._start_workflow(name, run)
         except WorkflowAlreadyStartedError as error:
-            return Started(await self._same(row, error), announced)
+            return Started(await self._same(row, error), first, announced)
         log.info("execution.started", extra={"execution": name, "workflow": definition.id})
-        return Started(replace(row, run_id=started.result_run_id), announced)
+        return Started(replace(row, run_id=started.result_run_id), first, announced)
 
     async def _require_writable(self) -> None:
         """Refuse to start what could not be recorded; the last answer counts for `WRITABLE_S`."""
@@ -94,18 +116,18 @@ class Starter:
             await self._in_thread(self._store.require_writable)
             self._writable_until = now + WRITABLE_S
 
-    async def ended_soon(self, started: Started) -> Execution:
-        """Return the final row of an execution that ends soon; else write and return its row."""
-        row, announced = started.row, started.announced
+    async def _first_row(self, started: Started) -> Execution:
+        """Return the row that the worker of this process soon writes; else write and return a row."""
+        row, first = started.row, started.first
         if row.finished:
             return row
         # While its row is not written, a request for the execution in this process must find it.
         with self._late.starting(row):
-            if announced is not None and self._ends is not None:
+            if first is not None and self._ends is not None:
                 patience_s = min(self._ends.patience_s(SHOWN_AFTER_S), SHOWN_AT_LATEST_S)
-                await asyncio.wait([announced], timeout=patience_s)
-                if announced.done():
-                    return announced.result()
+                await asyncio.wait([first], timeout=patience_s)
+                if first.done():
+                    return first.result()
             await self.show(row)
         return row
 

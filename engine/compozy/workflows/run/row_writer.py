@@ -35,7 +35,7 @@ class RowWriter(Interceptor):
     """The threads that write, reachable from the workflows of the worker that it intercepts."""
 
     def __init__(self, store: Store, ends: Ends, threads: int) -> None:
-        """Prepare; the ends of executions are announced in `ends`, on the loop that `open` was called on."""
+        """Prepare; written rows of executions are announced in `ends`, on the loop that `open` was called on."""
         self._store = store
         self._ends = ends
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="compozy-rows")
@@ -43,7 +43,7 @@ class RowWriter(Interceptor):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def open(self) -> None:
-        """Announce ends on the running event loop from now on."""
+        """Announce rows on the running event loop from now on."""
         self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
@@ -61,8 +61,8 @@ class RowWriter(Interceptor):
         return None
 
     def begin(self, row: Execution, tasks: Sequence[TaskExecution]) -> None:
-        """Write that an execution runs, and how far its tasks are, without waiting for the write."""
-        self._submit(lambda: self._store.record_started(row, tasks))
+        """Write that an execution runs, and how far its tasks are, and announce it; without waiting for the write."""
+        self._submit(lambda: self._begin(row, tasks))
 
     def finish(self, row: Execution, tasks: Sequence[TaskExecution]) -> None:
         """Write how an execution and its tasks ended, and announce it; wait for that at most `PATIENCE_S`."""
@@ -81,14 +81,21 @@ class RowWriter(Interceptor):
         """
         await asyncio.wrap_future(self._submit(lambda: self._store.record_tasks(tasks)))
 
+    def _begin(self, row: Execution, tasks: Sequence[TaskExecution]) -> None:
+        self._store.record_started(row, tasks)
+        self._announce(row)
+
     def _finish(self, row: Execution, tasks: Sequence[TaskExecution]) -> None:
         # The clock may have been set back since the start.
         ended = replace(row, finished_at=max(timestamp(), row.started_at))
         self._store.record_finished(ended, tasks)
         _log_end(ended)
+        self._announce(ended)
+
+    def _announce(self, row: Execution) -> None:
+        """Announce a row; only after it is written, so that a request woken by this reads it."""
         if self._loop is not None and not self._closed.is_set():
-            # Only after the row is written, so that a request woken by this reads it.
-            self._loop.call_soon_threadsafe(self._ends.announce, ended)
+            self._loop.call_soon_threadsafe(self._ends.announce, row)
 
     def _submit(self, write: Callable[[], None]) -> Future[None]:
         # Counted from the submission: writes that wait for a thread during an outage do not extend it.

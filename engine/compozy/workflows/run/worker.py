@@ -29,6 +29,9 @@ from compozy.workflows.run.row_writer import RowWriter
 from compozy.workflows.run.tool_loader import NO_OFFER, ToolOffer, Tools
 
 UNBOUNDED = 1000
+# A slot is also held by each poll, and by each task until Temporal has taken its result. Without a free slot, Temporal
+# does not send the first task of an execution with the answer to its start, which doubles its requests.
+_SPARE_SLOTS = 40
 RENDERERS = 2
 # How long Temporal waits for a worker that was killed before it gives its executions to another one.
 STICKY_TIMEOUT = timedelta(seconds=2)
@@ -57,13 +60,13 @@ class WorkerHost:
     ) -> None:
         """Prepare a worker.
 
-        `max_concurrent_workflows` bounds the workflow tasks at work at once, 0 is unbounded; `grace_s` is
+        `max_concurrent_workflows` is how many executions are started at once, 0 is unbounded; `grace_s` is
         how long tools may run after `stop`; `writers` threads write rows; `library` has the knowledge bases; `offer` is
         what tools get; `ends` is informed of final rows; `pace` is how patient to be with a worker that fails.
         """
         self._client = client
         self._task_queue = task_queue
-        self._slots = max_concurrent_workflows or UNBOUNDED
+        self._slots = (max_concurrent_workflows or UNBOUNDED) + _SPARE_SLOTS
         self._grace_s = grace_s
         self._tools = Tools(directory, offer)
         self._rows = RowWriter(store, ends or Ends(), writers)
