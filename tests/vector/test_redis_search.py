@@ -14,7 +14,6 @@ from tests.support.polling import eventually
 from compozy.drivers import redis_search
 from compozy.drivers.redis_forms import open_store
 from compozy.errors import DriverError
-from compozy.vector.vector_store import VectorStore
 
 from .subjects import SearchModuleServer, records
 from .test_conformance import assert_same, exact
@@ -101,7 +100,7 @@ def test_collections_with_similar_names_are_separate(client: Any) -> None:
     for store, known in zip(stores, KNOWN, strict=False):
         store.upsert([known])
     for store, known in zip(stores, KNOWN, strict=False):
-        assert [match.id for match in store.search(QUERY, 5)] == [known.id]
+        assert [match.id for query in KNOWN[:5] for match in store.search(query.vector, 1)] == [known.id] * 5
 
 
 def test_search_survives_kill_of_the_server(server: SearchModuleServer, client: Any, collection: str) -> None:
@@ -147,41 +146,45 @@ def test_index_of_changed_parameters_takes_the_place_of_the_former(client: Any, 
     assert indexes(client, collection) == ["16:HNSW:8:50"]
 
 
-class Building:
-    """A client whose indexes with a name of `ending` are half built."""
-
-    def __init__(self, client: Any, ending: str) -> None:
-        self.client, self.ending = client, ending
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.client, name)
-
-    def execute_command(self, *words: Any) -> Any:
-        if words[0] == "FT.INFO" and words[1].endswith(self.ending):
-            return [b"backfill_complete_percent", b"0.500000"]
-        return self.client.execute_command(*words)
+@pytest.fixture
+def building(server: SearchModuleServer) -> Iterator[Any]:
+    """A client that takes each HNSW index for half built."""
+    half = [b"num_docs", b"0", b"backfill_complete_percent", b"0.500000"]
+    with Redis.from_url(server.url) as opened:
+        opened.set_response_callback(
+            "FT.INFO", lambda answer, **_: half if b"HNSW" in answer[b"index_name"] else answer
+        )
+        yield opened
 
 
-def building(client: Any, collection: str, **options: object) -> VectorStore:
-    return open_store(Building(client, ":HNSW:16:200"), collection, None, options)
-
-
-def test_complete_index_is_searched_while_another_one_is_built(client: Any, collection: str) -> None:
+def test_complete_index_is_searched_while_another_one_is_built(client: Any, building: Any, collection: str) -> None:
     open_store(client, collection, None, {}).upsert(KNOWN[:30])
-    store = building(client, collection, index_type="hnsw")
+    store = open_store(building, collection, None, {"index_type": "hnsw"})
     store.upsert(KNOWN[30:])
     assert_same(store.search(QUERY, 5), EXPECTED)
     assert indexes(client, collection) == ["16:FLAT", "16:HNSW:16:200"]
 
 
 def test_search_in_an_incomplete_index_is_refused(
-    client: Any, collection: str, monkeypatch: pytest.MonkeyPatch
+    client: Any, building: Any, collection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also beside one of another dimension."""
     monkeypatch.setattr(redis_search, "_BUILD_S", 0.0)
-    store = building(client, collection, index_type="hnsw")
+    assert open_store(client, collection, 3, {}).search([1, 0, 0]) == []
+    store = open_store(building, collection, None, {"index_type": "hnsw"})
     store.upsert(KNOWN)
     with pytest.raises(DriverError, match="being built: 50%"):
         store.search(QUERY)
+
+
+def test_new_index_is_searched_before_the_server_has_read_all_its_keys(
+    server: SearchModuleServer, collection: str
+) -> None:
+    with Redis.from_url(server.url) as client:
+        client.set_response_callback("FT.INFO", lambda answer, **_: {**answer, b"percent_indexed": 0.1})
+        store = open_store(client, collection, None, {})
+        store.upsert(KNOWN)
+        assert_same(store.search(QUERY, 5), EXPECTED)
 
 
 def test_index_of_another_dimension_is_not_searched(client: Any, collection: str) -> None:

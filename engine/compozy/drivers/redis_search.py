@@ -166,9 +166,14 @@ class SearchIndex(RedisVectorStore):
         return self._index
 
     def _share(self, index: str) -> float:
-        """Return the share of the vectors that is in an index, 0 to 1."""
-        answer = self._client.execute_command("FT.INFO", index)
+        """Return the share of the vectors that is in an index, 0 to 1; a server has that of all its keys."""
+        with self._client.pipeline() as pipe:
+            pipe.hlen(self._metadata)
+            pipe.execute_command("FT.INFO", index)
+            size, answer = pipe.execute()
         known = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+        if int(known[b"num_docs"]) >= size:
+            return 1.0
         return next(float(known[name]) for name in _PROGRESS if name in known)
 
     def _delete(self, indexes: Sequence[str]) -> None:
