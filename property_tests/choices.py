@@ -66,19 +66,25 @@ class Variable:
     options: tuple[Text, ...]
 
 
-def variables(rulebook: Rulebook) -> list[Variable]:
+def variables(rulebook: Rulebook) -> tuple[Variable, ...]:
     """Return every setting and machine fact that some table reads, with its options."""
+    return _variables(ById(rulebook))
+
+
+@cache
+def _variables(key: ById[Rulebook]) -> tuple[Variable, ...]:
+    rulebook = key.record
     columns: dict[ColumnSource, list[tuple[Table, Column]]] = {}
     for table in rulebook.ruleset.tables.values():
         for column in table.columns:
             source = column.source
             if source.kind != "decision" and source.each != PROBLEMS:
-                key = ColumnSource("setting", source.each) if source.each else ColumnSource(source.kind, source.ref)
-                columns.setdefault(key, []).append((table, column))
+                asked = ColumnSource("setting", source.each) if source.each else ColumnSource(source.kind, source.ref)
+                columns.setdefault(asked, []).append((table, column))
                 compared = compared_with(source.view)
                 if compared is not None:
                     columns.setdefault(ColumnSource("setting", compared), [])
-    return [Variable(source, _options(rulebook, source, read)) for source, read in columns.items()]
+    return tuple(Variable(source, _options(rulebook, source, read)) for source, read in columns.items())
 
 
 def cone(rulebook: Rulebook, tables: Iterable[Table]) -> list[Table]:

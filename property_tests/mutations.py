@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any
 
 from property_tests.branching import Scan, answers, completed
-from property_tests.choices import Choice, Variable, variables
+from property_tests.choices import Choice, variables
 from property_tests.contract_messages import message_faults, named
 from property_tests.mutations_rows import ORACLE, SURVIVED, VERIFIED, row_mutants, row_verdict
 from property_tests.oracle import DECISIONS, PROBLEMS, PROMISES, Facts, mode_row
@@ -187,12 +187,7 @@ def is_wrong(mutant: Mutant) -> bool:
 
     if not all(question(choice) for choice in quick_choices(table.id, row)):
         return True
-    return not all(answer.value for answer in answers(_space(), question))
-
-
-@cache
-def _space() -> list[Variable]:
-    return variables(load_rulebook())
+    return not all(answer.value for answer in answers(variables(load_rulebook()), question))
 
 
 @cache
@@ -206,10 +201,10 @@ def quick_choices(table_id: str, row: str) -> tuple[Choice, ...]:
         scan = Scan(rulebook, choice, rulebook.ruleset.tables)
         return _same_decision(scan, table, row, facts) if table.hit != "collect" else PROMISES[row].when(facts)
 
-    found = list(answers(_space(), question))
+    found = list(answers(variables(load_rulebook()), question))
     positive = [answer for answer in found if answer.value]
     sampled = [*positive[:: 1 + len(positive) // 20], *found[:: 1 + len(found) // 40]]
-    return tuple(completed(_space(), answer, seed) for seed, answer in enumerate(sampled))
+    return tuple(completed(variables(load_rulebook()), answer, seed) for seed, answer in enumerate(sampled))
 
 
 def _alone(table: Table, row: str) -> Table:

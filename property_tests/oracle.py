@@ -756,6 +756,11 @@ PROMISES: Mapping[str, Promise] = {
             )
         ),
     ),
+    "vector_store.redis.ivfflat": Promise(
+        "warning",
+        "knowledge.vector_dbs[].index_type",
+        _a_store(lambda store: store.provider == "redis" and store.fields.get("index_type") == "ivfflat"),
+    ),
     "vector_store.path.file": Promise(
         "error",
         "knowledge.vector_dbs[].path",
