@@ -161,7 +161,7 @@ def diagnostics_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _given_lines(given: Iterable[tuple[str, Any]]) -> Iterator[str]:
+def _given_lines(given: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[str]:
     for path, value in given:
         origin = value["origin"]
         where = ":".join(str(origin[name]) for name in ("file", "line", "column") if name in origin)

@@ -10,8 +10,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from compozy.drivers.process import Command, Process
 from compozy.drivers.protocol import StartContext
@@ -206,7 +205,7 @@ class Child:
             process.kill()
 
 
-def report(logger: logging.Logger, level: int, event: str, text: str, fields: dict[str, Any]) -> None:
+def report(logger: logging.Logger, level: int, event: str, text: str, fields: Mapping[str, object]) -> None:
     """Log an event with a text, from a thread that must survive every failure of the application's handlers."""
     try:
         logger.log(level, "%s", text, extra={"event": event, **fields})

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from compozy.base.output_file import open_regular, write_file
 from compozy.errors import DriverError, StateDirectoryError
@@ -36,14 +36,21 @@ class Holding:
     figure: tuple[int, ...]
 
 
+class InventoryEntry(TypedDict):
+    """One holding in the file."""
+
+    path: str
+    figure: list[int]
+
+
 class Inventory:
     """The record of one state directory; holdings outside it are recorded as well."""
 
     def __init__(self, state_dir: str) -> None:
         self._folder = os.path.realpath(state_dir)
         self._file = Path(self._folder, INVENTORY)
-        self._components: dict[str, object] | None = None
-        self._found: dict[str, object] = {}
+        self._components: dict[str, InventoryEntry] | None = None
+        self._found: dict[str, InventoryEntry] = {}
 
     def check(self, component: str, holding: Holding | None) -> None:
         """Refuse a component that holds less than what is recorded; one at another path is not compared.
@@ -67,7 +74,7 @@ class Inventory:
         Raises:
             OSError: it cannot be written.
         """
-        components = {
+        components: dict[str, InventoryEntry] = {
             name: {"path": self._name(held.path), "figure": list(held.figure)}
             for name, held in holdings.items()
             if held.figure
@@ -82,17 +89,17 @@ class Inventory:
         """
         self._write(self._found)
 
-    def _write(self, components: dict[str, Any]) -> None:
+    def _write(self, components: dict[str, InventoryEntry]) -> None:
         # Without a change no write: the record of an idle server must not wear its disk.
         if components != self._components:
             write_file(self._file, json.dumps({"format": _FORMAT, "components": components}) + "\n")
             self._components = components
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, InventoryEntry]:
         if self._components is None:
             try:
                 with open_regular(self._file) as stream:
-                    found: dict[str, object] = json.load(stream)["components"]
+                    found: dict[str, InventoryEntry] = json.load(stream)["components"]
                 for entry in found.values():
                     _check_entry(entry)
                 self._components = self._found = found
@@ -109,7 +116,7 @@ class Inventory:
         return os.path.relpath(real, self._folder) if inside else real
 
 
-def _check_entry(entry: Any) -> None:
+def _check_entry(entry: InventoryEntry) -> None:
     numbers = entry["figure"]
     if not isinstance(entry["path"], str) or not numbers or any(type(number) is not int for number in numbers):
         raise ValueError("an entry has another shape")

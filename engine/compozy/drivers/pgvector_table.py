@@ -82,7 +82,7 @@ def answers(where: str) -> Iterator[None]:
 
 
 @contextmanager
-def connected(database: Any) -> Iterator[object]:
+def connected(database: peewee.Database) -> Iterator[peewee.Database]:
     """Yield the database, with a connection of the calling thread."""
     opened = database.connect(reuse_if_open=True)
     try:

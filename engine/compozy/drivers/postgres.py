@@ -17,7 +17,7 @@ from compozy.drivers.reach import REACH_S, Symptom, diagnosed, reach
 from compozy.errors import DriverError
 
 if TYPE_CHECKING:
-    from compozy.drivers.postgres_pool import Probe
+    from compozy.drivers.postgres_pool import Pool, Probe
 
 PING_S = 1.0
 CLOCK_SKEW_S = 5.0
@@ -113,7 +113,7 @@ class PostgresDriver:
         self._timeout_s = connect_timeout_s
         self._where = "postgres"
         self._details: dict[str, object] = {}
-        self._pool: Any = None
+        self._pool: Pool | None = None
         self._probe: Probe | None = None
         self._asking = threading.Lock()
 
@@ -152,11 +152,11 @@ class PostgresDriver:
         # Not through the pool: when all connections are in use, a health check would wait like every other query.
         self._probe = Probe({**parameters, "dbname": name})
         parameters["connect_timeout"] = limit
-        self._pool = Pool(name, parameters, size=self._max_connections, wait_s=self._timeout_s)
+        pool = self._pool = Pool(name, parameters, size=self._max_connections, wait_s=self._timeout_s)
         try:
             # One connection now, because a wrong password must fail the start and not the first request.
-            with self._pool.connection_context():
-                info = self._pool.connection().info
+            with pool.connection_context():
+                info = pool.connection().info
                 version = str(info.parameter_status("server_version") or "").partition(" ")[0]
                 self._details = {"version": version, "user": info.user, "tls": bool(info.ssl_in_use)}
         except (peewee.DatabaseError, peewee.InterfaceError) as error:
@@ -250,7 +250,7 @@ class PostgresDriver:
         """Check that the server answers, and its clock."""
         with reached(self, context) as check:
             yield check
-            if check.status == "pass":
+            if check.status == "pass" and self._pool is not None:
                 yield clock_check(self._pool.execute_sql("SELECT extract(epoch FROM now())").fetchone()[0])
 
     def storage(self) -> tuple[Storage, ...]:

@@ -13,13 +13,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Protocol
 
 from compozy.drivers.inventory import Inventory, holding_of
 from compozy.drivers.port import Port
 from compozy.drivers.ports import is_free, owner_of, process_on
 from compozy.drivers.process import environment
-from compozy.drivers.protocol import Check, StartContext
+from compozy.drivers.protocol import Check, Driver, StartContext
 from compozy.errors import DriverError, InUseError
 from compozy.state.file_lock import beside
 from compozy.state.move_journal import pending
@@ -58,6 +58,13 @@ def _version(binary: str) -> str:
     return lines[0]
 
 
+class Examined(Protocol):
+    """A driver that keeps data."""
+
+    def examine(self, context: StartContext) -> None:
+        """Look at the data as `start` does, change nothing, and raise DriverError where `start` would."""
+
+
 def check_port(port: Port, host: str) -> Check:
     """Return whether a server can listen on the port; a default port may move to a free one."""
     name, setting, number = port.setting.rpartition(".")[2], port.setting, port.number
@@ -74,12 +81,8 @@ def check_port(port: Port, host: str) -> Check:
     return Check(name, "warn", message, f"nothing, or choose {setting} yourself", user)
 
 
-def check_kept(driver: object, context: StartContext, path: str | None, setting: str) -> Iterator[Check]:
-    """Yield whether the file or directory at `path` can be written, has room and is intact; None means no data on disk.
-
-    `driver.examine(context)` looks at the data as `start` does, changes nothing, and raises DriverError where `start`
-    would.
-    """
+def check_kept(driver: Examined, context: StartContext, path: str | None, setting: str) -> Iterator[Check]:
+    """Yield whether the file or directory at `path` can be written, has room and is intact; None: no data on disk."""
     if path is None:
         yield Check("files", "skip", "nothing is kept on disk")
     else:
@@ -123,7 +126,7 @@ def no_directory(path: str) -> str:
     return f"{path} {what}"
 
 
-def _intact(driver: Any, context: StartContext, path: str | None) -> Iterator[Check]:
+def _intact(driver: Examined, context: StartContext, path: str | None) -> Iterator[Check]:
     if path is not None and pending([os.path.dirname(path)]):
         yield Check("intact", "skip", "an interrupted restore is completed first", "see the check above")
         return
@@ -141,14 +144,14 @@ def _intact(driver: Any, context: StartContext, path: str | None) -> Iterator[Ch
             yield Check("intact", "pass", f"{path} is intact")
 
 
-def check_reach(driver: object, context: StartContext) -> Iterator[Check]:
+def check_reach(driver: Driver, context: StartContext) -> Iterator[Check]:
     """Yield whether the driver starts and answers; it is stopped again."""
     with reached(driver, context) as check:
         yield check
 
 
 @contextmanager
-def reached(driver: Any, context: StartContext) -> Iterator[Check]:
+def reached(driver: Driver, context: StartContext) -> Iterator[Check]:
     """Start a driver and ask it; it runs within the block if the check passes, and is stopped after it."""
     deadline = min(context.deadline, time.monotonic() + REACH_S)
     try:
@@ -157,7 +160,7 @@ def reached(driver: Any, context: StartContext) -> Iterator[Check]:
         driver.stop(0)
 
 
-def _reach(driver: Any, context: StartContext) -> Check:
+def _reach(driver: Driver, context: StartContext) -> Check:
     try:
         driver.start(context)
         began = time.perf_counter()

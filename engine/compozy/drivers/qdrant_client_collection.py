@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
@@ -56,7 +55,7 @@ def answers(where: str) -> Iterator[None]:
         raise diagnosed(text, where, _SYMPTOMS) from error
 
 
-class QdrantClientCollection(QdrantCollection):
+class QdrantClientCollection(QdrantCollection[models.Filter]):
     """The vector store in the collection `name`, for any number of threads and processes."""
 
     models = models
@@ -120,14 +119,14 @@ class QdrantClientCollection(QdrantCollection):
                 selector = models.PointIdsList(points=list(points[begin : begin + BATCH]))
                 self._client.delete(self._name, selector, wait=True)
 
-    def _nearest(self, vector: Sequence[float], condition: Any, limit: int) -> Sequence[object]:
+    def _nearest(self, vector: Sequence[float], condition: models.Filter | None, limit: int) -> Sequence[object]:
         params = models.SearchParams(hnsw_ef=self._options.ef_search)
         with answers(self._where):
             return self._client.query_points(
                 self._name, list(vector), query_filter=condition, limit=limit, search_params=params, with_payload=True
             ).points
 
-    def _counted(self, condition: Any) -> int:
+    def _counted(self, condition: models.Filter | None) -> int:
         with answers(self._where):
             return self._client.count(self._name, condition, exact=True).count
 
@@ -135,7 +134,9 @@ class QdrantClientCollection(QdrantCollection):
         with answers(self._where):
             return self._client.retrieve(self._name, list(points), with_payload=vectors, with_vectors=vectors)
 
-    def _page(self, condition: Any, fields: list[str], offset: Any) -> tuple[Sequence[object], object]:
+    def _page(
+        self, condition: models.Filter | None, fields: list[str], offset: models.ExtendedPointId | None
+    ) -> tuple[Sequence[object], object]:
         with answers(self._where):
             return self._client.scroll(
                 self._name, condition, limit=BATCH, offset=offset, with_payload=fields or False, with_vectors=False

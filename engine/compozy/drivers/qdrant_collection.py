@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from compozy.vector.checked_records import check_selection, checked
 from compozy.vector.metadata_filter import Condition, accepted, fact, facts, is_json
@@ -42,7 +42,10 @@ class CollectionOptions:
         return None
 
 
-class QdrantCollection(ABC):
+Filter = TypeVar("Filter")  # of the library
+
+
+class QdrantCollection(ABC, Generic[Filter]):
     """The vector store in one collection, for any number of threads."""
 
     models: Any
@@ -116,7 +119,7 @@ class QdrantCollection(ABC):
         payload = point.payload
         return VectorMatch(payload["id"], rounded(score), payload["text"], payload["metadata"])
 
-    def _scrolled(self, condition: object, fields: Sequence[str]) -> Iterator[tuple[str, Mapping[str, object]]]:
+    def _scrolled(self, condition: Filter | None, fields: Sequence[str]) -> Iterator[tuple[str, Mapping[str, object]]]:
         """Yield id and `fields` of the payload of every point that matches."""
         offset, begun = None, False
         while offset is not None or not begun:
@@ -124,14 +127,17 @@ class QdrantCollection(ABC):
             begun = True
             yield from ((str(point.id), point.payload or {}) for point in points)
 
-    def _filter(self, where: Mapping[str, Condition] | None) -> object:
+    def _filter(self, where: Mapping[str, Condition] | None) -> Filter | None:
         """Return a filter of metadata; None for all points."""
         if not where:
             return None
         keywords = [[fact(key, value) for value in accepted(condition)] for key, condition in where.items()]
         # Qdrant takes an empty list for no condition, and no fact is an empty text.
         match, condition = self.models.MatchAny, self.models.FieldCondition
-        return self.models.Filter(must=[condition(key=FACTS, match=match(any=values or [""])) for values in keywords])
+        found: Filter = self.models.Filter(
+            must=[condition(key=FACTS, match=match(any=values or [""])) for values in keywords]
+        )
+        return found
 
     def _turn(self) -> AbstractContextManager[object]:
         """Return what is held during an operation that writes."""
@@ -154,11 +160,11 @@ class QdrantCollection(ABC):
         """Delete points."""
 
     @abstractmethod
-    def _nearest(self, vector: Sequence[float], condition: object, limit: int) -> Sequence[object]:
+    def _nearest(self, vector: Sequence[float], condition: Filter | None, limit: int) -> Sequence[object]:
         """Return the nearest points, with scores and payloads."""
 
     @abstractmethod
-    def _counted(self, condition: object) -> int:
+    def _counted(self, condition: Filter | None) -> int:
         """Return how many points match."""
 
     @abstractmethod
@@ -166,7 +172,7 @@ class QdrantCollection(ABC):
         """Return the existing ones of `points`, with payloads and vectors or without both."""
 
     @abstractmethod
-    def _page(self, condition: object, fields: list[str], offset: object) -> tuple[Sequence[Any], Any]:
+    def _page(self, condition: Filter | None, fields: list[str], offset: Any) -> tuple[Sequence[Any], Any]:
         """Return points from `offset`, and the next offset or None."""
 
 

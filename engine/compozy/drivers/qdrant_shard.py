@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import qdrant_edge as edge
 
@@ -38,7 +39,7 @@ INDEXED = 20_000  # changed points, after which an index is built; fewer are sea
 DISTANCES = {"cosine": edge.Distance.Cosine, "l2": edge.Distance.Euclid, "ip": edge.Distance.Dot}
 
 
-class QdrantShard(QdrantCollection):
+class QdrantShard(QdrantCollection[edge.Filter]):
     """The vector store in one directory, which exists and whose lock the caller holds; without `kept` it has no log."""
 
     models = edge
@@ -58,7 +59,7 @@ class QdrantShard(QdrantCollection):
         self._changed: set[str] | None = None  # points that were written while an index is built
         self._build: IndexBuild | None = None
         self._closed = False
-        self._shard: Any = None
+        self._shard: edge.EdgeShard | None = None
         self._gate = WriteGate(folder)
         try:
             self._open()
@@ -91,7 +92,7 @@ class QdrantShard(QdrantCollection):
             hint = "see the disk; restore a backup if its files are damaged"
             raise DriverError(f"{self._folder}: {error}", hint=hint) from error
 
-    def _asked(self) -> Any:
+    def _asked(self) -> edge.EdgeShard:
         shard = self._shard
         if shard is None:
             raise DriverError(f"{self._folder} was closed")
@@ -119,7 +120,7 @@ class QdrantShard(QdrantCollection):
         write_file(self._folder / STORE, json.dumps(stated) + "\n")
         self._name = shard
 
-    def _update(self, operation: object, points: Sequence[str]) -> None:
+    def _update(self, operation: edge.UpdateOperation, points: Sequence[str]) -> None:
         """Change points while no other thread writes and no backup is taken."""
         with self._writing, self._gate.held(), self._library():
             shard = self._asked()
@@ -160,10 +161,12 @@ class QdrantShard(QdrantCollection):
         while self._name == previous:
             with self._writing, self._gate.held(), self._library():  # writers get their turn in between
                 changed = self._changed or set()
-                points = list[Any](changed.pop() for _ in range(min(_ADOPTED, len(changed))))
+                points = list[int | UUID | str](changed.pop() for _ in range(min(_ADOPTED, len(changed))))
                 found = self._asked().retrieve(points, with_payload=True, with_vector=True)
                 shard.update(edge.UpdateOperation.delete_points(points))
-                shard.update(edge.UpdateOperation.upsert_points([edge.Point(p.id, p.vector, p.payload) for p in found]))
+                shard.update(
+                    edge.UpdateOperation.upsert_points([edge.Point(p.id, p.vector or [], p.payload) for p in found])
+                )
                 if not changed:
                     shard.flush()
                     self._state(path.name)
@@ -192,7 +195,7 @@ class QdrantShard(QdrantCollection):
     def _erase(self, points: Sequence[str]) -> None:
         self._update(edge.UpdateOperation.delete_points(list(points)), points)
 
-    def _nearest(self, vector: Sequence[float], condition: Any, limit: int) -> Sequence[object]:
+    def _nearest(self, vector: Sequence[float], condition: edge.Filter | None, limit: int) -> Sequence[object]:
         params = edge.SearchParams(hnsw_ef=self._options.ef_search)
         query = edge.Query.Nearest(list(vector))
         request = edge.QueryRequest(query=query, filter=condition, limit=limit, params=params, with_payload=True)
@@ -200,7 +203,7 @@ class QdrantShard(QdrantCollection):
             found: Sequence[object] = self._asked().query(request)
         return found
 
-    def _counted(self, condition: Any) -> int:
+    def _counted(self, condition: edge.Filter | None) -> int:
         with self._library():
             return int(self._asked().count(edge.CountRequest(filter=condition, exact=True)))
 
@@ -209,7 +212,9 @@ class QdrantShard(QdrantCollection):
             found: Sequence[object] = self._asked().retrieve(list(points), with_payload=vectors, with_vector=vectors)
         return found
 
-    def _page(self, condition: Any, fields: list[str], offset: Any) -> tuple[Sequence[object], object]:
+    def _page(
+        self, condition: edge.Filter | None, fields: list[str], offset: int | UUID | str | None
+    ) -> tuple[Sequence[object], object]:
         request = edge.ScrollRequest(offset=offset, limit=BATCH, filter=condition, with_payload=fields or False)
         with self._library():
             found: tuple[Sequence[object], object] = self._asked().scroll(request)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -117,7 +117,7 @@ class PackedBlocks(RedisVectorStore):
         return {key: np.frombuffer(row, _FLOAT).tolist() for key, row in zip(homes, pipe.execute(), strict=True)}
 
 
-def _decoded(pairs: Any) -> dict[str, int]:
+def _decoded(pairs: Iterable[tuple[str, bytes | None]]) -> dict[str, int]:
     """Return the block of each id that has one."""
     return {key: int(number) for key, number in pairs if number is not None}
 

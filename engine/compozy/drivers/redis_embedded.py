@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compozy.base.system_hints import hint_for
 from compozy.drivers.binaries import find_valkey
@@ -30,6 +30,9 @@ from compozy.errors import DriverError
 from compozy.state.data_files import check_data_files
 from compozy.state.data_lock import DataLock
 from compozy.state.file_lock import FileLock, lock_beside
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 log = logging.getLogger("compozy.redis")
 
@@ -71,7 +74,7 @@ class ValkeyDriver:
         self._lock: FileLock | None = None
         self._data: DataLock | None = None
         self._child: Child | None = None
-        self._client: Any = None
+        self._client: Redis | None = None
 
     @property
     def handle(self) -> Any:

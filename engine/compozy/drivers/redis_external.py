@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from compozy.drivers.certificates import read_pem
@@ -15,6 +15,9 @@ from compozy.drivers.preflight import check_reach
 from compozy.drivers.protocol import Check, Description, StartContext, Storage
 from compozy.drivers.reach import REACH_S, Symptom, diagnosed, reach
 from compozy.errors import DriverError
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 log = logging.getLogger("compozy.redis")
 PING_S = 1.0
@@ -102,8 +105,8 @@ class RedisExternalDriver:
         self._tls = tls
         self._where = "redis"
         self._details: dict[str, object] = {}
-        self._client: Any = None
-        self._probe: Any = None
+        self._client: Redis | None = None
+        self._probe: Redis | None = None
 
     @property
     def handle(self) -> Any:
@@ -132,8 +135,8 @@ class RedisExternalDriver:
             retry=again, socket_timeout=_ANSWER_S, socket_connect_timeout=_CONNECT_S, health_check_interval=_IDLE_S
         )
         never = Retry(NoBackoff(), retries=0)
-        self._probe = self._make(retry=never, socket_timeout=PING_S, socket_connect_timeout=PING_S)
-        known = self._probe.connection_pool.connection_kwargs
+        probe = self._probe = self._make(retry=never, socket_timeout=PING_S, socket_connect_timeout=PING_S)
+        known = probe.connection_pool.connection_kwargs
         self._where = f"redis at {_address(known)}"
         for option in _FILES & known.keys():
             if known[option]:
@@ -142,9 +145,9 @@ class RedisExternalDriver:
             timeout_s = min(REACH_S, context.left_s())
             reach(self._where, *_host_port(known), timeout_s, setting=self._setting())
         self.ping()
-        self._details = self._facts(known)
+        self._details = self._facts(probe, known)
 
-    def _make(self, **options: object) -> object:
+    def _make(self, **options: object) -> Redis:
         """Return a client that is not connected yet.
 
         Raises:
@@ -169,12 +172,12 @@ class RedisExternalDriver:
             raise DriverError(_UNUSABLE, hint=_URL) from None
         return client
 
-    def _facts(self, known: Mapping[str, object]) -> dict[str, object]:
+    def _facts(self, probe: Redis, known: Mapping[str, object]) -> dict[str, object]:
         from redis.exceptions import RedisError
 
-        facts = {"database": known.get("db") or 0, "tls": _has_tls(self._probe)}
+        facts = {"database": known.get("db") or 0, "tls": _has_tls(probe)}
         try:
-            info = self._probe.info("server")
+            info = probe.info("server")
         except RedisError:
             return facts  # a user of few rights may connect but not ask this
         return {"version": info.get("valkey_version") or info.get("redis_version"), **facts}
@@ -257,7 +260,7 @@ def _host_port(known: Mapping[str, Any]) -> tuple[str, int]:
     return str(known.get("host") or "localhost"), int(known.get("port") or _PORT)
 
 
-def _has_tls(client: Any) -> bool:
+def _has_tls(client: Redis) -> bool:
     from redis.connection import SSLConnection
 
     return issubclass(client.connection_pool.connection_class, SSLConnection)

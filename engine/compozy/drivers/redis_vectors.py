@@ -10,7 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
@@ -23,6 +23,7 @@ from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
 _FORMAT = b"1"
 _PAGE = 500
 _RETRY_S = 0.002
+Result = TypeVar("Result")
 
 
 class RedisVectorStore(ABC):
@@ -80,13 +81,16 @@ class RedisVectorStore(ABC):
             )
         return None if found is None else int(found)
 
-    def _transaction(self, work: Callable[[Any], object]) -> Any:
+    def _transaction(self, work: Callable[[Any], Result]) -> Result:
         """Run `work(pipe)` again until no other client has written between what it read and what it wrote.
 
         It reads, calls `multi` and queues writes.
         """
         with answered():
-            return self._client.transaction(work, self._key("store"), value_from_callable=True, watch_delay=_RETRY_S)
+            result: Result = self._client.transaction(
+                work, self._key("store"), value_from_callable=True, watch_delay=_RETRY_S
+            )
+        return result
 
     def upsert(self, records: Sequence[VectorRecord]) -> None:
         """Write records in one transaction, replacing those with the same ids.
@@ -142,7 +146,7 @@ class RedisVectorStore(ABC):
                 pipe.hincrby(self._key("store"), "version")
             return len(doomed)
 
-        return int(self._transaction(remove))
+        return self._transaction(remove)
 
     @abstractmethod
     def _drop(self, pipe: Any, ids: Sequence[str]) -> None:

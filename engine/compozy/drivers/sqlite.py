@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compozy.base.output_file import write_file
 from compozy.base.system_hints import hint_for
@@ -26,6 +26,9 @@ from compozy.state.data_files import check_data_files, check_length
 from compozy.state.data_lock import DataLock
 from compozy.state.file_lock import FileLock, lock_beside
 from compozy.state.undo import UndoLog
+
+if TYPE_CHECKING:
+    from compozy.drivers.sqlite_pool import SqlitePool
 
 MEMORY = ":memory:"
 BESIDE = ("-wal", "-shm", "-journal")  # what SQLite may put beside a file
@@ -49,7 +52,7 @@ class SqliteDriver:
         self._turns = Turns(busy_timeout_s, readers_wait=self._memory)
         self._anchor: sqlite3.Connection | None = None
         self._lock: FileLock | None = None
-        self._database: Any = None
+        self._database: SqlitePool | None = None
 
     @property
     def handle(self) -> Any:
@@ -136,7 +139,7 @@ class SqliteDriver:
             self._anchor.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         self._database = self._pool(name, connection)
 
-    def _pool(self, name: str, connection: type[TurnConnection]) -> object:
+    def _pool(self, name: str, connection: type[TurnConnection]) -> SqlitePool:
         from compozy.drivers.sqlite_pool import SqlitePool
 
         pragmas = {"foreign_keys": 1} if self._memory else {"foreign_keys": 1, "synchronous": "normal"}

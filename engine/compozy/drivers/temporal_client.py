@@ -6,9 +6,10 @@ The client runs on the loop thread. This module imports the Temporal client libr
 from __future__ import annotations
 
 import logging
+from collections.abc import Coroutine
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.common.v1 import WorkflowExecution
@@ -20,6 +21,7 @@ from temporalio.api.workflowservice.v1 import (
     UpdateNamespaceRequest,
 )
 from temporalio.client import Client
+from temporalio.converter import DataConverter
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -28,6 +30,7 @@ from compozy.drivers.protocol import LoopThread
 from compozy.errors import DriverError
 from compozy.settings.keyring import Keyring
 
+Result = TypeVar("Result")
 _CALL_S = 1.0
 _MARGIN_S = 0.5
 _NO_EXECUTION = "compozy-health"
@@ -96,7 +99,7 @@ class TemporalConnection:
         answer = self._call(self.client.workflow_service.get_system_info(GetSystemInfoRequest()), PATIENT_S)
         return str(answer.server_version)
 
-    def _call(self, coroutine: Any, timeout_s: float) -> Any:
+    def _call(self, coroutine: Coroutine[object, object, Result], timeout_s: float) -> Result:
         try:
             return self.loop.call(coroutine, timeout_s + _MARGIN_S)
         except RPCError as error:
@@ -126,7 +129,7 @@ def connect(
     return TemporalConnection(loop, client, address)
 
 
-def _converter(keyring: Keyring | None) -> dict[str, Any]:
+def _converter(keyring: Keyring | None) -> dict[str, DataConverter]:
     return {} if keyring is None else {"data_converter": encrypting(keyring)}
 
 

@@ -6,7 +6,7 @@ import json
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compozy.drivers.vec_connections import VecConnections
 from compozy.errors import DriverError, VectorError
@@ -14,6 +14,9 @@ from compozy.vector.checked_records import check_selection, checked
 from compozy.vector.metadata_filter import Condition, Scalar, accepted, is_json
 from compozy.vector.ranking import best, rounded
 from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
+
+if TYPE_CHECKING:
+    import apsw
 
 APPLICATION_ID = 0x436F6D56  # "ComV": identifies a file of vectors (https://www.sqlite.org/pragma.html)
 _FORMAT = 1
@@ -61,7 +64,7 @@ class Vec0Store:
         """Length of the vectors; None until it is fixed."""
         return self._dimension
 
-    def _fixed(self, connection: Any, dimension: int) -> int:
+    def _fixed(self, connection: apsw.Connection, dimension: int) -> int:
         """Fix the length of the vectors in a transaction, and make their table.
 
         Raises:
@@ -92,17 +95,17 @@ class Vec0Store:
             self._write(connection, found)
         self._dimension = dimension
 
-    def _first(self, connection: object, dimension: int) -> int:
+    def _first(self, connection: apsw.Connection, dimension: int) -> int:
         """Return the length of the vectors, which the first writer of several fixes."""
         fixed = _stored(connection) or self._fixed(connection, dimension)
         if fixed != dimension:
             raise VectorError(f"wrong dimension: the vector has {dimension} numbers, the store {fixed}")
         return fixed
 
-    def _write(self, connection: Any, found: Mapping[str, VectorRecord]) -> None:
+    def _write(self, connection: apsw.Connection, found: Mapping[str, VectorRecord]) -> None:
         ids = json.dumps(list(found))
         known = dict(connection.execute(f"SELECT id, rowid FROM records WHERE {_LISTED}", (ids,)))
-        (free,) = connection.execute("SELECT coalesce(max(rowid), 0) + 1 FROM records").fetchone()
+        free = connection.execute("SELECT coalesce(max(rowid), 0) + 1 FROM records").get
         new = [record for record in found.values() if record.id not in known]
         old = [record for record in found.values() if record.id in known]
         numbers = {**known, **{record.id: free + at for at, record in enumerate(new)}}
@@ -169,8 +172,7 @@ class Vec0Store:
         """
         sql, values = _matching(where)
         with self._connections.reading() as connection:
-            (found,) = connection.execute(f"SELECT count(*) FROM records WHERE {sql}", values).fetchone()
-        return int(found)
+            return int(connection.execute(f"SELECT count(*) FROM records WHERE {sql}", values).get)
 
     def peek(self) -> None:
         """Read one record with its vector, if there is one.
@@ -194,7 +196,7 @@ class Vec0Store:
     def _page(self, last: str, limit: int) -> list[VectorRecord]:
         """Return at most `limit` records with ids after `last`, ordered by id."""
         with self._connections.reading() as connection:
-            rows = connection.execute(_EXPORTED, (last, limit)).fetchall() if self._dimension else []
+            rows: list[Any] = connection.execute(_EXPORTED, (last, limit)).fetchall() if self._dimension else []
         return [VectorRecord(id, array("f", vector), text, json.loads(data)) for id, vector, text, data in rows]
 
 
@@ -206,7 +208,7 @@ def wrong_dimension(name: str, stored: int | None, dimension: int) -> DriverErro
     )
 
 
-def _stored(connection: Any) -> int | None:
+def _stored(connection: apsw.Connection) -> int | None:
     found = connection.execute("SELECT value FROM store WHERE key = 'dimension'").get
     return None if found is None else int(found)
 
@@ -219,7 +221,7 @@ def _json(metadata: Mapping[str, object]) -> str:
     return json.dumps(metadata, ensure_ascii=False)
 
 
-def _matching(where: Mapping[str, Condition] | None) -> tuple[str, list[Any]]:
+def _matching(where: Mapping[str, Condition] | None) -> tuple[str, list[object]]:
     """Return the SQL condition on `records.metadata` for a filter, and its values."""
     parts, values = ["1"], list[object]()
     for key, condition in (where or {}).items():

@@ -11,10 +11,13 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from compozy.base.late_import import LATE_IMPORT
 from compozy.errors import DriverError
+
+if TYPE_CHECKING:
+    import apsw
 
 _WAIT_MS = 5000
 _TURN_S = 30.0
@@ -31,12 +34,12 @@ class VecConnections:
         self._path = path
         self._verify = verify
         self._shared = path == ":memory:"
-        self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
         self._writer = threading.Lock()
         self._closed = False
         self._idle.put(self._open())
 
-    def _open(self) -> object:
+    def _open(self) -> apsw.Connection:
         import apsw
 
         with LATE_IMPORT:  # of numpy
@@ -58,7 +61,7 @@ class VecConnections:
         return connection
 
     @contextmanager
-    def reading(self) -> Iterator[Any]:
+    def reading(self) -> Iterator[apsw.Connection]:
         """Check out a connection for the length of the block.
 
         Raises:
@@ -70,7 +73,7 @@ class VecConnections:
             yield connection
 
     @contextmanager
-    def _taken(self) -> Iterator[Any]:
+    def _taken(self) -> Iterator[apsw.Connection]:
         import apsw
 
         connection = self._take()
@@ -82,7 +85,7 @@ class VecConnections:
             self._give_back(connection)
 
     @contextmanager
-    def writing(self) -> Iterator[Any]:
+    def writing(self) -> Iterator[apsw.Connection]:
         """Check out a connection for one transaction, which is committed at the end of the block.
 
         Raises:
@@ -100,7 +103,7 @@ class VecConnections:
         with self.reading() as connection:
             return int(connection.execute("PRAGMA page_count").get * connection.execute("PRAGMA page_size").get)
 
-    def _take(self) -> object:
+    def _take(self) -> apsw.Connection:
         if self._closed:
             raise DriverError("the vector store was stopped")
         self._verify()
@@ -111,7 +114,7 @@ class VecConnections:
                 raise DriverError("the vector store in memory is busy, or was stopped") from None
         return self._open()
 
-    def _give_back(self, connection: Any) -> None:
+    def _give_back(self, connection: apsw.Connection) -> None:
         if self._idle.qsize() >= _MOST_IDLE:
             connection.close()
         else:

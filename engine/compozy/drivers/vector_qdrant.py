@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from compozy.base.late_import import LATE_IMPORT
@@ -16,6 +16,8 @@ from compozy.drivers.reach import REACH_S, reach
 from compozy.errors import DriverError
 
 if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
     from compozy.drivers.qdrant_client_collection import QdrantClientCollection
 
 _PORT = 6333
@@ -39,7 +41,7 @@ class QdrantServerDriver:
         self._collection = collection or name
         self._options = CollectionOptions(dimension, metric, m, ef_construction, ef_search)
         self._address: str | None = None
-        self._clients: list[Any] = []
+        self._clients: list[QdrantClient] = []
         self._store: QdrantClientCollection | None = None
 
     @property
@@ -91,7 +93,7 @@ class QdrantServerDriver:
         scheme = "https" if self._tls else parts.scheme
         return host, port, f"{scheme}://{_bracketed(host)}:{port}{parts.path.rstrip('/')}"
 
-    def _client(self, url: str, timeout_s: float) -> Any:
+    def _client(self, url: str, timeout_s: float) -> QdrantClient:
         import httpx
         from qdrant_client import QdrantClient
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import yaml
 
@@ -137,7 +136,7 @@ def finding_row(resolved: Resolved, finding: str) -> tuple[Table, Row]:
     return rows[finding]
 
 
-def finding_rows(tables: Any) -> Iterator[tuple[Table, Row]]:
+def finding_rows(tables: Iterable[Table]) -> Iterator[tuple[Table, Row]]:
     """Yield every row that makes a finding, with its table, in their order."""
     return ((table, row) for table in tables for row in table.rows if row.body)
 

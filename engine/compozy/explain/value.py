@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from compozy.base.place import DEFAULT, Origin, Place
 from compozy.base.suggest import closest
@@ -78,9 +77,9 @@ class Miss:
     value: str
     because: str
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the record as JSON."""
-        found = {"row": self.row, "rule": place_json(self.rule), "column": self.column}
+        found: dict[str, object] = {"row": self.row, "rule": place_json(self.rule), "column": self.column}
         return found | {"cell": self.cell, "value": self.value, "because": self.because}
 
 

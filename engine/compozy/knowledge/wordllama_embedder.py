@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from compozy.base.late_import import LATE_IMPORT
 from compozy.knowledge.bases import EmbeddingModel
 from compozy.knowledge.embedder import EmbeddingError
+
+if TYPE_CHECKING:
+    from wordllama import WordLlamaInference
 
 DIMENSION = 256
 _MODEL = "l2_supercat"
@@ -23,7 +26,7 @@ class WordllamaEmbedder:
         self.dimension = DIMENSION
 
     @cached_property
-    def _model(self) -> Any:
+    def _model(self) -> WordLlamaInference:
         try:
             with LATE_IMPORT:
                 import wordllama

@@ -5,8 +5,8 @@ The patterns are those of RE2, whose time is linear in the text, so that none of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from compozy.settings.redact import REDACTED
 
@@ -20,9 +20,9 @@ class RedactionPatterns:
     def __init__(self, patterns: Sequence[str], hide: Callable[[str], str]) -> None:
         self._patterns = patterns
         self._hide = hide
-        self._compiled: list[Any] | None = None
+        self._compiled: list[re.Pattern[str]] | None = None
 
-    def apply(self, content: Any) -> object:
+    def apply(self, content: object) -> object:
         """Return a JSON value with every match in it replaced by `[REDACTED]`."""
         if isinstance(content, str):
             return self._text(content)
@@ -41,7 +41,7 @@ class RedactionPatterns:
         return text
 
 
-def _compiled(pattern: str) -> object:
+def _compiled(pattern: str) -> re.Pattern[str]:
     import re2  # 6 ms, and most memories have no patterns
 
     return re2.compile(pattern)

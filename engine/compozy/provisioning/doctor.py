@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
+from compozy.base.findings import Finding
 from compozy.base.manual import published_page
 from compozy.drivers.ports import descends_from
 from compozy.drivers.preflight import REACH_S, check_port, no_directory
@@ -90,7 +90,7 @@ def _unless_ours(check: Check, server: int | None) -> Check:
     return Check(check.id, "pass", f"in use by the running server of this project (process {server})")
 
 
-def _findings(findings: Iterable[Any], strict: bool) -> Iterator[Check]:
+def _findings(findings: Iterable[Finding], strict: bool) -> Iterator[Check]:
     severities = {"error": "fail", "warning": "fail" if strict else "warn"}
     for finding in findings:
         message = f"{finding.message.splitlines()[0]} ({finding.where})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compozy.base.findings import Finding
 from compozy.base.foreign import call_within
@@ -96,7 +96,7 @@ def build_driver(step: Step, limit_s: float = IMPORT_S) -> Driver:
     return driver
 
 
-def _foreign(step: Step, factory: Callable[..., Any], limit_s: float) -> Driver:
+def _foreign(step: Step, factory: Callable[..., Driver], limit_s: float) -> Driver:
     from compozy.drivers.foreign_driver import ForeignDriver, verb_faults
 
     try:

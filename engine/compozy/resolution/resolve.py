@@ -93,7 +93,7 @@ def element_of(key: str, name: str) -> str:
     return "" if key == name else key.removeprefix(f"{head}[").removesuffix(f"]{dot}{tail}")
 
 
-def named_elements(setting: Setting, listed: Collection[Any]) -> tuple[ListElement, ...]:
+def named_elements(setting: Setting, listed: Collection[Mapping[str, Scalar]]) -> tuple[ListElement, ...]:
     """Return the elements of a list, named by their field with `unique: true`.
 
     One without that field is named by its position. A name that another element has is extended, so that every

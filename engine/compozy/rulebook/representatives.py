@@ -124,7 +124,7 @@ def _amounts(setting: Setting, domain: Domain | None) -> list[object]:
     return found
 
 
-def _texts(setting: Setting, listed: Collection[Scalar], copies: int, inspected: frozenset[str]) -> list[Any]:
+def _texts(setting: Setting, listed: Collection[Scalar], copies: int, inspected: frozenset[str]) -> list[str]:
     found = [text for text in (*setting.values, *([MEMORY] if setting.memory else [])) if text not in listed]
     known = {*found, *listed}
     for pattern in _patterns(setting, inspected):

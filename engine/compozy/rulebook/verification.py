@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TypeGuard
 
 from compozy.base.document import Scalar
 from compozy.base.findings import WARNING, Collector, Finding
@@ -57,7 +57,7 @@ KINDS: Mapping[str, str] = {
 }
 PROVISION = "provision"
 GLOBAL_MODE = "mode"
-EXAMPLE_INPUTS: Mapping[str, Callable[[Any], bool]] = {
+EXAMPLE_INPUTS: Mapping[str, Callable[[object], bool]] = {
     "$environment": lambda given: _is_texts(given),
     "$flags": lambda given: _is_texts(given),
     "$machine": lambda given: _is_texts(given),
@@ -71,7 +71,7 @@ _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([\w.\[\]-]+)\}")
 _ALWAYS_KNOWN = ("key", "values", "suggestion")
 
 
-def _is_texts(given: object) -> bool:
+def _is_texts(given: object) -> TypeGuard[dict[str, str]]:
     return isinstance(given, dict) and all(isinstance(value, str) for value in given.values())
 
 

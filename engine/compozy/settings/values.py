@@ -192,10 +192,10 @@ def form(setting: Setting) -> str | None:
     return f"(?:{schemes})://{_AUTHORITY}" + (f"|{_KEYWORDS}" if KEYWORDS in setting.schemes else "")
 
 
-def has_form(setting: Setting, value: Any) -> bool:
+def has_form(setting: Setting, value: object) -> bool:
     """Return True if a value looks as the addresses of its setting must; other settings have no form."""
     pattern = form(setting)
-    return pattern is None or fully_matches(pattern, value or "")
+    return pattern is None or fully_matches(pattern, str(value or ""))
 
 
 def fully_matches(pattern: str, text: str) -> bool:
@@ -265,7 +265,7 @@ def _pattern(text: str) -> str:
     return text
 
 
-def _stripped(parse: Callable[[str], Any]) -> Callable[[str], object]:
+def _stripped(parse: Callable[[str], object]) -> Callable[[str], object]:
     return lambda text: parse(text.strip())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import peewee
 from playhouse.pool import MaxConnectionsExceeded
@@ -11,6 +11,14 @@ from playhouse.pool import MaxConnectionsExceeded
 from compozy.store.refusal import refused
 
 Result = TypeVar("Result")
+
+
+class SqlTable(peewee.Table):
+    """A table; its columns are attributes, which the stubs of the library leave out."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> peewee.Column: ...
 
 
 class Connected:

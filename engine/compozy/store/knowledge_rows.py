@@ -8,13 +8,13 @@ no vector that the next one does not know.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import peewee
 
-from compozy.store.connected import Connected, storable
+from compozy.store.connected import Connected, SqlTable, storable
 from compozy.store.knowledge_records import (
     ADDED,
     FAILED,
@@ -37,6 +37,9 @@ _PASSAGE = ("id", "source", "ordinal", "text", "place", "metadata")
 _MOST = 500  # rows of one statement; SQLite takes 32,766 values
 
 
+Item = TypeVar("Item")
+
+
 class SupersededError(Exception):
     """A write of an ingestion that is no longer that of its base: the base was deleted, or ingested anew."""
 
@@ -46,10 +49,10 @@ class KnowledgeRows(Connected):
 
     def __init__(self, database: peewee.Database) -> None:
         super().__init__(database)
-        self._bases: Any = peewee.Table("knowledge_bases", _BASE, "id", _database=database)
-        self._documents: Any = peewee.Table("knowledge_documents", _DOCUMENT, _database=database)
-        self._chunks: Any = peewee.Table("knowledge_chunks", _CHUNK, "number", _database=database)
-        self._discards: Any = peewee.Table("knowledge_discards", ("id", "base"), "id", _database=database)
+        self._bases = SqlTable("knowledge_bases", _BASE, "id", _database=database)
+        self._documents = SqlTable("knowledge_documents", _DOCUMENT, _database=database)
+        self._chunks = SqlTable("knowledge_chunks", _CHUNK, "number", _database=database)
+        self._discards = SqlTable("knowledge_discards", ("id", "base"), "id", _database=database)
 
     def base(self, base: str) -> StoredBase | None:
         """Return a base, None if it was never ingested."""
@@ -235,7 +238,7 @@ class KnowledgeRows(Connected):
             self._discards.insert(rows).on_conflict_ignore().execute()
 
 
-def _parts(items: Sequence[Any]) -> Iterator[list[Any]]:
+def _parts(items: Iterable[Item]) -> Iterator[list[Item]]:
     remaining = iter(items)
     while part := list(islice(remaining, _MOST)):
         yield part

@@ -14,7 +14,7 @@ from typing import Any
 import peewee
 
 from compozy.store import schema_version as migrate
-from compozy.store.connected import Connected, storable
+from compozy.store.connected import Connected, SqlTable, storable
 from compozy.store.records import LOST, RUNNING, Change, Execution, Position, RowState, StoredWorkflow, TaskExecution
 from compozy.store.refusal import read_only
 from compozy.store.schema_version import SchemaMigration
@@ -33,8 +33,8 @@ class Store(Connected):
 
     def __init__(self, database: peewee.Database) -> None:
         super().__init__(database)
-        self._executions: Any = peewee.Table("executions", _EXECUTION, "id", _database=database)
-        self._workflows: Any = peewee.Table("workflows", _WORKFLOW, "id", _database=database)
+        self._executions = SqlTable("executions", _EXECUTION, "id", _database=database)
+        self._workflows = SqlTable("workflows", _WORKFLOW, "id", _database=database)
         self._tasks = TaskRows(database)
 
     def migrate(self, target: str | None = None) -> tuple[str, ...]:
@@ -310,7 +310,7 @@ class Store(Connected):
         rows = self._workflows
         return self._run(lambda: tuple(_workflow(row) for row in rows.select().order_by(rows.id).dicts()))
 
-    def _one(self, rows: Any, row_id: str) -> Mapping[str, object] | None:
+    def _one(self, rows: SqlTable, row_id: str) -> Mapping[str, object] | None:
         if not storable(row_id):
             return None
         found = self._run(lambda: list(rows.select().where(rows.id == row_id).dicts()))
@@ -318,8 +318,7 @@ class Store(Connected):
 
     def _upsert(self, execution: Execution, replaceable: object) -> peewee.Query:
         insert = self._executions.insert(_row(execution))
-        upsert: peewee.Query = insert.on_conflict(conflict_target=["id"], preserve=_OUTCOME, where=replaceable)
-        return upsert
+        return insert.on_conflict(conflict_target=["id"], preserve=_OUTCOME, where=replaceable)
 
     def _together(self, *writes: peewee.Query) -> None:
         """Run writes in one transaction; PostgreSQL gets them as one message, which takes one round trip."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import peewee
 
+from compozy.store.connected import SqlTable
 from compozy.store.records import RUNNING, Execution, TaskExecution
 
 _COLUMNS = tuple(TaskExecution.__slots__)
@@ -23,7 +23,7 @@ class TaskRows:
     """The rows of one database."""
 
     def __init__(self, database: object) -> None:
-        self._rows: Any = peewee.Table("task_executions", _COLUMNS, _database=database)
+        self._rows = SqlTable("task_executions", _COLUMNS, _database=database)
 
     def begin(self, execution_id: str, tasks: Sequence[TaskExecution], running: object) -> Iterator[peewee.Query]:
         """Yield the writes that leave `tasks` to an execution if `running` holds; else what has ended stays."""
@@ -43,13 +43,11 @@ class TaskRows:
         """Return the write that ends the running tasks of an execution as the execution ended."""
         end = {self._rows.status: execution.status, self._rows.finished_at: execution.finished_at}
         running = self._rows.status == RUNNING
-        ended: peewee.Query = self._rows.update(end)
-        return ended.where((self._rows.execution == execution.id) & running)
+        return self._rows.update(end).where((self._rows.execution == execution.id) & running)
 
     def delete(self, execution_ids: Sequence[str]) -> peewee.Query:
         """Return the write that deletes the rows of executions."""
-        deleted: peewee.Query = self._rows.delete().where(self._rows.execution.in_(list(execution_ids)))
-        return deleted
+        return self._rows.delete().where(self._rows.execution.in_(list(execution_ids)))
 
     def of(self, execution_id: str) -> tuple[TaskExecution, ...]:
         """Return the tasks of an execution in the order in which they began."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Coroutine, Mapping
+from typing import Protocol, TypeVar
 
 from compozy.knowledge.library import BaseState
 from compozy.knowledge.search import TOP_K, Query, Result
@@ -17,7 +17,7 @@ Outcome = TypeVar("Outcome")
 class BlockingCall(Protocol):
     """Waits for a coroutine on the loop."""
 
-    def __call__(self, coroutine: Any, timeout_s: float | None = ...) -> Any:
+    def __call__(self, coroutine: Coroutine[object, object, Outcome], timeout_s: float | None = ...) -> Outcome:
         """Return the result of the coroutine."""
 
 

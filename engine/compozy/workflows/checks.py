@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from compozy.errors import DriverError
 
@@ -51,7 +51,7 @@ class Checks:
         running.add_done_callback(self._ended)
         return await asyncio.shield(running)
 
-    def _ended(self, running: asyncio.Future[Any]) -> None:
+    def _ended(self, running: asyncio.Future[Result]) -> None:
         self._open -= 1
         if not running.cancelled():
             running.exception()  # retrieve it: the caller may have ended

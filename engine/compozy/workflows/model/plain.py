@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from itertools import chain, islice
-from typing import Any
 
 MAX_DEPTH = 100
 MAX_VALUE_BYTES = 1_000_000
@@ -50,7 +49,7 @@ def why_not_plain(value: object, most_bytes: int = MAX_VALUE_BYTES) -> str | Non
 
 def _foreign_part(value: object, path: str = "") -> str | None:
     """Return which part of a value no JSON can hold, with a remedy; the value is not nested too deeply."""
-    items: Iterable[tuple[Any, object]] = ()
+    items: Iterable[tuple[str, object]] = ()
     if isinstance(value, Mapping):
         items = ((f".{key}", item) for key, item in value.items())
     elif isinstance(value, (list, tuple)):

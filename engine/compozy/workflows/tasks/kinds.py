@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -256,7 +256,7 @@ def task_shape(
     )  # fmt: skip
 
 
-def _maker(record: type[Task]) -> Any:
+def _maker(record: type[Task]) -> Callable[..., Task]:
     def make(*, type: str, **values: Any) -> Task:  # noqa: A002 - the name of the key
         return record(**values)
 
