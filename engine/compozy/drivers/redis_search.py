@@ -14,7 +14,7 @@ import time
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from redis.exceptions import ResponseError
 
@@ -24,6 +24,10 @@ from compozy.vector.metadata_filter import Condition, accepted, fact, facts
 from compozy.vector.names import file_name
 from compozy.vector.ranking import best, rounded
 from compozy.vector.vector_store import VectorMatch, VectorRecord
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from redis.client import Pipeline
 
 _MOST = 1_000_000  # results of one search that a server gives by default
 _TIMEOUT_MS = 10_000  # longer than the client waits: a server returns an incomplete result after its own, shorter one
@@ -67,18 +71,18 @@ class SearchIndex(RedisVectorStore):
         self._complete = False
 
     @classmethod
-    def offered(cls, client: Any) -> bool:
+    def offered(cls, client: Redis) -> bool:
         """Return True if the server can index the keys of the client's database: RediSearch indexes only 0."""
         return not client.connection_pool.connection_kwargs.get("db") and super().offered(client)
 
-    def _put(self, pipe: Any, found: Mapping[str, VectorRecord], dimension: int) -> None:
+    def _put(self, pipe: Pipeline, found: Mapping[str, VectorRecord], dimension: int) -> None:
         self._create(dimension)
         pipe.multi()
         for key, record in found.items():
             tags = ",".join(map(_tag, facts(record.metadata)))
             pipe.hset(self._entries + key, mapping={"vector": _packed(record.vector), "facts": tags})
 
-    def _drop(self, pipe: Any, ids: Sequence[str]) -> None:
+    def _drop(self, pipe: Pipeline, ids: Sequence[str]) -> None:
         pipe.multi()
         for key in ids:
             pipe.delete(self._entries + key)

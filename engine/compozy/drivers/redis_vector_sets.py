@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from compozy.drivers.redis_vectors import RedisVectorStore
 from compozy.vector.ranking import rounded
 from compozy.vector.vector_store import VectorRecord
+
+if TYPE_CHECKING:
+    from redis.client import Pipeline
 
 _EXACT = 20_000  # up to so many vectors a comparison with all is as fast as the graph
 _CANDIDATES = 500
@@ -25,12 +28,12 @@ class VectorSets(RedisVectorStore):
     probe: ClassVar[tuple[str, ...]] = ("VCARD", "compozy:vector")
     needs: ClassVar[str] = "use Redis 8 or newer"
 
-    def _put(self, pipe: Any, found: Mapping[str, VectorRecord], dimension: int) -> None:
+    def _put(self, pipe: Pipeline, found: Mapping[str, VectorRecord], dimension: int) -> None:
         pipe.multi()
         for key, record in found.items():
             pipe.execute_command("VADD", self._key("set"), "FP32", _packed(record.vector), key, "NOQUANT")
 
-    def _drop(self, pipe: Any, ids: Sequence[str]) -> None:
+    def _drop(self, pipe: Pipeline, ids: Sequence[str]) -> None:
         pipe.multi()
         for key in ids:
             pipe.execute_command("VREM", self._key("set"), key)

@@ -10,7 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
@@ -19,6 +19,10 @@ from compozy.errors import DriverError, VectorError
 from compozy.vector.checked_records import check_selection, checked
 from compozy.vector.metadata_filter import Condition, accepted, is_json, matches
 from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from redis.client import Pipeline
 
 _FORMAT = b"1"
 _PAGE = 500
@@ -40,7 +44,7 @@ class RedisVectorStore(ABC):
         self._dimension: int | None = None
 
     @classmethod
-    def offered(cls, client: Any) -> bool:
+    def offered(cls, client: Redis) -> bool:
         """Return True if the server has what this form needs, and permits it."""
         try:
             if cls.probe:
@@ -120,7 +124,7 @@ class RedisVectorStore(ABC):
         self._dimension = dimension
 
     @abstractmethod
-    def _put(self, pipe: object, found: Mapping[str, VectorRecord], dimension: int) -> None:
+    def _put(self, pipe: Pipeline, found: Mapping[str, VectorRecord], dimension: int) -> None:
         """Read, call `multi`, and queue the writes of the vectors."""
 
     def delete(self, ids: Sequence[str] | None = None, where: Mapping[str, Condition] | None = None) -> int:
@@ -149,7 +153,7 @@ class RedisVectorStore(ABC):
         return self._transaction(remove)
 
     @abstractmethod
-    def _drop(self, pipe: Any, ids: Sequence[str]) -> None:
+    def _drop(self, pipe: Pipeline, ids: Sequence[str]) -> None:
         """Read, call `multi`, and queue the deletion of vectors that exist."""
 
     def search(

@@ -12,6 +12,8 @@ from compozy.drivers.protocol import Check, Description, StartContext, Storage
 from compozy.errors import DriverError
 
 if TYPE_CHECKING:
+    import peewee
+
     from compozy.drivers.pgvector_table import PgvectorTable
 
 PGVECTOR = "pgvector"
@@ -122,7 +124,7 @@ class PgvectorDriver:
         return Description(self._where or None, None, {"table": self._collection})
 
 
-def _extension(database: Any) -> Check:
+def _extension(database: peewee.Database) -> Check:
     from compozy.drivers.pgvector_table import EXTENSION, connected, extension_problem
 
     with connected(database):

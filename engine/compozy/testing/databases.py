@@ -6,10 +6,13 @@ import contextlib
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from compozy.errors import DriverError
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
 
 _CHOICE = 150000  # the first version that knows strategies of copying
 _CONNECT_S = 5
@@ -23,7 +26,7 @@ class Databases:
 
     def __init__(self, url: str = "") -> None:
         self._url = url
-        self._connection: Any = None
+        self._connection: connection | None = None
         self._templates: set[str] = set()
         self._lock = threading.RLock()
 
@@ -116,13 +119,13 @@ class Databases:
             except psycopg2.Error as error:
                 raise DriverError(f"{statement}: {str(error).strip()}") from error
 
-    def _administrator(self) -> Any:
+    def _administrator(self) -> connection:
         if self._connection is None or self._connection.closed:
             self._connection = self._connect()
             self._connection.autocommit = True
         return self._connection
 
-    def _connect(self) -> Any:
+    def _connect(self) -> connection:
         import psycopg2
 
         try:

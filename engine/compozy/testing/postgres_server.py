@@ -9,7 +9,7 @@ import ctypes
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from compozy.drivers.process import Command
 from compozy.errors import DriverError
@@ -17,6 +17,9 @@ from compozy.testing.cluster import USER, make_cluster
 from compozy.testing.databases import Databases
 from compozy.testing.server import HOST, Server
 from compozy.testing.server_binaries import Account, copy_postgres, find_postgres, server_account
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
 
 _SEGMENT_LINE = 6  # of postmaster.pid: key and number of the segment
 _IPC_RMID = 0
@@ -101,7 +104,7 @@ class PostgresServer(Server, Databases):
             return False
         return True
 
-    def _connect(self) -> Any:
+    def _connect(self) -> connection:
         """Connect through the socket: no password, and no port that could be another's."""
         import psycopg2
 

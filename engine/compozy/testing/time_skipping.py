@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from compozy.drivers.process import Command
 from compozy.drivers.protocol import LoopThread
@@ -42,7 +42,7 @@ class TimeSkipping:
         """The Temporal client; waiting for a result through it lets the clock jump."""
         return self.environment.client
 
-    def call(self, coroutine: Coroutine[Any, Any, Result], timeout_s: float = CALL_S) -> Result:
+    def call(self, coroutine: Coroutine[object, object, Result], timeout_s: float = CALL_S) -> Result:
         """Run a coroutine on the loop and return its result.
 
         Raises:
