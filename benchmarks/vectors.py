@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tests.support.search_module_server import HAS_MODULE, SearchModuleServer
 
 from benchmarks.measurement import Measurement
 from compozy.drivers.protocol import LoopThread, StartContext
@@ -248,6 +249,42 @@ def bare_redis(folder: str) -> Iterator[Bare]:
 
 
 @contextmanager
+def redis_search(folder: str) -> Iterator[VectorStore]:
+    """Yield the store in the index of a search module."""
+    from compozy.drivers.vector_redis import RedisVectorDriver
+
+    with SearchModuleServer() as server, started(RedisVectorDriver(name="bench", url=server.url)) as store:
+        yield store
+
+
+@contextmanager
+def bare_redis_search(folder: str) -> Iterator[Bare]:
+    """Yield hashes with a FLAT index, which redis-py searches."""
+    from redis import Redis
+    from redis.commands.search.field import VectorField
+    from redis.commands.search.index_definition import IndexDefinition
+    from redis.commands.search.query import Query
+
+    with SearchModuleServer() as server, Redis.from_url(server.url) as client:
+        index = client.ft("bench")
+        field = VectorField("v", "FLAT", {"TYPE": "FLOAT32", "DIM": DIMENSION, "DISTANCE_METRIC": "COSINE"})
+        index.create_index([field], definition=IndexDefinition(prefix=["record-"]))
+        query = Query(f"*=>[KNN {K} @v $query AS d]").return_fields("d").paging(0, K).dialect(2)
+
+        def write(ids: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:
+            with client.pipeline() as pipe:
+                for key, vector in zip(ids, vectors, strict=True):
+                    pipe.hset(key, "v", np.array(vector, dtype=np.float32).tobytes())
+                pipe.execute()
+
+        def search(vector: Sequence[float]) -> list[str]:
+            found = index.search(query, {"query": np.array(vector, dtype=np.float32).tobytes()})
+            return [document.id for document in found.docs]
+
+        yield Bare(write, list, search)
+
+
+@contextmanager
 def _database() -> Iterator[str]:
     from compozy.testing.postgres_server import PostgresServer
 
@@ -299,5 +336,6 @@ PROVIDERS = (
     Provider("filesystem", filesystem, bare_filesystem),
     Provider("qdrant", qdrant, bare_qdrant),
     Provider("redis", redis, bare_redis),
+    *([Provider("redis with a search module", redis_search, bare_redis_search)] if HAS_MODULE else []),
     Provider("pgvector", pgvector, bare_pgvector),
 )

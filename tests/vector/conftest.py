@@ -8,11 +8,12 @@ from uuid import uuid4
 
 import pytest
 from tests.drivers.starting import Starting, starting
+from tests.support.search_module_server import HAS_MODULE
 
 from compozy.testing.testbed import Testbed
 from compozy.vector.vector_store import VectorStore
 
-from .subjects import HAS_MODULE, SUBJECTS, Bed, Place, Subject, bed_of
+from .subjects import SUBJECTS, Bed, Place, Subject, bed_of
 
 collect_ignore = [] if HAS_MODULE else ["test_redis_search.py"]
 

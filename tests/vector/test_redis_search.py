@@ -10,12 +10,13 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 from tests.support.polling import eventually
+from tests.support.search_module_server import SearchModuleServer
 
 from compozy.drivers import redis_search
 from compozy.drivers.redis_forms import open_store
 from compozy.errors import DriverError
 
-from .subjects import SearchModuleServer, records
+from .subjects import records
 from .test_conformance import assert_same, exact
 
 pytestmark = pytest.mark.distributed

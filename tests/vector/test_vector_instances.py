@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.drivers.starting import Starting
+from tests.support.search_module_server import HAS_MODULE, SearchModuleServer
 
 from compozy.backup.restore import restore
 from compozy.backup.take import back_up
@@ -28,7 +29,7 @@ from compozy.resolution.validate import validate
 from compozy.testing.servers import RedisServer
 from compozy.vector.vector_store import VectorRecord
 
-from .subjects import FACTS, HAS_MODULE, SearchModuleServer, VectorSetServer
+from .subjects import FACTS, VectorSetServer
 
 SERVER = {"host": "vectors"}
 
