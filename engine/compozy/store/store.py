@@ -8,13 +8,14 @@ call uses the connection of the calling thread or opens one for its duration.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import peewee
 
 from compozy.store import schema_version as migrate
 from compozy.store.connected import Connected, SqlTable, storable
+from compozy.store.prepared import Prepared, Statement, statements
 from compozy.store.records import LOST, RUNNING, Change, Execution, Position, RowState, StoredWorkflow, TaskExecution
 from compozy.store.refusal import read_only
 from compozy.store.schema_version import SchemaMigration
@@ -36,6 +37,7 @@ class Store(Connected):
         self._executions = SqlTable("executions", _EXECUTION, "id", _database=database)
         self._workflows = SqlTable("workflows", _WORKFLOW, "id", _database=database)
         self._tasks = TaskRows(database)
+        self._started, self._ended = Prepared(self._start, _EXECUTION), Prepared(self._end, _EXECUTION)
 
     def migrate(self, target: str | None = None) -> tuple[str, ...]:
         """Bring the schema to the shipped version, or up to `target`; return the names of what ran.
@@ -134,13 +136,7 @@ class Store(Connected):
         Raises:
             UnavailableError: the database does not answer.
         """
-        rows = self._executions
-        # A late delivery must not set an ended execution back to running. A new run of the same id may: after a reset
-        # it is the present one.
-        ended = (rows.error == LOST) | ((rows.status != RUNNING) & (rows.run_id != execution.run_id))
-        running = rows.select(rows.id).where((rows.id == execution.id) & (rows.status == RUNNING))
-        more = self._tasks.begin(execution.id, tasks, running) if tasks else ()
-        self._run(lambda: self._together(self._upsert(execution, ended), *more))
+        self._write(self._started.bind(_row(execution), tasks))
 
     def record_finished(self, execution: Execution, tasks: Sequence[TaskExecution] | None = None) -> None:
         """Write the final status, output and error; the first one of a run stays, unless it was a loss.
@@ -150,11 +146,7 @@ class Store(Connected):
         Raises:
             UnavailableError: the database does not answer.
         """
-        rows = self._executions
-        # The first end counts: the execution's own is more exact than what reconciliation finds later.
-        ended = (rows.error == LOST) | (rows.run_id != execution.run_id)
-        more = [self._tasks.close(execution)] if tasks is None else self._tasks.replace(execution.id, tasks)
-        self._run(lambda: self._together(self._upsert(execution, (rows.status == RUNNING) | ended), *more))
+        self._write(self._ended.bind(_row(execution), tasks))
 
     def record_tasks(self, tasks: Sequence[TaskExecution]) -> None:
         """Write how far some tasks of an execution are; those that have ended stay.
@@ -162,7 +154,7 @@ class Store(Connected):
         Raises:
             UnavailableError: the database does not answer.
         """
-        self._run(lambda: self._together(*self._tasks.update(tasks)))
+        self._write(statements(self._tasks.update(tasks)))
 
     def tasks(self, execution_id: str) -> tuple[TaskExecution, ...]:
         """Return the tasks of an execution in the order in which they began.
@@ -178,8 +170,9 @@ class Store(Connected):
         Raises:
             UnavailableError: the database does not answer.
         """
-        more = [self._tasks.close(execution)] if execution.finished else []
-        self._run(lambda: self._together(self._upsert(execution, None), *more))
+        row = _row(execution)
+        more = [self._tasks.close(row)] if execution.finished else []
+        self._write(statements([self._upsert(row, None), *more]))
 
     def execution(self, execution_id: str) -> Execution | None:
         """Return one execution, or None.
@@ -252,7 +245,7 @@ class Store(Connected):
         count = 0
         # In portions, so that the deletion of many rows does not hold the write lock against running executions.
         while ids := self._run(lambda: [row["id"] for row in rows.select(rows.id).where(old).limit(MAX_LIMIT).dicts()]):
-            self._run(lambda: self._together(rows.delete().where(rows.id.in_(ids)), self._tasks.delete(ids)))  # noqa: B023
+            self._write(statements([rows.delete().where(rows.id.in_(ids)), self._tasks.delete(ids)]))
             count += len(ids)
         return count
 
@@ -316,28 +309,49 @@ class Store(Connected):
         found = self._run(lambda: list(rows.select().where(rows.id == row_id).dicts()))
         return found[0] if found else None
 
-    def _upsert(self, execution: Execution, replaceable: object) -> peewee.Query:
-        insert = self._executions.insert(_row(execution))
+    def _start(self, row: Mapping[str, object], tasks: Sequence[TaskExecution] | None) -> Iterator[peewee.Query]:
+        rows = self._executions
+        # A late delivery must not set an ended execution back to running. A new run of the same id may: after a reset
+        # it is the present one.
+        ended = (rows.error == LOST) | ((rows.status != RUNNING) & (rows.run_id != row["run_id"]))
+        yield self._upsert(row, ended)
+        if tasks:
+            running = rows.select(rows.id).where((rows.id == row["id"]) & (rows.status == RUNNING))
+            yield from self._tasks.begin(row["id"], tasks, running)
+
+    def _end(self, row: Mapping[str, object], tasks: Sequence[TaskExecution] | None) -> Iterator[peewee.Query]:
+        rows = self._executions
+        # The first end counts: the execution's own is more exact than what reconciliation finds later.
+        yield self._upsert(row, (rows.status == RUNNING) | (rows.error == LOST) | (rows.run_id != row["run_id"]))
+        if tasks is None:
+            yield self._tasks.close(row)
+        else:
+            yield from self._tasks.replace(row["id"], tasks)
+
+    def _upsert(self, row: Mapping[str, object], replaceable: object) -> peewee.Query:
+        insert = self._executions.insert(row)
         return insert.on_conflict(conflict_target=["id"], preserve=_OUTCOME, where=replaceable)
 
-    def _together(self, *writes: peewee.Query) -> None:
+    def _write(self, writes: Sequence[Statement]) -> None:
+        self._run(lambda: self._together(writes))
+
+    def _together(self, writes: Sequence[Statement]) -> None:
         """Run writes in one transaction; PostgreSQL gets them as one message, which takes one round trip."""
-        if len(writes) == 1:
-            writes[0].execute()
-        elif isinstance(self._database, peewee.SqliteDatabase):
+        if len(writes) > 1 and isinstance(self._database, peewee.SqliteDatabase):
             with self._database.atomic():
                 for write in writes:
-                    write.execute()
-        else:
-            statements, values = zip(*(write.sql() for write in writes), strict=True)
-            self._database.execute_sql("; ".join(statements), [value for given in values for value in given])
+                    self._database.execute_sql(*write)
+        elif writes:
+            texts, values = zip(*writes, strict=True)
+            self._database.execute_sql("; ".join(texts), [value for given in values for value in given])
 
 
 def _row(execution: Execution) -> dict[str, object]:
-    return execution.to_json() | {
-        "input": json.dumps(dict(execution.input)),
-        "output": None if execution.output is None else json.dumps(execution.output),
-    }
+    """Return the values of the columns, in their order."""
+    row: dict[str, object] = {name: getattr(execution, name) for name in _EXECUTION}
+    row["input"] = json.dumps(dict(execution.input))
+    row["output"] = None if execution.output is None else json.dumps(execution.output)
+    return row
 
 
 def _execution(row: Mapping[str, Any]) -> Execution:

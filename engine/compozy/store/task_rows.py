@@ -5,13 +5,13 @@ An execution replaces all of its rows whenever it writes, so that a repeated or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import peewee
 
 from compozy.store.connected import SqlTable
-from compozy.store.records import RUNNING, Execution, TaskExecution
+from compozy.store.records import RUNNING, TaskExecution
 
 _COLUMNS = tuple(TaskExecution.__slots__)
 _KEY = ("execution", "path", "iteration")
@@ -25,12 +25,12 @@ class TaskRows:
     def __init__(self, database: object) -> None:
         self._rows = SqlTable("task_executions", _COLUMNS, _database=database)
 
-    def begin(self, execution_id: str, tasks: Sequence[TaskExecution], running: object) -> Iterator[peewee.Query]:
+    def begin(self, execution_id: object, tasks: Sequence[TaskExecution], running: object) -> Iterator[peewee.Query]:
         """Yield the writes that leave `tasks` to an execution if `running` holds; else what has ended stays."""
         yield self._rows.delete().where((self._rows.execution == execution_id) & peewee.fn.EXISTS(running))
         yield from self.update(tasks)
 
-    def replace(self, execution_id: str, tasks: Sequence[TaskExecution]) -> Iterator[peewee.Query]:
+    def replace(self, execution_id: object, tasks: Sequence[TaskExecution]) -> Iterator[peewee.Query]:
         """Yield the writes that leave exactly `tasks` to an execution."""
         yield self._rows.delete().where(self._rows.execution == execution_id)
         yield from self._upsert(tasks, None)
@@ -39,11 +39,11 @@ class TaskRows:
         """Yield the writes of some tasks of an execution; a row that has ended stays."""
         yield from self._upsert(tasks, self._rows.status == RUNNING)
 
-    def close(self, execution: Execution) -> peewee.Query:
-        """Return the write that ends the running tasks of an execution as the execution ended."""
-        end = {self._rows.status: execution.status, self._rows.finished_at: execution.finished_at}
+    def close(self, execution: Mapping[str, object]) -> peewee.Query:
+        """Return the write that ends the running tasks of an execution, given by its row, as the execution ended."""
+        end = {self._rows.status: execution["status"], self._rows.finished_at: execution["finished_at"]}
         running = self._rows.status == RUNNING
-        return self._rows.update(end).where((self._rows.execution == execution.id) & running)
+        return self._rows.update(end).where((self._rows.execution == execution["id"]) & running)
 
     def delete(self, execution_ids: Sequence[str]) -> peewee.Query:
         """Return the write that deletes the rows of executions."""
