@@ -15,7 +15,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from gzip import BadGzipFile
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from compozy import __version__
 from compozy.base.output_file import new_file
+from compozy.base.record import dataclass
 from compozy.errors import BackupError
 from compozy.state.state_directory import LAYOUT
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from compozy.backup.signature import project_keys, verify
 from compozy.backup.take import BESIDE, Kept, kept_data
 from compozy.base.leftovers import private_directory
 from compozy.base.output_file import sync_tree
+from compozy.base.record import dataclass
 from compozy.drivers.inventory import INVENTORY
 from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.errors import BackupError, UsageError

@@ -13,11 +13,11 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from compozy.base.output_file import new_file, open_regular
+from compozy.base.record import dataclass
 from compozy.errors import BackupError
 from compozy.state.write_gate import WriteGate
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -19,6 +18,7 @@ from compozy.backup.archive import Manifest, write_archive
 from compozy.backup.signature import project_keys, sign
 from compozy.backup.snapshot import CopiedData, copy_at_one_moment
 from compozy.base.leftovers import private_directory, remove_leftovers
+from compozy.base.record import dataclass
 from compozy.drivers.sqlite import BESIDE as LOGS
 from compozy.errors import BackupError, UsageError
 from compozy.provisioning.plan import Plan, make_plan

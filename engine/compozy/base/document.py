@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 import yaml
 
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 from compozy.errors import DuplicateKeyProblem, SyntaxProblem
 
 Scalar: TypeAlias = str | int | float | bool | None

@@ -6,9 +6,10 @@ Errors carry findings as records; text is rendered from them where it is printed
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from compozy.base.place import NOWHERE, Origin, Place
+from compozy.base.record import dataclass
 from compozy.base.suggest import Suggestions
 
 ERROR = "error"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from compozy.base.control import escape_line
+from compozy.base.record import dataclass
 
 
 class Place(NamedTuple):

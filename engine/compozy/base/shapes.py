@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from compozy.base.document import Node
 from compozy.base.findings import Collector
+from compozy.base.record import dataclass
 
 Schema: TypeAlias = dict[str, object]
 T = TypeVar("T")

@@ -7,11 +7,11 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from compozy.base.control import escape_control, escape_line
 from compozy.base.output_file import open_appended
+from compozy.base.record import dataclass
 from compozy.base.system_hints import hint_for
 from compozy.cli.logqueue import LogQueue
 from compozy.errors import DriverError

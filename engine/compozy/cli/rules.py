@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from compozy.base.findings import ERROR, Finding
+from compozy.base.record import dataclass
 from compozy.cli.completion import FILE, tables
 from compozy.cli.finding_formats import FORMATS, print_checked
 from compozy.cli.options import format_option, runs_project_code

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from compozy.base.findings import raise_errors
+from compozy.base.record import dataclass
 from compozy.base.source_file import read_source
 from compozy.cli.completion import FILE
 from compozy.cli.options import format_option

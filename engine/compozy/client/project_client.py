@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from compozy.base.record import dataclass
 from compozy.errors import CompozyError
 
 if TYPE_CHECKING:

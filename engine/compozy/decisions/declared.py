@@ -6,9 +6,9 @@ They are verified and compared by the same engine as the shipped rules.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from compozy.base.findings import Finding
+from compozy.base.record import dataclass
 from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.difference import Comparison, JoinedCatalogue, compare_tables
 from compozy.tables.table import ColumnSource, Domain, Table

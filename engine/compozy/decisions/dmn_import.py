@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from graphlib import CycleError, TopologicalSorter
 
 from compozy.base.findings import ERROR, WARNING, Collector
+from compozy.base.record import dataclass
 from compozy.decisions.declared import Decisions
 from compozy.decisions.dmn_table import Draft, Heading, InputClause, read_table, refusal
 from compozy.decisions.dmn_types import Type, Types, domain_of

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from compozy.base.document import Scalar
 from compozy.base.findings import Collector
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 from compozy.decisions.dmn_types import Types, domain_of
 from compozy.decisions.feel import FeelError, parse_literal, parse_tests
 from compozy.decisions.xml_tree import Element

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from compozy.base.record import dataclass
 from compozy.decisions.feel import FeelError, parse_tests
 from compozy.decisions.xml_tree import Element
 from compozy.tables.table import ANY, SET, Condition, Domain, Scalar, is_number

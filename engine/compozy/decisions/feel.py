@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 
 from compozy.base.findings import Finding
+from compozy.base.record import dataclass
 from compozy.errors import RuleTableError
 from compozy.tables.table import ANY, Condition, Interval, Scalar, is_number
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from xml.parsers import expat
 
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 from compozy.errors import SyntaxProblem
 
 _DEEPEST = 100

@@ -11,11 +11,11 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
 from compozy.base.output_file import open_regular, write_file
+from compozy.base.record import dataclass
 from compozy.errors import DriverError, StateDirectoryError
 
 INVENTORY = "inventory.json"

@@ -27,11 +27,12 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import IO
 
 from compozy.base.ownership import user_name
+from compozy.base.record import dataclass
 from compozy.drivers.spare_files import with_spare_files
 from compozy.errors import DriverError
 

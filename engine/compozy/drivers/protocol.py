@@ -14,9 +14,10 @@ import traceback
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol, TypeVar
 
+from compozy.base.record import dataclass
 from compozy.errors import DriverError
 from compozy.state.undo import UndoLog
 

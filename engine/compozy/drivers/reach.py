@@ -10,8 +10,8 @@ import re
 import socket
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from compozy.base.record import dataclass
 from compozy.errors import DriverError
 
 REACH_S = 2.0  # a server that has not taken a connection by then is taken for unreachable

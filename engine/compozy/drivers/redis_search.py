@@ -13,11 +13,11 @@ import re
 import time
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from redis.exceptions import ResponseError
 
+from compozy.base.record import dataclass
 from compozy.drivers.redis_vectors import RedisVectorStore
 from compozy.errors import DriverError
 from compozy.vector.metadata_filter import Condition, accepted, fact, facts

@@ -13,8 +13,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+from compozy.base.record import dataclass
 
 if TYPE_CHECKING:
     from sqlite3 import _Parameters

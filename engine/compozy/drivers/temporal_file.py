@@ -13,10 +13,10 @@ import sqlite3
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from compozy.base.output_file import write_file
+from compozy.base.record import dataclass
 from compozy.base.system_hints import hint_for
 from compozy.drivers.process import environment
 from compozy.drivers.sqlite import BESIDE, check_file, read_only_uri, unusable

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from compozy.base.place import Origin
+from compozy.base.record import dataclass
 from compozy.explain.show import Shown
 from compozy.explain.value import Given, decision_key, given
 from compozy.resolution.resolve import UNSET, Resolved

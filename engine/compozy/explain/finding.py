@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import yaml
 
 from compozy.base.findings import Finding
 from compozy.base.manual import page
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 from compozy.base.suggest import closest
 from compozy.errors import NotFoundError
 from compozy.explain.show import Shown

@@ -6,12 +6,13 @@ Nothing is started. A varied value counts like one on the command line; everythi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from math import prod
 from typing import TypeAlias
 
 from compozy.base.findings import Finding
+from compozy.base.record import dataclass
 from compozy.errors import UsageError
 from compozy.resolution.configuration import Configuration, read_sources
 from compozy.resolution.resolve import Component, resolve

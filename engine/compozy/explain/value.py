@@ -6,9 +6,10 @@ The records hold no secrets. Decisions are read from the resolution, never evalu
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from compozy.base.place import DEFAULT, Origin, Place
+from compozy.base.record import dataclass
 from compozy.base.suggest import closest
 from compozy.errors import NotFoundError
 from compozy.explain.show import Shown

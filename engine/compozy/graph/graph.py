@@ -6,7 +6,8 @@ The nodes stand for anything: rule tables, states, tasks.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+
+from compozy.base.record import dataclass
 
 SHAPES = ("box", "round")
 

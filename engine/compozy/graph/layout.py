@@ -8,8 +8,9 @@ layer as near to its neighbours as its order allows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import repeat
+
+from compozy.base.record import dataclass
 
 GAP_X = 56.0
 GAP_Y = 16.0

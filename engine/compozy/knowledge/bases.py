@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
+from compozy.base.record import dataclass
 from compozy.errors import NotFoundError
 from compozy.knowledge.documents import DocumentKind
 from compozy.resolution.resolve import Resolved

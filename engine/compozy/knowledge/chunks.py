@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from compozy.base.record import dataclass
 from compozy.knowledge.bases import OVERLAP, SIZE
 from compozy.knowledge.documents import Document
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from compozy.base.record import dataclass
 from compozy.errors import CompozyError
 
 DocumentKind = Literal["markdown_glob", "text", "html", "pdf", "url"]

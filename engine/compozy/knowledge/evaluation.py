@@ -7,9 +7,9 @@ which rank it is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from compozy.base.record import dataclass
 from compozy.errors import UsageError
 
 

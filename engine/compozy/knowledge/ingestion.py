@@ -10,9 +10,10 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import sha256
 
+from compozy.base.record import dataclass
 from compozy.errors import CompozyError
 from compozy.knowledge.chunks import split
 from compozy.knowledge.document_sources import find_documents, read_document

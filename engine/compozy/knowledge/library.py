@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from compozy.base.record import dataclass
 from compozy.errors import CompozyError, NotFoundError, UsageError
 from compozy.knowledge.bases import EmbeddingModel, KnowledgeBase
 from compozy.knowledge.embedder import Embedder, make_embedder

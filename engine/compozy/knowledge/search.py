@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import mul
 
+from compozy.base.record import dataclass
 from compozy.errors import UsageError
 from compozy.knowledge.library import Library, NotIngestedError, Vectors
 from compozy.store.knowledge_records import Passage

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
+from compozy.base.record import dataclass
 from compozy.memory.memory_definition import MemoryDefinition
 from compozy.memory.message import (
     MemoryKey,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from compozy.base.record import dataclass
 from compozy.resolution.resolve import Resolved, named_elements
 
 

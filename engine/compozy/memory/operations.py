@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from msgspec import to_builtins
 
+from compozy.base.record import dataclass
 from compozy.errors import DriverError
 from compozy.memory.memory import PAGE, Memory, MemoryChange, Repeatable
 from compozy.memory.message import MemoryStats

@@ -10,12 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from compozy.base.findings import Finding
 from compozy.base.interruption import held, raise_noted
+from compozy.base.record import dataclass
 from compozy.errors import CompozyError, ConfigurationError, TransitionError
 from compozy.resolution.configuration import Configuration
 from compozy.resolution.resolve import Resolved, resolve

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
+from compozy.base.record import dataclass
 from compozy.drivers.port import Port
 from compozy.errors import ProvisionError, RuleTableError, TrustError
 from compozy.provisioning.step import Step, storage_of

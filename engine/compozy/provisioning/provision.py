@@ -13,9 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from compozy.base.interruption import raise_noted
+from compozy.base.record import dataclass
 from compozy.drivers.inventory import Inventory, holding_of
 from compozy.drivers.protocol import Driver, LoopThread, StartContext
 from compozy.errors import CompozyError, DriverError, ProvisionError, ProvisionErrors

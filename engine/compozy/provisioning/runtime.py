@@ -9,11 +9,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 from compozy.base.foreign import join_within
+from compozy.base.record import dataclass
 from compozy.drivers.inventory import Inventory, InventoryRecorder
 from compozy.drivers.protocol import Description, Driver, LoopThread
 from compozy.errors import CompozyError, DriverError

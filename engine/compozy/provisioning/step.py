@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from compozy.base.findings import Finding
 from compozy.base.foreign import call_within
 from compozy.base.ownership import is_trusted
+from compozy.base.record import dataclass
 from compozy.errors import CompozyError, DriverError, ProjectCodeError, ProvisionError, RuleTableError
 from compozy.rulebook import load_rulebook
 from compozy.settings.reference import IMPORT_S, is_project_code_allowed, load_reference, project_code

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from compozy.base.place import DEFAULT
+from compozy.base.record import dataclass
 from compozy.base.source_file import SourceFiles
 from compozy.rulebook import Rulebook, installed_packs, load_rulebook, pack_directories
 from compozy.rulebook.files import shipped_texts

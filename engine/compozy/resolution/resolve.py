@@ -6,12 +6,13 @@ Pure: the same configuration and machine facts give the same record, and nothing
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cache
 from typing import Any
 
 from compozy.base.document import Scalar
 from compozy.base.place import DEFAULT, Origin
+from compozy.base.record import dataclass
 from compozy.base.suggest import closest
 from compozy.errors import NotFoundError
 from compozy.resolution.configuration import Configuration, secrets_of

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import yaml
 
 from compozy.base.document import read_document
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 from compozy.base.source_file import SourceFiles
 from compozy.base.yaml_text import UneditableError, YamlText, node_end
 from compozy.resolution.configuration import read_sources

@@ -9,13 +9,14 @@ import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from compozy.base.control import escape_line
 from compozy.base.document import Scalar
 from compozy.base.findings import Finding
 from compozy.base.place import Origin, Place
+from compozy.base.record import dataclass
 from compozy.base.suggest import closest
 from compozy.resolution.resolve import UNSET, ListElement, Resolved, Value, cell, named_elements
 from compozy.settings.origin import PROBLEMS, WRITTEN, Candidate, Problem

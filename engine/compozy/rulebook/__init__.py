@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from compozy.base.findings import ERROR, Collector, Finding, raise_errors
+from compozy.base.record import dataclass
 from compozy.errors import RuleTableError
 from compozy.rulebook.files import installed_packs, pack_directories, pack_files, rule_texts, shipped_files
 from compozy.rulebook.recording import watched

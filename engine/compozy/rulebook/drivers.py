@@ -7,12 +7,12 @@ Reading reports faults of the form; whether the settings, fields and groups that
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from compozy.base.document import Node, Scalar
 from compozy.base.findings import Collector
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 from compozy.base.shapes import ANY, MAPPING, TEXT, mays, needs, plain_shape
 from compozy.settings.reference import anchored_reference, is_reference
 from compozy.settings.row_lists import TEXTS, listed_rows, put

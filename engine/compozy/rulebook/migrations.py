@@ -6,12 +6,12 @@ A row replaces an old value of some settings, or renames a setting or a group of
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import product
 
 from compozy.base.document import Node, Scalar
 from compozy.base.findings import Collector
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 from compozy.base.shapes import BOOLEAN, MAPPING, TEXT, Shape, mays, needs, plain_shape
 from compozy.base.suggest import did_you_mean
 from compozy.settings.registry import Registry

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from compozy.base.document import Scalar
+from compozy.base.record import dataclass
 from compozy.rulebook.representatives import DEFAULT, WRITTEN, Representative, placements
 from compozy.settings.registry import Setting
 from compozy.settings.views import COMPARISONS, Seen, View

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from compozy.base.document import Node, read_document
 from compozy.base.findings import Collector
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 from compozy.base.shapes import TEXT, check_keys, mays, needs, plain_shape
 from compozy.errors import RuleTableError, SyntaxProblem
 from compozy.rulebook.constraints import NEVER, read_constraints

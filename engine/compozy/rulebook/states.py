@@ -6,11 +6,11 @@ Every state can be reached and left again, and holds the same records on every p
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from compozy.base.document import Node
 from compozy.base.findings import Collector
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 from compozy.base.shapes import BOOLEAN, TEXT, mays, needs, plain_shape
 from compozy.base.suggest import did_you_mean
 from compozy.settings.row_lists import TEXTS, listed_rows, put

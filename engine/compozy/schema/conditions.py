@@ -6,8 +6,9 @@ A row that depends on the machine or the disk, or compares two settings, has no 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from compozy.base.record import dataclass
 from compozy.rulebook.rows import Rulebook
 from compozy.schema.value_schema import (
     NEVER,

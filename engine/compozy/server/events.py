@@ -13,9 +13,10 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
+from compozy.base.record import dataclass
 from compozy.client.answers import ComponentHealth, HealthAnswer, WorkerHealth
 from compozy.store import UnavailableError
 from compozy.store.records import RUNNING, Change, timestamp

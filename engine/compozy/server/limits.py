@@ -7,7 +7,8 @@ than connections, so that health checks are always answered.
 from __future__ import annotations
 
 import resource
-from dataclasses import dataclass
+
+from compozy.base.record import dataclass
 
 _MOST_FILES = 8192
 _MOST_CONNECTIONS = 1000

@@ -6,13 +6,13 @@ An endpoint is a handler in `api.py` and one entry here.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from compozy.base.record import dataclass
 from compozy.client import answers, knowledge_answers, memory_answers
 from compozy.memory.message import MAX_MESSAGES
 from compozy.server import api, knowledge_api, memory_api

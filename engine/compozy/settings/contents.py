@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from compozy.base.document import Node, resolve_scalar
 from compozy.base.place import Origin, Place
+from compozy.base.record import dataclass
 from compozy.base.suggest import closest
 from compozy.settings.interpolate import UnsetVariable, expand
 from compozy.settings.mask import found_masked, without_secrets

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property, lru_cache
 from urllib.parse import parse_qsl, unquote
 
+from compozy.base.record import dataclass
 from compozy.settings.values import is_loopback
 
 _AUTHORITY = re.compile(r"([^/?#]*)(/[^?#]*)?(?:\?([^#]*))?")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from compozy.base.record import dataclass
 
 _DOLLAR = re.compile(r"\$\$|\$\{")
 _OPENING = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::([-?])|(?=\}))")

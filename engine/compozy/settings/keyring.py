@@ -11,7 +11,9 @@ import binascii
 import hashlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from compozy.base.record import dataclass
 
 KEY_BYTES = 32
 PAYLOAD_REFUSED = "compozy.payload-refused"  # the type of the failure of a payload that no key opens

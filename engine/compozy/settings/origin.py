@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from compozy.base.place import Origin
+from compozy.base.record import dataclass
 
 # The kinds of sources that people write, the highest first.
 WRITTEN = ("flag", "env", "dotenv", "file")

@@ -6,12 +6,13 @@ Environment names, flags, the cerberus schema, the JSON Schema and the reference
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from compozy.base.document import Node
 from compozy.base.findings import Collector
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 from compozy.base.shapes import ANY, BOOLEAN, INTEGER, TEXT, Kind, ListOf, MapOf, Named, Shape, mays, needs, plain_shape
 from compozy.base.suggest import closest, did_you_mean
 from compozy.errors import RuleTableError

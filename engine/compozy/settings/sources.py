@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import lru_cache
 from typing import Protocol
 
 from compozy.base.document import Duplicate, read_leniently
 from compozy.base.ownership import TRUST_VARIABLE
 from compozy.base.place import DEFAULT, Origin, Place
+from compozy.base.record import dataclass
 from compozy.base.source_file import SourceFiles, UnreadableError
 from compozy.base.suggest import closest
 from compozy.errors import SyntaxProblem, UsageError

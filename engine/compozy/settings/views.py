@@ -8,10 +8,10 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from compozy.base.document import Scalar
+from compozy.base.record import dataclass
 from compozy.settings.endpoint import endpoint
 from compozy.settings.keyring import parse_keyring
 from compozy.settings.registry import Setting

@@ -14,11 +14,12 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from compozy.base.leftovers import remove_leftovers
 from compozy.base.output_file import open_regular, sync_directory, write_file
+from compozy.base.record import dataclass
 from compozy.errors import StateDirectoryError
 from compozy.state.file_lock import lock_beside
 from compozy.state.undo import UndoLog

@@ -16,13 +16,14 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from compozy.base.output_file import new_file, open_regular
 from compozy.base.ownership import unsafe_owner, user_name
+from compozy.base.record import dataclass
 from compozy.base.source_file import check_owner
 from compozy.errors import DriverError
 from compozy.state.file_lock import close_on_fork, release

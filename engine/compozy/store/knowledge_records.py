@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from compozy.base.record import dataclass
 
 INGESTING, READY, FAILED = "ingesting", "ready", "failed"
 PENDING, ADDED, UPDATED, UNCHANGED = "pending", "added", "updated", "unchanged"

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
+
+from compozy.base.record import dataclass
 
 RUNNING = "running"
 FINISHED = ("completed", "failed", "canceled", "terminated", "timed_out")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import peewee
 from playhouse.migrations import MigrationError, Runner
 
+from compozy.base.record import dataclass
 from compozy.errors import UsageError
 
 HISTORY_TABLE = "compozy_migrations"

@@ -8,12 +8,12 @@ too many, each column falls back to the values that its feeder produces, and the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial, reduce
 from itertools import groupby
 from operator import and_, attrgetter, getitem
 from typing import NamedTuple, TypeAlias
 
+from compozy.base.record import dataclass
 from compozy.tables.atoms import Atom, atoms_of
 from compozy.tables.cover import OutOfStepsError
 from compozy.tables.decide import RuleSet

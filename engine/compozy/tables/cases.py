@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice, product
 
+from compozy.base.record import dataclass
 from compozy.tables.atoms import Atom, boundary_values
 from compozy.tables.axes import Axis, AxisBuilder, Point
 from compozy.tables.cells import scalar_words

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from compozy.base.findings import Finding, ordered
+from compozy.base.record import dataclass
 from compozy.base.suggest import did_you_mean
 from compozy.errors import RuleTableError
 from compozy.tables.cells import condition_data, scalar_words

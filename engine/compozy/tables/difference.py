@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
+from compozy.base.record import dataclass
 from compozy.tables.axes import AxisBuilder
 from compozy.tables.cover import Box, OutOfStepsError, joined_boxes
 from compozy.tables.decide import RuleSet, compile_leniently

@@ -7,11 +7,11 @@ the diagrams of the decisions that they read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add, and_, or_
 from typing import NamedTuple, TypeAlias
 
+from compozy.base.record import dataclass
 from compozy.tables.cover import OutOfStepsError
 from compozy.tables.decide import RuleSet
 from compozy.tables.diagram import Diagram, Diagrams, assignments, values_of

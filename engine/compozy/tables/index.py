@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
+from compozy.base.record import dataclass
 from compozy.tables.table import Condition, Interval, Scalar, is_number
 
 

@@ -7,9 +7,9 @@ left to verification.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from compozy.base.findings import Collector, Finding
+from compozy.base.record import dataclass
 from compozy.base.suggest import did_you_mean
 from compozy.tables.cells import condition_words, scalar_words
 from compozy.tables.table import Column, ColumnSource, Condition, Domain, Row, Scalar, SourceCatalogue, Table

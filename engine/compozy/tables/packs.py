@@ -7,11 +7,12 @@ afterwards like a table from one file.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from compozy.base.document import Node
 from compozy.base.findings import Collector
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 from compozy.base.shapes import check_keys
 from compozy.base.suggest import did_you_mean
 

@@ -6,9 +6,9 @@ A joint axis may need several regions for one box; together they are exact.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 
+from compozy.base.record import dataclass
 from compozy.tables.atoms import condition_of
 from compozy.tables.axes import Axis, Point
 from compozy.tables.cells import condition_words

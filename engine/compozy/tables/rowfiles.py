@@ -10,13 +10,14 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import yaml
 
 from compozy.base.findings import ERROR, Finding
 from compozy.base.output_file import write_file
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 from compozy.base.yaml_text import UneditableError, YamlText
 from compozy.errors import UsageError
 from compozy.tables.simplify import Edit

@@ -6,10 +6,11 @@ Proposals build on each other: all of them together lead to the simplified table
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from typing import TypeAlias
 
+from compozy.base.record import dataclass
 from compozy.tables.atoms import atoms_of, condition_of
 from compozy.tables.axes import AxisBuilder
 from compozy.tables.cells import condition_words

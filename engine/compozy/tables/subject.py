@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from compozy.base.findings import ERROR, WARNING, Evidence, Finding
 from compozy.base.place import Origin
+from compozy.base.record import dataclass
 from compozy.tables.axes import Axis
 from compozy.tables.cover import MOST_STEPS, Box, CellIndex, Space
 from compozy.tables.decide import RuleSet

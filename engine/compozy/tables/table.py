@@ -6,11 +6,12 @@ This module reads no files and knows no setting of Compozy.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import NamedTuple, Protocol, TypeAlias, TypeGuard
 
 from compozy.base.document import Scalar
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 
 __all__ = [
     "ANY", "SET", "UNSET", "Column", "Condition", "Decision", "Domain", "Interval", "NearMiss",

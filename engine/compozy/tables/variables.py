@@ -6,11 +6,11 @@ The values of settings that several sources read are partitioned by the choices 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from typing import TypeAlias
 
+from compozy.base.record import dataclass
 from compozy.tables.atoms import Atom, atoms_of, samples_in
 from compozy.tables.decide import RuleSet
 from compozy.tables.index import ColumnIndex

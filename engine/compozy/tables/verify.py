@@ -6,9 +6,10 @@ Tables with faults are verified as well; no fault of a table raises an exception
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from compozy.base.findings import WARNING, Finding
+from compozy.base.record import dataclass
 from compozy.tables.atoms import atoms_of
 from compozy.tables.axes import MOST_COMBINATIONS, Axis, AxisBuilder
 from compozy.tables.cells import condition_words, scalar_words

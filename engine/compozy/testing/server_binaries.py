@@ -10,10 +10,10 @@ import pwd
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from compozy.base.record import dataclass
 from compozy.errors import DriverError
 
 VARIABLE = "COMPOZY_TEST_PG_BIN"

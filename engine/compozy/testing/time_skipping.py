@@ -7,11 +7,11 @@ import shutil
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from compozy.base.record import dataclass
 from compozy.drivers.process import Command
 from compozy.drivers.protocol import LoopThread
 from compozy.errors import DriverError

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import yaml
 
 from compozy.base.findings import Finding
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 from compozy.resolution.configuration import read_sources
 from compozy.resolution.resolve import Resolved, resolve
 from compozy.resolution.validate import occasions, validate

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from tempfile import TemporaryDirectory
 
+from compozy.base.record import dataclass
 from compozy.rulebook import Rulebook
 from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.recording import RowKey, decided_rows, row_key

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from compozy.base.record import dataclass
 from compozy.errors import VectorError
 from compozy.vector.metadata_filter import Condition
 

@@ -6,10 +6,11 @@ A broken file or imported workflow hides only itself: it is reported beside the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from compozy.base.findings import Finding
+from compozy.base.record import dataclass
 from compozy.base.suggest import closest
 from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, TrustError, UsageError
 from compozy.store import Store, StoredWorkflow

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 import peewee
 from temporalio.client import Client
 
+from compozy.base.record import dataclass
 from compozy.drivers.protocol import LoopThread
 from compozy.knowledge.library import Library, make_library
 from compozy.store import Execution, Pruned, Store, TaskExecution

@@ -9,12 +9,12 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TypeVar
 
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from compozy.base.record import dataclass
 from compozy.errors import NotFoundError
 from compozy.knowledge.library import BaseState, Library
 from compozy.knowledge.search import Query, Result, search

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from io import StringIO
 from typing import Any
+
+from compozy.base.record import dataclass
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _KINDS = {str: "a text", list: "a list", dict: "a mapping", bool: "true or false", type(None): "null"}

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+from compozy.base.record import dataclass
 from compozy.workflows.expressions import TEMPLATE_MARKS
 from compozy.workflows.expressions.bounds import Budget, BudgetError
 from compozy.workflows.expressions.compiler import (

@@ -6,10 +6,11 @@ A definition is read once, by the package `read`; its plain JSON form is what is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar
 
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 
 DEFAULT_VERSION = "0.1.0"
 MAX_PROBLEMS = 100

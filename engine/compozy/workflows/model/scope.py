@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping, Set
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from compozy.base.record import dataclass
 
 ABOUT = ("id", "version", "execution_id", "input")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from compozy.base.document import Node
 from compozy.base.findings import Collector, TooManyFindingsError
 from compozy.base.manual import schema_url
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 from compozy.base.shapes import ANY, BOOLEAN, STRING, Choice, Plain, Schema, Shape, Variants, fault, may, need
 from compozy.errors import DefinitionError
 from compozy.workflows.model.definition import Input, Task

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from compozy.base.findings import Finding
 from compozy.base.place import Origin
+from compozy.base.record import dataclass
 from compozy.base.source_file import check_owner, is_leftover, list_sources
 from compozy.base.suggest import did_you_mean
 from compozy.errors import CompozyError, DefinitionError, NotFoundError, SyntaxProblem, TrustError

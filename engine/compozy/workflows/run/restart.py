@@ -9,7 +9,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+
+from compozy.base.record import dataclass
 
 _POLL_S = 0.05
 

@@ -20,11 +20,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType, TracebackType
 
+from compozy.base.record import dataclass
 from compozy.errors import ProjectCodeError, TrustError
 from compozy.memory.memories import Memories, no_memories
 from compozy.settings.reference import is_project_code_allowed

@@ -14,9 +14,10 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from compozy.base.record import dataclass
 from compozy.errors import NotFoundError
 from compozy.workflows.model.tool_failure import ToolFailure
 

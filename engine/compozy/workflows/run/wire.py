@@ -7,11 +7,12 @@ a further field of a task, raises `FORMAT`, because an older worker cannot run i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
+from compozy.base.record import dataclass
 from compozy.errors import CompozyError
 from compozy.workflows.expressions.bounds import LIMITS, TemplateLimits
 from compozy.workflows.model.definition import Definition

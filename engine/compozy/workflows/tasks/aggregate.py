@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from compozy.base.record import dataclass
 from compozy.base.shapes import need
 from compozy.workflows.model.definition import Task
 from compozy.workflows.model.scope import Scope

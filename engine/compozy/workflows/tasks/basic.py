@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from compozy.base.record import dataclass
 from compozy.base.shapes import Choice, matching, may, need
 from compozy.workflows.model.definition import Retry, Task
 from compozy.workflows.model.scope import Scope

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from compozy.base.record import dataclass
 from compozy.workflows.model.definition import Retry
 from compozy.workflows.model.scope import Scope
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
 from typing import Any
 
 from compozy.base.document import Node
 from compozy.base.findings import ERROR, Collector
 from compozy.base.place import Place
+from compozy.base.record import dataclass
 from compozy.base.shapes import (
     FAULT,
     STRING,

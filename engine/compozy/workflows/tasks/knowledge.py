@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from compozy.base.record import dataclass
 from compozy.base.shapes import STRING, integer, may, need, number
 from compozy.workflows.model.definition import Retry, Task
 from compozy.workflows.model.scope import Scope

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from compozy.base.record import dataclass
 from compozy.base.shapes import Choice, integer, matching, may, need
 from compozy.settings.values import NAME
 from compozy.workflows.model.definition import Retry, Task

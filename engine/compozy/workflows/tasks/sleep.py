@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from compozy.base.record import dataclass
 from compozy.base.shapes import need
 from compozy.settings.values import parse_duration
 from compozy.workflows.model.definition import MAX_DURATION_S, Task

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
+from compozy.base.record import dataclass
 from compozy.base.shapes import Shape
 from compozy.workflows.model.definition import Task
 from compozy.workflows.model.scope import Scope
