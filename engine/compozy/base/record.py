@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from dataclasses import Field
-    from dataclasses import dataclass as dataclass
+    from dataclasses import dataclass as dataclass  # noqa: TID251
 
     Methods = dict[str, Any]
 
@@ -28,7 +28,9 @@ if not TYPE_CHECKING:
 
         def decorate(given):
             own = dict(vars(given))
-            made = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots, kw_only=kw_only)(given)
+            # Without methods the standard decorator only collects the fields.
+            standard = dataclasses.dataclass  # noqa: TID251
+            made = standard(init=False, repr=False, eq=False, slots=slots, kw_only=kw_only)(given)
             fields = dataclasses.fields(made)
             methods = {"__init__": _LateInit(made, fields)}
             methods |= _shown(fields) if repr else {}

@@ -123,7 +123,7 @@ class _EncryptedFailures(DefaultFailureConverterWithEncodedAttributes):
         super().to_failure(shown, payload_converter, failure)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)  # noqa: TID251 - its parent is one
 class _EncryptingConverter(DataConverter):
     """The usual converters with a codec for each execution.
 
