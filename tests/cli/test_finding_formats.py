@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.support.project import write
 
@@ -14,6 +15,14 @@ from compozy.base.findings import Evidence, Finding
 from compozy.base.place import Origin, Place
 from compozy.cli.finding_formats import github_lines, sarif_log
 from compozy.cli.main import run
+from compozy.client.finding_answers import (
+    ConfigurationReport,
+    FailureReport,
+    FindingAnswer,
+    ImportReport,
+    RulesReport,
+    WorkflowReport,
+)
 
 Run = Callable[..., tuple[int, str, str]]
 MODEL = """<definitions xmlns="https://www.omg.org/spec/DMN/20191111/MODEL/" name="m">
@@ -156,3 +165,44 @@ def test_sarif_and_github_show_evidence_and_further_places() -> None:
     assert (sarif(log), rule["shortDescription"]["text"]) == ([], "Values without a row.")
     related = result["relatedLocations"][0]["physicalLocation"]
     assert (related["artifactLocation"]["uri"], related["region"]["startLine"]) == ("rules/b.yaml", 1)
+
+
+FOUND = Finding(
+    "gap", "error", "no row\nfor a", "add it", "t", Origin("file", Place("a.yaml", 3, 5), "A", "u", "r", ("V",)), "t/r",
+    Place("r.yaml", 1, 2), "docs/a.md", (Place("b.yaml", 1, 1),), Evidence("mode: a", None, 1, 2),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "finding", [FOUND, Finding("gap", "warning", "no row"), Finding.at("x", "y", Place("m", 0, 0))]
+)
+def test_record_of_a_finding_has_every_key_of_its_json(finding: Finding) -> None:
+    record = FindingAnswer.of(finding)
+    assert msgspec.to_builtins(record) == finding.as_json()
+    assert record.to_finding().message == finding.message
+
+
+@pytest.mark.parametrize(
+    ("args", "files", "report"),
+    [
+        pytest.param(["config", "validate"], {"compozy.yaml": "mode: foo\n"}, ConfigurationReport, id="configuration"),
+        pytest.param(
+            ["workflow", "validate"], {"workflows/w.yaml": "id: w\ntasks: 1\n"}, WorkflowReport, id="workflow-file"
+        ),
+        pytest.param(["rules", "check", "d.yaml"], {"d.yaml": DECISIONS}, RulesReport, id="decision-file"),
+        pytest.param(["rules", "import", "m.dmn", "--output", "o.yaml"], {"m.dmn": MODEL}, ImportReport, id="import"),
+        pytest.param(["config", "validate", "--config", "no.yaml"], {}, FailureReport, id="failure"),
+    ],
+)
+def test_json_of_a_check_is_decoded_by_its_record_without_a_difference(
+    args: list[str], files: dict[str, str], report: type[msgspec.Struct], command: Run, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    _, out, _ = command(*args, "--format", "json")
+    printed = json.loads(out)
+    assert msgspec.to_builtins(msgspec.json.decode(out, type=report)) == printed
+    printed["findings"] = "none"
+    with pytest.raises(msgspec.ValidationError, match=r"at `\$\.findings`"):
+        msgspec.convert(printed, report)

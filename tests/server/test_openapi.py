@@ -79,3 +79,17 @@ def test_both_are_served(site: Site) -> None:
     assert document["openapi"] == "3.1.0"
     assert document["components"]["securitySchemes"].keys() == {"bearer", "key"}
     assert page.headers["content-type"].startswith("text/html")
+
+
+def test_problem_documents_have_the_fields_of_their_schema(site: Site) -> None:
+    """Of the problem itself and of each finding in it, with nothing beside."""
+    schemas = DOCUMENT["components"]["schemas"]
+    problem, finding = schemas["ProblemAnswer"], schemas["FindingAnswer"]
+    run = "/api/v0/workflows/greet/executions"
+    bodies = [{"source": "id: greet\ntasks: 1\n"}, {"input": {"nmae": 1}}, {"inptu": {}}]
+    for answer in [site.get("/nowhere").json, *(site.post(run, body).json for body in bodies)]:
+        assert {*problem["required"]} <= answer.keys() <= problem["properties"].keys()
+        assert all(
+            {*finding["required"]} <= one.keys() <= finding["properties"].keys() for one in answer.get("findings", ())
+        )
+    assert problem["properties"]["findings"]["items"] == {"$ref": "#/components/schemas/FindingAnswer"}

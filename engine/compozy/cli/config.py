@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
@@ -28,6 +29,9 @@ from compozy.resolution.configuration import Configuration
 from compozy.resolution.resolve import Resolved
 from compozy.resolution.validate import errors, promoted, validate
 from compozy.settings.origin import PROBLEMS
+
+if TYPE_CHECKING:
+    from compozy.client.finding_answers import ConfigurationReport
 
 DIFFERENT = 1
 INVALID = 2
@@ -103,8 +107,13 @@ def validate_(format_: str, strict: bool, **options: object) -> int:
         print_findings(findings, {**configuration.texts, **file_texts(resolved.directory, in_files)}, err=False)
         print_line(verdict(stopping, len(findings)))
 
+    def report() -> ConfigurationReport:
+        from compozy.client.finding_answers import ConfigurationReport, finding_answers
+
+        return ConfigurationReport(valid=not stopping, findings=finding_answers(findings))
+
     folder = os.path.relpath(configuration.directory)
-    print_checked(format_, findings, {"valid": not stopping}, print_text, folder=folder)
+    print_checked(format_, findings, report, print_text, folder=folder)
     return INVALID if stopping else 0
 
 

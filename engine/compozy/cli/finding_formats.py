@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from compozy import __version__
 from compozy.base.findings import Finding
 from compozy.base.place import Place
 from compozy.cli.output import print_document, print_json, print_line
+
+if TYPE_CHECKING:
+    from compozy.client.answers import Answer
 
 FORMATS = ("text", "json", "github", "sarif")
 # https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
@@ -22,22 +26,21 @@ SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 def print_checked(
     format_: str,
     findings: Sequence[Finding],
-    facts: Mapping[str, object],
+    report: Callable[[], Answer],
     print_text: Callable[[], None],
     *,
     folder: str = "",
     about: Mapping[str, str] | None = None,
-    as_json: Callable[[Finding], dict[str, object]] = Finding.as_json,
 ) -> None:
     """Print the result of a check in one of `FORMATS`.
 
-    `facts` are the keys of the JSON object beside `findings`, `print_text` prints the text. Relative names of files
-    begin at `folder`; `about` describes the ids in SARIF.
+    `report` makes the record that is printed as JSON, `print_text` prints the text. Relative names of files begin at
+    `folder`; `about` describes the ids in SARIF.
     """
     if format_ == "text":
         print_text()
     elif format_ == "json":
-        print_json({**facts, "findings": [as_json(finding) for finding in findings]})
+        print_json(report().to_json())
     else:
         print_report(format_, findings, folder, about)
 

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -30,6 +30,9 @@ from compozy.cli.redaction import redacted
 from compozy.errors import CompozyError, ConfigurationError, UsageError
 from compozy.settings.mask import masked_lines
 from compozy.settings.redact import MASK, readable
+
+if TYPE_CHECKING:
+    from compozy.client.finding_answers import FailureReport
 
 FORMAT_VERSION = 1
 _COLOURS = {"error": "red", "warning": "yellow", "ok": "green", "dim": "bright_black", "bold": None}
@@ -164,8 +167,14 @@ def _print_failure_as(format_: str, error: CompozyError, message: str, hint: str
 
     whole = Finding.at(error.id, message, hint=hint)
     findings = [_safe(finding) for finding in error.findings] or ([] if format_ == "json" else [whole])
-    facts = {"id": error.id, "message": message, "exit_code": error.exit_code, "hint": hint or None}
-    print_checked(format_, findings, {"error": facts}, print_line)
+
+    def report() -> FailureReport:
+        from compozy.client.finding_answers import FailureFacts, FailureReport, finding_answers
+
+        facts = FailureFacts(id=error.id, message=message, exit_code=error.exit_code, hint=hint or None)
+        return FailureReport(error=facts, findings=finding_answers(findings))
+
+    print_checked(format_, findings, report, print_line)
 
 
 def _print_failure_text(error: CompozyError, message: str, hint: str) -> None:

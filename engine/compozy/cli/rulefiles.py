@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from compozy.base.findings import ERROR, Evidence, Finding, finding_lines
+from compozy.base.findings import ERROR, Finding, finding_lines
 from compozy.base.output_file import write_file
 from compozy.base.shapes import FAULT
 from compozy.cli.completion import FILE, tables
@@ -21,6 +20,7 @@ from compozy.errors import UsageError
 from compozy.rulebook import load_rulebook
 
 if TYPE_CHECKING:
+    from compozy.client.finding_answers import ImportReport, RuleFindingAnswer
     from compozy.decisions import Decisions
 
 INVALID = 3
@@ -56,15 +56,26 @@ def import_(file: str, output: str | None, format_: str, partial: bool) -> int:
     if written:
         _write(decisions_text(decisions, f"Imported from {relative(file)}"), output)
     findings = [relative_finding(finding) for finding in decisions.findings]
-    facts = {"valid": not refused, "written": output if written else None, "tables": len(decisions.tables)}
-    print_checked(format_, findings, facts, print_text, about={**KINDS, **IMPORT_KINDS}, as_json=rule_finding_json)
+
+    def report() -> ImportReport:
+        from compozy.client.finding_answers import ImportReport
+
+        return ImportReport(
+            valid=not refused,
+            written=output if written else None,
+            tables=len(decisions.tables),
+            findings=rule_findings(findings),
+        )
+
+    print_checked(format_, findings, report, print_text, about={**KINDS, **IMPORT_KINDS})
     return 0 if written else INVALID
 
 
-def rule_finding_json(finding: Finding) -> dict[str, object]:
-    """Return a finding about rules as JSON: with the table that it is about, and with evidence, be it empty."""
-    table = "" if finding.id == FAULT else finding.key
-    return {**replace(finding, evidence=finding.evidence or Evidence()).as_json(), "table": table}
+def rule_findings(findings: Iterable[Finding]) -> list[RuleFindingAnswer]:
+    """Return findings about rules in the form that is printed as JSON, each with the table that it is about."""
+    from compozy.client.finding_answers import RuleFindingAnswer
+
+    return [RuleFindingAnswer.about(one, "" if one.id == FAULT else one.key) for one in findings]
 
 
 @click.command(epilog="Example: compozy rules export redis.driver --output driver.dmn")

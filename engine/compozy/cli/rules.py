@@ -18,7 +18,7 @@ from compozy.cli.places import place_json, relative, relative_finding
 from compozy.cli.rulecases import cases
 from compozy.cli.rulecover import cover
 from compozy.cli.rulediff import diff
-from compozy.cli.rulefiles import export, finding_text, import_, refuse_packs, rule_finding_json
+from compozy.cli.rulefiles import export, finding_text, import_, refuse_packs, rule_findings
 from compozy.cli.rulefix import fixed_files, fixed_packs
 from compozy.cli.ruleoptions import RuleOptions, find_table, pack_folders, rules_options
 from compozy.cli.rulesimplify import simplify
@@ -28,6 +28,7 @@ from compozy.tables.cells import condition_data
 from compozy.tables.table import Domain, Table
 
 if TYPE_CHECKING:
+    from compozy.client.finding_answers import RulesReport
     from compozy.graph.graph import Graph
     from compozy.tables.rowfiles import AddedRow
 
@@ -131,8 +132,11 @@ def check(files: Sequence[str], fix: bool, format_: str, **where: Unpack[RuleOpt
     from compozy.rulebook.verification import KINDS
 
     findings = [relative_finding(finding) for finding in result.findings]
-    facts, as_json = _check_facts(result, added), rule_finding_json
-    print_checked(format_, findings, facts, lambda: _print_check(result, added), about=KINDS, as_json=as_json)
+
+    def report() -> RulesReport:
+        return _report(result, added, findings)
+
+    print_checked(format_, findings, report, lambda: _print_check(result, added), about=KINDS)
     return 0 if result.valid else INVALID
 
 
@@ -176,15 +180,18 @@ def _check_files(files: Sequence[str]) -> _Checked:
     return _Checked(findings, sum(v.tables for v in found), sum(v.rows for v in found), took_ms, None)
 
 
-def _check_facts(result: _Checked, added: Sequence[AddedRow]) -> dict[str, object]:
-    return {
-        "valid": result.valid,
-        "tables": result.tables,
-        "rows": result.rows,
-        "added": [{"table": row.table, "file": relative(row.file), "row": row.row} for row in added],
-        "verified_ms": round(result.verified_ms, 1),
-        "tried_ms": None if result.tried_ms is None else round(result.tried_ms, 1),
-    }
+def _report(result: _Checked, added: Sequence[AddedRow], findings: Sequence[Finding]) -> RulesReport:
+    from compozy.client.finding_answers import AddedRowAnswer, RulesReport
+
+    return RulesReport(
+        valid=result.valid,
+        tables=result.tables,
+        rows=result.rows,
+        added=[AddedRowAnswer(table=row.table, file=relative(row.file), row=row.row) for row in added],
+        verified_ms=round(result.verified_ms, 1),
+        tried_ms=None if result.tried_ms is None else round(result.tried_ms, 1),
+        findings=rule_findings(findings),
+    )
 
 
 def _print_check(result: _Checked, added: Sequence[AddedRow]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from compozy.cli.finding_formats import print_checked
 from compozy.cli.options import configuration_options, format_option, read_configuration
 from compozy.cli.output import print_document, print_findings, print_line
 from compozy.cli.prepare import looking
+
+if TYPE_CHECKING:
+    from compozy.client.finding_answers import WorkflowReport
 
 
 @click.command(epilog="Example: compozy workflow validate workflows/greet.yaml")
@@ -30,15 +34,20 @@ def validate_(files: tuple[str, ...], format_: str, strict: bool, **options: obj
     here, project = os.getcwd(), resolved.directory
     given = tuple(os.path.abspath(file) for file in files)
     known = WorkflowFiles(project, given or tuple(resolved.get("workflows") or ()), only=bool(given))
-    report = check_files(known, resolved, here)
-    findings, stopping = report.findings, len(report.findings)
+    checked = check_files(known, resolved, here)
+    findings, stopping = checked.findings, len(checked.findings)
 
     def print_text() -> None:
         print_findings(findings, file_texts(here, findings), err=False)
-        count = "1 workflow file" if report.files == 1 else f"{report.files} workflow files"
+        count = "1 workflow file" if checked.files == 1 else f"{checked.files} workflow files"
         print_line(f"{count}: {verdict(stopping, stopping)}")
 
-    print_checked(format_, findings, {"valid": not stopping, "files": report.files}, print_text)
+    def report() -> WorkflowReport:
+        from compozy.client.finding_answers import WorkflowReport, finding_answers
+
+        return WorkflowReport(valid=not stopping, files=checked.files, findings=finding_answers(findings))
+
+    print_checked(format_, findings, report, print_text)
     return INVALID if stopping else 0
 
 

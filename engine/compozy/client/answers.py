@@ -12,8 +12,6 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from compozy.base.findings import Finding
-from compozy.base.place import NOWHERE, Origin, Place
 from compozy.store.records import STATUSES, Execution, TaskExecution
 
 JsonObject: TypeAlias = dict[str, Any]
@@ -133,37 +131,6 @@ class WorkflowAnswer(msgspec.Struct, frozen=True, kw_only=True):
     definition: JsonObject
     source: str = ""
     format_version: int | UnsetType = UNSET
-
-
-class FindingWhere(msgspec.Struct, frozen=True, kw_only=True):
-    """The place of a finding in a file, or the name of a document, variable or flag."""
-
-    kind: str
-    file: str | UnsetType = UNSET
-    line: int | UnsetType = UNSET
-    column: int | UnsetType = UNSET
-    name: str | UnsetType = UNSET
-
-
-class FindingAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong; `key` is its path in what was sent, or the setting that it is about."""
-
-    id: str
-    severity: str
-    message: str
-    details: str = ""
-    hint: str = ""
-    key: str = ""
-    where: FindingWhere | None = None
-
-    def to_finding(self) -> Finding:
-        """Return the record of the command line."""
-        at, where = self.where, NOWHERE
-        if at is not None:
-            place = Place(at.file, at.line or 1, at.column or 1) if isinstance(at.file, str) else None
-            where = Origin(at.kind, place, at.name or None)
-        message = f"{self.message}\n{self.details}" if self.details else self.message
-        return Finding(self.id, self.severity, message, self.hint, self.key, where)
 
 
 class WorkflowProblem(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,6 @@ from compozy.client.answers import (
     ExecutionAnswer,
     ExecutionList,
     ExecutionWithTasks,
-    FindingAnswer,
     HealthAnswer,
     ImportAnswer,
     PruneAnswer,
@@ -29,6 +28,7 @@ from compozy.client.answers import (
     WorkflowAnswer,
     WorkflowList,
 )
+from compozy.client.finding_answers import FindingAnswer
 from compozy.client.memory_answers import MemoryList
 from compozy.client.project_client import GivenInput, RunResult
 from compozy.client.remote_memory import RemoteMemory

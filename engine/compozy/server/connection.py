@@ -8,15 +8,15 @@ waited the longest for its request is closed in favour of a new one, so that sil
 from __future__ import annotations
 
 import asyncio
-import json
 from http import HTTPStatus
 from typing import ClassVar
 
 import h11
+import msgspec
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from compozy.server.limits import Limits
-from compozy.server.problem_details import MEDIA_TYPE, problem_json
+from compozy.server.problem_details import MEDIA_TYPE, problem_document
 
 
 class BoundedConnection(H11Protocol):
@@ -116,7 +116,7 @@ class BoundedConnection(H11Protocol):
         if self.cycle is not None:  # what is still at work must not answer as well
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        body = json.dumps(problem_json(status, problem_id, text)).encode()
+        body = msgspec.json.encode(problem_document(status, problem_id, text))
         headers = [
             *self.server_state.default_headers,
             (b"content-type", MEDIA_TYPE.encode()),

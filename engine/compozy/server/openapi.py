@@ -11,7 +11,7 @@ from html import escape
 import msgspec
 
 from compozy import __version__
-from compozy.client.answers import FindingAnswer
+from compozy.client.finding_answers import ProblemAnswer
 from compozy.server.problem_details import MEDIA_TYPE
 from compozy.server.routes import JSON, Body, Content, Operation
 from compozy.store.records import STATUSES
@@ -28,18 +28,6 @@ _PARAMETERS: Mapping[str, Mapping[str, object]] = {
     "status": {"schema": {"enum": list(STATUSES)}},
     "wait": {"schema": _TEXT, "description": "How long to wait for the end, such as 30s; at most 600s."},
 }
-_PROBLEM = {
-    "type": "object",
-    "properties": {
-        "type": _TEXT,
-        "title": _TEXT,
-        "status": {"type": "integer"},
-        "detail": _TEXT,
-        "id": _TEXT,
-        "findings": {"type": "array", "items": {"$ref": "#/components/schemas/FindingAnswer"}},
-    },
-    "required": ["type", "title", "status", "detail", "id"],
-}
 _REFERENCE = "#/components/schemas/{name}"
 
 
@@ -48,7 +36,7 @@ def openapi_document(routes: Sequence[Operation]) -> dict[str, object]:
     paths: dict[str, dict[str, object]] = {}
     for endpoint in routes:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
-    records = {part for one in routes for part in (one.answer, one.body) if isinstance(part, type)} | {FindingAnswer}
+    records = {part for one in routes for part in (one.answer, one.body) if isinstance(part, type)} | {ProblemAnswer}
     ordered = sorted(records, key=lambda record: record.__name__)
     _, schemas = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
     schemes = {
@@ -59,13 +47,13 @@ def openapi_document(routes: Sequence[Operation]) -> dict[str, object]:
         "openapi": "3.1.0",
         "info": {"title": "Compozy", "version": __version__, "license": {"name": "MIT"}},
         "paths": paths,
-        "components": {"schemas": {**schemas, "Problem": _PROBLEM}, "securitySchemes": schemes},
+        "components": {"schemas": schemas, "securitySchemes": schemes},
     }
 
 
 def _operation(endpoint: Operation) -> dict[str, object]:
     answer = {"description": "Done", "content": _content(endpoint.answer)}
-    problem = {"$ref": _REFERENCE.format(name="Problem")}
+    problem = {"$ref": _REFERENCE.format(name=ProblemAnswer.__name__)}
     failure = {"description": "Problem", "content": {MEDIA_TYPE: {"schema": problem}}}
     operation: dict[str, object] = {
         "operationId": endpoint.handler.__name__,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -16,6 +17,7 @@ from starlette.responses import JSONResponse
 
 from compozy.base.control import escape_json
 from compozy.base.findings import Finding
+from compozy.client.finding_answers import ProblemAnswer, finding_answers
 from compozy.errors import (
     CompozyError,
     DefinitionError,
@@ -70,22 +72,17 @@ class RequestProblem(Exception):
 
 
 def problem(
-    status: HTTPStatus,
-    problem_id: str,
-    detail: str,
-    *,
-    headers: Mapping[str, str] | None = None,
-    more: Mapping[str, object] | None = None,
+    status: HTTPStatus, problem_id: str, detail: str, *, headers: Mapping[str, str] | None = None, **facts: Any
 ) -> JSONResponse:
-    """Return a problem document as an answer."""
-    body = {**problem_json(status, problem_id, detail), **(more or {})}
+    """Return a problem document as an answer; `facts` are further fields of `ProblemAnswer`."""
+    body = problem_document(status, problem_id, detail, **facts)
     return SafeJSONResponse(body, status.value, headers=headers, media_type=MEDIA_TYPE)
 
 
-def problem_json(status: HTTPStatus, problem_id: str, detail: str) -> dict[str, object]:
+def problem_document(status: HTTPStatus, problem_id: str, detail: str, **facts: Any) -> ProblemAnswer:
     """Return a problem document (https://www.rfc-editor.org/rfc/rfc9457)."""
     kind = f"urn:compozy:error:{problem_id}"
-    return {"type": kind, "title": status.phrase, "status": status.value, "detail": detail, "id": problem_id}
+    return ProblemAnswer(type=kind, title=status.phrase, status=status.value, detail=detail, id=problem_id, **facts)
 
 
 class SafeJSONResponse(JSONResponse):
@@ -103,14 +100,14 @@ async def on_compozy_error(_request: Request, error: Exception) -> JSONResponse:
         return await on_bug(_request, error)
     status = next((code for kind, code in _STATUSES if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR)
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-    return problem(status, error.id, error.message, headers=headers, more=_facts(error))
+    return problem(status, error.id, error.message, headers=headers, **_facts(error))
 
 
 async def on_request_problem(_request: Request, error: Exception) -> JSONResponse:
     """Answer a request that was refused."""
     if not isinstance(error, RequestProblem):
         return await on_bug(_request, error)
-    return problem(error.status, error.id, error.text, headers=error.headers, more=_listed(error.findings))
+    return problem(error.status, error.id, error.text, headers=error.headers, **_listed(error.findings))
 
 
 async def on_http_exception(request: Request, error: Exception) -> JSONResponse:
@@ -140,4 +137,4 @@ def _facts(error: CompozyError) -> dict[str, object]:
 
 
 def _listed(findings: Sequence[Finding]) -> dict[str, object]:
-    return {"findings": [finding.as_json() for finding in findings]} if findings else {}
+    return {"findings": finding_answers(findings)} if findings else {}
