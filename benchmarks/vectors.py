@@ -1,8 +1,9 @@
 """Vector stores: ingestion, latency and recall of each provider, beside its bare library in the same run.
 
 Vectors of 256 numbers lie around random centres, as those of texts do; records are written in batches of 500 and
-searched for the 10 nearest. Recall is measured against exact search. No package has a Qdrant server: the provider
-`qdrant` is the engine in the process. An index is complete before searches are measured.
+searched for the 10 nearest. A bare library writes and returns the same ids and texts. Recall is measured against exact
+search. No package has a Qdrant server: the provider `qdrant` is the engine in the process. The collection exists before
+writes are measured, and an index is complete before searches are.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ def measured(
     about = f"{provider.name}, {len(ids):,} vectors"
     with tempfile.TemporaryDirectory() as folder, provider.opened(folder) as store:
         records = [VectorRecord(key, vector, f"text of {key}") for key, vector in zip(ids, vectors, strict=True)]
+        store.upsert(records[:1])
         wrote_s = timed(lambda: [store.upsert(records[at : at + BATCH]) for at in range(0, len(ids), BATCH)])
         settle(store)
         ours_ms, found = searched(lambda query: [match.id for match in store.search(query, K)], queries)
@@ -164,18 +166,18 @@ def bare_filesystem(folder: str) -> Iterator[Bare]:
     connection.enable_load_extension(True)
     connection.load_extension(sqlite_vec.loadable_path())
     connection.execute("PRAGMA journal_mode = wal; PRAGMA synchronous = normal")
-    connection.execute("CREATE TABLE ids (rowid INTEGER PRIMARY KEY, id TEXT UNIQUE)")
+    connection.execute("CREATE TABLE ids (rowid INTEGER PRIMARY KEY, id TEXT UNIQUE, text TEXT)")
     connection.execute(f"CREATE VIRTUAL TABLE v USING vec0(e float[{DIMENSION}] distance_metric=cosine)")
 
     def write(ids: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:
         with connection:
             for key, vector in zip(ids, vectors, strict=True):
-                connection.execute("INSERT INTO ids (id) VALUES (?)", (key,))
+                connection.execute("INSERT INTO ids (id, text) VALUES (?, ?)", (key, f"text of {key}"))
                 row = (connection.last_insert_rowid(), sqlite_vec.serialize_float32(list(vector)))
                 connection.execute("INSERT INTO v (rowid, e) VALUES (?, ?)", row)
 
     def search(query: Sequence[float]) -> list[str]:
-        text = "SELECT id FROM v JOIN ids ON ids.rowid = v.rowid WHERE e MATCH ? AND k = ? ORDER BY distance"
+        text = "SELECT id, text FROM v JOIN ids ON ids.rowid = v.rowid WHERE e MATCH ? AND k = ? ORDER BY distance"
         return [row[0] for row in connection.execute(text, (sqlite_vec.serialize_float32(list(query)), K))]
 
     with closing(connection):
@@ -204,7 +206,7 @@ def bare_qdrant(folder: str) -> Iterator[Bare]:
 
     def write(ids: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:
         points = [
-            edge.Point(int(key.rpartition("-")[2]), list(vector), {"id": key})
+            edge.Point(int(key.rpartition("-")[2]), list(vector), {"id": key, "text": f"text of {key}"})
             for key, vector in zip(ids, vectors, strict=True)
         ]
         shard.update(edge.UpdateOperation.upsert_points(points))
@@ -239,11 +241,17 @@ def bare_redis(folder: str) -> Iterator[Bare]:
 
         def write(ids: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:
             keys.append(f"block-{ids[0]}")
-            client.set(keys[-1], np.array(vectors, dtype=np.float32).tobytes())
+            with client.pipeline() as pipe:
+                pipe.set(keys[-1], np.array(vectors, dtype=np.float32).tobytes())
+                pipe.hset("text", mapping={key: f"text of {key}" for key in ids})
+                pipe.execute()
 
         def search(query: Sequence[float]) -> list[str]:
             blocks = np.frombuffer(b"".join(client.mget(keys)), dtype=np.float32).reshape(-1, DIMENSION)
-            return [f"record-{number:06}" for number in np.argsort(-(blocks @ np.array(query, dtype=np.float32)))[:K]]
+            places = np.argsort(-(blocks @ np.array(query, dtype=np.float32)))[:K]
+            found = [f"record-{number:06}" for number in places]
+            client.hmget("text", found)
+            return found
 
         yield Bare(write, list, search)
 
@@ -269,12 +277,13 @@ def bare_redis_search(folder: str) -> Iterator[Bare]:
         index = client.ft("bench")
         field = VectorField("v", "FLAT", {"TYPE": "FLOAT32", "DIM": DIMENSION, "DISTANCE_METRIC": "COSINE"})
         index.create_index([field], definition=IndexDefinition(prefix=["record-"]))
-        query = Query(f"*=>[KNN {K} @v $query AS d]").return_fields("d").paging(0, K).dialect(2)
+        query = Query(f"*=>[KNN {K} @v $query AS d]").return_fields("d", "text").paging(0, K).dialect(2)
 
         def write(ids: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:
             with client.pipeline() as pipe:
                 for key, vector in zip(ids, vectors, strict=True):
-                    pipe.hset(key, "v", np.array(vector, dtype=np.float32).tobytes())
+                    packed = np.array(vector, dtype=np.float32).tobytes()
+                    pipe.hset(key, mapping={"v": packed, "text": f"text of {key}"})
                 pipe.execute()
 
         def search(vector: Sequence[float]) -> list[str]:
@@ -313,20 +322,21 @@ def bare_pgvector(folder: str) -> Iterator[Bare]:
         connection.autocommit = True
         cursor = connection.cursor()
         cursor.execute("CREATE EXTENSION vector")
-        cursor.execute(f"CREATE TABLE v (id text PRIMARY KEY, e vector({DIMENSION}))")
+        cursor.execute(f"CREATE TABLE v (id text PRIMARY KEY, text text, e vector({DIMENSION}))")
         cursor.execute("SET hnsw.ef_search = 100")
         written = 0
 
         def write(ids: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:
             nonlocal written
-            values = [value for key, vector in zip(ids, vectors, strict=True) for value in (key, str(vector))]
-            cursor.execute(f"INSERT INTO v VALUES {', '.join(['(%s, %s)'] * len(ids))}", values)
+            rows = ((key, f"text of {key}", str(vector)) for key, vector in zip(ids, vectors, strict=True))
+            values = [value for row in rows for value in row]
+            cursor.execute(f"INSERT INTO v VALUES {', '.join(['(%s, %s, %s)'] * len(ids))}", values)
             before, written = written, written + len(ids)
             if before < INDEXED_ROWS <= written:
                 cursor.execute("CREATE INDEX ON v USING hnsw (e vector_cosine_ops)")
 
         def search(query: Sequence[float]) -> list[str]:
-            cursor.execute("SELECT id FROM v ORDER BY e <=> %s LIMIT %s", (str(query), K))
+            cursor.execute("SELECT id, text FROM v ORDER BY e <=> %s LIMIT %s", (str(query), K))
             return [row[0] for row in cursor.fetchall()]
 
         yield Bare(write, list, search)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping
 
 import pytest
@@ -37,6 +38,14 @@ def test_metadata_filter_rejects_values_other_than_scalars() -> None:
 
 def test_unit_vector_has_length_one() -> None:
     assert unit_vector([3, 4], 2) == [0.6, 0.8]
+
+
+def test_unit_vector_is_a_copy_of_a_vector_of_length_one_in_single_precision() -> None:
+    """A caller may change its own list afterwards."""
+    vector = list(array("f", [0.6, 0.8]))
+    assert unit_vector(vector) == vector
+    assert unit_vector(vector) is not vector
+    assert math.hypot(*unit_vector([0.6, 0.8001])) == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from compozy.errors import DriverError, VectorError
 from compozy.vector.checked_records import check_selection, checked
-from compozy.vector.metadata_filter import Condition, accepted, is_json, matches
+from compozy.vector.metadata_filter import Condition, accepted, encode_json, is_json, matches
 from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class RedisVectorStore(ABC):
                 facts: dict[object, object] = {"format": _FORMAT, "form": self.form, "dimension": dimension}
                 pipe.hset(self._key("store"), mapping=facts)
             pipe.hset(self._text, mapping={key: record.text for key, record in found.items()})
-            pipe.hset(self._metadata, mapping={key: _json(record.metadata) for key, record in found.items()})
+            pipe.hset(self._metadata, mapping={key: encode_json(record.metadata) for key, record in found.items()})
             pipe.hincrby(self._key("store"), "version")
 
         self._transaction(write)
@@ -248,7 +248,3 @@ def answered() -> Iterator[None]:
         yield
     except (RedisError, OSError) as error:
         raise DriverError(f"Redis does not answer: {error}", hint="see the health of the Redis") from error
-
-
-def _json(metadata: Mapping[str, object]) -> str:
-    return json.dumps(metadata, ensure_ascii=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from compozy.drivers.vec_connections import VecConnections
 from compozy.errors import DriverError, VectorError
 from compozy.vector.checked_records import check_selection, checked
-from compozy.vector.metadata_filter import Condition, Scalar, accepted, is_json
+from compozy.vector.metadata_filter import Condition, Scalar, accepted, encode_json, is_json
 from compozy.vector.ranking import best, rounded
 from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
 
@@ -109,7 +109,7 @@ class Vec0Store:
         new = [record for record in found.values() if record.id not in known]
         old = [record for record in found.values() if record.id in known]
         numbers = {**known, **{record.id: free + at for at, record in enumerate(new)}}
-        rows = partial(map, lambda record: (record.text, _json(record.metadata), record.id, numbers[record.id]))
+        rows = partial(map, lambda record: (record.text, encode_json(record.metadata), record.id, numbers[record.id]))
         vectors = partial(map, lambda record: (_bytes(record.vector), numbers[record.id]))
         connection.executemany("INSERT INTO records (text, metadata, id, rowid) VALUES (?, ?, ?, ?)", rows(new))
         connection.executemany("INSERT INTO vectors (embedding, rowid) VALUES (?, ?)", vectors(new))
@@ -215,10 +215,6 @@ def _stored(connection: apsw.Connection) -> int | None:
 
 def _bytes(vector: Sequence[float]) -> bytes:
     return array("f", vector).tobytes()
-
-
-def _json(metadata: Mapping[str, object]) -> str:
-    return json.dumps(metadata, ensure_ascii=False)
 
 
 def _matching(where: Mapping[str, Condition] | None) -> tuple[str, list[object]]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from compozy.errors import VectorError
-from compozy.vector.metadata_filter import Condition, is_json
+from compozy.vector.metadata_filter import Condition, is_text, json_text
 from compozy.vector.vector_store import VectorRecord, unit_vector
 
 _LARGEST = 2**63
@@ -31,10 +31,11 @@ def _metadata(record: VectorRecord) -> Mapping[str, object]:
     """Return the metadata of a record as JSON values, after a check of all its texts."""
     if not record.id:
         raise VectorError("a record has no id")
-    if not is_json([record.id, record.text, dict(record.metadata)]):
+    data = json_text(dict(record.metadata)) if record.metadata else "{}"
+    if data is None or not (is_text(record.id) and is_text(record.text)):
         reason = f"record {record.id!r} has an id, a text or metadata that cannot be stored"
         raise VectorError(reason, hint="use JSON values in UTF-8, with finite numbers and without NUL characters")
-    found: Mapping[str, object] = json.loads(json.dumps(dict(record.metadata)), parse_int=_integer)
+    found: Mapping[str, object] = _decode(data)
     return found
 
 
@@ -43,6 +44,10 @@ def _integer(digits: str) -> int:
     if not -_LARGEST <= int(digits) < _LARGEST:
         raise VectorError(f"the integer {digits} in metadata is too large", hint="write integers of 64 bits, or a text")
     return int(digits)
+
+
+# Built once: `json.loads` with an argument builds a decoder for each call.
+_decode = json.JSONDecoder(parse_int=_integer).decode
 
 
 def check_selection(ids: Sequence[str] | None, where: Mapping[str, Condition] | None) -> None:

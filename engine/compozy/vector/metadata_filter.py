@@ -16,6 +16,8 @@ from compozy.errors import VectorError
 Scalar: TypeAlias = str | int | float | bool | None
 Condition: TypeAlias = Scalar | Sequence[Scalar]
 _LONGEST = 64
+# Built once: `json.dumps` with an argument builds an encoder for each call.
+encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def accepted(condition: Condition) -> list[Scalar]:
@@ -36,12 +38,25 @@ def accepted(condition: Condition) -> list[Scalar]:
 
 def is_json(value: object) -> bool:
     """Return True if every store can keep the value: JSON in UTF-8, with finite numbers and without NUL characters."""
+    return is_text(value) if isinstance(value, str) else json_text(value) is not None
+
+
+def is_text(value: object) -> bool:
+    """Return True if every store can keep the value as a text: UTF-8 without NUL characters."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return isinstance(value, str) and "\0" not in value and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
+def json_text(value: object) -> str | None:
+    """Return the JSON of a value; None if some store cannot keep it."""
+    try:
+        text = encode_json(value)
         text.encode()
     except (TypeError, ValueError, RecursionError):
-        return False
-    return "\\u0000" not in text.replace("\\\\", "")
+        return None
+    return None if "\\u0000" in text.replace("\\\\", "") else text
 
 
 def matches(metadata: Mapping[str, object], where: Mapping[str, Condition]) -> bool:

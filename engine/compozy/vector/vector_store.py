@@ -15,6 +15,8 @@ from compozy.base.record import dataclass
 from compozy.errors import VectorError
 from compozy.vector.metadata_filter import Condition
 
+_SINGLE_PRECISION = 1e-7
+
 
 @dataclass(frozen=True, slots=True)
 class VectorRecord:
@@ -69,7 +71,7 @@ class VectorStore(Protocol):
 
 
 def unit_vector(vector: Sequence[float], dimension: int | None = None) -> list[float]:
-    """Return `vector` scaled to length 1.
+    """Return `vector` scaled to length 1; one of that length stays as it is.
 
     Raises:
         VectorError: it has another length than `dimension`, a number that is not finite, or only zeros.
@@ -79,4 +81,6 @@ def unit_vector(vector: Sequence[float], dimension: int | None = None) -> list[f
     length = math.hypot(*vector)
     if not math.isfinite(length) or length == 0:
         raise VectorError("the vector has no direction: its numbers are not finite or all zero")
-    return [number / length for number in vector]
+    # Embedders mostly return vectors of length 1, and to scale one costs more than everything else about a record. The
+    # difference is below the single precision with which every engine keeps numbers.
+    return list(vector) if abs(length - 1) < _SINGLE_PRECISION else [number / length for number in vector]
