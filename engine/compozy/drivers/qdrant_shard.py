@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 from uuid import UUID
 
 import qdrant_edge as edge
@@ -254,7 +254,16 @@ def examine_copy(folder: str, options: CollectionOptions, prefix: str) -> None:
             raise DriverError(reason.replace(copy, folder), hint="restore a backup, or move it away") from error
 
 
-def read_store(folder: str | Path, options: CollectionOptions) -> dict[str, Any] | None:
+class ShardFile(TypedDict):
+    """The content of `store.json`; `shard` names the directory beside it."""
+
+    format: int
+    shard: str
+    dimension: int
+    metric: str
+
+
+def read_store(folder: str | Path, options: CollectionOptions) -> ShardFile | None:
     """Return the content of `store.json`; None for a missing file.
 
     Raises:
@@ -263,7 +272,7 @@ def read_store(folder: str | Path, options: CollectionOptions) -> dict[str, Any]
     file = Path(folder, STORE)
     try:
         with open_regular(file) as stream:
-            stated: dict[str, Any] = json.load(stream)
+            stated: ShardFile = json.load(stream)
         newer = stated["format"] > _FORMAT
         if not isinstance(stated["dimension"], int) or stated["metric"] not in DISTANCES:
             raise ValueError(stated)

@@ -32,6 +32,7 @@ from compozy.state.data_lock import DataLock
 from compozy.state.file_lock import FileLock, lock_beside
 
 if TYPE_CHECKING:
+    from fakeredis import FakeServer
     from redis import Redis
 
 log = logging.getLogger("compozy.redis")
@@ -283,7 +284,7 @@ class FakeRedisDriver:
 
     def __init__(self, decided_by: str = "") -> None:
         self._decided_by = decided_by
-        self._server: Any = None
+        self._server: FakeServer | None = None
         self._client: Any = None
 
     @property

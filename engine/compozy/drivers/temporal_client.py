@@ -9,7 +9,7 @@ import logging
 from collections.abc import Coroutine
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.common.v1 import WorkflowExecution
@@ -23,7 +23,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from compozy.drivers.payload_codec import encrypting
 from compozy.drivers.protocol import LoopThread
@@ -109,17 +109,25 @@ class TemporalConnection:
 
 
 def connect(
-    loop: LoopThread, address: str, namespace: str, timeout_s: float, *, keyring: Keyring | None = None, **options: Any
-) -> TemporalConnection:
-    """Connect to `address`; `options` are those of `temporalio.client.Client.connect`, `keyring` encrypts payloads.
+    loop: LoopThread, address: str, namespace: str, timeout_s: float, *, keyring: Keyring | None = None,
+    tls: TLSConfig | bool | None = None, api_key: str | None = None,
+) -> TemporalConnection:  # fmt: skip
+    """Connect to `address`; `keyring` encrypts payloads.
 
     Raises:
         DriverError: nothing answers there within `timeout_s`, or it is not a Temporal.
     """
     try:
-        options = {"runtime": _runtime(), **_converter(keyring), **options}
         # The library's own connect has no timeout and repeats its attempts; the one of the loop thread bounds it.
-        client = loop.call(Client.connect(address, namespace=namespace, **options), timeout_s)
+        connecting = Client.connect(
+            address,
+            namespace=namespace,
+            tls=tls,
+            api_key=api_key,
+            runtime=_runtime(),
+            data_converter=_converter(keyring),
+        )
+        client = loop.call(connecting, timeout_s)
     except RPCError as error:
         raise explained(error, address, namespace) from error
     except DriverError as error:
@@ -129,8 +137,8 @@ def connect(
     return TemporalConnection(loop, client, address)
 
 
-def _converter(keyring: Keyring | None) -> dict[str, DataConverter]:
-    return {} if keyring is None else {"data_converter": encrypting(keyring)}
+def _converter(keyring: Keyring | None) -> DataConverter:
+    return DataConverter.default if keyring is None else encrypting(keyring)
 
 
 @lru_cache(maxsize=1)

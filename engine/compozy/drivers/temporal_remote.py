@@ -99,8 +99,11 @@ class TemporalRemoteDriver:
 
         from compozy.drivers.temporal_client import connect
 
-        tls: object = (
-            TLSConfig(domain=self._tls.get("server_name"), **dict[str, Any](certificates)) if self.uses_tls else False
+        tls = TLSConfig(
+            domain=self._tls.get("server_name"),
+            server_root_ca_cert=certificates.get("server_root_ca_cert"),
+            client_cert=certificates.get("client_cert"),
+            client_private_key=certificates.get("client_private_key"),
         )
         deadline = time.monotonic() + min(REACH_S, context.left_s())
         try:
@@ -109,7 +112,7 @@ class TemporalRemoteDriver:
                 self._address,
                 self._namespace,
                 deadline - time.monotonic(),
-                tls=tls,
+                tls=tls if self.uses_tls else False,
                 api_key=self._api_key,
                 keyring=load_keyring(*self._keys),
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import TypedDict, Unpack
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 
 from compozy.base.control import escape_json
 from compozy.base.findings import Finding
-from compozy.client.finding_answers import ProblemAnswer, finding_answers
+from compozy.client.finding_answers import FindingAnswer, ProblemAnswer, finding_answers
 from compozy.errors import (
     CompozyError,
     DefinitionError,
@@ -49,6 +49,15 @@ _HTTP_IDS = {
 }
 
 
+class ProblemFacts(TypedDict, total=False):
+    """Fields of a problem document that not every one has; see `ProblemAnswer`."""
+
+    exit_code: int
+    hint: str
+    problems: list[str]
+    findings: list[FindingAnswer]
+
+
 class RequestProblem(Exception):
     """A request that is refused before anything is done; `id` is stable, `findings` are its faults if it has several.
 
@@ -72,14 +81,19 @@ class RequestProblem(Exception):
 
 
 def problem(
-    status: HTTPStatus, problem_id: str, detail: str, *, headers: Mapping[str, str] | None = None, **facts: Any
+    status: HTTPStatus,
+    problem_id: str,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **facts: Unpack[ProblemFacts],
 ) -> JSONResponse:
     """Return a problem document as an answer; `facts` are further fields of `ProblemAnswer`."""
     body = problem_document(status, problem_id, detail, **facts)
     return SafeJSONResponse(body, status.value, headers=headers, media_type=MEDIA_TYPE)
 
 
-def problem_document(status: HTTPStatus, problem_id: str, detail: str, **facts: Any) -> ProblemAnswer:
+def problem_document(status: HTTPStatus, problem_id: str, detail: str, **facts: Unpack[ProblemFacts]) -> ProblemAnswer:
     """Return a problem document (https://www.rfc-editor.org/rfc/rfc9457)."""
     kind = f"urn:compozy:error:{problem_id}"
     return ProblemAnswer(type=kind, title=status.phrase, status=status.value, detail=detail, id=problem_id, **facts)
@@ -125,8 +139,8 @@ async def on_bug(_request: Request, _error: Exception) -> JSONResponse:
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", text)
 
 
-def _facts(error: CompozyError) -> dict[str, object]:
-    facts: dict[str, object] = {"exit_code": error.exit_code}
+def _facts(error: CompozyError) -> ProblemFacts:
+    facts: ProblemFacts = {"exit_code": error.exit_code}
     if error.hint is not None:
         facts["hint"] = error.hint
     if isinstance(error, InputError):
@@ -136,5 +150,5 @@ def _facts(error: CompozyError) -> dict[str, object]:
     return {**facts, **_listed(error.findings)}
 
 
-def _listed(findings: Sequence[Finding]) -> dict[str, object]:
+def _listed(findings: Sequence[Finding]) -> ProblemFacts:
     return {"findings": finding_answers(findings)} if findings else {}

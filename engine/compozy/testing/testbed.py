@@ -241,7 +241,7 @@ def _migrated_sqlite() -> sqlite3.Connection:
 
     from compozy.store import Store
 
-    source: Any = SqliteDatabase(":memory:")
+    source = SqliteDatabase(":memory:")
     copy = sqlite3.connect(":memory:", check_same_thread=False)
     with source.connection_context():
         Store(source).migrate()

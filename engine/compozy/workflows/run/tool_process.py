@@ -15,7 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
-from typing import Any
+from io import BufferedReader
 
 from compozy.base.record import dataclass
 from compozy.errors import NotFoundError
@@ -129,7 +129,7 @@ def main(request_read: int, result_write: int) -> None:
         results.write(json.dumps(answer).encode() + _END)
 
 
-def _end_with_caller(requests: Any) -> None:
+def _end_with_caller(requests: BufferedReader) -> None:
     requests.read()
     os.killpg(0, signal.SIGKILL)
 
