@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 ENCODING = b"binary/encrypted"  # the name that Temporal's own samples and tools use
 KEY_ID = "encryption-key-id"
 _NONCE_BYTES = 12
-_CACHED_KEYS = 1024
+_CACHED_KEYS = 64
 
 
 class PayloadRefusedError(ApplicationError):

@@ -50,6 +50,12 @@ _PORT_TAKEN = "address already in use"
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _REFRESH_S = 0.1
 _ENOUGH_S = 0.3
+_SERVER = (
+    # Else each start and end of an execution reads the definitions of custom search attributes from the file.
+    "system.forceSearchAttributesCacheRefreshOnRead=false",
+    # Ended executions stay cached for an hour, 20 to 40 kB each; the default is 128,000 of them.
+    "history.hostLevelCacheMaxSize=1000",
+)
 _LEVELS = {'"level":"DEBUG"': logging.DEBUG, '"level":"WARN"': logging.WARNING, '"level":"ERROR"': logging.ERROR}
 
 _CUT_OFF = "context canceled"  # a client closed its connection, which the server logs as an error
@@ -203,8 +209,8 @@ class TemporalEmbeddedDriver:
         argv += ["--http-port", str(free_port(self._ip)), "--namespace", self._namespace]
         argv += ["--log-level", self._log_level, "--log-format", "json"]
         argv += ["--disable-config-file", "--disable-config-env", *self._page_options(), *no_http()]
-        # Else each start and end of an execution reads the definitions of custom search attributes from the file.
-        argv += ["--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"]
+        for setting in _SERVER:
+            argv += ["--dynamic-config-value", setting]
         if self._file is not None:
             # The server takes what it is given for a path and for a URI: only a bare name is the same as both.
             argv += ["--db-filename", os.path.basename(self._file)]
