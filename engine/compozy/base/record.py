@@ -47,7 +47,7 @@ if not TYPE_CHECKING:
 class _LateInit:
     """An `__init__` that is compiled when it is first looked up."""
 
-    def __init__(self, made: type, fields: Sequence[Field[Any]]) -> None:
+    def __init__(self, made: type, fields: Sequence[Field[object]]) -> None:
         self._made, self._fields = made, fields
 
     def __get__(self, instance: object, owner: type) -> Callable[..., None]:
@@ -72,7 +72,7 @@ class _LateInit:
         yield "self.__post_init__()" if hasattr(self._made, "__post_init__") else "pass"
 
 
-def _parameters(fields: Sequence[Field[Any]], known: Methods) -> Iterator[str]:
+def _parameters(fields: Sequence[Field[object]], known: Methods) -> Iterator[str]:
     """Yield the parameters of `__init__`; their defaults are added to `known`."""
     yield "self"
     named = False
@@ -89,7 +89,7 @@ def _parameters(fields: Sequence[Field[Any]], known: Methods) -> Iterator[str]:
             yield field.name if field.default_factory is dataclasses.MISSING else f"{field.name}=_unset"
 
 
-def _shown(fields: Sequence[Field[Any]]) -> Methods:
+def _shown(fields: Sequence[Field[object]]) -> Methods:
     names = [field.name for field in fields if field.repr]
 
     def __repr__(self: object) -> str:  # noqa: N807
@@ -98,7 +98,7 @@ def _shown(fields: Sequence[Field[Any]]) -> Methods:
     return {"__repr__": __repr__}
 
 
-def _compared(fields: Sequence[Field[Any]], frozen: bool, own: Mapping[str, object]) -> Methods:
+def _compared(fields: Sequence[Field[object]], frozen: bool, own: Mapping[str, object]) -> Methods:
     get = _values([field.name for field in fields if field.compare])
     hashed = _values([field.name for field in fields if (field.compare if field.hash is None else field.hash)])
 

@@ -19,6 +19,7 @@ from peewee import OperationalError, PostgresqlDatabase
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from compozy.drivers.thread_connections import ThreadConnections
 
@@ -60,7 +61,7 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
     are closed. No server is asked while a lock is held: one connection without an answer concerns one thread.
     """
 
-    def __init__(self, name: str, parameters: Mapping[str, Any], *, size: int, wait_s: float) -> None:
+    def __init__(self, name: str, parameters: Mapping[str, object], *, size: int, wait_s: float) -> None:
         self.size = size
         self._idle_since: dict[int, float] = {}
         super().__init__(name, **parameters, max_connections=size, timeout=wait_s)
@@ -82,12 +83,13 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
             raise OperationalError(reason) from error
         return new
 
-    def cursor(self, named_cursor: str | None = None) -> Any:
+    def cursor(self, named_cursor: str | None = None) -> Cursor:
         """Return a cursor on the thread's connection, or on a new one where that has died between statements."""
         contexts = self._state.ctx
         try:
             self._renew()
-            return super().cursor(named_cursor)
+            made: Cursor = super().cursor(named_cursor)
+            return made
         finally:
             self._state.ctx = contexts  # a new connection would forget the contexts that the thread is in
 

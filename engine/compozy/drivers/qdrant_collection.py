@@ -172,7 +172,7 @@ class QdrantCollection(ABC, Generic[Filter]):
         """Return the existing ones of `points`, with payloads and vectors or without both."""
 
     @abstractmethod
-    def _page(self, condition: Filter | None, fields: list[str], offset: Any) -> tuple[Sequence[Any], Any]:
+    def _page(self, condition: Filter | None, fields: list[str], offset: Any) -> tuple[Sequence[Any], object]:
         """Return points from `offset`, and the next offset or None."""
 
 

@@ -62,7 +62,7 @@ class SearchIndex(RedisVectorStore):
     probe: ClassVar[tuple[str, ...]] = ("FT._LIST",)
     needs: ClassVar[str] = "load the search module (RediSearch or valkey-search) into the Redis, and use database 0"
 
-    def __init__(self, client: Any, collection: str, options: SearchOptions) -> None:
+    def __init__(self, client: object, collection: str, options: SearchOptions) -> None:
         super().__init__(client, collection)
         self._options = options
         self._space = f"compozy:vector-search:{file_name(collection)}:"  # no collection's name can begin another's

@@ -85,7 +85,7 @@ class RedisVectorStore(ABC):
             )
         return None if found is None else int(found)
 
-    def _transaction(self, work: Callable[[Any], Result]) -> Result:
+    def _transaction(self, work: Callable[[Pipeline], Result]) -> Result:
         """Run `work(pipe)` again until no other client has written between what it read and what it wrote.
 
         It reads, calls `multi` and queues writes.

@@ -87,7 +87,7 @@ def load_reference(reference: str, shipped: Collection[str] = (), limit_s: float
         raise RuleTableError.of(f"{reference} cannot be imported: {error.reason}") from error
 
 
-def _imported(reference: str) -> Any:
+def _imported(reference: str) -> object:
     where, _, name = reference.rpartition(":")
     try:
         module = _file_module(where) if where.endswith(".py") else import_module(where)
