@@ -11,15 +11,16 @@ import functools
 import os
 import select
 import signal
-import socket
-import subprocess
 import sys
 import threading
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from compozy.base.interruption import interrupt
-from compozy.cli import watchdog
 from compozy.cli.redaction import print_traceback
+
+if TYPE_CHECKING:
+    import subprocess
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _REPEAT_S = 0.01
@@ -45,11 +46,14 @@ class Signals:
     """
 
     def __init__(self) -> None:
+        import socket
+
         self.starting = True
         self._asked = False
         # A signal may reach any thread. Only what is written here wakes up the main thread.
         self._woken, self._waker = socket.socketpair()
         self._waker.setblocking(False)
+        self._peek = socket.MSG_PEEK
         self._watchdog: subprocess.Popen[bytes] | None = None
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in ENDING:
@@ -79,11 +83,15 @@ class Signals:
         while not self._asked:
             select.select([self._woken], [], [])
             # The byte of an ending signal stays in the socket, because the watchdog process counts them there.
-            if not any(number in ENDING for number in self._woken.recv(64, socket.MSG_PEEK)):
+            if not any(number in ENDING for number in self._woken.recv(64, self._peek)):
                 self._woken.recv(64)
 
     def watch(self, grace_s: float) -> None:
         """Start a watchdog process that kills this one `grace_s` seconds after a signal, or soon after a second one."""
+        import subprocess
+
+        from compozy.cli import watchdog
+
         command = [sys.executable, "-I", "-S", watchdog.__file__, str(grace_s), *map(str, map(int, ENDING))]
         with contextlib.suppress(OSError):  # without it only `kill -9` ends a process that holds its interpreter
             self._watchdog = subprocess.Popen(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
-from html import escape
-from io import StringIO
 
 import click
 
@@ -75,6 +72,9 @@ def _json(outcome: Outcome) -> Mapping[str, object]:
 
 
 def _print_csv(outcomes: Sequence[Outcome]) -> None:
+    import csv
+    from io import StringIO
+
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([_header(outcomes[0]), *(_row(outcome) for outcome in outcomes)])
@@ -109,7 +109,7 @@ def _words(text: str) -> str:
 
 def _cell(left: float, top: float, outcome: Outcome) -> str:
     drivers = ", ".join(f"{name}: {part.driver}" for name, part in outcome.components.items())
-    title = escape("\n".join([f"mode {outcome.mode}; {drivers}", *(f.message for f in outcome.findings)]))
+    title = _escaped("\n".join([f"mode {outcome.mode}; {drivers}", *(f.message for f in outcome.findings)]))
     count = len(outcome.findings)
     summary = outcome.worst if not count else f"{count} finding{'s' if count > 1 else ''}"
     place = f'x="{left + 2}" y="{top}" width="{_CELL - 4}" height="{_HEAD - 4}" rx="4"'
@@ -119,4 +119,10 @@ def _cell(left: float, top: float, outcome: Outcome) -> str:
 
 
 def _text(left: float, top: float, words: str, anchor: str) -> str:
-    return f'<text x="{left:g}" y="{top:g}" text-anchor="{anchor}" fill="#202124">{escape(words)}</text>'
+    return f'<text x="{left:g}" y="{top:g}" text-anchor="{anchor}" fill="#202124">{_escaped(words)}</text>'
+
+
+def _escaped(text: str) -> str:
+    from html import escape
+
+    return escape(text)

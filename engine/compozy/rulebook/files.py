@@ -6,17 +6,23 @@ The texts are returned without being parsed.
 from __future__ import annotations
 
 import os.path
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from importlib import import_module
+from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compozy.base.place import Place
 from compozy.base.source_file import UnreadableError, list_sources, read_source
 from compozy.errors import RuleTableError
 
-PACK_GROUP = "compozy.rules"
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+PACK_GROUP = "compozy.rules"  # also the package of the shipped rules
+_DESCRIPTIONS = (".dist-info", ".egg-info", ".egg")
 
 
 @lru_cache(maxsize=1)
@@ -27,10 +33,16 @@ def shipped_texts() -> Mapping[str, str]:
 
 def shipped_files() -> Iterator[tuple[str, str]]:
     """Yield name and text of every shipped rule file, names relative to `rules/`, sorted."""
-    yield from sorted(_walk(files("compozy.rules"), "rules/"))
+    folder = Path(import_module(PACK_GROUP).__path__[0])
+    if folder.is_dir():
+        yield from sorted(_walk(folder, "rules/"))
+        return
+    from importlib.resources import files  # of an archive; takes 5 ms to import
+
+    yield from sorted(_walk(files(PACK_GROUP), "rules/"))
 
 
-def _walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, str]]:
+def _walk(folder: Path | Traversable, prefix: str) -> Iterator[tuple[str, str]]:
     for entry in folder.iterdir():
         if entry.is_dir():
             yield from _walk(entry, f"{prefix}{entry.name}/")
@@ -97,6 +109,8 @@ def installed_packs() -> tuple[str, ...]:
 
     An entry point of the group `compozy.rules` names a package whose YAML files are the pack.
     """
+    if not _may_offer_packs():
+        return ()
     from importlib.metadata import entry_points
     from importlib.util import find_spec
 
@@ -105,6 +119,29 @@ def installed_packs() -> tuple[str, ...]:
         spec = find_spec(point.value)
         found += list(spec.submodule_search_locations or ()) if spec else []
     return tuple(found)
+
+
+def _may_offer_packs() -> bool:
+    """Return False if no distribution names the group; this look takes 1 ms, `importlib.metadata` 25 ms."""
+    if any(hasattr(finder, "find_distributions") and finder is not PathFinder for finder in sys.meta_path):
+        return True
+    return any(_names_group(Path(folder)) for folder in sys.path)
+
+
+def _names_group(folder: Path) -> bool:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return folder.is_file()  # an archive of packages
+    described = [name for name in names if name.endswith(_DESCRIPTIONS)]
+    return any(name.endswith(".egg") or _holds_group(folder / name / "entry_points.txt") for name in described)
+
+
+def _holds_group(file: Path) -> bool:
+    try:
+        return PACK_GROUP.encode() in file.read_bytes()
+    except OSError:
+        return False
 
 
 def pack_directories(rules: Sequence[str], directory: str) -> tuple[str, ...]:

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
-
-import yaml
 
 from compozy.settings.redact import Redactor, is_secret_name, mask_text, readable
 from compozy.settings.values import found_text
 
 _WORDS = ("password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "credential")
-_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _KEY = re.compile(r"(?<![\w.-])([A-Za-z_][\w.-]*)[\"']?[ \t]*[:=][ \t]*")
 # The name of a secret, and the value that a field beside it holds: `{name: API_KEY, value: x}`.
 _NAMED = re.compile(
@@ -79,15 +75,22 @@ def sounds_secret(key: str) -> bool:
     [True, True, False]
     """
     leaf = re.split(r"\.|__", key)[-1]
-    return is_secret_name(leaf) or (len(leaf) < 100 and bool(get_close_matches(leaf.casefold(), _WORDS, 1, 0.8)))
+    if is_secret_name(leaf):
+        return True
+    from difflib import get_close_matches
+
+    return len(leaf) < 100 and bool(get_close_matches(leaf.casefold(), _WORDS, 1, 0.8))
 
 
 def _extents(text: str) -> Iterator[tuple[int, int]]:
     """Yield where the values of secret keys start and end, as far as the text is YAML."""
+    import yaml  # only where a file is printed
+
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     above = ["item"]  # what the next node is, for each open collection: an item, a key, a value or a secret
     starts: list[int | None] = []
     try:
-        for event in yaml.parse(text, Loader=_LOADER):
+        for event in yaml.parse(text, Loader=loader):
             if isinstance(event, yaml.CollectionEndEvent):
                 above.pop()
                 start = starts.pop()
@@ -114,7 +117,9 @@ def _index(mark: Any) -> int:
 def _next(node: str, event: object) -> str:
     """Return what comes after a node of a collection."""
     if node == "key":
-        return "secret" if isinstance(event, yaml.ScalarEvent) and sounds_secret(event.value) else "value"
+        from yaml import ScalarEvent
+
+        return "secret" if isinstance(event, ScalarEvent) and sounds_secret(event.value) else "value"
     return "item" if node == "item" else "key"
 
 
