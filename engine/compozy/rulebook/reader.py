@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import NamedTuple
 
@@ -60,27 +60,28 @@ class Reader:
                 return seen[path]
         return seen[paths[-1]]
 
-    def answers(self, path: str, ones: Sequence[Representative]) -> list[tuple[Scalar, ...]]:
-        """Return for each value of a setting what the source may give on some machine if it reads that setting."""
+    def answers(self, path: str, ones: Iterable[Representative]) -> Iterator[tuple[Scalar, ...]]:
+        """Yield for each value of a setting what the source may give on some machine if it reads that setting."""
         if self.source.kind == ORIGIN:
-            return [(WRITTEN_VALUE if one.kind == WRITTEN else one.derived,) for one in ones]
+            return ((WRITTEN_VALUE if one.kind == WRITTEN else one.derived,) for one in ones)
         if self.source.kind != RESOLVED:
-            ones = [one.below or one for one in ones]
+            ones = (one.below or one for one in ones)
         if not self.word:
-            return [one.plain for one in ones]
+            return (one.plain for one in ones)
         if self.view is None:
-            return [self._comparison(one, one) for one in ones]
-        look, setting, own = self.view.look, self.setting, path == self.setting.path
-        kinds = [one.kind if own else DEFAULT for one in ones]
-        if self.word in _READING_FILES or any(one.anchored for one in ones):
-            return [self._observed(one, kind) for one, kind in zip(ones, kinds, strict=True)]
-        return [(look(Seen(setting, one.value, kind, "/")),) for one, kind in zip(ones, kinds, strict=True)]
+            return (self._comparison(one, one) for one in ones)
+        look, own = self.view.look, path == self.setting.path
+        return (self._observed(look, one, one.kind if own else DEFAULT) for one in ones)
 
-    def _observed(self, one: Representative, kind: str) -> tuple[Scalar, ...]:
-        """Return what a view may give for a value that depends on files or on the project's directory."""
-        looks = [self.view.look(Seen(self.setting, value, kind, "/")) for value in placements(one)] if self.view else []
+    def _observed(self, look: Callable[[Seen], Scalar], one: Representative, kind: str) -> tuple[Scalar, ...]:
+        """Return what a view may give; that may depend on files or on the project's directory."""
+        setting = self.setting
+        reads_files = self.word in _READING_FILES
+        if not (reads_files or one.anchored):
+            return (look(Seen(setting, one.value, kind, "/")),)
+        looks = [look(Seen(setting, value, kind, "/")) for value in placements(one)]
         # Any path may be a directory; of those that are free, one is that ends with a slash.
-        on_disk = self.word in _READING_FILES and looks[0] in ("file", "directory") and not one.free
+        on_disk = reads_files and looks[0] in ("file", "directory") and not one.free
         if on_disk and not str(one.value).endswith("/"):
             return ("file", "directory")
         return tuple(dict.fromkeys(looks))

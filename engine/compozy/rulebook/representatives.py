@@ -21,7 +21,7 @@ from compozy.tables.table import Domain
 
 WRITTEN, DEFAULT, RULE = "file", "default", "rule"
 _QUERIES = ("", "?sslmode=disable", "?sslmode=require", "?sslmode=verify-full", "?ssl_cert_reqs=none")
-# What depends on no other text of an address than its scheme, password, host and query.
+# What depends on nothing of an address but its protection, its password and its `sslmode`.
 _READING_ADDRESSES = {"url_tls", "url_password", "weaker"}
 # Below which a project may lie; the length of a path depends on it.
 _DIRECTORIES = ("", "/" + "d" * 64)
@@ -144,15 +144,21 @@ def _patterns(setting: Setting, inspected: frozenset[str]) -> list[str]:
         patterns = [text if text.startswith("/") else f"/{text}" for text in patterns if text != MEMORY]
     if setting.type == "url" and inspected:
         schemes = [scheme for scheme in setting.schemes if scheme != KEYWORDS] or ["http"]
+        urls = [scheme + url for scheme in schemes for url in _urls(inspected)]
         if inspected <= _READING_ADDRESSES:
-            # The first of those with equal protection comes last into the dictionary.
-            schemes = [*{_protections(scheme): scheme for scheme in reversed(schemes)}.values()][::-1]
-        patterns += [scheme + url for scheme in schemes for url in _urls(inspected)]
+            read: dict[object, str] = {}
+            for url in urls:
+                read.setdefault(_read_of(url, inspected), url)
+            urls = [*read.values()]
+        patterns += urls
     return empty + patterns
 
 
-def _protections(scheme: str) -> tuple[str, ...]:
-    return tuple([endpoint(f"{scheme}://other/{query}").protection for query in _QUERIES])
+def _read_of(address: str, inspected: frozenset[str]) -> tuple[object, ...]:
+    """Return all that some of `_READING_ADDRESSES` read of an address."""
+    parts = endpoint(address)
+    asked = parts.options.get("sslmode") if "weaker" in inspected else None
+    return (parts.protection, parts.has_password, asked)
 
 
 def _urls(inspected: frozenset[str]) -> Iterator[str]:

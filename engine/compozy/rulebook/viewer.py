@@ -52,20 +52,22 @@ class SettingViewer:
 
     def reading(self, source: ColumnSource, *, collects: bool) -> ColumnReading:
         """Return how a column reads settings: as they are written or, for findings, as they are resolved."""
-        compared = _compared(source)
+        compared = None if source.view is None else _compared(source)
         known = source.view is None or source.view in VIEWS or compared in self.settings
         if source.kind != "setting" or source.ref not in self.settings or not known:
             return ColumnReading(source, (source,))
-        own = (source.ref,) if compared is None else (source.ref, compared)
-        chains = [self._chain(RESOLVED if collects else source.kind, path) for path in own]
-        paths = chains[0] if len(chains) == 1 else (*chains[0], *chains[1])
-        derived = [path for path in paths if collects and path in self._filled]
-        filled = {ColumnSource("setting", path): self._filled[path] for path in derived}
-        kind = RESOLVED if filled or len(paths) > len(chains) else source.kind
+        own: tuple[str, ...] = (source.ref,) if compared is None else (source.ref, compared)
+        paths = own
+        filled: dict[ColumnSource, ColumnSource] = {}
+        if collects:
+            paths = tuple([path for each in own for path in self._chain(RESOLVED, each)])
+            filled = {ColumnSource("setting", path): self._filled[path] for path in paths if path in self._filled}
+            if filled or len(paths) > len(own):
+                source = ColumnSource(RESOLVED, *source[1:])
         if self.named:
             paths = (*paths, *[other for path in paths for other in self.named.get(path, ())])
         bases = tuple([ColumnSource("setting", path) for path in dict.fromkeys(paths)])
-        return ColumnReading(source if kind == source.kind else source._replace(kind=kind), bases, filled)
+        return ColumnReading(source, bases, filled)
 
     def limits(self, source: ColumnSource) -> Sequence[Condition]:
         """Return the conditions of the constraints on the value of a source."""
@@ -96,7 +98,8 @@ class SettingViewer:
         words = frozenset([reader.word for reader in readers if reader.inspects])
         ones = self._representatives(path, dict.fromkeys(values.get(path, ())), 1, words, resolved)
         known: set[tuple[Scalar, ...]] = set()
-        for one, shown in zip(ones, zip(*[reader.answers(path, ones) for reader in readers], strict=True), strict=True):
+        # Answers are asked for one value after the other, because a caller may have enough after the first ones.
+        for one, *shown in zip(ones, *[reader.answers(path, ones) for reader in readers], strict=True):
             for combination in product(*shown):
                 if combination not in known:
                     known.add(combination)

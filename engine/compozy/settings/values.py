@@ -237,8 +237,10 @@ def is_loopback(host: str) -> bool:
     [True, True, True, False, False, False]
     """
     name = host.strip("[]").casefold()
+    if name == "localhost" or not (name[:1].isdigit() or ":" in name):
+        return name == "localhost"
     try:
-        return name == "localhost" or ip_address(name).is_loopback
+        return ip_address(name).is_loopback
     except ValueError:
         return False
 

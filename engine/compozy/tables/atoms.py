@@ -36,14 +36,20 @@ def atoms_of(domain: Domain, conditions: Iterable[Condition]) -> tuple[Atom, ...
     [None, 'a', 'b', 'other']
     """
     if domain.kind == "finite":
-        values = (None, *domain.values) if domain.optional else domain.values
-        return tuple([Atom(order, value) for order, value in enumerate(values)])
+        return tuple([Atom(order, value) for order, value in enumerate(samples_of(domain, conditions))])
     pieces: list[tuple[Scalar, Interval | None, bool]] = [(None, None, False)] if domain.optional else []
     if domain.kind == "text":
         pieces += _text_pieces(domain, conditions)
     else:
         pieces += [(sample, piece, False) for sample, piece in _number_pieces(domain, conditions)]
     return tuple([Atom(order, *piece) for order, piece in enumerate(pieces)])
+
+
+def samples_of(domain: Domain, conditions: Iterable[Condition]) -> Sequence[Scalar]:
+    """Return the samples of the atoms of a domain."""
+    if domain.kind == "finite":
+        return (None, *domain.values) if domain.optional else domain.values
+    return [atom.sample for atom in atoms_of(domain, conditions)]
 
 
 def _text_pieces(domain: Domain, conditions: Iterable[Condition]) -> list[tuple[Scalar, Interval | None, bool]]:

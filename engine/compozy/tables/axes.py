@@ -14,7 +14,7 @@ from operator import and_, attrgetter, getitem
 from typing import NamedTuple, TypeAlias
 
 from compozy.base.record import dataclass
-from compozy.tables.atoms import Atom, atoms_of
+from compozy.tables.atoms import Atom, atoms_of, samples_of
 from compozy.tables.cover import OutOfStepsError
 from compozy.tables.decide import RuleSet
 from compozy.tables.feasible import Feasible, InputColumn, Joint
@@ -40,7 +40,7 @@ class Point(NamedTuple):
     witness: Assignment
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Axis:
     """Columns and cells: a cell is all points at which the same rows match; `rows` holds them for each cell.
 
@@ -82,7 +82,7 @@ class AxisBuilder:
 
     def __init__(self, ruleset: RuleSet, most: int = MOST_COMBINATIONS) -> None:
         self._ruleset = ruleset
-        self._feasible = Feasible(ruleset, most)
+        self.feasible = Feasible(ruleset, most)
         self._sound: dict[str, bool] = {}
         for name in ruleset.order:
             table = ruleset.tables[name]
@@ -96,11 +96,12 @@ class AxisBuilder:
         Points that are listed `lazily` may turn out to be too many: `OutOfStepsError`.
         """
         axes: list[Axis] = []
-        for group in self._groups(table):
-            axes += self._axes_of(table, group, produced, lazily=lazily)
+        for group in self.groups(self.feasible.inputs(table)):
+            axes += self.axes_of(table, group, produced, lazily=lazily)
         return axes
 
-    def _axes_of(self, table: Table, group: Sequence[InputColumn], produced: Produced, *, lazily: bool) -> list[Axis]:
+    def axes_of(self, table: Table, group: Sequence[InputColumn], produced: Produced, *, lazily: bool) -> list[Axis]:
+        """Build the axes of a group of inputs, one if they depend on each other."""
         fed = [decision for one in group for decision in one.decisions]
         if not all(map(self._is_sound, fed)) or (len(group) == 1 and not fed and self._is_plain(group[0].reading)):
             return [self._single_axis(table, one, produced) for one in group]
@@ -113,10 +114,10 @@ class AxisBuilder:
         limited = viewer is not None and any(map(viewer.limits, reading.bases))
         return not limited and (reading.source.view is not None or len(reading.bases) == 1)
 
-    def _groups(self, table: Table) -> list[list[InputColumn]]:
+    def groups(self, inputs: Iterable[InputColumn]) -> list[list[InputColumn]]:
         """Return the inputs that depend on common settings together."""
         groups: list[tuple[int, list[InputColumn]]] = []
-        for one in self._feasible.inputs(table):
+        for one in inputs:
             depends, members, apart = one.depends, [one], []
             for group in groups:
                 if depends & group[0]:
@@ -140,33 +141,38 @@ class AxisBuilder:
         domain, source = self._ruleset.domains[table.id][one.name], one.reading.source
         if source.kind == "decision" and (source.ref, source.output) in produced:
             domain = Domain.finite(produced[source.ref, source.output or ""])
-        atoms = atoms_of(domain, [row.when[one.name] for row in table.rows if one.name in row.when])
-        shown = self._shown(one.reading)
+        conditions = [row.when[one.name] for row in table.rows if one.name in row.when]
+        samples = samples_of(domain, conditions)
+        shown = self._shown(one.reading, domain)
         if shown is not None:
-            atoms = tuple([atom for atom in atoms if identity(atom.sample) in shown])
-        held = [one.rows.rows_at(atom.sample) for atom in atoms]
+            samples = [sample for sample in samples if identity(sample) in shown]
+        held = list(map(one.rows.rows_at, samples))
         ordered = domain.kind == "number"
         # Numbers keep their order and join neighbours only, so that ranges stay runs of cells.
         rows = tuple([rows for rows, _ in groupby(held)]) if ordered else tuple(dict.fromkeys(held))
 
         def points() -> Iterable[Point]:
-            for rows, atom in zip(held, atoms, strict=True):
-                witness = ((source, atom.sample),) if shown is None else shown[identity(atom.sample)]
-                yield Point(rows, ((atom,),), witness)
+            for atom in atoms_of(domain, conditions):
+                witness = ((source, atom.sample),) if shown is None else shown.get(identity(atom.sample))
+                if witness is not None:
+                    yield Point(one.rows.rows_at(atom.sample), ((atom,),), witness)
 
         return Axis((one.name,), rows, points, source.kind != "decision", ordered, exact)
 
-    def _shown(self, reading: ColumnReading) -> Shown | None:
+    def _shown(self, reading: ColumnReading, domain: Domain) -> Shown | None:
         """Return the feasible values of a view, with settings for each; None without a view."""
         viewer = self._ruleset.viewer
         if viewer is None or reading.source in reading.bases or reading.source.view is None:
             return None
         if reading.source not in self._shown_by:
+            legal = set(map(identity, samples_of(domain, ()))) if domain.kind == "finite" else None
             try:
-                observations = viewer.observations(reading.bases, [reading.source], {})
-                self._shown_by[reading.source] = {
-                    identity(observation.values[0]): observation.assignment for observation in observations
-                }
+                found: dict[Identity, Assignment] = {}
+                for observation in viewer.observations(reading.bases, [reading.source], {}):
+                    found[identity(observation.values[0])] = observation.assignment
+                    if legal is not None and legal <= found.keys():
+                        break
+                self._shown_by[reading.source] = found
             except OutOfStepsError:
                 self._shown_by[reading.source] = None
         return self._shown_by[reading.source]
@@ -174,7 +180,7 @@ class AxisBuilder:
     # columns that depend on each other
 
     def _joint_axis(self, table: Table, group: Sequence[InputColumn], *, lazily: bool) -> Axis | None:
-        joint = self._feasible.joint(table, group)
+        joint = self.feasible.joint(table, group)
         if joint is None:
             return None
         points: Callable[[], list[Point]] = partial(_joint_points, joint, [one.rows for one in group])

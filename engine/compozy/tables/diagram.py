@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, TypeAlias
 
 from compozy.tables.cover import OutOfStepsError
@@ -15,9 +16,7 @@ from compozy.tables.observation import Assignment
 
 # A node or a value.
 Diagram: TypeAlias = Any
-
-# Below every variable.
-_VALUE_LEVEL = 1 << 62
+Join: TypeAlias = Callable[[Any, Any], Hashable]
 
 
 class DiagramNode:
@@ -54,53 +53,68 @@ class Diagrams:
         """Return a function with every value converted."""
         known: dict[Diagram, Diagram] = {None: None}
 
-        def visit(part: Diagram) -> Diagram:
-            if part.__class__ is DiagramNode:
-                children = []
-                for child in part.children:
-                    children.append(known[child] if child in known else visit(child))
-                found = self.node(part.level, tuple(children))
-            else:
-                found = convert(part)
-            known[part] = found
-            return found
+        def visit(part: DiagramNode) -> Diagram:
+            children = []
+            for child in part.children:
+                if child not in known:
+                    known[child] = visit(child) if child.__class__ is DiagramNode else convert(child)
+                children.append(known[child])
+            return self.node(part.level, tuple(children))
 
-        return None if diagram is None else visit(diagram)
+        return visit(DiagramNode(0, (diagram,)))
 
-    def combined(self, first: Diagram, second: Diagram, join: Callable[[object, object], Hashable]) -> Diagram:
+    def combined(self, first: Diagram, second: Diagram, join: Join) -> Diagram:
         """Return the function whose values are those of two functions, joined.
 
         Raises:
             OutOfStepsError: more steps would be necessary than an operation may take.
         """
+        return self._combined(first, second, join, self.node)
+
+    def joined_values(self, first: Diagram, second: Diagram, join: Join) -> list[Any]:
+        """Return the different feasible values of two functions, joined, in the order of the choices that lead there.
+
+        The joined function itself is not built.
+
+        Raises:
+            OutOfStepsError: more steps would be necessary than an operation may take.
+        """
+        found: dict[Any, None] = {}
+        self._combined(first, second, lambda one, other: found.setdefault(join(one, other)), lambda *_: None)
+        return [value for value in found if value is not None]
+
+    def _combined(
+        self, first: Diagram, second: Diagram, join: Join, node: Callable[[int, tuple[Diagram, ...]], Diagram]
+    ) -> Diagram:
         known: dict[tuple[Diagram, Diagram], Diagram] = {}
+        most = self._most
 
-        def visit(pair: tuple[Diagram, Diagram]) -> Diagram:
-            one, other = pair
-            if one is None or other is None:
-                found = None
-            elif one.__class__ is not DiagramNode and other.__class__ is not DiagramNode:
-                found = join(one, other)
-            else:
-                if len(known) >= self._most:
-                    raise OutOfStepsError
-                level = one.level if one.__class__ is DiagramNode else _VALUE_LEVEL
-                below = other.level if other.__class__ is DiagramNode else _VALUE_LEVEL
-                pairs: Iterable[tuple[Diagram, Diagram]]
-                if level == below:
-                    pairs = zip(one.children, other.children, strict=True)
-                elif level < below:
-                    pairs = [(child, other) for child in one.children]
-                else:
-                    level, pairs = below, [(one, child) for child in other.children]
-                children = []
-                for part in pairs:
-                    children.append(known[part] if part in known else visit(part))
-                found = self.node(level, tuple(children))
-            known[pair] = found
-            return found
+        def visit(level: int, pairs: Iterable[tuple[Diagram, Diagram]]) -> Diagram:
+            children = []
+            for pair in pairs:
+                found = known.get(pair, known)
+                if found is known:
+                    if len(known) >= most:
+                        raise OutOfStepsError
+                    one, other = pair
+                    if one is None or other is None:
+                        found = None
+                    elif one.__class__ is not DiagramNode:
+                        if other.__class__ is not DiagramNode:
+                            found = join(one, other)
+                        else:
+                            found = visit(other.level, zip(repeat(one), other.children))
+                    elif other.__class__ is not DiagramNode or one.level < other.level:
+                        found = visit(one.level, zip(one.children, repeat(other)))
+                    elif one.level == other.level:
+                        found = visit(one.level, zip(one.children, other.children, strict=True))
+                    else:
+                        found = visit(other.level, zip(repeat(one), other.children))
+                    known[pair] = found
+                children.append(found)
+            return node(level, tuple(children))
 
-        return visit((first, second))
+        return visit(0, ((first, second),))
 
 
 def values_of(diagram: Diagram) -> list[Any]:

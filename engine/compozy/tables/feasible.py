@@ -6,19 +6,19 @@ the diagrams of the decisions that they read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
 from operator import add, and_, or_
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from compozy.base.record import dataclass
 from compozy.tables.cover import OutOfStepsError
 from compozy.tables.decide import RuleSet
-from compozy.tables.diagram import Diagram, Diagrams, assignments, values_of
+from compozy.tables.diagram import Diagram, Diagrams, Join, assignments, values_of
 from compozy.tables.index import ColumnIndex
 from compozy.tables.link import decision_output, feeders
-from compozy.tables.observation import ORIGIN, WRITTEN, Assignment, ColumnReading
-from compozy.tables.table import ColumnSource, Identity, Scalar, Table, identity
+from compozy.tables.observation import ORIGIN, Assignment, ColumnReading
+from compozy.tables.table import ColumnSource, Scalar, Table, identity
 from compozy.tables.variables import Partition, Reader, SourceVariables, Variable
 
 # Partitions by the sources that belong to them.
@@ -30,7 +30,6 @@ Combinations: TypeAlias = Iterable[tuple[tuple[int, ...], Assignment]]
 _MOST_VARIABLES = 400
 # More than there are levels.
 _ABOVE = 1 << 32
-_WRITTEN = identity(WRITTEN)
 
 
 class InputColumn(NamedTuple):
@@ -84,17 +83,23 @@ class Feasible:
             partitions = self._partitions(table, group)
             variables = tuple([self._variable(one, partitions) for one in group])
             held = [variable.rows_at(one.rows) for one, variable in zip(group, variables, strict=True)]
-            rows = self._function(group, partitions, held, and_)
+            factors = self._factors(group, partitions, held, and_, -1)
+            rows = (
+                values_of(factors[0])
+                if len(factors) == 1
+                else self._diagrams.joined_values(factors[0], factors[1], and_)
+            )
         except OutOfStepsError:
             return None
 
         def combinations() -> Combinations:
             numbers = [[(number,) for number in range(len(variable.choices))] for variable in variables]
-            function = self._function(group, partitions, numbers, add)
+            factors = self._factors(group, partitions, numbers, add, ())
+            function = reduce(partial(self._diagrams.combined, join=add), factors)
             members = {p.level: [assignment for _, assignment in p.members] for p in partitions.values()}
             return assignments(function, members).items()
 
-        return Joint(tuple(values_of(rows)), variables, combinations)
+        return Joint(tuple(rows), variables, combinations)
 
     # how columns read
 
@@ -109,6 +114,16 @@ class Feasible:
             found = [self._input(*index, reading) for reading, index in zip(readings, indexes, strict=True)]
             self._inputs[table.id] = tuple(found)
         return self._inputs[table.id]
+
+    def inputs_as_written(self, table: Table) -> list[tuple[InputColumn, InputColumn]]:
+        """Return each input of a table as it reads what is written, and as it reads."""
+        found = []
+        for one, column in zip(self.inputs(table), table.columns, strict=True):
+            if one.reading.source.kind == column.source.kind:
+                found.append((one, one))
+            else:
+                found.append((self._input(one.name, one.rows, self._reading(column.source, collects=False)), one))
+        return found
 
     def _reading(self, source: ColumnSource, *, collects: bool) -> ColumnReading:
         if source.kind == "decision":
@@ -148,6 +163,8 @@ class Feasible:
 
     def _readers(self, table: Table, group: Sequence[InputColumn]) -> Mapping[ColumnSource, Sequence[Reader]]:
         """Return the sources that inputs and the decisions behind them read, with their readers."""
+        if len(group) == 1 and group[0].reading.source.kind == "decision":
+            return self._read_by(group[0].reading.source.ref)
         found: dict[ColumnSource, dict[Reader, None]] = {}
         for one in group:
             for decision in one.decisions:
@@ -222,39 +239,38 @@ class Feasible:
         partition = partitions[source]
         return partition.variables[partition.sources.index(source)]
 
-    def _function(
+    def _factors(
         self,
         group: Sequence[InputColumn],
         partitions: Partitions,
         values: Iterable[Sequence[object]],
-        join: Callable[[object, object], object],
-    ) -> Diagram:
-        """Return the joined values of inputs; `values` are those of each choice of an input."""
-        parts = [self._of_input(one, partitions, each) for one, each in zip(group, values, strict=True)]
-        function = self._joined(parts, join)
-        for agreement in self._agreements(group, partitions):
-            function = self._diagrams.combined(function, agreement, lambda value, _: value)
-        return function
+        join: Join,
+        neutral: object,
+    ) -> list[Diagram]:
+        """Return one or two functions that give the joined values of inputs; `values` are those of their choices.
 
-    def _joined(self, parts: list[Diagram], join: Callable[[object, object], object]) -> Diagram:
-        """Combine functions, neighbours first, because they mostly depend on the same settings."""
-        while len(parts) > 1:
+        To join `neutral` with a value gives this value.
+        """
+        parts = [self._of_input(one, partitions, each) for one, each in zip(group, values, strict=True)]
+        agreements = [self._agreement(*filled, partitions, neutral) for filled in _filled(group).items()]
+        # Neighbours first, because they mostly depend on the same settings.
+        while len(parts) > (1 if agreements else 2):
             pairs = zip(parts[::2], parts[1::2], strict=False)
             parts = [self._diagrams.combined(*pair, join) for pair in pairs] + parts[len(parts) // 2 * 2 :]
-        return parts[0]
+        for agreement in agreements[:-1]:
+            parts = [self._diagrams.combined(parts[0], agreement, join)]
+        return [*parts, *agreements[-1:]]
 
-    def _of_input(self, one: InputColumn, partitions: Partitions, values: Sequence[object]) -> Diagram:
+    def _of_input(self, one: InputColumn, partitions: Partitions, values: Sequence[Any]) -> Diagram:
         source = one.reading.source
         if source.kind != "decision":
             return self._of_source(source, partitions[source], values)
-        variable, output = self._variables.decided(source), source.output or ""
         # Diagrams of decisions hold rows, so that one diagram serves all outputs of the table and all its readers.
-        each = [values[variable.choice_of(row.then[output])] for row in self._ruleset.tables[source.ref].rows]
+        each = list(map(values.__getitem__, self._variables.choices_of_rows(source)))
         return self._diagrams.mapped(self._known_deciding(source.ref, partitions), each.__getitem__)
 
     def _of_source(self, source: ColumnSource, partition: Partition, values: Sequence[object]) -> Diagram:
-        at = partition.sources.index(source)
-        return self._diagrams.node(partition.level, tuple([values[choices[at]] for choices, _ in partition.members]))
+        return self._diagrams.node(partition.level, tuple(map(values.__getitem__, partition.choices[source])))
 
     def _known_deciding(self, table_id: str, partitions: Partitions) -> Diagram:
         key = self._key(table_id, partitions)
@@ -274,31 +290,40 @@ class Feasible:
         return found
 
     def _key(self, table_id: str, partitions: Partitions) -> tuple[object, ...]:
-        return (table_id, *[partitions[source] for source in self._read_by(table_id)])
+        return (table_id, *map(partitions.__getitem__, self._read_by(table_id)))
 
     def _deciding(self, table: Table, partitions: Partitions) -> Diagram:
         """Return the row that decides a table; one row stands for all that decide the same. No row is not feasible."""
-        inputs = self.inputs(table)
-        parts = [self._of_input(one, partitions, self._variable(one, partitions).rows_at(one.rows)) for one in inputs]
-        asked = [sum(1 << n for n, row in enumerate(table.rows) if one.name in row.when) for one in inputs]
-        function: Diagram = parts[0] if parts else (1 << len(table.rows)) - 1
-        for number, part in enumerate(parts[1:], 2):
-            function = self._diagrams.combined(function, part, partial(_deciding_rows, reduce(or_, asked[number:], 0)))
         # Rows of one outcome are one value: the diagram shrinks, and readers cannot distinguish such rows anyway.
         known: dict[object, int] = {}
         outcomes = [tuple([identity(row.then[output]) for output in table.outputs]) for row in table.rows]
         first = [known.setdefault(outcome, number) for number, outcome in enumerate(outcomes)]
-        return self._diagrams.mapped(function, lambda rows: first[(rows & -rows).bit_length() - 1] if rows else None)
 
-    def _agreements(self, group: Sequence[InputColumn], partitions: Partitions) -> Iterator[Diagram]:
-        """Yield where a value is written, or is the one of the decision that fills it in."""
-        for base, decision in _filled(group).items():
-            origin = ColumnSource(ORIGIN, base.ref)
-            samples = [identity(choice[0].sample) for choice in self._variables.origin(decision).choices]
-            written = self._of_source(origin, partitions[origin], samples)
-            decided = self._known_deciding(decision.ref, partitions)
-            given = [identity(row.then[decision.output or ""]) for row in self._ruleset.tables[decision.ref].rows]
-            yield self._diagrams.combined(written, decided, partial(_agree, given))
+        def decided(one: int, other: int) -> int | None:
+            rows = one & other
+            return first[(rows & -rows).bit_length() - 1] if rows else None
+
+        inputs = self.inputs(table)
+        held: list[list[Any]] = [self._variable(one, partitions).rows_at(one.rows) for one in inputs]
+        asked = [sum(1 << n for n, row in enumerate(table.rows) if one.name in row.when) for one in inputs]
+        if len(inputs) < 2:
+            held = [[decided(rows, -1) for rows in of_choices] for of_choices in held]
+        parts = [self._of_input(one, partitions, each) for one, each in zip(inputs, held, strict=True)]
+        function: Diagram = parts[0] if parts else decided((1 << len(table.rows)) - 1, -1)
+        for number, part in enumerate(parts[1:], 2):
+            join = partial(_deciding_rows, reduce(or_, asked[number:], 0)) if number < len(parts) else decided
+            function = self._diagrams.combined(function, part, join)
+        return function
+
+    def _agreement(
+        self, base: ColumnSource, decision: ColumnSource, partitions: Partitions, neutral: object
+    ) -> Diagram:
+        """Return where a value is written, or is the one of the decision that fills it in."""
+        origin = ColumnSource(ORIGIN, base.ref)
+        rows = self._variables.rows_of_origins(decision)
+        written = self._of_source(origin, partitions[origin], rows)
+        decided = self._known_deciding(decision.ref, partitions)
+        return self._diagrams.combined(written, decided, lambda rows, row: neutral if rows >> row & 1 else None)
 
 
 def _tables_behind(ruleset: RuleSet) -> Mapping[str, Sequence[str]]:
@@ -325,7 +350,3 @@ def _deciding_rows(open_: int, one: int, other: int) -> int | None:
     rows = one & other
     sure = rows & ~open_
     return rows & ((sure & -sure) * 2 - 1 if sure else rows) or None
-
-
-def _agree(given: Sequence[Identity], origin: Identity, row: int) -> bool | None:
-    return True if origin in (_WRITTEN, given[row]) else None

@@ -24,9 +24,7 @@ def is_faultless(table: Table, axes: Sequence[Axis]) -> bool:
     if firing != everything or not all(axis.exact for axis in axes):
         return False
     if table.hit == "collect":
-        # The text is part of the outcome, and quicker to compare.
-        texts = {text for row in table.rows if isinstance(text := row.body.get("text"), str)}
-        return len(texts) == len(table.rows) or len({row.outcome() for row in table.rows}) == len(table.rows)
+        return has_distinct_rows(table)
     # The different sets of rows that hold together are few even where the combinations of cells are many.
     matching = _matching(axes, everything)
     if not matching or 0 in matching:
@@ -35,6 +33,13 @@ def is_faultless(table: Table, axes: Sequence[Axis]) -> bool:
     if table.hit == "first":
         return reduce(or_, [rows & -rows for rows in matching]) == everything
     return not any(rows & (rows - 1) for rows in matching)
+
+
+def has_distinct_rows(table: Table) -> bool:
+    """Return True if no two rows decide the same."""
+    # The text is part of the outcome, and quicker to compare.
+    texts = {text for row in table.rows if isinstance(text := row.body.get("text"), str)}
+    return len(texts) == len(table.rows) or len({row.outcome() for row in table.rows}) == len(table.rows)
 
 
 def _matching(axes: Iterable[Axis], everything: int) -> set[int]:

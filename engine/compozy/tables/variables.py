@@ -5,13 +5,14 @@ The values of settings that several sources read are partitioned by the choices 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import repeat
 from math import prod
 from typing import TypeAlias
 
 from compozy.base.record import dataclass
-from compozy.tables.atoms import Atom, atoms_of, samples_in
+from compozy.tables.atoms import Atom, atoms_of, samples_in, samples_of
 from compozy.tables.decide import RuleSet
 from compozy.tables.index import ColumnIndex
 from compozy.tables.link import produced_domain
@@ -83,6 +84,12 @@ class Partition:
     members: tuple[tuple[tuple[int, ...], Assignment], ...]
     level: int
 
+    @cached_property
+    def choices(self) -> Mapping[ColumnSource, tuple[int, ...]]:
+        """The choices of each source, one for each member."""
+        columns = zip(*[choices for choices, _ in self.members], strict=True) if self.members else repeat(())
+        return dict(zip(self.sources, columns, strict=False))
+
     @classmethod
     def of_one(cls, source: ColumnSource, variable: Variable, level: int) -> Partition:
         """Return the partition of a source that alone reads a setting and can have each of its values."""
@@ -117,6 +124,7 @@ class SourceVariables:
     def __init__(self, ruleset: RuleSet) -> None:
         self._ruleset = ruleset
         self._known: dict[object, Variable] = {}
+        self._of_rows: dict[ColumnSource, list[int]] = {}
 
     def read(self, source: ColumnSource, readers: Sequence[Reader]) -> Variable:
         """Return the variable of a source, cut so finely that no reader distinguishes more."""
@@ -137,6 +145,23 @@ class SourceVariables:
             lambda domain: Domain.finite([*domain.values, WRITTEN], optional=domain.optional),
         )
 
+    def choices_of_rows(self, decision: ColumnSource) -> list[int]:
+        """Return for each row of a decision's table the choice of its output."""
+        found = self._of_rows.get(decision)
+        if found is None:
+            place, output = self.decided(decision).choice_of, decision.output or ""
+            found = [place(row.then[output]) for row in self._ruleset.tables[decision.ref].rows]
+            self._of_rows[decision] = found
+        return found
+
+    def rows_of_origins(self, decision: ColumnSource) -> list[int]:
+        """Return for each choice of the origin of a value the rows of the decision that may be behind it, as bits."""
+        variable, output = self.origin(decision), decision.output or ""
+        found = [-1 if choice[0].sample == WRITTEN else 0 for choice in variable.choices]
+        for number, row in enumerate(self._ruleset.tables[decision.ref].rows):
+            found[variable.choice_of(row.then[output])] |= 1 << number
+        return found
+
     def _listed(self, key: ColumnSource, widen: Callable[[Domain], Domain]) -> Variable:
         if key not in self._known:
             domain = widen(produced_domain(self._ruleset.tables[key.ref], key.output or ""))
@@ -146,17 +171,22 @@ class SourceVariables:
     def _cut(self, source: ColumnSource, readers: Sequence[Reader]) -> Variable:
         table_id, column = readers[0]
         domain = self._ruleset.domains[table_id][column]
-        tables = self._ruleset.tables
-        conditions: list[Condition] = [r.when[name] for t, name in readers for r in tables[t].rows if name in r.when]
-        if self._ruleset.viewer is not None:
-            conditions += self._ruleset.viewer.limits(source)
-        # Readers with the same conditions distinguish the same.
-        key = (source, domain, *dict.fromkeys(conditions))
+        compiled = self._ruleset.compiled
+        conditions: list[Condition] = []
+        if domain.kind != "finite":
+            conditions += [r.when[name] for t, name in readers for r in compiled[t].table.rows if name in r.when]
+            conditions += [] if self._ruleset.viewer is None else self._ruleset.viewer.limits(source)
+        samples = samples_of(domain, conditions)
+        indexes = [compiled[table_id].index(name) for table_id, name in readers]
+        numbers: dict[tuple[int, ...], int] = {}
+        held = zip(*[map(index.rows_at, samples) for index in indexes], strict=True)
+        cut = tuple([numbers.setdefault(rows, len(numbers)) for rows in held])
+        # Readers that distinguish the same have the same variable.
+        key = (source, domain, cut, *dict.fromkeys(conditions))
         found = self._known.get(key)
         if found is None:
-            indexes = [self._ruleset.compiled[t].index(name) for t, name in readers]
-            alike: dict[tuple[int, ...], list[Atom]] = {}
-            for atom in atoms_of(domain, conditions):
-                alike.setdefault(tuple([index.rows_at(atom.sample) for index in indexes]), []).append(atom)
-            found = self._known[key] = Variable(tuple(map(tuple, alike.values())), domain)
+            alike: list[list[Atom]] = [[] for _ in numbers]
+            for number, atom in zip(cut, atoms_of(domain, conditions), strict=True):
+                alike[number].append(atom)
+            found = self._known[key] = Variable(tuple(map(tuple, alike)), domain)
         return found

@@ -17,8 +17,9 @@ from compozy.tables.cover import MOST_STEPS, OutOfStepsError
 from compozy.tables.decide import RuleSet
 from compozy.tables.gaps import gap_findings
 from compozy.tables.pairs import masked_findings, masked_rows, pair_findings
+from compozy.tables.row_reach import RowReach
 from compozy.tables.subject import Subject
-from compozy.tables.sweep import is_faultless
+from compozy.tables.sweep import has_distinct_rows, is_faultless
 from compozy.tables.table import Domain, Identity, Row, Scalar, Table, identity
 
 KINDS = {
@@ -74,14 +75,22 @@ def verify(
     # A cell with an unknown value is reported once, and not again because it never holds.
     faulty = {place for fault in ruleset.faults if fault.id == "unknown-value" for place in fault.places}
     builder = AxisBuilder(ruleset, most)
+    reach = RowReach(ruleset, builder)
     produced: dict[tuple[str, str], Sequence[Scalar]] = {}
     ordered = set(ruleset.order)
-    for name in (*ruleset.order, *[name for name in ruleset.tables if name not in ordered]):
+    names = (*ruleset.order, *[name for name in ruleset.tables if name not in ordered])
+    # Tables of findings come last: no table reads them, and their proofs use that others decide.
+    for name in sorted(names, key=lambda name: ruleset.tables[name].hit == "collect"):
         table = ruleset.tables[name]
-        try:
-            found, values = _verify_table(ruleset, table, builder.axes(table, produced, lazily=True), limit, steps)
-        except OutOfStepsError:  # too many points to report on
-            found, values = _verify_table(ruleset, table, builder.axes(table, produced), limit, steps)
+        if table.hit == "collect" and has_distinct_rows(table) and reach.reaches_all(table, produced):
+            found, values = _reported(table, [], table.rows)
+        else:
+            try:
+                found, values = _verify_table(ruleset, table, builder.axes(table, produced, lazily=True), limit, steps)
+            except OutOfStepsError:  # too many points to report on
+                found, values = _verify_table(ruleset, table, builder.axes(table, produced), limit, steps)
+        if not found:
+            reach.completed(table)
         findings += [finding for finding in found if not faulty.issuperset(finding.places)]
         produced.update({(name, output): of_output for output, of_output in values.items()})
     position = {name: number for number, name in enumerate(ruleset.tables)}
@@ -103,6 +112,12 @@ def _verify_table(
     firing: Iterable[Row] = table.rows
     if not is_faultless(table, axes):
         found, firing = _searched(Subject.of(ruleset, table, axes, limit, steps))
+    return _reported(table, found, firing)
+
+
+def _reported(
+    table: Table, found: list[Finding], firing: Iterable[Row]
+) -> tuple[list[Finding], Mapping[str, Sequence[Scalar]]]:
     values = _produced_values(table, firing)
     return [*found, *_unproduced_findings(table, values), *_incomplete_findings(table)], values
 
@@ -152,7 +167,7 @@ def _produced_values(table: Table, firing: Iterable[Row]) -> Mapping[str, Sequen
     values: dict[str, dict[Identity, Scalar]] = {output: {} for output in table.outputs}
     for row in firing:
         for output, value in row.then.items():
-            values[output][identity(value)] = value
+            values[output][value.__class__ is bool, value] = value
     return {output: tuple(known.values()) for output, known in values.items()}
 
 
@@ -172,7 +187,7 @@ def _legal_values(domain: Domain) -> list[Scalar]:
 
 def _incomplete_findings(table: Table) -> Iterator[Finding]:
     for row in table.rows:
-        missing = [key for key in _EXAMPLE_KEYS if row.body.get(key) is None] if row.body else []
-        if missing:
+        if row.body and None in map(row.body.get, _EXAMPLE_KEYS):
+            missing = [key for key in _EXAMPLE_KEYS if row.body.get(key) is None]
             message = f'table "{table.id}": the finding of row "{row.id}" has no {", ".join(missing)}'
             yield Finding.at("incomplete-finding", message, row.place, key=table.id)

@@ -1,0 +1,49 @@
+"""The work of verifying the shipped tables is bounded, as a number of calls."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from compozy.rulebook import build_rulebook
+from compozy.rulebook.files import shipped_texts
+from compozy.tables.axes import AxisBuilder
+from compozy.tables.row_reach import RowReach
+from compozy.tables.verify import verify
+
+
+def calls(function: Callable[[], object]) -> int:
+    """Return how many functions of Python a call enters, generators each time that they continue."""
+    count = 0
+
+    def counted(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(counted)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def test_verification_enters_fewer_functions_than_reading_the_tables() -> None:
+    reading = calls(lambda: build_rulebook(shipped_texts()))
+    ruleset = build_rulebook(shipped_texts()).ruleset
+    verifying = calls(lambda: verify(ruleset))
+    assert 0 < verifying < 0.75 * reading, (verifying, reading)
+
+
+def test_most_tables_of_findings_are_proven_without_the_decisions_that_fill_settings_in() -> None:
+    ruleset = build_rulebook(shipped_texts()).ruleset
+    builder = AxisBuilder(ruleset)
+    reach = RowReach(ruleset, builder)
+    for name in ruleset.order:
+        if ruleset.tables[name].hit != "collect":
+            reach.completed(ruleset.tables[name])
+    tables = [table for table in ruleset.tables.values() if table.hit == "collect"]
+    left = [table.id for table in tables if not reach.reaches_all(table, {})]
+    assert len(left) < len(tables) / 8, left
