@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from array import array
 from collections.abc import Mapping
 
 import pytest
+import sqlite_vec
 
+from compozy.drivers.vec_connections import extension_path
 from compozy.errors import VectorError
 from compozy.vector.metadata_filter import Condition, accepted, matches
 from compozy.vector.vector_store import unit_vector
@@ -60,3 +64,16 @@ def test_unit_vector_is_a_copy_of_a_vector_of_length_one_in_single_precision() -
 def test_unit_vector_rejects_vectors_without_direction_or_of_wrong_dimension(vector: list[float]) -> None:
     with pytest.raises(VectorError):
         unit_vector(vector, 2)
+
+
+def test_database_of_vectors_is_opened_without_numpy() -> None:
+    code = (
+        "import sys; from compozy.drivers.vec_connections import VecConnections;"
+        "VecConnections(':memory:', lambda: None); print('numpy' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
+
+
+def test_extension_is_found_where_its_package_has_it() -> None:
+    assert extension_path() == sqlite_vec.loadable_path()

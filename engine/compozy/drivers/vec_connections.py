@@ -7,13 +7,14 @@ process while one of them uses it: to close a file ends the locks that the other
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from compozy.base.late_import import LATE_IMPORT
 from compozy.errors import DriverError
 
 if TYPE_CHECKING:
@@ -42,16 +43,13 @@ class VecConnections:
     def _open(self) -> apsw.Connection:
         import apsw
 
-        with LATE_IMPORT:  # of numpy
-            import sqlite_vec
-
         flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if self._shared else 0)
         try:
             connection = apsw.Connection(self._path, flags=flags)
             connection.set_busy_timeout(_WAIT_MS)
             connection.transaction_mode = "IMMEDIATE"
             connection.enable_load_extension(True)
-            connection.load_extension(sqlite_vec.loadable_path())
+            connection.load_extension(extension_path())
             connection.enable_load_extension(False)
             if not self._shared:
                 connection.execute("PRAGMA journal_mode = wal")
@@ -128,6 +126,18 @@ class VecConnections:
         with contextlib.suppress(queue.Empty):
             while True:
                 self._idle.get_nowait().close()
+
+
+def extension_path() -> str:
+    """Return what `sqlite_vec.loadable_path()` returns; to import that package takes the time to import numpy.
+
+    Raises:
+        DriverError: the package is not installed.
+    """
+    spec = importlib.util.find_spec("sqlite_vec")
+    if spec is None or spec.origin is None:
+        raise DriverError("the package sqlite-vec is not installed", hint="install Compozy again")
+    return os.path.join(os.path.dirname(spec.origin), "vec0")
 
 
 def _failure(path: str, error: Exception) -> DriverError:
