@@ -27,6 +27,7 @@ from compozy.workflows.model.inputs import complete_input
 from compozy.workflows.reconcile import InThread
 from compozy.workflows.run import wire
 from compozy.workflows.server_identity import TemporalIdentity
+from compozy.workflows.start_places import StartPlaces
 from compozy.workflows.temporal import ask
 
 # How long a worker that was killed holds up the step that it was at; a living one sends heartbeats.
@@ -64,7 +65,7 @@ class Starter:
         late: LateRows, ends: Ends | None, at_once: int,
     ) -> None:  # fmt: skip
         # More at once would only wait in Temporal, where each costs more, instead of here.
-        self._room = asyncio.Semaphore(at_once)
+        self._places = StartPlaces(at_once)
         self._client = client
         self._store = store
         self._task_queue = task_queue
@@ -78,7 +79,7 @@ class Starter:
         self, definition: Definition, given: Mapping[str, object] | None, execution_id: str | None
     ) -> Execution:
         """Start an execution and write its row; see `Service.start`."""
-        async with self._room:
+        async with self._places.place():
             started = await self._begin(definition, given, execution_id)
         await self.show(started.row)
         return started.row
@@ -87,7 +88,7 @@ class Starter:
         self, definition: Definition, given: Mapping[str, object] | None, execution_id: str | None
     ) -> Started:
         """Start an execution, and wait a moment for its end or its first pause; see `Service.run`."""
-        async with self._room:
+        async with self._places.place():
             started = await self._begin(definition, given, execution_id)
             return replace(started, row=await self._first_row(started))
 
