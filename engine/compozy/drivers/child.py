@@ -21,13 +21,18 @@ log = logging.getLogger("compozy.supervision")
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
-_DOUBLINGS = 16  # more than it takes from the first pause to the longest one
-STABLE_S = 30.0  # a life as long as this starts the pauses anew
+# Bounds the exponent: 16 doublings exceed the longest pause, and `0.1 * 2 ** 1024` raises OverflowError.
+_DOUBLINGS = 16
+# A process that ran this long before it ended is restarted after the first pause again.
+STABLE_S = 30.0
 WATCH_S = 5.0
-CONTINUED_AFTER = 2  # unanswered health checks in a row, after which a stopped process is continued
-REPLACED_AFTER = 6  # and after which it is killed and replaced
+# Unanswered health checks in a row, after which SIGCONT is sent to a process that may be stopped.
+CONTINUED_AFTER = 2
+# Unanswered health checks in a row, after which the process is killed and replaced.
+REPLACED_AFTER = 6
 REPEAT_S = 60.0
 SHOWN_LINES = 12
+# Servers are ready after 60 to 300 ms, and half of this interval is added to the time of a start.
 POLL_S = 0.003
 
 
@@ -67,6 +72,7 @@ class Child:
             DriverError: it could not be started.
         """
         with self._lock:
+            # A stop during the pause before a restart must not be followed by a process that is never ended.
             if not self._stopping.is_set():
                 self._process = Process(self.command, self._line, self._ended)
 
@@ -158,6 +164,7 @@ class Child:
     def _revived(self, process: Process) -> bool:
         child = self.command.name
         try:
+            # The data may have been moved while the process was down; a server would create empty data in its place.
             self._check()
             self.start()
         except DriverError as error:
@@ -183,11 +190,13 @@ class Child:
         # has already answered count, and the first measure is harmless: SIGCONT helps a process that was stopped.
         while not self._stopping.wait(WATCH_S):
             process = self._process
+            # `_restart` replaces a process that has ended, and may be in the pause before.
             if process is None or not process.running():
                 continue
             try:
                 answered = answers()
-            except OSError:  # a failure on this side, such as too many open files, is not the server's
+            # A failure of this process, such as too many open files, is not one of the server.
+            except OSError:
                 continue
             if answered:
                 unanswered, healthy = 0, process

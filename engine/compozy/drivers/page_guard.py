@@ -14,6 +14,7 @@ from compozy.drivers.protocol import LoopThread
 from compozy.errors import DriverError
 
 HEAD_BYTES = 64 * 1024
+# A client that sends no complete head would otherwise hold one of `MOST_CONNECTIONS` for ever.
 HEAD_S = 10.0
 MOST_CONNECTIONS = 128
 _BLOCK = 64 * 1024
@@ -87,6 +88,7 @@ class PageGuard:
 def single(head: bytes) -> bytes:
     """Return a request head that asks the server to close the connection after its answer."""
     lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
+    # A second request on the same connection would reach the server without passing `allows`.
     return b"\r\n".join([lines[0], b"Connection: close", *lines[1:]])
 
 

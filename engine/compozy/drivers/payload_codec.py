@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 
 ENCODING = b"binary/encrypted"  # the name that Temporal's own samples and tools use
 KEY_ID = "encryption-key-id"
+# The recommended length for AES-GCM (NIST SP 800-38D, section 5.2.1.1); part of the stored format.
 _NONCE_BYTES = 12
+# Each execution has a key of its own, so that an unbounded cache would grow with every execution.
 _CACHED_KEYS = 64
 
 
@@ -85,6 +87,7 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
         newest = self._keyring.newest
         nonce = secrets.token_bytes(_NONCE_BYTES)
         cipher = self._cipher(self._keyring.keys[newest], self._context)
+        # The key id is associated data: it is not encrypted, but changing it is detected.
         data = nonce + cipher.encrypt(nonce, payload.SerializeToString(), newest.encode())
         return Payload(metadata={"encoding": ENCODING, KEY_ID: newest.encode()}, data=data)
 
@@ -110,6 +113,7 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
 def _cipher(key: bytes, context: bytes) -> AESGCM:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+    # The prefix separates these keys from those of any other use of the project's key.
     return AESGCM(hmac.digest(key, b"compozy payload\0" + context, hashlib.sha256))
 
 

@@ -44,7 +44,8 @@ _FILTER_INDEX = """
 SELECT 1 FROM pg_index JOIN pg_class AS index ON index.oid = indexrelid JOIN pg_am AS method ON method.oid = index.relam
 WHERE indrelid = to_regclass(%s) AND method.amname = 'gin'"""
 _LOCK_KEY = 0x436F6D7056  # "CompV"
-_LONGEST_BYTES = 63  # PostgreSQL cuts longer names
+# PostgreSQL truncates longer names without an error, so that two collections could share a table.
+_LONGEST_BYTES = 63
 _MOST = {"vector": 2000, "halfvec": 4000}  # numbers of a vector in an index
 _EXPORTED = "SELECT id, embedding::text, text, metadata::text"
 _BATCH = 500
@@ -125,6 +126,7 @@ class PgvectorTable:
     def _schema(self) -> Iterator[None]:
         """Hold the lock under which one process at a time changes the schema."""
         with answers(self._where), connected(self._database), self._database.atomic():
+            # `CREATE ... IF NOT EXISTS` in two sessions at once can fail with a unique violation.
             self._sql("SELECT pg_advisory_xact_lock(%s)", _LOCK_KEY)
             yield
 
@@ -209,10 +211,12 @@ class PgvectorTable:
         if self._dimension is None:
             self._first(len(next(iter(found.values())).vector))
             found = checked(records, self.dimension)
-        rows = sorted(found.values(), key=lambda record: record.id)  # so that two writers do not wait for each other
+        # In the order of the ids, so that two writers of the same rows wait for each other instead of deadlocking.
+        rows = sorted(found.values(), key=lambda record: record.id)
         with answers(self._where), connected(self._database), self._database.atomic():
             for begin in range(0, len(rows), _BATCH):
                 self._write(rows[begin : begin + _BATCH])
+        # In a transaction of its own, so that building the index does not hold the locks of the written rows.
         if not self._complete:
             with self._schema():
                 self._index()
@@ -259,7 +263,9 @@ class PgvectorTable:
 
         def fetch(limit: int) -> list[VectorMatch]:
             found: list[Any] = []
-            for exact in (False, True):  # an index gives up after many rejected rows
+            # An index scan ends after a bounded number of rejected rows; only if that left too few are all rows
+            # compared.
+            for exact in (False, True):
                 if len(found) < limit:
                     query = self._settings(limit, exact=exact) + select
                     found = self._sql(query, wanted, *parameters, wanted, limit).fetchall()
@@ -293,6 +299,8 @@ class PgvectorTable:
         last = ""
         while self._dimension is not None or self._refreshed():
             with answers(self._where), connected(self._database):
+                # Pages by key instead of offset: concurrent writes shift none, and no transaction stays open between
+                # pages.
                 rows = self._sql(f"{_EXPORTED} FROM {self._table} WHERE id > %s ORDER BY id LIMIT %s", last, _BATCH)
                 found = [
                     VectorRecord(id_, json.loads(vector), text, _metadata(meta)) for id_, vector, text, meta in rows

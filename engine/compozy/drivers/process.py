@@ -49,8 +49,11 @@ exec 3<&1 1>&2
 shift
 exec "$@" 3<&-
 """
+# No other variable is inherited: it could hold a secret, or change the settings of the server.
 _PASSED_ON = ("LANG", "LC_ALL", "PATH", "TMPDIR", "TZ")
-_NO_HOME = "/proc/none"  # a server finds no settings in its home directory and cannot create one, not even as root
+# A server finds no settings in its home directory and cannot create one, not even as root.
+_NO_HOME = "/proc/none"
+# Lines kept in memory: enough for the error of a failed start, and bounded for a process that runs for months.
 _TAIL = 400
 _KILL_S = 5.0
 _OPEN: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -91,6 +94,7 @@ class Guard:
         self.release()
         with contextlib.suppress(OSError):
             self.end.settimeout(timeout_s)
+            # Only the guardian holds the other end, so end of file means that it has ended.
             self.end.recv(1)
         self.end.close()
 
@@ -175,7 +179,8 @@ class Process:
                 os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
                 with self._reaping, contextlib.suppress(ProcessLookupError):
                     os.killpg(self.pid, signal.SIGKILL)
-                    self._popen.wait()  # frees its number, so no other thread may be about to signal it
+                    # Reaping frees the process id; under the lock, so that no other thread is about to signal it.
+                    self._popen.wait()
         self._popen.wait()
         self._guard.release()
         self._reaped.set()
@@ -229,6 +234,7 @@ def _launch(command: Command) -> tuple[socket.socket, subprocess.Popen[bytes]]:
         ours.close()
         raise
     finally:
+        # The child has a copy. While ours stayed open, the end of the guardian would not show as end of file on `ours`.
         theirs.close()
 
 
@@ -250,6 +256,7 @@ def _input(text: str) -> IO[bytes]:
     """
     read_end, write_end = os.pipe()
     content = text.encode(errors="surrogateescape")
+    # No process reads yet: a text longer than the buffer of the pipe would block a blocking write for ever.
     os.set_blocking(write_end, False)
     with os.fdopen(write_end, "wb", buffering=0) as stream:
         if stream.write(content) != len(content):

@@ -72,7 +72,8 @@ class QdrantShard(QdrantCollection[edge.Filter]):
         if stated is None:
             return
         self._dimension, self._metric, self._name = stated["dimension"], stated["metric"], stated["shard"]
-        for entry in self._folder.iterdir():  # of a process that was killed while it built an index
+        # Left by a process that was killed while it built an index; only the shard that `store.json` names is valid.
+        for entry in self._folder.iterdir():
             if entry.is_dir() and entry.name != stated["shard"]:
                 shutil.rmtree(entry, ignore_errors=True)
         with self._library():
@@ -87,7 +88,8 @@ class QdrantShard(QdrantCollection[edge.Filter]):
         try:
             yield
         except BaseException as error:
-            if type(error) is not Exception and type(error).__name__ != _PANIC:  # the engine raises nothing else
+            # A panic of the engine derives from BaseException, and its class cannot be imported.
+            if type(error) is not Exception and type(error).__name__ != _PANIC:
                 raise
             hint = "see the disk; restore a backup if its files are damaged"
             raise DriverError(f"{self._folder}: {error}", hint=hint) from error
@@ -145,6 +147,7 @@ class QdrantShard(QdrantCollection[edge.Filter]):
         """Return a copy of the shard for an index, and note from now on which points are written."""
         with self._writing, self._gate.held(), self._library():
             self._asked().flush()
+            # Under the same lock as the copy: a write in between would be missing from the index.
             self._changed, self._unindexed = set(), 0
             path = self._folder / f"{TEMPORARY}shard-{int(self._name.rpartition('-')[2]) + 1}"
             shutil.copytree(self._folder / self._name, path)
@@ -158,6 +161,8 @@ class QdrantShard(QdrantCollection[edge.Filter]):
             shutil.rmtree(target, ignore_errors=True)  # of an earlier attempt that failed
             path = path.rename(target)
             shard = edge.EdgeShard.load(str(path))
+        # In turns of bounded length, between which writers proceed. Each turn copies the present state of its points,
+        # so that a point that changes once more, or was deleted, is right after the last turn.
         while self._name == previous:
             with self._writing, self._gate.held(), self._library():  # writers get their turn in between
                 changed = self._changed or set()
@@ -167,6 +172,7 @@ class QdrantShard(QdrantCollection[edge.Filter]):
                 shard.update(
                     edge.UpdateOperation.upsert_points([edge.Point(p.id, p.vector or [], p.payload) for p in found])
                 )
+                # No point differs and no writer runs: flush the copy first, then let `store.json` name it.
                 if not changed:
                     shard.flush()
                     self._state(path.name)

@@ -85,7 +85,8 @@ class ValkeyDriver:
             from redis.backoff import ExponentialBackoff
             from redis.retry import Retry
 
-            retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=6)  # outlasts a restart of the server
+            # Six retries wait more than three seconds, longer than a restart of the server takes.
+            retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=6)
             self._client = Redis(unix_socket_path=self._socket, password=self._password, retry=retry)
         return self._client
 
@@ -102,7 +103,9 @@ class ValkeyDriver:
             if self._data_dir is not None:
                 self._lock = lock_beside(self._data_dir, context.undo)
                 self._data = DataLock(self._data_dir, binary)
-                self._data.acquire()  # before anything is changed: a server without an owner may still write
+                # Before anything is changed: a server that survived its owner may still write.
+                self._data.acquire()
+                # This may set the directory aside and create another one, which the second `acquire` locks.
                 _prepare(self._data_dir, context, restore=self._restore)
                 self._data.acquire()
             self._start(binary, context)
@@ -222,6 +225,7 @@ class ValkeyDriver:
             self._child.stop(signal.SIGTERM, grace_s if self._data_dir else 0)
         if self._client is not None:
             self._client.close()
+        # After the child has ended, so that the locks cover its last write.
         for lock in (self._data, self._lock):
             if lock is not None:
                 lock.release()

@@ -25,7 +25,8 @@ _FILE = re.compile(r"file (\S+) seq (\d+) type ([bih])(?: .*)?\n|#.*\n")
 _NEEDED = ("b", "i")  # the base and the increments; the history may be deleted
 _NAMED = re.compile(f"(?:{_FILE.pattern})*")
 _EMPTY_BYTES = 200  # a snapshot without keys has about 90
-_CHECKED_BYTES = 64 * 1024 * 1024  # larger parts are checked by the server alone while it loads them
+# Larger parts are checked by the server alone, while it loads them.
+_CHECKED_BYTES = 64 * 1024 * 1024
 _CHECK_S = 30
 _DAMAGE = {"b": ("rdb", "RDB ERROR DETECTED"), "i": ("aof", "format error|Expected prefix|Expected .r.n")}
 _HINT = "restore a backup, or move the directory away to begin with an empty one"
@@ -129,10 +130,12 @@ def _report(binary: str, tool: str, part: Path) -> str:
     """Return the report of the check program; empty if the binary has none."""
     family = "redis" if os.path.basename(binary).startswith("redis") else "valkey"
     try:
+        # The binary of the server acts as a check program when `argv[0]` is the name of one.
         ended = subprocess.run(
             [f"{family}-check-{tool}", str(part)], executable=binary, stdin=subprocess.DEVNULL, capture_output=True,
             text=True, errors="replace", timeout=_CHECK_S, check=False, env=environment(),
         )  # fmt: skip
+    # Without a verdict the start continues: the server itself refuses what it cannot load.
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return ended.stdout + ended.stderr

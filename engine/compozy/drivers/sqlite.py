@@ -131,6 +131,7 @@ class SqliteDriver:
             name, timeout_s, uri=self._memory, check_same_thread=False, isolation_level=None, factory=connection
         )
         if not self._memory:
+            # Before the first statement, with which SQLite opens or creates the files beside the database.
             make_writable(self._path)
             self._anchor.execute("PRAGMA journal_mode = wal")
             if self._anchor.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
@@ -142,6 +143,8 @@ class SqliteDriver:
     def _pool(self, name: str, connection: type[TurnConnection]) -> SqlitePool:
         from compozy.drivers.sqlite_pool import SqlitePool
 
+        # In WAL mode `normal` syncs at checkpoints only: `kill -9` loses nothing, a power failure the last commits at
+        # most.
         pragmas = {"foreign_keys": 1} if self._memory else {"foreign_keys": 1, "synchronous": "normal"}
         # A transaction that begins by reading and then writes cannot wait for others: all of them begin as writers.
         options = {"pragmas": pragmas, "lock_type": "IMMEDIATE", "uri": self._memory, "factory": connection}
@@ -177,7 +180,8 @@ class SqliteDriver:
         if self._database is not None:
             self._database.close()  # and with it those that no thread uses
         self._close_anchor()
-        self._data.release()  # after the connections: to close a file ends the locks that SQLite has on it
+        # After the connections: closing any descriptor of a file ends the POSIX locks that SQLite has on it.
+        self._data.release()
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()

@@ -121,6 +121,7 @@ class Turns:
     def _hand_over(self) -> None:
         self._holder = self._line.popleft() if self._line else None
         if self._holder is not None:
+            # From now on the age of the transaction counts, which `_reason` reports to those who wait.
             self._holder.since = time.monotonic()
             self._holder.came.set()
 
@@ -196,9 +197,12 @@ class Cursor(sqlite3.Cursor):
 
     def executescript(self, sql_script: str, /) -> sqlite3.Cursor:
         """Run several statements."""
+        # The empty text always waits for the turn: a script may begin with a read and write later.
         return self.connection.in_turn("", lambda: super(Cursor, self).executescript(sql_script))
 
 
 def factory(turns: Turns) -> type[TurnConnection]:
     """Return the connection class of one database."""
+    # sqlite3 creates connections from the class that it is given, so the turns are an attribute of a class per
+    # database.
     return type("Connection", (TurnConnection,), {"turns": turns})

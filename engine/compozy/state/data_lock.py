@@ -41,7 +41,8 @@ class DataLock:
             return
         self.release()
         if os.path.isfile(self._path) and sys.platform != "linux":
-            return  # elsewhere such a lock would conflict with those of SQLite
+            # Linux keeps `flock` apart from the `fcntl` locks of SQLite; elsewhere both conflict.
+            return
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:

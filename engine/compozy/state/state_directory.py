@@ -132,6 +132,7 @@ class StateDirectory:
         try:
             if not stamp.with_name(".gitignore").exists():
                 write_file(stamp.with_name(".gitignore"), "*\n")
+            # Last, because a directory with a stamp counts as complete; see `_FIRST`.
             write_file(stamp, json.dumps({"layout": LAYOUT, "compozy": __version__}) + "\n")
         except OSError as error:
             raise DriverError(f"{stamp} cannot be written: {error.strerror}", hint=hint_for(error)) from error

@@ -27,6 +27,7 @@ class UndoLog:
         wanted = Path(path)
         missing = [part for part in (wanted, *wanted.parents) if not part.exists()]
         wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Parents first, so that `roll_back`, which pops from the end, removes children before them.
         self._directories += reversed(missing)
 
     def record_data(self, *paths: str | Path) -> None:
@@ -46,6 +47,7 @@ class UndoLog:
 
     def roll_back(self) -> None:
         """Remove what was created, and move back what was moved; idempotent. Failures are ignored."""
+        # Data first: a move back then finds its old name free, and a new directory is empty when it is removed.
         while self._data:
             path = self._data.pop()
             with contextlib.suppress(OSError):

@@ -18,6 +18,7 @@ class WriteGate:
     """The gate of one directory, which exists; it is not shared between threads."""
 
     def __init__(self, folder: str | Path) -> None:
+        # A checkout may have planted a link under this name, which must not be followed.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(os.path.join(folder, _NAME), flags, 0o600)
 

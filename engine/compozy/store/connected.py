@@ -37,6 +37,7 @@ class Connected:
             return self._connected(operation)
         except (peewee.DatabaseError, peewee.InterfaceError, MaxConnectionsExceeded) as error:
             refusal = refused(error)
+            # An error that is not classified is a fault of the program and keeps its traceback.
             if refusal is None:
                 raise
             raise refusal from error
@@ -51,6 +52,7 @@ class Connected:
         return self._run(together)
 
     def _connected(self, operation: Callable[[], Result]) -> Result:
+        # A nested call uses the connection, and the transaction, of the outer one; only the outermost call returns it.
         opened = self._database.connect(reuse_if_open=True)
         try:
             return operation()

@@ -90,6 +90,7 @@ class KnowledgeRows(Connected):
         rows = [{**new, "source": source, "state": PENDING, "error": None} for source in sources]
         rows += [{**new, "source": source, "state": FAILED, "error": error} for source, error in faults.items()]
         for part in _parts(rows):
+            # A known document keeps version, hash and recipe, by which unchanged content is recognized.
             self._documents.insert(part).on_conflict(
                 conflict_target=["base", "source"], preserve=["run", "state", "error"]
             ).execute()
@@ -123,8 +124,10 @@ class KnowledgeRows(Connected):
             self._delete([name for name in old if name not in new], base)
             for part in _parts([one for one in content.passages if one.id not in old]):
                 self._chunks.insert([_chunk(base, passage) for passage in part]).execute()
+            # These vectors exist, and their chunks do from this commit on: they no longer count as discarded.
             for names in _parts([*new]):
                 self._discards.delete().where(self._discards.id.in_(names)).execute()
+            # The hash is empty until the first successful ingestion of a document.
             known = peewee.Case(None, [(rows.sha256 == "", ADDED)], UPDATED)
             made = {getattr(rows, name): getattr(content, name) for name in ("version", "sha256", "recipe")}
             own = (rows.base == base) & (rows.source == content.source)

@@ -65,6 +65,7 @@ class KnowledgeWords(Connected):
         """Return at most `limit` chunks with any of the words that match `where`, the best first."""
         if not words:
             return []
+        # Rows are filtered in Python, so that a limit in SQL could cut off rows that match the filter.
         sql = (_SQLITE if self._is_sqlite else _POSTGRES) + ("" if where else f" LIMIT {int(limit)}")
 
         def found() -> list[Passage]:
