@@ -30,6 +30,7 @@ from compozy.state.state_directory import LAYOUT
 FORMAT = 2
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.hmac"
+# Bounds what is read into memory before anything is verified; far more than a real project needs.
 _LARGEST_MANIFEST_BYTES = 16 * 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
 _REQUIRED = {"format": int, "compozy": str, "layout": int, "created_at": str, "files": dict, "sizes": dict}
@@ -145,6 +146,8 @@ class _ArchiveReader:
             signature = self._small_member(head, SIGNATURE).decode("ascii", "replace")
             head = self._archive.next()
         if verify is not None:
+            # Before anything is written: a manifest that the project did not sign must not decide about names and
+            # sizes.
             verify(text, signature)
         self._check_room(sum(manifest.sizes.values()))
         self._write_all(head, manifest)
@@ -183,6 +186,7 @@ class _ArchiveReader:
             if not head.isreg() or head.issparse() or head.size != manifest.sizes[head.name]:
                 raise self._damaged(f"{head.name} is not a file of {manifest.sizes[head.name]} bytes")
             self._write(head, manifest.files[head.name])
+            # A name that occurs twice is refused, because a second member could replace a checked file.
             missing.remove(head.name)
             head = self._archive.next()
         if missing:

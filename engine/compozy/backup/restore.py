@@ -64,6 +64,7 @@ def restore(resolved: Resolved, source: Path, *, force: bool, accept_unsigned: b
             f"mode {resolved.mode} keeps nothing on this machine", hint="name a mode, such as --mode persistent"
         )
     with _undone_on_failure() as undo, _locked(plan, found, undo, force=force), _rooms(found) as rooms:
+        # After `_locked`, whose recovery of an interrupted restore may replace the key file.
         keys = None if accept_unsigned else project_keys(resolved)
         places = {kept.name + end: room for kept, room in rooms.items() for end in ("", BESIDE)}
         manifest = read_archive(source, places, None if keys is None else partial(verify, keys=keys))
@@ -95,6 +96,7 @@ def _locked(plan: Plan, found: Sequence[Kept], undo: UndoLog, *, force: bool) ->
         if plan.state_dir is not None:
             state = StateDirectory(plan.state_dir)
             state.acquire(replace_stamp=force)
+            # `push` instead of `callback`: only a failed restore removes a directory that it created.
             held.push(lambda failed, *_: state.release(discard=failed is not None))
         # Under the lock of the state directory and before those of the data: the journal decides which data is in its
         # place.
@@ -142,6 +144,7 @@ def _move(
     if there and not force:
         names = ", ".join(str(path) for path in there)
         raise UsageError(f"data exists already: {names}", hint="--force moves it aside before restoring")
+    # The inventory describes the earlier data; the next start would refuse restored data that is smaller.
     there += records
     aside = _names_aside(there)
     new = [
@@ -151,6 +154,7 @@ def _move(
         if (rooms[kept] / (kept.name + end)).exists()
     ]
     for room in set(rooms.values()):
+        # Before the journal is written: a completed move must lead to content that survives a power failure.
         sync_tree(room)
     earlier = [(str(path), str(target)) for path, target in zip(there, aside, strict=True)]
     data = tuple(str(kept.path) for kept in restored)

@@ -46,10 +46,12 @@ def verify(manifest: bytes, signature: str | None, keys: Keyring) -> None:
     name, _, digest = signature.partition(" ")
     if name not in keys.keys:
         raise BackupError("the backup is signed with a key that this project does not have", hint=_HINT)
+    # In constant time, as for every comparison with a secret digest.
     if not hmac.compare_digest(digest.encode(), _digest(manifest, keys.keys[name]).encode()):
         raise BackupError("the signature of the backup is not valid: it was changed", hint="use another backup")
 
 
 def _digest(manifest: bytes, key: bytes) -> str:
+    # A derived key, so that signing never uses the key that encrypts payloads.
     derived = hmac.digest(key, _PURPOSE, "sha256")
     return hmac.digest(derived, manifest, "sha256").hex()

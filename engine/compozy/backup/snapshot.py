@@ -122,6 +122,7 @@ def _database(store: CopiedData, folder: Path) -> Iterator[_Database]:
             path = _copied_with_log(path, folder / f"{store.name}.readable")
             held.callback(shutil.rmtree, path.parent)
         address = f"{path.absolute().as_uri()}?mode={'ro' if path == store.path else 'rw'}"
+        # Writable only for the copy: its log has to be recovered before it can be read.
         connection = sqlite3.connect(address, uri=True, timeout=_LOCK_WAIT_S, isolation_level=None)
         yield _Database(store.name, held.enter_context(closing(connection)))
 

@@ -78,11 +78,13 @@ def back_up(resolved: Resolved, target: Path) -> Manifest:
         raise UsageError(f"{target} cannot be written: its directory does not exist", hint="make it, or name another")
     if target.exists():
         raise UsageError(f"{target} exists already", hint="name another file, or remove it")
+    # An interrupted restore is completed first, or parts of two times would be archived.
     recover([kept.path.parent for kept in found])
     present = [kept for kept in found if kept.path.exists()]
     if not present:
         places = ", ".join(str(kept.path) for kept in found)
         raise UsageError(f"no data yet: {places}", hint="start once, or name the directory with --cwd")
+    # Directories of earlier backups that were killed; they may be as large as the data.
     remove_leftovers(target.absolute().parent)
     check_data_files(*(f"{kept.path}{suffix}" for kept in found for suffix in ("", BESIDE, *LOGS)))
     try:

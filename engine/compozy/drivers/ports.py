@@ -106,11 +106,13 @@ def owner_of(number: int) -> str | None:
 
 def descends_from(process: int, ancestor: int) -> bool:
     """Return True if `process` is `ancestor` or was started below it (Linux)."""
+    # The walk ends at process 1, or 0 where the parent lies outside of the container.
     while process > 1 and process != ancestor:
         try:
             status = Path(f"/proc/{process}/stat").read_text()
         except OSError:
             return False
+        # The name in parentheses may itself contain blanks and parentheses.
         process = int(status.rpartition(")")[2].split()[1])
     return process == ancestor
 

@@ -275,6 +275,7 @@ def _is_network(host: str, port: str) -> bool:
 def _telling(text: str) -> str:
     """Return the most specific line of a libpq message, without the address in front of it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # libpq lists one line for each address that it tried; the server's own answer is the useful one.
     chosen = next((line for line in lines if "FATAL" in line), lines[0] if lines else "connection closed")
     return chosen.rpartition(" failed: ")[2].removeprefix("FATAL:").strip()
 

@@ -50,6 +50,7 @@ class Attempts(PostgresqlDatabase):
         try:
             return super()._connect()  # type: ignore[misc]  # the stubs leave it out
         except psycopg2.OperationalError as error:
+            # Only the text: an exception object that is raised in several threads would collect their tracebacks.
             self._failure = (time.monotonic(), str(error))
             raise
 
@@ -98,6 +99,7 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
 
         Threads that wait for an answer then get an error at once, and so do later requests.
         """
+        # Taken first, because `close_all` forgets the connections that it closes.
         busy = [kept.connection for kept in list(self._in_use.values())]
         closing = threading.Thread(target=self.close_all, name="compozy-postgres-end", daemon=True)
         closing.start()
@@ -108,7 +110,8 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
             for connection in busy:
                 _hang_up(connection)
             closing.join(_CUT_S)
-        self.init(None)  # without a name the pool opens no connection any more
+        # Without a name the pool opens no connection any more.
+        self.init(None)
 
     def free(self, timeout_s: float) -> bool:
         """Return True if the pool can be used: no thread keeps its locks for longer than `timeout_s`."""
@@ -129,6 +132,7 @@ class Pool(ThreadConnections, PooledPostgresqlDatabase, Attempts):
 
     def _fresh(self, connection: Connection) -> bool:
         """Return True if a connection was used a moment ago, or answers."""
+        # Removed, because a closed connection could leave its id to a new one.
         since = self._idle_since.pop(id(connection), None)
         return since is None or time.monotonic() - since < FRESH_S or _answers(connection)
 
@@ -227,4 +231,5 @@ def _ready(connection: Connection, event: int, timeout_s: float) -> bool:
 
 def _hang_up(connection: Connection) -> None:
     with contextlib.suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(connection.fileno())) as end:
+        # On a duplicate, because closing the descriptor of libpq would free its number while a thread uses it.
         end.shutdown(socket.SHUT_RDWR)

@@ -326,6 +326,7 @@ class Lifecycle:
 
     def _fail(self, event: EventData) -> None:
         """Stop what the step started for a state that was not entered, then raise what happened."""
+        # `_begin` did not run: the library found no transition from the present state.
         if _attempt(event).row is None:
             raise TransitionError(event.event.name, self.state, self.allowed())
         # The library has not entered the state, so no record refers to the components; nothing else would stop them.

@@ -31,10 +31,13 @@ __all__ = ["InstanceHealth", "Runtime", "provision", "provision_components"]
 
 log = logging.getLogger("compozy.provision")
 
+# After the first failure the other steps get this time to report theirs.
 SETTLE_S = 1.5
-SLACK_S = 1.0  # a driver may take this long to notice that its time is over
+# A driver checks its own deadline and gives a better reason; the general one comes only after this.
+SLACK_S = 1.0
 _CHECKS = 3  # health checks of a component that has started
-SLICE_S = 0.1  # a signal that comes just before a wait begins is seen when it ends
+# A signal handler only notes an interruption, so a wait must end now and then to see it.
+SLICE_S = 0.1
 
 _LATE_HINT = "see whether it can be reached; its timeout or --timeout may be raised"
 
@@ -74,6 +77,7 @@ def provision(
         inventory = None if plan.state_dir is None else Inventory(plan.state_dir)
         if inventory is not None:
             _check_holdings(steps, drivers, inventory)
+        # From here on the runtime owns the lock, and `abandon` undoes everything.
         runtime = Runtime(plan, LoopThread(), state, release)
         context = StartContext(runtime.loop, notice, time.monotonic() + timeout_s, plan.state_dir, undo=runtime.undo)
         try:
@@ -199,6 +203,7 @@ class _Start:
             else:
                 self._runtime.answered(step.component, _prove(driver, context))
                 log_ready(step, driver, time.perf_counter() - began)
+        # Always, whatever the driver raised: `_wait` counts on one entry for each thread.
         self._ended.put(_Ended(step, outcome.error))
 
     def _wait(self) -> None:
@@ -226,6 +231,7 @@ class _Start:
             # The others get a moment to fail too, so that all failures are reported at once.
             self._patience = min(self._patience, time.monotonic() + SETTLE_S)
         else:
+            # A bug, or an interruption: it ends the start at once, with its traceback.
             raise ended.error
 
     def _call_off(self) -> None:

@@ -23,7 +23,8 @@ from compozy.state.undo import UndoLog
 
 PING_S = 1.0
 WATCH_S = 0.5  # the pause between two health checks in the background
-UNDO_S = 12.0  # longer than it takes to kill a child that does not want to end
+# Longer than `Process.kill` takes for a child that does not end.
+UNDO_S = 12.0
 log = logging.getLogger("compozy.provision")
 
 
@@ -178,6 +179,7 @@ class Runtime:
 
         Without `watch` all of them are asked at once, and their answers waited for.
         """
+        # A copy, because a start in another thread may add components meanwhile.
         probes = dict(self._probes)
         if self._watched:
             return {name: probe.last() for name, probe in probes.items()}
@@ -237,6 +239,7 @@ class Runtime:
                 recorder.close(discard=discard)
             self.loop.close()
             if discard:
+                # After the drivers have stopped, which may still write, and before the lock is released.
                 self.undo.roll_back()
             if self._state is not None:
                 self._state.release(discard=discard)
@@ -332,6 +335,7 @@ class _Probe:
             self._about = self._driver.describe()
         error = outcome.error or described.error
         failure = None if error is None else _reason(error)
+        # One assignment of a frozen record: readers need no lock.
         self._health = InstanceHealth(error is None, took_ms if error is None else None, failure, self._about)
         with self._lock:
             self._open = False

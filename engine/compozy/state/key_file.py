@@ -46,6 +46,7 @@ def _parsed(text: str, where: str) -> Keyring:
 def _create(file: str, undo: UndoLog) -> None:
     try:
         undo.create_directory(Path(file).parent)
+        # Before the file is written, so that a failure in between leaves nothing behind.
         undo.record_data(file)
         write_file(file, random_key() + "\n", replace=False)
     except OSError as error:
@@ -55,6 +56,7 @@ def _create(file: str, undo: UndoLog) -> None:
 def _read(file: str) -> str:
     try:
         with open_regular(file) as stream:
+            # Of the open file: the one at the path could be exchanged between check and reading.
             status = os.fstat(stream.fileno())
             content = stream.read(_MAX_BYTES)
     except FileNotFoundError as error:

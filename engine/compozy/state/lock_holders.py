@@ -23,6 +23,7 @@ WAIT_S = 5.0
 _PAUSE_S = 0.02
 _EXCLUSIVE = re.compile(r"FLOCK\s+\S+\s+WRITE")  # `doctor` has a shared lock for a moment
 _GUARDIANS = ("sh", "dash", "bash", "busybox")
+# What `flock` reports on file systems without such locks; EBADF on NFS, where the file must be open for writing.
 _UNSUPPORTED = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 log = logging.getLogger("compozy.supervision")
 
@@ -67,6 +68,7 @@ def is_running(owner: str) -> bool:
     except ValueError:
         return False
     except OSError as error:
+        # The process exists, but belongs to another user.
         return error.errno == errno.EPERM
     return True
 
@@ -85,6 +87,7 @@ def _try(descriptor: int) -> bool:
 def _holders(descriptor: int) -> Iterator[tuple[int, str]]:
     """Yield process id and program of each process that has the lock, as far as the system shows them (Linux)."""
     wanted = os.fstat(descriptor)
+    # /proc/locks names the process that locked first, not those that inherited the descriptor.
     for link in glob("/proc/[0-9]*/fd/*"):
         _, _, pid, _, number = link.split("/")
         try:

@@ -80,7 +80,8 @@ def recover(folders: Sequence[str | Path]) -> None:
 def _recover(journal: Path) -> None:
     change = read_journal(journal)
     if not all(_is_same(Path(folder, JOURNAL), change) for folder in change.folders):
-        journal.unlink()  # killed before the last copy was written or after the first was removed: no move is left
+        # Killed before the last copy was written or after the first one was removed: no move is left to be made.
+        journal.unlink()
         return
     with ExitStack() as held:
         for path in change.data:
@@ -141,6 +142,7 @@ def _write(change: Moves) -> None:
 def _complete(change: Moves) -> None:
     """Make the remaining moves in the direction of the journal, and remove the journal."""
     if change.undo:
+        # Backwards, because a later move may have taken the name that an earlier one freed.
         for source, target in reversed(change.moves[: _completed(change.moves)]):
             _rename(target, source)
     else:
@@ -157,6 +159,7 @@ def _completed(moves: Sequence[tuple[str, str]]) -> int:
 
 
 def _rename(source: str, target: str) -> None:
+    # `rename` would replace a file without a question.
     if os.path.lexists(target) and not (os.path.isdir(target) and not os.listdir(target)):
         raise FileExistsError(errno.EEXIST, "it exists already", target)
     os.rename(source, target)

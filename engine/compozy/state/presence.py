@@ -165,6 +165,7 @@ def find_server(directory: str, port: int | None = None) -> Presence | None:
     found = [_living(path, stale_goes=True) for path in runtime_directory().glob(f"{_prefix(directory)}-*.json")]
     found.append(_living(Path(directory, STATE_DIRECTORY, RECORD)))
     living = [presence for presence in found if presence is not None and port in (None, urlsplit(presence.url).port)]
+    # Servers without a state directory may run side by side; without a port the youngest one is meant.
     return max(living, key=lambda presence: presence.started_at, default=None)
 
 

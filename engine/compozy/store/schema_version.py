@@ -86,9 +86,11 @@ def _runner(database: peewee.Database) -> Runner:
 @contextmanager
 def _alone(database: peewee.Database) -> Iterator[peewee._transaction | peewee._savepoint]:
     if isinstance(database, peewee.SqliteDatabase):
+        # Takes the write lock before anything is read, so that two processes do not apply the same migration.
         with database.atomic("IMMEDIATE") as transaction:
             yield transaction
         return
+    # The advisory lock ends with the transaction, also when the process is killed.
     with database.atomic() as transaction:
         database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
         yield transaction

@@ -23,6 +23,7 @@ from compozy.store.task_rows import TaskRows
 from compozy.store.unavailable import SchemaError
 
 MAX_LIMIT = 1000
+# Bounds the memory of one answer; events need no older ones.
 _MOST_CHANGES = 5000
 _EXECUTION = ("id", "workflow", "version", "status", "input", "output", "error", "started_at", "finished_at", "run_id")
 _OUTCOME = ("status", "output", "error", "started_at", "finished_at", "run_id")
@@ -341,6 +342,7 @@ class Store(Connected):
             with self._database.atomic():
                 for write in writes:
                     self._database.execute_sql(*write)
+        # PostgreSQL runs a message of several statements as one implicit transaction.
         elif writes:
             texts, values = zip(*writes, strict=True)
             self._database.execute_sql("; ".join(texts), [value for given in values for value in given])

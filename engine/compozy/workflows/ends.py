@@ -13,7 +13,8 @@ from weakref import WeakValueDictionary
 from compozy.store import Execution
 
 ANNOUNCED_S = 0.25  # most executions take less
-_EACH_S = 0.02  # each further execution that is waited for makes the others take longer
+# Executions share the processor: each further one that is waited for delays the others.
+_EACH_S = 0.02
 
 
 class Ends:
@@ -38,6 +39,7 @@ class Ends:
     def announce(self, row: Execution) -> None:
         """Set the futures of an execution that callers wait for; a later run of the same id gets others."""
         for futures in (self._first, self._futures) if row.finished else (self._first,):
+            # Removed first: a reset gives the same id a further run, which needs a new future.
             future = futures.pop(row.id, None)
             if future is not None:
                 future.set_result(row)
@@ -75,4 +77,5 @@ async def announced_or(
         return None
     finally:
         asking.cancel()
+        # Awaited, because the end of a cancelled task may raise, which would be logged as never retrieved.
         await asyncio.gather(asking, return_exceptions=True)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from compozy.store import Execution, Store, UnavailableError
 
+# Bounds what is lost if this process is killed before the database answers again, and its memory.
 MOST_ROWS = 100
 
 InThread = Callable[..., Awaitable[object]]

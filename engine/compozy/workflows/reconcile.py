@@ -55,6 +55,7 @@ _OVERLAP = timedelta(minutes=1)
 STUCK_ATTEMPTS = 4
 _DEADLOCK = "TMPRL1101"
 
+# What converters and `decode_run` raise for a payload that Compozy did not write.
 _UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ApplicationError)
 
 InThread = Callable[..., Awaitable[Any]]
@@ -97,6 +98,7 @@ class Reconciler:
         last: Execution | None = None
         while True:
             rows: tuple[Execution, ...] = await self._in_thread(self._running_rows, last)
+            # Pages by position, because corrected rows leave the listing and would shift an offset.
             corrected += await self._corrected(rows)
             if len(rows) < MAX_LIMIT:
                 return tuple(corrected)
@@ -122,6 +124,7 @@ class Reconciler:
         latest |= {found.id: found for found in await self._listed(_OPEN)}
         # The listing only suggests candidates; each is described and compared again before its row is written.
         corrected = [name for name in await self._different(latest) if await _apart(name, self._adopt(name))]
+        # Only after success: a round that failed is repeated over the same period.
         self._looked_at = now
         return tuple(corrected)
 

@@ -34,8 +34,10 @@ from compozy.workflows.temporal import UnreadablePayloadError, ask, result_of
 READERS = 4
 STARTS_AT_ONCE = 10
 WAIT_PATIENCE_S = 5.0
-DATABASE_PATIENCE_S = 10.0  # longer than a writer waits for its turn
-CANCEL_PATIENCE_S = 30.0  # longer than an execution tries to write its row
+# Longer than a writer waits for its turn, so that the error of the database itself comes first.
+DATABASE_PATIENCE_S = 10.0
+# Longer than an execution tries to write its last row.
+CANCEL_PATIENCE_S = 30.0
 TERMINATED = "terminated by request"
 SIGNAL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\Z")
 
@@ -78,6 +80,7 @@ class Service:
 
     async def stop(self) -> None:
         """End what waits for answers to cancellations; idempotent."""
+        # Replaced first, because each task removes itself from the mapping when it ends.
         waiting, self._cancelling = self._cancelling, {}
         for task in waiting.values():
             task.cancel()
@@ -220,7 +223,8 @@ class Service:
         if row.finished:
             return row
         handle = self._client.get_workflow_handle(execution_id)
-        with contextlib.suppress(NotFoundError):  # it ended just now
+        # It may have ended since its row was read; `update` then writes the real end.
+        with contextlib.suppress(NotFoundError):
             await ask(self._client, handle.terminate(reason=reason), execution_id)
         return await self._reconciler.update(row)
 

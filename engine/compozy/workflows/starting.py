@@ -34,7 +34,8 @@ from compozy.workflows.temporal import ask
 TASK_TIMEOUT = timedelta(seconds=3)
 # An execution that takes longer has a row while it runs; in a burst all of them take longer.
 SHOWN_AFTER_S, SHOWN_AT_LATEST_S = 0.1, 1.0
-WRITABLE_S = 0.05  # less than it takes to notice an outage
+# A burst of starts asks once; shorter than the time in which an outage is noticed anyway.
+WRITABLE_S = 0.05
 
 log = logging.getLogger("compozy.workflows")
 
@@ -154,7 +155,8 @@ class Starter:
             await self._in_thread(self._store.record_started, row)
         except UnavailableError as error:
             self._late.add(row)
-            self._writable_until = 0.0  # the next start asks the database again
+            # The next start asks the database again instead of trusting the earlier answer.
+            self._writable_until = 0.0
             log.warning("execution.row_late", extra={"execution": row.id, "reason": error.detail})
 
     async def _same(self, row: Execution, error: WorkflowAlreadyStartedError) -> Execution:

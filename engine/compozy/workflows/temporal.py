@@ -32,6 +32,7 @@ _REASONS = {
     RPCStatusCode.CANCELLED: "the connection was lost",
 }
 
+# The library raises a plain RuntimeError, which only its text distinguishes.
 _POLL_ENDED = "No completion event found"
 
 
@@ -63,6 +64,7 @@ def temporal_errors(execution_id: str) -> Iterator[None]:
             raise
         raise UnreadablePayloadError(execution_id, error.message) from error
     except RPCError as error:
+        # Before executions: a missing namespace has the same status, and must not count as a missing execution.
         if error.status == RPCStatusCode.NOT_FOUND and _NAMESPACE.match(error.message):
             raise UnavailableError("temporal", f"its namespace does not exist: {error.message}") from error
         if _lacks_namespace(error):
@@ -99,6 +101,7 @@ async def ask(
             with temporal_errors(about):
                 if answered:
                     return asking.result()
+                # Without retries: the client would repeat the call until it succeeds and so hide the outage.
                 await client.service_client.check_health(retry=False, timeout=REACH_TIMEOUT)
     finally:
         asking.cancel()

@@ -16,6 +16,7 @@ from compozy.store import Pruned
 
 INTERVAL_S = 15.0
 PRUNE_INTERVAL_S = 3600.0
+# Temporal updates its index of executions asynchronously.
 ADOPTION_DELAY_S = 1.0
 
 log = logging.getLogger("compozy.workflows")
@@ -63,6 +64,7 @@ class Upkeep:
             self._later.cancel()
         if self._round is not None:
             self._round.cancel()
+            # `wait` does not raise what the round ended with, a cancellation included.
             await asyncio.wait([self._round])
 
     def _begin(self) -> None:

@@ -15,12 +15,14 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 from compozy.workflows.run import wire
 
 STEP_S = 5.0
-_LONGEST = timedelta(hours=6)  # of one step: a large document is embedded as a whole
+# For one step: a large document is embedded as a whole. The heartbeat notices a dead worker much earlier.
+_LONGEST = timedelta(hours=6)
 _HEARTBEAT = timedelta(seconds=10)
 _RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=30),
     maximum_attempts=6,
 )  # fmt: skip
+# Without a number of attempts: a base must not stay in the status `ingesting` for ever.
 _UNTIL_WRITTEN = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
 
 
@@ -31,11 +33,13 @@ class IngestionWorkflow:
     @workflow.run
     async def run(self, payload: dict[str, Any]) -> None:
         """Ingest the documents of a base; a long ingestion is continued by a further execution of the same id."""
+        # The first run id stays the identity of the ingestion when further executions continue it.
         base, run = payload["base"], payload.get("run") or workflow.info().run_id
         try:
             if not payload.get("run"):
                 await _perform(wire.INGESTION_BEGIN, base, run, payload.get("rebuild", False))
             while await _perform(wire.INGESTION_STEP, base, run, STEP_S):
+                # Each step adds events, and Temporal terminates an execution whose history becomes too long.
                 if workflow.info().is_continue_as_new_suggested():
                     workflow.continue_as_new({"base": base, "run": run})
             await _perform(wire.INGESTION_FINISH, base, run, None)

@@ -84,6 +84,7 @@ class Interpreter:
     async def _perform(self, run: wire.Run, recorder: RowRecorder) -> Any:
         self._scope = _scope(run)
         for task in run.definition.tasks:
+            # Kept as state, because a query and the text of a cancellation need the task at work.
             self._task = task.id
             await self._perform_task(run, recorder, task)
         self._task = None

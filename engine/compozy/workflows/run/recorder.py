@@ -17,7 +17,9 @@ from compozy.store.records import RUNNING, Execution, TaskExecution, timestamp
 from compozy.workflows.run import wire
 from compozy.workflows.run.row_writer import RowWriter
 
+# More rows are written at once, because the arguments of a tool stay in the history.
 _MOST_UNWRITTEN = 10
+# The resolution of the times in rows: within one workflow task `workflow.now` stands still.
 _TICK = timedelta(microseconds=1)
 _Key = tuple[str, int]
 
@@ -44,6 +46,7 @@ class RowRecorder:
     def end(self, key: _Key, status: str, error: str | None = None) -> None:
         """Record the end of a turn."""
         task = self._tasks[key]
+        # The start may lie ahead of `workflow.now` by the ticks that keep the order.
         finished_at = max(timestamp(workflow.now()), task.started_at)
         self._note(key, replace(task, status=status, finished_at=finished_at, error=error))
 
@@ -53,6 +56,7 @@ class RowRecorder:
 
     def pause(self) -> None:
         """Write the progress of the execution before a pause that may be long, without waiting for the write."""
+        # Set before the write has ended: the writer repeats it, and a later write contains all rows again.
         self._written = True
         self._write(RowWriter.begin, self._row(RUNNING))
 
@@ -68,6 +72,7 @@ class RowRecorder:
 
     def finish(self, status: str, *, output: object = None, error: str | None = None) -> None:
         """Write the end of the execution and its tasks; running tasks get the same end."""
+        # A copy, because `end` assigns to the mapping.
         for key, task in list(self._tasks.items()):
             if task.status == RUNNING:
                 self.end(key, status, error)
@@ -75,6 +80,7 @@ class RowRecorder:
 
     def _write(self, write: Callable[[RowWriter, Execution, list[TaskExecution]], None], row: Execution) -> None:
         self._unwritten.clear()
+        # A replay repeats the code, not its effects: the rows were written at the first time.
         if not workflow.unsafe.is_replaying():
             write(workflow.extern_functions()[wire.ROWS](), row, list(self._tasks.values()))
 

@@ -42,6 +42,7 @@ def handed_over(key: str, rendering: Rendering) -> Iterator[None]:
     try:
         yield
     finally:
+        # Also after a cancellation, or the values would stay in memory as long as the process.
         _WAITING.pop(key, None)
 
 

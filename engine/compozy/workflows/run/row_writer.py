@@ -57,6 +57,7 @@ class RowWriter(Interceptor):
         self, input: WorkflowInterceptorClassInput
     ) -> type[WorkflowInboundInterceptor] | None:
         """Return the interceptor class that passes this writer to the workflows."""
+        # An external function: workflows are created by the library and cannot be given an object otherwise.
         input.unsafe_extern_functions[wire.ROWS] = lambda: self
         return None
 
@@ -94,6 +95,7 @@ class RowWriter(Interceptor):
 
     def _announce(self, row: Execution) -> None:
         """Announce a row; only after it is written, so that a request woken by this reads it."""
+        # After `close` the loop may be closed as well, and would raise in this thread.
         if self._loop is not None and not self._closed.is_set():
             self._loop.call_soon_threadsafe(self._ends.announce, row)
 

@@ -29,6 +29,7 @@ from compozy.workflows.run.rendering import Rendering, handed_over
 from compozy.workflows.tasks.engine import Block, Call, CallError, TaskError, run_concurrently
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
+# Few: rendering is deterministic, so that a further attempt helps only after a failure around it.
 _RENDER_RETRY = RetryPolicy(maximum_attempts=3)
 # Temporal wants a timeout. It is longer than any process lives: the timer of a local activity whose worker was stopped
 # stays, and the library's core panics when it goes off. The activity bounds itself.
@@ -142,6 +143,7 @@ class TemporalEngine:
                 lambda: any(signal["name"] == name for signal in self._signals), timeout=timeout_s
             )
             self._renderer.renew_budget()
+        # The oldest one of this name; `wait_condition` has returned because one is there.
         found = next(signal for signal in self._signals if signal["name"] == name)
         self._signals.remove(found)
         return found["payload"]
@@ -161,6 +163,7 @@ def _activity_id(path: str, iteration: int) -> str:
 
 def _attempts(error: ActivityError, call: Call) -> int:
     """Return the number of the last attempt, which a failure carries; one that took too long had all of them."""
+    # `benign` puts the number of the attempt into the details of the failure.
     details = error.cause.details if isinstance(error.cause, ApplicationError) else ()
     return details[0] if details and isinstance(details[0], int) else call.retry.max_attempts
 

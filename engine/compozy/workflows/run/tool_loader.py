@@ -75,6 +75,7 @@ class _ProjectFinder(MetaPathFinder):
     @contextmanager
     def taking(self, name: str, directory: str) -> Iterator[None]:
         """Import the top-level module `name` from `directory` within the block."""
+        # A context variable, because several threads import tools at the same time.
         token = self._wanted.set((name, directory))
         try:
             yield
@@ -169,6 +170,7 @@ class Tools:
 
     async def _call_in_thread(self, tool: str, arguments: Mapping[str, object]) -> object:
         call = _Call(asyncio.get_running_loop(), lambda: self.function(tool), arguments)
+        # The context is copied within the block: a new thread starts with an empty one.
         with offered(self.offer.components, self.offer.secrets):
             context = copy_context()
         # No pool: a tool that never returns would take a thread of it for ever, and a daemon does not delay the exit.
@@ -239,6 +241,7 @@ class _Call:
                     with asyncio.Runner() as runner:
                         # A loop of its own, so that an async tool that blocks does not block the worker.
                         result = runner.run(self._awaited(result))
+                # In this thread, because encoding a large result would block the loop of the worker.
                 result = _json(result)
             self.deliver(result, None)
 
@@ -319,6 +322,7 @@ class _Deliver:
         if error is None:
             return True
         failure = error if isinstance(error, ToolFailure) else ToolFailure(type(error).__name__, describe_error(error))
+        # The activity logs the cause; Temporal never stores it.
         if failure is not error:
             failure.__cause__ = error
         self._call.deliver(None, failure)

@@ -58,6 +58,7 @@ async def call_in_process(request: ToolRequest) -> object:
             pass_fds=(request_read, result_write), start_new_session=True,
         )  # fmt: skip
     except BaseException:
+        # The child was not started, so no transport will own these ends; the others are closed below.
         os.close(request_write)
         os.close(result_read)
         raise
@@ -114,9 +115,11 @@ def main(request_read: int, result_write: int) -> None:
     """Serve one request and end."""
     from compozy.settings.reference import project_code
 
+    # Programs that the tool starts must not keep the pipes open after this process has ended.
     os.set_inheritable(request_read, False)
     os.set_inheritable(result_write, False)
-    os.register_at_fork(after_in_child=lambda: os.close(result_write))  # the result ends with this process
+    # The caller reads until the pipe ends, so a forked child of the tool must not keep it open.
+    os.register_at_fork(after_in_child=lambda: os.close(result_write))
     requests = open(request_read, "rb")  # noqa: SIM115 - open as long as the process lives
     request = ToolRequest(**json.loads(requests.readline()))
     # The caller may be killed: then the request pipe ends, which is the only sign that needs no polling.

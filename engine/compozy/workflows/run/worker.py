@@ -36,6 +36,7 @@ RENDERERS = 2
 # How long Temporal waits for a worker that was killed before it gives its executions to another one.
 STICKY_TIMEOUT = timedelta(seconds=2)
 START_TIMEOUT_S = 20.0
+# Part of the time of each start, so it is short; it ends as soon as the worker polls.
 _POLL_S = 0.005
 _FATAL = (RuntimeError, ValueError, RPCError, OSError)
 
