@@ -25,7 +25,8 @@ _MAGIC = b"SQLite format 3\0"
 _LOCK_WAIT_S = 5.0
 _TRIES = 200
 _CHUNK_BYTES = 1024 * 1024
-_TEMPORARY = "temp-"  # the beginning of the names of what Redis or an embedded Qdrant is still writing
+# The beginning of the names of files that Redis or an embedded Qdrant is still writing.
+_TEMPORARY = "temp-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,8 @@ class _Files:
         try:
             stream = open_regular(self._store.path / name)
         except FileNotFoundError:
-            return  # replaced since the scan
+            # The file was replaced since the scan; the next scan finds the new one.
+            return
         # By inode: a file that is renamed meanwhile is the same, and one that replaces it is another.
         previous = self._open.setdefault(os.fstat(stream.fileno()).st_ino, stream)
         if previous is not stream:

@@ -53,6 +53,7 @@ def running_server(lifecycle: Lifecycle, note: Note) -> RemoteClient | None:
     url, key = resolved.get("server.url"), resolved.get("server.api_key")
     if url:
         return _remote(url, key, None, note)
+    # Only a port of the command line selects a server: one of the file may have moved to a free port.
     named = resolved.values["server.port"]
     presence = find_server(resolved.directory, int(named.value) if named.origin.kind == "flag" else None)
     if presence is None:
@@ -71,11 +72,13 @@ def run_workflow(
     """
     until = time.monotonic() + wait_s
     while True:
+        # Asked in each round, because the other process may become the server that runs the workflow.
         _wait_for_turn(lifecycle, time.monotonic() if detach else until, note)
         with connected(lifecycle, begin, note) as client:
             try:
                 return client.run(workflow, given, None if detach else max(0.0, until - time.monotonic()))
-            except ProvisionError as error:  # another process was faster
+            # Another process may lock the data between `_wait_for_turn` and the start: wait for it again.
+            except ProvisionError as error:
                 if not isinstance(error.__cause__, InUseError) or time.monotonic() >= until:
                     raise
 

@@ -134,6 +134,7 @@ class LocalClient:
             raise UsageError("--detach needs a running server", hint="start one with compozy start")
         definition = load_definition(workflow) if is_workflow_file(workflow) else None
         if definition is not None:
+            # Checked before anything is started, so that a wrong input costs no start.
             complete_input(definition, given.complete(definition))
         afterwards = "continues when a server runs" if self._is_kept("temporal") else "has ended with this command"
         with self._provisioned() as workflows:
@@ -207,7 +208,8 @@ class LocalClient:
         plan = make_plan(self._resolved)
         steps = {step.component: step for step in plan.steps}
         wanted = list(components)
-        for name in wanted:  # it grows
+        # The list grows while it is read: needs of needs are appended.
+        for name in wanted:
             wanted += [need for need in steps[name].needs if need not in wanted]
         chosen = replace(plan, steps=tuple(steps[name] for name in steps if name in wanted))
         return self._opened.enter_context(provision(chosen, notice=self._note))
@@ -234,7 +236,8 @@ class LocalClient:
         try:
             yield _opened(lifecycle.provision())
         except KeyboardInterrupt:
-            grace_s = 0.0  # nothing waits for what still runs
+            # After an interruption nothing waits for the execution; it stays in a Temporal that is kept.
+            grace_s = 0.0
             raise
         finally:
             if lifecycle.records.runtime is not None:

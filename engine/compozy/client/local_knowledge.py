@@ -57,6 +57,7 @@ class LocalKnowledge:
             raise UsageError("--detach needs a running server", hint="start one with compozy start")
         self._require_kept()
         handle = self._workflows().base(base)
+        # A timeout of 0 only starts the ingestion, so that its progress can be reported.
         first = found = handle.ingest(rebuild=rebuild, timeout_s=0)
         while found.running:
             progress(ingestion_answer(found))

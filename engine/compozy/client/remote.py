@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from compozy.client.knowledge_client import RemoteKnowledge
 
 TIMEOUT_S = 30.0
-WAIT_S = 30.0  # of one request; a proxy may end longer ones
+# For one request: a proxy may end longer ones. Longer waits are several requests.
+WAIT_S = 30.0
 V0 = "/api/v0"
 Kind = TypeVar("Kind")
 _EXIT_CODES = {"http.unauthorized": 2, "internal": 1}  # of problems that carry none
@@ -61,7 +62,8 @@ class ServerError(CompozyError):
         text, hint = _TEXTS.get(self.id, (str(problem.get("detail") or problem.get("title")), problem.get("hint")))
         super().__init__(text, hint=hint)
         self.exit_code = int(problem.get("exit_code") or _EXIT_CODES.get(self.id, 4))  # type: ignore[misc]
-        with suppress(msgspec.ValidationError):  # of a server of another version
+        # A server of another version may send findings of another shape; the text is shown all the same.
+        with suppress(msgspec.ValidationError):
             found = msgspec.convert(problem.get("findings") or [], list[FindingAnswer])
             self.findings = tuple(finding.to_finding() for finding in found)
 
@@ -153,6 +155,7 @@ class RemoteClient:
         from compozy.workflows.model.execution_id import new_execution_id
 
         workflow_id, body = self._start_body(workflow, given)
+        # The id is chosen here, so that an execution can be named even if the answer to its start is lost.
         name = new_execution_id(workflow_id)
         path = f"{V0}/workflows/{quote(workflow_id, safe='')}/executions"
         try:
@@ -222,6 +225,7 @@ class RemoteClient:
             content = json.loads(text or b"null")
         except ValueError as error:
             raise http.client.HTTPException(f"status {status} without JSON; it is not a Compozy server") from error
+        # The health of a server that is not ready comes with status 503, and is an answer, not a problem.
         if status >= 400 and isinstance(content, dict) and "components" not in content:
             raise ServerError(content)
         try:
@@ -233,7 +237,8 @@ class RemoteClient:
     def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
         host, port = str(self._address.hostname), self._address.port
         if self._address.scheme == "https":
-            return http.client.HTTPSConnection(host, port, timeout=timeout_s)  # verifies the certificate
+            # The default context verifies certificate and host name.
+            return http.client.HTTPSConnection(host, port, timeout=timeout_s)
         return http.client.HTTPConnection(host, port, timeout=timeout_s)
 
 

@@ -200,7 +200,8 @@ class Child:
                 continue
             if answered:
                 unanswered, healthy = 0, process
-            elif process is healthy:  # one that has just been started may take its time
+            # A process that has just been started may take its time to answer.
+            elif process is healthy:
                 unanswered += 1
                 self._revive(process, unanswered)
 

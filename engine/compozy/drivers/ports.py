@@ -140,7 +140,8 @@ def listens(process: int, number: int) -> bool | None:
         try:
             if os.readlink(link) in sockets:
                 return True
-        except FileNotFoundError:  # closed meanwhile, as a busy process does all the time
+        # A busy process closes descriptors all the time.
+        except FileNotFoundError:
             continue
         except OSError:
             return None

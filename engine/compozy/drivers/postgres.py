@@ -23,7 +23,8 @@ PING_S = 1.0
 CLOCK_SKEW_S = 5.0
 _PORT = 5432
 _DEFAULTS = {"host": "localhost", "port": _PORT, "user": "compozy", "dbname": "compozy", "sslmode": "prefer"}
-_SHORTEST_S = 2  # libpq rounds shorter timeouts up to this
+# libpq rounds shorter timeouts up to this.
+_SHORTEST_S = 2
 _URL = "write it as postgresql://user:password@host:5432/name; special characters are escaped as UTF-8, @ as %40"
 _READ_ONLY = "after a failover name the primary, for example with ?target_session_attrs=read-write in database.url"
 _OTHERWISE = (

@@ -25,7 +25,8 @@ from compozy.state.file_lock import beside
 from compozy.state.move_journal import pending
 
 LOW_DISK_BYTES = 100 * 1024 * 1024
-NEEDED_DISK_BYTES = 8 * 1024 * 1024  # a first start writes about 5 MB
+# A first start writes about 5 MB.
+NEEDED_DISK_BYTES = 8 * 1024 * 1024
 REACH_S = 3.0
 _VERSION_S = 5.0
 

@@ -18,7 +18,8 @@ from compozy.errors import DriverError
 from compozy.vector.vector_store import VectorRecord
 
 DISTANCES = {"cosine": models.Distance.COSINE, "l2": models.Distance.EUCLID, "ip": models.Distance.DOT}
-_SENT = 100  # points in one request, whose size a server limits to 32 MB
+# Points in one request, whose size a server limits to 32 MB.
+_SENT = 100
 _SYMPTOMS = (
     Symptom(
         r"\b(401|403)\b|Unauthorized|Forbidden",
@@ -99,7 +100,8 @@ class QdrantClientCollection(QdrantCollection[models.Filter]):
             try:
                 self._client.create_collection(self._name, vectors_config=vectors, hnsw_config=graph)
             except UnexpectedResponse:
-                if not self._client.collection_exists(self._name):  # another process was first
+                # Another process may have created the collection first.
+                if not self._client.collection_exists(self._name):
                     raise
             self._client.create_payload_index(self._name, FACTS, models.PayloadSchemaType.KEYWORD, wait=True)
         self._known()

@@ -33,9 +33,12 @@ STORE = "store.json"
 _PANIC = "PanicException"  # of the engine, as for a damaged file; no name of a module has the class
 TEMPORARY = "temp-"  # a backup leaves it out
 _FORMAT = 1
-_ADOPTED = 2000  # points in one turn
-FLUSHED = 5000  # points in the log, after which it is shortened
-INDEXED = 20_000  # changed points, after which an index is built; fewer are searched exactly within milliseconds
+# Points that one turn of `adopt` copies while writers wait.
+_ADOPTED = 2000
+# Points in the log, after which it is flushed to the segments and shortened.
+FLUSHED = 5000
+# Changed points, after which an index is built; fewer are searched exactly within milliseconds.
+INDEXED = 20_000
 DISTANCES = {"cosine": edge.Distance.Cosine, "l2": edge.Distance.Euclid, "ip": edge.Distance.Dot}
 
 
@@ -78,7 +81,8 @@ class QdrantShard(QdrantCollection[edge.Filter]):
                 shutil.rmtree(entry, ignore_errors=True)
         with self._library():
             self._shard = edge.EdgeShard.load(str(self._folder / stated["shard"]))
-            self._shard.scroll(edge.ScrollRequest(limit=1, with_payload=True, with_vector=True))  # files may be missing
+            # Reading a point shows that no file of the shard is missing.
+            self._shard.scroll(edge.ScrollRequest(limit=1, with_payload=True, with_vector=True))
             info = self._shard.info()
         self._unindexed = info.points_count - info.indexed_vectors_count
 
@@ -108,7 +112,8 @@ class QdrantShard(QdrantCollection[edge.Filter]):
 
     def _create(self, dimension: int) -> None:
         path = self._folder / self._name
-        shutil.rmtree(path, ignore_errors=True)  # of a process that was killed before it wrote the file
+        # Left by a process that was killed before `store.json` named it.
+        shutil.rmtree(path, ignore_errors=True)
         vectors = edge.EdgeVectorParams(size=dimension, distance=DISTANCES[self._metric])
         with self._gate.held(), self._library():
             self._shard = edge.EdgeShard.create(str(path), edge.EdgeConfig(vectors=vectors, wal_enabled=self._kept))
@@ -158,7 +163,8 @@ class QdrantShard(QdrantCollection[edge.Filter]):
         previous = self._name
         with self._writing, self._gate.held(), self._library():
             target = self._folder / path.name.removeprefix(TEMPORARY)
-            shutil.rmtree(target, ignore_errors=True)  # of an earlier attempt that failed
+            # Left by an earlier attempt that failed.
+            shutil.rmtree(target, ignore_errors=True)
             path = path.rename(target)
             shard = edge.EdgeShard.load(str(path))
         # In turns of bounded length, between which writers proceed. Each turn copies the present state of its points,
@@ -176,7 +182,8 @@ class QdrantShard(QdrantCollection[edge.Filter]):
                 if not changed:
                     shard.flush()
                     self._state(path.name)
-                    self._shard = shard  # searches that use the other one keep it open
+                    # Searches that still use the previous shard keep it open.
+                    self._shard = shard
         shutil.rmtree(self._folder / previous, ignore_errors=True)
 
     def building(self) -> bool:
@@ -282,7 +289,8 @@ def read_store(folder: str | Path, options: CollectionOptions) -> ShardFile | No
         newer = stated["format"] > _FORMAT
         if not isinstance(stated["dimension"], int) or stated["metric"] not in DISTANCES:
             raise ValueError(stated)
-        if stated["shard"] in ("", ".", "..") or "/" in stated["shard"]:  # a checkout can bring the file
+        # A checkout can bring this file, and the name is joined to a path that may be removed.
+        if stated["shard"] in ("", ".", "..") or "/" in stated["shard"]:
             raise ValueError(stated)
     except FileNotFoundError:
         return None

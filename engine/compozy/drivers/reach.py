@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from compozy.base.record import dataclass
 from compozy.errors import DriverError
 
-REACH_S = 2.0  # a server that has not taken a connection by then is taken for unreachable
+# A server that has not accepted a connection by then counts as unreachable.
+REACH_S = 2.0
 _MARGIN_S = 0.1
 
 

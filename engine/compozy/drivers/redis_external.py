@@ -26,7 +26,8 @@ PROBED_KEY = "compozy:health"
 _PORT = 6379
 _CONNECT_S = 2.0
 _ANSWER_S = 5.0  # an answer that takes longer counts as lost; blocking commands wait in slices of it
-_IDLE_S = 15  # a connection that was idle for longer is asked before it is used
+# A connection that was idle for longer is asked before it is used, because proxies drop idle ones silently.
+_IDLE_S = 15
 _FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 _SCHEMES = ("redis", "rediss", "unix")
 _URL = (
@@ -165,7 +166,8 @@ class RedisExternalDriver:
             client = Redis.from_url(_secured(url, tls=self._tls), **options)
             pool = client.connection_pool
             pool.connection_kwargs.update(own)
-            pool.connection_class(**pool.connection_kwargs)  # an option that does not exist shows only here
+            # An option that does not exist shows only when a connection is constructed.
+            pool.connection_class(**pool.connection_kwargs)
         except Exception as error:  # noqa: BLE001 - the library raises errors of many kinds for an option
             # Its text may quote the URL, and with it the password.
             log.info("redis.url_unusable", extra={"error": type(error).__name__})
@@ -179,7 +181,8 @@ class RedisExternalDriver:
         try:
             info = probe.info("server")
         except RedisError:
-            return facts  # a user of few rights may connect but not ask this
+            # A user of few rights may connect but not ask this.
+            return facts
         return {"version": info.get("valkey_version") or info.get("redis_version"), **facts}
 
     def _setting(self) -> str:

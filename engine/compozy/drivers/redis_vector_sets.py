@@ -16,7 +16,8 @@ from compozy.vector.vector_store import VectorRecord
 if TYPE_CHECKING:
     from redis.client import Pipeline
 
-_EXACT = 20_000  # up to so many vectors a comparison with all is as fast as the graph
+# Up to so many vectors a comparison with all of them is as fast as the graph.
+_EXACT = 20_000
 _CANDIDATES = 500
 _MORE = 4
 

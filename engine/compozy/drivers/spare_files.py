@@ -12,7 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-RESERVED = 16  # more than the pipes and sockets of one new process
+# More than the pipes and sockets of one new process.
+RESERVED = 16
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 _LOCK = threading.Lock()
 _SPARE: list[int] = []

@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 MEMORY = ":memory:"
 BESIDE = ("-wal", "-shm", "-journal")  # what SQLite may put beside a file
 _LEAST_BYTES = 1024 * 1024
-CHECKED_BYTES = 64 * 1024 * 1024  # a larger file is not read through at each start
+# Reading a larger file through would delay each start; it is checked in part only.
+CHECKED_BYTES = 64 * 1024 * 1024
 _MAGIC = b"SQLite format 3\0"
 APPLICATION_ID = 0x436F6D70  # "Comp": identifies a database file of Compozy (https://www.sqlite.org/pragma.html)
-_FIRST_RELEASE = "compozy_migrations"  # a table of every database that was made before files were marked
+# A table of every database that was made before files had an application id.
+_FIRST_RELEASE = "compozy_migrations"
 
 
 class SqliteDriver:

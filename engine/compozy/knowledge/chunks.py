@@ -46,9 +46,13 @@ def split(document: Document, size: int = SIZE, overlap: int = OVERLAP) -> list[
 
 def _spans(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]:
     end = 0
-    while (new := _next(text, end)) < len(text):  # the first character that no chunk has yet
+    # `new` is the first character that no chunk has yet.
+    while (new := _next(text, end)) < len(text):
         start = _next(text, _word_start(text, end - overlap, end)) if end else new
+        # An overlap that leaves no room for a new character would repeat the same chunk for ever.
         start = start if start + size > new else new
+        # At least half of the size, or a strong boundary near the start would give many tiny chunks; and beyond the
+        # next overlap and the first new character, so that every turn advances.
         end = _end(text, max(start + size // 2, start + overlap, new), start + size)
         yield start, end
 

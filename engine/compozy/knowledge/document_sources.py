@@ -28,7 +28,8 @@ _KINDS = {
     "": "text", "application/json": "text", "application/xml": "text", "text/html": "html",
     "application/xhtml+xml": "html", "application/pdf": "pdf",
 }  # fmt: skip
-_SMALL = 30_000  # pages up to this size take a second at most, however deep they are
+# HTML up to this size is read here: it takes a second at most, however deep it is, while a process costs more.
+_SMALL = 30_000
 _CORRECT = "correct the path, or remove the source"
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -108,8 +109,10 @@ def _matching(root: Path, pattern: str) -> Iterator[str]:
     Links to directories are not followed.
     """
     parts = Path(pattern).parts
+    # The walk begins below the parts without a pattern, instead of at the root of the project.
     fixed = next((at for at, part in enumerate(parts) if _MAGIC.search(part)), len(parts) - 1)
     for folder, folders, files in os.walk(root.joinpath(*parts[:fixed])):
+        # In place, because `os.walk` descends into what is left of this list.
         folders[:] = sorted(name for name in folders if not is_leftover(name) or name in parts)
         for name in sorted(files):
             relative = Path(folder, name).relative_to(root)
@@ -145,6 +148,7 @@ def _inside(root: Path, relative: str) -> Path:
     except UnicodeEncodeError as error:
         raise UnreadableDocument("its name is not UTF-8", "rename it") from error
     try:
+        # Resolved before the check: any part of the path may be a link.
         real = (root / relative).resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise UnreadableDocument(getattr(error, "strerror", None) or str(error), _CORRECT) from error
@@ -156,6 +160,7 @@ def _inside(root: Path, relative: str) -> Path:
 def _read_file(path: Path, limit: int) -> bytes:
     try:
         with open_regular(path) as stream:
+            # One byte more than allowed shows that the file is too large, however large it is.
             content = stream.read(limit + 1)
     except OSError as error:
         raise UnreadableDocument(error.strerror or str(error), "check its kind and its permissions") from error

@@ -69,19 +69,23 @@ def redirect_target(url: httpx2.URL, location: str) -> httpx2.URL:
     if url.scheme == "https" and target.scheme != "https":
         raise UnreadableDocument("it redirects from https to http", "name an address with https")
     same = (target.scheme, target.host, target.port) == (url.scheme, url.host, url.port)
+    # Credentials of one host must not be sent to another one.
     return target.copy_with(userinfo=url.userinfo if same else b"")
 
 
 async def _get(client: httpx2.AsyncClient, url: httpx2.URL, addresses: Sequence[str], limit: int) -> RawContent | str:
     """Return the answer of the first of `addresses` that accepts a connection, or where it redirects to."""
     for at, address in enumerate(addresses):
+        # No compression, or a small answer could unpack to more than the limit.
         headers = {"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity", "User-Agent": "compozy"}
         direct = url.copy_with(host=address, fragment=None)
+        # The connection goes to an address, so TLS must be given the name to verify.
         extensions = {"sni_hostname": url.raw_host.decode("ascii")}
         try:
             async with client.stream("GET", direct, headers=headers, extensions=extensions) as response:
                 return await _answer(response, limit)
         except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            # Only a failure to connect leads to the next address; an answer, even an error, is the answer.
             if at == len(addresses) - 1:
                 raise
     raise UnreadableDocument("its host has no address", _ADVICE)

@@ -101,9 +101,11 @@ class OpenAIEmbedder:
             raise EmbeddingError(
                 f"{self._named} answers otherwise than an OpenAI-compatible endpoint: {error}"
             ) from error
+        # By index: the API does not promise the order of the texts.
         vectors = {one.index: one.embedding for one in found}
         if len(found) != len(texts) or vectors.keys() != set(range(len(texts))):
             raise EmbeddingError(f"{self._named} returns {len(found)} vectors for {len(texts)} texts")
+        # Cosine similarity is undefined for a zero vector, and NaN compares unequal to everything.
         if not all(vector and any(vector) and all(map(math.isfinite, vector)) for vector in vectors.values()):
             raise EmbeddingError(f"{self._named} returns a vector without a direction")
         return [vectors[at] for at in range(len(texts))]
@@ -114,6 +116,7 @@ class OpenAIEmbedder:
             try:
                 return self._post_once(body)
             except _PassingError as error:
+                # Random, so that clients that failed together do not return together.
                 longest = _FIRST_WAIT_S * 2**attempt
                 self._sleep(longest * random.uniform(0.5, 1) if error.wait_s is None else error.wait_s)
         return self._post_once(body)

@@ -28,5 +28,6 @@ def read_pdf(content: bytes) -> Extract:
         raise UnreadableDocument("the PDF has no text", "recognise the text of scanned pages (OCR) first")
     starts = [0]
     for page in pages[:-1]:
+        # Two characters are the blank line between pages.
         starts.append(starts[-1] + len(page) + 2)
     return Extract("\n\n".join(pages), title, Places("page", starts))

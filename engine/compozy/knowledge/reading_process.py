@@ -40,6 +40,7 @@ def read_in_process(kind: str, content: bytes, limits: ReadLimits, encoding: str
     """
     command = [sys.executable, "-P", "-m", _MODULE, kind, encoding, str(limits.memory_bytes), f"{limits.timeout_s:g}"]
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    # A file in place of a pipe: its size is limited by RLIMIT_FSIZE and nothing has to be held in memory.
     with tempfile.TemporaryFile() as output:
         try:
             done = subprocess.run(
@@ -48,7 +49,8 @@ def read_in_process(kind: str, content: bytes, limits: ReadLimits, encoding: str
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise _slow(limits) from error
-        if output.seek(0, os.SEEK_END) > limits.size_bytes:  # a small document may unpack to a large one
+        # A small document may unpack to a large text.
+        if output.seek(0, os.SEEK_END) > limits.size_bytes:
             reason = f"its text is larger than {limits.size_bytes} bytes"
             raise UnreadableDocument(reason, "divide the document, or raise knowledge.read.max_size")
         output.seek(0)
@@ -72,6 +74,7 @@ def _large(limits_bytes: int) -> UnreadableDocument:
 
 
 def _ended(status: int, limits: ReadLimits) -> UnreadableDocument:
+    # The kernel sends SIGXCPU at the soft limit of processor time and SIGKILL at the hard one, which are equal here.
     if -status in (signal.SIGXCPU, signal.SIGKILL):
         return _slow(limits)
     ended = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
@@ -88,6 +91,7 @@ def main(kind: str, encoding: str, memory_bytes: int, timeout_s: float) -> int:
         (resource.RLIMIT_CORE, 0),
     ):
         hard = resource.getrlimit(limit)[1]
+        # A process without privileges cannot raise a hard limit.
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (value, value))
     try:

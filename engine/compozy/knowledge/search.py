@@ -17,6 +17,7 @@ from compozy.store.knowledge_records import Passage
 from compozy.store.knowledge_words import words_of
 from compozy.vector.metadata_filter import Condition, accepted
 
+# The constant of the paper, which dampens the advantage of the first ranks.
 RANK_CONSTANT = 60
 TOP_K, MOST_RESULTS = 5, 100
 _CANDIDATES = 50
@@ -72,6 +73,7 @@ def search(library: Library, base_id: str, query: Query) -> list[Result]:
         raise NotIngestedError(base_id)
     vectors = library.vectors(base)
     library.require_same(base, stored, vectors)
+    # More than are shown, because fusion ranks what both searches found.
     words, candidates = words_of(query.text), max(_CANDIDATES, 4 * query.top_k)
     lexical = library.words.search(base_id, words, candidates, query.where)
     passages = {passage.id: passage for passage in lexical}
@@ -90,6 +92,7 @@ def _with_vectors(
     """Return cosine similarities and the fused order of the passages; those that vectors found are added."""
     lexical = list(passages)
     (asked,) = vectors.embedder.embed([query.text])
+    # A text without known words may have a zero vector, which is near to nothing.
     found = vectors.store.search(asked, candidates, {**query.where, "base": base_id}) if any(asked) else []
     scores = {match.id: match.score for match in found}
     # A vector without a chunk is that of a document that is being replaced.

@@ -50,6 +50,7 @@ def _decoded(content: bytes, stated: str | None) -> str:
     for encoding in filter(None, (stated, "utf-8")):
         with suppress(UnicodeDecodeError):
             return content.decode(encoding)
+    # Windows-1252 is what browsers assume, too; undefined bytes are replaced.
     return content.decode(stated or "cp1252", errors="replace")
 
 

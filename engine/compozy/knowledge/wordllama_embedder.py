@@ -35,6 +35,7 @@ class WordllamaEmbedder:
                 "the embedder wordllama is not installed", hint="run: pip install compozy[embeddings]"
             ) from error
         folder = Path(wordllama.__file__).parent
+        # The package's folder as cache directory: by default the library looks elsewhere and fails without a network.
         return wordllama.WordLlama.load(_MODEL, cache_dir=folder, dim=DIMENSION, disable_download=True)
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:

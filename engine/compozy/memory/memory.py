@@ -28,7 +28,8 @@ from compozy.memory.token_estimate import PER_MESSAGE, count_tokens
 
 PAGE = 1000
 _PARTS = ("facts", "order", "entries", "used")
-_REPEATABLE_MS = 60_000  # longer than a client repeats a command whose answer was lost
+# Longer than a client repeats a command whose answer was lost.
+_REPEATABLE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ class Memory:
         messages = [part for message in read_messages(payload) for part in self._encoded(message)]
         limits = (round(definition.ttl_s * 1000), definition.max_messages, definition.max_tokens)
         arguments = (key, *limits, self._lru, int(replace), done.repeatable_ms, *messages)
+        # The script sets this key together with the messages, so that a repeated write finds it.
         keys = [*self._keys(key), f"{self._prefix}:done:{done.id}"]
         evicted, numbers = self._scripts.run("append", keys, arguments)
         return MemoryChange(int(evicted), _stats(numbers))
@@ -158,6 +160,7 @@ class Memory:
             MemoryRefusedError: it alone exceeds `max_tokens`.
         """
         content = self._patterns.apply(message.content)
+        # Counted after redaction, which changes the length of what is stored.
         tokens, most = count_tokens(text_of(content)) + PER_MESSAGE, self.definition.max_tokens
         if 0 < most < tokens:
             reason = (

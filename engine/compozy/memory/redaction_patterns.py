@@ -34,7 +34,9 @@ class RedactionPatterns:
 
     def _text(self, text: str) -> str:
         if self._compiled is None:
+            # At first use, because loading RE2 delays a start.
             self._compiled = list(map(_compiled, self._patterns))
+        # Secrets first: a pattern could split one, and the rest would no longer be recognised.
         text = self._hide(text)
         for pattern in self._compiled:
             text = pattern.sub(REDACTED, text)

@@ -5,7 +5,8 @@ The estimate depends on the text alone, so that limits mean the same in every pr
 
 from __future__ import annotations
 
-PER_MESSAGE = 4  # role and separators, as chat formats add them
+# The role and the separators that chat formats add.
+PER_MESSAGE = 4
 _QUARTERS = {1: 1, 2: 2, 3: 4, 4: 8}  # of a token, by the bytes of a character in UTF-8
 
 
@@ -15,6 +16,7 @@ def count_tokens(text: str) -> int:
     >>> [count_tokens(text) for text in ("", "Hello, World!", "Grüße", "渡轮")]
     [0, 4, 2, 2]
     """
+    # Nearly all texts; a sum over characters takes many times longer.
     if text.isascii():
         return -(-len(text) // 4)
     return -(-sum(_QUARTERS[len(char.encode())] for char in text) // 4)

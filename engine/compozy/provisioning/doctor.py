@@ -39,7 +39,8 @@ from compozy.state.state_directory import StateDirectory
 
 __all__ = ["Check", "examine", "examine_step", "failed"]
 
-CHECK_S = 15.0  # for Python of a rule pack, which may hang
+# For Python of a rule pack, which may hang.
+CHECK_S = 15.0
 # The tables that decide who may use what, and the names of their checks.
 ACCESS = {
     "server.access": "access.http",

@@ -273,7 +273,8 @@ class Lifecycle:
         attempt = _Attempt(grace_s)
         if trigger not in self._machine.events:
             raise TransitionError(trigger, self.state, self.allowed())
-        with held():  # the library would replace an interrupt, and what a step has started would have no owner yet
+        # The library would replace an interrupt, and what a step has started would have no owner yet.
+        with held():
             done = self._model.trigger(trigger, attempt)
         if not done:
             raise ConfigurationError(attempt.findings, len(errors(attempt.findings)), self.configuration.texts)

@@ -35,7 +35,8 @@ log = logging.getLogger("compozy.provision")
 SETTLE_S = 1.5
 # A driver checks its own deadline and gives a better reason; the general one comes only after this.
 SLACK_S = 1.0
-_CHECKS = 3  # health checks of a component that has started
+# Health checks of a component that has started: one may time out on a busy machine.
+_CHECKS = 3
 # A signal handler only notes an interruption, so a wait must end now and then to see it.
 SLICE_S = 0.1
 
@@ -239,7 +240,8 @@ class _Start:
         self._context.cancelled.set()
         until = time.monotonic() + SLACK_S
         # Drivers that ignore the cancellation are left behind: their threads are daemons and end with the process.
-        for thread in filter(threading.Thread.is_alive, self._threads):  # an interrupted start has not begun
+        # A thread whose start was interrupted has not begun, and cannot be joined.
+        for thread in filter(threading.Thread.is_alive, self._threads):
             thread.join(max(0.0, until - time.monotonic()))
 
 

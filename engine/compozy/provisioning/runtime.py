@@ -91,7 +91,8 @@ class Runtime:
         except CompozyError as problem:
             if error is None:
                 raise
-            log.error("close.failed", extra={"reason": _reason(problem)})  # the error of the block is raised
+            # The error of the block is the one that is raised.
+            log.error("close.failed", extra={"reason": _reason(problem)})
 
     @property
     def state_dir(self) -> str | None:

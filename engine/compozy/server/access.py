@@ -78,6 +78,7 @@ class _Tokens:
 
     def _found(self, given: str) -> str | None:
         text, now = given.encode("utf-8", "surrogateescape"), self._clock()
+        # Compared one by one in constant time; a look-up in the mapping would not be.
         live = [token for token, until in self._until.items() if until > now]
         return next((token for token in live if hmac.compare_digest(token.encode(), text)), None)
 
@@ -94,6 +95,7 @@ def server_port(scope: Scope) -> int:
 
 def session_cookie(value: str, port: int) -> Mapping[str, str]:
     """Return the headers of an answer that opens a session."""
+    # `HttpOnly` keeps scripts from the cookie, `Strict` keeps other sites from sending it.
     cookie = f"{cookie_name(port)}={value}; Path=/; Max-Age={LIFETIME_S:.0f}; HttpOnly; SameSite=Strict"
     return {"Set-Cookie": cookie, "Cache-Control": "no-store"}
 

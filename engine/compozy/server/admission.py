@@ -32,6 +32,7 @@ class Admission:
             refusal = problem(HTTPStatus.SERVICE_UNAVAILABLE, "http.busy", text, headers=_RETRY)
             await refusal(scope, receive, send)
             return
+        # No await lies between the check and this line, so that the event loop runs no other request in between.
         self._open += 1
         try:
             await self._app(scope, receive, send)

@@ -33,6 +33,7 @@ class BoundedConnection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept a connection; at the limit another one, or this one, is closed."""
+        # Counted before this connection is added by `super`.
         full = len(self.connections) >= self.limits.connections
         super().connection_made(transport)
         self.waits_since = self.loop.time()
@@ -82,6 +83,7 @@ class BoundedConnection(H11Protocol):
             self._disarm()
 
     def _arm(self, seconds: float) -> None:
+        # A running deadline stays, so that a client cannot extend it by sending single bytes.
         if self._deadline is None:
             self._deadline = self.loop.call_later(seconds, self._expired)
 
@@ -113,7 +115,8 @@ class BoundedConnection(H11Protocol):
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.abort()
             return
-        if self.cycle is not None:  # what is still at work must not answer as well
+        # The handler is still at work, and must not write a second answer behind this one.
+        if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         body = msgspec.json.encode(problem_document(status, problem_id, text))
@@ -127,7 +130,8 @@ class BoundedConnection(H11Protocol):
         try:
             for event in (response, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
-        except h11.LocalProtocolError:  # the answer to HEAD has no body
+        # h11 refuses a body in the answer to HEAD, after the head was sent.
+        except h11.LocalProtocolError:
             self.transport.abort()
         self.transport.close()
 

@@ -21,11 +21,13 @@ from compozy.client.answers import ComponentHealth, HealthAnswer, WorkerHealth
 from compozy.store import UnavailableError
 from compozy.store.records import RUNNING, Change, timestamp
 
+# Bounds memory; a client that missed more reads the lists again after `reset`.
 RETAINED = 1000  # events
 MOST_STREAMS = 100
 POLL_S = 0.5
 HEARTBEAT_S = 15.0
-LATE = timedelta(seconds=10)  # after its start, at most, the row of an execution appears
+# Within this time after its start, at most, the row of an execution appears.
+LATE = timedelta(seconds=10)
 _KEYS = ("mode", "driver", "healthy", "error")
 
 ReadChanges = Callable[[str, Collection[str]], Awaitable[tuple[Change, ...]]]
@@ -87,6 +89,8 @@ class Events:
                     if execution in (None, event.subject):
                         yield _block(event.kind, event.data, f"{self._epoch}-{event.number}")
                 if self._number == sent and not await _either(news, stopping):
+                    # A comment of the protocol: it keeps proxies from closing an idle stream and shows a client that
+                    # has ended.
                     yield ": alive\n\n"
         finally:
             self._streams -= 1
@@ -116,7 +120,8 @@ class Events:
     async def _observe(self) -> None:
         """Publish what differs from what was seen before."""
         before = self._number
-        with suppress(UnavailableError):  # the health reports it
+        # An outage is an event of its own: the health below reports it.
+        with suppress(UnavailableError):
             # Rows appear a moment after the start of their executions, also with clocks of several machines; what was
             # seen already is recognised by its content and not published twice.
             since = timestamp(datetime.fromisoformat(self._since) - LATE)
@@ -130,6 +135,7 @@ class Events:
             }
         self._note_health(await self._read_health())
         if self._number > before:
+            # Set and replaced, so that each waiting stream wakes once and none has to clear the event for others.
             self._news.set()
             self._news = asyncio.Event()
 

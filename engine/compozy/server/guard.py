@@ -86,7 +86,8 @@ class AccessMiddleware:
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)
-        if "content-length" in headers and "transfer-encoding" in headers:  # request smuggling, RFC 9112 section 6.3
+        # Request smuggling (RFC 9112, section 6.3): a proxy may believe the other one of the two headers.
+        if "content-length" in headers and "transfer-encoding" in headers:
             text = "Content-Length and Transfer-Encoding exclude each other"
             return problem(HTTPStatus.BAD_REQUEST, "http.framing", text, headers={"Connection": "close"})
         # Probes come from load balancers and supervisors, which have neither the key nor a local name for the host.
@@ -114,4 +115,5 @@ def _hostname(host: str) -> str:
 
 def _foreign(headers: Headers) -> bool:
     origin = headers.get("origin")
+    # Browsers send `Origin` with requests that change something; other programs send none and have the key.
     return origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()

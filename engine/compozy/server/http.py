@@ -25,6 +25,7 @@ from compozy.settings.values import EVERY_ADDRESS
 
 START_TIMEOUT_S = 10.0
 STOP_MARGIN_S = 5.0
+# Part of the time of each start.
 START_POLL_S = 0.001
 # asyncio accepts this many connections in a row before the bound applies, and logs as many errors when files run out
 # (https://github.com/python/cpython/issues/151615).
@@ -104,6 +105,7 @@ class HttpServer:
     def stop(self, grace_s: float) -> None:
         """Refuse new requests and let those in flight end within `grace_s` (0: at once); idempotent."""
         if self._server is not None:
+            # The margin covers the shutdown of uvicorn itself, after its requests have ended.
             self._loop.call(self._stop(grace_s), grace_s + STOP_MARGIN_S)
         if self._socket is not None:
             self._socket.close()
@@ -129,13 +131,15 @@ class HttpServer:
             if serving.done():
                 raise DriverError("the HTTP interface did not start") from serving.exception()
             await asyncio.sleep(START_POLL_S)
-        self._socket.listen(BACKLOG)  # the number that uvicorn was given is meant for asyncio alone
+        # uvicorn passes its backlog to asyncio as well; the queue of the system may be longer.
+        self._socket.listen(BACKLOG)
         self._server, self._serving = server, serving
 
     async def _serve(self, server: uvicorn.Server, opened: socket.socket) -> None:
         try:
             await server.serve(sockets=[opened])
-        except SystemExit as error:  # what uvicorn raises when the application does not start
+        # uvicorn raises SystemExit when the application does not start, which would end the process.
+        except SystemExit as error:
             raise DriverError("the HTTP interface did not start") from error
 
     async def _stop(self, grace_s: float) -> None:
@@ -144,6 +148,7 @@ class HttpServer:
             return
         # Before the shutdown: requests that wait for an execution would otherwise use up the grace.
         self._app.state.api.drain()
+        # uvicorn takes whole seconds, and rounding down could cut requests off within the grace.
         server.config.timeout_graceful_shutdown = math.ceil(grace_s)
         server.should_exit = True
         await asyncio.wait([self._serving])

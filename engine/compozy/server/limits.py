@@ -13,7 +13,8 @@ from compozy.base.record import dataclass
 _MOST_FILES = 8192
 _MOST_CONNECTIONS = 1000
 _FEWEST_CONNECTIONS = 8
-_RESERVED_FILES = 128  # for stores, children and files of tools
+# Descriptors for stores, children and files of tools.
+_RESERVED_FILES = 128
 
 
 @dataclass(frozen=True, slots=True)

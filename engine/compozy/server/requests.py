@@ -23,7 +23,8 @@ MAX_BODY_BYTES = 2_000_000
 MAX_WAIT_S = 600.0
 BODY_TIMEOUT_S = 30.0
 JSON_TYPE = "application/json"
-_QUICK_BYTES = 16_384  # read within a few milliseconds, so on the event loop
+# Parsed within a few milliseconds, so on the event loop; handing it to a thread would take longer.
+_QUICK_BYTES = 16_384
 _MOST = 20  # names in one problem document
 _LONGEST = 200
 Body = TypeVar("Body", bound=msgspec.Struct)

@@ -118,7 +118,8 @@ class Stack:
         if self.lifecycle.records.runtime is None:
             return
         if not self._complete:
-            self.runtime.abandon()  # no address was printed yet: a state directory that this start created is removed
+            # No address was printed yet, so nothing was promised: what this start created is removed.
+            self.runtime.abandon()
         self.lifecycle.release(self._grace_s)
 
     def health(self) -> HealthAnswer:
@@ -203,6 +204,7 @@ class Stack:
         front.callback(lambda: server.stop(self._grace_s))
         server.bind()
         self.url = server.url
+        # A written key is known to its owner and must not be copied into a file.
         key = None if access.written else access.api_key
         # After the port is bound, which decides the address, and before connections are accepted.
         presence = Presence(os.getpid(), server.url, self.resolved.mode, self.resolved.directory, time.time(), key)

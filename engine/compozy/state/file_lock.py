@@ -60,7 +60,8 @@ class FileLock:
             if _same(descriptor, self.path):
                 self._descriptor = descriptor
                 close_on_fork(descriptor)
-            else:  # its last owner removed it between our opening and locking it
+            # Its last owner removed the file between opening and locking it.
+            else:
                 os.close(descriptor)
         try:
             # The process id only helps the messages of others: it is not the lock, and a stale one is no obstacle.
@@ -100,7 +101,8 @@ class FileLock:
         """Remove the file and release the lock; idempotent."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor in _HELD:
-            if _same(descriptor, self.path):  # its directory may have been moved, and another owner be in its place
+            # The directory may have been moved, and the file of another owner be in its place.
+            if _same(descriptor, self.path):
                 Path(self.path).unlink(missing_ok=True)
             release(descriptor)
 

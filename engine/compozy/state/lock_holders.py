@@ -50,7 +50,8 @@ def take_lock(descriptor: int, what: str, program: str | None, recorded: Callabl
             raise in_use(what, str(next(iter(others or servers or holders), owner)))
         for pid in servers:
             _end(pid, descriptor, what)
-        time.sleep(_PAUSE_S)  # the owner is about to write its process id, or the last holder about to end
+        # The owner is about to write its process id, or the last holder about to end.
+        time.sleep(_PAUSE_S)
 
 
 def in_use(what: str, owner: str) -> InUseError:

@@ -52,7 +52,8 @@ def move_all(change: Moves) -> None:
         _complete(change)
     except OSError:
         backward = replace(change, undo=True)
-        with suppress(OSError):  # a full disk: if we are killed before the end, the change is completed instead
+        # On a full disk the journal stays as it is: if this process is killed now, the change is completed instead.
+        with suppress(OSError):
             _write(backward)
         _complete(backward)
         raise
@@ -71,7 +72,8 @@ def recover(folders: Sequence[str | Path]) -> None:
         StateDirectoryError: a journal cannot be read or completed, or another process uses the data.
     """
     for journal in pending(folders):
-        if os.path.lexists(journal):  # not completed together with the one before it
+        # It may have been completed together with the one before it.
+        if os.path.lexists(journal):
             _recover(journal)
     for folder in folders:
         remove_leftovers(folder, ROOM)

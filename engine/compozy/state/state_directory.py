@@ -30,7 +30,8 @@ from compozy.state.file_lock import FileLock
 
 STATE_DIRECTORY = ".compozy"
 LAYOUT = 1
-_FIRST = {"lock", ".gitignore"}  # what a start that was killed may have written before the version stamp
+# What a start that was killed may have written before the version stamp.
+_FIRST = {"lock", ".gitignore"}
 
 
 class StateDirectory:
@@ -99,7 +100,8 @@ class StateDirectory:
         except TrustError as error:
             raise StateDirectoryError(error.message, hint=error.hint) from error
         if os.path.islink(self.path) and os.path.isdir(self.path):
-            found = {*os.listdir(self.path)} - _FIRST  # a checkout can bring the link
+            # A checkout can bring the link, and a start would then write into a directory of the user.
+            found = {*os.listdir(self.path)} - _FIRST
             if found and "version" not in found:
                 reason = f"{self.path} is a symbolic link to a directory with other files"
                 raise StateDirectoryError(reason, hint="remove the link, or let it lead to an empty directory")

@@ -57,5 +57,6 @@ class UndoLog:
             with contextlib.suppress(OSError):
                 target.rename(source)
         while self._directories:
-            with contextlib.suppress(OSError):  # another process put something into it
+            # Another process may have put something into the directory.
+            with contextlib.suppress(OSError):
                 self._directories.pop().rmdir()

@@ -34,7 +34,8 @@ _BASE = ("id", "embedder", "store", "run", "status", "error", "removed", "starte
 _DOCUMENT = ("base", "source", "version", "run", "state", "error", "sha256", "recipe")
 _CHUNK = ("number", "id", "base", "source", "ordinal", "text", "place", "metadata")
 _PASSAGE = ("id", "source", "ordinal", "text", "place", "metadata")
-_MOST = 500  # rows of one statement; SQLite takes 32,766 values
+# Rows of one statement: SQLite takes 32,766 values, and a row has up to eight.
+_MOST = 500
 
 
 Item = TypeVar("Item")

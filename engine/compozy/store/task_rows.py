@@ -16,7 +16,8 @@ from compozy.store.records import RUNNING, TaskExecution
 _COLUMNS = tuple(TaskExecution.__slots__)
 _KEY = ("execution", "path", "iteration")
 _OUTCOME = tuple(name for name in _COLUMNS if name not in _KEY)
-_CHUNK = 1000  # rows of one statement; SQLite takes 32,766 values
+# Rows of one statement: SQLite takes 32,766 values, and a row has nine.
+_CHUNK = 1000
 
 
 class TaskRows:

@@ -14,7 +14,8 @@ from typing import TypeVar
 from compozy.errors import DriverError
 
 THREADS = 2
-MOST_CHECKS = 128  # far above a burst of usual requests, of which each takes a millisecond
+# Far above a burst of usual requests, of which each takes a millisecond.
+MOST_CHECKS = 128
 
 Result = TypeVar("Result")
 
@@ -54,4 +55,5 @@ class Checks:
     def _ended(self, running: asyncio.Future[Result]) -> None:
         self._open -= 1
         if not running.cancelled():
-            running.exception()  # retrieve it: the caller may have ended
+            # Retrieved, or asyncio would log it: the caller may have ended.
+            running.exception()

@@ -12,7 +12,8 @@ from weakref import WeakValueDictionary
 
 from compozy.store import Execution
 
-ANNOUNCED_S = 0.25  # most executions take less
+# Most executions take less, so that Temporal is not asked for them at all.
+ANNOUNCED_S = 0.25
 # Executions share the processor: each further one that is waited for delays the others.
 _EACH_S = 0.02
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from compozy.base.suggest import closest
 
 INPUT_KEYS = ("default", "description", "required", "type")
-_FEW = 8  # a mapping with more keys is data, in which no key is a misspelled one
+# A mapping with more keys is data, in which no key is a misspelled one.
+_FEW = 8
 _KINDS: Mapping[str, Callable[[object], bool]] = {
     "text": lambda value: isinstance(value, str),
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),

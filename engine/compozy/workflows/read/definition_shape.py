@@ -157,7 +157,8 @@ def read_workflow(root: Node) -> tuple[dict[str, object] | None, Reading]:
     given = value.get("input")
     inputs = dict.fromkeys(given.value) if given is not None and isinstance(given.value, dict) else None
     found = Reading(Scope({"input": inputs}), frozenset(_task_ids(value.get("tasks"))))
-    if "outputs" in value:  # they see every task, wherever they are written
+    # Last, because outputs see every task, wherever they are written in the file.
+    if "outputs" in value:
         last = {key: value[key] for key in (*(key for key in value if key != "outputs"), "outputs")}
         root = Node(last, root.place, root.keys)
     parts: dict[str, object] | None = None

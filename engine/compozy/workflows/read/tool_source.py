@@ -70,7 +70,8 @@ class ToolSources:
                     self._read[path] = (stamp, frozenset(_defined(ast.parse(source, str(path)).body)))
         except (SyntaxError, ValueError, RecursionError) as error:
             raise ToolFailure("SyntaxError", f"{path} cannot be read: {error}", final=True) from error
-        except SystemError as error:  # of Python itself, when something else parses at the same moment
+        # Python itself raises it when another thread parses at the same moment.
+        except SystemError as error:
             raise ToolFailure("SystemError", f"{path} could not be parsed: {error}") from error
         except TrustError as error:
             raise ToolFailure("ToolRefused", str(error), final=True) from error

@@ -29,7 +29,8 @@ from compozy.workflows.run.tool_loader import Tools
 from compozy.workflows.tasks.basic import CALL_TOOL
 
 HEARTBEAT_S = 2.0
-SHOWN_AFTER_S = 1.0  # a tool that takes longer gets a row while it runs
+# A tool that takes longer gets a row while it runs.
+SHOWN_AFTER_S = 1.0
 FRAMES = 5
 
 log = logging.getLogger("compozy.workflows")

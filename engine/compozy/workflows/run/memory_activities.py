@@ -22,7 +22,8 @@ from compozy.workflows.run.activities import beat, benign
 from compozy.workflows.tasks.memory_task import USE_MEMORY
 
 THREADS = 4
-_REPEATABLE_MS = 7 * 24 * 3600 * 1000  # longer than a task is retried after its worker ended
+# Longer than a task is retried after its worker ended.
+_REPEATABLE_MS = 7 * 24 * 3600 * 1000
 
 
 class MemoryActivities:

@@ -208,7 +208,8 @@ class Tools:
 
     def _owns(self, module: ModuleType) -> bool:
         places = [getattr(module, "__file__", None)]
-        with contextlib.suppress(KeyError):  # a namespace package whose parent was removed
+        # A namespace package computes its path from its parent, which may have been removed.
+        with contextlib.suppress(KeyError):
             places += getattr(module, "__path__", ())
         return any(str(place).startswith(self._directory.rstrip("/") + "/") for place in places if place)
 
@@ -232,7 +233,8 @@ class _Call:
 
     def work(self) -> None:
         """Call the function and deliver its result; runs in the thread."""
-        with contextlib.suppress(ToolStopped), _Deliver(self):  # one may be raised while the failure is delivered
+        # `ToolStopped` is asynchronous and may be raised here too, while a failure is delivered.
+        with contextlib.suppress(ToolStopped), _Deliver(self):
             with self._stoppable():
                 function = self._find()
                 _check_arguments(function, self._arguments)

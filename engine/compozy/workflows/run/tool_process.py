@@ -126,7 +126,8 @@ def main(request_read: int, result_write: int) -> None:
     threading.Thread(target=_end_with_caller, args=(requests,), daemon=True).start()
     with project_code(allowed=True):
         answer = asyncio.run(_answer(request))
-    with suppress(OSError, ValueError):  # the tool may have closed them
+    # The tool may have closed the stream.
+    with suppress(OSError, ValueError):
         sys.stdout.flush()
     with suppress(BrokenPipeError), open(result_write, "wb") as results:
         results.write(json.dumps(answer).encode() + _END)
