@@ -85,7 +85,8 @@ def read_leniently(text: str, file: str) -> tuple[Node, tuple[Duplicate, ...]]:
     Raises:
         SyntaxProblem: the text is not YAML, or uses what a configuration does not need.
     """
-    from compozy.base.yaml_walk import compose  # with the parser: not where a command reads no file
+    # This imports the parser, which a command that reads no file does not need.
+    from compozy.base.yaml_walk import compose
 
     return compose(text, file)
 

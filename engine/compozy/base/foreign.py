@@ -18,7 +18,8 @@ from compozy.base.interruption import raise_noted
 from compozy.errors import CompozyError, ForeignCodeError
 
 Result = TypeVar("Result")
-SLICE_S = 0.1  # a signal that arrives just before a wait begins is seen when it ends
+# A signal that arrives just before a wait begins is seen when the slice ends.
+SLICE_S = 0.1
 log = logging.getLogger("compozy.code")
 
 

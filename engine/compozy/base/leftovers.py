@@ -30,6 +30,7 @@ def private_directory(
         yield path
     finally:
         if not keep():
+            # While it is locked, so that no other process removes it as a leftover at the same time.
             shutil.rmtree(path, ignore_errors=True)
         os.close(descriptor)
 
@@ -37,7 +38,8 @@ def private_directory(
 def _create_locked(parent: str | Path, prefix: str) -> tuple[Path, int]:
     while True:
         path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        with suppress(FileNotFoundError):  # it was removed before it was locked
+        # Another process may have removed it as a leftover before it was locked.
+        with suppress(FileNotFoundError):
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             # Another process may have removed it between its creation and the lock, as a leftover.

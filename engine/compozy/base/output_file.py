@@ -126,6 +126,7 @@ def open_regular(path: str | Path) -> BinaryIO:
     Raises:
         OSError: it is a link or not a regular file, or cannot be read.
     """
+    # O_NONBLOCK has no effect on a regular file, and keeps the opening of a pipe from waiting for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -167,12 +168,14 @@ def _create_temporary(mode: int, folder: int) -> tuple[str, int]:
     while True:
         name = f"{TEMPORARY}{secrets.token_hex(8)}"
         descriptor = _create(name, mode, folder)
-        with suppress(OSError):  # a file system without locks
+        # Some file systems have no locks.
+        with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         # Between creation and lock the file looks like the remains of a killed process, and another one may remove it.
         if os.fstat(descriptor).st_nlink:
             return name, descriptor
-        os.close(descriptor)  # it was removed before it was locked
+        # It was removed as a leftover before it was locked.
+        os.close(descriptor)
 
 
 def _create(name: str, mode: int, folder: int) -> int:
@@ -222,6 +225,7 @@ def _link(temporary: str, name: str, folder: int) -> bool:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
+        # Exclusive creation reserves the name; the rename that follows replaces this empty file.
         os.close(_create(name, 0o600, folder))
         return False
     os.unlink(temporary, dir_fd=folder)

@@ -12,7 +12,8 @@ MOST_SUGGESTIONS = 20
 _LONGEST = 100
 _FEW = 12
 _SHORT = 4  # of three letters, one may differ
-_MOST_WORK = 500_000  # pairs of characters, about a quarter of a second
+# Pairs of characters that are compared: about a quarter of a second.
+_MOST_WORK = 500_000
 _WORK_OF_MANY = 100_000  # for each suggestion of one answer
 
 

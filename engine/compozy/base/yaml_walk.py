@@ -16,7 +16,8 @@ _QUOTES = """write key: "{{ ... }}"; without quotes, braces begin a mapping"""
 _UNQUOTED_TEMPLATE = re.compile(r"(?:^|[:\[,]|-\s)\s*(\{[{%])")
 _NO_TAG = ("", "!")
 _DEEP = 1000
-_FEWEST_VALUES = 1000  # that a document may have after its anchors are expanded, beside one for each character
+# Values that a document may have after its anchors are expanded, beside one for each character.
+_FEWEST_VALUES = 1000
 _SECOND_DOCUMENT = "but found another document"  # of the composer
 _TOO_DEEP = "values are nested more than 100 deep"
 

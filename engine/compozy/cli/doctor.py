@@ -32,7 +32,8 @@ def command(format_: str, strict: bool, **options: object) -> int:
     """Check everything that a start depends on; exit code 4 when something would fail."""
     from compozy.provisioning.doctor import examine, failed
 
-    protect_output()  # a trusted rule pack may print
+    # A trusted rule pack may print, which must not be taken for the result.
+    protect_output()
     checks: list[Check] = []
     options, server = with_mode_of_server(options)
     lifecycle = looking(read_configuration(options), strict=strict)

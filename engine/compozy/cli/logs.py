@@ -104,7 +104,8 @@ def start_logging(settings: LogSettings, redactor: Redactor) -> None:
     """
     made = [_stderr_handler() if settings.file is None else _file_handler(settings.file)]
     made[0].setFormatter(FORMATTERS[settings.format](redactor))
-    if settings.file is not None:  # what is for people stays where they see it
+    # Only for programs: lines for people stay where people see them.
+    if settings.file is not None:
         made[0].addFilter(lambda record: record.name != NOTES)
         made.append(_stderr_handler())
         made[1].addFilter(lambda record: record.name == NOTES)
@@ -121,7 +122,8 @@ def start_logging(settings: LogSettings, redactor: Redactor) -> None:
 
 
 def _replace_handlers(made: Iterable[logging.Handler]) -> None:
-    root = logging.getLogger()  # without a handler there, libraries print on stderr themselves
+    # Without a handler there, libraries print on stderr themselves.
+    root = logging.getLogger()
     for earlier in [one for one in root.handlers if isinstance(one, LogQueue)]:
         root.removeHandler(earlier)
         earlier.close()
@@ -137,7 +139,8 @@ def note_later(text: str) -> None:
 def _stderr_handler() -> logging.Handler:
     try:
         return LogQueue(sys.stderr.fileno())
-    except (OSError, ValueError):  # stderr is closed, or in memory
+    # stderr is closed, or in memory.
+    except (OSError, ValueError):
         return logging.NullHandler()
 
 

@@ -101,7 +101,8 @@ def cli() -> None:
     """
 
 
-COMMAND_OBJECTS = 2_000_000  # a start makes a million
+# A start makes about a million objects, so that no collection runs before its end.
+COMMAND_OBJECTS = 2_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -116,7 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = run(list(sys.argv[1:] if arguments is None else arguments))
         # From here on the command is done; an interrupt must not change its exit code or print a traceback.
         end_on_signals(code)
-    except KeyboardInterrupt:  # while a failure was printed
+    # Interrupted while a failure was printed.
+    except KeyboardInterrupt:
         end_on_signals(code := 130)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
@@ -162,7 +164,8 @@ def run(args: Sequence[str], pack_flags: Mapping[str, str] | None = None) -> int
     """
     try:
         _check_directory()
-        with project_code(allowed=False), _pack_flags_in_help(args):  # except by `options.runs_project_code`
+        # Only `options.runs_project_code` allows it, for the commands that need it.
+        with project_code(allowed=False), _pack_flags_in_help(args):
             code: object = cli.main(args=list(args), prog_name="compozy", standalone_mode=False, obj=pack_flags)
         return code if isinstance(code, int) else 0
     except CompozyError as error:
@@ -179,12 +182,14 @@ def run(args: Sequence[str], pack_flags: Mapping[str, str] | None = None) -> int
     except click.exceptions.ClickException as error:
         return report(_usage_error(error), wanted_format(args))
     except OSError as error:
-        if error.errno not in HINTS:  # every other one is a bug
+        # An error of the system without a hint is a bug, and keeps its traceback.
+        if error.errno not in HINTS:
             raise
         place = f" ({error.filename})" if error.filename else ""
         return report(SystemProblem(f"{error.strerror}{place}", hint=hint_for(error)), wanted_format(args))
     except SystemExit:
-        return 0  # click's answer to a closed pipe, such as of head
+        # click raises SystemExit for a closed pipe, such as that of `head`, which is not a failure.
+        return 0
 
 
 def _pack_flags_in_help(args: Sequence[str]) -> AbstractContextManager[None]:

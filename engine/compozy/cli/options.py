@@ -90,7 +90,8 @@ def runs_project_code(command: Command) -> Command:
 
     @wraps(command)
     def running(*args: object, **options: object) -> object:
-        protect_output()  # what foreign code prints must not be taken for the result
+        # What foreign code prints must not be taken for the result.
+        protect_output()
         with project_code(allowed=True):
             return command(*args, **options)
 

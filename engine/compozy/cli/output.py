@@ -38,7 +38,8 @@ FORMAT_VERSION = 1
 _COLOURS = {"error": "red", "warning": "yellow", "ok": "green", "dim": "bright_black", "bold": None}
 _VALUE = re.compile(r"(?<=[=\s])\S.*$")
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-_NOT_PRINTED = (OSError, ValueError, UsageError)  # a closed pipe, a closed stream, a full disk
+# A closed pipe, a closed stream, or a full disk.
+_NOT_PRINTED = (OSError, ValueError, UsageError)
 _WIDEST = 100
 _LONGEST = 10_000
 # Stands for the escape character of our own colours until everything else is escaped; foreign text cannot guess it.
@@ -50,7 +51,9 @@ def protect_output() -> None:
     """Keep standard output for this module: what tools and their children write to descriptor 1 goes to stderr."""
     stdout = sys.__stdout__
     if _own_stdout or stdout is None or sys.stdout is not stdout or stdout.fileno() != 1:
-        return  # it is protected already, or the caller has put a stream of its own there
+        # It is protected already, or the caller has put a stream of its own there.
+        return
+    # Buffered text must reach the old descriptor 1 before that leads to stderr.
     stdout.flush()
     _own_stdout.append(open(os.dup(1), "w", encoding=stdout.encoding, errors=stdout.errors))  # noqa: SIM115
     os.dup2(2, 1)

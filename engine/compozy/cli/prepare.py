@@ -32,7 +32,8 @@ def prepared(options: dict[str, object], strict: bool, provisioner: Provisioner 
         ConfigurationError: a finding stops.
         DriverError: the log file cannot be written.
     """
-    protect_output()  # a trusted rule pack may print
+    # A trusted rule pack may print, which must not be taken for the result.
+    protect_output()
     configuration = read_configuration(options)
     lifecycle = Lifecycle(configuration, strict=strict, provisioner=provisioner, threads=provisioner is not None)
     lifecycle.validate()
@@ -51,7 +52,8 @@ def report_preparation(lifecycle: Lifecycle) -> None:
     writes = is_project_code_allowed() or file.origin.kind in ("flag", "env")
     settings = LogSettings(get("log.level"), get("log.format"), file.value if writes else None)
     start_logging(settings, lifecycle.resolved.redactor())
-    for entry in lifecycle.journal:  # before the settings of the log were known
+    # Logged only now, because the settings of the log were not known before.
+    for entry in lifecycle.journal:
         log_transition(entry)
     print_in_brief(lifecycle.findings, lifecycle.configuration.texts)
 

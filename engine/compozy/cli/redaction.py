@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from compozy.resolution.configuration import Configuration
 
-_DIRECTORIES = ("PWD", "OLDPWD")  # set by every shell, and not passwords
+# Every shell sets these; their names sound like those of passwords.
+_DIRECTORIES = ("PWD", "OLDPWD")
 _read: list[Configuration] = []
 
 

@@ -99,7 +99,8 @@ def _read_packs(names: Sequence[str], where: RuleOptions) -> _Rules:
 def _valid(texts: Mapping[str, str]) -> Rulebook:
     checked = check_rules(texts)
     raise_errors(checked.findings, RuleTableError)
-    assert checked.rulebook is not None  # what cannot be read is among the findings
+    # What cannot be read is among the findings.
+    assert checked.rulebook is not None
     return checked.rulebook
 
 

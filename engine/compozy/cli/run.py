@@ -40,7 +40,8 @@ def run(
     """Run a workflow, wait for it and print its outputs. The exit code is 5 when it fails."""
     given, wait_s, note = read_input(input_, param), seconds(timeout), _silent if quiet else print_note
     lifecycle = validated(options, strict)
-    with redirect_stdout(sys.stderr):  # the output of tools is not part of the result
+    # The output of tools is not part of the result.
+    with redirect_stdout(sys.stderr):
         result = run_workflow(
             lifecycle, report_preparation, note, workflow, given, wait_s=wait_s, detach=detach
         )  # fmt: skip

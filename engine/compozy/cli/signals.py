@@ -52,6 +52,7 @@ class Signals:
         self._asked = False
         # A signal may reach any thread. Only what is written here wakes up the main thread.
         self._woken, self._waker = socket.socketpair()
+        # `set_wakeup_fd` requires a descriptor that does not block.
         self._waker.setblocking(False)
         self._peek = socket.MSG_PEEK
         self._watchdog: subprocess.Popen[bytes] | None = None
@@ -92,8 +93,10 @@ class Signals:
 
         from compozy.cli import watchdog
 
+        # Isolated and without `site`: it starts at once and imports nothing of the project.
         command = [sys.executable, "-I", "-S", watchdog.__file__, str(grace_s), *map(str, map(int, ENDING))]
-        with contextlib.suppress(OSError):  # without it only `kill -9` ends a process that holds its interpreter
+        # Without the watchdog only `kill -9` ends a process that holds its interpreter.
+        with contextlib.suppress(OSError):
             self._watchdog = subprocess.Popen(
                 command, stdin=self._woken.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
                 start_new_session=True,
@@ -120,6 +123,7 @@ def end_worker_processes() -> None:
 
 
 def _install(number: int, handler: object) -> None:
+    # `nohup` ignores SIGHUP for a command, and that must stay so.
     if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
         signal.signal(number, handler)  # type: ignore[arg-type]
 
@@ -157,6 +161,7 @@ def _unblock() -> None:
 
 def _restore() -> None:
     """Restore the default actions in a forked process, so that a worker of a process pool can be terminated."""
+    # The socket is shared with the parent, where a signal of the child would count as well.
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -32,7 +32,8 @@ from compozy.state.presence import Presence, find_server
 log = logging.getLogger("compozy.start")
 
 GRACE_S = 10.0
-STUCK_S = 40.0  # longer than the grace of requests, tools and components together
+# Longer than the grace of requests, tools and components together, so that only a process that hangs is killed.
+STUCK_S = 40.0
 
 
 @click.command(name="start", epilog="Example: compozy start --mode persistent --port 9000")
@@ -49,6 +50,7 @@ def command(format_: str, timeout: str, accept_loss: bool, strict: bool, **optio
     provisioner = partial(provision_components, timeout_s=seconds(timeout), notice=note_later)
     lifecycle = prepared(options, strict, provisioner)
     note_kept_data(lifecycle.resolved, print_note)
+    # Before the start, after which its own record would be found.
     other = find_server(lifecycle.resolved.directory)
     state_dir = make_plan(lifecycle.resolved, seconds(timeout)).state_dir if accept_loss else None
     if state_dir is not None:
@@ -56,10 +58,12 @@ def command(format_: str, timeout: str, accept_loss: bool, strict: bool, **optio
     stack = Stack(lifecycle, notice=note_later)
     try:
         stack.open(serve=True)
-        signals.starting = False  # who reads the ready line may stop us before the next line runs
+        # Before the ready line is printed: its reader may send a signal before the next line runs.
+        signals.starting = False
         took = time.perf_counter() - began
         tell_neighbour(other)
-        with contextlib.suppress(OSError):  # a closed pipe, as of `head`, does not end the server
+        # A closed pipe, such as that of `head`, does not end the server.
+        with contextlib.suppress(OSError):
             print_ready(stack, took) if format_ == "json" else print_banner(stack, took)
         # Only now, because before the ready line an interrupt ends the start anyway.
         signals.watch(STUCK_S)
@@ -112,6 +116,7 @@ def import_ciphers() -> None:
 
 def collect_garbage_of_requests() -> None:
     """Collect from now on, except what the start made: it lives as long as the server."""
+    # Frozen objects are not traversed, and those of the start live as long as the server.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
 

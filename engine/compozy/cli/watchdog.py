@@ -15,13 +15,16 @@ import time
 from collections.abc import Collection
 
 POLL_S = 0.2
-SECOND_S = 1.0  # a parent that runs needs less to end after a second signal
-IDLE_S = 5.0  # how often the parent is looked for when something else holds its end of the socket open
+# A parent that still runs Python code ends sooner than this after a second signal.
+SECOND_S = 1.0
+# How often the parent is looked for when another process holds its end of the socket open.
+IDLE_S = 5.0
 
 
 def watch(recorded: socket.socket, parent: int, grace_s: float, numbers: Collection[int]) -> None:
     """Return when `parent` has ended, killed or not."""
-    began: dict[int, float] = {}  # by number of signals, so that the second one has a deadline of its own
+    # By number of signals, so that the second one has a deadline of its own.
+    began: dict[int, float] = {}
     while os.getppid() == parent:
         select.select([recorded], [], [], IDLE_S)
         seen = _recorded(recorded)
@@ -32,6 +35,7 @@ def watch(recorded: socket.socket, parent: int, grace_s: float, numbers: Collect
         if count and time.monotonic() - began[count] > (grace_s if count == 1 else SECOND_S):
             os.kill(parent, signal.SIGKILL)
             return
+        # The bytes stay in the socket, so from the first signal on `select` returns at once.
         time.sleep(POLL_S)
 
 
@@ -45,5 +49,6 @@ def _recorded(source: socket.socket) -> bytes | None:
 
 if __name__ == "__main__":
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Service managers signal all processes of a service; the watchdog must outlive the first signal.
         signal.signal(ignored, signal.SIG_IGN)
     watch(socket.socket(fileno=0), os.getppid(), float(sys.argv[1]), tuple(map(int, sys.argv[2:])))

@@ -53,7 +53,7 @@ def running_server(lifecycle: Lifecycle, note: Note) -> RemoteClient | None:
     url, key = resolved.get("server.url"), resolved.get("server.api_key")
     if url:
         return _remote(url, key, None, note)
-    # Only a port of the command line selects a server: one of the file may have moved to a free port.
+    # Only a port of the command line chooses among several servers; a default one may have moved to a free port.
     named = resolved.values["server.port"]
     presence = find_server(resolved.directory, int(named.value) if named.origin.kind == "flag" else None)
     if presence is None:

@@ -147,7 +147,8 @@ class _DmnReader:
     def _output(self, name: str, clause: Element, rows: Sequence[Row]) -> Domain:
         constraint, values = self._values(clause, "outputValues"), [row.then.get(name) for row in rows]
         reference = clause.attributes.get("typeRef") or (self._heading.reference if self._single else "")
-        if self._faults.findings:  # what is refused already would only be reported again
+        # What is refused already would only be reported again.
+        if self._faults.findings:
             return Domain.finite(values)
         try:
             found = self._types.of_reference(reference)

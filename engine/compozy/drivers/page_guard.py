@@ -37,7 +37,8 @@ class PageGuard:
 
     def stop(self) -> None:
         """Close the listener and every connection."""
-        with contextlib.suppress(DriverError):  # a loop that has ended has closed them
+        # A loop that has ended has closed the connections.
+        with contextlib.suppress(DriverError):
             self._loop.call(self._close(), _CALL_S)
 
     async def _close(self) -> None:

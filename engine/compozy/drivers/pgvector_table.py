@@ -23,7 +23,8 @@ from compozy.vector.metadata_filter import Condition, accepted, encode_json, is_
 from compozy.vector.ranking import best, rounded
 from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
 
-OLDEST = (0, 8)  # has iterative scans
+# The first version with iterative scans.
+OLDEST = (0, 8)
 CREATE = "CREATE EXTENSION IF NOT EXISTS vector"
 EXTENSION = """
 SELECT (SELECT extversion FROM pg_extension WHERE extname = 'vector'), offer.default_version, current_database(),
@@ -46,11 +47,13 @@ WHERE indrelid = to_regclass(%s) AND method.amname = 'gin'"""
 _LOCK_KEY = 0x436F6D7056  # "CompV"
 # PostgreSQL truncates longer names without an error, so that two collections could share a table.
 _LONGEST_BYTES = 63
-_MOST = {"vector": 2000, "halfvec": 4000}  # numbers of a vector in an index
+# The longest vectors that an index takes, by type.
+_MOST = {"vector": 2000, "halfvec": 4000}
 _EXPORTED = "SELECT id, embedding::text, text, metadata::text"
 _BATCH = 500
 _DIGITS = len(str(-(2**63)))
-INDEXED_ROWS = 10_000  # fewer are searched exactly; an index of all at once takes a quarter of the time of row by row
+# Fewer rows are searched exactly. An index of all rows at once takes a quarter of the time of row by row.
+INDEXED_ROWS = 10_000
 _MOST_CANDIDATES = 1000
 _OPERATORS = {"cosine": "<=>", "l2": "<->", "ip": "<#>"}
 _SCORES = {

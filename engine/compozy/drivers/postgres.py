@@ -171,7 +171,8 @@ class PostgresDriver:
         stated = self._from_url(self._url) if self._url else _DEFAULTS
         given = {**stated, **self._parts}
         if "," in str(stated["port"]):
-            given["port"] = stated["port"]  # one for each host
+            # libpq takes one port for each of several hosts, which a single number cannot replace.
+            given["port"] = stated["port"]
         return {
             "application_name": "compozy",
             # The system notices a dead peer within seconds, also below a statement that waits.

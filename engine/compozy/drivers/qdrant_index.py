@@ -74,6 +74,7 @@ class IndexBuild:
             self._shard.forget()
             if path is not None:
                 shutil.rmtree(path, ignore_errors=True)
+        # What was written during the build may be enough for the next one.
         self._shard.index()
 
     def _built(self, path: Path) -> bool:
@@ -82,6 +83,7 @@ class IndexBuild:
         Raises:
             DriverError: it has failed.
         """
+        # Isolated: neither the working directory nor the user's variables decide which Python is imported.
         module = (sys.executable, "-I", "-m", "compozy.drivers.qdrant_index")
         process = Process(Command("qdrant-index", (*module, str(path), *self._arguments)), _ignore, _ignore)
         while not process.wait(_POLL_S):
@@ -102,6 +104,7 @@ def main(path: str, dimension: str, metric: str, m: str, ef_construction: str) -
 
     from compozy.drivers.qdrant_shard import DISTANCES
 
+    # Everything else on the machine has precedence: the index only makes later searches faster.
     os.nice(NICENESS)
     graph = edge.HnswIndexConfig(m=int(m), ef_construct=int(ef_construction), full_scan_threshold=_FULL_SCAN_KB)
     config = edge.EdgeConfig(

@@ -24,7 +24,8 @@ from compozy.vector.ranking import rounded
 from compozy.vector.vector_store import VectorRecord
 
 _BLOCK = 1000
-_READ_BYTES = 32 * 1024 * 1024  # of one answer
+# Of one answer: bounds the memory of a search in client and server.
+_READ_BYTES = 32 * 1024 * 1024
 _FLOAT = np.dtype("<f4")
 
 
@@ -95,12 +96,14 @@ class PackedBlocks(RedisVectorStore):
         for at in range(0, len(numbers), step):
             part = numbers[at : at + step]
             keys = [self._key(f"{kind}:{number}") for number in part for kind in ("vectors", "ids")]
+            # One command, so that vectors and ids of a block are of one moment.
             found = self._client.mget(keys)
             yield from ((packed, ids) for packed, ids in zip(found[::2], found[1::2], strict=True) if packed and ids)
 
     def _vectors(self, ids: Sequence[str]) -> Mapping[str, Sequence[float]]:
         with self._client.pipeline() as pipe:
             while True:
+                # Another client wrote between the places and the vectors: both are read again.
                 with contextlib.suppress(WatchError):
                     return self._rows(pipe, ids)
 
@@ -146,8 +149,11 @@ def _candidates(scores: Any, ids: bytes, k: int, allowed: Collection[str] | None
     names: list[str] | None = None
     if allowed is not None:
         names = msgspec.json.decode(ids)
+        # Below every cosine similarity, so that these rows drop out.
         scores = np.where([name in allowed for name in names or ()], scores, -2.0)
+    # Rounded as results are, so that equal vectors have equal scores and their ids decide the order.
     scores = np.round(np.clip(scores, -2.0, 1.0).astype(np.float64), 6)
+    # A partial sort in linear time: only the k-th best score is needed.
     least = np.partition(scores, -k)[-k] if k < len(scores) else -2.0
     places = np.flatnonzero((scores >= least) & (scores > -1.5))
     names = names or msgspec.json.decode(ids)

@@ -25,7 +25,8 @@ PING_S = 1.0
 PROBED_KEY = "compozy:health"
 _PORT = 6379
 _CONNECT_S = 2.0
-_ANSWER_S = 5.0  # an answer that takes longer counts as lost; blocking commands wait in slices of it
+# An answer that takes longer counts as lost; blocking commands wait in slices of it.
+_ANSWER_S = 5.0
 # A connection that was idle for longer is asked before it is used, because proxies drop idle ones silently.
 _IDLE_S = 15
 _FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
@@ -135,10 +136,12 @@ class RedisExternalDriver:
         self._client = self._make(
             retry=again, socket_timeout=_ANSWER_S, socket_connect_timeout=_CONNECT_S, health_check_interval=_IDLE_S
         )
+        # A health check reports the present state, so it tries once.
         never = Retry(NoBackoff(), retries=0)
         probe = self._probe = self._make(retry=never, socket_timeout=PING_S, socket_connect_timeout=PING_S)
         known = probe.connection_pool.connection_kwargs
         self._where = f"redis at {_address(known)}"
+        # Read here, so that the error names the file that cannot be read.
         for option in _FILES & known.keys():
             if known[option]:
                 read_pem(known[option], f"{option} in redis.url")
@@ -202,7 +205,8 @@ class RedisExternalDriver:
         try:
             try:
                 probe.setrange(PROBED_KEY, 0, "")
-            except NoPermissionError:  # a user of few rights
+            # A user of few rights may not write this key; then an answer is enough.
+            except NoPermissionError:
                 probe.ping()
         except (RedisError, OSError, ValueError, LookupError) as error:
             self._tell(str(error), probe.connection_pool.connection_kwargs.get("password"), error)

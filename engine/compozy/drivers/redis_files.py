@@ -22,9 +22,11 @@ from compozy.state.data_files import check_data_files
 _AOF = "appendonlydir"
 _RDB = "dump.rdb"
 _FILE = re.compile(r"file (\S+) seq (\d+) type ([bih])(?: .*)?\n|#.*\n")
-_NEEDED = ("b", "i")  # the base and the increments; the history may be deleted
+# The base and the increments; files of the history (`h`) may be deleted already.
+_NEEDED = ("b", "i")
 _NAMED = re.compile(f"(?:{_FILE.pattern})*")
-_EMPTY_BYTES = 200  # a snapshot without keys has about 90
+# A snapshot without keys has about 90 bytes.
+_EMPTY_BYTES = 200
 # Larger parts are checked by the server alone, while it loads them.
 _CHECKED_BYTES = 64 * 1024 * 1024
 _CHECK_S = 30

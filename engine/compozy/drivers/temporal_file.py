@@ -59,7 +59,8 @@ def examine_database(path: str, binary: str, notice: Callable[[str], None]) -> b
     if not os.path.lexists(path):
         return False
     record = read_record(path)
-    if record is not None and record.binary != _identity(binary):  # asking it takes longer than all the rest
+    # Only another binary is asked for its version, which takes longer than all other checks.
+    if record is not None and record.binary != _identity(binary):
         ours = _server_version(binary)
         if ours is not None:
             _compare(path, record.server, ours, notice)

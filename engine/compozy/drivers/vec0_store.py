@@ -93,6 +93,7 @@ class Vec0Store:
         with self._connections.writing() as connection:
             dimension = self._dimension or self._first(connection, len(next(iter(found.values())).vector))
             self._write(connection, found)
+        # Only after the commit: a transaction that was rolled back has fixed no length.
         self._dimension = dimension
 
     def _first(self, connection: apsw.Connection, dimension: int) -> int:
@@ -105,6 +106,7 @@ class Vec0Store:
     def _write(self, connection: apsw.Connection, found: Mapping[str, VectorRecord]) -> None:
         ids = json.dumps(list(found))
         known = dict(connection.execute(f"SELECT id, rowid FROM records WHERE {_LISTED}", (ids,)))
+        # Within the write transaction, so that no other writer takes the same numbers.
         free = connection.execute("SELECT coalesce(max(rowid), 0) + 1 FROM records").get
         new = [record for record in found.values() if record.id not in known]
         old = [record for record in found.values() if record.id in known]
@@ -150,6 +152,7 @@ class Vec0Store:
         nearest = _FILTERED if where else _NEAREST
 
         def fetch(limit: int) -> list[VectorMatch]:
+            # vec0 refuses a larger k; the distance function over all rows has no such limit.
             if limit <= _MOST_NEAREST:
                 found = connection.execute(nearest.format(where=sql), (wanted, limit, *values))
             else:
@@ -234,5 +237,6 @@ def _test(value: Scalar) -> tuple[str, list[object]]:
         return f"m.type = '{json.dumps(value)}'", []
     if isinstance(value, str):
         return "(m.type = 'text' AND m.value = ?)", [value]
+    # SQLite takes integers of 64 bits only.
     bound = float(value) if isinstance(value, int) and not -_LARGEST <= value < _LARGEST else value
     return "(m.type IN ('integer', 'real') AND m.value = ?)", [bound]

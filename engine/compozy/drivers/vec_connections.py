@@ -51,6 +51,7 @@ class VecConnections:
             connection.transaction_mode = "IMMEDIATE"
             connection.enable_load_extension(True)
             connection.load_extension(extension_path())
+            # Off again, because it would also allow SQL to load code.
             connection.enable_load_extension(False)
             if not self._shared:
                 connection.execute("PRAGMA journal_mode = wal")
@@ -67,7 +68,8 @@ class VecConnections:
             DriverError: the database was closed, moved or replaced, or cannot be read.
         """
         with self._writer if self._shared else contextlib.nullcontext():
-            pass  # a writer has the next turn
+            # A waiting writer has precedence, or many readers of the one connection would starve it.
+            pass
         with self._taken() as connection:
             yield connection
 
@@ -107,6 +109,7 @@ class VecConnections:
             raise DriverError("the vector store was stopped")
         self._verify()
         try:
+            # In memory the single connection is the database: a second one would open an empty one.
             return self._idle.get(timeout=_TURN_S) if self._shared else self._idle.get_nowait()
         except queue.Empty:
             if self._shared:
@@ -119,6 +122,7 @@ class VecConnections:
         else:
             self._idle.put(connection)
         if self._closed:
+            # `close` may have run while this connection was in use.
             self.close()
 
     def close(self) -> None:

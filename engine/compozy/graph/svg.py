@@ -111,7 +111,8 @@ def _edge_svg(route: Route) -> str:
         if number % 2 == 1:
             middle = (x + to_x) / 2
             path.append(f"C{middle:.1f} {y:.1f} {middle:.1f} {to_y:.1f} {to_x:.1f} {to_y:.1f}")
-        elif (x, y) != (to_x, to_y):  # an arrow head on a line of no length would point anywhere
+        # An arrow head on a line of no length would point anywhere.
+        elif (x, y) != (to_x, to_y):
             path.append(f"L{to_x:.1f} {to_y:.1f}")
         x, y = to_x, to_y
     return f'<path class="edge" d="{"".join(path)}" marker-end="url(#tip)"/>'

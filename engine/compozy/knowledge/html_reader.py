@@ -12,7 +12,8 @@ from compozy.knowledge.text_reader import decode
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborNode
 
-LIMIT_BYTES = 8_000_000  # the tree of a page takes up to a hundred times its size
+# The tree of a page takes up to a hundred times the size of the page.
+LIMIT_BYTES = 8_000_000
 _INVISIBLE = ["script", "style", "noscript", "template", "svg", "math", "iframe", "object", "title", "select"]
 _HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
 _PREFIXES = {**_HEADINGS, "li": "- "}
@@ -47,6 +48,7 @@ def read_html(content: bytes, encoding: str | None = None) -> Extract:
 
     if len(content) > LIMIT_BYTES:
         raise UnreadableDocument(f"the page is larger than {LIMIT_BYTES} bytes", "divide it, or convert it to text")
+    # The HTML standard looks at the first 1,024 bytes; this is more lenient, and bounded as well.
     declared = _CHARSET.search(content[:4096])
     page = LexborHTMLParser(decode(content, encoding or (declared[1].decode() if declared else None)))
     title = page.css_first("title")
@@ -64,7 +66,8 @@ def read_html(content: bytes, encoding: str | None = None) -> Extract:
 
 def _runs(body: LexborNode | None) -> Iterator[tuple[_Block, str]]:
     """Yield the text of each block, in several parts where other blocks interrupt it."""
-    around: dict[int, _Block] = {}  # by element; an element is walked before what it contains
+    # By element; an element is walked before what it contains.
+    around: dict[int, _Block] = {}
     block, texts, mark = _Block("body", 0), [""], ""
     for node in body.traverse(include_text=True) if body else ():
         tag, parent = node.tag or "", node.parent

@@ -32,7 +32,8 @@ from compozy.store.knowledge_records import (
 from compozy.store.records import timestamp
 from compozy.vector.vector_store import VectorRecord
 
-RECIPE = "1"  # to be raised when the same document and settings give other chunks than before
+# To be raised when the same document and settings give other chunks than before: then all are ingested anew.
+RECIPE = "1"
 _DOCUMENTS = 64  # of one read of the database
 _CHUNKS = 256  # of one write
 log = logging.getLogger("compozy.knowledge")
@@ -76,7 +77,8 @@ class Ingestion:
         else:
             self._library.require_same(base, self._rows.base(base.id), vectors)
             if vectors is not None and not vectors.store.count({"base": base.id}):
-                self._rows.forget_recipes(base.id)  # the store has lost its vectors, or has had none
+                # The store has lost its vectors, or never had any: unchanged documents are embedded again as well.
+                self._rows.forget_recipes(base.id)
         found = list(find_documents(base))
         sources = [one.source for one in found if isinstance(one, Reference)]
         faults = {one.source: _text(one) for one in found if isinstance(one, DocumentFault)}
@@ -92,6 +94,7 @@ class Ingestion:
             SupersededError: the base was deleted, or is ingested anew.
         """
         until, vectors = time.monotonic() + seconds, self._library.vectors(self._base)
+        # Found anew in each step: addresses may contain secrets, so that rows do not have them.
         references = {one.source: one for one in find_documents(self._base) if isinstance(one, Reference)}
         pending = self._rows.documents(self._base.id, PENDING, _DOCUMENTS)
         while pending and not stopped() and time.monotonic() < until:
@@ -107,6 +110,7 @@ class Ingestion:
             SupersededError: the base was deleted, or is ingested anew.
         """
         if error is None:
+            # Only after success: a failed ingestion leaves the documents of the one before.
             self._rows.sweep(self._base.id, self._run)
             self._delete_discarded(self._library.vectors(self._base))
         self._rows.finish(self._base.id, self._run, READY if error is None else FAILED, error)
@@ -120,6 +124,7 @@ class Ingestion:
                 self._read(stored, references.get(stored.source), recipe, batch)
             except DocumentFault as fault:
                 batch.failed[stored.source] = _text(fault)
+            # A store or an embedder that does not answer concerns all documents: the step fails and is repeated.
             except CompozyError:
                 raise
             except Exception as error:  # noqa: BLE001 - parsers of any content; the others are ingested all the same
@@ -137,6 +142,7 @@ class Ingestion:
             batch.unchanged[stored.source] = reference.version
             return
         document = read_document(self._base, reference)
+        # A file that was only touched, or a document without a version: its content decides.
         if (stored.sha256, stored.recipe) == (document.sha256, recipe):
             batch.unchanged[stored.source] = reference.version
             return
@@ -151,6 +157,7 @@ class Ingestion:
     def _write(self, batch: Batch, vectors: Vectors | None) -> None:
         passages = [passage for content in batch.contents for passage in content.passages]
         if vectors is not None and passages:
+            # In this order, so that a kill in between leaves only vectors that the next step knows as discarded.
             self._rows.announce(self._base.id, [passage.id for passage in passages])
             vectors.write([self._record(passage) for passage in passages])
         if batch.contents:

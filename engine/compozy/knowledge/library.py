@@ -118,6 +118,8 @@ class Library:
         if base.embedder is None or base.store is None:
             return None
         with self._lock:
+            # One for each model, because an embedder holds weights or connections; under the lock, so that none is left
+            # unclosed.
             if base.embedder.id not in self._embedders:
                 self._embedders[base.embedder.id] = self._embedder_of(base.embedder)
             embedder = self._embedders[base.embedder.id]
@@ -168,6 +170,8 @@ class Library:
             NotFoundError: the configuration declares no base of this id.
         """
         base, count = self.base(base_id), self.rows.extent(base_id).documents
+        # Rows first: queries find nothing from now on, and if the store does not answer, its vectors are known as
+        # discarded.
         self.rows.delete(base_id)
         if base.store is not None:
             self._stores(base.store).delete(where={"base": base_id})

@@ -204,7 +204,7 @@ class _Start:
             else:
                 self._runtime.answered(step.component, _prove(driver, context))
                 log_ready(step, driver, time.perf_counter() - began)
-        # Always, whatever the driver raised: `_wait` counts on one entry for each thread.
+        # Always, also after an error of the driver: `_wait` counts on one entry for each thread.
         self._ended.put(_Ended(step, outcome.error))
 
     def _wait(self) -> None:

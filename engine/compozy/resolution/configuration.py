@@ -97,6 +97,7 @@ def load_configuration(
     always = (*installed_packs(), *(os.path.abspath(pack) for pack in packs))
     configuration = read_sources(inputs, load_rulebook(always))
     named = named_packs(configuration)
+    # Read once more, because the packs that the configuration names may declare settings of it.
     return read_sources(inputs, load_rulebook((*always, *named))) if named else configuration
 
 

@@ -26,7 +26,8 @@ from compozy.rulebook.migrations import Migration
 from compozy.settings.sources import Inputs
 
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-_FORGETS = "memory"  # the mode whose components keep only what a path or a switch names
+# The mode whose components keep only what a path or a switch names.
+_FORGETS = "memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ def rewrite(rulebook: Rulebook, text: str, file: str, *, to: str | None = None, 
     Raises:
         SyntaxProblem: the text is not YAML, or names a key twice.
     """
+    # Refuses invalid YAML and keys that are written twice, before anything is edited.
     read_document(text, file)
     original, changes = text, list[FileChange]()
     for row in rulebook.migrations:

@@ -217,7 +217,8 @@ def _key_faults(rulebook: Rulebook, table: Table, key: str) -> Iterator[str]:
 
 
 def _placeholder_faults(rulebook: Rulebook, table: Table, body: Mapping[str, object]) -> Iterator[str]:
-    if table.for_each == PROBLEMS:  # their placeholders are the facts of each problem
+    # Their placeholders are the facts of each problem.
+    if table.for_each == PROBLEMS:
         return
     known = {*_ALWAYS_KNOWN, *(column.name for column in table.columns), *rulebook.registry.settings}
     for part in ("text", "suggest", "hint"):
@@ -312,6 +313,7 @@ def _check_needs(rulebook: Rulebook, faults: Collector) -> None:
     for row in rulebook.drivers.values():
         needs.setdefault(row.component, set()).update(set(row.needs) & set(needs))
     waiting = dict(needs)
+    # Topological sorting: when nothing is ready any more, what is left is a circle, or needs one.
     while ready := [name for name, others in waiting.items() if not others & set(waiting)]:
         for name in ready:
             del waiting[name]

@@ -20,12 +20,14 @@ from compozy.base.output_file import open_regular, write_file
 from compozy.base.ownership import unsafe_owner, unsafe_status
 from compozy.rulebook.rows import Rulebook
 
+# Each set of rules and each version of Compozy has a file of its own, and several may be in use.
 _KEPT = 8
 
 
 def verified_rules(digest: str) -> Rulebook | None:
     """Return the rules of this digest if this version of the verification found them valid."""
     file = cache_file(digest)
+    # Unpickling can run code, so the directory is checked here and the open file below.
     if file is None or unsafe_owner(file.parent) is not None:
         return None
     try:
@@ -43,6 +45,7 @@ def keep_verified(rulebook: Rulebook) -> None:
         return
     with contextlib.suppress(OSError):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Not durable: a damaged file costs only another verification.
         write_file(file, pickle.dumps(rulebook, pickle.HIGHEST_PROTOCOL), durable=False)
         for old in sorted(file.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)[:-_KEPT]:
             old.unlink(missing_ok=True)

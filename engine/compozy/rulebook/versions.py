@@ -33,7 +33,8 @@ def read_version(name: str) -> Rulebook:
     whole = any(_LIFECYCLE.search(text) for text in texts.values())
     checked = check_rules(texts if whole else {**shipped_texts(), **texts})
     raise_errors(checked.findings, RuleTableError)
-    assert checked.rulebook is not None  # what cannot be read is among the findings
+    # What cannot be read is among the findings.
+    assert checked.rulebook is not None
     return checked.rulebook
 
 

@@ -62,6 +62,7 @@ class DocumentReader:
             if key.startswith("x-"):
                 continue
             spelled = prefix + key
+            # A key with a dot would otherwise count as the path of a nested setting.
             path = self.registry.spelled.get(spelled) if "." not in key else None
             if path is not None:
                 self.leaf(spelled, self.registry.settings[path], child)
@@ -78,7 +79,8 @@ class DocumentReader:
         if spelled.endswith(".") or not spelled:
             self._empty_key(spelled, place)
             return
-        if spelled in self.registry.spelled:  # a key with dots in it
+        # A key with dots in it, which is the path of a setting.
+        if spelled in self.registry.spelled:
             suggestion = ": {".join(spelled.split(".")) + ": ..." + "}" * spelled.count(".")
         else:
             suggestion = self._meant(spelled, self.registry.suggest)
@@ -177,7 +179,8 @@ class DocumentReader:
             return read(spelled, path, setting, node, parts)
         read = self._element if setting.items else self._text if setting.of else self._free_map
         values = [read(f"{spelled}[{at}]", f"{path}[{at}]", setting, item, parts) for at, item in enumerate(node.value)]
-        return None if setting.of and None in values else values  # an element that cannot be read is a problem
+        # An element that cannot be read is a problem already; a list without it would be another value.
+        return None if setting.of and None in values else values
 
     def _text(self, spelled: str, path: str, setting: Setting, node: Node, parts: dict[str, Origin]) -> object:
         """Return one element of a list of scalars."""
@@ -214,6 +217,7 @@ class DocumentReader:
             self._problem("type", spelled, node.place, expected="expected a mapping", found="")
             return {}
         element = _Element(spelled, path, setting.items, {}, parts, {})
+        # An element with another fault may have lost its id through it; one report is enough.
         before = len(self.contents.problems)
         self._fields(element, "", node)
         wanted = [item.path for item in setting.items.values() if item.identifies]

@@ -47,7 +47,8 @@ def ignored_files(directory: str, found: str | None) -> tuple[str, ...]:
     """Return the names in `directory` that look like a configuration and are not the one that is read."""
     try:
         alike = [name for name in os.listdir(directory) if name.lower() in CONFIG_NAMES]
-    except OSError:  # a directory may be entered without the right to list it
+    # A directory may be entered without the right to list it.
+    except OSError:
         return ()
     return tuple(sorted(name for name in alike if not found or not _is_same(os.path.join(directory, name), found)))
 

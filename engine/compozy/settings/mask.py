@@ -84,7 +84,8 @@ def sounds_secret(key: str) -> bool:
 
 def _extents(text: str) -> Iterator[tuple[int, int]]:
     """Yield where the values of secret keys start and end, as far as the text is YAML."""
-    import yaml  # only where a file is printed
+    # Imported only where a file is printed.
+    import yaml
 
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     above = ["item"]  # what the next node is, for each open collection: an item, a key, a value or a secret

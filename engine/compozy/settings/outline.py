@@ -24,7 +24,8 @@ def outline_fault(reference: str) -> str:
     path = where if where.endswith(".py") else _origin(where)
     if path is None:
         return f"module {where} not found"
-    if not path.endswith(".py"):  # a compiled or built-in module
+    # A compiled or built-in module has no source that could be read.
+    if not path.endswith(".py"):
         return ""
     try:
         check_code(path)

@@ -153,7 +153,8 @@ class FileSource:
         contents.problems += [
             _not_expanded(line, _origin(file, line))
             for file, line in variables.used.values()
-            if line.reference and line.name not in registry.by_env  # those are problems of `.env` itself
+            # Those that name a setting are problems of `.env` itself.
+            if line.reference and line.name not in registry.by_env
         ]
         return Layer("file", _shared(contents, registry), (*contents.problems, *ignored), {shown: text})
 
@@ -177,6 +178,7 @@ def _defaults(key: ById[Registry], directory: str) -> Layer:
         if setting.default is not None
     }
     if "name" in key.record.settings:
+        # The name of a directory may hold bytes that are not UTF-8.
         name = os.fsencode(os.path.basename(directory)).decode("utf-8", "replace")
         entries["name"] = Candidate(name or "compozy", DEFAULT)
     return Layer("default", entries)
@@ -237,7 +239,8 @@ def take_variable(contents: Contents, registry: Registry, name: str, text: str, 
     elif path is not None:
         take_text(contents, registry, registry.settings[path], text, origin, inputs)
     elif name in _OF_THE_PROCESS and origin.kind == "env":
-        return  # trusted file owners and the coverage record; a file cannot set them for itself
+        # Trusted owners of files, and the coverage record: a file cannot set them for itself.
+        return
     # Variables are case-sensitive; the same name in lower case is a mistake unless the right one is set as well.
     elif name.upper() in registry.by_env and name.upper() not in inputs.environment:
         contents.problems.append(Problem("unknown-variable", name, origin, {"suggestion": name.upper()}))

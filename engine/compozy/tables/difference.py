@@ -84,6 +84,7 @@ def compare_tables(
         parts: list[TableDifference] = []
         stopped = True
         with suppress(OutOfStepsError):
+            # One more than is kept shows that the table differs in further regions.
             parts += islice(_differences(ruleset, builder, old[name], new[name], table), MOST_REGIONS + 1)
             stopped = False
         found += parts[:MOST_REGIONS]
@@ -144,8 +145,10 @@ def _decided(subject: Subject, before: int) -> Iterator[Part]:
                 # Both rows decide where neither is masked by an earlier row of its own version.
                 box, hidden = subject.meeting(one, other), earlier | (new & ((1 << other) - 1))
                 yield one, other, list(islice(space.uncovered(box, hidden), MOST_REGIONS))
+        # The old row decides here, and no row of the new version matches.
         yield one, None, list(islice(space.uncovered(subject.box(one), earlier | new), MOST_REGIONS))
     for other in _bits(new):
+        # No old row matches here, and no earlier new one.
         hidden = old | (new & ((1 << other) - 1))
         yield None, other, list(islice(space.uncovered(subject.box(other), hidden), MOST_REGIONS))
 

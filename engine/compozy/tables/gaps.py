@@ -56,6 +56,7 @@ def gap_boxes(subject: Subject, most: int) -> tuple[list[Box], bool, bool]:
     found: list[Box] = []
     finished = False
     with suppress(OutOfStepsError):
+        # One more than wanted shows whether these are all.
         for box in islice(space.uncovered(space.whole, space.everything), most + 1):
             found.append(box)
         finished = True

@@ -126,10 +126,12 @@ def cell_yaml(condition: Condition) -> str:
     >>> cell_yaml(Condition.of(["a", None])), cell_yaml(Condition.of(["b"]))
     ('[a, unset]', 'b')
     """
+    # Dumped as a list and cut out of its brackets, because YAML ends a lone scalar with a line `...`.
     return _dump([condition_data(condition)], flow=True)[1:-1]
 
 
 def _dump(data: object, *, flow: bool) -> str:
+    # So wide that no line is folded: a proposal is pasted as one line.
     text: str = yaml.dump(
         data, Dumper=_DUMPER, sort_keys=False, default_flow_style=flow, width=1_000_000, allow_unicode=True
     )

@@ -14,7 +14,8 @@ from compozy.errors import DriverError
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-_CHOICE = 150000  # the first version that knows strategies of copying
+# The first version that knows strategies of copying.
+_CHOICE = 150000
 _CONNECT_S = 5
 
 

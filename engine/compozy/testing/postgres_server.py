@@ -21,7 +21,8 @@ from compozy.testing.server_binaries import Account, copy_postgres, find_postgre
 if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
-_SEGMENT_LINE = 6  # of postmaster.pid: key and number of the segment
+# The line of postmaster.pid with key and number of the segment, counted from 0.
+_SEGMENT_LINE = 6
 _IPC_RMID = 0
 _SETTINGS: Mapping[str, str] = {
     # A killed server loses nothing with these, only a killed machine would.
@@ -49,7 +50,8 @@ class PostgresServer(Server, Databases):
     """
 
     name = "postgres"
-    stop_signal = signal.SIGINT  # clients are disconnected
+    # PostgreSQL's fast shutdown: clients are disconnected instead of waited for.
+    stop_signal = signal.SIGINT
     close_signal = signal.SIGQUIT
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:

@@ -13,8 +13,10 @@ from compozy.errors import DriverError
 
 _MAKE_S = 30.0
 _POLL_S = 0.002
-_ROOM = 512 * 1024 * 1024  # bytes that memory must have left
-_LONGEST = 60  # characters; the path of a socket below it has to stay below 107
+# Bytes that memory must have left.
+_ROOM = 512 * 1024 * 1024
+# Characters: the path of a socket below it has to stay below 107.
+_LONGEST = 60
 
 
 class Scratch:

@@ -40,7 +40,8 @@ class Testbed:
     it is one of our own; Temporal and Redis always are.
     """
 
-    __test__ = False  # the name does not make it a test
+    # pytest would collect the class because of its name.
+    __test__ = False
 
     def __init__(self) -> None:
         self._opened = ExitStack()
@@ -146,7 +147,8 @@ class Testbed:
             steps = tuple(step for step in plan.steps if not only or step.component in only)
             runtime = provision(replace(plan, steps=steps))
             equip(runtime, resolved)
-            stack.callback(runtime.close, 0)  # this data is not read again: stop at once
+            # This data is not read again, so that nothing has to end gracefully.
+            stack.callback(runtime.close, 0)
             if "database" in resolved.components:
                 self._fill(runtime.database, given)
             yield runtime
@@ -213,7 +215,8 @@ class Testbed:
                 self._servers[name] = self._opened.enter_context(start())
             found: Running = self._servers[name]
             if isinstance(found, Server):
-                found.start()  # a test may have stopped or killed it
+                # A test may have stopped or killed it.
+                found.start()
             return found
 
 

@@ -118,4 +118,5 @@ class TimeSkippingServer(Server):
         return Command(self.name, (binary, str(self.port)))
 
     def _answers(self) -> bool:
-        return True  # the library asks until it gets an answer
+        # The library itself asks until it gets an answer.
+        return True

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from urllib.parse import quote
 
-_LONGEST = 100  # characters; most file systems allow 255, endings included
+# Characters: most file systems allow 255, endings included.
+_LONGEST = 100
 
 
 def file_name(name: str) -> str:

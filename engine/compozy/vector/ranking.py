@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from compozy.vector.vector_store import VectorMatch
 
-_DIGITS = 6  # single-precision numbers of engines differ beyond: equal vectors have equal scores
+# Engines compute in single precision and differ beyond these digits; rounded, equal vectors have equal scores.
+_DIGITS = 6
 _MORE = 4
 
 

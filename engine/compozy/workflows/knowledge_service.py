@@ -105,7 +105,9 @@ class KnowledgeService:
         """
         self._library.base(base)
         handle = self._client.get_workflow_handle(self._id(base))
-        with contextlib.suppress(NotFoundError):  # it is not being ingested
+        # No ingestion of the base runs.
+        with contextlib.suppress(NotFoundError):
+            # A step that still runs fails at its next write, because its run is no longer that of the base.
             await ask(self._client, handle.terminate(reason="the base was deleted"), base)
         return await self._in_thread(lambda: self._library.delete(base))
 
@@ -117,6 +119,7 @@ class KnowledgeService:
                 await ask(self._client, result_of(handle), base)
         except TimeoutError:
             return False
+        # No ingestion, or one that has failed: either way none runs any more.
         except (NotFoundError, WorkflowFailureError):
             pass
         return True

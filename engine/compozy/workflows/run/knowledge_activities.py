@@ -92,6 +92,7 @@ class KnowledgeActivities:
                 "the base was deleted, or a newer ingestion replaced this one", "Superseded", final=True
             ) from error
         except CompozyError as error:
+            # Only a service that does not answer may do so later; every other refusal would repeat.
             final = not isinstance(error, DriverError)
             text = error.message if error.hint is None else f"{error.message} (fix: {error.hint})"
             raise benign(self._redact(text), error.id, activity.info().attempt, final=final) from error

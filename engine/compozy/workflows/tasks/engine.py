@@ -85,6 +85,7 @@ class Engine(Protocol):
 async def run_concurrently(blocks: Sequence[Block], most: int) -> list[object]:
     """Implement `Engine.concurrently` for any event loop; blocks start in their order."""
     results: list[object] = [None] * len(blocks)
+    # Shared by the workers: each takes the next block when it is free, so that blocks start in their order.
     waiting = iter(enumerate(blocks))
 
     async def work() -> None:
@@ -97,5 +98,6 @@ async def run_concurrently(blocks: Sequence[Block], most: int) -> list[object]:
     finally:
         for worker in workers:
             worker.cancel()
+        # Awaited, so that no block still runs when the failure is raised.
         await asyncio.gather(*workers, return_exceptions=True)
     return results
