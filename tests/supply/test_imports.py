@@ -13,7 +13,7 @@ import pytest
 from compozy.rulebook import load_rulebook
 
 HEAVY = {"asyncio", "fakeredis", "httpx", "jinja2", "peewee", "psycopg2", "redis", "starlette", "temporalio", "uvicorn"}
-NOBODY = "http://127.0.0.1:9"
+NO_SERVER = "http://127.0.0.1:9"
 WORKFLOW = 'id: step\ntasks: [{id: a, type: aggregate, output: "1"}]\n'
 PROBE = """
 import sys
@@ -37,9 +37,9 @@ TABLE: dict[str, tuple[int, set[str], int]] = {
     "rules list": (0, {"click", "yaml"}, 203),
     "start --help": (0, CLIENT - {"transitions", "six"}, 281),
     "status": (4, CLIENT, 223),
-    f"status --server {NOBODY}": (4, {*CLIENT, "cerberus"}, 265),
-    f"workflow run step.yaml --server {NOBODY}": (4, {*CLIENT, "cerberus", "yaml"}, 381),
-    f"workflow list --server {NOBODY}": (4, {*CLIENT, "cerberus"}, 276),
+    f"status --server {NO_SERVER}": (4, {*CLIENT, "cerberus"}, 265),
+    f"workflow run step.yaml --server {NO_SERVER}": (4, {*CLIENT, "cerberus", "yaml"}, 381),
+    f"workflow list --server {NO_SERVER}": (4, {*CLIENT, "cerberus"}, 276),
     "workflow validate step.yaml": (0, {*CLIENT, "yaml"}, 334),
 }
 
