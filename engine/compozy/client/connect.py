@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from compozy.errors import InUseError, ProvisionError, UsageError
 from compozy.provisioning.lifecycle import Lifecycle
-from compozy.provisioning.plan import make_plan
 from compozy.resolution.resolve import Resolved
 from compozy.state.presence import Presence, find_server
 from compozy.state.state_directory import StateDirectory
@@ -85,6 +84,10 @@ def run_workflow(
 
 def _wait_for_turn(lifecycle: Lifecycle, until: float, note: Note) -> None:
     """Wait until the project's server runs, or no other process uses the project's data."""
+    if running_server(lifecycle, note) is not None:  # before the plan, for which the drivers are imported
+        return
+    from compozy.provisioning.plan import make_plan
+
     state_dir = make_plan(lifecycle.resolved).state_dir
     reported = False
     while state_dir is not None and running_server(lifecycle, note) is None:
