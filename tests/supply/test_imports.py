@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-
-from compozy.rulebook import load_rulebook
 
 HEAVY = {"asyncio", "fakeredis", "httpx", "jinja2", "peewee", "psycopg2", "redis", "starlette", "temporalio", "uvicorn"}
 NO_SERVER = "http://127.0.0.1:9"
@@ -24,30 +22,33 @@ print(code, *sorted(set(sys.modules) - before), file=sys.stderr)
 """
 RULES = {"click", "transitions", "six"}
 CLIENT = {*RULES, "msgspec", "typing_extensions"}
-# command -> exit code, packages that it may import, and how many modules; one more package breaks either
+# command -> exit code, packages that it may import, and how many modules (the number measured, and seven)
 TABLE: dict[str, tuple[int, set[str], int]] = {
-    "--help": (0, {"click"}, 80),
-    "--version": (0, {"click"}, 72),
-    "config show": (0, RULES, 182),
-    "config validate --mode persistent": (0, {*RULES, "cerberus"}, 228),
-    "config explain redis.mode": (0, {*RULES, "yaml"}, 223),
-    "config schema": (0, {"click"}, 179),
-    "plan": (0, RULES, 257),
-    "doctor --help": (0, {"click"}, 183),
-    "rules list": (0, {"click", "yaml"}, 203),
-    "start --help": (0, CLIENT - {"transitions", "six"}, 281),
-    "status": (4, CLIENT, 223),
-    f"status --server {NO_SERVER}": (4, {*CLIENT, "cerberus"}, 265),
-    f"workflow run step.yaml --server {NO_SERVER}": (4, {*CLIENT, "cerberus", "yaml"}, 381),
-    f"workflow list --server {NO_SERVER}": (4, {*CLIENT, "cerberus"}, 276),
-    "workflow validate step.yaml": (0, {*CLIENT, "yaml"}, 334),
+    "--help": (0, {"click"}, 72),
+    "--version": (0, {"click"}, 64),
+    "config show": (0, RULES, 179),
+    "config validate --mode persistent": (0, {*RULES, "cerberus"}, 225),
+    "config explain redis.mode": (0, {*RULES, "yaml"}, 224),
+    "config schema": (0, {"click"}, 176),
+    "plan": (0, RULES, 254),
+    "doctor --help": (0, {"click"}, 180),
+    "rules list": (0, {"click", "yaml"}, 200),
+    "start --help": (0, CLIENT - {"transitions", "six"}, 278),
+    "status": (4, CLIENT, 220),
+    f"status --server {NO_SERVER}": (4, {*CLIENT, "cerberus"}, 259),
+    f"workflow run step.yaml --server {NO_SERVER}": (4, {*CLIENT, "cerberus", "yaml"}, 353),
+    f"workflow list --server {NO_SERVER}": (4, {*CLIENT, "cerberus"}, 270),
+    "workflow validate step.yaml": (0, {*CLIENT, "yaml"}, 328),
 }
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _verified_rules() -> None:
-    """Have the rules verified, so that commands take them from the cache."""
-    load_rulebook()
+def _verified_rules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have the rules verified in a cache of its own, from which the commands take them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        assert imported(tmp_path_factory.mktemp("project"), "config", "show")[0] == 0
+        yield
 
 
 def imported(directory: Path, *args: str) -> tuple[int, list[str]]:

@@ -17,7 +17,7 @@ from compozy.base.suggest import closest
 from compozy.errors import NotFoundError
 from compozy.resolution.configuration import Configuration, secrets_of
 from compozy.rulebook import ComponentRow, Rulebook
-from compozy.rulebook.constraints import NEVER
+from compozy.rulebook.rule_records import NEVER
 from compozy.settings.origin import Candidate
 from compozy.settings.redact import Redactor, redact_value
 from compozy.settings.registry import Setting

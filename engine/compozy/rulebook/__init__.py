@@ -14,11 +14,11 @@ from compozy.base.record import dataclass
 from compozy.errors import RuleTableError
 from compozy.rulebook.files import installed_packs, pack_directories, pack_files, rule_texts, shipped_files
 from compozy.rulebook.recording import watched
-from compozy.rulebook.rows import ComponentRow, DriverRow, Rulebook, SettingsCatalogue, digest_of, read_rules
+from compozy.rulebook.rule_records import ComponentRow, DriverRow, Rulebook, digest_of
 from compozy.rulebook.verified import keep_verified, verified_rules
 
 __all__ = [
-    "ComponentRow", "DriverRow", "RuleCheck", "Rulebook", "SettingsCatalogue", "build_rulebook",
+    "ComponentRow", "DriverRow", "RuleCheck", "Rulebook", "build_rulebook",
     "check_rules", "installed_packs", "load_rulebook", "pack_directories", "pack_files", "shipped_files",
 ]  # fmt: skip
 
@@ -103,6 +103,8 @@ def build_rulebook(texts: Mapping[str, str]) -> Rulebook:
     Raises:
         RuleTableError: a row is malformed, two rows collide, or a table names what does not exist.
     """
+    from compozy.rulebook.rows import read_rules
+
     found = Collector()
     rulebook = read_rules(texts, found)
     links = (*rulebook.ruleset.faults, *rulebook.never.faults) if rulebook else ()
@@ -119,6 +121,7 @@ def _usable(rulebook: Rulebook | None, findings: Iterable[Finding]) -> Rulebook:
 def check_rules(texts: Mapping[str, str]) -> RuleCheck:
     """Verify rules from file names and texts; return all findings."""
     # Rules that were found valid before are used without loading what verifies.
+    from compozy.rulebook.rows import read_rules
     from compozy.rulebook.verification import rule_findings
 
     found = Collector()

@@ -14,11 +14,11 @@ from compozy.base.place import Place
 from compozy.base.suggest import did_you_mean
 from compozy.rulebook.domains import normalised
 from compozy.rulebook.representatives import NAMED_BY_THE_DIRECTORY
+from compozy.rulebook.rule_records import NEVER as NEVER
 from compozy.settings.registry import CONTAINERS, Registry, Setting
 from compozy.tables.cells import CellError, condition_words, parse_condition
 from compozy.tables.table import Column, ColumnSource, Condition, Row, Table
 
-NEVER = "never"
 # The finding of a violated constraint.
 EXCLUDED = "settings.excluded"
 _BECAUSE = "because"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from compozy.base.document import Scalar
 from compozy.base.suggest import did_you_mean
 from compozy.rulebook.drivers import AddressRow, Condition, DriverRow
-from compozy.rulebook.rows import Rulebook
+from compozy.rulebook.rule_records import Rulebook
 from compozy.settings.registry import Setting
 from compozy.settings.values import from_text, from_yaml, parse_duration
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from compozy.base.findings import Collector
 from compozy.rulebook.domains import normalised, setting_domain
-from compozy.rulebook.rows import Rulebook
+from compozy.rulebook.rule_records import Rulebook
 from compozy.settings.registry import Registry, Setting
 from compozy.tables.cells import scalar_words
 from compozy.tables.table import ColumnSource, Condition, Table

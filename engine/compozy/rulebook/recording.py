@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from compozy.base.output_file import merge_file
 from compozy.base.source_file import UnreadableError, read_source
 from compozy.errors import UsageError
-from compozy.rulebook.rows import Rulebook
+from compozy.rulebook.rule_records import Rulebook
 from compozy.settings.sources import COVERAGE_VARIABLE
 from compozy.tables.cells import condition_data
 from compozy.tables.decide import RuleSet, rows_of

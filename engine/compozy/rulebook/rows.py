@@ -5,22 +5,22 @@ Rows are read and linked; verification is not done here.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
 from compozy.base.document import Node, read_document
 from compozy.base.findings import Collector
-from compozy.base.place import Place
-from compozy.base.record import dataclass
 from compozy.base.shapes import TEXT, check_keys, mays, needs, plain_shape
 from compozy.errors import RuleTableError, SyntaxProblem
 from compozy.rulebook.constraints import NEVER, read_constraints
 from compozy.rulebook.domains import setting_domain
-from compozy.rulebook.drivers import DriverRow as DriverRow
 from compozy.rulebook.drivers import read_drivers
-from compozy.rulebook.migrations import MIGRATIONS, Migration, read_migrations
+from compozy.rulebook.migrations import MIGRATIONS, read_migrations
+from compozy.rulebook.rule_records import ComponentRow as ComponentRow
+from compozy.rulebook.rule_records import DriverRow as DriverRow
+from compozy.rulebook.rule_records import Rulebook as Rulebook
+from compozy.rulebook.rule_records import digest_of
 from compozy.rulebook.states import StateGraph, read_graph
 from compozy.rulebook.viewer import SettingViewer
 from compozy.settings.origin import PROBLEM_KINDS, PROBLEMS
@@ -28,9 +28,9 @@ from compozy.settings.registry import CONTAINERS, Registry, Setting, read_regist
 from compozy.settings.row_faults import NUMBERS
 from compozy.settings.row_lists import listed_rows, put
 from compozy.settings.views import VIEWS, compared_with
-from compozy.tables.decide import RuleSet, compile_leniently
+from compozy.tables.decide import compile_leniently
 from compozy.tables.read import read_tables
-from compozy.tables.table import ColumnSource, Domain, Table
+from compozy.tables.table import ColumnSource, Domain
 
 _TABLE_KEYS = frozenset({"tables", "table", "extends"})
 _KEYS = ("settings", "aliases", "machine", "components", "drivers", "states", "transitions", NEVER, MIGRATIONS)
@@ -38,55 +38,6 @@ _COMPONENT = plain_shape(
     "a component",
     {**needs(TEXT, "id", "mode", "driver", "about"), **mays(TEXT, "kept", "for_each", "replaces")},
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ComponentRow:
-    """A component; `mode` and `driver` name the decisions about how it is provided.
-
-    `kept` names the one about whether its data survives a restart. With `for_each` it has an instance for each
-    element of that list, for which its tables are evaluated.
-    """
-
-    id: str
-    mode: str
-    driver: str
-    about: str
-    place: Place
-    kept: str | None = None
-    for_each: str | None = None
-
-    @property
-    def decisions(self) -> Mapping[str, str]:
-        """The tables that decide about it, by what they decide."""
-        named = {"mode": self.mode, "driver": self.driver, "kept": self.kept}
-        return {part: table for part, table in named.items() if table is not None}
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Rulebook:
-    """All rules that are in force; `digest` changes with every byte of them, `files` are their texts.
-
-    `never` holds the constraints, as the one table of a rule set of its own.
-    """
-
-    registry: Registry
-    ruleset: RuleSet
-    never: RuleSet
-    components: tuple[ComponentRow, ...]
-    drivers: Mapping[tuple[str, str], DriverRow]
-    lifecycle: StateGraph
-    migrations: tuple[Migration, ...]
-    files: Mapping[str, str]
-    digest: str
-
-    @property
-    def tables(self) -> Mapping[str, Table]:
-        """The decision tables, and the table of the constraints if there are any."""
-        return {**self.ruleset.tables, **{name: table for name, table in self.never.tables.items() if table.rows}}
-
-    def __repr__(self) -> str:
-        return f"Rulebook({len(self.ruleset.tables)} tables, digest {self.digest[:12]})"
 
 
 class SettingsCatalogue:
@@ -153,13 +104,6 @@ def with_constraints(rulebook: Rulebook, text: str, name: str) -> Rulebook:
     """Return a rulebook with the constraints of a rule file, given as text, in the place of its own."""
     never = read_constraints([read_document(text, name)], rulebook.registry, Collector())
     return replace(rulebook, never=compile_leniently([never], SettingsCatalogue(rulebook.registry)))
-
-
-def digest_of(texts: Mapping[str, str]) -> str:
-    """Return the SHA-256 of names and texts, in hexadecimal."""
-    return hashlib.sha256(
-        "\0".join(f"{name}\0{text}" for name, text in texts.items()).encode(errors="surrogateescape")
-    ).hexdigest()
 
 
 @lru_cache(maxsize=64)

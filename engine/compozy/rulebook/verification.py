@@ -17,7 +17,7 @@ from compozy.base.suggest import did_you_mean
 from compozy.rulebook.constraints import NEVER, check_constraints
 from compozy.rulebook.driver_faults import driver_faults
 from compozy.rulebook.listed_texts import check_listed_texts
-from compozy.rulebook.rows import ComponentRow, DriverRow, Rulebook
+from compozy.rulebook.rule_records import ComponentRow, DriverRow, Rulebook
 from compozy.rulebook.setting_checks import check_settings, refusal
 from compozy.settings.origin import PROBLEMS
 from compozy.settings.registry import Setting

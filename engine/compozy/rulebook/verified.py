@@ -18,7 +18,7 @@ from pathlib import Path
 from compozy import __version__
 from compozy.base.output_file import open_regular, write_file
 from compozy.base.ownership import unsafe_owner, unsafe_status
-from compozy.rulebook.rows import Rulebook
+from compozy.rulebook.rule_records import Rulebook
 
 # Each set of rules and each version of Compozy has a file of its own, and several may be in use.
 _KEPT = 8

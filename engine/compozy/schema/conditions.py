@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import field
 
 from compozy.base.record import dataclass
-from compozy.rulebook.rows import Rulebook
+from compozy.rulebook.rule_records import Rulebook
 from compozy.schema.value_schema import (
     NEVER,
     VARIABLE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from compozy.base.manual import schema_url
-from compozy.rulebook.rows import Rulebook
+from compozy.rulebook.rule_records import Rulebook
 from compozy.schema.conditions import Constraints, constraints
 from compozy.schema.value_schema import DEFINITIONS, NULL, Schema, value_schema
 from compozy.settings.redact import REDACTED

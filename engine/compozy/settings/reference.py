@@ -12,13 +12,11 @@ import re
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from compozy.base.foreign import call_within
 from compozy.base.source_file import check_code
 from compozy.errors import ForeignCodeError, ProjectCodeError, RuleTableError
 
@@ -81,6 +79,8 @@ def load_reference(reference: str, shipped: Collection[str] = (), limit_s: float
         return _imported(reference)
     if not _Switch.allowed:
         raise ProjectCodeError(reference)
+    from compozy.base.foreign import call_within
+
     try:
         return call_within("its import", lambda: _imported(reference), limit_s)
     except ForeignCodeError as error:
@@ -98,6 +98,8 @@ def _imported(reference: str) -> object:
 
 def _file_module(path: str) -> ModuleType:
     """Import a file under a name of its own, so that two packs may have files of the same name."""
+    from hashlib import sha256
+
     # A digest of the path and not the stem: files called alike must not replace each other among the modules.
     name = f"compozy_pack_{sha256(os.fsencode(path)).hexdigest()[:16]}"
     loaded = sys.modules.get(name)
