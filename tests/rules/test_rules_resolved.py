@@ -42,7 +42,9 @@ DERIVED = {"decision": "zed.derived"}
 FINDING = {"severity": "warning", "key": "zed.label", "text": "x", "hint": "y", "good": {}, "bad": {}}
 
 
-def reports(inputs: dict[str, Any], *rows: dict[str, Any], derived: bool = False) -> list[Finding]:
+def reports(
+    inputs: dict[str, Any], *rows: dict[str, Any], derived: bool = False, deriving: str = DERIVING
+) -> list[Finding]:
     """Verify the shipped rules with a table of findings; a row is its conditions, and changes of the finding."""
     table = {
         "table": "zed.found", "stage": "validate", "about": "f", "hit": "collect", "inputs": inputs,
@@ -52,7 +54,7 @@ def reports(inputs: dict[str, Any], *rows: dict[str, Any], derived: bool = False
             for n, row in enumerate(rows)
         ],
     }  # fmt: skip
-    tables = {"tables": [table, *([yaml.safe_load(DERIVING)] if derived else [])]}
+    tables = {"tables": [table, *([yaml.safe_load(deriving)] if derived else [])]}
     checked = check_rules({**shipped_texts(), "zed.yaml": SETTINGS, "table.yaml": yaml.safe_dump(tables)})
     return [report for report in checked.findings if report.key == "zed.found"]
 
@@ -126,3 +128,11 @@ def test_findings_with_equal_text_are_duplicates(changed: dict[str, Any], expect
     assert [report.id for report in found] == expected
     assert all(report.witness == "zed:\n  label: x" for report in found)
     assert all(report.message.endswith(f"(they differ in {next(iter(changed))} only)") for report in found)
+
+
+def test_row_inside_a_gap_of_the_table_that_derives_its_setting_is_unreachable() -> None:
+    """Nothing resolves in mode `memory`, also where the setting is written."""
+    gap, _, _ = DERIVING.partition("  - {id: lost")
+    found = reports({"a": LABEL, "m": MODE}, {"a": "mine", "m": "memory"}, derived=True, deriving=gap)
+    assert [report.id for report in found] == ["unreachable"]
+    assert reports({"a": LABEL, "m": MODE}, {"a": "mine", "m": "memory"}, derived=True) == []
