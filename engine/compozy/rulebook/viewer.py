@@ -59,7 +59,8 @@ class SettingViewer:
         own: tuple[str, ...] = (source.ref,) if compared is None else (source.ref, compared)
         paths = own
         filled: dict[ColumnSource, ColumnSource] = {}
-        if collects:
+        # Neither a derived value nor that of another setting counts as given.
+        if collects and source.view != "given":
             paths = tuple([path for each in own for path in self._chain(RESOLVED, each)])
             filled = {ColumnSource("setting", path): self._filled[path] for path in paths if path in self._filled}
             if filled or len(paths) > len(own):
