@@ -14,7 +14,8 @@ _FEW = 12
 _SHORT = 4  # of three letters, one may differ
 # Pairs of characters that are compared: about a quarter of a second.
 _MOST_WORK = 500_000
-_WORK_OF_MANY = 100_000  # for each suggestion of one answer
+# Less for each suggestion of one answer, which may have many.
+_WORK_OF_MANY = 100_000
 
 
 class Suggestions:

@@ -13,7 +13,8 @@ import queue
 import threading
 
 LINES = 2_000
-LONGEST = 8_000  # characters of a line; longer ones are cut
+# Characters of a line; longer ones are cut, which bounds the memory of the queue.
+LONGEST = 8_000
 FLUSH_S = 1.0
 
 
@@ -22,6 +23,7 @@ class LogQueue(logging.Handler):
 
     def __init__(self, descriptor: int, lines: int = LINES) -> None:
         super().__init__()
+        # Without a stream: a write that blocks must not hold the lock of `sys.stderr`.
         self._descriptor = os.dup(descriptor)
         self._lines: queue.Queue[str | threading.Event | None] = queue.Queue(lines)
         self._dropped = 0

@@ -18,7 +18,8 @@ from compozy.errors import DriverError
 from compozy.settings.redact import Redactor
 
 CHILDREN = "compozy.child"
-NOTES = "compozy.note"  # lines for people, which have no level and no time
+# Lines for people, which have no level and no time.
+NOTES = "compozy.note"
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "event"}
 
 

@@ -173,12 +173,14 @@ def import_(file: str, format_: str, strict: bool, **options: object) -> None:
     exported = read_exported(parse_json(read_text_of(file, file), file), file)
     with project_client(options, strict) as client:
         known = [item.id for item in client.memories().memories]
+        # Before anything is written, so that a file with an unknown memory changes nothing.
         for unknown in (item.id for item in exported.memories if item.id not in known):
             raise unknown_memory(unknown, known)
         for item in exported.memories:
             memory = client.memory(item.id)
             for key in item.keys:
                 first, *others = portions(key.messages)
+                # One operation takes a bounded number of messages: the first portion replaces, the others follow it.
                 memory.write(key.key, first)
                 for part in others:
                     memory.append(key.key, part)

@@ -17,7 +17,8 @@ from compozy.errors import CompozyError
 from compozy.rulebook import load_rulebook
 from compozy.settings.registry import Setting
 
-_SHIPPED_FLAG = "--mode"  # a command with this one has those of all settings
+# A command with this flag has those of all settings.
+_SHIPPED_FLAG = "--mode"
 
 
 def with_pack_flags(args: Sequence[str]) -> tuple[list[str], dict[str, str]] | None:
@@ -47,6 +48,7 @@ def help_with_pack_flags(group: click.Group, args: Sequence[str]) -> Iterator[No
     try:
         yield
     finally:
+        # Commands are objects of their modules, which later calls in the same process use again.
         command.params = params
 
 
@@ -73,7 +75,8 @@ def _written_out(args: Sequence[str], paths: dict[str, str]) -> Iterator[str]:
             yield arg
         else:
             value = value if equals else next(rest, "")
-            yield from ("--set", f"{paths[flag]}={'@' * value.startswith('@')}{value}")  # @ alone names a file
+            # In `--set path=@FILE` an @ names a file, so that of a value is doubled.
+            yield from ("--set", f"{paths[flag]}={'@' * value.startswith('@')}{value}")
 
 
 def _values(args: Sequence[str], flag: str) -> Iterator[str]:

@@ -225,7 +225,6 @@ class RemoteClient:
             content = json.loads(text or b"null")
         except ValueError as error:
             raise http.client.HTTPException(f"status {status} without JSON; it is not a Compozy server") from error
-        # The health of a server that is not ready comes with status 503, and is an answer, not a problem.
         if status >= 400 and isinstance(content, dict) and "components" not in content:
             raise ServerError(content)
         try:

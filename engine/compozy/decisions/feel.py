@@ -111,6 +111,7 @@ class _Parser:
             if self._accepts(sign):
                 bound, is_open = self._number(), len(sign) == 1
                 return Interval(high=bound, high_open=is_open) if sign[0] == "<" else Interval(bound, low_open=is_open)
+        # FEEL also writes an open end with the bracket turned outwards, as in `]1..5[`.
         for bracket in ("[", "(", "]"):
             if self._accepts(bracket):
                 return self._interval(low_open=bracket != "[")
@@ -260,6 +261,7 @@ def _interval_text(interval: Interval) -> str:
         return f"{'(' if interval.low_open else '['}{low}..{high}{')' if interval.high_open else ']'}"
     if low:
         return f">{'' if interval.low_open else '='} {low}"
+    # Without bounds: every number but not null, which `-` would include.
     return f"<{'' if interval.high_open else '='} {high}" if high else "< 0, >= 0"
 
 
@@ -273,6 +275,7 @@ def literal_text(value: Scalar) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
         return '"' + "".join(_written(char) for char in value) + '"'
+    # Without an exponent, which not every version of FEEL knows.
     return f"{Decimal(repr(value)):f}"
 
 

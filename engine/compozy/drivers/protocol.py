@@ -59,7 +59,9 @@ class LoopThread:
             with self._lock:
                 self._ended, calls = True, dict(self._calls)
             self.loop.close()
-            for future, coroutine in calls.items():  # one that came last may never have begun
+            # A call that came last may never have begun: its coroutine is closed, or Python reports it as never
+            # awaited.
+            for future, coroutine in calls.items():
                 future.cancel()
                 with contextlib.suppress(RuntimeError):
                     coroutine.close()
@@ -96,6 +98,7 @@ class LoopThread:
         except CancelledError as error:
             raise DriverError("it was stopped") from error
         except FutureTimeout as error:
+            # The coroutine itself raised TimeoutError, which is its result.
             if future.done():
                 raise
             raise DriverError(f"no answer within {timeout_s:g} s") from error

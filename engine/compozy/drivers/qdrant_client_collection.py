@@ -52,6 +52,7 @@ def answers(where: str) -> Iterator[None]:
     try:
         yield
     except (ApiException, QdrantException, ValueError, OSError) as error:
+        # The client wraps errors of its HTTP library, and only their text states the cause.
         text = f"{error} {getattr(error, 'source', '')!r}"
         raise diagnosed(text, where, _SYMPTOMS) from error
 

@@ -82,6 +82,7 @@ def _attempt(host: str, port: int, timeout_s: float) -> OSError | UnicodeError |
 
     thread = threading.Thread(target=connect, name="compozy-reach", daemon=True)
     thread.start()
+    # The margin lets the timeout of the socket come first, whose error is more exact.
     thread.join(timeout_s + _MARGIN_S)
     if thread.is_alive():
         return TimeoutError()

@@ -57,6 +57,7 @@ def make_plan(resolved: Resolved, limit_s: float = IMPORT_S, *, strict: bool = T
     steps = ordered([_step(resolved, part) for part in resolved.components.values()])
     steps = [replace(step, storage=_storage(step, limit_s, strict=strict)) for step in steps]
     state_dir = os.path.join(resolved.directory, STATE_DIRECTORY)
+    # With the separator, so that a sibling such as `.compozy-old` does not count.
     kept = any(path.startswith(state_dir + os.sep) for step in steps for path in step.files)
     return Plan(resolved.mode, tuple(steps), resolved.directory, state_dir if kept else None)
 

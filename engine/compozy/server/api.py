@@ -210,6 +210,7 @@ async def start_execution(api: Api, request: Request) -> Response:
     wait_s = read_wait(request)
     body = await read_body(request, StartRequest)
     workflow_id: str = request.path_params["workflow_id"]
+    # On a thread of its own, because reading a large definition would hold up the event loop.
     definition = await api.service.checks.run(_given_definition, body, workflow_id)
     given = {} if body.input is None else body.input
     execution = await api.started(definition or workflow_id, given, body.execution_id, wait_s)
@@ -291,6 +292,7 @@ async def metrics(api: Api, _request: Request) -> Response:
 
 async def _counts(api: Api, health: HealthAnswer) -> Mapping[str, int] | None:
     """Return the executions by status, None while the database does not answer at once."""
+    # A database that is known to be down must not delay the other metrics by the time of a call.
     database = health.components.get("database")
     if database is not None and not database.healthy:
         return None

@@ -59,6 +59,7 @@ def build_app(
     app = Starlette(
         routes=[*(_route(api, endpoint) for endpoint in ROUTES), *_descriptions()],
         middleware=[
+            # First, so that a request without the key takes none of the places of `Admission`.
             Middleware(AccessMiddleware, access=access, host=host, traffic=api.traffic),
             Middleware(Admission, most=most_requests),
         ],

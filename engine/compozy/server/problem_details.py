@@ -32,6 +32,7 @@ from compozy.workflows.starting import ConflictError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
+# The first match counts, so that subclasses come before their classes.
 _STATUSES: tuple[tuple[type[CompozyError], HTTPStatus], ...] = (
     (NotFoundError, HTTPStatus.NOT_FOUND),
     (ConflictError, HTTPStatus.CONFLICT),

@@ -85,6 +85,7 @@ def dotenv_lines(text: str) -> list[DotenvLine]:
 
     found, malformed = list[DotenvLine](), 0
     for binding in parse_stream(StringIO(text)):
+        # The parser counts blank lines before an entry as a part of it.
         skipped = len(binding.original.string) - len(binding.original.string.lstrip("\n"))
         if binding.key is not None or binding.error:
             number = binding.original.line + skipped

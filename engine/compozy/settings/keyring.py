@@ -16,7 +16,8 @@ from dataclasses import field
 from compozy.base.record import dataclass
 
 KEY_BYTES = 32
-PAYLOAD_REFUSED = "compozy.payload-refused"  # the type of the failure of a payload that no key opens
+# The type of the failure of a payload that no key opens, as histories store it.
+PAYLOAD_REFUSED = "compozy.payload-refused"
 _ID_DIGITS = 12
 
 
@@ -46,6 +47,7 @@ def random_key() -> str:
 
 
 def _decode(word: str, number: int) -> bytes:
+    # Some tools print base64 without the padding that Python requires.
     padded = word.rstrip("=") + "=" * (-len(word.rstrip("=")) % 4)
     try:
         key = base64.b64decode(padded.translate(str.maketrans("-_", "+/")), validate=True)
@@ -57,4 +59,5 @@ def _decode(word: str, number: int) -> bytes:
 
 
 def _key_id(key: bytes) -> str:
+    # Stored beside payloads, so it must reveal nothing; the prefix separates it from other digests of the key.
     return hashlib.sha256(b"compozy key id\0" + key).hexdigest()[:_ID_DIGITS]

@@ -258,6 +258,7 @@ def _pattern(text: str) -> str:
     import re2
 
     options = re2.Options()
+    # RE2 would print the error on stderr as well.
     options.log_errors = False
     try:
         re2.compile(text, options)
@@ -298,6 +299,7 @@ def from_text(setting: Setting, text: str, directory: str) -> object:
     """
     if setting.type in ("list", "map"):
         raise ValueError(f"expected a {setting.type} in YAML")
+    # Paths are bytes to the system and may hold surrogate escapes; everything else is stored as UTF-8.
     if "\0" in text or (setting.type != "path" and not _is_utf8(text)):
         raise ValueError("expected UTF-8 text without NUL characters")
     value = _PARSERS[setting.type](text)

@@ -12,6 +12,7 @@ import peewee
 
 # PostgreSQL parses a-b, a/b and a.b as one word of several kinds; as blanks these characters separate words.
 _MARKS = r"-_./\:@#&=+~''"
+# A `tsvector` has at most 1 MB: the words of a longer text could exceed it and fail the statement.
 _WORDS = f"to_tsvector('english', translate(left(text, 200000), '{_MARKS}', '{' ' * (len(_MARKS) - 1)}'))"
 _SQLITE = (
     "CREATE VIRTUAL TABLE knowledge_words USING fts5(text, content='knowledge_chunks', content_rowid='number', "

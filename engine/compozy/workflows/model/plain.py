@@ -36,6 +36,7 @@ def why_not_plain(value: object, most_bytes: int = MAX_VALUE_BYTES) -> str | Non
         return problem
     try:
         text = json.dumps(value, allow_nan=False)
+        # Only escapes of this form can be half of a surrogate pair; most values have none and are not encoded twice.
         if "\\ud" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -14,6 +14,7 @@ from compozy.settings.redact import REDACTED
 from compozy.workflows.model.tool_failure import ToolFailure
 
 _SECRET = re.compile(r"\s*\{\{\s*secrets\.([A-Za-z_][A-Za-z0-9_]*)\s*\}\}\s*\Z")
+# Shorter secrets occur in nearly every text by chance.
 _SHORTEST = 4
 Places = list[list[Any]]
 
@@ -66,6 +67,7 @@ def fill_secrets(arguments: dict[str, object], places: Places, secrets: Mapping[
 
 def without_secrets(value: object, secrets: Mapping[str, str]) -> object:
     """Return a result in which the values of secrets are redacted; those below four characters stay."""
+    # The longest first: a secret that contains another one is replaced as a whole.
     long = sorted((secret for secret in secrets.values() if len(secret) >= _SHORTEST), key=len, reverse=True)
     return _redacted(value, re.compile("|".join(map(re.escape, long)))) if long else value
 

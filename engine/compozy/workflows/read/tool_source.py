@@ -17,6 +17,7 @@ from compozy.base.suggest import closest
 from compozy.errors import TrustError
 from compozy.workflows.model.tool_failure import ToolFailure
 
+# Parsing in several threads at the same moment can raise SystemError; see `_functions`.
 _PARSING = threading.Lock()
 
 
@@ -63,6 +64,7 @@ class ToolSources:
     def _functions(self, path: Path) -> frozenset[str]:
         try:
             status = path.stat()
+            # Each call of a tool asks, so a source is parsed again only when it has changed.
             stamp = (status.st_mtime_ns, status.st_size)
             if self._read.get(path, (None,))[0] != stamp:
                 source = read_source(str(path))

@@ -80,6 +80,7 @@ class WorkflowFiles:
             status = path.stat()
         except OSError:
             return load_definition(path)
+        # Device and inode as well: a file that was replaced by another one may have the same time and size.
         stamp = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         known = self._read.get(path)
         if known is None or known[0] != stamp:
