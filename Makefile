@@ -70,6 +70,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/lint/phrases.py
+	$(BIN)/python tools/lint/comments.py
 
 bench: $(BENCH_STAMP)
 	$(BIN)/python -m compileall -q engine rules

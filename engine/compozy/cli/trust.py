@@ -44,6 +44,7 @@ def _change(directory: str, *, remove: bool) -> None:
     Raises:
         UsageError: the directory or the list cannot be used.
     """
+    # The list has one directory a line, so that a name cannot contain a line break.
     if not remove and (not os.path.isdir(directory) or "\n" in directory):
         raise UsageError(f"{directory!r} is not a directory", hint="name a directory that exists")
     file = trust_file()

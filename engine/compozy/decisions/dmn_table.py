@@ -114,6 +114,7 @@ class _DmnReader:
                 reason = f"{expression} is read by another column already"
                 self.refuse(clause.place, f"input {number}", reason, "put both conditions into one column")
             label = " ".join(clause.attributes.get("label", "").split())
+            # Labels need not be unique in DMN, but the names of columns must be.
             name = label if label and label not in taken else expression
             taken[name] = expression
             reference = given.attributes.get("typeRef", "")
@@ -209,6 +210,7 @@ class _DmnReader:
         if not given:
             return []
         place = next(iter(given.values())).place
+        # With another hit policy the row without conditions would overlap every other one.
         if hit != "first":
             self.refuse(place, "defaultOutputEntry", "it needs hit policy FIRST", "add rows for the values without one")
         then = {name: self._result(0, entry) if entry else None for name, entry in defaults.items()}

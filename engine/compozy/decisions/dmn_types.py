@@ -14,6 +14,7 @@ BASE = {
     "integer": "integer", "long": "integer", "double": "number", "Any": "any", "": "any",
 }  # fmt: skip
 _CONSTRAINTS = ("typeConstraint", "allowedValues")
+# Item definitions may refer to each other in a circle; this number ends the walk.
 _MOST_ALIASES = 20
 
 

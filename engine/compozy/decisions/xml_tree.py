@@ -10,6 +10,7 @@ from compozy.base.place import Place
 from compozy.base.record import dataclass
 from compozy.errors import SyntaxProblem
 
+# Readers of elements call themselves once for each level.
 _DEEPEST = 100
 
 
@@ -58,6 +59,7 @@ class _Builder:
         self.root = Element("", "", {}, Place(file, 1, 1))
         self._open = [self.root]
         self.parser = expat.ParserCreate(namespace_separator=" ")
+        # One call for each text; expat would otherwise call the handler for each line and entity.
         self.parser.buffer_text = True
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
@@ -71,6 +73,7 @@ class _Builder:
         if len(self._open) > _DEEPEST:
             raise SyntaxProblem(f"elements are nested more than {_DEEPEST} deep", self._place())
         namespace, _, local = name.rpartition(" ")
+        # Attributes in a namespace are extensions of other products.
         plain = {key.rpartition(" ")[2]: value for key, value in attributes.items() if " " not in key}
         element = Element(namespace, local, plain, self._place())
         self._open[-1].children.append(element)

@@ -65,6 +65,7 @@ class FilesystemVectorDriver:
         try:
             self.examine(context)
             if not self._memory:
+                # Created first, because the lock belongs to the file itself.
                 create_file(self._path, context.undo)
                 self._data.acquire()
                 make_writable(self._path)

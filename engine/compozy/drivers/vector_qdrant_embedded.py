@@ -58,6 +58,7 @@ class QdrantEmbeddedDriver:
 
         try:
             self._store = QdrantShard(self._directory(context), self._options, kept=self._folder is not None)
+            # The last callback is called first: the store is closed before its directory is unlocked or removed.
             self._held.callback(self._store.close)
         except OSError as error:
             self.stop(0)
@@ -70,6 +71,7 @@ class QdrantEmbeddedDriver:
         """Return the directory of the store, locked."""
         if self._folder is None:
             parent = tempfile.gettempdir()
+            # Directories of processes that were killed, whose locks have ended with them.
             remove_leftovers(parent, _TEMPORARY)
             return str(self._held.enter_context(private_directory(parent, _TEMPORARY)))
         self._held.callback(lock_beside(self._folder, context.undo).release)

@@ -50,6 +50,7 @@ def _row(node: Node, registry: Registry, faults: Collector) -> Row | None:
     when = {path: found for path, cell in cells.items() if (found := _condition(path, cell, registry, faults))}
     because = node.value[_BECAUSE].value if _BECAUSE in node.value else ""
     faults.require(isinstance(because, str), "malformed", "`because` of a constraint must be text", node.place)
+    # Without the cell that has a fault, the constraint would exclude more than was meant.
     if len(faults.findings) > before:
         return None
     words = ", ".join(f"{path}: {condition_words(condition)}" for path, condition in when.items())

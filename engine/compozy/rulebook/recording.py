@@ -40,6 +40,7 @@ def row_key(table: Table, row: Row) -> RowKey:
 
 def decided_rows(ruleset: RuleSet) -> set[RowKey]:
     """Return the rows that decided since the rule set was compiled."""
+    # A copy, because other threads may decide at the same moment.
     pairs = ((ruleset.tables[name], mask) for name, mask in ruleset.decided.copy())
     return {row_key(table, row) for table, mask in pairs for row in rows_of(table, mask)}
 

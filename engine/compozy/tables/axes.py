@@ -186,6 +186,7 @@ class AxisBuilder:
         points: Callable[[], list[Point]] = partial(_joint_points, joint, [one.rows for one in group])
         if not lazily:
             try:
+                # The points are listed now, once; the method of the list returns them at each call.
                 points = points().copy
             except OutOfStepsError:
                 return None

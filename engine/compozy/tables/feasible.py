@@ -93,6 +93,7 @@ class Feasible:
             return None
 
         def combinations() -> Combinations:
+            # Tuples with the choice of one column; `add` joins them into the choices of all columns.
             numbers = [[(number,) for number in range(len(variable.choices))] for variable in variables]
             factors = self._factors(group, partitions, numbers, add, ())
             function = reduce(partial(self._diagrams.combined, join=add), factors)

@@ -113,6 +113,7 @@ class Partition:
             # A value outside a domain is reported where it is written, and no row can ask for it.
             if OUTSIDE not in found and found not in members:
                 members[found] = observation.assignment
+                # Every combination was found, so that further observations can only repeat them.
                 if len(members) == most:
                     break
         return cls(tuple(sources), tuple(variables), tuple(members.items()), level)
@@ -157,6 +158,7 @@ class SourceVariables:
     def rows_of_origins(self, decision: ColumnSource) -> list[int]:
         """Return for each choice of the origin of a value the rows of the decision that may be behind it, as bits."""
         variable, output = self.origin(decision), decision.output or ""
+        # -1 has every bit: a written value may stand beside each row of the decision.
         found = [-1 if choice[0].sample == WRITTEN else 0 for choice in variable.choices]
         for number, row in enumerate(self._ruleset.tables[decision.ref].rows):
             found[variable.choice_of(row.then[output])] |= 1 << number
