@@ -24,14 +24,14 @@ from compozy.settings.registry import Setting
 from compozy.settings.sources import Inputs
 from compozy.settings.stated import with_stated_parts
 from compozy.settings.views import compared_with
-from compozy.tables.table import Column, ColumnSource, Row, Table
+from compozy.tables.table import Column, ColumnSource, Condition, Row, Table
 
 DIRECTORY = "/project"
 UNKNOWN = "unknown-word"
 FILE, HOST, URL = "data/kept.db", "elsewhere", "http://elsewhere/x"
 PATHS = (":memory:", FILE, "/", "../out.db", "in/../in.db", "with\ttab.db", "with\x85break.db", "/dev/null")
 KEY = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="  # 32 bytes
-HOSTS = ("127.0.0.1", "localhost", "::1", "0.0.0.0", "")
+HOSTS = (HOST, "127.0.0.1", "localhost", "::1", "0.0.0.0", "")
 API_KEYS = ("a-short-key", "a-key-of-sixteen-characters", "")
 # What follows the scheme of a URL: with and without a password, to this machine and another one, protected or not.
 URLS = (
@@ -44,6 +44,7 @@ _WORD = re.compile(r"[\w.-]+")
 MOST_TOGETHER = 200  # combinations of fields of one element; of more, those that differ in one field from a match
 
 Text = str | None
+Asked = tuple[Condition, Column]
 
 
 @dataclass(frozen=True)
@@ -197,8 +198,14 @@ def _lists(rulebook: Rulebook, setting: Setting, read: Sequence[tuple[Table, Col
         if math.prod(map(len, options.values())) <= MOST_TOGETHER:
             yield from (_listed_element(dict(zip(names, given, strict=True))) for given in product(*options.values()))
         else:
-            fitting = {name: _fitting(rulebook, setting, row, columns, name, options[name]) for name in names}
+            own = [(row.when[column.name], column) for column in columns]
+            fitting = {name: next(_fitting(rulebook, setting, own, name, options[name])) for name in names}
             yield from (_listed_element({**fitting, name: text}) for name in names for text in options[name])
+    for across in _asked_across(rulebook, read):
+        names = tuple(dict.fromkeys(column.source.ref for _, column in across))
+        found = {name: [*_fitting(rulebook, setting, across, name, (None, *values[name]))] for name in names}
+        if all(found.values()):
+            yield _listed_element({name: texts[0] for name, texts in found.items()})
 
 
 def _distinguished(columns: Iterable[Column], name: str, values: Sequence[str]) -> tuple[Text, ...]:
@@ -208,20 +215,20 @@ def _distinguished(columns: Iterable[Column], name: str, values: Sequence[str]) 
 
 
 def _fitting(
-    rulebook: Rulebook, setting: Setting, row: Row, columns: Sequence[Column], name: str, options: Sequence[Text]
-) -> Text:
-    """Return the first text of a field with which an element meets the conditions of a row about that field."""
+    rulebook: Rulebook, setting: Setting, asked: Sequence[Asked], name: str, options: Sequence[Text]
+) -> Iterator[Text]:
+    """Yield the texts of a field with which an element meets the conditions about that field."""
 
     def fits(text: Text) -> bool:
         listed = read_flag(rulebook, setting.path, _listed_element({name: text})).candidates[setting.path][0].value
         (element,) = named_elements(setting, listed)
         return all(
-            row.when[column.name].matches(cell(column, {}, rulebook.registry.settings, {}, {}, DIRECTORY, element))
-            for column in columns
+            condition.matches(cell(column, {}, rulebook.registry.settings, {}, {}, DIRECTORY, element))
+            for condition, column in asked
             if column.source.ref == name
         )
 
-    return next(text for text in options if fits(text))
+    return (text for text in options if fits(text))
 
 
 def _listed_element(fields: Mapping[str, Text]) -> str:
@@ -242,6 +249,22 @@ def _asked_together(read: Sequence[tuple[Table, Column]]) -> Iterator[tuple[Row,
             columns = [column for column in items if column.name in row.when]
             if len({column.source.ref for column in columns}) > 1:
                 yield row, columns
+
+
+def _asked_across(rulebook: Rulebook, read: Sequence[tuple[Table, Column]]) -> Iterator[list[Asked]]:
+    """Yield the conditions about fields of each row together with those of each row of a decision that it reads."""
+    tables = rulebook.ruleset.tables
+    for table in {table.id: table for table, _ in read}.values():
+        feeding = [tables[column.source.ref] for column in table.columns if column.source.kind == "decision"]
+        others = [(fed, row) for fed in feeding if fed.for_each == table.for_each for row in fed.rows]
+        yield from (
+            [*_about_fields(table, row), *_about_fields(fed, other)] for row in table.rows for fed, other in others
+        )
+
+
+def _about_fields(table: Table, row: Row) -> Iterator[Asked]:
+    items = [column for column in table.columns if column.source.kind == "item"]
+    return ((row.when[column.name], column) for column in items if column.name in row.when)
 
 
 def choice_of(variables: Iterable[Variable], texts: Mapping[str, Text]) -> Choice:

@@ -172,6 +172,7 @@ DECISIONS: Mapping[str, Callable[[Facts], dict[str, Any]]] = {
     "vector_store.driver": lambda facts: _of_store(facts, lambda store: {"driver": store.driver}),
     "vector_store.path": lambda facts: _of_store(facts, lambda store: {"path": store.derived_path}),
     "vector_store.kept": lambda facts: _of_store(facts, lambda store: {"kept": store.keeps}),
+    "vector_store.transport": lambda facts: _of_store(facts, lambda store: {"protection": store.protection}),
     "server.access": lambda facts: _access(facts),
     "temporal.access": lambda facts: {"who": _temporal_access(facts)},
 }
@@ -237,23 +238,30 @@ class Store:
         return bool(urlsplit(self.url).password)
 
     @property
-    def is_sent_to_host(self) -> bool:
-        """True if what the store is asked goes to another machine, which its host names."""
-        return not self.url and bool(self.fields.get("host")) and _elsewhere(self.fields["host"])
+    def is_elsewhere(self) -> bool:
+        """True if the server is another machine; the host wins over that of the URL, except for Qdrant."""
+        host, in_url = self.fields.get("host") or "", urlsplit(self.url).hostname or ""
+        winning = (in_url or host) if self.provider == "qdrant" and self.url else (host or in_url)
+        return self.is_addressed and _elsewhere(winning or "localhost")
+
+    @property
+    def protection(self) -> str:
+        """What the driver does for credentials on their way to another machine."""
+        if not self.is_elsewhere:
+            return "none"
+        stated, tls = protection(self.url), self.fields.get("tls")
+        if self.provider == "pgvector":
+            proofs = {"require": "unverified", "verify-ca": "verified", "verify-full": "verified"}
+            mode = self.fields.get("ssl_mode")
+            by_url = {"unproven": "unverified", "proven": "verified"}.get(stated, "clear")
+            return proofs.get(mode, "clear") if mode else by_url
+        if self.provider == "redis" and (tls is False or stated == "unproven"):
+            return "clear" if tls is False else "unverified"
+        return "verified" if tls or stated == "proven" else "clear"
 
     def has(self, credential: str) -> bool:
         """Return True if a password or key has its own field."""
         return bool(self.fields.get(credential))
-
-    @property
-    def proves_by_ssl_mode(self) -> bool:
-        """True if the ssl_mode checks the certificate of a server."""
-        return self.fields.get("ssl_mode") in ("verify-ca", "verify-full")
-
-    @property
-    def uses_tls(self) -> bool:
-        """True if the field tls is on."""
-        return self.fields.get("tls") is True
 
     @property
     def keeps(self) -> bool:
@@ -280,37 +288,37 @@ def protection(address: str) -> str:
     url = urlsplit(address)
     if not _elsewhere(url.hostname or "localhost"):
         return ""
+    options = dict(parse_qsl(url.query))
+    if url.scheme in ("redis", "rediss") and options.get("ssl_cert_reqs") == "none":
+        return "unproven"
     if url.scheme in ("http", "redis"):
         return "clear"
-    options = dict(parse_qsl(url.query))
     if url.scheme in ("https", "rediss"):
-        return "unproven" if url.scheme == "rediss" and options.get("ssl_cert_reqs") == "none" else "proven"
+        return "proven"
     stated = {"disable": "clear", "require": "unproven", "verify-full": "proven"}
     return stated.get(options.get("sslmode", ""), "unstated")
 
 
 def _unprotected(*, password_in_url: bool) -> Callable[[Facts], bool]:
-    """Decide whether the URL of a vector store itself lets a password travel unprotected."""
+    """Decide whether the password for the server of a URL travels unprotected."""
     return _a_store(
         lambda store: (
             store.provider in ("redis", "pgvector")
-            and protection(store.url) in ("clear", "unproven")
-            and not store.uses_tls
+            and store.protection in ("clear", "unverified")
             and store.url_has_password == password_in_url
-            and (password_in_url or store.has("password"))
+            and (password_in_url or (bool(store.url) and store.has("password")))
         )
     )
 
 
-def _unproven_by_ssl_mode(*, password_in_url: bool) -> Callable[[Facts], bool]:
-    """Decide whether a password goes to the server of a URL that leaves it to ssl_mode which server that is."""
+def _unprotected_at_host(provider: str, credential: str) -> Callable[[Facts], bool]:
+    """Decide whether the password or key for the server of a host travels unprotected."""
     return _a_store(
         lambda store: (
-            store.provider == "pgvector"
-            and protection(store.url) == "unstated"
-            and not store.proves_by_ssl_mode
-            and store.url_has_password == password_in_url
-            and (password_in_url or store.has("password"))
+            store.provider == provider
+            and store.protection in ("clear", "unverified")
+            and not store.url
+            and store.has(credential)
         )
     )
 
@@ -622,9 +630,9 @@ PROMISES: Mapping[str, Promise] = {
         "redis.url",
         lambda facts: (
             facts.redis == "distributed"
-            and facts.text("redis.url").startswith("rediss://")
+            and facts.text("redis.url").startswith(("redis://", "rediss://"))
             and facts.text("redis.url").endswith("=none")
-            and facts.text("redis.tls") != "false"
+            and facts.text("redis.tls", str(facts.text("redis.url").startswith("rediss")).lower()) == "true"
         ),
     ),
     "temporal.api_key.clear": Promise(
@@ -788,53 +796,23 @@ PROMISES: Mapping[str, Promise] = {
     "vector_store.password.unprotected-to-url": Promise(
         "warning", "knowledge.vector_dbs[].url", _unprotected(password_in_url=False)
     ),
-    "vector_store.pgvector.url.unprotected": Promise(
-        "warning", "knowledge.vector_dbs[].url", _unproven_by_ssl_mode(password_in_url=True)
-    ),
-    "vector_store.pgvector.password.unprotected-to-url": Promise(
-        "warning", "knowledge.vector_dbs[].url", _unproven_by_ssl_mode(password_in_url=False)
-    ),
     "vector_store.redis.password.clear": Promise(
-        "warning",
-        "knowledge.vector_dbs[].host",
-        _a_store(
-            lambda store: (
-                store.provider == "redis" and store.is_sent_to_host and store.has("password") and not store.uses_tls
-            )
-        ),
+        "warning", "knowledge.vector_dbs[].host", _unprotected_at_host("redis", "password")
     ),
     "vector_store.pgvector.password.unprotected": Promise(
-        "warning",
-        "knowledge.vector_dbs[].host",
-        _a_store(
-            lambda store: (
-                store.provider == "pgvector"
-                and store.is_sent_to_host
-                and store.has("password")
-                and not store.proves_by_ssl_mode
-            )
-        ),
+        "warning", "knowledge.vector_dbs[].host", _unprotected_at_host("pgvector", "password")
     ),
     "vector_store.api_key.clear-to-url": Promise(
         "warning",
         "knowledge.vector_dbs[].url",
         _a_store(
             lambda store: (
-                store.provider == "qdrant"
-                and protection(store.url) == "clear"
-                and store.has("api_key")
-                and not store.uses_tls
+                store.provider == "qdrant" and store.protection == "clear" and bool(store.url) and store.has("api_key")
             )
         ),
     ),
     "vector_store.api_key.clear": Promise(
-        "warning",
-        "knowledge.vector_dbs[].host",
-        _a_store(
-            lambda store: (
-                store.provider == "qdrant" and store.is_sent_to_host and store.has("api_key") and not store.uses_tls
-            )
-        ),
+        "warning", "knowledge.vector_dbs[].host", _unprotected_at_host("qdrant", "api_key")
     ),
     "model.api_key.clear": Promise(
         "warning",

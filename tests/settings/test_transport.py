@@ -106,7 +106,7 @@ def test_endpoint_reads_hosts_password_and_protection(
         pytest.param(STORE.format("provider: redis, host: 127.0.0.1, password: x"), [], id="store-redis-here"),
         pytest.param(
             STORE.format("provider: pgvector, url: 'postgres://me:pw@db/x'"),
-            ["vector_store.pgvector.url.unprotected"], id="pgvector"),
+            ["vector_store.url.unprotected"], id="pgvector"),
         pytest.param(
             STORE.format("provider: pgvector, url: 'postgres://me:pw@db/x?sslmode=require'"),
             ["vector_store.url.unprotected"], id="pgvector-unverified"),
@@ -116,6 +116,32 @@ def test_endpoint_reads_hosts_password_and_protection(
             STORE.format("provider: pgvector, host: db, password: x, ssl_mode: require"),
             ["vector_store.pgvector.password.unprotected"], id="pgvector-host"),
         pytest.param(STORE.format("provider: pgvector"), [], id="pgvector-of-the-database"),
+        pytest.param(
+            STORE.format("provider: redis, url: 'rediss://:pw@db', tls: false"), ["vector_store.url.unprotected"],
+            id="store-redis-tls-off"),
+        pytest.param(
+            STORE.format("provider: redis, url: 'rediss://:pw@db?ssl_cert_reqs=none', tls: true"),
+            ["vector_store.url.unprotected"], id="store-redis-tls-unverified"),
+        pytest.param(
+            STORE.format("provider: redis, url: 'redis://:pw@db?ssl_cert_reqs=none', tls: true"),
+            ["vector_store.url.unprotected"], id="store-redis-tls-on-unverified"),
+        pytest.param(
+            STORE.format("provider: redis, url: 'redis://:pw@localhost', host: db"), ["vector_store.url.unprotected"],
+            id="store-redis-host-wins"),
+        pytest.param(
+            STORE.format("provider: redis, url: 'redis://:pw@db', host: localhost"), [], id="store-redis-host-is-here"),
+        pytest.param(
+            STORE.format("provider: pgvector, url: 'postgres://me:pw@db/x?sslmode=verify-full', ssl_mode: disable"),
+            ["vector_store.url.unprotected"], id="pgvector-ssl-mode-weakens"),
+        pytest.param(
+            STORE.format("provider: pgvector, url: 'postgres://me:pw@db/x?sslmode=disable', tls: true"),
+            ["vector_store.url.unprotected"], id="pgvector-has-no-tls"),
+        pytest.param(
+            STORE.format("provider: pgvector, url: 'postgres://me:pw@db/x?sslmode=require', ssl_mode: verify-full"), [],
+            id="pgvector-ssl-mode-strengthens"),
+        pytest.param(
+            REDIS.format("url: 'redis://:pw@cache?ssl_cert_reqs=none', tls: true"), ["redis.url.unverified"],
+            id="redis-tls-on-unverified"),
         pytest.param(MODEL.format("url: 'http://ai/v1', api_key: x"), ["model.api_key.clear"], id="model"),
         pytest.param(MODEL.format("url: 'http://127.0.0.1:1/v1', api_key: x"), [], id="model-here"),
         pytest.param(MODEL.format("api_key: x"), [], id="model-default"),

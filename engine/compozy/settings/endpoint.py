@@ -50,12 +50,14 @@ class Endpoint:
         """`clear`, `unverified` or `verified` encryption, `unstated`, or `none` where nothing leaves this machine."""
         if self.is_local:
             return "none"
-        if self.scheme == "rediss":
-            unchecked = (self.options.get(name, "").casefold() in words for name, words in _UNCHECKED.items())
-            return "unverified" if any(unchecked) else "verified"
+        # The options also hold where a setting of its own switches TLS on for redis://.
+        if self.scheme in ("redis", "rediss") and any(
+            self.options.get(name, "").casefold() in words for name, words in _UNCHECKED.items()
+        ):
+            return "unverified"
         if self.scheme in ("redis", "http"):
             return "clear"
-        if self.scheme == "https":
+        if self.scheme in ("rediss", "https"):
             return "verified"
         return _PROTECTION.get(self.options.get("sslmode", ""), "unstated")
 
