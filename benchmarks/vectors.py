@@ -11,57 +11,45 @@ A bare library does the work that the protocol requires, with the same durabilit
   JSON, and returns all three. Qdrant takes only numbers and UUIDs for ids, so a UUID is derived from the text.
 - It has an index of metadata where the engine has one, which filters need. SQLite and packed blocks have none.
 - Above 20,000 vectors Qdrant has an HNSW index, and pgvector from 10,000; fewer are searched exactly, as is everything
-  in SQLite and Redis. The index of pgvector is built at once with the 10,000th row, and that of Qdrant after the last
-  write; the store builds the latter in the background, in a process of low priority, while it is written and searched.
+  in SQLite and Redis. The bare index is built after the last write. The store in pgvector is written without an index,
+  and started with one, as a large import should be: row by row, an index takes four times as long. The store in Qdrant
+  builds its index in the background, in a process of low priority.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tests.support.search_module_server import HAS_MODULE, SearchModuleServer
+from tests.support.search_module_server import HAS_MODULE
 
+from benchmarks import vector_engines
 from benchmarks.measurement import Measurement
-from compozy.drivers.protocol import LoopThread, StartContext
-from compozy.vector.vector_store import VectorRecord, VectorStore
+from benchmarks.vector_engines import DIMENSION, K, Opened
+from compozy.vector.vector_store import VectorRecord
 
-DIMENSION, K, BATCH, QUERIES = 256, 10, 500, 100
+BATCH, QUERIES = 500, 100
 CENTRES, SPREAD = 200, 0.7
 SIZES, SHORT_SIZES = (1_000, 10_000, 100_000), (1_000,)
 COMPARISONS = 3_000_000  # of all queries: an exact search of 100,000 vectors takes most of a second in Redis
-_START_S = 60.0
+WHAT = (("write 1,000", "ms"), ("search", "ms"), ("recall", "of 1"))
 
 Vectors = npt.NDArray[np.float32]
 Search = Callable[[Sequence[float]], list[str]]
 
 
 @dataclass(frozen=True)
-class Bare:
-    """A provider's library without Compozy; `finish` completes its index."""
-
-    write: Callable[[Sequence[VectorRecord]], object]
-    finish: Callable[[], object]
-    search: Search
-
-
-@dataclass(frozen=True)
 class Provider:
-    """A provider: `opened` yields its store and `bare` its library, each empty and on a server of its own if any."""
+    """A provider: `store` yields its store and `bare` its library, each empty and on a server of its own if any."""
 
     name: str
-    opened: Callable[[str], Any]
-    bare: Callable[[str], Any]
+    store: Opened
+    bare: Opened
 
 
 def run(short: bool) -> list[Measurement]:
@@ -95,20 +83,19 @@ def measured(
     provider: Provider, vectors: Vectors, queries: Sequence[Sequence[float]], expected: Sequence[set[str]]
 ) -> Iterator[Measurement]:
     """Yield what one provider does with one number of vectors."""
-    size = len(vectors)
-    about = f"{provider.name}, {size:,} vectors"
-    with tempfile.TemporaryDirectory() as folder, provider.opened(folder) as store:
-        store.upsert(next(batches(vectors))[:1])
-        wrote_s = sum(timed(partial(store.upsert, records)) for records in batches(vectors))
-        wrote_s += timed(partial(settle, store))
-        ours_ms, found = searched(lambda query: [match.id for match in store.search(query, K)], queries)
-    with tempfile.TemporaryDirectory() as folder, provider.bare(folder) as bare:
-        bare_wrote_s = sum(timed(partial(bare.write, records)) for records in batches(vectors))
-        bare_wrote_s += timed(bare.finish)
-        bare_ms, bare_found = searched(bare.search, queries)
-    yield Measurement(f"{about}: write 1,000", wrote_s / size * 1e6, "ms", "bare library", bare_wrote_s / size * 1e6)
-    yield Measurement(f"{about}: search", ours_ms, "ms", "bare library", bare_ms)
-    yield Measurement(f"{about}: recall", recall(found, expected), "of 1", "bare library", recall(bare_found, expected))
+    results = [outcome(opened, vectors, queries, expected) for opened in (provider.store, provider.bare)]
+    for (what, unit), ours, bare in zip(WHAT, *results, strict=True):
+        yield Measurement(f"{provider.name}, {len(vectors):,} vectors: {what}", ours, unit, "bare library", bare)
+
+
+def outcome(
+    opened: Opened, vectors: Vectors, queries: Sequence[Sequence[float]], expected: Sequence[set[str]]
+) -> tuple[float, float, float]:
+    """Return what `WHAT` names."""
+    with tempfile.TemporaryDirectory() as folder, opened(folder) as engine:
+        wrote_s = sum(timed(partial(engine.write, records)) for records in batches(vectors)) + timed(engine.finish)
+        search_ms, found = searched(engine.search, queries)
+    return wrote_s / len(vectors) * 1e6, search_ms, recall(found, expected)
 
 
 def batches(vectors: Vectors) -> Iterator[list[VectorRecord]]:
@@ -144,248 +131,14 @@ def recall(found: Sequence[Sequence[str]], expected: Sequence[set[str]]) -> floa
     return hits / (K * len(expected))
 
 
-def settle(store: VectorStore) -> None:
-    """Wait until no index is being built."""
-    while getattr(store, "building", lambda: False)():
-        time.sleep(0.2)
-
-
-@contextmanager
-def started(driver: Any, **needed: Any) -> Iterator[VectorStore]:
-    """Yield the store of a driver."""
-    with closing(LoopThread()) as loop:
-        context = StartContext(loop, print, time.monotonic() + _START_S, needed=needed)
-        driver.start(context)
-        try:
-            yield driver.handle
-        finally:
-            driver.stop(0)
-
-
-@contextmanager
-def filesystem(folder: str) -> Iterator[VectorStore]:
-    """Yield the store in a file."""
-    from compozy.drivers.vector_filesystem import FilesystemVectorDriver
-
-    with started(FilesystemVectorDriver(name="bench", path=folder)) as store:
-        yield store
-
-
-@contextmanager
-def bare_filesystem(folder: str) -> Iterator[Bare]:
-    """Yield sqlite-vec in apsw."""
-    import apsw
-    import sqlite_vec
-
-    connection = apsw.Connection(str(Path(folder, "bare.db")))
-    connection.enable_load_extension(True)
-    connection.load_extension(sqlite_vec.loadable_path())
-    connection.execute("PRAGMA journal_mode = wal; PRAGMA synchronous = normal")
-    connection.execute("CREATE TABLE ids (rowid INTEGER PRIMARY KEY, id TEXT UNIQUE, text TEXT, metadata TEXT)")
-    connection.execute(f"CREATE VIRTUAL TABLE v USING vec0(e float[{DIMENSION}] distance_metric=cosine)")
-    upsert = (
-        "INSERT INTO ids (id, text, metadata) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-        " text = excluded.text, metadata = excluded.metadata RETURNING rowid"
-    )
-
-    def write(records: Sequence[VectorRecord]) -> None:
-        with connection:
-            for one in records:
-                row = connection.execute(upsert, (one.id, one.text, json.dumps(one.metadata))).get
-                connection.execute("DELETE FROM v WHERE rowid = ?", (row,))
-                packed = sqlite_vec.serialize_float32(list(one.vector))
-                connection.execute("INSERT INTO v (rowid, e) VALUES (?, ?)", (row, packed))
-
-    def search(query: Sequence[float]) -> list[str]:
-        text = (
-            "SELECT id, text, metadata FROM v JOIN ids ON ids.rowid = v.rowid WHERE e MATCH ? AND k = ?"
-            " ORDER BY distance"
-        )
-        found = connection.execute(text, (sqlite_vec.serialize_float32(list(query)), K))
-        return [id_ for id_, _, metadata in found if json.loads(metadata)]
-
-    with closing(connection):
-        yield Bare(write, list, search)
-
-
-@contextmanager
-def qdrant(folder: str) -> Iterator[VectorStore]:
-    """Yield the store of Qdrant's engine."""
-    from compozy.drivers.vector_qdrant_embedded import QdrantEmbeddedDriver
-
-    with started(QdrantEmbeddedDriver(name="bench", path=folder)) as store:
-        yield store
-
-
-@contextmanager
-def bare_qdrant(folder: str) -> Iterator[Bare]:
-    """Yield a shard, indexed as the store's is: above 20,000 vectors."""
-    import qdrant_edge as edge
-
-    from compozy.drivers.qdrant_shard import INDEXED
-
-    shard = edge.EdgeShard.create(
-        folder, edge.EdgeConfig(vectors=edge.EdgeVectorParams(size=DIMENSION, distance=edge.Distance.Cosine))
-    )
-
-    for name in ("source", "section"):
-        shard.update(edge.UpdateOperation.create_field_index(f"metadata.{name}", edge.PayloadSchemaType.Keyword))
-
-    def write(records: Sequence[VectorRecord]) -> None:
-        points = [
-            edge.Point(
-                str(uuid.uuid5(uuid.NAMESPACE_OID, one.id)), list(one.vector),
-                {"id": one.id, "text": one.text, "metadata": dict(one.metadata)},
-            )
-            for one in records
-        ]  # fmt: skip
-        shard.update(edge.UpdateOperation.upsert_points(points))
-
-    def search(query: Sequence[float]) -> list[str]:
-        wanted = edge.QueryRequest(query=edge.Query.Nearest(list(query)), limit=K, with_payload=True)
-        return [str((point.payload or {})["id"]) for point in shard.query(wanted)]
-
-    yield Bare(write, lambda: shard.info().points_count >= INDEXED and shard.optimize(), search)
-    shard.close()
-
-
-@contextmanager
-def redis(folder: str) -> Iterator[VectorStore]:
-    """Yield the store in the embedded Valkey."""
-    from compozy.drivers.redis_embedded import ValkeyDriver
-    from compozy.drivers.vector_redis import RedisVectorDriver
-
-    server = ValkeyDriver(persistence=False, data_dir=folder)
-    with started(server), started(RedisVectorDriver(name="bench"), redis=server) as store:
-        yield store
-
-
-@contextmanager
-def bare_redis(folder: str) -> Iterator[Bare]:
-    """Yield blocks of vectors in a Valkey, read with MGET and compared by numpy."""
-    from compozy.drivers.redis_embedded import ValkeyDriver
-
-    server = ValkeyDriver(persistence=False, data_dir=folder)
-    with started(server):
-        client, keys = server.handle, list[str]()
-
-        def write(records: Sequence[VectorRecord]) -> None:
-            ids = [one.id for one in records]
-            assert not any(client.hmget("place", ids))  # else it would replace vectors at their places
-            keys.append(f"block-{len(keys)}")
-            with client.pipeline() as pipe:
-                pipe.set(keys[-1], np.array([one.vector for one in records], dtype=np.float32).tobytes())
-                pipe.hset("place", mapping={id_: f"{keys[-1]} {at}" for at, id_ in enumerate(ids)})
-                pipe.hset("text", mapping={one.id: one.text for one in records})
-                pipe.hset("metadata", mapping={one.id: json.dumps(one.metadata) for one in records})
-                pipe.execute()
-
-        def search(query: Sequence[float]) -> list[str]:
-            blocks = np.frombuffer(b"".join(client.mget(keys)), dtype=np.float32).reshape(-1, DIMENSION)
-            places = np.argsort(-(blocks @ np.array(query, dtype=np.float32)))[:K]
-            found = [f"record-{number:06}" for number in places]
-            _, metadata = client.pipeline().hmget("text", found).hmget("metadata", found).execute()
-            return [id_ for id_, one in zip(found, metadata, strict=True) if json.loads(one)]
-
-        yield Bare(write, list, search)
-
-
-@contextmanager
-def redis_search(folder: str) -> Iterator[VectorStore]:
-    """Yield the store in the index of a search module."""
-    from compozy.drivers.vector_redis import RedisVectorDriver
-
-    with SearchModuleServer() as server, started(RedisVectorDriver(name="bench", url=server.url)) as store:
-        yield store
-
-
-@contextmanager
-def bare_redis_search(folder: str) -> Iterator[Bare]:
-    """Yield hashes with a FLAT index, which redis-py searches."""
-    from redis import Redis
-    from redis.commands.search.field import TagField, VectorField
-    from redis.commands.search.index_definition import IndexDefinition
-    from redis.commands.search.query import Query
-
-    with SearchModuleServer() as server, Redis.from_url(server.url) as client:
-        index = client.ft("bench")
-        field = VectorField("v", "FLAT", {"TYPE": "FLOAT32", "DIM": DIMENSION, "DISTANCE_METRIC": "COSINE"})
-        index.create_index([field, TagField("facts")], definition=IndexDefinition(prefix=["record-"]))
-        query = Query(f"*=>[KNN {K} @v $query AS d]").return_fields("d", "text", "metadata").paging(0, K).dialect(2)
-
-        def write(records: Sequence[VectorRecord]) -> None:
-            with client.pipeline() as pipe:
-                for one in records:
-                    packed = np.array(one.vector, dtype=np.float32).tobytes()
-                    facts = ",".join(f"{name}={value}" for name, value in one.metadata.items())
-                    metadata = json.dumps(one.metadata)
-                    pipe.hset(one.id, mapping={"v": packed, "text": one.text, "metadata": metadata, "facts": facts})
-                pipe.execute()
-
-        def search(vector: Sequence[float]) -> list[str]:
-            found = index.search(query, {"query": np.array(vector, dtype=np.float32).tobytes()})
-            return [document.id for document in found.docs if json.loads(document.metadata)]
-
-        yield Bare(write, list, search)
-
-
-@contextmanager
-def _database() -> Iterator[str]:
-    from compozy.testing.postgres_server import PostgresServer
-
-    with PostgresServer() as server, server.database() as url:
-        yield url
-
-
-@contextmanager
-def pgvector(folder: str) -> Iterator[VectorStore]:
-    """Yield the store in a PostgreSQL server."""
-    from compozy.drivers.vector_pgvector import PgvectorDriver
-
-    with _database() as url, started(PgvectorDriver(name="bench", url=url)) as store:
-        yield store
-
-
-@contextmanager
-def bare_pgvector(folder: str) -> Iterator[Bare]:
-    """Yield a table of psycopg2, indexed as the store's is: at once, with 10,000 rows."""
-    import psycopg2
-
-    from compozy.drivers.pgvector_table import INDEXED_ROWS
-
-    with ExitStack() as opened:
-        connection = opened.enter_context(closing(psycopg2.connect(opened.enter_context(_database()))))
-        connection.autocommit = True
-        cursor = connection.cursor()
-        cursor.execute("CREATE EXTENSION vector")
-        cursor.execute(f"CREATE TABLE v (id text PRIMARY KEY, text text, metadata jsonb, e vector({DIMENSION}))")
-        cursor.execute("CREATE INDEX ON v USING gin (metadata jsonb_path_ops)")
-        cursor.execute("SET hnsw.ef_search = 100")
-        written = 0
-
-        def write(records: Sequence[VectorRecord]) -> None:
-            nonlocal written
-            rows = ((one.id, one.text, json.dumps(one.metadata), str(one.vector)) for one in records)
-            cursor.execute(
-                f"INSERT INTO v VALUES {', '.join(['(%s, %s, %s, %s)'] * len(records))} ON CONFLICT (id) DO UPDATE SET"
-                " text = excluded.text, metadata = excluded.metadata, e = excluded.e",
-                [value for row in rows for value in row],
-            )
-            before, written = written, written + len(records)
-            if before < INDEXED_ROWS <= written:
-                cursor.execute("CREATE INDEX ON v USING hnsw (e vector_cosine_ops)")
-
-        def search(query: Sequence[float]) -> list[str]:
-            cursor.execute("SELECT id, text, metadata FROM v ORDER BY e <=> %s LIMIT %s", (str(query), K))
-            return [row[0] for row in cursor.fetchall()]
-
-        yield Bare(write, list, search)
-
-
 PROVIDERS = (
-    Provider("filesystem", filesystem, bare_filesystem),
-    Provider("qdrant", qdrant, bare_qdrant),
-    Provider("redis", redis, bare_redis),
-    *([Provider("redis with a search module", redis_search, bare_redis_search)] if HAS_MODULE else []),
-    Provider("pgvector", pgvector, bare_pgvector),
+    Provider("filesystem", vector_engines.filesystem, vector_engines.bare_filesystem),
+    Provider("qdrant", vector_engines.qdrant, vector_engines.bare_qdrant),
+    Provider("redis", vector_engines.redis, vector_engines.bare_redis),
+    *(
+        [Provider("redis with a search module", vector_engines.redis_search, vector_engines.bare_redis_search)]
+        if HAS_MODULE
+        else []
+    ),
+    Provider("pgvector", vector_engines.pgvector, vector_engines.bare_pgvector),
 )
