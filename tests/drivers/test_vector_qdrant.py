@@ -7,6 +7,7 @@ import random
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -107,6 +108,37 @@ def test_server_of_another_kind_is_reported(answer: bytes | None, reason: str, o
         threading.Thread(target=reply, args=(listener, answer), daemon=True).start()
         with pytest.raises(DriverError, match=reason):
             opened(url=f"http://{HOST}:{listener.getsockname()[1]}")
+
+
+@pytest.mark.parametrize("encoding", ["", "content-encoding: gzip\r\n"])
+def test_answer_above_the_size_limit_is_refused(encoding: str, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compozy.drivers.qdrant_client_collection._LONGEST_BYTES", 1_000_000)
+    body = f"HTTP/1.0 200 OK\r\n{encoding}\r\n".encode() + b" " * 2_000_000
+    with socket.create_server((HOST, 0)) as listener:
+        threading.Thread(target=reply, args=(listener, body), daemon=True).start()
+        with pytest.raises(DriverError, match="longer or in another encoding"):
+            opened(url=f"http://{HOST}:{listener.getsockname()[1]}")
+
+
+def test_answer_that_does_not_end_is_a_timeout(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compozy.drivers.qdrant_client_collection._LONGEST_BYTES", 1 << 60)
+    with socket.create_server((HOST, 0)) as listener:
+        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        with pytest.raises(DriverError, match="no answer in time"):
+            opened(url=f"http://{HOST}:{listener.getsockname()[1]}")
+
+
+def drip(listener: socket.socket) -> None:
+    """Send a body without an end to each client, until it leaves."""
+    with contextlib.suppress(OSError):
+        while True:
+            client = listener.accept()[0]
+            with client, contextlib.suppress(OSError):
+                if client.recv(4096):
+                    client.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+                    while True:
+                        client.sendall(b" ")
+                        time.sleep(0.01)
 
 
 def reply(listener: socket.socket, answer: bytes | None) -> None:

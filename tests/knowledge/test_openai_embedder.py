@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from tests.support.web_server import WebServer
 
 from compozy.knowledge.bases import EmbeddingModel
@@ -144,6 +146,34 @@ def test_refusal_is_not_repeated_and_names_the_setting(
     web.answers["/v1/embeddings"] = Response(status_code=status, headers={"location": web.url("/elsewhere")})
     assert fix in str(failure(embedder).hint)
     assert (len(web.requests), waits) == (1, [])
+
+
+async def endless(part: bytes, pause_s: float) -> AsyncIterator[bytes]:
+    while True:
+        yield part
+        await asyncio.sleep(pause_s)
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_answer_above_the_size_limit_is_refused(
+    status: int, embedder: OpenAIEmbedder, web: WebServer, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compozy.knowledge.openai_embedder._LONGEST_BYTES", 1_000_000)
+    web.answers["/v1/embeddings"] = StreamingResponse(endless(b" " * 65536, 0), status)
+    assert "answers with more than 1 MB" in failure(embedder).message
+    assert (len(web.requests), waits) == (1, [])
+
+
+def test_answer_that_does_not_end_is_a_timeout(web: WebServer, waits: list[float]) -> None:
+    web.answers["/v1/embeddings"] = lambda request: StreamingResponse(endless(b" ", 0.01))
+    embedder = OpenAIEmbedder(replace(model(web), timeout_s=0.2), waits.append)
+    assert "does not end its answer within 0.2 s" in failure(embedder).message
+    assert len(waits) == 4
+
+
+def test_answer_with_a_broken_encoding_is_reported(embedder: OpenAIEmbedder, web: WebServer) -> None:
+    web.answers["/v1/embeddings"] = Response(b"no gzip", headers={"content-encoding": "gzip"})
+    assert "does not answer" in failure(embedder).message
 
 
 @pytest.mark.parametrize(

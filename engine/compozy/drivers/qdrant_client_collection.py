@@ -5,9 +5,11 @@ This module imports the client library, so it is itself imported late.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import httpx
 from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
@@ -20,7 +22,15 @@ from compozy.vector.vector_store import VectorRecord
 DISTANCES = {"cosine": models.Distance.COSINE, "l2": models.Distance.EUCLID, "ip": models.Distance.DOT}
 # Points in one request, whose size a server limits to 32 MB.
 _SENT = 100
+# 500 records, of which an answer has at most so many, may have vectors of 16,384 numbers.
+_LONGEST_BYTES = 256_000_000
+_UNBOUNDED = "answer too long or encoded"
 _SYMPTOMS = (
+    Symptom(
+        _UNBOUNDED,
+        "the answer is longer or in another encoding than a Qdrant server sends",
+        "correct url, or host and port, of the vector store",
+    ),
     Symptom(
         r"\b(401|403)\b|Unauthorized|Forbidden",
         "the API key was refused, or one is required",
@@ -44,6 +54,40 @@ _SYMPTOMS = (
         "correct url, or host and port, of the vector store",
     ),
 )
+
+
+class BoundedTransport(httpx.HTTPTransport):
+    """Connections whose answers are bounded in size, and in time as a whole; the client bounds each part."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request. Compression is refused, because its content may be a thousand times as long."""
+        request.headers["accept-encoding"] = "identity"
+        deadline = time.monotonic() + request.extensions["timeout"]["read"]
+        response = super().handle_request(request)
+        assert isinstance(response.stream, httpx.SyncByteStream)
+        response.stream = _BoundedBody(response.stream, deadline)
+        if response.headers.get("content-encoding", "identity") != "identity":
+            response.close()
+            raise httpx.ReadError(_UNBOUNDED)
+        return response
+
+
+class _BoundedBody(httpx.SyncByteStream):
+    def __init__(self, body: httpx.SyncByteStream, deadline: float) -> None:
+        self._body, self._deadline = body, deadline
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = 0
+        for part in self._body:
+            size += len(part)
+            if size > _LONGEST_BYTES:
+                raise httpx.ReadError(_UNBOUNDED)
+            if time.monotonic() > self._deadline:
+                raise httpx.ReadTimeout("timed out")
+            yield part
+
+    def close(self) -> None:
+        self._body.close()
 
 
 @contextmanager

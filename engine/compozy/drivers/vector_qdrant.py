@@ -97,9 +97,12 @@ class QdrantServerDriver:
         import httpx
         from qdrant_client import QdrantClient
 
+        from compozy.drivers.qdrant_client_collection import BoundedTransport
+
+        limits = httpx.Limits(max_connections=None)
         client = QdrantClient(
             url=url, timeout=math.ceil(timeout_s), headers=dict(self._headers), check_compatibility=False,
-            trust_env=False, limits=httpx.Limits(max_connections=None),
+            trust_env=False, transport=BoundedTransport(trust_env=False, limits=limits),
         )  # fmt: skip
         self._clients.append(client)
         return client

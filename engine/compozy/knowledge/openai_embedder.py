@@ -22,6 +22,8 @@ _OPENAI = "https://api.openai.com/v1"
 _TEXTS, _CHARACTERS = 128, 200_000
 _ATTEMPTS = 5
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 60.0
+# 128 vectors of 16,384 numbers fit.
+_LONGEST_BYTES = 64_000_000
 _SHOWN = 300  # characters of an answer that an error repeats
 
 
@@ -123,20 +125,40 @@ class OpenAIEmbedder:
 
     def _post_once(self, body: dict[str, object]) -> bytes:
         try:
-            response = self._client.post(self._url, json=body)
-        except httpx2.TransportError as error:
+            with self._client.stream("POST", self._url, json=body) as response:
+                content = self._read(response)
+        except httpx2.RequestError as error:
             raise _PassingError(
                 f"{self._named} does not answer: {self._shown(str(error) or type(error).__name__)}",
                 hint="check that it runs, and that this machine reaches it",
             ) from error
         status = response.status_code
         if status == 200:
-            return response.content
-        message = f"{self._named} answers with HTTP {status}: {self._shown(_fault_text(response))}"
+            return content
+        message = (
+            f"{self._named} answers with HTTP {status}: {self._shown(_fault_text(content) or response.reason_phrase)}"
+        )
         hint = _at(self._model, "api_key") if status in (401, 403) else _at(self._model, "url and model")
         if status in (408, 409, 429) or status >= 500:
             raise _PassingError(message, hint="try again later", wait_s=_stated_wait(response))
         raise EmbeddingError(message, hint=hint)
+
+    def _read(self, response: httpx2.Response) -> bytes:
+        """Return the body; the timeout of the client applies to each part of it, and here to the whole.
+
+        Raises:
+            EmbeddingError: it is too long, or does not end within the timeout of the model.
+        """
+        deadline, content = time.monotonic() + self._model.timeout_s, bytearray()
+        for part in response.iter_bytes():
+            content += part
+            if len(content) > _LONGEST_BYTES:
+                reason = f"{self._named} answers with more than {_LONGEST_BYTES // 1_000_000} MB"
+                raise EmbeddingError(reason, hint=_at(self._model, "url"))
+            if time.monotonic() > deadline:
+                reason = f"{self._named} does not end its answer within {self._model.timeout_s:g} s"
+                raise _PassingError(reason, hint=_at(self._model, "params.timeout"))
+        return bytes(content)
 
     def _shown(self, text: str) -> str:
         """Return the beginning of a foreign text without the key."""
@@ -168,12 +190,13 @@ def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         yield texts[first:]
 
 
-def _fault_text(response: httpx2.Response) -> str:
+def _fault_text(content: bytes) -> str:
+    """Return the message of an answer in the form of the OpenAI API; an answer of another form has none."""
     try:
-        error = msgspec.json.decode(response.content, type=_FaultAnswer).error
+        error = msgspec.json.decode(content, type=_FaultAnswer).error
         return error if isinstance(error, str) else error.message
     except msgspec.MsgspecError:
-        return response.reason_phrase
+        return ""
 
 
 def _stated_wait(response: httpx2.Response) -> float | None:
