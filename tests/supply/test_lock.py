@@ -6,6 +6,7 @@ import configparser
 import hashlib
 import platform
 import re
+import subprocess
 import sys
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -85,6 +86,21 @@ def test_server_binaries_have_recorded_hashes() -> None:
     known = yaml.safe_load((Path(__file__).parent / "server_binaries.yaml").read_text(encoding="utf-8"))
     found = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in binaries().items()}
     assert found == known[f"{sys.platform}-{platform.machine()}"]
+
+
+def test_stated_versions_of_services_are_those_of_binaries_and_images() -> None:
+    page = (ROOT / "docs" / "deployment" / "distributed.md").read_text(encoding="utf-8")
+    stated = next(part for part in page.split("\n\n") if part.startswith("The tests run against"))
+    tested, images = stated.split("They do not")
+    for command, version in (
+        ("postgres", r"PostgreSQL\) (\d+)"), ("temporal", r"Server (\d+\.\d+)"), ("valkey-server", r"v=(\d+\.\d+)"),
+    ):  # fmt: skip
+        shown = subprocess.run([binaries()[command], "--version"], capture_output=True, text=True, check=True).stdout
+        found = re.search(version, shown)
+        assert found is not None
+        assert f" {found[1]}" in tested
+    for image in (r"pgvector:pg(\d+)", r"auto-setup:([\d.]+)", r"valkey:(\d+)"):
+        assert f" {re.findall(image, page)[0]}" in images
 
 
 FREE = re.compile(
