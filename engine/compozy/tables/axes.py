@@ -142,7 +142,9 @@ class AxisBuilder:
         if source.kind == "decision" and (source.ref, source.output) in produced:
             domain = Domain.finite(produced[source.ref, source.output or ""])
         conditions = [row.when[one.name] for row in table.rows if one.name in row.when]
-        samples = samples_of(domain, conditions)
+        # Values of finite domains are atoms as they are, which are made only where points are listed.
+        atoms = () if domain.kind == "finite" else atoms_of(domain, conditions)
+        samples = [atom.sample for atom in atoms] or samples_of(domain, conditions)
         shown = self._shown(one.reading, domain)
         if shown is not None:
             samples = [sample for sample in samples if identity(sample) in shown]
@@ -152,7 +154,7 @@ class AxisBuilder:
         rows = tuple([rows for rows, _ in groupby(held)]) if ordered else tuple(dict.fromkeys(held))
 
         def points() -> Iterable[Point]:
-            for atom in atoms_of(domain, conditions):
+            for atom in atoms or atoms_of(domain, conditions):
                 witness = ((source, atom.sample),) if shown is None else shown.get(identity(atom.sample))
                 if witness is not None:
                     yield Point(one.rows.rows_at(atom.sample), ((atom,),), witness)
