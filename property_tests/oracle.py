@@ -246,7 +246,7 @@ class Store:
 
     @property
     def protection(self) -> str:
-        """What the driver does for credentials on their way to another machine."""
+        """Protection of credentials on their way to another machine."""
         if not self.is_elsewhere:
             return "none"
         stated, tls = protection(self.url), self.fields.get("tls")

@@ -120,7 +120,7 @@ def test_answer_above_the_size_limit_is_refused(encoding: str, opened: Opened, m
             opened(url=f"http://{HOST}:{listener.getsockname()[1]}")
 
 
-def test_answer_that_does_not_end_is_a_timeout(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_answer_is_a_timeout(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("compozy.drivers.qdrant_client_collection._LONGEST_BYTES", 1 << 60)
     with socket.create_server((HOST, 0)) as listener:
         threading.Thread(target=drip, args=(listener,), daemon=True).start()

@@ -164,7 +164,7 @@ def test_answer_above_the_size_limit_is_refused(
     assert (len(web.requests), waits) == (1, [])
 
 
-def test_answer_that_does_not_end_is_a_timeout(web: WebServer, waits: list[float]) -> None:
+def test_endless_answer_is_a_timeout(web: WebServer, waits: list[float]) -> None:
     web.answers["/v1/embeddings"] = lambda request: StreamingResponse(endless(b" ", 0.01))
     embedder = OpenAIEmbedder(replace(model(web), timeout_s=0.2), waits.append)
     assert "does not end its answer within 0.2 s" in failure(embedder).message

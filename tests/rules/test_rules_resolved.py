@@ -130,7 +130,7 @@ def test_findings_with_equal_text_are_duplicates(changed: dict[str, Any], expect
     assert all(report.message.endswith(f"(they differ in {next(iter(changed))} only)") for report in found)
 
 
-def test_row_inside_a_gap_of_the_table_that_derives_its_setting_is_unreachable() -> None:
+def test_row_inside_a_gap_of_its_deriving_table_is_unreachable() -> None:
     """Nothing resolves in mode `memory`, also where the setting is written."""
     gap, _, _ = DERIVING.partition("  - {id: lost")
     found = reports({"a": LABEL, "m": MODE}, {"a": "mine", "m": "memory"}, derived=True, deriving=gap)
