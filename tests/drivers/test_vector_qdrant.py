@@ -178,5 +178,5 @@ def test_missing_client_is_named_with_its_extra(started: Starting, monkeypatch: 
     """The client is an extra: its dependencies would take a fifth of the time of every start."""
     monkeypatch.setitem(sys.modules, "qdrant_client", None)
     driver = QdrantServerDriver(name="docs")
-    with pytest.raises(DriverError, match=r"pip install compozy\[qdrant\]"):
+    with pytest.raises(DriverError, match=r"pip install 'compozy\[qdrant\]'"):
         driver.start(started.context())

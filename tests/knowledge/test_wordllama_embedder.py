@@ -41,5 +41,5 @@ def test_vector_does_not_depend_on_the_other_texts(embedder: Embedder) -> None:
 
 def test_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wordllama", None)
-    with pytest.raises(EmbeddingError, match=r"not installed\nfix: run: pip install compozy\[embeddings\]"):
+    with pytest.raises(EmbeddingError, match=r"not installed\nfix: run: pip install 'compozy\[embeddings\]'"):
         make_embedder(MODEL).embed(["a"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+import sys
 import textwrap
 import time
 from collections.abc import Iterator
@@ -116,6 +117,42 @@ def test_the_port_of_the_web_page_matters_while_it_is_served(enabled: str, statu
         flags = {"temporal.standalone.enable_ui": enabled, "temporal.standalone.ui_port": port}
         found = checked(tmp_path, **flags).get("temporal.ui_port")
     assert (found.status if found else None) == status
+
+
+BASE = """
+models: [{id: words, provider: wordllama}]
+knowledge:
+  vector_dbs: [{id: near, provider: filesystem}, {id: far, provider: qdrant, url: "http://127.0.0.1:1"}]
+  bases: [{id: docs, store: near, EMBEDDER sources: []}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("embedder", "installed", "status"),
+    [
+        pytest.param("embedder: words,", True, "pass", id="installed"),
+        pytest.param("embedder: words,", False, "warn", id="missing"),
+        pytest.param("", False, None, id="not-used"),
+    ],
+)
+def test_extra_of_a_used_embedder_is_checked(
+    embedder: str, installed: bool, status: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "compozy.yaml").write_text(BASE.replace("EMBEDDER", embedder))
+    if not installed:
+        monkeypatch.setitem(sys.modules, "wordllama", None)
+    found = checked(tmp_path).get("knowledge.embedder")
+    assert (found.status if found else None) == status
+    assert found is None or (found.fix == "pip install 'compozy[embeddings]'") == (status == "warn")
+
+
+def test_missing_client_of_a_qdrant_server_fails_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "compozy.yaml").write_text(BASE.replace("EMBEDDER", ""))
+    monkeypatch.setitem(sys.modules, "qdrant_client", None)
+    found = checked(tmp_path)["vector_store[far].reach"]
+    assert (found.status, found.fix) == ("fail", "run: pip install 'compozy[qdrant]'")
 
 
 @pytest.mark.parametrize("dangling", [pytest.param(True, id="dangling"), pytest.param(False, id="file")])

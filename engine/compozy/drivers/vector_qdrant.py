@@ -57,7 +57,9 @@ class QdrantServerDriver:
                 or it has a collection of another kind, dimension or metric.
         """
         if find_spec("qdrant_client") is None:
-            raise DriverError("the client of Qdrant servers is not installed", hint="run: pip install compozy[qdrant]")
+            raise DriverError(
+                "the client of Qdrant servers is not installed", hint="run: pip install 'compozy[qdrant]'"
+            )
         host, port, url = self._connection()
         where = f"qdrant at {host}:{port}"
         reach(where, host, port, min(REACH_S, context.left_s()), setting=_SETTINGS)

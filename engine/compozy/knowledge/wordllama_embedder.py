@@ -32,7 +32,7 @@ class WordllamaEmbedder:
                 import wordllama
         except ImportError as error:
             raise EmbeddingError(
-                "the embedder wordllama is not installed", hint="run: pip install compozy[embeddings]"
+                "the embedder wordllama is not installed", hint="run: pip install 'compozy[embeddings]'"
             ) from error
         folder = Path(wordllama.__file__).parent
         # The package's folder as cache directory: by default the library looks elsewhere and fails without a network.

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 
 from compozy.base.findings import Finding
 from compozy.base.manual import published_page
@@ -70,6 +71,7 @@ def examine(lifecycle: Lifecycle, server: int | None = None) -> Iterator[Check]:
     yield from findings or [Check("configuration", "pass", "no findings")]
     yield from _access(resolved)
     yield from _clock()
+    yield from _embedder(resolved)
     plan = make_plan(resolved, CHECK_S, strict=False)
     if plan.state_dir is not None:
         yield _unless_ours(_state_directory(plan.state_dir), server)
@@ -117,6 +119,18 @@ def _clock() -> Iterator[Check]:
     sane = now.year >= 2025
     status, fix = ("pass", "") if sane else ("fail", "set the clock: certificates and timers depend on it")
     yield Check("clock", status, f"the clock shows {now:%Y-%m-%d %H:%M:%S} UTC", fix)
+
+
+def _embedder(resolved: Resolved) -> Iterator[Check]:
+    """Yield whether the weights of an embedder that a knowledge base uses are installed; a start does without them."""
+    offline = {model.get("id") for model in resolved.get("models") or () if model.get("provider") == "wordllama"}
+    if not any(base.get("embedder") in offline for base in resolved.get("knowledge.bases") or ()):
+        return
+    if find_spec("wordllama") is not None:
+        yield Check("knowledge.embedder", "pass", "the embedder wordllama is installed")
+    else:
+        message = "the embedder wordllama is not installed: its knowledge bases can be neither ingested nor queried"
+        yield Check("knowledge.embedder", "warn", message, "pip install 'compozy[embeddings]'")
 
 
 def _state_directory(path: str) -> Check:
