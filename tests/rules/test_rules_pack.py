@@ -264,13 +264,18 @@ def test_invalid_rule_pack_is_an_error_of_the_rules(
     assert str(folder) in str(caught.value)
 
 
-def test_an_installed_package_offers_its_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("described", "file"), [("mailer_rules-1.0.dist-info", "METADATA"), ("mailer_rules.egg-info", "PKG-INFO")]
+)
+def test_installed_package_offers_its_pack(
+    described: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An entry point of the group `compozy.rules` names the package that holds the rule files."""
     shutil.copytree(PACK, tmp_path / "mailer_rules")
     (tmp_path / "mailer_rules" / "__init__.py").write_text("")
-    info = tmp_path / "mailer_rules-1.0.dist-info"
+    info = tmp_path / described
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mailer-rules\nVersion: 1.0\n")
+    (info / file).write_text("Metadata-Version: 2.1\nName: mailer-rules\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[compozy.rules]\nmailer = mailer_rules\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     installed_packs.cache_clear()
