@@ -241,9 +241,10 @@ def test_a_backup_into_nowhere_is_a_clear_error(shell: Shell) -> None:
 
 
 def test_start_without_schema_is_refused_before_ready(shell: Shell) -> None:
-    """With automatic migration switched off an empty database stops the start; the command that helps is named."""
+    """With automatic migration switched off an empty database stops the start; the setting that helps is named."""
     result = shell.run("start", "--format", "json", "--set", "database.auto_migrate=false")
     assert result.returncode == 4
     assert '"ready"' not in result.stdout
     assert "the database lacks migration" in result.stderr
-    assert "compozy migrate schema" in result.stderr
+    assert "database.auto_migrate: true" in result.stderr
+    assert "compozy migrate schema" not in result.stderr  # it has no effect on a database in memory

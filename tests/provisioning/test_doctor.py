@@ -288,6 +288,8 @@ def test_schema_of_sqlite_is_checked_without_a_file(tmp_path: Path, mode: str, m
     """A first start creates the tables, or refuses; nothing is created for the question."""
     found = checked(tmp_path, mode=mode, **{"database.auto_migrate": migrates})["database.schema"]
     assert found.status == status
+    assert ("compozy migrate schema" in found.fix) == (mode == "persistent" and status == "fail")
+    assert ("database.auto_migrate: true" in found.fix) == (status == "fail")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -216,7 +216,7 @@ def _schema(resolved: Resolved, step: Step, context: StartContext) -> Iterator[C
     try:
         missing = store.rehearse() if reader is None and migrates else store.missing()
         if not migrates:
-            store.require_schema()
+            store.require_schema(kept=bool(resolved.components[_DATABASE].kept))
     except ForeignCodeError:
         raise
     except DriverError as error:

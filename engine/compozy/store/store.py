@@ -28,6 +28,8 @@ _MOST_CHANGES = 5000
 _EXECUTION = ("id", "workflow", "version", "status", "input", "output", "error", "started_at", "finished_at", "run_id")
 _OUTCOME = ("status", "output", "error", "started_at", "finished_at", "run_id")
 _WORKFLOW = ("id", "version", "definition", "imported_at")
+_KEPT_HINT = "run `compozy migrate schema`, or set database.auto_migrate: true"
+_MEMORY_HINT = "set database.auto_migrate: true; a database in memory has no tables at a start"
 
 
 class Store(Connected):
@@ -77,8 +79,8 @@ class Store(Connected):
         """
         return self._run(lambda: migrate.migrations(self._database))
 
-    def require_schema(self) -> None:
-        """Refuse a schema that is not of this version, without changing it.
+    def require_schema(self, *, kept: bool = True) -> None:
+        """Refuse a schema that is not of this version, without changing it; `kept`: the database survives a restart.
 
         Raises:
             UnavailableError: the database does not answer.
@@ -89,7 +91,7 @@ class Store(Connected):
             raise SchemaError(
                 f"the database lacks {'migration' if len(missing) == 1 else 'migrations'} {', '.join(missing)}",
                 missing,
-                hint="run `compozy migrate schema`, or set database.auto_migrate: true",
+                hint=_KEPT_HINT if kept else _MEMORY_HINT,
             )
 
     def missing(self) -> tuple[str, ...]:

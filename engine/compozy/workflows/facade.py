@@ -52,6 +52,7 @@ class WorkflowSettings:
     max_concurrent_workflows: int = 0
     auto_migrate: bool = True
     worker: bool = True
+    database_kept: bool = True
     history_kept: bool = True
     retention_s: float | None = None
     grace_s: float = 10.0
@@ -104,7 +105,7 @@ class Workflows:
             if self._settings.auto_migrate:
                 self.store.migrate()
             else:
-                self.store.require_schema()
+                self.store.require_schema(kept=self._settings.database_kept)
             # After the schema: the worker may take executions at once, and they write rows.
             self._loop.call(self._open(), CALL_TIMEOUT_S)
         except BaseException:

@@ -23,6 +23,7 @@ def workflow_settings(resolved: Resolved) -> WorkflowSettings:
         files=tuple(get("workflows") or ()),
         max_concurrent_workflows=get("worker.max_concurrent_workflows"),
         auto_migrate=get("database.auto_migrate"),
+        database_kept=bool(resolved.components["database"].kept),
         history_kept=bool(resolved.components["temporal"].kept),
         retention_s=get("executions.retention"),
     )
