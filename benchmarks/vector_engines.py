@@ -20,6 +20,7 @@ from compozy.vector.vector_store import VectorRecord, VectorStore
 
 DIMENSION, K = 256, 10
 _START_S = 600.0
+_BUILD_MEMORY = "256MB"  # an index of 100,000 vectors does not fit into the default, which makes its build slow
 
 
 @dataclass(frozen=True)
@@ -237,9 +238,13 @@ def bare_redis_search(folder: str) -> Iterator[Engine]:
 
 @contextmanager
 def _database() -> Iterator[str]:
+    import psycopg2
+
     from compozy.testing.postgres_server import PostgresServer
 
     with PostgresServer() as server, server.database() as url:
+        with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(f"ALTER ROLE current_user SET maintenance_work_mem = '{_BUILD_MEMORY}'")
         yield url
 
 
