@@ -50,17 +50,17 @@ start: $(RUNTIME_STAMP)
 	$(BIN)/compozy start
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 # Tests that need no PostgreSQL and no other server outside Compozy.
 test-memory: $(STAMP)
-	COMPOZY_TEST_MODE=memory $(BIN)/python -m pytest -n 3 --dist worksteal
+	COMPOZY_TEST_MODE=memory $(BIN)/python -m pytest -n 4 --dist worksteal
 
 # Lines and branches of the engine that the tests run, processes that they start included.
 coverage: $(STAMP)
 	rm -rf build/coverage
 	mkdir -p build/coverage
-	$(BIN)/coverage run -m pytest -n 3 --dist worksteal
+	$(BIN)/coverage run -m pytest -n 4 --dist worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
