@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from compozy.base.output_file import write_file
 from compozy.drivers.temporal_file import check_key, record_version
 from compozy.errors import DriverError
 from compozy.settings.keyring import parse_keyring, random_key
@@ -111,3 +112,15 @@ def test_histories_without_their_key_are_refused(tmp_path: Path) -> None:
     assert len(notices) == 1
     with pytest.raises(DriverError, match=f"encrypted with key {parse_keyring(old).newest}, which is missing"):
         check_key(str(database), parse_keyring(new), notices.append)
+
+
+def test_key_of_a_concurrent_start_is_used_and_survives_a_rollback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two projects that share a key file start for the first time at once, and the start of one of them fails later."""
+    file, undo = tmp_path / "keys", UndoLog()
+    write_file(file, random_key())
+    monkeypatch.setattr(os.path, "lexists", lambda path: False)  # it was created a moment after the question
+    assert load_keyring(None, str(file), undo=undo) == parse_keyring(file.read_text())
+    undo.roll_back()
+    assert file.exists()

@@ -46,11 +46,13 @@ def _parsed(text: str, where: str) -> Keyring:
 def _create(file: str, undo: UndoLog) -> None:
     try:
         undo.create_directory(Path(file).parent)
-        # Before the file is written, so that a failure in between leaves nothing behind.
-        undo.record_data(file)
         write_file(file, random_key() + "\n", replace=False)
+    except FileExistsError:
+        # Another start created it meanwhile. Its key counts, and a rollback of this start must not remove it.
+        return
     except OSError as error:
         raise DriverError(f"{file} cannot be written: {error.strerror}", hint=hint_for(error)) from error
+    undo.record_data(file)
 
 
 def _read(file: str) -> str:
