@@ -230,6 +230,6 @@ def _ready(connection: Connection, event: int, timeout_s: float) -> bool:
 
 
 def _hang_up(connection: Connection) -> None:
+    # On a duplicate, because closing the descriptor of libpq would free its number while a thread uses it.
     with contextlib.suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(connection.fileno())) as end:
-        # On a duplicate, because closing the descriptor of libpq would free its number while a thread uses it.
         end.shutdown(socket.SHUT_RDWR)

@@ -117,9 +117,8 @@ class Library:
         """Return what makes and holds the vectors of a base; None where it has no embedder or no store."""
         if base.embedder is None or base.store is None:
             return None
+        # An embedder holds weights or connections: two threads that make one each would leave one unclosed.
         with self._lock:
-            # One for each model, because an embedder holds weights or connections; under the lock, so that none is left
-            # unclosed.
             if base.embedder.id not in self._embedders:
                 self._embedders[base.embedder.id] = self._embedder_of(base.embedder)
             embedder = self._embedders[base.embedder.id]

@@ -161,7 +161,7 @@ def _completed(moves: Sequence[tuple[str, str]]) -> int:
 
 
 def _rename(source: str, target: str) -> None:
-    # `rename` would replace a file without a question.
+    # `rename` replaces an existing file silently.
     if os.path.lexists(target) and not (os.path.isdir(target) and not os.listdir(target)):
         raise FileExistsError(errno.EEXIST, "it exists already", target)
     os.rename(source, target)

@@ -107,7 +107,7 @@ class KnowledgeService:
         handle = self._client.get_workflow_handle(self._id(base))
         # No ingestion of the base runs.
         with contextlib.suppress(NotFoundError):
-            # A step that still runs fails at its next write, because its run is no longer that of the base.
+            # A step that still runs fails at its next write, because the base has another run now.
             await ask(self._client, handle.terminate(reason="the base was deleted"), base)
         return await self._in_thread(lambda: self._library.delete(base))
 

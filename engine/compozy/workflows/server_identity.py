@@ -40,7 +40,7 @@ class TemporalIdentity:
             UnavailableError: another Temporal answers, or none.
         """
         found = await ask(self._client, self._found(), "namespace")
-        # A Temporal in memory has a new identity after each restart, which is no mistake.
+        # A Temporal in memory has a new identity after each restart, which is expected.
         if self._known is None or not self._fixed:
             self._known = found
         self._another = found != self._known
