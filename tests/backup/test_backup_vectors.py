@@ -52,7 +52,7 @@ def batch(number: int) -> list[VectorRecord]:
 
 def test_copies_hold_whole_operations_up_to_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of the engine are overwritten in place: without a lock a copy has parts of several moments."""
-    monkeypatch.setattr("compozy.drivers.qdrant_shard.FLUSHED", 4 * BATCH)
+    monkeypatch.setattr("compozy.drivers.qdrant_shard.FLUSHED", 4 * BATCH * 3)
     with starting() as started:
         driver = QdrantEmbeddedDriver(name="docs", path=str(tmp_path / "kept"))
         driver.start(started.context())

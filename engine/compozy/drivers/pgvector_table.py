@@ -19,7 +19,7 @@ import peewee
 from compozy.base.record import dataclass
 from compozy.errors import DriverError
 from compozy.vector.checked_records import check_selection, checked
-from compozy.vector.metadata_filter import Condition, accepted, encode_json, is_json
+from compozy.vector.metadata_filter import Condition, accepted, is_json, metadata_json
 from compozy.vector.ranking import best, rounded
 from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
 
@@ -230,7 +230,7 @@ class PgvectorTable:
             self._make(self._dimension or dimension)
 
     def _write(self, rows: Sequence[VectorRecord]) -> None:
-        values = [(row.id, row.text, encode_json(row.metadata), _text(row.vector)) for row in rows]
+        values = [(row.id, row.text, metadata_json(row.metadata).decode(), _text(row.vector)) for row in rows]
         self._sql(
             f"INSERT INTO {self._table} (id, text, metadata, embedding) VALUES "
             + ", ".join(["(%s, %s, %s, %s)"] * len(values))

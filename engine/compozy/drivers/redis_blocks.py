@@ -21,7 +21,7 @@ from redis.exceptions import WatchError
 
 from compozy.drivers.redis_vectors import RedisVectorStore
 from compozy.vector.ranking import rounded
-from compozy.vector.vector_store import VectorRecord
+from compozy.vector.vector_store import VectorRecord, packed
 
 _BLOCK = 1000
 # Of one answer: bounds the memory of a search in client and server.
@@ -35,7 +35,7 @@ class PackedBlocks(RedisVectorStore):
     form: ClassVar[str] = "packed blocks"
 
     def _put(self, pipe: Any, found: Mapping[str, VectorRecord], dimension: int) -> None:
-        homes = _decoded(zip(found, pipe.hmget(self._key("block"), list(found)), strict=True))
+        homes = _decoded(zip(found, pipe.hmget(self._key("block"), list(map(str.encode, found))), strict=True))
         sizes = {int(number): int(size) for number, size in pipe.hgetall(self._key("sizes")).items()}
         new = _places([key for key in found if key not in homes], sizes)
         blocks = sorted({*homes.values(), *(number for number in new.values() if number in sizes)})
@@ -45,14 +45,14 @@ class PackedBlocks(RedisVectorStore):
         for number, keys in _by_block(homes).items():
             at = {key: place for place, key in enumerate(listed[number])}
             for key in keys:
-                pipe.setrange(self._key(f"vectors:{number}"), at[key] * width, _packed([found[key]]))
+                pipe.setrange(self._key(f"vectors:{number}"), at[key] * width, packed(found[key].vector))
         for number, keys in _by_block(new).items():
             ids = [*listed.get(number, ()), *keys]
-            pipe.append(self._key(f"vectors:{number}"), _packed([found[key] for key in keys]))
+            pipe.append(self._key(f"vectors:{number}"), b"".join(packed(found[key].vector) for key in keys))
             pipe.set(self._key(f"ids:{number}"), json.dumps(ids))
             pipe.hset(self._key("sizes"), str(number), len(ids))
         if new:
-            pipe.hset(self._key("block"), mapping=new)
+            pipe.hset(self._key("block"), mapping={key.encode(): b"%d" % number for key, number in new.items()})
 
     def _drop(self, pipe: Any, ids: Sequence[str]) -> None:
         homes = _decoded(zip(ids, pipe.hmget(self._key("block"), list(ids)), strict=True)) if ids else {}
@@ -60,11 +60,11 @@ class PackedBlocks(RedisVectorStore):
         vectors = pipe.mget([self._key(f"vectors:{number}") for number in blocks]) if blocks else []
         listed = self._listed(pipe, list(blocks))
         pipe.multi()
-        for (number, keys), packed in zip(blocks.items(), vectors, strict=True):
+        for (number, keys), block in zip(blocks.items(), vectors, strict=True):
             kept = [place for place, key in enumerate(listed[number]) if key not in keys]
             names = [self._key(f"vectors:{number}"), self._key(f"ids:{number}")]
             if kept:
-                rows = np.frombuffer(packed, _FLOAT).reshape(len(listed[number]), -1)[kept]
+                rows = np.frombuffer(block, _FLOAT).reshape(len(listed[number]), -1)[kept]
                 pipe.mset(
                     dict(zip(names, (rows.tobytes(), json.dumps([listed[number][at] for at in kept])), strict=True))
                 )
@@ -83,8 +83,8 @@ class PackedBlocks(RedisVectorStore):
     def _nearest(self, vector: Sequence[float], k: int, allowed: Collection[str] | None) -> list[tuple[str, float]]:
         query = np.asarray(vector, _FLOAT)
         best: dict[str, float] = {}
-        for packed, ids in self._blocks(len(vector)):
-            scores = np.frombuffer(packed, _FLOAT).reshape(-1, len(vector)) @ query
+        for block, ids in self._blocks(len(vector)):
+            scores = np.frombuffer(block, _FLOAT).reshape(-1, len(vector)) @ query
             for key, score in _candidates(scores, ids, k, allowed):
                 best[key] = score
         return sorted(best.items(), key=lambda found: (-found[1], found[0]))[:k]
@@ -98,7 +98,7 @@ class PackedBlocks(RedisVectorStore):
             keys = [self._key(f"{kind}:{number}") for number in part for kind in ("vectors", "ids")]
             # One command, so that vectors and ids of a block are of one moment.
             found = self._client.mget(keys)
-            yield from ((packed, ids) for packed, ids in zip(found[::2], found[1::2], strict=True) if packed and ids)
+            yield from ((block, ids) for block, ids in zip(found[::2], found[1::2], strict=True) if block and ids)
 
     def _vectors(self, ids: Sequence[str]) -> Mapping[str, Sequence[float]]:
         with self._client.pipeline() as pipe:
@@ -138,10 +138,6 @@ def _places(new: Sequence[str], sizes: Mapping[int, int]) -> dict[str, int]:
     places = [number for number, room in free for _ in range(min(room, len(new)))]
     after = max(sizes, default=-1) + 1
     return {key: places[at] if at < len(places) else after + (at - len(places)) // _BLOCK for at, key in enumerate(new)}
-
-
-def _packed(records: Sequence[VectorRecord]) -> bytes:
-    return np.asarray([record.vector for record in records], _FLOAT).tobytes()
 
 
 def _candidates(scores: Any, ids: bytes, k: int, allowed: Collection[str] | None) -> Iterator[tuple[str, float]]:

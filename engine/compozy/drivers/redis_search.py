@@ -23,7 +23,7 @@ from compozy.errors import DriverError
 from compozy.vector.metadata_filter import Condition, accepted, fact, facts
 from compozy.vector.names import file_name
 from compozy.vector.ranking import best, rounded
-from compozy.vector.vector_store import VectorMatch, VectorRecord
+from compozy.vector.vector_store import VectorMatch, VectorRecord, packed
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -82,8 +82,8 @@ class SearchIndex(RedisVectorStore):
         self._create(dimension)
         pipe.multi()
         for key, record in found.items():
-            tags = ",".join(map(_tag, facts(record.metadata)))
-            pipe.hset(self._entries + key, mapping={"vector": _packed(record.vector), "facts": tags})
+            tags = ",".join(map(_tag, facts(record.metadata))).encode()
+            pipe.hset(self._entries + key, mapping={b"vector": packed(record.vector), b"facts": tags})
 
     def _drop(self, pipe: Pipeline, ids: Sequence[str]) -> None:
         pipe.multi()
@@ -102,14 +102,14 @@ class SearchIndex(RedisVectorStore):
         return [f"@facts:{{{'|'.join(any_of)}}}" for any_of in tags] if all(tags) else ()
 
     def _nearest(self, vector: Sequence[float], k: int, allowed: Collection[str] | None) -> list[tuple[str, float]]:
-        condition, packed = "*" if allowed is None else f"({' '.join(allowed)})", _packed(vector)
+        condition, wanted = "*" if allowed is None else f"({' '.join(allowed)})", packed(vector)
         try:
-            found = best(lambda limit: self._similar(packed, limit, condition), k)
+            found = best(lambda limit: self._similar(wanted, limit, condition), k)
         except ResponseError as error:
             if not _MISSING.search(str(error)):
                 raise
             self._adopt()
-            found = best(lambda limit: self._similar(packed, limit, condition), k)
+            found = best(lambda limit: self._similar(wanted, limit, condition), k)
         return [(match.id, match.score) for match in found]
 
     def _similar(self, vector: bytes, limit: int, condition: str) -> list[VectorMatch]:
@@ -204,7 +204,3 @@ def _distances(answer: Any) -> Iterator[tuple[bytes, bytes]]:
 
 def _tag(fact_of_metadata: str) -> str:
     return "f" + hashlib.blake2b(fact_of_metadata.encode(), digest_size=16).hexdigest()
-
-
-def _packed(vector: Sequence[float]) -> bytes:
-    return array("f", vector).tobytes()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from compozy.drivers.redis_vectors import RedisVectorStore
 from compozy.vector.ranking import rounded
-from compozy.vector.vector_store import VectorRecord
+from compozy.vector.vector_store import VectorRecord, packed
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
@@ -32,7 +32,7 @@ class VectorSets(RedisVectorStore):
     def _put(self, pipe: Pipeline, found: Mapping[str, VectorRecord], dimension: int) -> None:
         pipe.multi()
         for key, record in found.items():
-            pipe.execute_command("VADD", self._key("set"), "FP32", _packed(record.vector), key, "NOQUANT")
+            pipe.execute_command("VADD", self._key("set"), "FP32", packed(record.vector), key, "NOQUANT")
 
     def _drop(self, pipe: Pipeline, ids: Sequence[str]) -> None:
         pipe.multi()
@@ -54,7 +54,7 @@ class VectorSets(RedisVectorStore):
         """Return the `limit` nearest ids with their scores, best first."""
         how = ["TRUTH"] if exact else ["EF", max(_CANDIDATES, limit)]
         found = self._client.execute_command(
-            "VSIM", self._key("set"), "FP32", _packed(vector), "WITHSCORES", "COUNT", limit, *how
+            "VSIM", self._key("set"), "FP32", packed(vector), "WITHSCORES", "COUNT", limit, *how
         )
         pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
         return [(key.decode(), rounded(2 * float(similarity) - 1)) for key, similarity in pairs]
@@ -64,7 +64,3 @@ class VectorSets(RedisVectorStore):
         for key in ids:
             pipe.execute_command("VEMB", self._key("set"), key, "RAW")
         return {key: array("f", raw[1]) for key, raw in zip(ids, pipe.execute(), strict=True) if raw}
-
-
-def _packed(vector: Sequence[float]) -> bytes:
-    return array("f", vector).tobytes()

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from compozy.drivers.vec_connections import VecConnections
 from compozy.errors import DriverError, VectorError
 from compozy.vector.checked_records import check_selection, checked
-from compozy.vector.metadata_filter import Condition, Scalar, accepted, encode_json, is_json
+from compozy.vector.metadata_filter import Condition, Scalar, accepted, is_json, metadata_json
 from compozy.vector.ranking import best, rounded
-from compozy.vector.vector_store import VectorMatch, VectorRecord, unit_vector
+from compozy.vector.vector_store import VectorMatch, VectorRecord, packed, unit_vector
 
 if TYPE_CHECKING:
     import apsw
@@ -111,8 +111,8 @@ class Vec0Store:
         new = [record for record in found.values() if record.id not in known]
         old = [record for record in found.values() if record.id in known]
         numbers = {**known, **{record.id: free + at for at, record in enumerate(new)}}
-        rows = partial(map, lambda record: (record.text, encode_json(record.metadata), record.id, numbers[record.id]))
-        vectors = partial(map, lambda record: (_bytes(record.vector), numbers[record.id]))
+        rows = partial(map, lambda one: (one.text, metadata_json(one.metadata).decode(), one.id, numbers[one.id]))
+        vectors = partial(map, lambda record: (packed(record.vector), numbers[record.id]))
         connection.executemany("INSERT INTO records (text, metadata, id, rowid) VALUES (?, ?, ?, ?)", rows(new))
         connection.executemany("INSERT INTO vectors (embedding, rowid) VALUES (?, ?)", vectors(new))
         connection.executemany("UPDATE records SET text = ?, metadata = ?, id = ? WHERE rowid = ?", rows(old))
@@ -147,7 +147,7 @@ class Vec0Store:
             VectorError: the vector has another length or no direction, or a condition cannot be compared.
             DriverError: the database cannot be read.
         """
-        wanted = _bytes(unit_vector(vector, self._dimension))
+        wanted = packed(unit_vector(vector, self._dimension))
         sql, values = _matching(where)
         nearest = _FILTERED if where else _NEAREST
 
@@ -214,10 +214,6 @@ def wrong_dimension(name: str, stored: int | None, dimension: int) -> DriverErro
 def _stored(connection: apsw.Connection) -> int | None:
     found = connection.execute("SELECT value FROM store WHERE key = 'dimension'").get
     return None if found is None else int(found)
-
-
-def _bytes(vector: Sequence[float]) -> bytes:
-    return array("f", vector).tobytes()
 
 
 def _matching(where: Mapping[str, Condition] | None) -> tuple[str, list[object]]:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
+from typing import Any
 
 from compozy.errors import VectorError
 from compozy.vector.metadata_filter import Condition, is_text, json_text
 from compozy.vector.vector_store import VectorRecord, unit_vector
 
 _LARGEST = 2**63
+# Types whose valid values are the same after encoding and decoding as JSON.
+_PLAIN: dict[type, Callable[[Any], bool]] = {
+    str: is_text,
+    int: lambda value: -_LARGEST <= value < _LARGEST,
+    float: math.isfinite,
+    bool: lambda _: True,
+    NoneType: lambda _: True,
+}
 
 
 def checked(records: Sequence[VectorRecord], dimension: int | None) -> dict[str, VectorRecord]:
@@ -31,8 +42,16 @@ def _metadata(record: VectorRecord) -> Mapping[str, object]:
     """Return the metadata of a record as JSON values, after a check of all its texts."""
     if not record.id:
         raise VectorError("a record has no id")
-    data = json_text(dict(record.metadata)) if record.metadata else "{}"
-    if data is None or not (is_text(record.id) and is_text(record.text)):
+    metadata = dict(record.metadata)
+    texts = is_text(record.id) and is_text(record.text)
+    # Almost all metadata are plain, and to encode and decode them costs more than everything else about a record.
+    if texts and all(
+        type(key) is str and is_text(key) and type(value) in _PLAIN and _PLAIN[type(value)](value)
+        for key, value in metadata.items()
+    ):
+        return metadata
+    data = json_text(metadata)
+    if data is None or not texts:
         reason = f"record {record.id!r} has an id, a text or metadata that cannot be stored"
         raise VectorError(reason, hint="use JSON values in UTF-8, with finite numbers and without NUL characters")
     found: Mapping[str, object] = _decode(data)

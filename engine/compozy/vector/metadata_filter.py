@@ -11,13 +11,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+import msgspec
+
 from compozy.errors import VectorError
 
 Scalar: TypeAlias = str | int | float | bool | None
 Condition: TypeAlias = Scalar | Sequence[Scalar]
 _LONGEST = 64
 # Built once: `json.dumps` with an argument builds an encoder for each call.
-encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_ENCODER = msgspec.json.Encoder()
 
 
 def accepted(condition: Condition) -> list[Scalar]:
@@ -52,11 +55,16 @@ def is_text(value: object) -> bool:
 def json_text(value: object) -> str | None:
     """Return the JSON of a value; None if some store cannot keep it."""
     try:
-        text = encode_json(value)
+        text = _encode(value)
         text.encode()
     except (TypeError, ValueError, RecursionError):
         return None
     return None if "\\u0000" in text.replace("\\\\", "") else text
+
+
+def metadata_json(metadata: Mapping[str, object]) -> bytes:
+    """Return the JSON of metadata that were checked: this encoder writes null for a number that is not finite."""
+    return _ENCODER.encode(metadata)
 
 
 def matches(metadata: Mapping[str, object], where: Mapping[str, Condition]) -> bool:
@@ -78,5 +86,8 @@ def facts(metadata: Mapping[str, object]) -> list[str]:
 
 def fact(key: str, value: Scalar) -> str:
     """Return a keyword that is equal for equal JSON values of the same name."""
-    text = json.dumps([key, int(value) if isinstance(value, float) and value.is_integer() else value])
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    # `json.dumps` builds an encoder for a list or a number, but none for a text.
+    text = f"[{json.dumps(key)}, {value if type(value) is int else json.dumps(value)}]"
     return text if len(text) <= _LONGEST else "#" + hashlib.sha256(text.encode()).hexdigest()

@@ -7,6 +7,7 @@ operation that has returned is durable where the store keeps data.
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Protocol
@@ -84,3 +85,8 @@ def unit_vector(vector: Sequence[float], dimension: int | None = None) -> list[f
     # Embedders mostly return vectors of length 1, and to scale one costs more than everything else about a record. The
     # difference is below the single precision with which every engine keeps numbers.
     return list(vector) if abs(length - 1) < _SINGLE_PRECISION else [number / length for number in vector]
+
+
+def packed(vector: Sequence[float]) -> bytes:
+    """Return the numbers in single precision, as every engine keeps them; `array` takes three times as long."""
+    return struct.pack(f"<{len(vector)}f", *vector)
