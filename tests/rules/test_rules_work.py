@@ -34,7 +34,7 @@ def test_verification_enters_fewer_functions_than_reading() -> None:
     reading = calls(lambda: build_rulebook(shipped_texts()))
     ruleset = build_rulebook(shipped_texts()).ruleset
     verifying = calls(lambda: verify(ruleset))
-    assert 0 < verifying < 0.75 * reading, (verifying, reading)
+    assert 0 < verifying < 0.2 * reading, (verifying, reading)
 
 
 def test_row_reach_proves_most_tables_of_findings() -> None:
@@ -43,7 +43,7 @@ def test_row_reach_proves_most_tables_of_findings() -> None:
     reach = RowReach(ruleset, builder)
     for name in ruleset.order:
         if ruleset.tables[name].hit != "collect":
-            reach.completed(ruleset.tables[name])
+            builder.completed(ruleset.tables[name])
     tables = [table for table in ruleset.tables.values() if table.hit == "collect"]
     left = [table.id for table in tables if not reach.reaches_all(table, {})]
     assert len(left) < len(tables) / 8, left

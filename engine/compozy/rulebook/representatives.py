@@ -171,8 +171,10 @@ def _urls(inspected: frozenset[str]) -> Iterator[str]:
 
 def _unlisted(pattern: str, known: Collection[Scalar]) -> str:
     """Return the first text of a pattern that is not among the known ones."""
+    if "{" not in pattern:
+        return pattern
     text, number = pattern.format(name="other", number=1), 1
-    while "{" in pattern and text in known:
+    while text in known:
         number += 1
         text = pattern.format(name=f"other-{number}", number=number)
     return text

@@ -39,9 +39,9 @@ class InputColumn(NamedTuple):
     """
 
     name: str
+    rows: ColumnIndex
     reading: ColumnReading
     decisions: tuple[ColumnSource, ...]
-    rows: ColumnIndex
     depends: int
 
 
@@ -68,14 +68,16 @@ class Feasible:
         self._ordered = set(ruleset.order)
         self._diagrams = Diagrams(most)
         self._variables = SourceVariables(ruleset)
-        self._behind = _tables_behind(ruleset)
+        self.behind = _tables_behind(ruleset)
         self._inputs: dict[str, tuple[InputColumn, ...]] = {}
+        self._readings: dict[tuple[ColumnSource, bool], tuple[ColumnReading, tuple[ColumnSource, ...], int]] = {}
         self._levels: dict[ColumnSource, int] = {}
         self._bases: dict[ColumnSource, tuple[ColumnSource, ...]] = {}
         self._read: dict[str, Mapping[ColumnSource, Sequence[Reader]]] = {}
         self._grouped: dict[object, Partitions] = {}
         self._related: dict[tuple[Variable, ...], Partition] = {}
         self._decided: dict[tuple[object, ...], Diagram | OutOfStepsError] = {}
+        self._joined: dict[tuple[object, ...], Diagram] = {}
 
     def joint(self, table: Table, group: Sequence[InputColumn]) -> Joint | None:
         """Return the feasible combinations of the inputs of a group, None where these are too many."""
@@ -106,24 +108,45 @@ class Feasible:
 
     def inputs(self, table: Table) -> tuple[InputColumn, ...]:
         """Return the inputs of a table."""
-        if table.id not in self._inputs:
-            for name in self._behind.get(table.id, ()):
+        found = self._inputs.get(table.id)
+        if found is None:
+            # Before them those of the tables behind, so that long chains of tables do not recurse.
+            for name in self.behind.get(table.id, ()):
                 if name not in self._inputs:
                     self.inputs(self._ruleset.tables[name])
-            collects, indexes = table.hit == "collect", self._ruleset.compiled[table.id].columns
-            readings = [self._reading(column.source, collects=collects) for column in table.columns]
-            found = [self._input(*index, reading) for reading, index in zip(readings, indexes, strict=True)]
-            self._inputs[table.id] = tuple(found)
-        return self._inputs[table.id]
+            collects = table.hit == "collect"
+            columns = zip(table.columns, self._ruleset.compiled[table.id].columns, strict=True)
+            found = self._inputs[table.id] = tuple(
+                [InputColumn(name, rows, *self._read_as(one.source, collects)) for one, (name, rows) in columns]
+            )
+        return found
 
-    def inputs_as_written(self, table: Table) -> list[tuple[InputColumn, InputColumn]]:
-        """Return each input of a table as it reads what is written, and as it reads."""
-        found = []
-        for one, column in zip(self.inputs(table), table.columns, strict=True):
-            if one.reading.source.kind == column.source.kind:
-                found.append((one, one))
-            else:
-                found.append((self._input(one.name, one.rows, self._reading(column.source, collects=False)), one))
+    def inputs_as_written(self, table: Table) -> list[InputColumn]:
+        """Return the inputs of a table as they read what is written; those that read nothing else stay the same."""
+        return [
+            one
+            if one.reading.source.kind == column.source.kind
+            else InputColumn(one.name, one.rows, *self._read_as(column.source, False))
+            for one, column in zip(self.inputs(table), table.columns, strict=True)
+        ]
+
+    def _read_as(self, source: ColumnSource, collects: bool) -> tuple[ColumnReading, tuple[ColumnSource, ...], int]:
+        """Return how columns read a source, the decisions behind that, and the settings on which that depends."""
+        found = self._readings.get((source, collects))
+        if found is None:
+            reading = self._reading(source, collects=collects)
+            self._bases[reading.source] = reading.bases
+            decisions = (reading.source,) if reading.source.kind == "decision" else tuple(reading.filled.values())
+            # As bits, so that grouping columns by common settings is one operation a pair of columns.
+            depends = 0
+            for decision in decisions:
+                if decision.ref in self._ordered:
+                    inputs = self.inputs(self._ruleset.tables[decision.ref])
+                    depends = reduce(or_, [one.depends for one in inputs], depends)
+            if reading.source.kind != "decision" or reading.source.ref not in self._ordered:
+                for base in reading.bases:
+                    depends |= 1 << self._level(base)
+            found = self._readings[source, collects] = (reading, decisions, depends)
         return found
 
     def _reading(self, source: ColumnSource, *, collects: bool) -> ColumnReading:
@@ -134,19 +157,6 @@ class Feasible:
         elif self._ruleset.viewer is not None:
             return self._ruleset.viewer.reading(source, collects=collects)
         return ColumnReading(source, (source,))
-
-    def _input(self, name: str, index: ColumnIndex, reading: ColumnReading) -> InputColumn:
-        self._bases[reading.source] = reading.bases
-        decisions = (reading.source,) if reading.source.kind == "decision" else tuple(reading.filled.values())
-        # As bits, so that grouping columns by common settings is one operation a pair of columns.
-        depends = 0
-        for decision in decisions:
-            if decision.ref in self._ordered:
-                depends = reduce(or_, [one.depends for one in self.inputs(self._ruleset.tables[decision.ref])], depends)
-        if reading.source.kind != "decision" or reading.source.ref not in self._ordered:
-            for base in reading.bases:
-                depends |= 1 << self._level(base)
-        return InputColumn(name, reading, decisions, index, depends)
 
     def _level(self, base: ColumnSource) -> int:
         return self._levels.setdefault(base, len(self._levels))
@@ -177,7 +187,7 @@ class Feasible:
 
     def _read_by(self, table_id: str) -> Mapping[ColumnSource, Sequence[Reader]]:
         if table_id not in self._read:
-            for name in (*self._behind[table_id], table_id):
+            for name in (*self.behind[table_id], table_id):
                 if name not in self._read:
                     table = self._ruleset.tables[name]
                     self._read[name] = self._readers(table, self.inputs(table))
@@ -279,7 +289,7 @@ class Feasible:
             table = self._ruleset.tables[table_id]
             # All tables behind in their order, so that long chains of tables do not recurse.
             if any(self._key(feeder, partitions) not in self._decided for feeder in feeders(table)):
-                for name in self._behind[table_id]:
+                for name in self.behind[table_id]:
                     self._known_deciding(name, partitions)
             try:
                 self._decided[key] = self._deciding(table, partitions)
@@ -310,11 +320,15 @@ class Feasible:
         if len(inputs) < 2:
             held = [[decided(rows, -1) for rows in of_choices] for of_choices in held]
         parts = [self._of_input(one, partitions, each) for one, each in zip(inputs, held, strict=True)]
-        function: Diagram = parts[0] if parts else decided((1 << len(table.rows)) - 1, -1)
-        for number, part in enumerate(parts[1:], 2):
-            join = partial(_deciding_rows, reduce(or_, asked[number:], 0)) if number < len(parts) else decided
-            function = self._diagrams.combined(function, part, join)
-        return function
+        # Other partitions often give equal functions, which are the same objects.
+        key = (table.id, *parts)
+        if key not in self._joined:
+            function: Diagram = parts[0] if parts else decided((1 << len(table.rows)) - 1, -1)
+            for number, part in enumerate(parts[1:], 2):
+                join = partial(_deciding_rows, reduce(or_, asked[number:], 0)) if number < len(parts) else decided
+                function = self._diagrams.combined(function, part, join)
+            self._joined[key] = function
+        return self._joined[key]
 
     def _agreement(
         self, base: ColumnSource, decision: ColumnSource, partitions: Partitions, neutral: object

@@ -15,7 +15,6 @@ from compozy.tables.axes import AxisBuilder, Produced
 from compozy.tables.cover import OutOfStepsError
 from compozy.tables.decide import RuleSet
 from compozy.tables.feasible import InputColumn
-from compozy.tables.link import feeders
 from compozy.tables.table import ColumnSource, Scalar, Table
 
 
@@ -25,29 +24,26 @@ class RowReach:
     def __init__(self, ruleset: RuleSet, builder: AxisBuilder) -> None:
         self._ruleset = ruleset
         self._builder = builder
-        self._complete: set[str] = set()
-
-    def completed(self, table: Table) -> None:
-        """Record that a table has no gap; with those behind it, it decides for every configuration."""
-        if self._complete.issuperset(feeders(table)):
-            self._complete.add(table.id)
 
     def reaches_all(self, table: Table, produced: Produced) -> bool:
         """Return True if it is proven that some configuration reaches every row; `produced` as for axes."""
-        inputs = self._builder.feasible.inputs_as_written(table)
-        written = {one.name for one, column in inputs if one.reading.source.kind != column.reading.source.kind}
-        if written and not self._may_be_written([column for _, column in inputs]):
+        inputs, resolved = self._builder.feasible.inputs_as_written(table), self._builder.feasible.inputs(table)
+        written = {one.name for one, column in zip(inputs, resolved, strict=True) if one is not column}
+        if written and not self._may_be_written(resolved):
             return False
         everything = (1 << len(table.rows)) - 1
         # Groups have no setting in common, so that what reaches a row in each of them combines freely.
-        for group in self._builder.groups([one for one, _ in inputs]):
-            reached = 0
-            for rows in self._matching(table, group, written, produced):
-                reached |= rows
-                if reached == everything:
-                    break
-            else:
-                return False
+        for group in self._builder.groups(inputs):
+            # A table without a row for some configuration excludes it, whether or not a row asks for its decision.
+            total = self._builder.complete.issuperset([decision.ref for one in group for decision in one.decisions])
+            for columns, rows in _asked_together(table, group) if total and len(group) > 1 else [(group, everything)]:
+                reached = 0
+                for matching in self._matching(table, columns, written, produced):
+                    reached |= matching
+                    if not rows & ~reached:
+                        break
+                else:
+                    return False
         return True
 
     def _may_be_written(self, resolved: Sequence[InputColumn]) -> bool:
@@ -55,7 +51,7 @@ class RowReach:
         viewer = self._ruleset.viewer
         limited = viewer is not None and any(viewer.limits(base) for one in resolved for base in one.reading.bases)
         filling = {decision.ref for one in resolved for decision in one.reading.filled.values()}
-        return not limited and filling <= self._complete
+        return not limited and filling <= self._builder.complete
 
     def _matching(
         self, table: Table, group: Sequence[InputColumn], written: set[str], produced: Produced
@@ -89,3 +85,22 @@ class RowReach:
                     yield reduce(and_, [one.rows.rows_at(value) for one, value in zip(group, seen, strict=True)])
         except OutOfStepsError:
             return
+
+
+def _asked_together(table: Table, group: Sequence[InputColumn]) -> Iterator[tuple[Sequence[InputColumn], int]]:
+    """Yield the columns of a group on which some row has conditions, with the rows, as bits, that have none on others.
+
+    What other columns of the group read makes no difference to these rows, so that it need not be feasible together
+    with what the columns read.
+    """
+    bits = {one.name: 1 << number for number, one in enumerate(group)}
+    asked = dict.fromkeys(bits.values(), 0)
+    for number, row in enumerate(table.rows):
+        columns = sum([bits[name] for name in row.when if name in bits])
+        asked[columns] = asked.get(columns, 0) | 1 << number
+    widest: dict[int, int] = {}
+    for columns in sorted(asked, key=int.bit_count, reverse=True):
+        wider = next((each for each in widest if not columns & ~each), columns)
+        widest[wider] = widest.get(wider, 0) | asked[columns]
+    for columns, rows in widest.items():
+        yield [one for one in group if columns & bits[one.name]], rows

@@ -10,7 +10,7 @@ from functools import reduce
 from operator import and_, or_
 
 from compozy.tables.axes import Axis
-from compozy.tables.table import Table
+from compozy.tables.table import Row, Table
 
 # The limit on different sets of matching rows.
 _MOST_SETS = 500
@@ -38,8 +38,10 @@ def is_faultless(table: Table, axes: Sequence[Axis]) -> bool:
 def has_distinct_rows(table: Table) -> bool:
     """Return True if no two rows decide the same."""
     # The text is part of the outcome, and quicker to compare.
-    texts = {text for row in table.rows if isinstance(text := row.body.get("text"), str)}
-    return len(texts) == len(table.rows) or len({row.outcome() for row in table.rows}) == len(table.rows)
+    alike: dict[str | None, list[Row]] = {}
+    for row in table.rows:
+        alike.setdefault(text if isinstance(text := row.body.get("text"), str) else None, []).append(row)
+    return all(len(rows) == 1 or len({row.outcome() for row in rows}) == len(rows) for rows in alike.values())
 
 
 def _matching(axes: Iterable[Axis], everything: int) -> set[int]:

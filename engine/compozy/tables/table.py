@@ -224,7 +224,9 @@ class Domain:
         if value is None:
             return self.optional
         if self.kind == "finite":
-            return identity(value) in {identity(legal) for legal in self.values}
+            # As a number equals a truth value, what is found is compared by its identity as well.
+            found = value in self.values
+            return found and (value.__class__ is str or identity(value) in map(identity, self.values))
         if self.kind == "text":
             return isinstance(value, str) and not (self.nonempty and not value.strip())
         return self._contains_number(value)

@@ -90,7 +90,7 @@ def verify(
             except OutOfStepsError:  # too many points to report on
                 found, values = _verify_table(ruleset, table, builder.axes(table, produced), limit, steps)
         if not found:
-            reach.completed(table)
+            builder.completed(table)
         findings += [finding for finding in found if not faulty.issuperset(finding.places)]
         produced.update({(name, output): of_output for output, of_output in values.items()})
     position = {name: number for number, name in enumerate(ruleset.tables)}
