@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from tests.server.conftest import Site, serve
+from tests.support.polling import eventually
 from tests.workflows.bench import Bench
 
 from compozy.server import events
@@ -75,6 +77,42 @@ def test_events_report_a_change_of_component_health(site: Site) -> None:
         event = of(found, "component")
 
     assert (event["data"]["component"], event["data"]["healthy"]) == ("redis", False)
+
+
+def test_stream_survives_an_unexpected_error_of_a_comparison(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    def logged() -> list[logging.LogRecord]:
+        return [record for record in caplog.records if record.getMessage() == "events.failed"]
+
+    with stream(site) as found:
+        next(found)
+        site.state.bug = KeyError("planted")
+        eventually(logged, "the log event")
+        site.state.components["redis"]["healthy"] = False
+        site.state.bug = None
+
+        assert of(found, "component")["data"]["component"] == "redis"
+    (record,) = logged()
+    assert isinstance((record.exc_info or (None, None))[1], KeyError)
+
+
+def test_events_before_an_unexpected_error_are_sent_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_S", 3600)
+    with stream(site) as found:
+        next(found)
+        site.state.bug = KeyError("planted")
+        site.post(RUN, {"execution_id": "one"})
+
+        assert of(found, "execution")["data"]["id"] == "one"
+
+
+def test_stream_that_opens_during_an_unexpected_error_gets_later_events(site: Site) -> None:
+    site.state.bug = KeyError("planted")
+    with stream(site) as found:
+        assert next(found) == {"comment": ": connected"}
+        site.state.bug = None
+        site.post(RUN, {"execution_id": "one"})
+
+        assert of(found, "execution")["data"]["id"] == "one"
 
 
 def test_events_of_one_execution_leave_out_the_others(site: Site) -> None:

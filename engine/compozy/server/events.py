@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
@@ -28,6 +29,7 @@ POLL_S = 0.5
 HEARTBEAT_S = 15.0
 # Within this time after its start, at most, the row of an execution appears.
 LATE = timedelta(seconds=10)
+log = logging.getLogger("compozy.server")
 _KEYS = ("mode", "driver", "healthy", "error")
 
 ReadChanges = Callable[[str, Collection[str]], Awaitable[tuple[Change, ...]]]
@@ -62,6 +64,7 @@ class Events:
         self._news = asyncio.Event()
         self._streams = 0
         self._following: asyncio.Task[None] | None = None
+        self._failing = False
 
     @property
     def full(self) -> bool:
@@ -110,16 +113,29 @@ class Events:
         if self._following is None:
             # Polling costs nothing while no client listens; the first stream starts it and the last one ends it.
             self._following = asyncio.create_task(self._follow(), name="compozy events")
-            await self._observe()
+            await self._look()
 
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(POLL_S)
+            await self._look()
+
+    async def _look(self) -> None:
+        """Publish what differs from what was seen before, and wake the streams; a bug is logged at its first time."""
+        before, failing = self._number, False
+        try:
             await self._observe()
+        except Exception as error:  # noqa: BLE001 - without this task, open streams would wait for ever
+            failing = True
+            if not self._failing:
+                log.error("events.failed", exc_info=error)
+        self._failing = failing
+        if self._number > before:
+            # Set and replaced, so that each waiting stream wakes once and none has to clear the event for others.
+            self._news.set()
+            self._news = asyncio.Event()
 
     async def _observe(self) -> None:
-        """Publish what differs from what was seen before."""
-        before = self._number
         # An outage is an event of its own: the health below reports it.
         with suppress(UnavailableError):
             # Rows appear a moment after the start of their executions, also with clocks of several machines; what was
@@ -134,10 +150,6 @@ class Events:
                 if seen.status == RUNNING or seen.started_at >= since
             }
         self._note_health(await self._read_health())
-        if self._number > before:
-            # Set and replaced, so that each waiting stream wakes once and none has to clear the event for others.
-            self._news.set()
-            self._news = asyncio.Event()
 
     def _note_execution(self, change: Change) -> None:
         if self._executions.get(change.id) != change:
