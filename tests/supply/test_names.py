@@ -6,6 +6,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 PACKAGE = Path(__file__).parents[2] / "engine" / "compozy"
 # Commands are named by their verb; migrations keep frozen copies of the models of their time.
@@ -46,6 +47,17 @@ def test_class_names_occur_once() -> None:
 def test_modules_have_fewer_than_400_lines() -> None:
     sizes = {name: len(file.read_text(encoding="utf-8").splitlines()) for name, file in modules()}
     assert {name: size for name, size in sizes.items() if size >= 400} == {}
+
+
+def test_functions_keep_the_budgets_of_size() -> None:
+    """Half of them have six lines or less, nine in ten less than 20, and none more than 40."""
+    sizes = sorted(
+        (node.end_lineno or node.lineno) - node.lineno + 1
+        for _name, file in modules()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    assert (median(sizes) <= 6, sizes[len(sizes) * 9 // 10] < 20, sizes[-1] <= 40) == (True, True, True), sizes[-10:]
 
 
 def test_any_is_rare() -> None:
