@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from typing import Any
 import pytest
 from tests.support.polling import eventually
 
+from compozy.drivers.inventory import Inventory
 from compozy.drivers.vector_qdrant_embedded import QdrantEmbeddedDriver
-from compozy.errors import DriverError, VectorError
+from compozy.errors import DriverError, StateDirectoryError, VectorError
 from compozy.vector.vector_store import VectorRecord, VectorStore
 
 from .starting import Starting, marked
 
 DIMENSION = 8
+PATIENCE_S = 60.0
 
 
 @pytest.fixture
@@ -191,3 +194,94 @@ def test_close_ends_the_build_of_an_index(
     assert marked("compozy.drivers.qdrant_index") == []
     assert one_shard(tmp_path / "docs")
     assert opened(str(tmp_path)).count() == 600
+
+
+def test_writers_proceed_while_an_index_takes_over(
+    tmp_path: Path, opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy of what was written meanwhile is interrupted after each few points, however much else is written."""
+    monkeypatch.setattr("compozy.drivers.qdrant_shard._ADOPTED", 10)
+    store, found = opened(str(tmp_path)), records(1000)
+    store.upsert(found[:100])
+    copy = store.duplicate()
+    store.upsert(found[100:200])
+    store.delete([one.id for one in found[:20]])
+    waiting, written = [*range(200, 900, 25)], set(range(20, 200))
+
+    def write(_: float) -> None:
+        """More than one turn copies: new records, and some of those that wait to be copied."""
+        at = waiting.pop()
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(store.upsert, found[at : at + 25]).result(PATIENCE_S)
+            pool.submit(store.delete, [found[199 - at % 7].id]).result(PATIENCE_S)
+        written.update(range(at, at + 25))
+        written.discard(199 - at % 7)
+
+    monkeypatch.setattr("compozy.drivers.qdrant_shard.time.sleep", write)
+    store.adopt(copy)
+    store.forget()
+    monkeypatch.undo()
+    turns = 28 - len(waiting)
+    assert 8 <= turns <= 12
+    assert [one.id for one in store.export()] == [found[at].id for at in sorted(written)]
+    assert one_shard(tmp_path / "docs")
+    store.upsert(found[900:])
+    assert store.count() == len(written) + 100
+
+
+def stopped(path: Path, started: Starting, count: int) -> QdrantEmbeddedDriver:
+    """Return the driver of a store that had `count` records when it was stopped."""
+    driver = QdrantEmbeddedDriver(name="docs", path=str(path))
+    driver.start(started.context())
+    assert driver.handle is not None
+    driver.handle.upsert(records(count))
+    driver.stop(0)
+    return driver
+
+
+def test_lost_records_are_reported_by_doctor_and_start(tmp_path: Path, started: Starting) -> None:
+    stopped(tmp_path, started, 20)
+    shutil.copytree(tmp_path / "docs" / "shard-1", tmp_path / "earlier")
+    driver = stopped(tmp_path, started, 30)
+    shutil.rmtree(tmp_path / "docs" / "shard-1")
+    (tmp_path / "earlier").rename(tmp_path / "docs" / "shard-1")
+    for check in (driver.examine, driver.start):
+        with pytest.raises(DriverError, match="docs holds 20 records, and held 30 before") as caught:
+            check(started.context())
+        assert "backup" in str(caught.value.hint)
+
+
+def test_inventory_rejects_an_earlier_copy_of_a_store(tmp_path: Path, started: Starting) -> None:
+    stopped(tmp_path / "kept", started, 20)
+    shutil.copytree(tmp_path / "kept", tmp_path / "earlier")
+    driver = stopped(tmp_path / "kept", started, 30)
+    inventory, holding = Inventory(str(tmp_path)), driver.holding()
+    assert holding is not None
+    inventory.record({"docs": holding})
+    inventory.check("docs", driver.holding())
+    shutil.rmtree(tmp_path / "kept")
+    (tmp_path / "earlier").rename(tmp_path / "kept")
+    with pytest.raises(StateDirectoryError, match="holds 20 changes of records, and held 50"):
+        Inventory(str(tmp_path)).check("docs", driver.holding())
+
+
+def test_deleted_records_are_not_missed_after_a_kill(tmp_path: Path, started: Starting) -> None:
+    """A copy of the directory of a running store is what a killed process leaves."""
+    stopped(tmp_path, started, 30)
+    driver = QdrantEmbeddedDriver(name="docs", path=str(tmp_path))
+    driver.start(started.context())
+    assert driver.handle is not None
+    before = driver.holding()
+    for one in records(30)[:25]:
+        driver.handle.delete([one.id])
+    shutil.copytree(tmp_path / "docs", tmp_path / "killed" / "docs")
+    driver.stop(0)
+    after = driver.holding()
+    assert before is not None
+    assert after is not None
+    assert after.figure >= before.figure
+    killed = QdrantEmbeddedDriver(name="docs", path=str(tmp_path / "killed"))
+    killed.start(started.context())
+    assert killed.handle is not None
+    assert killed.handle.count() == 5
+    killed.stop(0)

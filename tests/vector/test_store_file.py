@@ -16,7 +16,7 @@ from compozy.errors import DriverError
 def test_store_file_outside_its_directory_is_refused(tmp_path: Path, shard: str) -> None:
     stated: dict[str, object] = {"format": 1, "shard": "shard-1", "dimension": 2, "metric": "cosine"}
     (tmp_path / STORE).write_text(json.dumps(stated), encoding="utf-8")
-    assert read_store(tmp_path, CollectionOptions()) == {**stated}
+    assert read_store(tmp_path, CollectionOptions()) == {**stated, "records": 0, "changes": 0}
     (tmp_path / STORE).write_text(json.dumps({**stated, "shard": shard}), encoding="utf-8")
     with pytest.raises(DriverError, match="cannot be read"):
         read_store(tmp_path, CollectionOptions())

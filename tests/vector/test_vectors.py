@@ -107,7 +107,7 @@ def test_checked_metadata_are_the_same_as_from_json(metadata: Mapping[str, objec
         }.items()
     ] + [pytest.param({"\0": 1}, id="key-nul"), pytest.param({"\ud800": 1}, id="key-surrogate")],
 )  # fmt: skip
-def test_metadata_that_some_engine_cannot_keep_are_rejected(metadata: Mapping[str, object]) -> None:
+def test_checked_rejects_metadata_unsupported_by_an_engine(metadata: Mapping[str, object]) -> None:
     with pytest.raises(VectorError):
         checked([VectorRecord("a", [1.0], "", metadata)], None)
 

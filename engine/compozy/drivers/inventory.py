@@ -29,11 +29,12 @@ log = logging.getLogger("compozy.provision")
 class Holding:
     """The amount of data at `path`: numbers that never decrease, compared in order.
 
-    The last number is in bytes; none at all means that nothing is there.
+    The last number is in `unit`; none at all means that nothing is there.
     """
 
     path: str
     figure: tuple[int, ...]
+    unit: str = "bytes"
 
 
 class InventoryEntry(TypedDict):
@@ -65,7 +66,8 @@ class Inventory:
         before = tuple(recorded["figure"])
         # A comparison of numbers that only grow, so that a normal change of the data never stops a start.
         if holding.figure < before:
-            less = f"holds {holding.figure[-1]} bytes, and held {before[-1]} bytes before" if holding.figure else ""
+            now, unit = holding.figure, holding.unit
+            less = f"holds {now[-1]} {unit}, and held {before[-1]} {unit} before" if now else ""
             raise StateDirectoryError(f"{holding.path} {less or 'is missing, and held data before'}", hint=_HINT)
 
     def record(self, holdings: Mapping[str, Holding]) -> None:

@@ -1,8 +1,9 @@
 """A vector store on Qdrant's engine in the process: one shard, in a directory that no other process has open.
 
-`store.json` names the directory of the shard. What was written is in the log of the shard, which the system writes to
-disk also when the process is killed. The engine builds an index while it blocks the whole interpreter, so that happens
-in a child process, on a copy of the shard that then takes its place (see `qdrant_index`); until then a search is exact.
+`store.json` names the directory of the shard, and states how many records it has at least, which is compared when it is
+opened. What was written is in the log of the shard, which the system writes to disk also when the process is killed.
+Each call of the engine blocks the whole interpreter, so an index is built in a child process, on a copy of the shard
+that then takes its place (see `qdrant_index`); until then a search is exact.
 
 This module imports the engine, so it is itself imported late.
 """
@@ -13,10 +14,11 @@ import json
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 from uuid import UUID
 
 import qdrant_edge as edge
@@ -33,8 +35,10 @@ STORE = "store.json"
 _PANIC = "PanicException"  # of the engine, as for a damaged file; no name of a module has the class
 TEMPORARY = "temp-"  # a backup leaves it out
 _FORMAT = 1
-# Points that one turn of `adopt` copies while writers wait.
-_ADOPTED = 2000
+# Points that one turn of `adopt` copies while writers wait, about 20 ms, and the pause in which they get the lock.
+_ADOPTED, _PAUSE_S = 500, 0.005
+# Records by which `store.json` states fewer after a deletion, so that not each one has to write the file.
+_DELETED = 1000
 # Numbers of the vectors in the log, about 25 MB, after which it is flushed to the segments and shortened: a flush takes
 # about as long for one point as for all.
 FLUSHED = 5_000_000
@@ -60,7 +64,9 @@ class QdrantShard(QdrantCollection[edge.Filter]):
         self._name = "shard-1"
         self._writing = threading.RLock()
         self._written = self._unindexed = 0
+        self._stated = self._changes = 0  # `records` and `changes` of `store.json`
         self._changed: set[str] | None = None  # points that were written while an index is built
+        self._next: edge.EdgeShard | None = None  # its indexed copy, which gets all writes as well
         self._build: IndexBuild | None = None
         self._closed = False
         self._shard: edge.EdgeShard | None = None
@@ -76,6 +82,7 @@ class QdrantShard(QdrantCollection[edge.Filter]):
         if stated is None:
             return
         self._dimension, self._metric, self._name = stated["dimension"], stated["metric"], stated["shard"]
+        self._stated, self._changes = stated["records"], stated["changes"]
         # Left by a process that was killed while it built an index; only the shard that `store.json` names is valid.
         for entry in self._folder.iterdir():
             if entry.is_dir() and entry.name != stated["shard"]:
@@ -85,6 +92,10 @@ class QdrantShard(QdrantCollection[edge.Filter]):
             # Reading a point shows that no file of the shard is missing.
             self._shard.scroll(edge.ScrollRequest(limit=1, with_payload=True, with_vector=True))
             info = self._shard.info()
+        if info.points_count < self._stated:
+            reason = f"{self._folder} holds {info.points_count} records, and held {self._stated} before"
+            hint = f"restore a backup, or remove `records` from {STORE} to continue with the remaining ones"
+            raise DriverError(reason, hint=hint)
         self._unindexed = info.points_count - info.indexed_vectors_count
 
     @contextmanager
@@ -94,7 +105,7 @@ class QdrantShard(QdrantCollection[edge.Filter]):
             yield
         except BaseException as error:
             # A panic of the engine derives from BaseException, and its class cannot be imported.
-            if type(error) is not Exception and type(error).__name__ != _PANIC:
+            if type(error) is not Exception and not isinstance(error, OSError) and type(error).__name__ != _PANIC:
                 raise
             hint = "see the disk; restore a backup if its files are damaged"
             raise DriverError(f"{self._folder}: {error}", hint=hint) from error
@@ -121,27 +132,38 @@ class QdrantShard(QdrantCollection[edge.Filter]):
             self._shard.update(edge.UpdateOperation.create_field_index(FACTS, edge.PayloadSchemaType.Keyword))
             self._shard.flush()
         self._dimension = dimension
-        self._state(path.name)
+        self._state(path.name, 0)
 
-    def _state(self, shard: str) -> None:
+    def _state(self, shard: str, records: int) -> None:
         stated = {"format": _FORMAT, "shard": shard, "dimension": self._dimension, "metric": self._metric}
-        write_file(self._folder / STORE, json.dumps(stated) + "\n")
-        self._name = shard
+        text = json.dumps({**stated, "records": records, "changes": self._changes})
+        write_file(self._folder / STORE, text + "\n")
+        self._name, self._stated = shard, records
+
+    def _flush(self, shard: edge.EdgeShard) -> None:
+        """Write the log to the segments, and then how many records they have."""
+        shard.flush()
+        self._written = 0
+        self._state(self._name, shard.info().points_count)
 
     def _update(self, operation: edge.UpdateOperation, points: Sequence[str]) -> None:
         """Change points while no other thread writes and no backup is taken."""
         with self._writing, self._gate.held(), self._library():
             shard = self._asked()
             shard.update(operation)
-            self._written += len(points) * (self._dimension or 0)
-            if self._written >= FLUSHED:
-                shard.flush()
-                self._written = 0
+            self._changes += len(points)
             self._unindexed += len(points)
             if self._changed is not None:
                 self._changed.update(points)
+                if self._next is not None:
+                    self._next.update(operation)
+                    # Only now: points that differ between the two must be copied.
+                    self._changed.difference_update(points)
             elif not self.building():
                 self.index()
+            self._written += len(points) * (self._dimension or 0)
+            if self._written >= FLUSHED:
+                self._flush(shard)
 
     def index(self) -> None:
         """Begin to build an index if many vectors are in none."""
@@ -167,25 +189,34 @@ class QdrantShard(QdrantCollection[edge.Filter]):
             # Left by an earlier attempt that failed.
             shutil.rmtree(target, ignore_errors=True)
             path = path.rename(target)
-            shard = edge.EdgeShard.load(str(path))
-        # In turns of bounded length, between which writers proceed. Each turn copies the present state of its points,
-        # so that a point that changes once more, or was deleted, is right after the last turn.
-        while self._name == previous:
-            with self._writing, self._gate.held(), self._library():  # writers get their turn in between
-                changed = self._changed or set()
-                points = list[int | UUID | str](changed.pop() for _ in range(min(_ADOPTED, len(changed))))
-                found = self._asked().retrieve(points, with_payload=True, with_vector=True)
-                shard.update(edge.UpdateOperation.delete_points(points))
-                shard.update(
-                    edge.UpdateOperation.upsert_points([edge.Point(p.id, p.vector or [], p.payload) for p in found])
-                )
-                # No point differs and no writer runs: flush the copy first, then let `store.json` name it.
-                if not changed:
-                    shard.flush()
-                    self._state(path.name)
-                    # Searches that still use the previous shard keep it open.
-                    self._shard = shard
+            # From now on writers change both shards, so that the points to copy only become fewer.
+            self._next = shard = edge.EdgeShard.load(str(path))
+        while self._copied(shard) == _ADOPTED:
+            # A lock that is released and acquired again leaves no time for those who wait for it.
+            time.sleep(_PAUSE_S)
+        with self._library():
+            # While writers proceed; what they change after it is in the log of the copy.
+            shard.flush()
+            records = shard.info().points_count
+        with self._writing, self._gate.held(), self._library():
+            if self._changed:
+                raise DriverError(f"{path} lacks a record that was written meanwhile")
+            self._state(path.name, min(records, shard.info().points_count))
+            # Searches that still use the previous shard keep it open.
+            self._shard, self._next = shard, None
         shutil.rmtree(self._folder / previous, ignore_errors=True)
+
+    def _copied(self, shard: edge.EdgeShard) -> int:
+        """Copy the present state of some points that differ, while writers wait; return how many."""
+        with self._writing, self._gate.held(), self._library():
+            changed = self._changed or set()
+            points = list[int | UUID | str](changed.pop() for _ in range(min(_ADOPTED, len(changed))))
+            found = self._asked().retrieve(points, with_payload=True, with_vector=True)
+            shard.update(edge.UpdateOperation.delete_points(points))
+            shard.update(
+                edge.UpdateOperation.upsert_points([edge.Point(p.id, p.vector or [], p.payload) for p in found])
+            )
+        return len(points)
 
     def building(self) -> bool:
         """Return True while an index is built."""
@@ -200,14 +231,20 @@ class QdrantShard(QdrantCollection[edge.Filter]):
     def forget(self) -> None:
         """No longer note which points are written."""
         with self._writing:
-            self._changed = None
+            self._changed = self._next = None
 
     def _write(self, records: Mapping[str, VectorRecord]) -> None:
         points = [edge.Point(id_, list(record.vector), payload_of(record)) for id_, record in records.items()]
         self._update(edge.UpdateOperation.upsert_points(points), list(records))
 
     def _erase(self, points: Sequence[str]) -> None:
-        self._update(edge.UpdateOperation.delete_points(list(points)), points)
+        with self._writing:
+            with self._gate.held(), self._library():
+                left = self._asked().info().points_count - len(points)
+                # Before the deletion, after which a process that was killed would have fewer than stated.
+                if left < self._stated:
+                    self._state(self._name, max(0, left - _DELETED))
+            self._update(edge.UpdateOperation.delete_points(list(points)), points)
 
     def _nearest(self, vector: Sequence[float], condition: edge.Filter | None, limit: int) -> Sequence[object]:
         params = edge.SearchParams(hnsw_ef=self._options.ef_search)
@@ -244,7 +281,7 @@ class QdrantShard(QdrantCollection[edge.Filter]):
             shard, self._shard = self._shard, None
             if shard is not None:
                 with self._gate.held(), self._library():
-                    shard.flush()
+                    self._flush(shard)
                     shard.close()
             self._gate.close()
 
@@ -269,12 +306,17 @@ def examine_copy(folder: str, options: CollectionOptions, prefix: str) -> None:
 
 
 class ShardFile(TypedDict):
-    """The content of `store.json`; `shard` names the directory beside it."""
+    """The content of `store.json`; `shard` names the directory beside it.
+
+    `records` is how many there are at least, and `changes` how many were written and deleted, which only grows.
+    """
 
     format: int
     shard: str
     dimension: int
     metric: str
+    records: int
+    changes: int
 
 
 def read_store(folder: str | Path, options: CollectionOptions) -> ShardFile | None:
@@ -286,9 +328,11 @@ def read_store(folder: str | Path, options: CollectionOptions) -> ShardFile | No
     file = Path(folder, STORE)
     try:
         with open_regular(file) as stream:
-            stated: ShardFile = json.load(stream)
+            # Earlier releases stated no numbers.
+            stated = cast(ShardFile, {"records": 0, "changes": 0, **json.load(stream)})
         newer = stated["format"] > _FORMAT
-        if not isinstance(stated["dimension"], int) or stated["metric"] not in DISTANCES:
+        numbers = (stated["dimension"], stated["records"], stated["changes"])
+        if any(type(number) is not int for number in numbers) or stated["metric"] not in DISTANCES:
             raise ValueError(stated)
         # A checkout can bring this file, and the name is joined to a path that may be removed.
         if stated["shard"] in ("", ".", "..") or "/" in stated["shard"]:

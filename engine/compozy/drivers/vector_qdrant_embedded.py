@@ -136,7 +136,18 @@ class QdrantEmbeddedDriver:
         return () if self._folder is None else (Storage("path", self._folder, locked=True),)
 
     def holding(self) -> Holding | None:
-        """Return that there is a store; its size decreases with deleted vectors."""
+        """Return how often records were written and deleted, because their number may decrease; None for a damaged one.
+
+        Whether a store has the records that it had is seen when it is opened.
+        """
+        from compozy.drivers.qdrant_shard import read_store
+
         if self._folder is None:
             return None
-        return Holding(self._folder, (1,) if os.path.isdir(self._folder) and os.listdir(self._folder) else ())
+        if not os.path.isdir(self._folder) or not os.listdir(self._folder):
+            return Holding(self._folder, ())
+        with suppress(DriverError):
+            stated = read_store(self._folder, self._options)
+            # The first number is the only one that earlier releases have recorded.
+            return Holding(self._folder, (1, 0 if stated is None else stated["changes"]), "changes of records")
+        return None
