@@ -135,8 +135,8 @@ def bare_qdrant(folder: str) -> Iterator[Engine]:
         folder, edge.EdgeConfig(vectors=edge.EdgeVectorParams(size=DIMENSION, distance=edge.Distance.Cosine))
     )
 
-    for name in ("source", "section"):
-        shard.update(edge.UpdateOperation.create_field_index(f"metadata.{name}", edge.PayloadSchemaType.Keyword))
+    for name, kind in (("source", edge.PayloadSchemaType.Keyword), ("section", edge.PayloadSchemaType.Integer)):
+        shard.update(edge.UpdateOperation.create_field_index(f"metadata.{name}", kind))
 
     def write(records: Sequence[VectorRecord]) -> None:
         points = [

@@ -42,6 +42,17 @@ def test_page_shows_values_ratios_machine_date_and_commit() -> None:
     assert files["docs/images/benchmark-peers.svg"].count('class="bar"') == 2
 
 
+def test_page_states_overhead_of_one_search_and_one_record() -> None:
+    rows = (
+        Measurement("a, 10 vectors: write 1,000", 30.0, "ms", "bare library", 20.0),
+        Measurement("b, 10 vectors: write 1,000", 90.0, "ms", "bare library", 40.0),
+        Measurement("a, 10 vectors: search", 1.0, "ms", "bare library", 0.5),
+        Measurement("b, 10 vectors: search", 52.0, "ms", "bare library", 50.0),
+    )
+    page = measured_files([Result("vectors", "2026-11-28", "abc1234", MACHINE, rows)])["docs/benchmarks.md"]
+    assert "0.5 ms (a, 10 vectors, ratio 2) for a search,\nand 0.05 ms (b, 10 vectors, ratio 2.2)" in page
+
+
 def test_readme_comparison_replaces_text_between_its_marks() -> None:
     text = with_comparison(f"before\n{BEGIN}old\n{END}after\n", result(1.0))
     assert text.startswith(f"before\n{BEGIN}| engine |")
