@@ -40,6 +40,8 @@ KEY = "k3y-of-the-test"
         pytest.param("GET", "/api/v0/executions?limit=x", None, 400, "http.parameter", id="limit-text"),
         pytest.param("GET", "/api/v0/executions?status=done", None, 400, "usage", id="status"),
         pytest.param("GET", "/api/v0/executions?state=failed", None, 400, "http.parameter", id="unknown-parameter"),
+        pytest.param("GET", "/api/v0/executions?limit=1&limit=2", None, 400, "http.parameter", id="parameter-twice"),
+        pytest.param("GET", "/api/v0/executions?cursor=x", None, 400, "http.parameter", id="forged-cursor"),
         pytest.param("POST", f"{RUN}?wiat=1s", {}, 400, "http.parameter", id="misspelled-parameter"),
         pytest.param("POST", f"{RUN}?wait=soon", {}, 400, "http.parameter", id="wait-text"),
         pytest.param("POST", f"{RUN}?wait=2h", {}, 400, "http.parameter", id="wait-long"),
@@ -65,6 +67,9 @@ def test_bad_requests(site: Site, method: str, path: str, body: Any, status: int
     assert answer.json["status"] == status
     assert answer.json["type"] == f"urn:compozy:error:{problem}"
     assert answer.json["detail"]
+    # A refused part of a request is a finding as well, for clients that show findings only.
+    if problem in ("http.body", "http.parameter"):
+        assert {one["id"] for one in answer.json["findings"]} == {problem}
 
 
 def test_a_misspelled_parameter_is_not_overlooked(site: Site) -> None:
@@ -103,12 +108,16 @@ def test_problem_lists_findings_with_the_path_in_the_body(site: Site) -> None:
         site.post(RUN, {"definition": {"id": "greet", "tasks": [task]}}),
         site.post(RUN, {"input": {"nmae": 1}}),
         site.post(RUN, {"inptu": {}, "surce": ""}),
+        site.post(RUN, {"execution_id": 3}),
+        site.post(f"{RUN}?wait=soon", {}),
     ]
     found = [[(one["id"], one["key"]) for one in answer.json["findings"]] for answer in answers]
     assert found == [
         [("workflow.definition", "tasks[0].type")],
         [("workflow.input", "nmae")],
         [("http.body", "inptu"), ("http.body", "surce")],
+        [("http.body", "execution_id")],
+        [("http.parameter", "wait")],
     ]
     assert answers[0].json["findings"][0]["where"] == {"kind": "document", "name": "definition"}
     shown = [str(one) for one in ServerError(answers[0].json).findings]

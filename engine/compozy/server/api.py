@@ -314,7 +314,7 @@ async def _executions(api: Api, request: Request, workflow: str | None) -> Respo
 
 def _given_definition(body: StartRequest, workflow_id: str) -> Definition | None:
     if body.definition is not UNSET and body.source is not UNSET:
-        raise bad_request("http.body", "send either definition or source, not both")
+        raise bad_request("body", "send either definition or source, not both")
     if body.definition is not UNSET:
         definition = definition_from_json(body.definition, "definition")
     elif isinstance(body.source, str):
@@ -322,7 +322,5 @@ def _given_definition(body: StartRequest, workflow_id: str) -> Definition | None
     else:
         return None
     if definition.id != workflow_id:
-        raise bad_request(
-            "http.body", f'the id of the definition is "{definition.id}", that of the path "{workflow_id}"'
-        )
+        raise bad_request("body", f'the id of the definition is "{definition.id}", that of the path "{workflow_id}"')
     return definition

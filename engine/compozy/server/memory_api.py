@@ -50,7 +50,7 @@ async def delete_memory(api: Api, request: Request) -> Response:
     """Delete a key; with `?only=messages` clear its messages, and keep its statistics."""
     only = request.query_params.get("only")
     if only not in (None, "messages"):
-        raise bad_request("http.parameter", "only: expected messages")
+        raise bad_request("query", "expected messages", "only")
     return await _answer(api, request, lambda memory, key: memory.clear(key) if only else memory.delete(key))
 
 

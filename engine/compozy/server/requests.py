@@ -12,7 +12,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from compozy.base.control import escape_line
-from compozy.base.findings import Collector
+from compozy.base.findings import Collector, Finding
 from compozy.base.place import Place
 from compozy.base.strict_json import strict_json
 from compozy.server.problem_details import RequestProblem
@@ -27,6 +27,7 @@ JSON_TYPE = "application/json"
 _QUICK_BYTES = 16_384
 _MOST = 20  # names in one problem document
 _LONGEST = 200
+_IDS = {"body": "http.body", "query": "http.parameter"}
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
@@ -49,7 +50,7 @@ async def read_json(request: Request) -> object:
             return strict_json(body)
         return await request.app.state.api.service.checks.run(strict_json, body)
     except (ValueError, RecursionError) as error:
-        raise bad_request("http.body", f"the body is not JSON: {error}") from error
+        raise bad_request("body", f"the body is not JSON: {error}") from error
 
 
 async def read_body(request: Request, kind: type[Body]) -> Body:
@@ -61,35 +62,41 @@ async def read_body(request: Request, kind: type[Body]) -> Body:
     body = await read_json(request)
     allowed = kind.__struct_fields__
     if body is not None and not isinstance(body, dict):
-        raise bad_request("http.body", f"the body must be an object with: {', '.join(allowed)}")
-    _check_names("http.body", "body", "key", body or {}, allowed)
+        raise bad_request("body", f"the body must be an object with: {', '.join(allowed)}")
+    _check_names("body", "key", body or {}, allowed)
     try:
         return msgspec.convert(body or {}, kind)
     except msgspec.ValidationError as error:
-        raise bad_request("http.body", str(error)) from error
+        # The only form in which msgspec gives the path.
+        text, _, path = str(error).partition(" - at `$.")
+        raise bad_request("body", text, path.removesuffix("`")) from error
 
 
 def check_parameters(request: Request, allowed: Sequence[str]) -> None:
     """Check the names of the query's parameters, and their values and those of the path for control characters.
 
     Raises:
-        RequestProblem: the query has another parameter than the `allowed` ones, or a value holds a control character.
+        RequestProblem: the query has another parameter than the `allowed` ones, or one of them twice, or a value holds
+            a control character.
     """
     for value in (*request.path_params.values(), *request.query_params.values()):
         if escape_line(value) != value:
-            raise bad_request("http.parameter", f'"{escape_line(value)}" holds control characters')
-    _check_names("http.parameter", "query", "parameter", request.query_params, allowed)
+            raise bad_request("query", f'"{escape_line(value)}" holds control characters')
+    _check_names("query", "parameter", request.query_params, allowed)
+    for name in allowed:
+        if len(request.query_params.getlist(name)) > 1:
+            raise bad_request("query", "the parameter is given more than once", name)
 
 
-def _check_names(problem_id: str, part: str, what: str, given: Iterable[str], allowed: Sequence[str]) -> None:
+def _check_names(part: str, what: str, given: Iterable[str], allowed: Sequence[str]) -> None:
     """Refuse unknown names in a part of a request; the problem lists the first `_MOST` of them as findings."""
     found = Collector(longest=_LONGEST)
     for name in islice((name for name in given if name not in allowed), _MOST):
         advice = found.suggestions.did_you_mean(name, allowed) or "; none is known here"
-        found.add(problem_id, f'unknown {what} "{name}"{advice}', Place(part, 0, 0), key=name)
+        found.add(_IDS[part], f'unknown {what} "{name}"{advice}', Place(part, 0, 0), key=name)
     if found.findings:
         text = "; ".join(finding.message for finding in found.findings)
-        raise RequestProblem(HTTPStatus.BAD_REQUEST, problem_id, text, findings=found.findings)
+        raise RequestProblem(HTTPStatus.BAD_REQUEST, _IDS[part], text, findings=found.findings)
 
 
 def read_wait(request: Request) -> float | None:
@@ -104,9 +111,9 @@ def read_wait(request: Request) -> float | None:
     try:
         seconds = parse_duration(text)
     except ValueError as error:
-        raise bad_request("http.parameter", f"wait: {error}") from error
+        raise bad_request("query", str(error), "wait") from error
     if seconds > MAX_WAIT_S:
-        raise bad_request("http.parameter", f"wait: at most {MAX_WAIT_S:g}s; ask again after that")
+        raise bad_request("query", f"at most {MAX_WAIT_S:g}s; ask again after that", "wait")
     return seconds
 
 
@@ -119,7 +126,7 @@ def read_duration(value: object) -> float | None:
     try:
         return None if value is None else parse_duration(str(value))
     except ValueError as error:
-        raise bad_request("http.body", f"older_than: {error}") from error
+        raise bad_request("body", str(error), "older_than") from error
 
 
 def read_limit(request: Request, usual: int, most: int) -> int:
@@ -130,7 +137,7 @@ def read_limit(request: Request, usual: int, most: int) -> int:
     """
     text = request.query_params.get("limit", str(usual))
     if not text.isascii() or not text.isdigit() or len(text) > 6 or not 1 <= int(text) <= most:
-        raise bad_request("http.parameter", f"limit: expected a whole number from 1 to {most}")
+        raise bad_request("query", f"expected a whole number from 1 to {most}", "limit")
     return int(text)
 
 
@@ -142,7 +149,7 @@ def read_number(request: Request, name: str) -> int:
     """
     text = request.query_params.get(name, "0")
     if not text.isascii() or not text.isdigit() or len(text) > 15:
-        raise bad_request("http.parameter", f"{name}: expected a whole number")
+        raise bad_request("query", "expected a whole number", name)
     return int(text)
 
 
@@ -156,12 +163,13 @@ def read_position(request: Request) -> Position | None:
     try:
         return None if text is None else read_cursor(text)
     except (ValueError, RecursionError) as error:
-        raise bad_request("http.parameter", "cursor: expected the next_cursor of a list of executions") from error
+        raise bad_request("query", "expected the next_cursor of a list of executions", "cursor") from error
 
 
-def bad_request(problem_id: str, text: str) -> RequestProblem:
-    """Return the refusal of a request that cannot be understood."""
-    return RequestProblem(HTTPStatus.BAD_REQUEST, problem_id, text)
+def bad_request(part: str, text: str, key: str = "") -> RequestProblem:
+    """Return the refusal of a request because of a `key` of its body or query, or because of that part as a whole."""
+    finding = Finding.at(_IDS[part], text, Place(part, 0, 0), key=key)
+    return RequestProblem(HTTPStatus.BAD_REQUEST, finding.id, f"{key}: {text}" if key else text, findings=(finding,))
 
 
 async def _read_body(request: Request) -> bytes:
@@ -182,5 +190,5 @@ async def _read_body(request: Request) -> bytes:
         text = f"the body did not arrive within {BODY_TIMEOUT_S:g} s"
         raise RequestProblem(HTTPStatus.REQUEST_TIMEOUT, "http.timeout", text) from error
     except ClientDisconnect as error:
-        raise bad_request("http.body", "the client closed the connection") from error
+        raise bad_request("body", "the client closed the connection") from error
     return b"".join(parts)
