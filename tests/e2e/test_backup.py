@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 import threading
 from pathlib import Path
@@ -35,17 +36,25 @@ def write_archive(archive: Path, files: dict[str, bytes]) -> None:
             held.addfile(info, io.BytesIO(content))
 
 
-@pytest.fixture
-def archive(shell: Shell) -> Path:
-    """A backup taken from a running server."""
-    write_workflow(shell)
-    server = shell.start(*MODE)
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a stopped server with a backup that was taken while it ran."""
+    project = Shell(tmp_path_factory.mktemp("saved"), tmp_path_factory.mktemp("runtime"))
+    write_workflow(project)
+    server = project.start(*MODE)
     run(server, "Ada")
-    target = shell.directory / "backup.tar.gz"
-    result = shell.run("backup", *MODE, "--output", str(target))
+    result = project.run("backup", *MODE, "--output", "backup.tar.gz")
     assert result.returncode == 0, result.stderr
     assert server.stop() == 0
-    return target
+    project.close()
+    return project.directory
+
+
+@pytest.fixture
+def archive(saved: Path, shell: Shell) -> Path:
+    """A backup in a copy of the project that it was taken of."""
+    shutil.copytree(saved, shell.directory, dirs_exist_ok=True)
+    return shell.directory / "backup.tar.gz"
 
 
 def test_backup_under_load_restores_earlier_acknowledged_executions(shell: Shell) -> None:
@@ -125,9 +134,9 @@ def test_restore_refuses_while_a_server_runs(shell: Shell, archive: Path) -> Non
     assert server.stop() == 0
 
 
-def test_a_backup_is_readable_by_its_owner_alone(archive: Path) -> None:
+def test_a_backup_is_readable_by_its_owner_alone(saved: Path) -> None:
     """It holds everything that the project keeps."""
-    assert archive.stat().st_mode & 0o077 == 0
+    assert (saved / "backup.tar.gz").stat().st_mode & 0o077 == 0
 
 
 def test_memory_mode_has_nothing_to_back_up(shell: Shell) -> None:

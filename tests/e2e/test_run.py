@@ -86,13 +86,17 @@ def test_runs_of_one_project_without_a_server_take_turns(shell: Shell) -> None:
     ], [done.stderr for done in results]
 
 
-def test_a_port_chooses_among_the_servers_of_a_project(shell: Shell, server: Server) -> None:
-    """The one that started last answers, unless another one is named."""
+def test_second_server_of_a_project_is_reported_and_chosen_by_its_port(shell: Shell, server: Server) -> None:
+    """A notice identifies the one that answers; of two the newer one does, unless a port is named."""
     second = shell.start()
+    assert f"process {server.pid}, mode memory" in second.errors.read_text()
     ports = [str(one.ready["url"]).rpartition(":")[2] for one in (server, second)]
     assert [shell.json("status", "--port", port)["pid"] for port in ports] == [server.pid, second.pid]
     assert shell.run("status", "--port", "1").returncode == 4
-    assert (second.stop(), server.stop()) == (0, 0)
+    assert shell.json("status")["pid"] == second.pid
+    assert second.stop() == 0
+    assert shell.json("status")["pid"] == server.pid
+    assert server.stop() == 0
 
 
 def test_invalid_workflow_file_is_reported_by_start_and_list(shell: Shell) -> None:
