@@ -501,7 +501,7 @@ def healthy(driver: TemporalEmbeddedDriver) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", ["a#b", "a?b=c", "a%41b", "with blank", "späße"])
+@pytest.mark.parametrize("name", ["a#b späße", "a%41b?c=d"])
 def test_database_file_is_at_the_configured_path(make: Make, started: Starting, tmp_path: Path, name: str) -> None:
     """With any directory name; a second start uses the same file."""
     for _ in range(2):

@@ -57,15 +57,6 @@ def test_distributed_mode_with_its_services_would_start(shell: Shell, services: 
     assert checks["vector_store[docs].pgvector"]["status"] == "pass"
 
 
-def test_state_directory_of_the_running_server_passes_and_names_it(shell: Shell) -> None:
-    """The server of the project is the user of its own directory, and named with its process id."""
-    server = shell.start("--mode", "persistent")
-    checks = {check["id"]: check for check in shell.json("doctor", "--mode", "persistent")["checks"]}
-    assert checks["state-directory"]["status"] == "pass"
-    assert str(server.pid) in checks["state-directory"]["message"]
-    assert server.stop() == 0
-
-
 def test_a_chosen_busy_port_fails(shell: Shell) -> None:
     """The same answer as `start` would give."""
     with socket.socket() as busy:

@@ -13,6 +13,10 @@ from .conftest import Shell, environment
 pytestmark = pytest.mark.e2e
 
 MODES = ["memory", "persistent", "distributed"]
+# Plugins of our own environment, which a new project does not have.
+PLUGINS = [
+    f"-pno:{name}" for name in ("anyio", "hypothesispytest", "pytest_cov", "randomly", "xdist", "xdist.looponfail")
+]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -25,7 +29,7 @@ def test_new_project_runs_and_passes_its_own_test(shell: Shell, mode: str, reque
     if mode == "distributed":
         reached = request.getfixturevalue("services").settings()
     own_test = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=shell.directory,
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *PLUGINS], cwd=shell.directory,
         env=environment(shell.runtime), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     run = shell.json("workflow", "run", "greet", "--param", "name=Ada", env=reached)

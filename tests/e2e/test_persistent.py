@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -105,26 +106,32 @@ def executions(shell: Shell) -> list[dict[str, Any]]:
     return list(shell.json("workflow", "list")["executions"])
 
 
-def test_kept_files_are_accessible_to_their_owner_only(shell: Shell) -> None:
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shell, Server]]:
+    """A server for tests that leave it as it is, with the shell of its project."""
+    shell = Shell(tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("runtime"))
+    yield shell, shell.start(*MODE)
+    shell.close()
+
+
+def test_kept_files_are_accessible_to_their_owner_only(standing: tuple[Shell, Server]) -> None:
     """Directories 0700, files 0600, and version control ignores them."""
-    server = shell.start(*MODE)
+    shell, _ = standing
     kept = [state(shell), *state(shell).rglob("*")]
     assert {oct(path.stat().st_mode & 0o777) for path in kept if path.is_dir()} == {"0o700"}
     assert {oct(path.stat().st_mode & 0o777) for path in kept if path.is_file()} == {"0o600"}
     assert (state(shell) / ".gitignore").read_text() == "*\n"
-    assert server.stop() == 0
     assert {path.name for path in shell.directory.iterdir()} == {".compozy"}
 
 
-def test_a_second_start_is_refused_and_disturbs_nothing(shell: Shell) -> None:
+def test_a_second_start_is_refused_and_disturbs_nothing(standing: tuple[Shell, Server]) -> None:
     """The error names the owner's process id, with a fix; the first server keeps running."""
-    server = shell.start(*MODE)
+    shell, server = standing
     result = shell.run("start", *MODE, "--format", "json")
     assert (result.returncode, json.loads(result.stdout)["error"]["id"]) == (4, "provision.failed")
     assert f"is in use by process {server.pid}" in result.stderr
     assert f"fix: the server of this project runs at {server.ready['url']} (process {server.pid})" in result.stderr
     assert shell.json("status")["ready"] is True
-    assert server.stop() == 0
 
 
 def test_a_directory_of_a_newer_layout_is_refused_and_kept(shell: Shell) -> None:
@@ -157,11 +164,12 @@ def test_a_damaged_file_is_reported_and_never_overwritten(shell: Shell) -> None:
     assert again.stop() == 0
 
 
-def test_failed_first_start_leaves_nothing(shell: Shell, busy: int) -> None:
-    """Only the HTTP interface failed to start; directory, lock and processes are removed."""
-    result = shell.run("start", *MODE, "--port", str(busy))
-    assert result.returncode == 4
+def test_failed_first_start_names_the_owner_of_its_port_and_leaves_nothing(shell: Shell, busy: int) -> None:
+    """Only the HTTP interface failed to start, on a port that is not replaced; directory and lock are removed."""
+    result = shell.run("start", *MODE, "--port", str(busy), "--format", "json")
+    assert (result.returncode, "Traceback" in result.stderr) == (4, False)
     assert f"port {busy} (server.port) is already in use" in result.stderr
+    assert f"(process {os.getpid()})" in result.stderr
     assert list(shell.directory.iterdir()) == []
 
 

@@ -67,15 +67,6 @@ def test_the_end_of_the_server_names_the_execution(shell: Shell, server: Server)
     assert (process.returncode, f"compozy workflow show {name}" in errors) == (4, True), errors
 
 
-def test_a_server_does_not_excuse_a_wrong_configuration(shell: Shell, server: Server) -> None:
-    """Flags and files are checked by commands that only ask a server, too."""
-    unknown = shell.run("status", "--set", "server.prot=1")
-    assert (unknown.returncode, 'did you mean "server.port"?' in unknown.stderr) == (2, True)
-    (shell.directory / "compozy.yaml").write_text("mode: [memory")
-    broken = shell.run("workflow", "list")
-    assert (broken.returncode, "compozy.yaml:" in broken.stderr) == (2, True)
-
-
 def test_runs_of_one_project_without_a_server_take_turns(shell: Shell) -> None:
     """Each needs the data for itself; none is refused."""
     command = ("workflow", "run", str(HELLO), "--mode", "persistent", "--timeout", "80s")
@@ -111,14 +102,6 @@ def test_invalid_workflow_file_is_reported_by_start_and_list(shell: Shell) -> No
     assert ["broken.yaml" in problem["message"] for problem in printed["problems"]] == [True]
     assert server.stop() == 0
     assert "broken.yaml" in server.errors.read_text()
-
-
-def test_wrong_api_key_is_reported_with_the_name_of_its_setting(shell: Shell) -> None:
-    """The setting is named, not the header that a program would send."""
-    server = shell.start("--set", "server.api_key=right")
-    result = shell.run("workflow", "list", "--set", "server.api_key=wrong")
-    assert (result.returncode, "COMPOZY_SERVER__API_KEY" in result.stderr) == (2, True)
-    assert server.stop() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -207,11 +190,13 @@ def test_running_server_is_found_from_another_environment(
     assert [check for check in checks if check["status"] == "fail"] == []
     used = {check["id"] for check in checks if "in use by the running server" in check["message"]}
     assert {"state-directory", "server.port"} <= used
+    own = {check["id"]: check for check in shell.json("doctor", "--mode", "persistent")["checks"]}["state-directory"]
+    assert (own["status"], str(server.pid) in own["message"]) == ("pass", True)
     assert server.stop() == 0
 
 
 def test_server_on_another_machine_is_named_by_its_url(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """From a directory without a server, by flag and by variable, with its key."""
+    """From a directory without a server, by flag and by variable, with its key; a wrong key is named by its setting."""
     key = "a-key-of-sixteen-characters"
     server = shell.start("--port", "0", "--set", f"server.api_key={key}")
     other = Shell(tmp_path_factory.mktemp("other"), tmp_path_factory.mktemp("other-runtime"))
@@ -222,6 +207,8 @@ def test_server_on_another_machine_is_named_by_its_url(shell: Shell, tmp_path_fa
     variables = {"COMPOZY_SERVER_URL": url, "COMPOZY_SERVER__API_KEY": key}
     assert other.json("status", env=variables)["pid"] == server.pid
     assert other.run("status", "--server", url).returncode == 2
+    wrong = shell.run("workflow", "list", "--set", "server.api_key=wrong")
+    assert (wrong.returncode, "COMPOZY_SERVER__API_KEY" in wrong.stderr) == (2, True)
     (other.directory / "nap.yaml").write_text(NAP)
     name = other.run("workflow", "run", "nap.yaml", "--detach", "--quiet", env=variables).stdout.strip()
     assert other.json("workflow", "list", env=variables)["executions"][0]["id"] == name

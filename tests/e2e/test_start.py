@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import time
@@ -139,19 +138,6 @@ def test_busy_default_port_is_replaced_with_a_notice(shell: Shell) -> None:
         assert "8080" in server.errors.read_text()
 
 
-def test_a_busy_chosen_port_is_an_error_with_its_owner(shell: Shell) -> None:
-    """An explicit port is not replaced; the error with exit code 4 names port, setting and owner."""
-    with socket.socket() as busy:
-        busy.bind(("127.0.0.1", 0))
-        busy.listen()
-        port = busy.getsockname()[1]
-        result = shell.run("start", "--port", str(port), "--format", "json")
-    assert result.returncode == 4
-    assert f"port {port} (server.port) is already in use" in result.stderr
-    assert f"(process {os.getpid()})" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
 @pytest.mark.parametrize(
     ("text", "args", "expected"),
     [
@@ -215,6 +201,18 @@ def test_a_command_of_another_mode_does_not_use_the_running_server(standing: tup
     result = shell.run("workflow", "run", HELLO, "--mode", "persistent")
     assert (result.returncode, f"process {server.pid}" in result.stderr) == (2, True)
     assert not (shell.directory / ".compozy" / "compozy.db").exists()
+
+
+def test_a_server_does_not_excuse_a_wrong_configuration(standing: tuple[Shell, Server]) -> None:
+    """Flags and files are checked by commands that only ask a server, too."""
+    shell, _ = standing
+    unknown = shell.run("status", "--set", "server.prot=1")
+    assert (unknown.returncode, 'did you mean "server.port"?' in unknown.stderr) == (2, True)
+    file = shell.directory / "compozy.yaml"
+    file.write_text("mode: [memory")
+    broken = shell.run("workflow", "list")
+    file.unlink()
+    assert (broken.returncode, "compozy.yaml:" in broken.stderr) == (2, True)
 
 
 def test_run_beyond_its_timeout_fails(shell: Shell) -> None:
