@@ -76,6 +76,8 @@ def test_check_reports_refused_tables_beside_the_faults_of_the_others(command: C
     [
         pytest.param(["check", "no.yaml"], "no.yaml cannot be read: No such file or directory", id="no-file"),
         pytest.param(["check", "whole.yaml", "--rules", "x"], "a FILE stands by itself", id="file-and-rules"),
+        pytest.param(["simplify", "no.yaml"], "no.yaml does not exist", id="simplify-no-file"),
+        pytest.param(["cover", "--min", "nan"], "nan is not in the range", id="cover-nan"),
         pytest.param(["export"], "no TABLE is named", id="no-table"),
         pytest.param(["export", "nowhere"], 'rule table "nowhere" does not exist', id="unknown-table"),
         pytest.param(["import", "part.dmn", "--partial", "-o", "no/x"], "no/x cannot be written", id="output"),

@@ -53,6 +53,16 @@ def change(folder: Path) -> None:
     path.write_text(text.replace(OWN % "memory", OWN % "persistent"))
 
 
+def commit(folder: Path, name: str) -> None:
+    """Commit a folder or file of a new git repository."""
+    for arguments in (
+        ["init", "-q"],
+        ["add", name],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"],
+    ):
+        subprocess.run(["git", *arguments], cwd=folder, check=True)
+
+
 def test_diff_of_equal_rules_is_empty(command: Command) -> None:
     assert command("shipped", "rules") == (0, "same: both decide alike\n", "")
 
@@ -85,12 +95,7 @@ def test_diff_as_sarif_points_at_the_new_row(command: Command, tmp_path: Path) -
 
 
 def test_diff_reads_a_git_revision(command: Command, tmp_path: Path) -> None:
-    for arguments in (
-        ["init", "-q"],
-        ["add", "rules"],
-        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"],
-    ):
-        subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    commit(tmp_path, "rules")
     change(tmp_path)
     code, out, _ = command("HEAD:rules", "rules", "--format", "json")
     assert code == 1
@@ -100,8 +105,9 @@ def test_diff_reads_a_git_revision(command: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "text"),
     [
-        pytest.param("nowhere", "rule pack nowhere is not a directory", id="no-folder"),
+        pytest.param("nowhere", "nowhere is not a directory", id="no-folder"),
         pytest.param("HEAD:rules", "git: ", id="no-repository"),
+        pytest.param("a.yaml", "a.yaml and rules cannot be compared", id="file-and-folder"),
     ],
 )
 def test_diff_refuses_a_missing_version(
@@ -109,8 +115,59 @@ def test_diff_refuses_a_missing_version(
 ) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     code, _, err = command(old, "rules")
-    assert code in (2, 3)
+    assert code == 2
     assert text in err
+
+
+DECISIONS = """
+inputs: {kind: [private, company]}
+tables:
+  - table: loan
+    hit: unique
+    inputs: {kind: {input: kind}}
+    outputs: {grant: [true, false]}
+    rows: [{id: all, then: {grant: true}, because: b}]
+"""
+
+
+def test_diff_compares_a_decision_file_with_its_git_revision(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "loan.yaml"
+    path.write_text(DECISIONS)
+    commit(tmp_path, "loan.yaml")
+    path.write_text(DECISIONS.replace("grant: true", "grant: false"))
+    code, out, _ = command("HEAD:loan.yaml", "loan.yaml", "--format", "json")
+    (difference,) = json.loads(out)["differences"]
+    assert (code, difference["old"]["then"], difference["new"]["then"]) == (1, {"grant": True}, {"grant": False})
+
+
+def test_diff_reads_the_same_files_of_a_revision_as_of_a_folder(command: Command, tmp_path: Path) -> None:
+    pack = tmp_path / "pack"
+    pack.mkdir()
+    (pack / "zed.yml").write_text(TABLE)
+    (pack / ".#zed.yaml").write_text("leftover: [")
+    commit(tmp_path, "pack")
+    assert command("HEAD:pack", "pack")[:2] == (0, "same: both decide alike\n")
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        pytest.param(["loan.yaml", "no.dmn"], "no.dmn cannot be read: No such file", id="missing-file"),
+        pytest.param(["HEAD:no.yaml", "loan.yaml"], "git: ", id="missing-in-revision"),
+        pytest.param(
+            ["HEAD:binary.yaml", "loan.yaml"], "HEAD:binary.yaml cannot be read: it is not UTF-8", id="binary"
+        ),
+        pytest.param(["--", "--help:loan.yaml", "loan.yaml"], "git: ambiguous argument '--help", id="option"),
+    ],
+)
+def test_diff_names_the_decision_file_that_cannot_be_read(
+    command: Command, tmp_path: Path, names: list[str], text: str
+) -> None:
+    (tmp_path / "loan.yaml").write_text(DECISIONS)
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\0")
+    commit(tmp_path, "binary.yaml")
+    code, _, err = command(*names)
+    assert (code, text in err) == (2, True), err
 
 
 def test_diff_of_a_table_missing_in_one_version(command: Command, tmp_path: Path) -> None:

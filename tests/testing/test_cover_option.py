@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from compozy.testing.plugin import percentage
+
 from .suite_run import run_tests
 
 PACK = """
@@ -47,3 +49,10 @@ def test_the_run_fails_below_the_threshold(tmp_path: Path, options: str, minimum
     assert "pack/zed.yaml:12:14: zed/far" in run.output
     assert verdict in run.output
     assert run.code == code
+
+
+@pytest.mark.parametrize("text", ["nan", "101", "-1", "much"])
+def test_threshold_outside_0_to_100_is_rejected(text: str) -> None:
+    assert percentage("100") == 100
+    with pytest.raises(ValueError, match=text):
+        percentage(text)

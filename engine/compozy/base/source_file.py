@@ -67,6 +67,15 @@ def read_source(path: str, *, own: bool = True) -> str:
         raise UnreadableError(getattr(error, "strerror", None) or str(error)) from error
     if len(content) > LIMIT_BYTES:
         raise UnreadableError(f"it is larger than {LIMIT_BYTES} bytes")
+    return decoded(content)
+
+
+def decoded(content: bytes) -> str:
+    """Return the content of a source file as text without its byte order mark, with line ends of Unix.
+
+    Raises:
+        UnreadableError: it is not UTF-8 text.
+    """
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:

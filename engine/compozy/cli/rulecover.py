@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from math import isnan
 from typing import TYPE_CHECKING, Unpack
 
 import click
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 BELOW = 1
 
 
+def _refuse_nan(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    # A range of click accepts NaN, which no percentage reaches.
+    if value is not None and isnan(value):
+        raise click.BadParameter("nan is not in the range 0<=x<=100.", context, parameter)
+    return value
+
+
 @click.command(epilog="Example: compozy rules cover --rules ./my-pack --min 90 --format html --output cover.html")
 @rules_options
 @click.option(
@@ -32,7 +40,7 @@ BELOW = 1
     help="Count the rows of the shipped rules. Default: only where no rule pack is in force.",
 )  # fmt: skip
 @click.option(
-    "--min", "minimum", type=click.FloatRange(0, 100), metavar="PERCENT",
+    "--min", "minimum", type=click.FloatRange(0, 100), callback=_refuse_nan, metavar="PERCENT",
     help="Fail when fewer rows decided. Default: no threshold.",
 )  # fmt: skip
 @click.option(

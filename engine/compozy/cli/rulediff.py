@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from os.path import isfile
+from os.path import isdir, isfile
 from typing import TYPE_CHECKING
 
 import click
@@ -14,10 +14,12 @@ from compozy.cli.options import format_option
 from compozy.cli.output import print_document, print_json, print_line, styled
 from compozy.cli.places import place_json, relative
 from compozy.cli.rulefiles import read_valid
+from compozy.errors import UsageError
 from compozy.tables.cells import condition_data, scalar_words
 from compozy.tables.table import Row
 
 if TYPE_CHECKING:
+    from compozy.decisions import Decisions
     from compozy.tables.difference import Comparison, TableDifference
 
 DIFFERENT = 1
@@ -31,12 +33,27 @@ def diff(old: str, new: str, format_: str) -> int:
     """Show where the rules NEW decide otherwise than the rules OLD.
 
     Each is `shipped`, a folder of rule files (a pack counts on top of the shipped rules), or REVISION:FOLDER of the
-    git repository around the working directory; or both are decision files or DMN models. The exit code is 0 when
-    both decide alike, 1 when not.
+    git repository around the working directory; or both are decision files or DMN models, on disk or as REVISION:FILE.
+    The exit code is 0 when both decide alike, 1 when not.
     """
-    found = _compared_files(old, new) if isfile(old) and isfile(new) else _compared_versions(old, new)
+    found = _compared_files(old, new) if _are_files(old, new) else _compared_versions(old, new)
     {"text": _print_text, "json": _print_json, "sarif": _print_sarif}[format_](found)
     return 0 if found.same else DIFFERENT
+
+
+def _are_files(old: str, new: str) -> bool:
+    """Return whether both names are those of decision files.
+
+    Raises:
+        UsageError: one is a decision file, the other is not.
+    """
+    from compozy.decisions import DECISION_ENDINGS
+
+    # The ending decides where nothing exists, so that the missing file is the one that the error names.
+    kinds = {isfile(name) or (not isdir(name) and name.casefold().endswith(DECISION_ENDINGS)) for name in (old, new)}
+    if len(kinds) > 1:
+        raise UsageError(f"{old} and {new} cannot be compared", hint="name two decision files, or two folders of rules")
+    return kinds == {True}
 
 
 def _compared_versions(old: str, new: str) -> Comparison:
@@ -48,7 +65,13 @@ def _compared_versions(old: str, new: str) -> Comparison:
 def _compared_files(old: str, new: str) -> Comparison:
     from compozy.decisions import compare_decisions
 
-    return compare_decisions(read_valid(old), read_valid(new))
+    return compare_decisions(_read_file(old), _read_file(new))
+
+
+def _read_file(name: str) -> Decisions:
+    from compozy.rulebook.versions import in_revision, revision_file
+
+    return read_valid(name, revision_file(name) if in_revision(name) else None)
 
 
 def _kind(difference: TableDifference) -> str:

@@ -122,17 +122,17 @@ def finding_text(finding: Finding, *, err: bool = False) -> str:
     return "\n".join([styled(first, finding.severity, err=err), *rest])
 
 
-def read_valid(file: str) -> Decisions:
-    """Read a decision file or DMN model, all of whose tables can be read and linked.
+def read_valid(file: str, text: str | None = None) -> Decisions:
+    """Read a decision file or DMN model, or its known text, all of whose tables can be read and linked.
 
     Raises:
         RuleTableError: something in it cannot be read.
     """
     from compozy.base.findings import ordered, raise_errors
-    from compozy.decisions import read_decisions
+    from compozy.decisions import parse_text, read_decisions
     from compozy.errors import RuleTableError
 
-    decisions = read_decisions(file)
+    decisions = read_decisions(file) if text is None else parse_text(text, file)
     raise_errors(decisions.findings, RuleTableError)
     faults = decisions.ruleset.faults
     if faults:

@@ -54,6 +54,9 @@ def simplify(names: Sequence[str], fix: bool, format_: str, **where: Unpack[Rule
     is a decision file. Every proposal is proven as `rules diff` compares. The exit code is 1 when there are
     proposals, with --fix when one was not written.
     """
+    for name in names:
+        if name != SHIPPED and not os.path.exists(name):
+            raise UsageError(f"{name} does not exist", hint="name a folder of rule files, or a decision file")
     if fix:
         _refuse_others(names)
     rules = _read_files(names, where) if any(map(os.path.isfile, names)) else _read_packs(names, where)

@@ -23,12 +23,24 @@ VARIABLE = "COMPOZY_TEST_MODE"
 _MARKER = "compozy(mode=None, settings=None): the mode of the test, and settings by their path"
 
 
+def percentage(text: str) -> float:
+    """Return a percentage of the command line.
+
+    Raises:
+        ValueError: it is not a number from 0 to 100; NaN is none.
+    """
+    value = float(text)
+    if not 0 <= value <= 100:
+        raise ValueError(text)
+    return value
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of rule coverage."""
     group = parser.getgroup("compozy", "rules of Compozy")
     group.addoption("--compozy-cover", action="store_true", help="Report which rows of the rules decided in this run.")
     group.addoption(
-        "--compozy-cover-min", type=float, metavar="PERCENT",
+        "--compozy-cover-min", type=percentage, metavar="PERCENT",
         help="Fail the run when fewer rows decided; implies --compozy-cover. Default: no threshold.",
     )  # fmt: skip
     group.addoption(
