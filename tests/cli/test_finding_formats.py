@@ -39,6 +39,7 @@ tables:
     outputs: {out: [a]}
     rows: [{id: r, when: {n: {below: 1}}, then: {out: a}, because: b}, {id: r, when: {}, then: {out: a}, because: b}]
 """
+WORKFLOWS = '{"workflows": [{"id": "x", "definition": {"id": "x", "tasks": [{"id": "a", "type": "agregate"}]}}]}'
 
 
 @pytest.fixture
@@ -143,6 +144,16 @@ def test_findings_of_every_check_have_the_forms_of_json_github_and_sarif(
         assert len(found) == len(results) == len(lines)
         assert {one["where"]["file"] for one in found} == {file}
         assert all(line.startswith(f"::error file={file},line=") for line in lines)
+
+
+def test_import_of_workflows_has_the_forms_of_a_check(command: Run, tmp_path: Path) -> None:
+    (tmp_path / "w.json").write_text(WORKFLOWS)
+    given = ("workflow", "import", "w.json", "--mode", "persistent", "--format")
+    shown = {form: command(*given, form) for form in ("github", "sarif")}
+    assert {answer[0] for answer in shown.values()} == {2}
+    assert shown["github"][1].startswith("::error title=workflow.definition::`type` of a task is unknown")
+    (result,) = json.loads(shown["sarif"][1])["runs"][0]["results"]
+    assert result["ruleId"] == "workflow.definition"
 
 
 def test_import_in_a_form_for_programs_needs_a_file_for_the_tables(command: Run, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import click
 
 from compozy.base.output_file import write_file
 from compozy.cli.completion import FILE
+from compozy.cli.finding_formats import print_checked
 from compozy.cli.json_input import parse_json, read_argument, read_text_of
 from compozy.cli.options import configuration_options, format_option
 from compozy.cli.output import json_text, print_failure, print_json, print_line, print_table, shown
@@ -178,18 +179,19 @@ def export(output: str | None, strict: bool, **options: object) -> int:
 @command.command(name="import", epilog="Example: compozy workflow import workflows.json")
 @click.argument("file", type=FILE)
 @configuration_options
-@format_option()
+@format_option("github", "sarif")
 def import_(file: str, format_: str, strict: bool, **options: object) -> None:
     """Import workflows from JSON. It is what `workflow export` or `workflow list` printed; - reads stdin."""
     content = parse_json(read_text_of(file, file), file)
     with project_client(options, strict) as client:
         found = client.import_workflows(content)
-    if format_ == "json":
-        print_json(found.to_json())
-        return
-    print_line(f"imported: {', '.join(found.imported) or 'nothing'}")
-    for name, hiding in found.hidden.items():
-        print_line(f"{name} is hidden by {hiding}: a file wins over an imported workflow of the same id", err=True)
+
+    def print_text() -> None:
+        print_line(f"imported: {', '.join(found.imported) or 'nothing'}")
+        for name, hiding in found.hidden.items():
+            print_line(f"{name} is hidden by {hiding}: a file wins over an imported workflow of the same id", err=True)
+
+    print_checked(format_, (), lambda: found, print_text)
 
 
 @command.command(epilog="Example: compozy workflow delete hello-world")
