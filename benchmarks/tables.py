@@ -14,11 +14,13 @@ from itertools import islice
 from random import Random
 from typing import TypeAlias
 
+from tests.support.rule_sets import compile_tables
+
 from benchmarks.measurement import Measurement, median_s
 from compozy.rulebook import build_rulebook, load_rulebook
 from compozy.rulebook.files import shipped_texts
 from compozy.tables.axes import AxisBuilder
-from compozy.tables.decide import RuleSet, compile_tables
+from compozy.tables.decide import RuleSet
 from compozy.tables.gaps import gap_boxes
 from compozy.tables.pairs import masked_rows, meeting_rows
 from compozy.tables.subject import Subject

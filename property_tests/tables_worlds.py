@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 from hypothesis import settings
 from hypothesis import strategies as st
+from tests.support.rule_sets import compile_tables
 
-from compozy.tables.decide import RuleSet, compile_tables
+from compozy.tables.decide import RuleSet
 from compozy.tables.observation import ColumnReading, Observation
 from compozy.tables.read import read_tables
 from compozy.tables.table import ColumnSource, Condition, Domain, Scalar
@@ -62,8 +63,6 @@ class Catalogue:
 
 class Viewer:
     """Knows what `VIEWS` show together."""
-
-    fingerprint = "worlds"
 
     def spelled(self, source: ColumnSource, value: Scalar) -> Scalar:
         return value

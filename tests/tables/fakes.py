@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tests.support.rule_sets import compile_tables
+
 from compozy.base.findings import Finding
-from compozy.tables.decide import RuleSet, compile_leniently, compile_tables
+from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.read import read_tables
 from compozy.tables.table import ColumnSource, Domain, Table
 from compozy.tables.verify import Verification, verify

@@ -191,10 +191,3 @@ def test_a_circle_of_tables_is_named_with_its_path() -> None:
     one = table(row("r", ""), "x: {decision: u}")
     two = one.replace("table: t", "table: u").replace("decision: u", "decision: t")
     assert "a.yaml:1:8: tables decide in a circle: t <- u <- t" in faults(one, two)
-
-
-def test_the_fingerprint_ignores_places_and_comments() -> None:
-    """The same rules have the same fingerprint wherever they stand; another cell has another one."""
-    first, moved = compiled(MODES), compiled("# comment\n" + MODES)
-    changed = compiled(MODES.replace("mode: unset", "mode: [unset, x]"))
-    assert first.fingerprint == moved.fingerprint != changed.fingerprint

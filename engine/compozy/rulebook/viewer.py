@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from itertools import product
 from typing import TypeAlias
 
@@ -261,15 +261,6 @@ class SettingViewer:
             return ((base, one.value),)
         # Rejected, so that the file below the flag decides.
         return ((base, one.plain[0]), (ColumnSource("flag", base.ref), one.value))
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A text that changes with every setting and with what is derived."""
-        settings = [
-            (s.path, s.type, s.default, s.values, s.checked, s.memory, s.minimum, s.same_as)
-            for s in self.settings.values()
-        ]
-        return repr((settings, self.derived, [(row.when, row.id) for row in self.never]))
 
 
 def _named_together(never: Iterable[Row]) -> Mapping[str, frozenset[str]]:

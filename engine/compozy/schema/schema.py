@@ -56,11 +56,6 @@ def _property(setting: Setting, found: Constraints) -> Schema:
     return {**schema, "allOf": refused} if refused else schema
 
 
-def _alias(path: str) -> Schema:
-    pointer = "".join(f"/properties/{key}" for key in path.split("."))
-    return {"description": f"Another spelling of {path}.", "$ref": f"#{pointer}"}
-
-
 def _about(setting: Setting) -> Schema:
     default = {} if setting.shown_default is None else {"default": setting.shown_default}
     return {"description": "\n".join(setting.lines), **default, **({"writeOnly": True} if setting.secret else {})}

@@ -5,15 +5,14 @@ A decision names the rows behind it, and near misses on request. The caller supp
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 
-from compozy.base.findings import Finding, ordered
+from compozy.base.findings import Finding
 from compozy.base.record import dataclass
 from compozy.base.suggest import did_you_mean
 from compozy.errors import RuleTableError
-from compozy.tables.cells import condition_data, scalar_words
+from compozy.tables.cells import scalar_words
 from compozy.tables.index import ColumnIndex, build_index
 from compozy.tables.link import link_tables
 from compozy.tables.observation import Viewer
@@ -80,24 +79,6 @@ class RuleSet:
         row = _single_row(compiled, matching, given)
         self.decided.add((table_id, matching & -matching))
         return Decision(table_id, (row,), given, row.then)
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of everything that decides, in hexadecimal; places and comments do not count."""
-        content = [(_content(table), sorted_domains(self.domains[name])) for name, table in self.tables.items()]
-        return hashlib.sha256(repr(content).encode()).hexdigest()
-
-
-def compile_tables(tables: Iterable[Table], catalogue: SourceCatalogue, viewer: Viewer | None = None) -> RuleSet:
-    """Link and compile tables so that they can decide.
-
-    Raises:
-        RuleTableError: names every unknown setting, decision and value, and every circle of tables.
-    """
-    ruleset = compile_leniently(tables, catalogue, viewer)
-    if ruleset.faults:
-        raise RuleTableError(ordered(ruleset.faults))
-    return ruleset
 
 
 def compile_leniently(tables: Iterable[Table], catalogue: SourceCatalogue, viewer: Viewer | None = None) -> RuleSet:
@@ -167,24 +148,3 @@ def _near_miss(row: Row, column: str, decision: Decision) -> NearMiss:
 
 def _bits(mask: int) -> list[int]:
     return [number for number in range(mask.bit_length()) if mask >> number & 1]
-
-
-def _content(table: Table) -> tuple[object, ...]:
-    rows = [
-        (
-            row.id,
-            [(name, condition_data(c)) for name, c in row.when.items()],
-            dict(row.then),
-            row.because,
-            row.body,
-        )
-        for row in table.rows
-    ]
-    columns = [(column.name, str(column.source)) for column in table.columns]
-    outputs, sets = sorted_domains(table.outputs), sorted(table.sets.items())
-    return (table.id, table.stage, table.hit, table.about, table.for_each, columns, outputs, sets, rows)
-
-
-def sorted_domains(domains: Mapping[str, Domain]) -> list[tuple[str, str]]:
-    """Return domains by name in a form whose text is stable."""
-    return sorted((name, repr(domain)) for name, domain in domains.items())

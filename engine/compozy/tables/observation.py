@@ -66,8 +66,3 @@ class Viewer(Protocol):
     def spelled(self, source: ColumnSource, value: Scalar) -> object:
         """Return a value in the spelling of a configuration file, as plain data."""
         ...
-
-    @property
-    def fingerprint(self) -> str:
-        """A text that changes with everything that the observations depend on."""
-        ...

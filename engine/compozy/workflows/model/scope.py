@@ -13,15 +13,13 @@ from typing import Any
 
 from compozy.base.record import dataclass
 
-ABOUT = ("id", "version", "execution_id", "input")
-
 
 @dataclass(frozen=True, slots=True)
 class Scope:
     """The names that are bound at one point.
 
-    `about` holds `ABOUT`, with None for an input of undeclared names; `tasks` the tasks that have ended, of this block
-    and of the blocks around it; `local` what the block itself binds.
+    `about` holds `id`, `version`, `execution_id` and `input`, with None for an input of undeclared names; `tasks` the
+    tasks that have ended, of this block and of the blocks around it; `local` what the block itself binds.
     """
 
     about: Mapping[str, Any]
