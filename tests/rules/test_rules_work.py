@@ -34,16 +34,15 @@ def test_verification_enters_fewer_functions_than_reading() -> None:
     reading = calls(lambda: build_rulebook(shipped_texts()))
     ruleset = build_rulebook(shipped_texts()).ruleset
     verifying = calls(lambda: verify(ruleset))
-    assert 0 < verifying < 0.6 * reading, (verifying, reading)
+    assert 0 < verifying < 0.5 * reading, (verifying, reading)
 
 
-def test_row_reach_proves_most_tables_of_findings() -> None:
+def test_row_reach_proves_most_tables() -> None:
     ruleset = build_rulebook(shipped_texts()).ruleset
     builder = AxisBuilder(ruleset)
     reach = RowReach(ruleset, builder)
-    for name in ruleset.order:
-        if ruleset.tables[name].hit != "collect":
-            builder.completed(ruleset.tables[name])
-    tables = [table for table in ruleset.tables.values() if table.hit == "collect"]
-    left = [table.id for table in tables if not reach.reaches_all(table, {})]
-    assert len(left) < len(tables) / 8, left
+    left = []
+    for table in sorted(map(ruleset.tables.__getitem__, ruleset.order), key=lambda table: table.hit == "collect"):
+        left += [] if reach.proves(table, {}) else [table.id]
+        reach.completed(table)
+    assert len(left) < len(ruleset.tables) / 20, left

@@ -89,13 +89,6 @@ class AxisBuilder:
             fed = [column.source for column in table.columns if column.source.kind == "decision"]
             self._sound[name] = table.hit != "collect" and all(map(self._is_sound, fed))
         self._shown_by: dict[ColumnSource, Shown | None] = {}
-        self.complete: set[str] = set()
-
-    def completed(self, table: Table) -> None:
-        """Record that a table has no fault; with those behind it, it decides for every configuration."""
-        # Tables that decide each other in a circle have no others behind them that are known.
-        if self.complete.issuperset(self.feasible.behind.get(table.id, [table.id])):
-            self.complete.add(table.id)
 
     def axes(self, table: Table, produced: Produced, *, lazily: bool = False) -> list[Axis]:
         """Build the axes of a table; `produced` are the values that the tables before it can decide.
@@ -112,8 +105,6 @@ class AxisBuilder:
         fed = [decision for one in group for decision in one.decisions]
         if not all(map(self._is_sound, fed)) or (len(group) == 1 and not fed and self._is_plain(group[0].reading)):
             return [self._single_axis(table, one, produced) for one in group]
-        if lazily and len(group) == 1 and group[0].reading.source.kind == "decision" and fed[0].ref in self.complete:
-            return [self._decided_axis(table, group[0])]
         joint = self._joint_axis(table, group, lazily=lazily)
         return [joint] if joint else [self._single_axis(table, one, produced, exact=False) for one in group]
 
@@ -187,19 +178,6 @@ class AxisBuilder:
             except OutOfStepsError:
                 self._shown_by[reading.source] = None
         return self._shown_by[reading.source]
-
-    def _decided_axis(self, table: Table, one: InputColumn) -> Axis:
-        """Return the axis of a column that alone reads decisions of tables without fault: each row can decide."""
-        feeder, output = self._ruleset.tables[one.reading.source.ref], one.reading.source.output or ""
-        rows = dict.fromkeys([one.rows.rows_at(row.then[output]) for row in feeder.rows])
-
-        def points() -> Iterable[Point]:
-            joint = self.feasible.joint(table, [one])
-            if joint is None:
-                raise OutOfStepsError
-            return _joint_points(joint, [one.rows])
-
-        return Axis((one.name,), tuple(rows), points, free=False)
 
     # columns that depend on each other
 

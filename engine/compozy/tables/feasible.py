@@ -202,19 +202,24 @@ class Feasible:
             origin = ColumnSource(ORIGIN, base.ref)
             self._bases[origin] = (base,)
             variables[origin] = self._variables.origin(decision)
+        related = self.related(variables)
+        if len(related) > _MOST_VARIABLES:
+            raise OutOfStepsError
+        partitions = [self._partition(bases, sources, variables) for bases, sources in related]
+        return {source: partition for partition in partitions for source in partition.sources}
+
+    def related(self, sources: Iterable[ColumnSource]) -> list[tuple[tuple[ColumnSource, ...], list[ColumnSource]]]:
+        """Return the sources that read common settings together, after these settings."""
         # Union of overlapping sets of settings: sources that share none are independent and get variables of their own,
         # which keeps the number of members a sum where it would be a product.
         groups: dict[ColumnSource, tuple[dict[ColumnSource, None], list[ColumnSource]]] = {}
-        for source in variables:
+        for source in sources:
             bases, members = dict.fromkeys(self._bases[source]), [source]
             for others in {id(groups[base]): groups[base] for base in bases if base in groups}.values():
                 bases, members = others[0] | bases, others[1] + members
             groups.update(dict.fromkeys(bases, (bases, members)))
         related = {id(group): group for group in groups.values()}.values()
-        if len(related) > _MOST_VARIABLES:
-            raise OutOfStepsError
-        partitions = [self._partition(tuple(bases), sources, variables) for bases, sources in related]
-        return {source: partition for partition in partitions for source in partition.sources}
+        return [(tuple(bases), members) for bases, members in related]
 
     def _partition(
         self, bases: Sequence[ColumnSource], sources: Sequence[ColumnSource], variables: Mapping[ColumnSource, Variable]

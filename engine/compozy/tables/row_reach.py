@@ -1,7 +1,7 @@
-"""Prove without decision diagrams that each row of a table of findings can be reached.
+"""Prove without decision diagrams that a table has no fault, and that each row of a table of findings can be reached.
 
-A column that reads the resolved value of a setting is taken as if this setting were written: then no decision fills it
-in. The proof is sufficient only; where it does not succeed, the axes of the table decide.
+In tables of findings, a column that reads the resolved value of a setting is taken as if this setting were written:
+then no decision fills it in. The proof is sufficient only; where it does not succeed, the axes of the table decide.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from compozy.tables.axes import AxisBuilder, Produced
 from compozy.tables.cover import OutOfStepsError
 from compozy.tables.decide import RuleSet
 from compozy.tables.feasible import InputColumn
+from compozy.tables.link import feeders
+from compozy.tables.probes import Probes
+from compozy.tables.sweep import decides_once, has_distinct_rows
 from compozy.tables.table import ColumnSource, Scalar, Table
 
 
@@ -24,6 +27,28 @@ class RowReach:
     def __init__(self, ruleset: RuleSet, builder: AxisBuilder) -> None:
         self._ruleset = ruleset
         self._builder = builder
+        self._probes = Probes(ruleset, builder.feasible)
+        self._complete: set[str] = set()
+
+    def completed(self, table: Table) -> None:
+        """Record that a table has no gap; with those behind it, it decides for every configuration."""
+        if self._complete.issuperset(feeders(table)):
+            self._complete.add(table.id)
+
+    def proves(self, table: Table, produced: Produced) -> bool:
+        """Return True if it is proven that the rows of a table have no fault; `produced` as for axes."""
+        if table.hit == "collect":
+            return has_distinct_rows(table) and self.reaches_all(table, produced)
+        return self.decides_once(table)
+
+    def decides_once(self, table: Table) -> bool:
+        """Return True if it is proven that one row decides a table for every configuration, and that each row does."""
+        if self._ruleset.faults or not self._complete.issuperset(feeders(table)):
+            return False
+        cells = self._probes.cells(table, self._builder.feasible.inputs(table))
+        if cells is None or not all(self._probes.decide(table, cells)):
+            return False
+        return decides_once(table, [rows for _, rows in cells])
 
     def reaches_all(self, table: Table, produced: Produced) -> bool:
         """Return True if it is proven that some configuration reaches every row; `produced` as for axes."""
@@ -34,24 +59,31 @@ class RowReach:
         everything = (1 << len(table.rows)) - 1
         # Groups have no setting in common, so that what reaches a row in each of them combines freely.
         for group in self._builder.groups(inputs):
-            # A table without a row for some configuration excludes it, whether or not a row asks for its decision.
-            total = self._builder.complete.issuperset([decision.ref for one in group for decision in one.decisions])
-            for columns, rows in _asked_together(table, group) if total and len(group) > 1 else [(group, everything)]:
-                reached = 0
-                for matching in self._matching(table, columns, written, produced):
-                    reached |= matching
-                    if not rows & ~reached:
-                        break
-                else:
-                    return False
+            if written.isdisjoint([one.name for one in group]) and self._probed(table, group):
+                continue
+            reached = 0
+            for rows in self._matching(table, group, written, produced):
+                reached |= rows
+                if reached == everything:
+                    break
+            else:
+                return False
         return True
+
+    def _probed(self, table: Table, group: Sequence[InputColumn]) -> bool:
+        """Return True if some probe reaches every row; only inputs behind which tables decide are probed."""
+        fed = [decision.ref for one in group for decision in one.decisions]
+        if not fed or not self._complete.issuperset(fed):
+            return False
+        cells = self._probes.cells(table, group)
+        return cells is not None and all(self._probes.matching(table, cells))
 
     def _may_be_written(self, resolved: Sequence[InputColumn]) -> bool:
         """Return True if no constraint limits what may be written, and what fills settings in always decides."""
         viewer = self._ruleset.viewer
         limited = viewer is not None and any(viewer.limits(base) for one in resolved for base in one.reading.bases)
         filling = {decision.ref for one in resolved for decision in one.reading.filled.values()}
-        return not limited and filling <= self._builder.complete
+        return not limited and filling <= self._complete
 
     def _matching(
         self, table: Table, group: Sequence[InputColumn], written: set[str], produced: Produced
@@ -85,22 +117,3 @@ class RowReach:
                     yield reduce(and_, [one.rows.rows_at(value) for one, value in zip(group, seen, strict=True)])
         except OutOfStepsError:
             return
-
-
-def _asked_together(table: Table, group: Sequence[InputColumn]) -> Iterator[tuple[Sequence[InputColumn], int]]:
-    """Yield the columns of a group on which some row has conditions, with the rows, as bits, that have none on others.
-
-    What other columns of the group read makes no difference to these rows, so that it need not be feasible together
-    with what the columns read.
-    """
-    bits = {one.name: 1 << number for number, one in enumerate(group)}
-    asked = dict.fromkeys(bits.values(), 0)
-    for number, row in enumerate(table.rows):
-        columns = sum([bits[name] for name in row.when if name in bits])
-        asked[columns] = asked.get(columns, 0) | 1 << number
-    widest: dict[int, int] = {}
-    for columns in sorted(asked, key=int.bit_count, reverse=True):
-        wider = next((each for each in widest if not columns & ~each), columns)
-        widest[wider] = widest.get(wider, 0) | asked[columns]
-    for columns, rows in widest.items():
-        yield [one for one in group if columns & bits[one.name]], rows

@@ -5,7 +5,7 @@ Most tables have none. Where the proof does not succeed, the table is searched f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import reduce
 from operator import and_, or_
 
@@ -23,10 +23,17 @@ def is_faultless(table: Table, axes: Sequence[Axis]) -> bool:
     firing = reduce(and_, [reduce(or_, axis.rows, 0) for axis in axes], everything)
     if firing != everything or not all(axis.exact for axis in axes):
         return False
-    if table.hit == "collect":
-        return has_distinct_rows(table)
+    return has_distinct_rows(table) if table.hit == "collect" else decides_once(table, [axis.rows for axis in axes])
+
+
+def decides_once(table: Table, cells: Iterable[Collection[int]]) -> bool:
+    """Return True if one row decides everywhere; `cells` are the rows that hold in each cell of the columns or axes.
+
+    Cells may combine that are not feasible together: what holds for all combinations holds for the feasible ones.
+    """
+    everything = (1 << len(table.rows)) - 1
     # The different sets of rows that hold together are few even where the combinations of cells are many.
-    matching = _matching(axes, everything)
+    matching = _matching(cells, everything)
     if not matching or 0 in matching:
         return False
     # The first row of each set decides it; a row that is the first of none is masked.
@@ -44,12 +51,12 @@ def has_distinct_rows(table: Table) -> bool:
     return all(len(rows) == 1 or len({row.outcome() for row in rows}) == len(rows) for rows in alike.values())
 
 
-def _matching(axes: Iterable[Axis], everything: int) -> set[int]:
+def _matching(cells: Iterable[Collection[int]], everything: int) -> set[int]:
     """Return the sets of rows that match together, none where they are too many."""
     found = {everything}
-    for axis in axes:
-        if len(found) * len(axis.rows) > _MOST_SETS:
+    for each in cells:
+        if len(found) * len(each) > _MOST_SETS:
             return set()
         # Sets are merged after each axis, which keeps the product from growing with the number of axes.
-        found = {rows & held for rows in found for held in axis.rows}
+        found = {rows & held for rows in found for held in each}
     return found

@@ -19,7 +19,7 @@ from compozy.tables.gaps import gap_findings
 from compozy.tables.pairs import masked_findings, masked_rows, pair_findings
 from compozy.tables.row_reach import RowReach
 from compozy.tables.subject import Subject
-from compozy.tables.sweep import has_distinct_rows, is_faultless
+from compozy.tables.sweep import is_faultless
 from compozy.tables.table import Domain, Identity, Row, Scalar, Table, identity
 
 KINDS = {
@@ -82,7 +82,7 @@ def verify(
     # Tables of findings come last: no table reads them, and their proofs use that others decide.
     for name in sorted(names, key=lambda name: ruleset.tables[name].hit == "collect"):
         table = ruleset.tables[name]
-        if table.hit == "collect" and has_distinct_rows(table) and reach.reaches_all(table, produced):
+        if reach.proves(table, produced):
             found, values = _reported(table, [], table.rows)
         else:
             try:
@@ -90,7 +90,7 @@ def verify(
             except OutOfStepsError:  # too many points to report on
                 found, values = _verify_table(ruleset, table, builder.axes(table, produced), limit, steps)
         if not found:
-            builder.completed(table)
+            reach.completed(table)
         findings += [finding for finding in found if not faulty.issuperset(finding.places)]
         produced.update({(name, output): of_output for output, of_output in values.items()})
     position = {name: number for number, name in enumerate(ruleset.tables)}
