@@ -153,6 +153,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
         "id": "text longest=255 unique identifies aliases=name",
         "store": "text longest=255 refers=knowledge.vector_dbs aliases=vector_db",
         "embedder": "text longest=255 refers=models",
+        "ingest": "choice values=start,manual",
         "sources": "list",
         "sources.type": "choice values=markdown_glob,text,html,pdf,url identifies",
         "sources.path": (

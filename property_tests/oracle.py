@@ -173,6 +173,7 @@ DECISIONS: Mapping[str, Callable[[Facts], dict[str, Any]]] = {
     "vector_store.path": lambda facts: _of_store(facts, lambda store: {"path": store.derived_path}),
     "vector_store.kept": lambda facts: _of_store(facts, lambda store: {"kept": store.keeps}),
     "vector_store.transport": lambda facts: _of_store(facts, lambda store: {"protection": store.protection}),
+    "knowledge_base.ingest": lambda facts: _ingestion(facts),
     "server.access": lambda facts: _access(facts),
     "temporal.access": lambda facts: {"who": _temporal_access(facts)},
 }
@@ -277,6 +278,12 @@ def _of_store(facts: Facts, decide: Callable[[Store], dict[str, Any]]) -> dict[s
     """Return what is decided about the first vector store, if there is one."""
     listed = facts.listed("knowledge.vector_dbs")
     return decide(Store(facts, listed[0])) if listed else {}
+
+
+def _ingestion(facts: Facts) -> dict[str, Any]:
+    """Return when the first knowledge base is ingested, if there is one."""
+    derived = "manual" if facts.keeps("database") else "start"
+    return next(({"ingest": base.get("ingest", derived)} for base in facts.listed("knowledge.bases")), {})
 
 
 def _a_store(fits: Callable[[Store], bool]) -> Callable[[Facts], bool]:

@@ -105,7 +105,7 @@ def test_events_before_an_unexpected_error_are_sent_at_once(site: Site, monkeypa
         assert of(found, "execution")["data"]["id"] == "one"
 
 
-def test_stream_that_opens_during_an_unexpected_error_gets_later_events(site: Site) -> None:
+def test_stream_opened_during_an_unexpected_error_gets_later_events(site: Site) -> None:
     site.state.bug = KeyError("planted")
     with stream(site) as found:
         assert next(found) == {"comment": ": connected"}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.polling import eventually
 from tests.support.vectors import LetterEmbedder, MemoryStore
 from tests.workflows.bench import Bench
 from tests.workflows.fake_engine import FakeEngine
@@ -18,7 +19,7 @@ from tests.workflows.test_replay import replay
 from compozy.cli.main import run
 from compozy.errors import DefinitionError, DriverError, NotFoundError
 from compozy.knowledge.bases import EmbeddingModel, KnowledgeBase, SourceSetting
-from compozy.knowledge.library import AnotherEmbedderError, Library
+from compozy.knowledge.library import AnotherEmbedderError, BeingIngestedError, Library
 from compozy.store.knowledge_rows import KnowledgeRows
 from compozy.store.knowledge_words import KnowledgeWords
 from compozy.workflows.facade import Workflows
@@ -49,10 +50,11 @@ class Shop:
         bench.write("docs/ferry.md", "# Ferry\n\nThe ferry leaves the harbour at noon.\n")
         bench.write("docs/bread.md", "# Bread\n\nBread needs flour, water and salt.\n")
 
-    def open(self) -> Workflows:
+    def open(self, *, at_start: bool = False) -> Workflows:
         """Open the workflows of the project."""
         sources = (SourceSetting("markdown_glob", "docs/*.md"),)
-        base = KnowledgeBase("docs", self.bench.directory, sources, "near", EmbeddingModel("letters", "test"))
+        model = EmbeddingModel("letters", "test")
+        base = KnowledgeBase("docs", self.bench.directory, sources, "near", model, at_start=at_start)
         rows, words = KnowledgeRows(self.bench.database), KnowledgeWords(self.bench.database)
         library = Library({"docs": base}, rows, words, lambda _: self.store, lambda _: self.embedder)
         return self.bench.open(library)
@@ -103,6 +105,57 @@ def test_second_start_joins_the_running_ingestion(shop: Shop, monkeypatch: pytes
     wait()
     assert call(service.state("docs", wait_s=30)).running is False
     assert (shop.store.count(), shop.embedder.texts) == (2, 2)
+
+
+def test_queries_wait_for_the_first_ingestion_of_a_start(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compozy.workflows.knowledge_service.FIRST_INGESTION_S", 0)
+    workflows = shop.open(at_start=True)
+    wait = _blocked(shop, monkeypatch)
+    workflows.ingest_at_start()
+    name = workflows.start(parse_definition(ASK, "f.yaml"), {"question": "When does the ferry leave?"})
+    with pytest.raises(BeingIngestedError, match="is being ingested"):
+        workflows.base("docs").query("bread")
+    wait()
+    assert "ferry leaves" in str(workflows.wait(name).output)
+    assert workflows.base("docs").query("bread", top_k=1)[0].source == "docs/bread.md"
+
+
+def test_ingestion_of_a_start_leaves_an_ingested_base_open_for_queries(shop: Shop) -> None:
+    workflows = shop.open(at_start=True)
+    workflows.base("docs").ingest()
+    library = workflows.knowledge.library
+    emptied = []
+
+    class Watched(set[str]):
+        """Note whether the base was still empty at each end of the waiting."""
+
+        def discard(self, base: object) -> None:
+            emptied.append(library.rows.bases()[str(base)].status)
+            super().discard(str(base))
+
+    library.awaited = Watched()
+    workflows.ingest_at_start()
+    eventually(lambda: emptied, "the end of the waiting")
+    assert (emptied[0], workflows.base("docs").follow(30).state.extent.states) == ("ready", {"unchanged": 2})
+
+
+def test_refused_ingestion_of_a_start_is_logged_and_leaves_the_server(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = shop.open()
+    first.base("docs").ingest()
+    first.close()
+    shop.embedder = LetterEmbedder("other/model/26")
+    workflows = shop.open(at_start=True)
+    workflows.ingest_at_start()
+
+    def logged() -> list[str]:
+        return [str(vars(one)["reason"]) for one in caplog.records if one.getMessage() == "ingestion.failed"]
+
+    eventually(logged, "the log event")
+    assert "names other/model/26" in logged()[0]
+    eventually(lambda: not workflows.knowledge.library.awaited, "the end of the waiting")
+    assert workflows.base("docs").delete() == 2
 
 
 def _blocked(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:

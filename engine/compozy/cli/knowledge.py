@@ -74,7 +74,7 @@ def ingest(base: str, rebuild: bool, detach: bool, format_: str, strict: bool, *
     if format_ == "json":
         print_json(found.to_json())
     elif found.status != "failed":
-        print_line(ingested(found))
+        print_line(found.outcome())
     for failure in found.failures:
         print_note(f"{failure.source} was not ingested: {failure.error}")
     return _exit_code(found, strict)
@@ -95,19 +95,9 @@ def _exit_code(found: BaseAnswer, strict: bool) -> int:
 
 def print_progress(found: BaseAnswer) -> None:
     """Print how far an ingestion is, where that is known."""
-    done = found.added + found.updated + found.unchanged + found.failed
-    if done and found.pending:
-        print_note(f"{found.id}: {done} of {done + found.pending} documents")
-
-
-def ingested(found: BaseAnswer) -> str:
-    """Return the result of an ingestion in one line."""
-    if found.status == "ingesting":
-        return f"{found.id} is being ingested; compozy knowledge show {found.id} shows its progress"
-    counts = {name: getattr(found, name) for name in ("added", "updated", "unchanged", "removed", "failed")}
-    changes = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no documents"
-    joined = " (joined the ingestion that was running)" if found.joined else ""
-    return f"{found.id}: {changes}; {found.documents} documents in {found.chunks} chunks{joined}"
+    line = found.progress()
+    if line is not None:
+        print_note(line)
 
 
 @command.command(epilog="""Example: compozy knowledge query docs "When does the ferry leave?" """)

@@ -62,6 +62,20 @@ class BaseAnswer(Answer, frozen=True, kw_only=True):
     joined: bool = False
     failures: Sequence[DocumentFailure] = ()
 
+    def progress(self) -> str | None:
+        """Return how far an ingestion is in one line, None where that is not known."""
+        done = self.added + self.updated + self.unchanged + self.failed
+        return f"{self.id}: {done} of {done + self.pending} documents" if done and self.pending else None
+
+    def outcome(self) -> str:
+        """Return the result of an ingestion in one line."""
+        if self.status == "ingesting":
+            return f"{self.id} is being ingested; compozy knowledge show {self.id} shows its progress"
+        counts = {name: getattr(self, name) for name in ("added", "updated", "unchanged", "removed", "failed")}
+        changes = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no documents"
+        joined = " (joined the ingestion that was running)" if self.joined else ""
+        return f"{self.id}: {changes}; {self.documents} documents in {self.chunks} chunks{joined}"
+
 
 class IngestRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Ingest the documents of a base; with `rebuild` all of them are embedded again."""

@@ -139,6 +139,7 @@ class LocalClient:
         afterwards = "continues when a server runs" if self._is_kept("temporal") else "has ended with this command"
         with self._provisioned() as workflows:
             definition = definition or workflows.workflow(workflow)
+            self._fill_bases(definition, workflows)
             name = workflows.start(definition, given.complete(definition))
             try:
                 return RunResult(RunAnswer.of(workflows.wait(name, wait_s)), afterwards)
@@ -146,14 +147,25 @@ class LocalClient:
                 self._note(f"{name} {afterwards}")
                 raise
 
+    def _fill_bases(self, definition: Definition, workflows: Workflows) -> None:
+        """Ingest the bases that a workflow queries, as far as each start ingests them."""
+        from compozy.client.local_knowledge import fill
+        from compozy.workflows.tasks.knowledge import Knowledge
+
+        bases = workflows.knowledge.library.bases
+        for name in dict.fromkeys(task.base for task in definition.tasks if isinstance(task, Knowledge)):
+            if name in bases and bases[name].at_start:
+                fill(workflows.base(name), self._note)
+
     @cached_property
     def knowledge(self) -> LocalKnowledge:
         """The knowledge bases of the project."""
         from compozy.client.local_knowledge import LocalKnowledge
 
         return LocalKnowledge(
-            cache(self._library), lambda: self._workflows, self._resolved.mode, kept=self._is_kept("database")
-        )
+            cache(self._library), lambda: self._workflows, self._resolved.mode, kept=self._is_kept("database"),
+            note=self._note,
+        )  # fmt: skip
 
     @cached_property
     def _workflows(self) -> Workflows:

@@ -26,21 +26,26 @@ from compozy.store.knowledge_records import ADDED, FAILED, INGESTING, PENDING, U
 
 if TYPE_CHECKING:
     from compozy.knowledge.library import BaseState, Library
+    from compozy.workflows.base_handle import BaseHandle
     from compozy.workflows.facade import Workflows
     from compozy.workflows.knowledge_service import IngestionState
+
+Note = Callable[[str], None]
 
 
 class LocalKnowledge:
     """The bases of a project; `library` opens what a base needs, None for the database alone."""
 
     def __init__(
-        self, library: Callable[[str | None], Library], workflows: Callable[[], Workflows], mode: str, *, kept: bool
-    ) -> None:
+        self, library: Callable[[str | None], Library], workflows: Callable[[], Workflows], mode: str, *, kept: bool,
+        note: Note = lambda line: None,
+    ) -> None:  # fmt: skip
         """Prepare; `workflows` provisions everything, `kept` is whether the database outlives this process."""
         self._library = library
         self._workflows = workflows
         self._mode = mode
         self._kept = kept
+        self._note = note
         self._ingested: set[str] = set()
 
     def bases(self) -> KnowledgeList:
@@ -56,13 +61,7 @@ class LocalKnowledge:
         if not wait:
             raise UsageError("--detach needs a running server", hint="start one with compozy start")
         self._require_kept()
-        handle = self._workflows().base(base)
-        # A timeout of 0 only starts the ingestion, so that its progress can be reported.
-        first = found = handle.ingest(rebuild=rebuild, timeout_s=0)
-        while found.running:
-            progress(ingestion_answer(found))
-            found = handle.follow(POLL_S)
-        return ingestion_answer(found, joined=first.joined)
+        return ingested(self._workflows().base(base), progress, rebuild=rebuild)
 
     def query(self, base: str, request: QueryRequest) -> QueryAnswer:
         """Return the passages that answer a query; what is not kept is ingested before the first one."""
@@ -71,9 +70,7 @@ class LocalKnowledge:
             return query_answer(base, search(self._library(base), base, question))
         handle = self._workflows().base(base)
         if base not in self._ingested:
-            stored = handle.ingest().state.stored
-            if stored is not None and stored.error is not None:
-                raise IngestionError(base, stored.error)
+            fill(handle, self._note)
             self._ingested.add(base)
         return query_answer(base, handle.ask(question))
 
@@ -88,6 +85,36 @@ class LocalKnowledge:
                 f"no server is running, and mode {self._mode} keeps no documents",
                 hint="start one with compozy start, or use --mode persistent",
             )
+
+
+def ingested(handle: BaseHandle, progress: Progress, *, rebuild: bool = False) -> BaseAnswer:
+    """Ingest the documents of a base, and report its progress, until the end."""
+    # A timeout of 0 only starts the ingestion, so that its progress can be reported.
+    first = found = handle.ingest(rebuild=rebuild, timeout_s=0)
+    while found.running:
+        progress(ingestion_answer(found))
+        found = handle.follow(POLL_S)
+    return ingestion_answer(found, joined=first.joined)
+
+
+def fill(handle: BaseHandle, note: Note) -> None:
+    """Ingest a base that a following query needs; `note` gets progress and outcome.
+
+    Raises:
+        IngestionError: the ingestion failed.
+    """
+    note(f"ingesting the documents of {handle.id}")
+
+    def progress(state: BaseAnswer) -> None:
+        if line := state.progress():
+            note(line)
+
+    found = ingested(handle, progress)
+    if found.error is not None:
+        raise IngestionError(found.id, found.error)
+    for failure in found.failures:
+        note(f"{failure.source} was not ingested: {failure.error}")
+    note(found.outcome())
 
 
 def asked(request: QueryRequest) -> Query:

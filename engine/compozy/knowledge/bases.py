@@ -10,7 +10,7 @@ from typing import Any
 from compozy.base.record import dataclass
 from compozy.errors import NotFoundError
 from compozy.knowledge.documents import DocumentKind
-from compozy.resolution.resolve import Resolved
+from compozy.resolution.resolve import Resolved, instance_key
 
 SIZE, OVERLAP = 512, 64  # of chunks, in characters
 
@@ -52,7 +52,8 @@ class EmbeddingModel:
 class KnowledgeBase:
     """A declared knowledge base: where its documents are, how they are split, embedded and stored.
 
-    Without `embedder` or `store` it has lexical search alone. `root` is the directory of the configuration file.
+    Without `embedder` or `store` it has lexical search alone. `root` is the directory of the configuration file,
+    `at_start` whether a start ingests it.
     """
 
     id: str
@@ -63,6 +64,7 @@ class KnowledgeBase:
     chunk_size: int = SIZE
     chunk_overlap: int = OVERLAP
     limits: ReadLimits = ReadLimits()
+    at_start: bool = False
 
 
 def declared_bases(resolved: Resolved) -> dict[str, KnowledgeBase]:
@@ -76,8 +78,12 @@ def declared_bases(resolved: Resolved) -> dict[str, KnowledgeBase]:
         fetch_timeout_s=resolved.get("knowledge.fetch.timeout"),
         fetch_allow=tuple(resolved.get("knowledge.fetch.allow")),
     )
-    bases = (replace(_base(base, models, root), limits=limits) for base in resolved.get("knowledge.bases") or ())
-    return {base.id: base for base in bases}
+    bases = (_base(base, models, root) for base in resolved.get("knowledge.bases") or ())
+    return {base.id: replace(base, limits=limits, at_start=_at_start(resolved, base.id)) for base in bases}
+
+
+def _at_start(resolved: Resolved, base: str) -> bool:
+    return resolved.decision(instance_key("knowledge_base.ingest", base)).outputs["ingest"] == "start"
 
 
 def _base(fields: Mapping[str, Any], models: Mapping[str, EmbeddingModel], root: Path) -> KnowledgeBase:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from compozy.base.record import dataclass
-from compozy.errors import CompozyError, NotFoundError, UsageError
+from compozy.errors import CompozyError, DriverError, NotFoundError, UsageError
 from compozy.knowledge.bases import EmbeddingModel, KnowledgeBase
 from compozy.knowledge.embedder import Embedder, make_embedder
 from compozy.store.knowledge_records import FAILED, Extent, StoredBase, StoredDocument
@@ -20,6 +21,7 @@ from compozy.vector.vector_store import VectorRecord, VectorStore
 MOST_FAULTS = 20
 BATCH = 128  # texts of one request to an embedder
 LEXICAL = "lexical search alone"
+_POLL_S = 0.05
 Stores = Callable[[str], VectorStore]
 
 
@@ -42,6 +44,18 @@ class NotIngestedError(UsageError):
 
     def __init__(self, base: str) -> None:
         super().__init__(f'knowledge base "{base}" was not ingested', hint=f"run compozy knowledge ingest {base}")
+
+
+class BeingIngestedError(DriverError):
+    """A query of a base whose first ingestion runs."""
+
+    id = "knowledge.being-ingested"
+
+    def __init__(self, base: str) -> None:
+        super().__init__(
+            f'knowledge base "{base}" is being ingested',
+            hint=f"try again when it is ready; compozy knowledge show {base} shows the progress",
+        )
 
 
 class IngestionError(CompozyError):
@@ -90,6 +104,8 @@ class Library:
         self.bases = bases
         self.rows = rows
         self.words = words
+        # Bases that hold nothing before the end of the ingestion that the start began; queries wait for it.
+        self.awaited: set[str] = set()
         self._stores = stores
         self._embedder_of = embedder_of
         self._embedders: dict[str, Embedder] = {}
@@ -144,6 +160,19 @@ class Library:
         base = self.base(base_id)
         if not rebuild:
             self.require_same(base, self.rows.base(base_id), self.vectors(base))
+
+    async def first_ingestion(self, base_id: str, within_s: float) -> None:
+        """Wait while the ingestion that a start began fills an empty base.
+
+        Raises:
+            BeingIngestedError: it has not ended in time.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within_s
+        while base_id in self.awaited:
+            if loop.time() >= until:
+                raise BeingIngestedError(base_id)
+            await asyncio.sleep(_POLL_S)
 
     def states(self) -> list[BaseState]:
         """Return the declared bases in their order."""

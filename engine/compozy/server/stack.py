@@ -87,6 +87,8 @@ class Stack:
                 # From here on executions may run, so everything that can fail has been done before.
                 self._opened.callback(lambda: self.workflows.close(self._grace_s))
                 self.workflows.open()
+                # Before requests are accepted, so that the first query waits for the documents.
+                self.workflows.ingest_at_start()
                 if server is not None:
                     self.runtime.watch()
                     server.start()

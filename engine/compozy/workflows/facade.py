@@ -26,6 +26,7 @@ from compozy.workflows.run.restart import Health
 from compozy.workflows.run.tool_loader import NO_OFFER, ToolOffer
 from compozy.workflows.run.worker import UNBOUNDED, WorkerHost
 from compozy.workflows.service import Service
+from compozy.workflows.start_ingestions import StartIngestions
 from compozy.workflows.upkeep import Upkeep
 
 CALL_TIMEOUT_S = 30.0
@@ -77,6 +78,7 @@ class Workflows:
         self.store = Store(database)
         library = library or make_library(database, {}, no_components)
         self.knowledge = KnowledgeService(client, library, settings.task_queue)
+        self._start_ingestions = StartIngestions(self.knowledge)
         ends = Ends()
         self._loop = loop
         self._settings = settings
@@ -207,6 +209,15 @@ class Workflows:
         """Return a knowledge base; raises NotFoundError if the configuration declares none of this id."""
         return BaseHandle(base, self.knowledge, self._call)
 
+    def ingest_at_start(self) -> None:
+        """Begin to ingest, in the background, the bases that each start ingests."""
+        bases = [base.id for base in self.knowledge.library.bases.values() if base.at_start]
+
+        async def begin() -> None:
+            self._start_ingestions.begin(bases)
+
+        self._call(begin())
+
     def reconcile(self) -> tuple[str, ...]:
         """Correct rows that are behind Temporal; see `Service.reconcile`."""
         return self._call(self.service.reconcile())
@@ -221,6 +232,7 @@ class Workflows:
 
     async def _close(self, grace_s: float) -> None:
         # Corrections first, then waiting requests, then the worker: each uses what comes after it.
+        await self._start_ingestions.stop()
         await self._upkeep.stop()
         await self.service.stop()
         if self.worker is not None:

@@ -23,6 +23,8 @@ from compozy.workflows.starting import ConflictError
 from compozy.workflows.temporal import ask, result_of
 
 THREADS = 4
+DAY_S = 86400.0
+FIRST_INGESTION_S = 20.0  # that a query waits for, within the time of a client of the server
 Outcome = TypeVar("Outcome")
 
 
@@ -40,22 +42,22 @@ class KnowledgeService:
 
     def __init__(self, client: Client, library: Library, task_queue: str) -> None:
         self._client = client
-        self._library = library
+        self.library = library
         self._task_queue = task_queue
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="compozy-bases")
 
     def close(self) -> None:
         """Release the threads and the embedders; idempotent."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._library.close()
+        self.library.close()
 
     def require(self, base: str) -> None:
         """Refuse a base that is not declared; raises NotFoundError."""
-        self._library.base(base)
+        self.library.base(base)
 
     async def states(self) -> list[BaseState]:
         """Return the declared bases; raises UnavailableError."""
-        return await self._in_thread(self._library.states)
+        return await self._in_thread(self.library.states)
 
     async def state(self, base: str, wait_s: float | None = None) -> IngestionState:
         """Return a base; with `wait_s` once its ingestion has ended, or as it is then.
@@ -64,9 +66,9 @@ class KnowledgeService:
             NotFoundError: the configuration declares no base of this id.
             UnavailableError: the database or Temporal does not answer.
         """
-        self._library.base(base)
+        self.library.base(base)
         running = wait_s is not None and not await self._ended(base, wait_s)
-        return IngestionState(await self._in_thread(lambda: self._library.state(base)), running)
+        return IngestionState(await self._in_thread(lambda: self.library.state(base)), running)
 
     async def ingest(self, base: str, *, rebuild: bool = False, wait_s: float = 0.0) -> IngestionState:
         """Start an ingestion, or join the one that runs, and wait for its end.
@@ -77,7 +79,7 @@ class KnowledgeService:
             ConflictError: it is being ingested, and `rebuild` is True.
             UnavailableError: the database or Temporal does not answer.
         """
-        await self._in_thread(lambda: self._library.require_ingestible(base, rebuild=rebuild))
+        await self._in_thread(lambda: self.library.require_ingestible(base, rebuild=rebuild))
         joined = False
         starting = self._client.start_workflow(
             wire.INGESTION_TYPE, {"base": base, "rebuild": rebuild}, id=self._id(base), task_queue=self._task_queue
@@ -90,11 +92,16 @@ class KnowledgeService:
                 raise ConflictError(f'knowledge base "{base}" is being ingested', hint=hint) from error
             joined = True
         running = not await self._ended(base, wait_s)
-        return IngestionState(await self._in_thread(lambda: self._library.state(base)), running, joined)
+        return IngestionState(await self._in_thread(lambda: self.library.state(base)), running, joined)
+
+    async def is_empty(self, base: str) -> bool:
+        """Return True if a base was never ingested; raises UnavailableError."""
+        return await self._in_thread(lambda: self.library.rows.base(base)) is None
 
     async def query(self, base: str, query: Query) -> list[Result]:
-        """Return the passages that answer a query; see `search`."""
-        return await self._in_thread(lambda: search(self._library, base, query))
+        """Return the passages that answer a query; see `search` and `Library.first_ingestion`."""
+        await self.library.first_ingestion(base, FIRST_INGESTION_S)
+        return await self._in_thread(lambda: search(self.library, base, query))
 
     async def delete(self, base: str) -> int:
         """Delete what a base holds, after its ingestion was ended; return how many documents it had.
@@ -103,13 +110,13 @@ class KnowledgeService:
             NotFoundError: the configuration declares no base of this id.
             UnavailableError: the database, the vector store or Temporal does not answer.
         """
-        self._library.base(base)
+        self.library.base(base)
         handle = self._client.get_workflow_handle(self._id(base))
         # No ingestion of the base runs.
         with contextlib.suppress(NotFoundError):
             # A step that still runs fails at its next write, because the base has another run now.
             await ask(self._client, handle.terminate(reason="the base was deleted"), base)
-        return await self._in_thread(lambda: self._library.delete(base))
+        return await self._in_thread(lambda: self.library.delete(base))
 
     async def _ended(self, base: str, wait_s: float) -> bool:
         """Return True if no ingestion of a base runs, at the latest after `wait_s`."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import activity
@@ -19,12 +20,14 @@ from compozy.errors import CompozyError, DriverError
 from compozy.knowledge.ingestion import Ingestion
 from compozy.knowledge.library import Library
 from compozy.knowledge.search import Query, search
+from compozy.store.knowledge_records import FAILED
 from compozy.store.knowledge_rows import SupersededError
 from compozy.workflows.run import wire
 from compozy.workflows.run.activities import beat, benign
 from compozy.workflows.tasks.knowledge import QUERY_KNOWLEDGE
 
 THREADS = 4
+_WAITING = 0.8
 log = logging.getLogger("compozy.knowledge")
 Outcome = TypeVar("Outcome")
 
@@ -66,26 +69,32 @@ class KnowledgeActivities:
             return
         extent = await self._in_thread(lambda _: self._library.rows.extent(base))
         facts = {"documents": extent.documents, "chunks": extent.chunks, **extent.states}
-        log.info("ingestion.completed", extra={"base": base, "run": run, **facts})
+        if FAILED in extent.states:
+            log.warning("ingestion.incomplete", extra={"base": base, "run": run, **facts})
+        else:
+            log.info("ingestion.completed", extra={"base": base, "run": run, **facts})
 
     @activity.defn(name=QUERY_KNOWLEDGE)
     async def query(self, call: dict[str, Any], _tasks: list[dict[str, Any]]) -> dict[str, Any]:
         """Query a base for a task."""
-        results = await self._in_thread(
-            lambda _: search(
-                self._library,
-                call["base"],
-                Query(call["query"], call["top_k"], call["min_score"], call["filter"] or {}),
-            )
-        )
+        query = Query(call["query"], call["top_k"], call["min_score"], call["filter"] or {})
+        timeout = activity.info().start_to_close_timeout or timedelta()
+        # A part of the time remains for the query and for the reason of a failure.
+        wait = self._library.first_ingestion(call["base"], timeout.total_seconds() * _WAITING)
+        results = await self._in_thread(lambda _: search(self._library, call["base"], query), wait)
         output = {"base": call["base"], "results": [asdict(result) for result in results]}
         return {"output": output, "attempt": activity.info().attempt}
 
-    async def _in_thread(self, work: Callable[[threading.Event], Outcome]) -> Outcome:
-        """Return what `work` returns; its event is set when it should end early."""
+    async def _in_thread(
+        self, work: Callable[[threading.Event], Outcome], first: Awaitable[None] | None = None
+    ) -> Outcome:
+        """Return what `work` returns, after `first`; its event is set when it should end early."""
         stop = threading.Event()
         aside = [asyncio.create_task(beat()), asyncio.create_task(_set_at_shutdown(stop))]
         try:
+            # Not on a thread, of which the ingestion that is waited for needs one.
+            if first is not None:
+                await first
             return await asyncio.get_running_loop().run_in_executor(self._threads, work, stop)
         except SupersededError as error:
             raise benign(
