@@ -18,18 +18,18 @@ CHECK_PYTHON = @$(PYTHON) -c 'import sys; v = tuple(sys.version_info[:3]); sys.e
 .PHONY: start test test-memory coverage lint bench bench-short bench-peers generate golden histories openapi docs site lock build smoke sbom clean
 
 # The versions and hashes of everything that is installed are fixed by constraints*.txt; `make lock` renews them.
-$(RUNTIME_STAMP): setup.cfg pyproject.toml constraints-runtime.txt
+$(RUNTIME_STAMP): setup.cfg pyproject.toml constraints-runtime.txt constraints-installer.txt
 	$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --require-hashes --requirement constraints-runtime.txt
+	$(BIN)/python tools/install.py constraints-runtime.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m compileall -q engine rules
 	touch $(RUNTIME_STAMP)
 
-$(STAMP): setup.cfg pyproject.toml constraints.txt
+$(STAMP): setup.cfg pyproject.toml constraints.txt constraints-installer.txt
 	$(CHECK_PYTHON)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --require-hashes --requirement constraints.txt
+	$(BIN)/python tools/install.py constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m compileall -q engine rules
 	touch $(STAMP) $(RUNTIME_STAMP)
@@ -39,7 +39,7 @@ $(BENCH_STAMP): $(STAMP)
 	touch $(BENCH_STAMP)
 
 $(DOCS_STAMP): $(STAMP) constraints-docs.txt
-	$(BIN)/python -m pip install --require-hashes --requirement constraints-docs.txt
+	$(BIN)/python tools/install.py constraints-docs.txt
 	touch $(DOCS_STAMP)
 
 $(SUPPLY_STAMP): $(STAMP)
@@ -126,6 +126,7 @@ lock: $(SUPPLY_STAMP)
 	$(LOCK) --extra dev --extra build --output-file constraints.txt
 	$(LOCK) --extra build --constraint constraints.txt --output-file constraints-runtime.txt
 	$(LOCK) --extra docs --constraint constraints.txt --output-file constraints-docs.txt
+	echo 'uv < 1' | $(LOCK:setup.cfg=-) --output-file constraints-installer.txt
 	$(BIN)/python tools/server_binaries.py
 
 build: $(SUPPLY_STAMP)

@@ -42,7 +42,7 @@ def declared(extras: tuple[str, ...]) -> list[Requirement]:
     return [Requirement(line) for line in lines if not line.startswith("compozy[")]
 
 
-@pytest.mark.parametrize("lock", EXTRAS)
+@pytest.mark.parametrize("lock", [*EXTRAS, "constraints-installer.txt"])
 def test_lock_file_pins_every_requirement_with_hashes(lock: str) -> None:
     """Each line that is not a comment belongs to a pinned requirement with at least one SHA-256."""
     text = (ROOT / lock).read_text(encoding="utf-8")
