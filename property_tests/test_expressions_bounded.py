@@ -9,8 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from compozy.workflows.expressions.bounds import LIMITS, Budget, BudgetError
-from compozy.workflows.expressions.compiler import EXPRESSION, Program, compile_text
+from compozy.workflows.expressions.compiler import Program, compile_text
 from compozy.workflows.expressions.functions import FILTERS
+from compozy.workflows.expressions.syntax import EXPRESSION
 from compozy.workflows.expressions.templates import TemplateProblem, evaluate, render
 
 NAMES: dict[str, Any] = {

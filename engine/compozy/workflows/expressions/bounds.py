@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from io import StringIO
 from typing import Any
 
 from compozy.base.record import dataclass
@@ -46,11 +45,10 @@ def kind(value: object) -> str:
 class Budget:
     """The steps that one rendering, or all that run without a pause between them, may still take."""
 
-    __slots__ = ("_left", "limits", "most", "output")
+    __slots__ = ("_left", "limits", "most")
 
     def __init__(self, most: int | None = None, limits: TemplateLimits = LIMITS) -> None:
         self.limits = limits
-        self.output = StringIO()
         self.most = self._left = limits.steps if most is None else most
 
     @property
@@ -75,18 +73,18 @@ class Budget:
         self.spend(1 if isinstance(value, (int, float)) else 1 + len(value) // 16)
         return value
 
-    def items(self, value: Any) -> list[object]:
+    def items(self, value: Any) -> list[Any]:
         """Return a new list: the items of a list, the keys of a mapping or the characters of a text."""
         self.spend(4 * len(self.take(value, list, dict, str)))
         return list(value)
 
-    def search(self, text: object, part: object) -> str:
+    def search(self, text: Any, part: Any) -> str:
         """Count the search for `part` in a text; from a hundred characters on Python's search takes linear time."""
         self.spend(len(self.take(text, str)) * (1 + min(len(self.take(part, str)), 100)) // 64)
         return str(text)
 
     def weigh(self, *values: object) -> int:
-        """Count each part of `values`, shared ones each time; return about how long they are as JSON."""
+        """Count each part of `values`, shared ones each time; return about how long they are inside a text."""
         # Without recursion, because the depth of a value is the author's.
         weight, waiting = 0, list(values)
         while waiting:
@@ -96,16 +94,15 @@ class Budget:
                 waiting += (*value, *value.values())
             elif isinstance(value, list):
                 waiting += value
-            weight += size + 2
+            weight += size
             self.spend(1 + size // 16)
         return weight
 
-    def fits(self, length: int, before: int = 0) -> None:
-        """Count a text of `length` characters that is about to be made; raise OverflowError when it is too long."""
+    def fits(self, length: int) -> None:
+        """Raise OverflowError when a text that is about to be made is too long."""
         # Before the text is made: a repetition or a join could otherwise take all memory first.
-        if before + length > self.limits.text_chars:
+        if length > self.limits.text_chars:
             raise OverflowError(f"the text is longer than {self.limits.text_chars} characters")
-        self.spend(1 + length // 16)
 
     def json(self, value: object) -> str:
         """Return the JSON of a value."""
@@ -116,16 +113,11 @@ class Budget:
         """Return how a value reads inside a text: texts as they are, everything else as JSON."""
         return value if isinstance(value, str) else self.json(value)
 
-    def emit(self, *values: object) -> None:
-        """Write values to the output of a template."""
-        texts = [value if isinstance(value, str) else self.json(value) for value in values]
-        self.fits(sum(map(len, texts)), self.output.tell())
-        self.output.writelines(texts)
-
     def result(self, value: object) -> object:
         """Return a new value; raise OverflowError for a long text, a large number, and one that is not finite."""
         if isinstance(value, str):
             self.fits(len(value))
+            self.spend(1 + len(value) // 16)
         elif isinstance(value, float) and not math.isfinite(value):
             raise OverflowError("the result is not a finite number")
         elif isinstance(value, int) and value.bit_length() > self.limits.number_bits:

@@ -1,15 +1,17 @@
 """The operators, filters and functions of templates: pure functions over JSON values, each with its bound beside it.
 
-`take`, `items`, `search` and `weigh` count a value before the work on it; the compiler bounds the result. The table
-`FUNCTIONS` is part of docs/workflows.md.
+`take`, `items`, `search` and `weigh` count a value before the work on it; the compiler bounds the result. The tables
+are part of docs/reference/expressions.md.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
-from functools import reduce
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial, reduce
 from typing import Any, NamedTuple
+
+from jinja2 import nodes
 
 from compozy.base.suggest import closest
 from compozy.workflows.expressions.bounds import Budget, kind
@@ -41,19 +43,24 @@ def member(holder: object, key: object) -> Any:
     raise MissingValueError(key, holder)
 
 
-def calculate(budget: Budget, sign: str, left: Any, right: object) -> object:
-    """Return the result of `+ - * / // % **`; `**` takes whole numbers, because platforms differ in other powers."""
+def _calculate(node: type[nodes.BinExpr], budget: Budget, left: Any, right: object) -> object:
     if not {type(left), type(right)} <= {int, float}:
-        raise TypeError(f"{sign} needs numbers, not {kind(left)} and {kind(right)}; ~ joins texts")
-    if sign == "**" and not (isinstance(left, int) and isinstance(right, int) and right >= 0):
-        raise TypeError("** takes whole numbers, of which the second is not negative")
-    if sign == "**" and (left.bit_length() - 1) * right > budget.limits.number_bits:
-        raise OverflowError("the number is too large")
-    return budget.result(_ARITHMETIC[sign](left, right))
+        raise TypeError(f"{node.operator} needs numbers, not {kind(left)} and {kind(right)}; ~ joins texts")
+    if node is nodes.Pow:
+        # Platforms differ in the powers of fractions.
+        if not (isinstance(left, int) and isinstance(right, int) and right >= 0):
+            raise TypeError("** takes whole numbers, of which the second is not negative")
+        if (left.bit_length() - 1) * right > budget.limits.number_bits:
+            raise OverflowError("the number is too large")
+    return budget.result(_ARITHMETIC[node](left, right))
 
 
-def compare(budget: Budget, name: str, left: object, right: object) -> bool:
-    """Return the result of a comparison: equality of any values, order of two numbers or texts, containment."""
+def compare(names: Iterable[str], budget: Budget, *operands: Any) -> bool:
+    """Return True if all neighbours compare so; equality of any values, order of two numbers or texts, containment."""
+    return all(_compare(budget, *pair) for pair in zip(names, operands, operands[1:], strict=False))
+
+
+def _compare(budget: Budget, name: str, left: object, right: object) -> bool:
     if name in ("in", "notin"):
         return _contains(budget, right, left) is (name == "in")
     types = {type(left), type(right)}
@@ -95,7 +102,8 @@ def _sum(budget: Budget, value: object, attribute: str | None = None) -> object:
 def _number(convert: Callable[[Any], object]) -> Callable[..., object]:
     def number(budget: Budget, value: object, default: object = _RAISE) -> object:
         try:
-            return budget.weigh(value) and budget.result(convert(value))
+            budget.weigh(value)
+            return budget.result(convert(value))
         except (TypeError, ValueError, OverflowError):
             if default is _RAISE:
                 raise ValueError(f"{kind(value)} is not a number here") from None
@@ -110,7 +118,8 @@ def _round(budget: Budget, value: object, digits: int = 0) -> object:
     return round(budget.take(value, int, float), digits or None)
 
 
-def _join(budget: Budget, value: object, between: str = "") -> str:
+def join(budget: Budget, value: object, between: str = "") -> str:
+    """Return one text of all items."""
     parts = [budget.string(item) for item in budget.items(value)]
     budget.fits(sum(map(len, parts)) + len(budget.take(between, str)) * len(parts))
     return between.join(parts)
@@ -149,14 +158,27 @@ class Function(NamedTuple):
     about: str
 
 
-_ARITHMETIC: Mapping[str, Callable[[object, object], object]] = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
-    "%": operator.mod, "**": operator.pow,
+_ARITHMETIC: Mapping[type[nodes.BinExpr], Callable[..., object]] = {
+    nodes.Add: operator.add, nodes.Sub: operator.sub, nodes.Mul: operator.mul, nodes.Div: operator.truediv,
+    nodes.FloorDiv: operator.floordiv, nodes.Mod: operator.mod, nodes.Pow: operator.pow,
 }  # fmt: skip
 _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "lteq": operator.le, "gt": operator.gt,
     "gteq": operator.ge,
 }  # fmt: skip
+OPERATORS: Mapping[type[nodes.Node], Callable[..., object]] = {
+    **{node: partial(_calculate, node) for node in _ARITHMETIC},
+    nodes.Concat: lambda budget, *values: budget.result(join(budget, [*values])),
+    nodes.Dict: lambda budget, *pairs: dict(pairs),
+    nodes.Getitem: lambda budget, holder, key: member(holder, key),
+    nodes.List: lambda budget, *values: [*values],
+    nodes.Neg: lambda budget, value: -budget.take(value, int, float),
+    nodes.Not: lambda budget, value: not value,
+    nodes.Output: lambda budget, *values: budget.result(join(budget, [*values])),
+    nodes.Pair: lambda budget, key, value: (budget.take(key, str), value),
+    nodes.Pos: lambda budget, value: +budget.take(value, int, float),
+    nodes.Tuple: lambda budget, *values: [*values],
+}
 FUNCTIONS: Mapping[str, Function] = {
     "range": Function(_range, "whole numbers from `start`, or 0, up to and without `stop`"),
 }
@@ -167,7 +189,7 @@ FILTERS: Mapping[str, Function] = {
     "float": Function(_number(float), "number; `default` instead of an error"),
     "int": Function(_number(int), "whole number, cut; `default` instead of an error"),
     "items": Function(lambda b, mapping: [[k, mapping[k]] for k in b.items(b.take(mapping, dict))], "`[key, value]`s"),
-    "join": Function(_join, "one text of all items"),
+    "join": Function(join, "one text of all items"),
     "keys": Function(lambda b, mapping: b.items(b.take(mapping, dict)), "keys of a mapping"),
     "last": Function(lambda b, items: member(b.take(items, list, str), -1), "last item or character"),
     "length": Function(lambda b, value: len(b.take(value, list, dict, str)), "number of items, keys or characters"),

@@ -12,14 +12,8 @@ from contextlib import contextmanager
 from compozy.base.record import dataclass
 from compozy.workflows.expressions import TEMPLATE_MARKS
 from compozy.workflows.expressions.bounds import Budget, BudgetError
-from compozy.workflows.expressions.compiler import (
-    EXPRESSION,
-    TEMPLATE,
-    Names,
-    TemplateFault,
-    compile_text,
-    parsing_steps,
-)
+from compozy.workflows.expressions.compiler import Names, TemplateFault, compile_text
+from compozy.workflows.expressions.syntax import EXPRESSION, TEMPLATE, parsing_steps
 from compozy.workflows.model.plain import why_not_plain
 
 _ROOTS = {"workflow": ("id", "version", "execution_id", "input"), "tasks": ("output",), "input": ()}
@@ -136,7 +130,6 @@ def _run(mode: str, text: str, scope: Names, path: str, budget: Budget) -> objec
         program = compile_text(text, mode, budget.limits)
         if program.faults:
             raise TemplateProblem("; ".join(fault.message for fault in program.faults), path)
-        budget.spend(program.steps)
         return program.run(scope, budget)
 
 
