@@ -11,7 +11,7 @@ import pytest
 from tests.store.conftest import POOL, Opener
 
 from compozy.store import FINISHED, LOST, Execution, Store, StoredWorkflow, UnavailableError
-from compozy.store.records import read_cursor, timestamp
+from compozy.store.records import Position, read_cursor, timestamp
 from compozy.testing.postgres_server import PostgresServer
 
 RUNNING = Execution("e1", "flow", "1.0", "running", {"n": 1}, "2025-01-01T00:00:00.000000Z")
@@ -231,7 +231,18 @@ def test_changes_are_the_running_the_new_and_the_named(store: Store) -> None:
     assert [change.id for change in store.changes("2025-01-04", ["named"])] == ["runs", "named", "new"]
 
 
-@pytest.mark.parametrize("text", ["", "x", "e30", "W10", "WzEsMl0", "Wzw", "\ud800"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x", "e30", "W10", "WzEsMl0", "Wzw", "\ud800"),
+        pytest.param(Position(DONE.started_at, "\ud800").cursor(), id="surrogate"),
+        pytest.param(Position(DONE.started_at, "\0").cursor(), id="nul"),
+        pytest.param(Position("x", "y").cursor(), id="no-moment"),
+        pytest.param(Position("2025-01-02T00:00:00.1Z", "y").cursor(), id="moment-in-another-form"),
+        pytest.param(Position("9" * 5000, "y").cursor(), id="long-moment"),
+        pytest.param(Position("0001-01-01T00:00:00+14:00", "y").cursor(), id="moment-before-all-others"),
+    ],
+)
 def test_unknown_cursor_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="."):
         read_cursor(text)

@@ -50,6 +50,10 @@ def read_cursor(text: str) -> Position:
     found = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     if not isinstance(found, list) or len(found) != 2 or not all(isinstance(part, str) for part in found):
         raise ValueError("not a cursor")
+    # Databases refuse NUL and half of a surrogate pair, and compare another form of the moment as text.
+    moment = datetime.strptime(found[0], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    if timestamp(moment) != found[0] or not found[1].isprintable():
+        raise ValueError("not a cursor")
     return Position(*found)
 
 
