@@ -194,7 +194,10 @@ def test_passage_found_by_words_alone_has_its_similarity(shelf: Shelf) -> None:
     assert 0 < far.score < 0.3
 
 
-@pytest.mark.parametrize("options", [{"top_k": 0}, {"top_k": 101}, {"text": " "}, {"where": {"a": {"b": 1}}}])
+@pytest.mark.parametrize(
+    "options",
+    [{"top_k": 0}, {"top_k": 101}, {"text": " "}, {"text": "\ud800"}, {"text": "a\0"}, {"where": {"a": {"b": 1}}}],
+)
 def test_query_out_of_bounds_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises((UsageError, VectorError)):
         Query(**{"text": "ferry", **options})

@@ -13,6 +13,7 @@ from operator import mul
 from compozy.base.record import dataclass
 from compozy.errors import UsageError
 from compozy.knowledge.library import Library, NotIngestedError, Vectors
+from compozy.store.connected import storable
 from compozy.store.knowledge_records import Passage
 from compozy.store.knowledge_words import words_of
 from compozy.vector.metadata_filter import Condition, accepted
@@ -37,11 +38,14 @@ class Query:
         """Check the limits.
 
         Raises:
-            UsageError: the text is empty or too long, or `top_k` is out of range.
+            UsageError: the text is empty, too long or not Unicode, or `top_k` is out of range.
             VectorError: a filter compares with something else than texts, numbers, booleans and null.
         """
         if not self.text.strip() or len(self.text) > _LONGEST_QUERY:
             raise UsageError(f"the query must have 1 to {_LONGEST_QUERY} characters")
+        # Tokenizers refuse the one, PostgreSQL the other.
+        if not storable(self.text):
+            raise UsageError("the query holds half of a character (a lone surrogate) or a zero byte")
         if not 1 <= self.top_k <= MOST_RESULTS:
             raise UsageError(f"top_k must be 1 to {MOST_RESULTS}, not {self.top_k}")
         for condition in self.where.values():
