@@ -110,7 +110,7 @@ def test_everything_can_be_explained(name: str, tmp_path: Path) -> None:
     """Every setting and every decision; a table of findings, or for each element, is refused with a hint."""
     table = load_rulebook().ruleset.tables.get(name)
     if table is not None and (table.hit == "collect" or table.for_each):
-        hint = "compozy rules show" if table.hit == "collect" else "for each element of knowledge.vector_dbs"
+        hint = "compozy rules show" if table.hit == "collect" else f"for each element of {table.for_each}"
         with pytest.raises(NotFoundError, match=hint):
             explained(tmp_path, name)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -268,3 +269,62 @@ def test_deleted_base_ends_its_ingestion_and_leaves_nothing(shelf: Shelf) -> Non
     shelf.ingest()
     shelf.check()
     assert shelf.rows.bases()["docs"].status == READY
+
+
+@pytest.mark.parametrize("deleted_during", ["embed", "upsert"])
+@pytest.mark.parametrize("again", [False, True], ids=["deleted", "ingested-again"])
+def test_base_deleted_during_a_write_of_its_ingestion_keeps_no_vectors(
+    deleted_during: str, again: bool, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process deletes, and may ingest other documents, while the first one embeds or writes vectors."""
+    target = shelf.embedder if deleted_during == "embed" else shelf.store
+    call = getattr(target, deleted_during)
+
+    def deleting(argument: Any) -> Any:
+        monkeypatch.setattr(target, deleted_during, call)
+        shelf.library.delete("docs")
+        if again:
+            shelf.write("ferry.md", "# Times of the ferry\n\nThere is no ferry any more.\n")
+            shelf.ingest("second")
+        return call(argument)
+
+    ingestion = Ingestion(shelf.library, "docs", "first")
+    ingestion.begin()
+    monkeypatch.setattr(target, deleted_during, deleting)
+    with pytest.raises(SupersededError):
+        ingestion.step(60)
+    if again:
+        shelf.ingest("third")
+        shelf.check()
+    else:
+        assert (shelf.store.count(), shelf.rows.discarded("docs")) == (0, [])
+
+
+def test_ingestion_during_a_deletion_keeps_its_vectors(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ingestion begins after the rows of the base are deleted, and before its vectors are."""
+    shelf.ingest()
+    library, threads = shelf.library, []
+    delete = shelf.store.delete
+
+    def ingest() -> None:
+        ingestion = Ingestion(library, "docs", "second")
+        ingestion.begin()
+        began.set()
+        while ingestion.step(60):
+            pass
+        ingestion.finish()
+
+    def deleting(*args: Any, **options: Any) -> int:
+        monkeypatch.setattr(shelf.store, "delete", delete)
+        threads.append(threading.Thread(target=ingest))
+        threads[0].start()
+        assert began.wait(30)
+        # Without exclusion the ingestion ends here, before the vectors are deleted.
+        threads[0].join(0.2)
+        return delete(*args, **options)
+
+    began = threading.Event()
+    monkeypatch.setattr(shelf.store, "delete", deleting)
+    assert library.delete("docs") == 3
+    threads[0].join(30)
+    shelf.check()

@@ -13,6 +13,7 @@ from tests.support.vectors import words_library
 from tests.workflows.bench import Bench
 
 from compozy.cli.main import run
+from compozy.knowledge.document_sources import read_document
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -98,6 +99,19 @@ def test_failed_document_is_reported_and_with_strict_fails_the_command(command: 
     assert "note: guide/ferry.md was not ingested: it is binary data, not text" in notes
     code, _, errors = command("ingest", "guide", "--strict")
     assert (code, 'ingestion of "guide" failed: 1 documents were not ingested' in errors) == (5, True)
+
+
+def test_command_reports_a_base_deleted_during_its_ingestion(
+    command: Command, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deleting(*arguments: Any) -> Any:
+        site.ask("DELETE", "/api/v0/knowledge/guide")
+        return read_document(*arguments)
+
+    monkeypatch.setattr("compozy.knowledge.ingestion.read_document", deleting)
+    code, shown, errors = command("ingest", "guide")
+    assert (code, shown) == (5, "")
+    assert 'ingestion of "guide" failed: the base was deleted meanwhile' in errors
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def ingest(base: str, rebuild: bool, detach: bool, format_: str, strict: bool, *
         found = client.knowledge.ingest(base, rebuild=rebuild, wait=not detach, progress=print_progress)
     if format_ == "json":
         print_json(found.to_json())
-    elif found.status != "failed":
+    elif found.failure() is None:
         print_line(found.outcome())
     for failure in found.failures:
         print_note(f"{failure.source} was not ingested: {failure.error}")
@@ -83,7 +83,7 @@ def ingest(base: str, rebuild: bool, detach: bool, format_: str, strict: bool, *
 def _exit_code(found: BaseAnswer, strict: bool) -> int:
     from compozy.knowledge.library import IngestionError
 
-    reason = found.error if found.status == "failed" else None
+    reason = found.failure()
     if reason is None and strict and found.failed:
         reason = f"{found.failed} documents were not ingested"
     if reason is None:

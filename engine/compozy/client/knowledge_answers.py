@@ -67,6 +67,12 @@ class BaseAnswer(Answer, frozen=True, kw_only=True):
         done = self.added + self.updated + self.unchanged + self.failed
         return f"{self.id}: {done} of {done + self.pending} documents" if done and self.pending else None
 
+    def failure(self) -> str | None:
+        """Return why an ingestion that was waited for has no result, None if it has one."""
+        if self.status == "empty":
+            return "the base was deleted meanwhile"
+        return self.error if self.status == "failed" else None
+
     def outcome(self) -> str:
         """Return the result of an ingestion in one line."""
         if self.status == "ingesting":

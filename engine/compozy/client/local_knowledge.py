@@ -110,8 +110,8 @@ def fill(handle: BaseHandle, note: Note) -> None:
             note(line)
 
     found = ingested(handle, progress)
-    if found.error is not None:
-        raise IngestionError(found.id, found.error)
+    if (reason := found.failure()) is not None:
+        raise IngestionError(found.id, reason)
     for failure in found.failures:
         note(f"{failure.source} was not ingested: {failure.error}")
     note(found.outcome())

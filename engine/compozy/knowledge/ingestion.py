@@ -29,6 +29,7 @@ from compozy.store.knowledge_records import (
     StoredBase,
     StoredDocument,
 )
+from compozy.store.knowledge_rows import SupersededError
 from compozy.store.records import timestamp
 from compozy.vector.vector_store import VectorRecord
 
@@ -156,24 +157,41 @@ class Ingestion:
 
     def _write(self, batch: Batch, vectors: Vectors | None) -> None:
         passages = [passage for content in batch.contents for passage in content.passages]
-        if vectors is not None and passages:
-            # In this order, so that a kill in between leaves only vectors that the next step knows as discarded.
-            self._rows.announce(self._base.id, [passage.id for passage in passages])
-            vectors.write([self._record(passage) for passage in passages])
-        if batch.contents:
-            self._rows.replace(self._base.id, self._run, batch.contents)
-        if batch.unchanged or batch.failed:
-            self._rows.settle(self._base.id, self._run, batch.unchanged, batch.failed)
+        ids = [passage.id for passage in passages]
+        try:
+            if vectors is not None and passages:
+                # Before they are written, so that a kill in between leaves only vectors that are known as discarded.
+                self._rows.announce(self._base.id, ids)
+                # Embedded outside of the lock, because that takes long.
+                for records in vectors.embedded([self._record(passage) for passage in passages]):
+                    with self._library.writing[self._base.id]:
+                        self._rows.require(self._base.id, self._run)
+                        vectors.store.upsert(records)
+            if batch.contents:
+                self._rows.replace(self._base.id, self._run, batch.contents)
+            if batch.unchanged or batch.failed:
+                self._rows.settle(self._base.id, self._run, batch.unchanged, batch.failed)
+        except SupersededError:
+            self._discard(ids, vectors)
+            raise
+
+    def _discard(self, ids: list[str], vectors: Vectors | None) -> None:
+        """Delete vectors of a base that another process deleted while they were written."""
+        self._rows.announce(self._base.id, ids)
+        # A newer ingestion may be writing the same ones; it deletes those that it does not need.
+        if self._rows.base(self._base.id) is None:
+            self._delete_discarded(vectors)
 
     def _record(self, passage: Passage) -> VectorRecord:
         about = {**passage.metadata, "base": self._base.id, "source": passage.source, "place": passage.place}
         return VectorRecord(passage.id, (), passage.text, about)
 
     def _delete_discarded(self, vectors: Vectors | None) -> None:
-        while discarded := self._rows.discarded(self._base.id):
-            if vectors is not None:
-                vectors.store.delete(discarded)
-            self._rows.forget_discarded(discarded)
+        with self._library.writing[self._base.id]:
+            while discarded := self._rows.discarded(self._base.id):
+                if vectors is not None:
+                    vectors.store.delete(discarded)
+                self._rows.forget_discarded(discarded)
 
     def _recipe(self, vectors: Vectors | None) -> str:
         embedder = "" if vectors is None else f"{vectors.embedder.identity}@{vectors.store_id}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -76,12 +77,12 @@ class Vectors:
     store_id: str
     store: VectorStore
 
-    def write(self, records: Sequence[VectorRecord]) -> None:
-        """Embed the texts of records and write them; a text whose vector has no direction is left out."""
+    def embedded(self, records: Sequence[VectorRecord]) -> Iterator[list[VectorRecord]]:
+        """Yield the records with their vectors, part by part; a text whose vector has no direction is left out."""
         for first in range(0, len(records), BATCH):
             part = records[first : first + BATCH]
             made = zip(part, self.embedder.embed([record.text for record in part]), strict=True)
-            self.store.upsert([replace(record, vector=vector) for record, vector in made if any(vector)])
+            yield [replace(record, vector=vector) for record, vector in made if any(vector)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,9 @@ class Library:
         self._embedder_of = embedder_of
         self._embedders: dict[str, Embedder] = {}
         self._lock = threading.Lock()
+        # Of each base: held for a deletion, and for each write of an ingestion together with the check that the
+        # ingestion is still the one of the base.
+        self.writing: Mapping[str, threading.Lock] = defaultdict(threading.Lock)
 
     def close(self) -> None:
         """Close the embedders; idempotent."""
@@ -192,19 +196,21 @@ class Library:
     def delete(self, base_id: str) -> int:
         """Delete the documents of a base and their vectors; return how many documents there were.
 
-        An ingestion of the base that runs fails at its next write.
+        A running ingestion of the base ends with SupersededError at its next write.
 
         Raises:
             NotFoundError: the configuration declares no base of this id.
         """
-        base, count = self.base(base_id), self.rows.extent(base_id).documents
-        # Rows first: queries find nothing from now on, and if the store does not answer, its vectors are known as
-        # discarded.
-        self.rows.delete(base_id)
-        if base.store is not None:
-            self._stores(base.store).delete(where={"base": base_id})
-        while discarded := self.rows.discarded(base_id):
-            self.rows.forget_discarded(discarded)
+        base = self.base(base_id)
+        with self.writing[base_id]:
+            count = self.rows.extent(base_id).documents
+            # Rows first: queries find nothing from now on, and if the store does not answer, its vectors are known as
+            # discarded.
+            self.rows.delete(base_id)
+            if base.store is not None:
+                self._stores(base.store).delete(where={"base": base_id})
+            while discarded := self.rows.discarded(base_id):
+                self.rows.forget_discarded(discarded)
         return count
 
 

@@ -153,6 +153,14 @@ class KnowledgeRows(Connected):
 
         self._atomic(write)
 
+    def require(self, base: str, run: str) -> None:
+        """Refuse to write for an ingestion that is not that of its base any more.
+
+        Raises:
+            SupersededError: `run` is not the ingestion of the base any more.
+        """
+        self._atomic(lambda: self._require(base, run))
+
     def sweep(self, base: str, run: str) -> int:
         """Remove the documents that the ingestion `run` did not find; return how many.
 
@@ -186,10 +194,12 @@ class KnowledgeRows(Connected):
         """Delete a base, of which only the discarded vectors stay; return False for an unknown one."""
 
         def remove() -> bool:
+            # First, because this waits for an ingestion that commits chunks, which are then found below.
+            known = bool(self._bases.delete().where(self._bases.id == base).execute())
             for part in _parts(self._ids(base)):
                 self._delete(part, base)
             self._documents.delete().where(self._documents.base == base).execute()
-            return bool(self._bases.delete().where(self._bases.id == base).execute())
+            return known
 
         return self._atomic(remove)
 
