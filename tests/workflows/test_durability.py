@@ -12,7 +12,7 @@ from typing import Any
 import peewee
 import pytest
 from playhouse.pool import PooledPostgresqlDatabase
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 from tests.support.polling import eventually
 
 from compozy.drivers.protocol import LoopThread
@@ -156,7 +156,8 @@ def test_an_outage_of_the_database_loses_and_doubles_nothing(loop: LoopThread, c
     with PostgresServer() as server, server.database() as url:
         pool = POOL(url, max_connections=20, timeout=5)
         with Workflows(client, pool, loop, settings(tmp_path)) as workflows:
-            names = {workflows.start(nap) for _ in range(10)}
+            began = [workflows.start(nap) for _ in range(10)]
+            names = {*began}
             server.stop()
 
             def refused() -> bool:
@@ -167,8 +168,13 @@ def test_an_outage_of_the_database_loses_and_doubles_nothing(loop: LoopThread, c
                     return "database is not available" in str(error)
                 return False
 
+            def has_ended(name: str) -> bool:
+                found = loop.call(client.get_workflow_handle(name).describe(), 10)
+                return found.status == WorkflowExecutionStatus.COMPLETED
+
             eventually(refused)
-            loop.call(asyncio.sleep(1.5), 10)
+            # Of the executions that began before the outage; of one that it caught at its start only the row counts.
+            eventually(lambda: all(map(has_ended, began)))
             server.start()
 
             ended = [workflows.wait(name, 30) for name in names]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Iterator
@@ -133,22 +132,24 @@ def test_upkeep_logs_a_failure_and_continues(
     assert [record.exc_info is not None for record in caplog.records] == [level == logging.ERROR] * 2
 
 
-def test_the_upkeep_ends_when_it_is_stopped(loop: LoopThread) -> None:
-    """No row is corrected after the end, and a second stop has no effect."""
-    rows = FailingRows(UsageError("refused"))
-    upkeep = Upkeep(rows, interval_s=0.001, adoption_delay_s=0)
+def test_upkeep_ends_when_it_is_stopped(loop: LoopThread) -> None:
+    """No row is corrected while another upkeep has several rounds, and a second stop has no effect."""
+    stopped, other = (FailingRows(UsageError("refused")) for _ in range(2))
+    upkeeps = [Upkeep(rows, interval_s=0.001, adoption_delay_s=0) for rows in (stopped, other)]
 
-    async def live() -> None:
+    async def start(upkeep: Upkeep) -> None:
         upkeep.start()
-        await asyncio.sleep(0.01)
-        await upkeep.stop()
-        await upkeep.stop()
 
-    loop.call(live(), 10)
-    seen = rows.reconciled
-    loop.call(asyncio.sleep(0.02), 10)
+    loop.call(start(upkeeps[0]), 10)
+    eventually(lambda: stopped.reconciled)
+    loop.call(upkeeps[0].stop(), 10)
+    loop.call(upkeeps[0].stop(), 10)
+    seen = stopped.reconciled
+    loop.call(start(upkeeps[1]), 10)
+    eventually(lambda: other.reconciled >= 10)
+    loop.call(upkeeps[1].stop(), 10)
 
-    assert rows.reconciled == seen
+    assert stopped.reconciled == seen
 
 
 @pytest.mark.parametrize(
