@@ -38,7 +38,7 @@ def chain(*asked: dict[str, str], without: str = "") -> RuleSet:
 
 
 @pytest.mark.parametrize("most", [0, 20_000])
-def test_rows_that_a_probe_reaches_need_no_combinations(most: int) -> None:
+def test_faultless_chain_is_valid_without_combinations(most: int) -> None:
     ruleset = chain({"out": "x", "kind": "a"}, {"out": "y", "kind": "a"}, {"out": "y", "kind": "b"})
     assert verify(ruleset, most=most).findings == ()
 
@@ -49,7 +49,7 @@ def test_row_without_probe_is_searched_and_reported() -> None:
     assert [(report.key, report.id) for report in found] == [("last", "unreachable"), ("last", "unproduced")]
 
 
-def test_gap_of_a_decision_excludes_rows_that_do_not_ask_for_it() -> None:
+def test_gap_of_a_decision_makes_rows_of_findings_unreachable() -> None:
     """Nothing decides for kind b, so that no configuration gets as far as the findings."""
     found = verify(chain({"kind": "a"}, {"kind": "b"}, without="other")).findings
     assert [(report.key, report.id) for report in found if report.id != "unproduced"] == [

@@ -122,11 +122,9 @@ class Feasible:
         return found
 
     def inputs_as_written(self, table: Table) -> list[InputColumn]:
-        """Return the inputs of a table as they read what is written; those that read nothing else stay the same."""
+        """Return the inputs of a table; those that a decision fills in as they read what is written."""
         return [
-            one
-            if one.reading.source.kind == column.source.kind
-            else InputColumn(one.name, one.rows, *self._read_as(column.source, False))
+            InputColumn(one.name, one.rows, *self._read_as(column.source, False)) if one.reading.filled else one
             for one, column in zip(self.inputs(table), table.columns, strict=True)
         ]
 

@@ -7,8 +7,9 @@ probe is feasible; a row that decides in one of them can decide. A row that deci
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import islice
+from operator import or_
 from random import Random
 from typing import TypeAlias
 
@@ -21,7 +22,7 @@ from compozy.tables.table import ColumnSource, Condition, Scalar, Table
 # The values of a source, each with the probes that have it.
 Seen: TypeAlias = Iterable[tuple[Scalar, int]]
 # For each input, by its name, the sets of rows that hold for its values, with the probes that have these.
-Cells: TypeAlias = Sequence[tuple[str, Mapping[int, int]]]
+Cells: TypeAlias = Mapping[str, Mapping[int, int]]
 Readers: TypeAlias = Mapping[ColumnSource, Sequence[tuple[Table, str]]]
 
 # An operation on so many probes takes little longer than one on a single number.
@@ -47,29 +48,26 @@ class Probes:
         """
         if len(table.rows) > _MOST_ROWS:
             return None
-        found: list[tuple[str, Mapping[int, int]]] = []
+        found: dict[str, dict[int, int]] = {}
         for one in inputs:
             values = self._seen(one.reading.source)
             if values is None:
                 return None
-            probes_at: dict[int, int] = {}
+            probes_at = found[one.name] = dict[int, int]()
             for value, probes in values:
                 rows = one.rows.rows_at(value)
                 probes_at[rows] = probes_at.get(rows, 0) | probes
-            found.append((one.name, probes_at))
         return found
 
     def matching(self, table: Table, cells: Cells) -> list[int]:
         """Return for each row the probes in which its conditions on these inputs hold."""
-        found = [(1 << _PROBES) - 1] * len(table.rows)
-        for name, probes_at in cells:
-            for number, row in enumerate(table.rows):
-                if name in row.when:
-                    held = 0
-                    for rows, probes in probes_at.items():
-                        if rows >> number & 1:
-                            held |= probes
-                    found[number] &= held
+        found = []
+        for number, row in enumerate(table.rows):
+            matching = (1 << _PROBES) - 1
+            for name in row.when:
+                if name in cells:
+                    matching &= reduce(or_, [probes for rows, probes in cells[name].items() if rows >> number & 1], 0)
+            found.append(matching)
         return found
 
     def decide(self, table: Table, cells: Cells) -> list[int]:
@@ -106,11 +104,11 @@ class Probes:
         """Return what decisions read, and what findings read that depends on the same settings as their decisions."""
         readers: dict[ColumnSource, list[tuple[Table, str]]] = {}
         for table in [table for table in self._ruleset.tables.values() if len(table.rows) <= _MOST_ROWS]:
-            inputs, common = self._feasible.inputs_as_written(table), -1
+            inputs: Sequence[InputColumn] = self._feasible.inputs(table)
+            common = -1
             if table.hit == "collect":
-                common = 0
-                for one in inputs:
-                    common |= one.depends if one.decisions else 0
+                inputs = self._feasible.inputs_as_written(table)
+                common = reduce(or_, [one.depends for one in inputs if one.decisions], 0)
             for one in inputs:
                 if not one.decisions and one.depends & common:
                     readers.setdefault(one.reading.source, []).append((table, one.name))

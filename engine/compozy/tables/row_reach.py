@@ -15,7 +15,6 @@ from compozy.tables.axes import AxisBuilder, Produced
 from compozy.tables.cover import OutOfStepsError
 from compozy.tables.decide import RuleSet
 from compozy.tables.feasible import InputColumn
-from compozy.tables.link import feeders
 from compozy.tables.probes import Probes
 from compozy.tables.sweep import decides_once, has_distinct_rows
 from compozy.tables.table import ColumnSource, Scalar, Table
@@ -32,8 +31,13 @@ class RowReach:
 
     def completed(self, table: Table) -> None:
         """Record that a table has no gap; with those behind it, it decides for every configuration."""
-        if self._complete.issuperset(feeders(table)):
+        if self._decides(table):
             self._complete.add(table.id)
+
+    def _decides(self, table: Table) -> bool:
+        """Return True if all tables behind a table decide always; those of a circle do not."""
+        behind = self._builder.feasible.behind.get(table.id)
+        return behind is not None and self._complete.issuperset(behind)
 
     def proves(self, table: Table, produced: Produced) -> bool:
         """Return True if it is proven that the rows of a table have no fault; `produced` as for axes."""
@@ -43,12 +47,12 @@ class RowReach:
 
     def decides_once(self, table: Table) -> bool:
         """Return True if it is proven that one row decides a table for every configuration, and that each row does."""
-        if self._ruleset.faults or not self._complete.issuperset(feeders(table)):
+        if self._ruleset.faults or not self._decides(table):
             return False
         cells = self._probes.cells(table, self._builder.feasible.inputs(table))
         if cells is None or not all(self._probes.decide(table, cells)):
             return False
-        return decides_once(table, [rows for _, rows in cells])
+        return decides_once(table, cells.values())
 
     def reaches_all(self, table: Table, produced: Produced) -> bool:
         """Return True if it is proven that some configuration reaches every row; `produced` as for axes."""

@@ -165,7 +165,7 @@ def _unreached_inputs(subject: Subject, number: int) -> list[str]:
 
 def _produced_values(table: Table, firing: Iterable[Row]) -> Mapping[str, Sequence[Scalar]]:
     values: dict[str, dict[Identity, Scalar]] = {output: {} for output in table.outputs}
-    for row in firing:
+    for row in firing if values else ():
         for output, value in row.then.items():
             values[output][value.__class__ is bool, value] = value
     return {output: tuple(known.values()) for output, known in values.items()}
