@@ -6,6 +6,7 @@ compared with a row of `rules/settings.yaml`, whose every mutant must break one 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
@@ -336,7 +337,7 @@ class Reading:
         else:
             plain = yaml.safe_load(text) if kind_of(path) in ("number", "switch") else text
             fields = {"id": "a", "provider": "qdrant", path: plain}
-            entries, problems = self.document(yaml.safe_dump({"vector_dbs": [fields]}))
+            entries, problems = self.document(json.dumps({"vector_dbs": [fields]}))
         found = entries.get(path if path in self.registry.settings else STORES)
         kinds = {problem.kind for problem in problems} - {"unused", "secret-on-command-line"}
         if found is None or path in self.registry.settings:
@@ -349,7 +350,7 @@ class Reading:
             problems, key = self.variables(**{variable(path): text})[1], path
         else:
             stores = {"vector_dbs": [{"id": "a", "provider": "qdrant", path: text}]}
-            problems, key = self.document(yaml.safe_dump(stores))[1], f"{STORES}[0].{path}"
+            problems, key = self.document(json.dumps(stores))[1], f"{STORES}[0].{path}"
         return ("too-long", key) in {(problem.kind, problem.key) for problem in problems}
 
 
@@ -453,7 +454,7 @@ def may_be_emptied(reading: Reading, path: str, setting: Setting) -> bool:
     """An empty text in a file is a value, an error of its type, or not set."""
     field = path not in reading.registry.settings
     contents = {"vector_dbs": [{"id": "a", "provider": "qdrant", path: ""}]} if field else nested(path, "")
-    entries, problems = reading.document(yaml.safe_dump(contents))
+    entries, problems = reading.document(json.dumps(contents))
     found = entries[STORES].value[0] if field and STORES in entries else entries
     emptied: bool = found.get(path) == "" if field else path in found
     refused = any(problem.kind == "type" for problem in problems)
@@ -616,7 +617,7 @@ EMPTIED_ELEMENTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
 def document_faults(reading: Reading) -> Iterator[str]:
     """Yield the configuration files whose problems or values differ from the promised ones."""
     for path, element, left in EMPTIED_ELEMENTS:
-        found = reading.document(yaml.safe_dump(nested(path, [yaml.safe_load(element)])))[0].get(path)
+        found = reading.document(json.dumps(nested(path, [yaml.safe_load(element)])))[0].get(path)
         if found is None or found.value != [left]:
             yield f"empty texts of {path}"
     for text, promised in EXPECTED_PROBLEMS:

@@ -206,11 +206,11 @@ def texts_of(
 ) -> dict[str, str]:
     """Return the rule files of a pack."""
     return {
-        "n.yaml": yaml.safe_dump({"never": [*never]}),
+        "n.yaml": yaml.dump({"never": [*never]}, Dumper=yaml.CSafeDumper),
         "s.yaml": SETTINGS,
         "l.yaml": SHELL,
         "m.yaml": MODE,
-        "t.yaml": yaml.safe_dump({"tables": [table, *further]}),
+        "t.yaml": yaml.dump({"tables": [table, *further]}, Dumper=yaml.CSafeDumper),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from itertools import product
 from tempfile import TemporaryDirectory
@@ -104,7 +105,7 @@ def tables(draw: st.DrawFn) -> dict[str, Any]:
 
 def rulebook_of(table: Mapping[str, Any]) -> Rulebook:
     texts = {"s.yaml": SETTINGS, "l.yaml": SHELL, "m.yaml": MODE, "f.yaml": FEEDERS}
-    found = read_rules({**texts, "t.yaml": yaml.safe_dump({"tables": [table]})}, Collector())
+    found = read_rules({**texts, "t.yaml": json.dumps({"tables": [table]})}, Collector())
     assert found is not None
     return found
 

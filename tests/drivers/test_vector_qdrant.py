@@ -9,21 +9,23 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.qdrant_server import HOST, Listening, qdrant_server
 
 from compozy.drivers.ports import free_port
-from compozy.drivers.qdrant_client_collection import QdrantClientCollection
 from compozy.drivers.vector_qdrant import QdrantServerDriver
 from compozy.errors import DriverError
 from compozy.vector.vector_store import VectorRecord
 
 from .starting import Starting
 
+if TYPE_CHECKING:  # the driver imports the client when it starts
+    from compozy.drivers.qdrant_client_collection import QdrantClientCollection
+
 KEY = "hushhushhush"
-Opened = Callable[..., QdrantClientCollection]
+Opened = Callable[..., "QdrantClientCollection"]
 
 
 @pytest.fixture(scope="module")

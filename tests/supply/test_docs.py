@@ -36,7 +36,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "ex
 BLOCK = re.compile(r"(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)")
 COMMAND = re.compile(r"^\$ (?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(?P<command>compozy .*?)(?:  #.*| \d?[|>&].*)?$")
-SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+SITE = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), yaml.CSafeLoader)
 QUICK_START = ROOT / "docs" / "quick-start.md"
 SAVED = re.compile(r"^<!-- save: (\S+) -->\n```\w+\n(.*?)^```", re.DOTALL | re.MULTILINE)
 READ_ONLY = ("config show", "config validate", "config explain", "rules check", "rules list", "plan")
@@ -118,7 +118,7 @@ def configurations() -> list[Any]:
     for page, text, _ in blocks("yaml"):
         if page.name in ("findings.md", "migrations.md"):  # their examples are tested with the rules
             continue
-        document, *more = yaml.safe_load_all(text)
+        document, *more = yaml.load_all(text, yaml.CSafeLoader)
         if not more and isinstance(document, dict) and document.keys() <= words:
             found.append(pytest.param(text, id=f"{named(page)}:{next(iter(document))}"))
     return found

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
-from qdrant_client import QdrantClient, models
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -31,7 +30,10 @@ class QdrantServer:
     """The routes that the driver of a Qdrant server uses; other requests are answered with 404."""
 
     def __init__(self, api_key: str | None) -> None:
-        self._local = QdrantClient(":memory:", force_disable_check_same_thread=True)
+        import qdrant_client  # half a second, which not every process of a test run has to spend
+
+        self._models = qdrant_client.models
+        self._local = qdrant_client.QdrantClient(":memory:", force_disable_check_same_thread=True)
         self._key = api_key
         name = "/collections/{name}"
         routes = {
@@ -65,36 +67,36 @@ class QdrantServer:
         return endpoint
 
     def _create(self, name: str, body: Body) -> bool:
-        asked = models.CreateCollection(**body)
+        asked = self._models.CreateCollection(**body)
         assert asked.vectors is not None
         if self._local.collection_exists(name):
             raise ValueError(f"Collection `{name}` already exists!")
         return bool(self._local.create_collection(name, asked.vectors))
 
     def _upsert(self, name: str, body: Body) -> Any:
-        return self._local.upsert(name, models.PointsList(**body).points)
+        return self._local.upsert(name, self._models.PointsList(**body).points)
 
     def _retrieve(self, name: str, body: Body) -> Any:
-        asked = models.PointRequest(**body)
+        asked = self._models.PointRequest(**body)
         found = self._local.retrieve(
             name, asked.ids, with_payload=asked.with_payload or False, with_vectors=asked.with_vector or False
         )
         return [point.model_dump(mode="json") for point in found]
 
     def _delete(self, name: str, body: Body) -> Any:
-        return self._local.delete(name, models.PointIdsList(**body))
+        return self._local.delete(name, self._models.PointIdsList(**body))
 
     def _query(self, name: str, body: Body) -> Any:
-        asked = models.QueryRequest(**body)
+        asked = self._models.QueryRequest(**body)
         return self._local.query_points(
             name, asked.query, query_filter=asked.filter, limit=asked.limit or 10, with_payload=True
         )
 
     def _count(self, name: str, body: Body) -> Any:
-        return self._local.count(name, models.CountRequest(**body).filter)
+        return self._local.count(name, self._models.CountRequest(**body).filter)
 
     def _scroll(self, name: str, body: Body) -> Any:
-        asked = models.ScrollRequest(**body)
+        asked = self._models.ScrollRequest(**body)
         points, following = self._local.scroll(
             name, asked.filter, limit=asked.limit or 10, offset=asked.offset,
             with_payload=asked.with_payload or False, with_vectors=asked.with_vector or False,
