@@ -24,7 +24,8 @@ from compozy.rulebook.files import shipped_texts
 from compozy.rulebook.rows import read_components
 from compozy.rulebook.setting_checks import check_settings
 from compozy.rulebook.states import STEPS, read_graph
-from compozy.settings.registry import read_registry
+from compozy.settings.identity_key import ById
+from compozy.settings.registry import Registry, read_registry
 
 VERIFIED, ORACLE, SURVIVED = "verification", "oracle", "survived"
 KEYS = ("settings", "machine", "components", "drivers", "states", "transitions")
@@ -126,7 +127,9 @@ def _documents(mutant: RowMutant) -> list[Node]:
         return [read_document(mutant.text, mutant.file)]
     return [
         _others(mutant.file, mutant.at),
-        read_document(json.dumps({mutant.key: list(mutant.rows)}), mutant.file),
+        read_document(
+            json.dumps({"aliases": _content(mutant.file)["aliases"], mutant.key: list(mutant.rows)}), mutant.file
+        ),
     ]
 
 
@@ -134,6 +137,23 @@ def _documents(mutant: RowMutant) -> list[Node]:
 def _others(file: str, at: int) -> Node:
     listed = _content(file)["settings"]
     return read_document(json.dumps({**_content(file), "settings": [*listed[:at], *listed[at + 1 :]]}), file)
+
+
+def _registry(documents: Sequence[Node], faults: Collector) -> Registry:
+    """Return the registry of one document, or of the unchanged rows, which are read once, and of a changed one.
+
+    Names that the changed row takes from another one are found by the promises or by verification of all rules.
+    """
+    if len(documents) == 1:
+        return read_registry(documents, faults)
+    kept, changed = _kept(ById(documents[0])), read_registry(documents[1:], faults)
+    names = {name: {**getattr(kept, name), **getattr(changed, name)} for name in ("spelled", "by_env", "near")}
+    return replace(kept, settings={**kept.settings, **changed.settings}, groups=kept.groups | changed.groups, **names)
+
+
+@lru_cache(maxsize=1)
+def _kept(document: ById[Node]) -> Registry:
+    return read_registry([document.record], Collector())
 
 
 @cache
@@ -146,7 +166,7 @@ def file_faults(file: str, documents: Sequence[Node], faults: Collector, row: st
     """Yield the promises that the rows of a file break; of settings, those about one of them and about several."""
     rulebook = load_rulebook()
     if file == "rules/settings.yaml":
-        registry = read_registry(documents, faults)
+        registry = _registry(documents, faults)
         check_settings(registry, faults)
         if not faults.findings:
             yield from fact_faults(registry.facts)

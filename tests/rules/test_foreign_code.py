@@ -24,6 +24,7 @@ from compozy.provisioning.lifecycle import Lifecycle
 from compozy.provisioning.plan import Plan, make_plan
 from compozy.provisioning.provision import provision
 from compozy.resolution.configuration import load_configuration
+from compozy.resolution.resolve import Resolved
 from compozy.settings import machine
 from compozy.settings.machine import probe_facts
 from compozy.settings.reference import project_code
@@ -119,10 +120,10 @@ class Pack:
         found = load_configuration(directory=str(self.folder.parent), packs=[str(self.folder)], environment={})
         return Lifecycle(found, facts={"valkey.binary": "found", "shop.ready": "unknown"})
 
-    def plan(self) -> Plan:
+    def plan(self, resolved: Resolved | None = None) -> Plan:
         """Return the plan of the pack's component alone."""
         with project_code(allowed=False):
-            plan = make_plan(self.lifecycle().resolve())
+            plan = make_plan(resolved or self.lifecycle().resolve())
         return replace(plan, steps=tuple(step for step in plan.steps if step.component == "shop"), state_dir=None)
 
     def events(self) -> list[str]:
@@ -219,7 +220,8 @@ def test_fault_of_a_driver_fails_the_doctor(verb: str, kind: str, pack: Pack) ->
 
 def asked(pack: Pack) -> list[Check]:
     """Return the answers of the doctor about the component."""
-    resolved, plan = pack.lifecycle().resolve(), pack.plan()
+    resolved = pack.lifecycle().resolve()
+    plan = pack.plan(resolved)
     loop = LoopThread()
     with closing(loop):
         context = StartContext(loop, lambda line: None, time.monotonic() + PATIENCE_S)
