@@ -101,6 +101,40 @@ def test_failed_document_is_reported_and_with_strict_fails_the_command(command: 
     assert (code, 'ingestion of "guide" failed: 1 documents were not ingested' in errors) == (5, True)
 
 
+def test_metrics_count_queries_documents_and_operations(site: Site, bench: Bench) -> None:
+    def measured() -> dict[str, float]:
+        lines = [line for line in site.get("/metrics").text.splitlines() if line.startswith(("compozy_k", "compozy_m"))]
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+    path = "/api/v0/knowledge/guide"
+    bench.write("guide/binary.md", "\0" * 100)
+    site.post(f"{path}/query", {"query": "ferry"})
+    site.post("/api/v0/knowledge/unknown/query", {"query": "ferry"})
+    site.post(f"{path}/ingest?wait=30s", {})
+    site.post(f"{path}/query", {"query": "ferry"})
+    site.post("/api/v0/memory/chat/ada", {"role": "user", "content": "Hello"})
+    site.get("/api/v0/memory/chat/secret-key")
+
+    found = measured()
+    seconds = {name for name in found if name.partition("{")[0].endswith("_seconds_sum")}
+    assert {name: value for name, value in found.items() if name not in seconds} == {
+        'compozy_knowledge_queries_total{base="guide",result="failed"}': 1,
+        'compozy_knowledge_queries_total{base="guide",result="ok"}': 1,
+        'compozy_knowledge_query_duration_seconds_count{base="guide"}': 2,
+        'compozy_knowledge_documents_total{base="guide",outcome="failed"}': 1,
+        'compozy_knowledge_documents_total{base="guide",outcome="ingested"}': 2,
+        'compozy_knowledge_documents_total{base="guide",outcome="unchanged"}': 0,
+        'compozy_knowledge_chunks_total{base="guide"}': 2,
+        'compozy_knowledge_ingestion_running{base="guide"}': 0,
+        'compozy_memory_operations_total{memory="chat",operation="append",result="ok"}': 1,
+        'compozy_memory_operations_total{memory="chat",operation="read",result="ok"}': 1,
+        'compozy_memory_operation_duration_seconds_count{memory="chat",operation="append"}': 1,
+        'compozy_memory_operation_duration_seconds_count{memory="chat",operation="read"}': 1,
+    }
+    assert len(seconds) == 3
+    assert all(found[name] > 0 for name in seconds)
+
+
 def test_command_reports_a_base_deleted_during_its_ingestion(
     command: Command, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ class Ingestion:
         embedder, store = (vectors.embedder.identity, vectors.store_id) if vectors else ("", "")
         row = StoredBase(base.id, embedder, store, self._run, INGESTING, timestamp())
         self._rows.begin(row, sources, faults)
+        self._library.documents.add(base.id, "failed", count=len(faults))
         return len(sources)
 
     def step(self, seconds: float, stopped: Callable[[], bool] = lambda: False) -> int:
@@ -171,9 +172,16 @@ class Ingestion:
                 self._rows.replace(self._base.id, self._run, batch.contents)
             if batch.unchanged or batch.failed:
                 self._rows.settle(self._base.id, self._run, batch.unchanged, batch.failed)
+            self._count(batch)
         except SupersededError:
             self._discard(ids, vectors)
             raise
+
+    def _count(self, batch: Batch) -> None:
+        outcomes = {"ingested": batch.contents, "unchanged": batch.unchanged, "failed": batch.failed}
+        for outcome, documents in outcomes.items():
+            self._library.documents.add(self._base.id, outcome, count=len(documents))
+        self._library.chunks.add(self._base.id, count=sum(len(content.passages) for content in batch.contents))
 
     def _discard(self, ids: list[str], vectors: Vectors | None) -> None:
         """Delete vectors of a base that another process deleted while they were written."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from compozy.base.record import dataclass
+from compozy.base.tally import Tally
 from compozy.errors import CompozyError, DriverError, NotFoundError, UsageError
 from compozy.knowledge.bases import EmbeddingModel, KnowledgeBase
 from compozy.knowledge.embedder import Embedder, make_embedder
@@ -96,7 +97,10 @@ class BaseState:
 
 
 class Library:
-    """The declared bases by id; `stores` returns a vector store by its id. Safe to use from several threads."""
+    """The declared bases by id; `stores` returns a vector store by its id. Safe to use from several threads.
+
+    It counts, since its start, `queries` and `chunks` by base, `documents` by base and outcome.
+    """
 
     def __init__(
         self, bases: Mapping[str, KnowledgeBase], rows: KnowledgeRows, words: KnowledgeWords, stores: Stores,
@@ -111,6 +115,7 @@ class Library:
         self._embedder_of = embedder_of
         self._embedders: dict[str, Embedder] = {}
         self._lock = threading.Lock()
+        self.queries, self.documents, self.chunks = Tally(), Tally(), Tally()
         # Of each base: held for a deletion, and for each write of an ingestion together with the check that the
         # ingestion is still the one of the base.
         self.writing: Mapping[str, threading.Lock] = defaultdict(threading.Lock)

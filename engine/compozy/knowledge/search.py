@@ -12,6 +12,7 @@ from operator import mul
 
 from compozy.base.record import dataclass
 from compozy.errors import UsageError
+from compozy.knowledge.bases import KnowledgeBase
 from compozy.knowledge.library import Library, NotIngestedError, Vectors
 from compozy.store.connected import storable
 from compozy.store.knowledge_records import Passage
@@ -72,7 +73,14 @@ def search(library: Library, base_id: str, query: Query) -> list[Result]:
         AnotherEmbedderError: it was ingested with another embedder than the configuration names.
         DriverError: the database, the vector store or the embedder does not answer.
     """
-    base, stored = library.base(base_id), library.rows.base(base_id)
+    base = library.base(base_id)
+    # After the check, which bounds the labels by the configuration.
+    with library.queries.timed(base_id):
+        return _search(library, base, query)
+
+
+def _search(library: Library, base: KnowledgeBase, query: Query) -> list[Result]:
+    base_id, stored = base.id, library.rows.base(base.id)
     if stored is None:
         raise NotIngestedError(base_id)
     vectors = library.vectors(base)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from compozy.base.suggest import closest
+from compozy.base.tally import Tally
 from compozy.errors import NotFoundError
 from compozy.memory.memory import Memory
 from compozy.memory.memory_definition import MemoryDefinition, memory_definitions
@@ -17,7 +18,7 @@ class Memories:
     """The declared memories by id; `namespace` begins the names of the project's keys.
 
     `connect` returns a Redis client, and is called when the first operation needs it; `hide` takes the secrets of the
-    configuration out of what is stored.
+    configuration out of what is stored. `operations` counts by memory and kind since the start.
     """
 
     def __init__(
@@ -25,7 +26,8 @@ class Memories:
         hide: Callable[[str], str] = str,
     ) -> None:  # fmt: skip
         scripts = Scripts(connect)
-        self._memories = {one.id: Memory(one, scripts, namespace, hide) for one in definitions}
+        self.operations = Tally()
+        self._memories = {one.id: Memory(one, scripts, namespace, hide, self.operations) for one in definitions}
 
     def memory(self, memory_id: str) -> Memory:
         """Return one memory.

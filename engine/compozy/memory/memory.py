@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from compozy.base.record import dataclass
+from compozy.base.tally import Tally
 from compozy.memory.memory_definition import MemoryDefinition
 from compozy.memory.message import (
     MemoryKey,
@@ -65,11 +66,16 @@ class Memory:
     """
 
     def __init__(
-        self, definition: MemoryDefinition, scripts: Scripts, namespace: str, hide: Callable[[str], str] = str
-    ) -> None:
-        """Use the keys of `namespace`; `hide` takes the secrets of the configuration out of what is stored."""
+        self, definition: MemoryDefinition, scripts: Scripts, namespace: str, hide: Callable[[str], str] = str,
+        operations: Tally | None = None,
+    ) -> None:  # fmt: skip
+        """Use the keys of `namespace`.
+
+        `hide` takes the secrets of the configuration out of what is stored; `operations` counts by id and kind.
+        """
         self.definition = definition
         self._scripts = scripts
+        self._operations = operations or Tally()
         self._prefix = f"compozy:memory:{quote(namespace, safe='')}:{quote(definition.id, safe='')}"
         self._patterns = RedactionPatterns(definition.redact, hide)
 
@@ -98,7 +104,7 @@ class Memory:
 
     def stats(self, key: str) -> MemoryStats | None:
         """Return the statistics of a key, None without it; it does not count as a use."""
-        answer = self._run("read", key, 0, 0, 0)
+        answer = self._run("read", key, 0, 0, 0, kind="stats")
         return None if answer is None else _stats(answer[0])
 
     def clear(self, key: str) -> MemoryChange | None:
@@ -150,7 +156,8 @@ class Memory:
         arguments = (key, *limits, self._lru, int(replace), done.repeatable_ms, *messages)
         # The script sets this key together with the messages, so that a repeated write finds it.
         keys = [*self._keys(key), f"{self._prefix}:done:{done.id}"]
-        evicted, numbers = self._scripts.run("append", keys, arguments)
+        with self._operations.timed(definition.id, "write" if replace else "append"):
+            evicted, numbers = self._scripts.run("append", keys, arguments)
         return MemoryChange(int(evicted), _stats(numbers))
 
     def _encoded(self, message: Message) -> Sequence[str | int]:
@@ -174,8 +181,10 @@ class Memory:
         parts = [f"{self._prefix}:{part}:{name}" for part in _PARTS]
         return [*parts, f"{self._prefix}:keys", f"{self._prefix}:expiry"]
 
-    def _run(self, name: str, key: str, *arguments: str | int) -> Any:
-        return self._scripts.run(name, self._keys(key), arguments)
+    def _run(self, name: str, key: str, *arguments: str | int, kind: str = "") -> Any:
+        keys = self._keys(key)
+        with self._operations.timed(self.definition.id, kind or name):
+            return self._scripts.run(name, keys, arguments)
 
 
 def _stored(number: str, entry: str) -> StoredMessage:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 
+from compozy.base.tally import Tally
 from compozy.client.answers import (
     Alive,
     Deletion,
@@ -96,6 +97,11 @@ class Api:
         self._memory_threads = ThreadPoolExecutor(MEMORY_THREADS, thread_name_prefix="compozy-memory")
         self._draining = asyncio.Event()
         self._events = Events(service.changes, self.health)
+
+    @property
+    def memory_operations(self) -> Tally:
+        """The operations on memories since the start."""
+        return self._memories.operations
 
     def drain(self) -> None:
         """Answer requests that wait for an execution now, and end the streams of events; called on the loop."""
@@ -286,19 +292,23 @@ async def new_session_link(api: Api, request: Request) -> Response:
 async def metrics(api: Api, _request: Request) -> Response:
     """Return the metrics in the text format of Prometheus."""
     health = await api.health()
-    text = metrics_text(health, await _counts(api, health), api.traffic.answers, api.traffic.seconds)
+    executions, ingesting = await _counts(api, health) or (None, None)
+    text = metrics_text(
+        health, executions, api.traffic.answers, api.traffic.seconds,
+        library=api.knowledge.library, ingesting=ingesting, operations=api.memory_operations,
+    )  # fmt: skip
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 
-async def _counts(api: Api, health: HealthAnswer) -> Mapping[str, int] | None:
-    """Return the executions by status, None while the database does not answer at once."""
+async def _counts(api: Api, health: HealthAnswer) -> tuple[Mapping[str, int], Mapping[str, bool]] | None:
+    """Return the executions by status and the running ingestions, None while the database does not answer at once."""
     # A database that is known to be down must not delay the other metrics by the time of a call.
     database = health.components.get("database")
     if database is not None and not database.healthy:
         return None
     try:
         async with asyncio.timeout(COUNT_S):
-            return await api.service.count_by_status()
+            return await api.service.count_by_status(), await api.knowledge.ingesting()
     except (UnavailableError, TimeoutError):
         return None
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from compozy.base.tally import Tally
 from compozy.client.answers import HealthAnswer
+from compozy.knowledge.library import Library
 
 
 def metrics_text(
@@ -15,9 +17,15 @@ def metrics_text(
     executions: Mapping[str, int] | None,
     answers: Mapping[int, int],
     seconds: float,
+    *,
+    library: Library,
+    ingesting: Mapping[str, bool] | None,
+    operations: Tally,
 ) -> str:
-    """Return all metrics; `executions` is None while the database does not answer."""
-    return "\n".join((*_component_lines(health), *_execution_lines(executions), *_http_lines(answers, seconds), ""))
+    """Return all metrics; `executions` and `ingesting` are None while the database does not answer."""
+    project = (*_knowledge_lines(library, ingesting), *_memory_lines(operations))
+    lines = (*_component_lines(health), *_execution_lines(executions), *_http_lines(answers, seconds), *project)
+    return "\n".join((*lines, ""))
 
 
 def _component_lines(health: HealthAnswer) -> Iterator[str]:
@@ -50,6 +58,38 @@ def _http_lines(answers: Mapping[int, int], seconds: float) -> Iterator[str]:
     yield from _head("compozy_http_request_seconds", "summary", "Time until the answer began.")
     yield f"compozy_http_request_seconds_sum {seconds:.6f}"
     yield f"compozy_http_request_seconds_count {sum(answers.values())}"
+
+
+def _knowledge_lines(library: Library, ingesting: Mapping[str, bool] | None) -> Iterator[str]:
+    name = "compozy_knowledge"
+    yield from _counter(f"{name}_queries_total", "Queries by base and result.", library.queries, "base", "result")
+    yield from _summary(f"{name}_query_duration_seconds", "Time of queries.", library.queries, "base")
+    about = "Documents that ingestions have processed, by outcome."
+    yield from _counter(f"{name}_documents_total", about, library.documents, "base", "outcome")
+    yield from _counter(f"{name}_chunks_total", "Chunks that ingestions have written.", library.chunks, "base")
+    if ingesting is not None:
+        yield from _head(f"{name}_ingestion_running", "gauge", "1 while an ingestion of the base runs.")
+        yield from (f"{name}_ingestion_running{_labels(base=base)} {int(runs)}" for base, runs in ingesting.items())
+
+
+def _memory_lines(operations: Tally) -> Iterator[str]:
+    name, labels = "compozy_memory_operation", ("memory", "operation")
+    yield from _counter(f"{name}s_total", "Operations on memories by result.", operations, *labels, "result")
+    yield from _summary(f"{name}_duration_seconds", "Time of operations on memories.", operations, *labels)
+
+
+def _counter(name: str, text: str, tally: Tally, *labels: str) -> Iterator[str]:
+    yield from _head(name, "counter", text)
+    for values, count in tally.counts().items():
+        yield f"{name}{_labels(**dict(zip(labels, values, strict=True)))} {count}"
+
+
+def _summary(name: str, text: str, tally: Tally, *labels: str) -> Iterator[str]:
+    yield from _head(name, "summary", text)
+    for values, (count, seconds) in tally.durations().items():
+        shown = _labels(**dict(zip(labels, values, strict=True)))
+        yield f"{name}_sum{shown} {seconds:.6f}"
+        yield f"{name}_count{shown} {count}"
 
 
 def _head(name: str, kind: str, text: str) -> Iterator[str]:

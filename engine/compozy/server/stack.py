@@ -188,7 +188,6 @@ class Stack:
             PortBusyError: the chosen port is taken.
             DriverError: the address cannot be listened on, or the server cannot be announced.
         """
-        from compozy.memory.memories import project_memories
         from compozy.server.access import Access
         from compozy.server.app import build_app
         from compozy.server.http import HttpServer
@@ -196,10 +195,9 @@ class Stack:
 
         host, limits = self.resolved.get("server.host"), open_file_limits()
         access = self._access = Access(self.resolved.get("server.api_key"))
-        memories = project_memories(self.resolved, lambda: self.runtime.redis)
         app = build_app(
-            self.workflows.service, self, access=access, memories=memories, knowledge=self.workflows.knowledge,
-            host=host, most_requests=limits.requests,
+            self.workflows.service, self, access=access, memories=self.workflows.memories,
+            knowledge=self.workflows.knowledge, host=host, most_requests=limits.requests,
         )  # fmt: skip
         wanted = server_port(self.resolved)
         server = HttpServer(app, self.runtime.loop, host=host, port=wanted, notice=self.notice, limits=limits)

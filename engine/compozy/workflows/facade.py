@@ -78,6 +78,7 @@ class Workflows:
         self.store = Store(database)
         library = library or make_library(database, {}, no_components)
         self.knowledge = KnowledgeService(client, library, settings.task_queue)
+        self.memories = offer.memories
         self._start_ingestions = StartIngestions(self.knowledge)
         ends = Ends()
         self._loop = loop

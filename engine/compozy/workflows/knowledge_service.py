@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from compozy.base.record import dataclass
 from compozy.errors import NotFoundError
 from compozy.knowledge.library import BaseState, Library
 from compozy.knowledge.search import Query, Result, search
+from compozy.store.knowledge_records import INGESTING
 from compozy.workflows.run import wire
 from compozy.workflows.starting import ConflictError
 from compozy.workflows.temporal import ask, result_of
@@ -93,6 +94,11 @@ class KnowledgeService:
             joined = True
         running = not await self._ended(base, wait_s)
         return IngestionState(await self._in_thread(lambda: self.library.state(base)), running, joined)
+
+    async def ingesting(self) -> Mapping[str, bool]:
+        """Return whether an ingestion of each declared base runs; raises UnavailableError."""
+        stored = await self._in_thread(self.library.rows.bases)
+        return {base: base in stored and stored[base].status == INGESTING for base in self.library.bases}
 
     async def is_empty(self, base: str) -> bool:
         """Return True if a base was never ingested; raises UnavailableError."""
