@@ -232,7 +232,7 @@ def test_json_is_bounded_before_it_is_made() -> None:
 def test_each_turn_of_a_loop_counts_its_body() -> None:
     def steps(turns: int) -> int:
         budget = Budget()
-        loop = f"{{% for i in range({turns}) %}}" + "{% if i %}{% endif %}" * 50 + "{% endfor %}"
+        loop = f"{{% for i in range({turns}) %}}" + "{% if [" + "i, " * 50 + "] %}{% endif %}{% endfor %}"
         render(loop, {}, budget=budget)
         return budget.spent
 

@@ -21,7 +21,7 @@ from compozy.workflows.expressions.functions import (
     OPERATORS,
     MissingValueError,
     compare,
-    join,
+    concatenate,
     member,
 )
 from compozy.workflows.expressions.replacements import CALLS, CONSTRUCTS, SIGNS
@@ -199,12 +199,14 @@ class _Compiler:
             # middle. The code around loops is paid for with its parsing.
             budget.spend(steps * len(found))
             turns = [item for item in found if kept(bind(inner, item), budget)]
-            last, texts = len(turns) - 1, []
+            last, written, texts = len(turns) - 1, 0, []
             for index, item in enumerate(turns):
                 place = {"index": index + 1, "index0": index, "first": not index, "last": index == last}
                 inner["loop"] = place | {"length": last + 1}
-                texts.append(body(bind(inner, item), budget))
-            return join(budget, texts) if turns else otherwise(names, budget)
+                texts.append(str(body(bind(inner, item), budget)))
+                written += len(texts[-1])
+                budget.fits(written)
+            return concatenate(budget, *texts) if turns else otherwise(names, budget)
 
         return write
 

@@ -118,11 +118,11 @@ def _round(budget: Budget, value: object, digits: int = 0) -> object:
     return round(budget.take(value, int, float), digits or None)
 
 
-def join(budget: Budget, value: object, between: str = "") -> str:
-    """Return one text of all items."""
-    parts = [budget.string(item) for item in budget.items(value)]
+def concatenate(budget: Budget, *values: object, between: str = "") -> str:
+    """Return one text of all values."""
+    parts = [budget.string(value) for value in values]
     budget.fits(sum(map(len, parts)) + len(budget.take(between, str)) * len(parts))
-    return between.join(parts)
+    return str(budget.result(between.join(parts)))
 
 
 def _replace(budget: Budget, value: object, old: str, new: str) -> str:
@@ -168,13 +168,13 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 OPERATORS: Mapping[type[nodes.Node], Callable[..., object]] = {
     **{node: partial(_calculate, node) for node in _ARITHMETIC},
-    nodes.Concat: lambda budget, *values: budget.result(join(budget, [*values])),
+    nodes.Concat: concatenate,
     nodes.Dict: lambda budget, *pairs: dict(pairs),
     nodes.Getitem: lambda budget, holder, key: member(holder, key),
     nodes.List: lambda budget, *values: [*values],
     nodes.Neg: lambda budget, value: -budget.take(value, int, float),
     nodes.Not: lambda budget, value: not value,
-    nodes.Output: lambda budget, *values: budget.result(join(budget, [*values])),
+    nodes.Output: concatenate,
     nodes.Pair: lambda budget, key, value: (budget.take(key, str), value),
     nodes.Pos: lambda budget, value: +budget.take(value, int, float),
     nodes.Tuple: lambda budget, *values: [*values],
@@ -189,7 +189,9 @@ FILTERS: Mapping[str, Function] = {
     "float": Function(_number(float), "number; `default` instead of an error"),
     "int": Function(_number(int), "whole number, cut; `default` instead of an error"),
     "items": Function(lambda b, mapping: [[k, mapping[k]] for k in b.items(b.take(mapping, dict))], "`[key, value]`s"),
-    "join": Function(join, "one text of all items"),
+    "join": Function(
+        lambda b, items, between="": concatenate(b, *b.items(items), between=between), "one text of all items"
+    ),
     "keys": Function(lambda b, mapping: b.items(b.take(mapping, dict)), "keys of a mapping"),
     "last": Function(lambda b, items: member(b.take(items, list, str), -1), "last item or character"),
     "length": Function(lambda b, value: len(b.take(value, list, dict, str)), "number of items, keys or characters"),
