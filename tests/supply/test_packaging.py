@@ -157,6 +157,7 @@ def test_installed_wheel_runs_a_new_project(installed: Path, tmp_path: Path) -> 
     assert run("python", "-c", "import compozy; print(compozy.__file__)").startswith(str(installed.parent))
     run("compozy", "init", ".")
     assert run("compozy", "config", "validate", "--strict") == "valid\n"
+    assert "invalid mode" in run("compozy", "config", "explain", "--finding", "mode.unknown")
     assert run("compozy", "workflow", "run", "greet", "--param", "name=Ada") == "greeting: Hello, Ada!\n"
 
 
