@@ -31,7 +31,7 @@ ALLOWED = {
     "drivers.redis_embedded._prepare": "moves a data directory aside",
     "drivers.sqlite.SqliteDriver._open": "SQLite opens the database of the project",
     "drivers.sqlite._look_through": "SQLite opens an existing file, mode=ro or mode=rw",
-    "drivers.sqlite.check_program": "SQLite opens an existing file, mode=ro",
+    "drivers.sqlite.check_database": "SQLite opens an existing file, mode=ro",
     "drivers.sqlite.database_holding": "SQLite opens an existing file, mode=ro",
     "drivers.temporal_file._unfinished": "SQLite opens an existing file, mode=ro",
     "drivers.vec_connections.VecConnections._open": "SQLite opens the checked database of the store, or memory",

@@ -92,17 +92,8 @@ class SqliteDriver:
         Raises:
             DriverError: it is damaged, is not a database, or cannot be read.
         """
-        if self._memory:
-            return
-        check_length(self._path)
-        check_data_files(*files_of(self._path))
-        if not os.path.exists(self._path):
-            return
-        try:
-            check_file(self._path)
-            check_program(self._path)
-        except (sqlite3.Error, OSError) as error:
-            raise unusable(self._path, "SQLite", error) from error
+        if not self._memory:
+            check_database(self._path)
 
     def preflight(self, context: StartContext) -> Iterator[Check]:
         """Check the file, its directory and the disk."""
@@ -256,18 +247,26 @@ def read_only_uri(path: str) -> str:
     return f"{Path(path).as_uri()}?{'mode=ro' if has_log else 'mode=ro&immutable=1'}"
 
 
-def check_program(
+def check_database(
     path: str, identifier: int = APPLICATION_ID, table: str = _FIRST_RELEASE, setting: str = "database.path"
 ) -> None:
-    """Reject a database of another program: one with tables but neither our `identifier` nor our `table`.
+    """Check without changes that a file can be used; a missing file can.
 
     Raises:
-        DriverError: it is one.
-        sqlite3.Error: it cannot be read.
+        DriverError: it is damaged, cannot be read, or is a database of another program: one with tables but neither
+            our `identifier` nor our `table`.
     """
-    with closing(sqlite3.connect(read_only_uri(path), uri=True)) as connection:
-        (found,) = connection.execute("PRAGMA application_id").fetchone()
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    check_length(path)
+    check_data_files(*files_of(path))
+    if not os.path.exists(path):
+        return
+    try:
+        check_file(path)
+        with closing(sqlite3.connect(read_only_uri(path), uri=True)) as connection:
+            (found,) = connection.execute("PRAGMA application_id").fetchone()
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    except (sqlite3.Error, OSError) as error:
+        raise unusable(path, "SQLite", error) from error
     # 0 is the default of SQLite: files of the first release have it, and so has any new file.
     ours = found == identifier or (found == 0 and (not tables or table in tables))
     if not ours:

@@ -6,7 +6,6 @@ While it runs, only connections of the store open the file in this process; see 
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator
 
 from compozy.drivers.inventory import Holding
@@ -14,19 +13,15 @@ from compozy.drivers.preflight import check_kept
 from compozy.drivers.protocol import Check, Description, StartContext, Storage
 from compozy.drivers.sqlite import (
     MEMORY,
-    check_file,
-    check_program,
+    check_database,
     check_writable,
     create_file,
     database_holding,
-    files_of,
     make_writable,
-    unusable,
 )
 from compozy.drivers.vec0_store import APPLICATION_ID, Vec0Store
 from compozy.drivers.vec_connections import VecConnections
 from compozy.errors import DriverError
-from compozy.state.data_files import check_data_files, check_length
 from compozy.state.data_lock import DataLock
 from compozy.state.file_lock import FileLock, lock_beside
 from compozy.vector.names import file_name
@@ -81,17 +76,8 @@ class FilesystemVectorDriver:
         Raises:
             DriverError: it is damaged, of another program, or cannot be read.
         """
-        if self._memory:
-            return
-        check_length(self._path)
-        check_data_files(*files_of(self._path))
-        if not os.path.exists(self._path):
-            return
-        try:
-            check_file(self._path)
-            check_program(self._path, APPLICATION_ID, "", _SETTING)
-        except (sqlite3.Error, OSError) as error:
-            raise unusable(self._path, "SQLite", error) from error
+        if not self._memory:
+            check_database(self._path, APPLICATION_ID, "", _SETTING)
 
     def preflight(self, context: StartContext) -> Iterator[Check]:
         """Check the file, its directory and the disk."""
