@@ -208,7 +208,8 @@ def _problem(registry: Registry, candidates: Mapping[str, Candidate], keys: Path
     setting = setting.element if setting.of and isinstance(keys[-1], int) else setting
     candidate = candidates[path]
     origin: Origin = candidate.parts.get(key, candidate.origin)
-    return _PROBLEMS.get(error.rule, _wrong_type)(setting, key, origin, error)
+    kind, facts = _fault(setting, error)
+    return Problem(kind, key, origin, facts)
 
 
 def _found(setting: Setting, error: ValidationError) -> str:
@@ -217,32 +218,21 @@ def _found(setting: Setting, error: ValidationError) -> str:
     return found_masked(redact_value(setting, error.value)) if shown else ""
 
 
-def _not_allowed(setting: Setting, key: str, origin: Origin, error: ValidationError) -> Problem:
-    value = _found(setting, error).removeprefix("found ") or "this"
-    suggestion = closest(str(error.value), setting.values) or ""
-    facts = {"value": value, "allowed": ", ".join(setting.values), "suggestion": suggestion}
-    return Problem("not-allowed", key, origin, facts)
-
-
-def _too_small(setting: Setting, key: str, origin: Origin, error: ValidationError) -> Problem:
-    return Problem("too-small", key, origin, {"found": _found(setting, error), "minimum": str(error.constraint)})
-
-
-def _too_large(setting: Setting, key: str, origin: Origin, error: ValidationError) -> Problem:
-    return Problem("too-large", key, origin, {"found": _found(setting, error), "maximum": str(error.constraint)})
-
-
-def _too_long(_: Setting, key: str, origin: Origin, error: ValidationError) -> Problem:
-    return Problem("too-long", key, origin, {"length": str(len(error.value)), "longest": str(error.constraint)})
-
-
-def _wrong_form(setting: Setting, key: str, origin: Origin, error: ValidationError) -> Problem:
-    return Problem("type", key, origin, {"expected": form_words(setting), "found": _found(setting, error)})
-
-
-def _wrong_type(setting: Setting, key: str, origin: Origin, error: ValidationError) -> Problem:
-    return Problem("type", key, origin, {"expected": f"expected a {setting.type}", "found": _found(setting, error)})
-
-
-# cerberus rule -> the problem with a value that breaks it
-_PROBLEMS = {"allowed": _not_allowed, "min": _too_small, "max": _too_large, "maxlength": _too_long, "form": _wrong_form}
+def _fault(setting: Setting, error: ValidationError) -> tuple[str, Mapping[str, str]]:
+    """Return the kind of the problem with a value that breaks a rule of cerberus, and its facts."""
+    found, bound = _found(setting, error), str(error.constraint)
+    match error.rule:
+        case "allowed":
+            value = found.removeprefix("found ") or "this"
+            suggestion = closest(str(error.value), setting.values) or ""
+            return "not-allowed", {"value": value, "allowed": ", ".join(setting.values), "suggestion": suggestion}
+        case "min":
+            return "too-small", {"found": found, "minimum": bound}
+        case "max":
+            return "too-large", {"found": found, "maximum": bound}
+        case "maxlength":
+            return "too-long", {"length": str(len(error.value)), "longest": bound}
+        case "form":
+            return "type", {"expected": form_words(setting), "found": found}
+        case _:
+            return "type", {"expected": f"expected a {setting.type}", "found": found}
