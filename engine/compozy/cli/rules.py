@@ -25,7 +25,7 @@ from compozy.cli.rulesimplify import simplify
 from compozy.rulebook import Rulebook, check_rules, load_rulebook
 from compozy.rulebook.files import rule_texts
 from compozy.tables.cells import condition_data
-from compozy.tables.table import Domain, Table
+from compozy.tables.table import Table
 
 if TYPE_CHECKING:
     from compozy.client.finding_answers import RulesReport
@@ -93,7 +93,7 @@ def table_json(table: Table) -> dict[str, object]:
         **_summary(table),
         "for_each": table.for_each,
         "inputs": {column.name: str(column.source) for column in table.columns},
-        "outputs": {name: _domain_json(domain) for name, domain in table.outputs.items()},
+        "outputs": {name: domain.listed if domain.values else domain.kind for name, domain in table.outputs.items()},
         "sets": dict(table.sets),
         "rows": [
             {
@@ -107,10 +107,6 @@ def table_json(table: Table) -> dict[str, object]:
             for row in table.rows
         ],
     }
-
-
-def _domain_json(domain: Domain) -> object:
-    return [*domain.values, *([None] if domain.optional else [])] if domain.values else domain.kind
 
 
 @command.command(epilog="Example: compozy rules check --rules ./my-pack; compozy rules check loan.dmn")

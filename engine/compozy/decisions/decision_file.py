@@ -100,7 +100,7 @@ def _domain_data(domain: Domain) -> object:
     if domain.kind == "finite" and not domain.optional and domain == Domain.boolean():
         return "boolean"
     if domain.kind == "finite":
-        return [*domain.values, *([None] if domain.optional else [])]
+        return domain.listed
     word = "integer" if domain.integer else domain.kind
     bounds = interval_data(domain.interval)
     if not bounds and not domain.optional:

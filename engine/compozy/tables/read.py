@@ -208,15 +208,16 @@ class _TableReader:
                 "malformed", f'only a listed output can be widened or narrowed, by a list; "{name}" cannot', place
             )
             return
-        values: list[Scalar] = [*domain.values, *([None] if domain.optional else [])]
         given = self._scalars(node)
-        known = {identity(value) for value in values}
+        known = {identity(value) for value in domain.listed}
         for value in () if wider else given:
             words = "null" if value is None else scalar_words(value)
             reason = f'output "{name}" of table "{table}" has no value {words} to take away'
             self._found.require(identity(value) in known, "malformed", reason, place)
         taken = set() if wider else {identity(value) for value in given}
-        outputs[name] = Domain.finite(v for v in [*values, *(given if wider else [])] if identity(v) not in taken)
+        outputs[name] = Domain.finite(
+            v for v in [*domain.listed, *(given if wider else [])] if identity(v) not in taken
+        )
 
     def _scalars(self, node: Node) -> list[Scalar]:
         for item in node.value:

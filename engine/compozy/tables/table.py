@@ -175,6 +175,11 @@ class Domain:
     maximum_open: bool = False
     nonempty: bool = False
 
+    @property
+    def listed(self) -> list[Scalar]:
+        """Return the values of a finite domain, with None where it may be unset."""
+        return [*self.values, *([None] if self.optional else [])]
+
     @classmethod
     def finite(cls, values: Iterable[Scalar], *, optional: bool = False) -> Domain:
         """Build a domain of listed values; a `None` among them makes it optional."""

@@ -20,7 +20,7 @@ from compozy.tables.pairs import masked_findings, masked_rows, pair_findings
 from compozy.tables.row_reach import RowReach
 from compozy.tables.subject import Subject
 from compozy.tables.sweep import is_faultless
-from compozy.tables.table import Domain, Identity, Row, Scalar, Table, identity
+from compozy.tables.table import Identity, Row, Scalar, Table, identity
 
 KINDS = {
     "cycle": "tables that decide each other in a circle",
@@ -174,15 +174,11 @@ def _produced_values(table: Table, firing: Iterable[Row]) -> Mapping[str, Sequen
 def _unproduced_findings(table: Table, produced: Mapping[str, Sequence[Scalar]]) -> Iterator[Finding]:
     for output, domain in table.outputs.items():
         known = set(map(identity, produced[output]))
-        missing = [value for value in _legal_values(domain) if identity(value) not in known]
+        missing = [value for value in domain.listed if identity(value) not in known]
         if missing:
             words = ", ".join("null" if value is None else scalar_words(value) for value in missing)
             message = f'table "{table.id}": no row that can decide gives output "{output}" the value {words}'
             yield Finding.at("unproduced", message, table.place, key=table.id, severity=WARNING)
-
-
-def _legal_values(domain: Domain) -> list[Scalar]:
-    return [*domain.values, *([None] if domain.optional else [])]
 
 
 def _incomplete_findings(table: Table) -> Iterator[Finding]:
