@@ -18,7 +18,7 @@ from compozy.state.undo import UndoLog
 def test_key_file_is_created_private_and_read_again(tmp_path: Path) -> None:
     """A failed start removes it."""
     file, undo = tmp_path / "state" / "key", UndoLog()
-    first = load_keyring(None, str(file), undo=undo)
+    first = load_keyring(None, str(file), undo=undo, state_dir=str(file.parent))
 
     assert file.stat().st_mode & 0o777 == 0o600
     assert load_keyring(None, str(file)).newest == first.newest
@@ -124,3 +124,15 @@ def test_key_of_a_concurrent_start_is_used_and_survives_a_rollback(
     assert load_keyring(None, str(file), undo=undo) == parse_keyring(file.read_text())
     undo.roll_back()
     assert file.exists()
+
+
+@pytest.mark.parametrize(("place", "stays"), [("shared/keys", True), ("a/.compozy/key", False)])
+def test_rollback_removes_only_a_key_file_in_the_state_directory(place: str, stays: bool, tmp_path: Path) -> None:
+    """A key file elsewhere may be that of another project, which has encrypted with it since."""
+    file, undo = tmp_path / place, UndoLog()
+    load_keyring(None, str(file), undo=undo, state_dir=str(tmp_path / "a" / ".compozy"))
+    other = load_keyring(None, str(file), undo=UndoLog(), state_dir=str(tmp_path / "b" / ".compozy"))
+    undo.roll_back()
+    assert file.exists() == stays
+    if stays:
+        assert load_keyring(None, str(file)) == other

@@ -44,7 +44,7 @@ class Tally:
             return dict(sorted(self._counts.items()))
 
     def durations(self) -> Mapping[Labels, tuple[int, float]]:
-        """Return the numbers of timed blocks, whatever their result, and the seconds they took, ordered by labels."""
+        """Return the numbers of timed blocks, of both results, and the seconds they took, ordered by labels."""
         with self._lock:
             ends = {labels: sum(self._counts[(*labels, one)] for one in (OK, FAILED)) for labels in self._seconds}
             return {labels: (ends[labels], self._seconds[labels]) for labels in sorted(ends)}

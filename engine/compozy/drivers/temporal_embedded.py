@@ -116,7 +116,9 @@ class TemporalEmbeddedDriver:
         try:
             if self._file is not None:
                 self._prepare(self._file, binary, context)
-            keyring = self._keyring = load_keyring(self._written_keys, self._key_file, undo=context.undo)
+            keyring = self._keyring = load_keyring(
+                self._written_keys, self._key_file, undo=context.undo, state_dir=context.state_dir
+            )
             if self._file is not None:
                 check_key(self._file, keyring, context.notice)
             self._start(binary, context)

@@ -19,10 +19,12 @@ from compozy.state.undo import UndoLog
 _MAX_BYTES = 65536
 
 
-def load_keyring(text: str | None, file: str | None, *, undo: UndoLog | None = None) -> Keyring:
+def load_keyring(
+    text: str | None, file: str | None, *, undo: UndoLog | None = None, state_dir: str | None = None
+) -> Keyring:
     """Return the keys of `text`, else those of `file`, else a random one.
 
-    With `undo` a missing file is created and recorded in it.
+    With `undo` a missing file is created, and recorded in it if it is in `state_dir`.
 
     Raises:
         DriverError: the text or the file holds no keys, or the file is missing, not private or cannot be read.
@@ -32,7 +34,7 @@ def load_keyring(text: str | None, file: str | None, *, undo: UndoLog | None = N
     if not file:
         return parse_keyring(random_key())
     if undo is not None and not os.path.lexists(file):
-        _create(file, undo)
+        _create(file, undo, state_dir)
     return _parsed(_read(file), file)
 
 
@@ -43,7 +45,7 @@ def _parsed(text: str, where: str) -> Keyring:
         raise DriverError(f"{where} holds no usable encryption key: {error}", hint="write 32 bytes, base64") from error
 
 
-def _create(file: str, undo: UndoLog) -> None:
+def _create(file: str, undo: UndoLog, state_dir: str | None) -> None:
     try:
         undo.create_directory(Path(file).parent)
         write_file(file, random_key() + "\n", replace=False)
@@ -52,7 +54,9 @@ def _create(file: str, undo: UndoLog) -> None:
         return
     except OSError as error:
         raise DriverError(f"{file} cannot be written: {error.strerror}", hint=hint_for(error)) from error
-    undo.record_data(file)
+    # A file elsewhere may be shared: another project may have encrypted with its key before this start fails.
+    if state_dir is not None and Path(file).is_relative_to(state_dir):
+        undo.record_data(file)
 
 
 def _read(file: str) -> str:
