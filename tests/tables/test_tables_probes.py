@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+
 import pytest
 import yaml
 from tests.support.rule_sets import compile_tables
 
 from compozy.tables.decide import RuleSet
+from compozy.tables.observation import ColumnReading, Observation
 from compozy.tables.read import read_tables
-from compozy.tables.table import ColumnSource, Domain
+from compozy.tables.table import ColumnSource, Condition, Domain, Scalar
 from compozy.tables.verify import verify
 
 SMALL = {"id": "small", "when": {"size": {"below": 5}, "kind": "a"}, "then": {"out": "x"}, "because": "-"}
@@ -56,3 +59,41 @@ def test_gap_of_a_decision_makes_rows_of_findings_unreachable() -> None:
         ("first", "gap"),
         ("last", "unreachable"),
     ]
+
+
+class LateViewer:
+    """Shows values below 0, which the domain excludes, and then those from 0 to 69; the last ten are late."""
+
+    def reading(self, source: ColumnSource, *, collects: bool) -> ColumnReading:
+        return ColumnReading(source, (ColumnSource(source.kind, source.ref),))
+
+    def observations(
+        self, bases: Sequence[ColumnSource], sources: Sequence[ColumnSource], values: Mapping[str, Sequence[Scalar]]
+    ) -> Iterator[Observation]:
+        for value in range(-10, 70):
+            seen = tuple([value if source.view is None else value >= 60 for source in sources])
+            yield Observation(seen, ((bases[0], value),))
+
+    def limits(self, source: ColumnSource) -> Sequence[Condition]:
+        return ()
+
+    def spelled(self, source: ColumnSource, value: Scalar) -> Scalar:
+        return value
+
+
+class LateCatalogue:
+    """A number from 0, and a view of it."""
+
+    def domain(self, source: ColumnSource) -> Domain:
+        return Domain.number(integer=True, minimum=0) if source.view is None else Domain.boolean()
+
+
+def test_gap_beyond_the_values_of_probes_is_reported() -> None:
+    table = {
+        "table": "t", "hit": "first", "outputs": {"out": ["a"]},
+        "inputs": {"size": {"setting": "size"}, "late": {"setting": "size", "view": "late"}},
+        "rows": [{"id": "early", "when": {"late": False}, "then": {"out": "a"}, "because": "-"}],
+    }  # fmt: skip
+    files = [("t.yaml", yaml.safe_dump({"tables": [table]}))]
+    found = verify(compile_tables(read_tables(files), LateCatalogue(), LateViewer())).findings
+    assert [report.id for report in found] == ["gap"]

@@ -77,7 +77,6 @@ class Feasible:
         self._grouped: dict[object, Partitions] = {}
         self._related: dict[tuple[Variable, ...], Partition] = {}
         self._decided: dict[tuple[object, ...], Diagram | OutOfStepsError] = {}
-        self._joined: dict[tuple[object, ...], Diagram] = {}
 
     def joint(self, table: Table, group: Sequence[InputColumn]) -> Joint | None:
         """Return the feasible combinations of the inputs of a group, None where these are too many."""
@@ -323,15 +322,11 @@ class Feasible:
         if len(inputs) < 2:
             held = [[decided(rows, -1) for rows in of_choices] for of_choices in held]
         parts = [self._of_input(one, partitions, each) for one, each in zip(inputs, held, strict=True)]
-        # Other partitions often give equal functions, which are the same objects.
-        key = (table.id, *parts)
-        if key not in self._joined:
-            function: Diagram = parts[0] if parts else decided((1 << len(table.rows)) - 1, -1)
-            for number, part in enumerate(parts[1:], 2):
-                join = partial(_deciding_rows, reduce(or_, asked[number:], 0)) if number < len(parts) else decided
-                function = self._diagrams.combined(function, part, join)
-            self._joined[key] = function
-        return self._joined[key]
+        function: Diagram = parts[0] if parts else decided((1 << len(table.rows)) - 1, -1)
+        for number, part in enumerate(parts[1:], 2):
+            join = partial(_deciding_rows, reduce(or_, asked[number:], 0)) if number < len(parts) else decided
+            function = self._diagrams.combined(function, part, join)
+        return function
 
     def _agreement(
         self, base: ColumnSource, decision: ColumnSource, partitions: Partitions, neutral: object

@@ -94,7 +94,7 @@ class Probes:
         found, random = {}, Random(0)  # noqa: S311 - nothing secret
         for bases, sources in self._feasible.related(readers):
             observed = self._observed(bases, sources, readers)
-            if len(observed) <= _MOST_VALUES:
+            if observed is not None and len(observed) <= _MOST_VALUES:
                 probes = _drawn(random, len(observed), (1 << _PROBES) - 1)
                 for source, values in zip(sources, zip(*observed, strict=True), strict=bool(observed)):
                     found[source] = list(zip(values, probes, strict=True))
@@ -116,8 +116,8 @@ class Probes:
 
     def _observed(
         self, bases: Sequence[ColumnSource], sources: Sequence[ColumnSource], readers: Readers
-    ) -> Sequence[tuple[Scalar, ...]]:
-        """Return the values that sources can have together, too many of them where these are unknown."""
+    ) -> Sequence[tuple[Scalar, ...]] | None:
+        """Return all values that sources can have together, None where these are too many to observe."""
         viewer = self._ruleset.viewer
         domains = [self._ruleset.domains[readers[source][0][0].id][readers[source][0][1]] for source in sources]
         conditions = [[*self._conditions(source, readers[source])] for source in sources]
@@ -133,7 +133,9 @@ class Probes:
         try:
             observations = [one.values for one in islice(viewer.observations(bases, sources, values), _MOST_VALUES + 1)]
         except OutOfStepsError:
-            return [()] * (_MOST_VALUES + 1)
+            return None
+        if len(observations) > _MOST_VALUES:
+            return None
         # A value outside a domain is reported where it is written, and no row can ask for it.
         return [
             seen
