@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -18,17 +19,23 @@ from compozy.drivers.ports import free_port, listening
 from compozy.errors import DriverError, PortBusyError
 from compozy.server.stack import Stack, server_port
 from compozy.state.presence import find_server
+from compozy.store.schema_version import HISTORY_TABLE
+from compozy.store.unavailable import SchemaError
+
+
+def stack_of(directory: Path, settings: Mapping[str, object]) -> Stack:
+    """Return a stack in memory mode that is not open yet."""
+    lifecycle = compozy.load(directory=str(directory), settings={"mode": "memory", **settings})
+    lifecycle.resolve()
+    lifecycle.validate()
+    return Stack(lifecycle, notice=lambda text: None)
 
 
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     """A stack in memory mode that is not open yet, and ends with the test."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
-    settings = {"mode": "memory", "server.port": free_port("127.0.0.1")}
-    lifecycle = compozy.load(directory=str(tmp_path), settings=settings)
-    lifecycle.resolve()
-    lifecycle.validate()
-    made = Stack(lifecycle, notice=lambda text: None)
+    made = stack_of(tmp_path, {"server.port": free_port("127.0.0.1")})
     yield made
     made.close(0)
 
@@ -65,16 +72,30 @@ def test_failed_start_takes_no_execution(tmp_path: Path, monkeypatch: pytest.Mon
     kept = tmp_path / "kept.db"
     kept.touch()
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        settings = {"mode": "memory", "database.path": str(kept), "server.port": taken.getsockname()[1]}
-        lifecycle = compozy.load(directory=str(tmp_path), settings=settings)
-        lifecycle.resolve()
-        lifecycle.validate()
-
+        stack = stack_of(tmp_path, {"database.path": str(kept), "server.port": taken.getsockname()[1]})
         with pytest.raises(PortBusyError):
-            Stack(lifecycle, notice=lambda text: None).open(serve=True)
+            stack.open(serve=True)
 
     with closing(sqlite3.connect(kept)) as database:
         assert database.execute("SELECT name FROM sqlite_master").fetchall() == []
+
+
+def test_requests_are_accepted_after_the_workers_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The workers fail at a database of a newer version; the listening socket has answered no request by then."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
+    kept = tmp_path / "kept.db"
+    with closing(sqlite3.connect(kept)) as database:
+        database.executescript(
+            f"CREATE TABLE {HISTORY_TABLE} (id, name, applied); "
+            f"INSERT INTO {HISTORY_TABLE} VALUES (1, '9999_later', '');"
+        )
+    stack = stack_of(tmp_path, {"database.path": str(kept), "server.port": free_port("127.0.0.1")})
+    with caplog.at_level(logging.INFO, "uvicorn"), pytest.raises(SchemaError, match="9999_later"):
+        stack.open(serve=True)
+
+    assert [record.message for record in caplog.records if record.name.startswith("uvicorn")] == []
 
 
 def test_record_of_a_server_holds_its_random_key_and_no_written_one(stack: Stack, tmp_path: Path) -> None:
