@@ -146,6 +146,7 @@ GROWING = {
     "shared-texts": "{{ [" + f"{TEXT}," * 250 + "] }}",
     "shared-lists": "{% for i in [1] %}{{ [" + f"{WORDS}," * 3000 + "] }}{% endfor %}",
     "shared-in-text": "{% for i in [1] %}x{{ [" + f"{WORDS}," * 3000 + "] }}{% endfor %}",
+    "numbers": "{% for i in range(999) %}{{ " + TEXT + " | float(i) }}{% endfor %}",
     "range": "{{ range(10 ** 9) | list }}",
     "ranges": "{{ [" + "range(100000)," * 60 + "] }}",
     "sort-often": "{% for i in range(999) %}{{ " + WORDS + " | sort | length }}{% endfor %}",
