@@ -21,7 +21,7 @@ from .conftest import Server, Shell
 
 pytestmark = pytest.mark.e2e
 EXAMPLE = Path(__file__).parents[2] / "examples" / "knowledge"
-DOCUMENTS = 400
+DOCUMENTS = 200
 QUESTIONS = json.loads((EXAMPLE / "questions.json").read_text(encoding="utf-8"))
 
 
@@ -64,7 +64,7 @@ def test_right_passages_are_found_with_each_provider_of_a_mode(
         variables, addresses = {"COMPOZY_MODE": cell.mode}, {}
         if cell.mode == "distributed":
             variables |= request.getfixturevalue("services").settings()
-            addresses = {"qdrant": {"url": stack.enter_context(qdrant_server()).url}}
+            addresses = {"qdrant": {"url": stack.enter_context(qdrant_server()).url, "timeout": "30s"}}
         write_project(shell.directory, cell.providers, addresses)
         server = shell.start(env=variables)
         found = {provider: answered(shell, server, provider, variables) for provider in cell.providers}

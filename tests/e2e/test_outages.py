@@ -6,7 +6,9 @@ import contextlib
 import http.client
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.support.polling import eventually
@@ -24,11 +26,16 @@ OUTAGE_S = 1.5
 PATIENCE_S = 30
 
 
+OWN: Mapping[str, Callable[[], Any]] = {
+    "postgres": PostgresServer, "temporal": TemporalServer, "redis": RedisServer,
+}  # fmt: skip
+
+
 @pytest.fixture
-def own_services() -> Iterator[Services]:
-    """Services that a test may stop."""
-    with PostgresServer() as postgres, TemporalServer() as temporal, RedisServer() as redis:
-        yield Services(postgres, temporal, redis)
+def own_services(services: Services, service: str) -> Iterator[Services]:
+    """The services of this process, but for one that the test may stop."""
+    with OWN[service]() as own:
+        yield replace(services, **{service: own})
 
 
 class Load:
@@ -43,11 +50,10 @@ class Load:
         self.thread.start()
 
     def _work(self) -> None:
-        number = 0
         while not self.over.is_set():
-            if self._started(f"load-{number}"):
-                self.accepted.append(f"load-{number}")
-                number += 1
+            name = f"load-{self.server.pid}-{len(self.accepted)}"  # other servers use the same Temporal
+            if self._started(name):
+                self.accepted.append(name)
             time.sleep(0.02)
 
     def _started(self, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -145,11 +146,20 @@ def test_a_directory_of_a_newer_layout_is_refused_and_kept(shell: Shell) -> None
     assert contents(shell.directory) == before
 
 
-def test_a_damaged_file_is_reported_and_never_overwritten(shell: Shell) -> None:
-    """Exit code 4, the file by its name and what to do; put right again, everything is there."""
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state directory of a stopped server with one completed execution."""
+    shell = Shell(tmp_path_factory.mktemp("used"), tmp_path_factory.mktemp("runtime"))
     server = shell.start(*MODE)
     assert shell.run("workflow", "run", HELLO).returncode == 0
     assert server.stop() == 0
+    shell.close()
+    return state(shell)
+
+
+def test_a_damaged_file_is_reported_and_never_overwritten(shell: Shell, used: Path) -> None:
+    """Exit code 4, the file by its name and what to do; put right again, everything is there."""
+    shutil.copytree(used, state(shell))
     for name in ("compozy.db", "temporal.db", "version"):
         file, damaged = state(shell) / name, b"\x00garbage" * 1000
         sound = file.read_bytes()
@@ -173,9 +183,9 @@ def test_failed_first_start_names_the_owner_of_its_port_and_leaves_nothing(shell
     assert list(shell.directory.iterdir()) == []
 
 
-def test_failed_later_start_keeps_the_data(shell: Shell, busy: int) -> None:
+def test_failed_later_start_keeps_the_data(shell: Shell, used: Path, busy: int) -> None:
     """The directory of earlier stays, without a lock."""
-    assert shell.start(*MODE).stop() == 0
+    shutil.copytree(used, state(shell))
     before = {path.name for path in state(shell).iterdir()}
     assert shell.run("start", *MODE, "--port", str(busy)).returncode == 4
     assert {path.name for path in state(shell).iterdir()} >= before - {"temporal.db-wal", "temporal.db-shm"}

@@ -19,7 +19,7 @@ def make_pdf(pages: Sequence[str], title: str = "", *, encrypted: bool = False) 
 
 def make_growing_pdf(size: int) -> bytes:
     """Return a small PDF with a page whose content is `size` blanks."""
-    packed = zlib.compress(b" " * size)
+    packed = zlib.compress(b" " * size, 1)
     return _file([b"<< /Filter /FlateDecode /Length %d >> stream\n%b\nendstream" % (len(packed), packed)])
 
 
