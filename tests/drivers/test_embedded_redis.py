@@ -373,7 +373,7 @@ def test_read_only_server_is_unhealthy_and_not_replaced(make: Make, started: Sta
     with pytest.raises(DriverError, match="OOM command not allowed"):
         driver.ping()
 
-    assert driver._lives()
+    driver._ask()
     driver.handle.config_set("maxmemory", 0)
     eventually_answers(driver)
     assert (driver.describe().details["pid"], driver.handle.keys("*")) == (pid, [])

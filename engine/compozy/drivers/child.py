@@ -36,6 +36,15 @@ SHOWN_LINES = 12
 POLL_S = 0.003
 
 
+def responds(ask: Callable[[], object]) -> bool:
+    """Return True unless `ask` raises DriverError."""
+    try:
+        ask()
+    except DriverError:
+        return False
+    return True
+
+
 class Child:
     """One supervised process; `restarts` counts how often it came back after a crash."""
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from compozy.base.system_hints import hint_for
 from compozy.drivers.binaries import find_valkey
-from compozy.drivers.child import Child
+from compozy.drivers.child import Child, responds
 from compozy.drivers.inventory import Holding
 from compozy.drivers.preflight import check_binary, check_kept
 from compozy.drivers.process import Command
@@ -144,8 +144,9 @@ class ValkeyDriver:
         child = self._child = Child(self._command(binary), after_crash=self._lost(), check=self._verify)
         try:
             child.start()
-            child.wait_until(self._answers, context)
-            child.supervise(self._lives)
+            child.wait_until(partial(responds, self.ping), context)
+            # Without the write of `ping`: another server would refuse the same writes.
+            child.supervise(partial(responds, self._ask))
         except DriverError as error:
             raise DriverError(error.reason, hint=error.hint or (_DAMAGED if self._data_dir else None)) from error
 
@@ -183,21 +184,6 @@ class ValkeyDriver:
     def _verify(self) -> None:
         if self._data is not None:
             self._data.verify()
-
-    def _answers(self) -> bool:
-        try:
-            self.ping()
-        except DriverError:
-            return False
-        return True
-
-    def _lives(self) -> bool:
-        """Return True if the server answers, for its supervision: another one would refuse the same writes."""
-        try:
-            self._ask()
-        except DriverError:
-            return False
-        return True
 
     def ping(self) -> None:
         """Ask for a write that changes nothing, without importing the client library.

@@ -15,10 +15,11 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from compozy.drivers.binaries import find_temporal
-from compozy.drivers.child import Child
+from compozy.drivers.child import Child, responds
 from compozy.drivers.inventory import Holding
 from compozy.drivers.page_guard import PageGuard
 from compozy.drivers.port import Port
@@ -194,7 +195,8 @@ class TemporalEmbeddedDriver:
             self._data.acquire()
             self._keep_history(self._file, binary)
         # Last, so that a failure until here ends the start instead of being hidden by a restart.
-        child.supervise(self._answers)
+        # It asks less than `ping`, because another server would not have more room on the disk.
+        child.supervise(partial(responds, self._ask))
 
     def _listen(self, context: StartContext) -> socket.socket | None:
         """Return the socket of the guard of the web page; None if the page is optional and every port was lost.
@@ -254,17 +256,13 @@ class TemporalEmbeddedDriver:
 
         address = _address(self._reached_at(), self._port)
 
-        def answers() -> bool:
-            try:
-                connection = connect(context.loop, address, self._namespace, _CONNECT_S, keyring=self._keyring)
-                connection.ping()
-            except DriverError:
-                return False
+        def ask() -> None:
+            connection = connect(context.loop, address, self._namespace, _CONNECT_S, keyring=self._keyring)
+            connection.ping()
             self._connection = connection
-            return True
 
         child.wait_until(lambda: self._listens(child), context)
-        child.wait_until(answers, context)
+        child.wait_until(partial(responds, ask), context)
 
     def _listens(self, child: Child) -> bool:
         """Return True if the child listens, not another server that took the port first."""
@@ -321,14 +319,6 @@ class TemporalEmbeddedDriver:
     def _verify(self) -> None:
         if self._data is not None:
             self._data.verify()
-
-    def _answers(self) -> bool:
-        """Return True if the server answers, for its supervision: another one would not have more room on the disk."""
-        try:
-            self._ask()
-        except DriverError:
-            return False
-        return True
 
     def stop(self, grace_s: float) -> None:
         """Stop the server; idempotent."""

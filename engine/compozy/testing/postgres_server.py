@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compozy.drivers.child import responds
 from compozy.drivers.process import Command
 from compozy.errors import DriverError
 from compozy.testing.cluster import USER, make_cluster
@@ -100,11 +101,7 @@ class PostgresServer(Server, Databases):
         return Command("postgres", self._account.command(argv))
 
     def _answers(self) -> bool:
-        try:
-            self._administrator()
-        except DriverError:
-            return False
-        return True
+        return responds(self._administrator)
 
     def _connect(self) -> connection:
         """Connect through the socket: no password, and no port that could be another's."""

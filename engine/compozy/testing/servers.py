@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from compozy.drivers.binaries import find_temporal, find_valkey
+from compozy.drivers.child import responds
 from compozy.drivers.ports import free_port
 from compozy.drivers.process import Command
 from compozy.drivers.protocol import LoopThread
@@ -81,8 +82,4 @@ class TemporalServer(Server):
 
         loop = LoopThread()
         with closing(loop):
-            try:
-                connect(loop, self.address, self.namespace, 1.0).ping()
-            except DriverError:
-                return False
-        return True
+            return responds(lambda: connect(loop, self.address, self.namespace, 1.0).ping())
