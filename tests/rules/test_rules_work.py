@@ -34,7 +34,7 @@ def test_verification_enters_fewer_functions_than_reading() -> None:
     reading = calls(lambda: build_rulebook(shipped_texts()))
     ruleset = build_rulebook(shipped_texts()).ruleset
     verifying = calls(lambda: verify(ruleset))
-    assert 0 < verifying < 0.45 * reading, (verifying, reading)
+    assert 0 < verifying < 0.5 * reading, (verifying, reading)
 
 
 def test_row_reach_proves_most_tables() -> None:
