@@ -212,14 +212,16 @@ class ProvisionErrors(ProvisionError):
     def __init__(self, failures: Sequence[ProvisionError], cancelled: Sequence[str] = ()) -> None:
         count = "1 component" if len(failures) == 1 else f"{len(failures)} components"
         others = [f"  {name}: its start was cancelled before it was ready" for name in cancelled]
-        CompozyError.__init__(self, "\n".join([f"{count} could not be provisioned", *map(_told, failures), *others]))
+        CompozyError.__init__(
+            self, "\n".join([f"{count} could not be provisioned", *map(_failure_text, failures), *others])
+        )
         self.failures = tuple(failures)
         self.cancelled = tuple(cancelled)
         self.component, self.reason = failures[0].component, failures[0].reason
         self.row, self.driver = failures[0].row, failures[0].driver
 
 
-def _told(failure: ProvisionError) -> str:
+def _failure_text(failure: ProvisionError) -> str:
     reason = failure.reason.replace("\n", "\n    ")
     fix = f"\n    fix: {failure.hint}" if failure.hint else ""
     return f"  {failure.component}{_behind(failure.driver, failure.row)}: {reason}{fix}"

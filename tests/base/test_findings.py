@@ -42,7 +42,7 @@ def test_finding_lines_list_places_witness_and_proposal() -> None:
         "    and a.yaml:9:1",
         "    for example:",
         "        mode: a",
-        "    a row that would mend it:",
+        "    a row that closes the gap:",
         "        id: new",
     ]
 

@@ -169,7 +169,7 @@ def test_sarif_and_github_show_evidence_and_further_places() -> None:
     (line,) = github_lines([finding], "rules")
     assert line == (
         "::error file=rules/a.yaml,line=3,col=5,endColumn=9,title=gap::no row%0Aalso: b.yaml:1:1%0Afor example: mode: a"
-        "%0Aa row that would mend it:%0A- {id: new}%0A- {id: old}"
+        "%0Aa row that closes the gap:%0A- {id: new}%0A- {id: old}"
     )
     log: Any = sarif_log([finding], "rules", {"gap": "values without a row"})
     (result,), (rule,) = log["runs"][0]["results"], log["runs"][0]["tool"]["driver"]["rules"]

@@ -67,12 +67,12 @@ def test_check_as_json(command: Command) -> None:
 
 
 def test_check_of_a_broken_pack_is_exit_code_3(command: Command) -> None:
-    """Place, witness and a row that would mend it."""
+    """Place, witness and a row that closes the gap."""
     code, out, _ = command("check", "--rules", str(BROKEN / "gap"))
     assert code == 3
     assert "gap/rules.yaml:1:8: gap: " in out
     assert "for example:" in out
-    assert "a row that would mend it:" in out
+    assert "a row that closes the gap:" in out
     assert "not valid: 1 finding in" in out
 
 

@@ -132,7 +132,7 @@ def finding_lines(finding: Finding) -> Iterator[str]:
         yield "    for example:"
         yield from (f"        {line}" for line in evidence.witness.splitlines())
     if evidence.proposal is not None:
-        yield "    a row that would mend it:"
+        yield "    a row that closes the gap:"
         yield from (f"        {line}" for line in evidence.proposal.splitlines())
 
 

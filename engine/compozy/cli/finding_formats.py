@@ -80,7 +80,7 @@ def _escaped(text: str, more: str = "") -> str:
 def _text(finding: Finding) -> str:
     """Return message, further places, witness, proposal and hint, and the origin unless it is a place in a file."""
     where = f" ({finding.where})" if finding.where.place is None and finding.where.kind else ""
-    named = {"for example": finding.witness, "a row that would mend it": finding.proposal, "hint": finding.hint}
+    named = {"for example": finding.witness, "a row that closes the gap": finding.proposal, "hint": finding.hint}
     more = [f"also: {place}" for place in finding.also]
     more += [f"{name}:{_joint(text)}{text}" for name, text in named.items() if text]
     return "\n".join([f"{finding.message}{where}", *more])

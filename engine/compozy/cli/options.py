@@ -139,7 +139,7 @@ def read_configuration(options: Mapping[str, Any], *, variables: str | None = No
         given = options.get(_parameter(setting.path)) if setting.flag else None
         if given is not None:
             flags[setting.path], names[setting.path] = str(given), str(setting.flag)
-    tell_place(options.get("config"), options.get("cwd"))
+    note_project(options.get("config"), options.get("cwd"))
     configuration = load_configuration(
         directory=options.get("cwd"), file=options.get("config"), flags=flags, flag_names=names,
         packs=options.get("rules") or (), variables=variables, files=_once(SourceFiles),
@@ -172,12 +172,12 @@ def file_text(path: str, file: str) -> str:
     return content.removesuffix("\n").removesuffix("\r")
 
 
-def tell_place(config: str | None, cwd: str | None) -> None:
+def note_project(config: str | None, cwd: str | None) -> None:
     """Print, once a command, which project is used where that does not follow from the working directory."""
     start, context = os.path.abspath(cwd or "."), click.get_current_context(silent=True)
-    if config is not None or not os.path.isdir(start) or context is None or context.meta.get(tell_place.__name__):
+    if config is not None or not os.path.isdir(start) or context is None or context.meta.get(note_project.__name__):
         return
-    context.meta[tell_place.__name__] = True
+    context.meta[note_project.__name__] = True
     found, above = find_file(start), project_above(start)
     if found is not None and os.path.dirname(found) != start:
         print_note(f"using the configuration {found}")

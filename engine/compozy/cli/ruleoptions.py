@@ -9,7 +9,7 @@ from typing import TypedDict, TypeVar
 import click
 
 from compozy.base.suggest import closest
-from compozy.cli.options import tell_place
+from compozy.cli.options import note_project
 from compozy.errors import NotFoundError
 from compozy.resolution.configuration import packs_in_force
 from compozy.rulebook import Rulebook
@@ -45,7 +45,7 @@ def pack_folders(config: str | None, cwd: str | None, rules: Sequence[str]) -> t
     Raises:
         UsageError: the file or directory that was named does not exist.
     """
-    tell_place(config, cwd)
+    note_project(config, cwd)
     return packs_in_force(make_inputs(os.environ, directory=cwd, file=config), rules)
 
 

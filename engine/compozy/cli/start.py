@@ -61,7 +61,7 @@ def command(format_: str, timeout: str, accept_loss: bool, strict: bool, **optio
         # Before the ready line is printed: its reader may send a signal before the next line runs.
         signals.starting = False
         took = time.perf_counter() - began
-        tell_neighbour(other)
+        note_other_server(other)
         # A closed pipe, such as that of `head`, does not end the server.
         with contextlib.suppress(OSError):
             print_ready(stack, took) if format_ == "json" else print_banner(stack, took)
@@ -102,7 +102,7 @@ def with_server(error: ProvisionError, other: Presence | None) -> ProvisionError
     return error
 
 
-def tell_neighbour(other: Presence | None) -> None:
+def note_other_server(other: Presence | None) -> None:
     """Report that another server of this project runs already."""
     if other is not None:
         print_note(f"another server of this project runs already: {other.url}, process {other.pid}, mode {other.mode}")

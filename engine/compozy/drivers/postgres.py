@@ -161,7 +161,7 @@ class PostgresDriver:
                 version = str(info.parameter_status("server_version") or "").partition(" ")[0]
                 self._details = {"version": version, "user": info.user, "tls": bool(info.ssl_in_use)}
         except (peewee.DatabaseError, peewee.InterfaceError) as error:
-            raise diagnosed(_telling(str(error)), self._where, _SYMPTOMS, otherwise=_OTHERWISE) from error
+            raise diagnosed(_specific_line(str(error)), self._where, _SYMPTOMS, otherwise=_OTHERWISE) from error
         except ValueError:
             # The text quotes the parameters, and with them the password.
             raise DriverError(f"{self._where}: {_UNSENDABLE}", hint=_OTHERWISE) from None
@@ -228,7 +228,7 @@ class PostgresDriver:
         except TimeoutError as error:
             raise self._silent() from error
         except psycopg2.Error as error:
-            raise diagnosed(_telling(str(error)), self._where, _SYMPTOMS, otherwise=_OTHERWISE) from error
+            raise diagnosed(_specific_line(str(error)), self._where, _SYMPTOMS, otherwise=_OTHERWISE) from error
         if not writable:
             raise DriverError(f"{self._where}: it is read-only", hint=_READ_ONLY)
 
@@ -274,7 +274,7 @@ def _is_network(host: str, port: str) -> bool:
     return bool(host) and not host.startswith("/") and "," not in host and port.isdigit()
 
 
-def _telling(text: str) -> str:
+def _specific_line(text: str) -> str:
     """Return the most specific line of a libpq message, without the address in front of it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     # libpq lists one line for each address that it tried; the server's own answer is the useful one.

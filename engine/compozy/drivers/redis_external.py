@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from compozy.drivers.certificates import read_pem
@@ -209,13 +209,11 @@ class RedisExternalDriver:
             except NoPermissionError:
                 probe.ping()
         except (RedisError, OSError, ValueError, LookupError) as error:
-            self._tell(str(error), probe.connection_pool.connection_kwargs.get("password"), error)
-
-    def _tell(self, text: str, password: str | None, cause: Exception | None) -> NoReturn:
-        """Raise what an error of the library means; one whose text quotes the password is left behind."""
-        if password and password in text:
-            text, cause = text.replace(password, "[REDACTED]"), None
-        raise redis_error(text, self._where) from cause
+            text, password = str(error), str(probe.connection_pool.connection_kwargs.get("password") or "")
+            # A cause whose text quotes the password would be printed with it.
+            quotes = bool(password) and password in text
+            shown = text.replace(password, "[REDACTED]") if quotes else text
+            raise redis_error(shown, self._where) from (None if quotes else error)
 
     def stop(self, grace_s: float) -> None:
         """Close every connection; idempotent."""

@@ -179,7 +179,7 @@ def _of_driver(resolved: Resolved, step: Step, context: StartContext) -> Iterato
             yield from _schema(resolved, step, context)
     except (ForeignCodeError, ProvisionError, RuleTableError) as error:
         named = f"driver {step.driver}, rule row {step.row}: {error.message}"
-        yield Check("preflight", "fail", named, error.hint or "mend the driver")
+        yield Check("preflight", "fail", named, error.hint or "fix the driver")
 
 
 def _code(step: Step) -> Check:

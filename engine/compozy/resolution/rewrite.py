@@ -118,12 +118,12 @@ def _entry(text: str, path: str) -> _Entry | None:
 def _applies(rulebook: Rulebook, row: Migration, key: str, entry: _Entry, text: str, file: str, to: str | None) -> bool:
     if not row.value:
         return True
-    if not isinstance(entry.value, yaml.ScalarNode) or not _says(row.value).fullmatch(entry.value.value):
+    if not isinstance(entry.value, yaml.ScalarNode) or not _value_pattern(row.value).fullmatch(entry.value.value):
         return False
     return row.matches({"to": to, "kept": keeps_data(rulebook, text, file, key)})
 
 
-def _says(value: str) -> re.Pattern[str]:
+def _value_pattern(value: str) -> re.Pattern[str]:
     """Return the pattern of a value, also as the default of a variable."""
     return re.compile(rf"\s*(?:\$\{{\w+:?-\s*{value}\s*\}}|{value})\s*", re.IGNORECASE)
 

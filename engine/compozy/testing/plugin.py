@@ -100,7 +100,7 @@ def compozy_runtime(
     """A provisioned runtime in the mode of the test, in a directory of its own."""
     directory = str(tmp_path_factory.mktemp("compozy"))
     with ExitStack() as stack:
-        with _told():
+        with _errors_as_failures():
             runtime = stack.enter_context(compozy_testbed.runtime(compozy_mode, directory, compozy_settings))
         yield runtime
 
@@ -122,7 +122,7 @@ def database_for_mode(
 @pytest.fixture
 def compozy_database(database_for_mode: Callable[[str], Any], compozy_mode: str) -> Any:
     """The fresh, migrated peewee database of the mode of the test."""
-    with _told():
+    with _errors_as_failures():
         return database_for_mode(compozy_mode)
 
 
@@ -145,7 +145,7 @@ def compozy_workflows(
     """The workflows of the project below pytest's root directory; timers take no time."""
     directory, project = str(tmp_path_factory.mktemp("compozy")), str(request.config.rootpath)
     with ExitStack() as stack:
-        with _told():
+        with _errors_as_failures():
             opened = compozy_testbed.workflows(
                 temporal_time_skipping, compozy_mode, directory, compozy_settings, project=project
             )
@@ -154,7 +154,7 @@ def compozy_workflows(
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _errors_as_failures() -> Iterator[None]:
     """Fail the test with the text of an error, without its traceback."""
     from compozy.errors import CompozyError
 
