@@ -43,7 +43,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, failing: str, listed:
         ),
     ],
 )  # fmt: skip
-def test_pip_installs_what_uv_cannot(
+def test_install_falls_back_to_pip(
     failing: str, listed: str, code: int, called: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert install(tmp_path, monkeypatch, failing, listed) == (code, called)
