@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(f"COMPOZY_TEST_MODE is {SELECTED}; it must be one of {', '.join(MODES)}")
     others = []
     for item in items:
-        if not any(item.get_closest_marker(mode) for mode in MODES):
+        if not any(mark.name in MODES for mark in item.iter_markers()):
             item.add_marker(needed_mode(set(getattr(item, "fixturenames", ())), item.name.partition("[")[2]))
         if SELECTED and item.get_closest_marker(SELECTED) is None:
             others.append(item)
