@@ -59,9 +59,10 @@ class TracedTests:
 def pytest_configure(config: pytest.Config) -> None:
     """Measure in the processes that run tests; all collect the same, so one of them traces it."""
     coverage = Coverage.current()
-    worker = os.environ.get("PYTEST_XDIST_WORKER")
-    if coverage is None or worker is None:
+    if coverage is None:
         return
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker != "gw0":
         coverage.stop()
-    config.pluginmanager.register(TracedTests(coverage))
+    if worker is not None:
+        config.pluginmanager.register(TracedTests(coverage))
