@@ -60,7 +60,7 @@ CHOICES = (
 )  # fmt: skip
 # How long a start may take without a setting for it, in seconds.
 TIMEOUTS = {
-    "sqlite": 10, "valkey": 15, "fakeredis": 10, "temporal-remote": 5, "redis-external": 5, "vector-filesystem": 10,
+    "sqlite": 10, "valkey": 15, "fakeredis": 10, "temporal-remote": 15, "redis-external": 15, "vector-filesystem": 10,
     "vector-redis": 15, "vector-qdrant-embedded": 30, "vector-qdrant": 15, "vector-pgvector": 10,
 }  # fmt: skip
 # The component of the project that a vector store without an address uses.

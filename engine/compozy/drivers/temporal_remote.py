@@ -105,16 +105,19 @@ class TemporalRemoteDriver:
             client_cert=certificates.get("client_cert"),
             client_private_key=certificates.get("client_private_key"),
         )
-        deadline = time.monotonic() + min(REACH_S, context.left_s())
+        keyring = load_keyring(*self._keys)
+        # Begins after the imports and the key file, which take longer than the answer on a busy machine.
+        limit_s = min(REACH_S, context.left_s())
+        deadline = time.monotonic() + limit_s
         try:
             self._connection = connect(
                 context.loop,
                 self._address,
                 self._namespace,
-                deadline - time.monotonic(),
+                limit_s,
                 tls=tls if self.uses_tls else False,
                 api_key=self._api_key,
-                keyring=load_keyring(*self._keys),
+                keyring=keyring,
             )
         except DriverError as error:
             raise self._explained(error) from error
