@@ -56,7 +56,10 @@ def faulty(step: Step) -> Step:
 
 
 def real_plan(mode: str, directory: Path, port: int, data: str = ".compozy") -> Plan:
-    """Return a plan of a project in `directory`, whose components keep what they keep below `data`."""
+    """Return a plan of a project in `directory`, whose components keep what they keep below `data`.
+
+    The key file is in the state directory, because a failed start leaves one elsewhere: it may be shared.
+    """
     kept = mode == "persistent"
     state = directory / data
     sqlite = {"path": str(state / "compozy.db") if kept else ":memory:"}
@@ -65,7 +68,8 @@ def real_plan(mode: str, directory: Path, port: int, data: str = ".compozy") -> 
         "database_file": str(state / "temporal.db") if kept else ":memory:", "bind_ip": HOST,
         "frontend_port": Port(port, "temporal.standalone.frontend_port", explicit=True), "enable_ui": False,
         "ui_port": Port(port, "temporal.standalone.ui_port", explicit=False), "require_ui": False,
-        "namespace": "default", "log_level": "error", "encryption_key_file": str(state / "key") if kept else None,
+        "namespace": "default", "log_level": "error",
+        "encryption_key_file": str(directory / ".compozy" / "key") if kept else None,
     }  # fmt: skip
     steps = (
         Step("database", "sqlite", "sqlite", "compozy.drivers.sqlite:SqliteDriver", sqlite, (), 30.0),
