@@ -98,3 +98,24 @@ def test_simulate_refuses_unsupported_settings(command: Command, vary: str, text
     code, _, err = command("--vary", vary)
     assert code == 2
     assert text in err
+
+
+@pytest.mark.parametrize("form", ["text", "json", "csv", "svg"])
+def test_simulate_redacts_and_numbers_secret_values(command: Command, form: str) -> None:
+    varied = "redis.password=-|first-secret|second-secret,redis.url=redis://u:third-secret@h"
+    code, out, err = command("--vary", varied, "--format", form)
+    assert (code, "-secret" in out + err) == (0, False)
+    assert {"[REDACTED] 2" in out, "[REDACTED] 3" in out, "redis://[REDACTED]@h" in out} == {True}
+
+
+@pytest.mark.parametrize(
+    ("varied", "reason"),
+    [("mode,mode", "mode is repeated"), ("mode,", "the name of a setting is missing"), ("", "is missing")],
+)
+def test_simulate_refuses_repeated_and_missing_names(command: Command, varied: str, reason: str) -> None:
+    code, _, err = command("--vary", varied)
+    assert (code, reason in err) == (2, True)
+
+
+def test_simulate_takes_a_repeated_value_once(command: Command) -> None:
+    assert len(combinations(command("--vary", "mode=memory|memory", "--format", "json"))) == 1

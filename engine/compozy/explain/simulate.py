@@ -17,6 +17,7 @@ from compozy.errors import UsageError
 from compozy.resolution.configuration import Configuration, read_sources
 from compozy.resolution.resolve import Component, resolve
 from compozy.resolution.validate import errors, validate
+from compozy.settings.redact import redact_value
 from compozy.settings.registry import Registry, Setting
 
 # The value of a setting that is left to the sources.
@@ -28,7 +29,7 @@ Varied: TypeAlias = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One combination: the varied texts, and what follows from them."""
+    """One combination: the varied texts as they are shown, and what follows from them."""
 
     varied: Mapping[str, str]
     mode: str
@@ -51,17 +52,21 @@ def varied_settings(registry: Registry, names: Sequence[str]) -> Varied:
     {'redis.mode': ('-', 'memory', 'persistent', 'distributed'), 'server.port': ('0', '80')}
 
     Raises:
-        UsageError: a setting does not exist, or lists no values and none are given.
+        UsageError: a setting does not exist, is missing or repeated, or lists no values and none are given.
     """
     found: dict[str, tuple[str, ...]] = {}
     for name in names:
         spelled, separator, texts = name.partition("=")
+        if not spelled:
+            raise UsageError("--vary: the name of a setting is missing", hint="write --vary PATH,PATH=VALUE|VALUE")
         path = registry.spelled.get(spelled)
         if path is None:
             near = registry.suggest(spelled)
             hint = f"did you mean {near}?" if near else "compozy config show --all lists the settings"
             raise UsageError(f"--vary: unknown setting {spelled}", hint=hint)
-        found[path] = tuple(texts.split("|")) if separator else _listed(registry.settings[path])
+        if path in found:
+            raise UsageError(f"--vary: {path} is repeated", hint=f"write --vary {path}=VALUE|VALUE once")
+        found[path] = tuple(dict.fromkeys(texts.split("|"))) if separator else _listed(registry.settings[path])
     return found
 
 
@@ -82,12 +87,24 @@ def simulate(configuration: Configuration, varied: Varied, facts: Mapping[str, s
     count = prod(len(texts) for texts in varied.values())
     if count > MOST_COMBINATIONS:
         raise UsageError(f"--vary: {count} combinations are more than {MOST_COMBINATIONS}", hint="vary less at once")
+    settings = configuration.rulebook.registry.settings
+    labels = {path: _labels(settings[path], texts) for path, texts in varied.items()}
     for texts in product(*varied.values()):
-        yield _outcome(configuration, dict(zip(varied, texts, strict=True)), facts)
+        combination = dict(zip(varied, texts, strict=True))
+        shown = {path: labels[path][text] for path, text in combination.items()}
+        yield _outcome(configuration, combination, shown, facts)
 
 
-def _outcome(configuration: Configuration, texts: Mapping[str, str], facts: Mapping[str, str]) -> Outcome:
+def _labels(setting: Setting, texts: Sequence[str]) -> Mapping[str, str]:
+    """Return how each value is shown; redacted ones are numbered, because they may look the same."""
+    redacted = {text: text if text == AS_CONFIGURED else str(redact_value(setting, text)) for text in texts}
+    return {text: shown if shown == text else f"{shown} {at}" for at, (text, shown) in enumerate(redacted.items(), 1)}
+
+
+def _outcome(
+    configuration: Configuration, texts: Mapping[str, str], shown: Mapping[str, str], facts: Mapping[str, str]
+) -> Outcome:
     given = {path: text for path, text in texts.items() if text != AS_CONFIGURED}
     inputs = replace(configuration.inputs, flags={**configuration.inputs.flags, **given})
     resolved = resolve(read_sources(inputs, configuration.rulebook), facts)
-    return Outcome(texts, resolved.mode, resolved.components, validate(resolved))
+    return Outcome(shown, resolved.mode, resolved.components, validate(resolved))
