@@ -180,6 +180,20 @@ def test_proposal_invalid_in_its_file_is_not_written(command: Command, tmp_path:
     assert (pack / "zed.yaml").read_text() == text.replace("hit: first", "hit: unique")
 
 
+def test_search_ends_by_a_budget_that_counts_the_rows(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One proof of 400 rows takes 200,000 steps."""
+    monkeypatch.setattr("compozy.tables.simplify.MOST_STEPS", 300_000)
+    rows = [{"id": f"r{n}", "when": {"n": n}, "then": {"out": "xyz"[n % 3]}, "because": "b"} for n in range(400)]
+    table = {"table": "big", "hit": "unique", "inputs": {"n": {"input": "n"}}, "outputs": {"out": ["x", "y", "z"]}}
+    number = {"type": "integer", "at_least": 0, "at_most": 399}
+    decisions = {"inputs": {"n": number}, "tables": [table | {"rows": rows}]}
+    (tmp_path / "big.yaml").write_text(yaml.safe_dump(decisions))
+    code, out, _ = command("big.yaml")
+    assert (code, "budget of steps" in out, out.count("merge: ")) == (1, True, 1), out
+
+
 @pytest.mark.parametrize("names", [pytest.param(["shipped"], id="shipped"), pytest.param([], id="no-pack")])
 def test_fix_refuses_rules_of_others(command: Command, names: list[str]) -> None:
     code, _, err = command(*names, "--fix")

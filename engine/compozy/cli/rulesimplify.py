@@ -62,7 +62,7 @@ def simplify(names: Sequence[str], fix: bool, format_: str, **where: Unpack[Rule
     rules = _read_files(names, where) if any(map(os.path.isfile, names)) else _read_packs(names, where)
     proposals = list(rules.simplifier.proposals())
     written = _written(rules, proposals) if fix else None
-    {"text": _print_text, "json": _print_json}[format_](proposals, written, rules.simplifier.proofs_left == 0)
+    {"text": _print_text, "json": _print_json}[format_](proposals, written, rules.simplifier.steps_left < 0)
     return SIMPLER if len(written or ()) < len(proposals) else 0
 
 
@@ -155,7 +155,7 @@ def _print_text(proposals: Sequence[Proposal], written: Sequence[Proposal] | Non
         head = f'{places}: {styled(proposal.kind, "warning")}: table "{proposal.table}": {proposal.message}'
         print_line(head + ("" if written is None or proposal in written else f"\n  {_NOT_WRITTEN}"))
     if stopped:
-        print_line("the search was stopped after its budget of proofs; there may be further proposals")
+        print_line("the search was stopped after its budget of steps; there may be further proposals")
     count = "1 proposal" if len(proposals) == 1 else f"{len(proposals)} proposals"
     done = "" if written is None else f", {len(written)} written"
     print_line(f"{count}, proven to decide the same{done}" if proposals else "nothing to simplify")

@@ -16,6 +16,7 @@ from itertools import islice, product
 from compozy.base.record import dataclass
 from compozy.tables.atoms import Atom, boundary_values
 from compozy.tables.axes import Axis, AxisBuilder, Point
+from compozy.tables.bits import bits
 from compozy.tables.cells import scalar_words
 from compozy.tables.cover import MOST_STEPS, Box, CellIndex, OutOfStepsError, Space
 from compozy.tables.decide import RuleSet, rows_of
@@ -165,7 +166,7 @@ class _Finder:
         space = self.others(at)
         boxes = (
             self.box(at, [(inside, row), (outside, other)])
-            for other in _bits(space.touching(space.row(row), outside.rows))
+            for other in bits(space.touching(space.row(row), outside.rows))
             if self.effects[other] != self.effects[row]
         )
         return next((box for box in boxes if box is not None), None)
@@ -203,7 +204,7 @@ class _Finder:
 
     def _deciding(self, at: int, points: Sequence[Point], rows: int) -> Iterator[tuple[Point, Box]]:
         """Yield for each of the rows one of the points, and where it decides there."""
-        for row in _bits(rows):
+        for row in bits(rows):
             with suppress(OutOfStepsError), self._budget(at):
                 boxes = ((point, self.box(at, [(point, row)])) for point in points if point.rows >> row & 1)
                 yield from islice(((point, box) for point, box in boxes if box is not None), 1)
@@ -240,7 +241,7 @@ class _Finder:
         """Return the point of some cells of an axis that is the least to write down."""
         if (at, cells) not in self._simplest:
             axis = self.subject.axes[at]
-            points = (point for number in _bits(cells) for point in axis.cells[number])
+            points = (point for number in bits(cells) for point in axis.cells[number])
             self._simplest[at, cells] = min(points, key=_effort)
         return self._simplest[at, cells]
 
@@ -313,10 +314,3 @@ def _inner(atoms: Sequence[Atom], holding: Sequence[int], number: int) -> int:
 def _points_with(axis: Axis, column: str, atom: Atom) -> list[Point]:
     at = axis.columns.index(column)
     return sorted((point for cell in axis.cells for point in cell if atom in point.choices[at]), key=_effort)
-
-
-def _bits(mask: int) -> Iterator[int]:
-    while mask:
-        lowest = mask & -mask
-        yield lowest.bit_length() - 1
-        mask ^= lowest

@@ -12,6 +12,7 @@ from compozy.base.findings import Finding
 from compozy.base.record import dataclass
 from compozy.base.suggest import did_you_mean
 from compozy.errors import RuleTableError
+from compozy.tables.bits import bits
 from compozy.tables.cells import scalar_words
 from compozy.tables.index import ColumnIndex, build_index
 from compozy.tables.link import link_tables
@@ -96,12 +97,7 @@ def _compile(table: Table) -> CompiledTable:
 
 def rows_of(table: Table, mask: int) -> tuple[Row, ...]:
     """Return the rows of a bit set, in order."""
-    rows = []
-    while mask:
-        lowest = mask & -mask
-        rows.append(table.rows[lowest.bit_length() - 1])
-        mask ^= lowest
-    return tuple(rows)
+    return tuple(table.rows[number] for number in bits(mask))
 
 
 def _single_row(compiled: CompiledTable, matching: int, inputs: Mapping[str, Scalar]) -> Row:
@@ -137,14 +133,10 @@ def near_misses(ruleset: RuleSet, decision: Decision) -> tuple[NearMiss, ...]:
     misses = [
         (number, name)
         for name, failed in failing
-        for number in _bits(failed & ~twice)
+        for number in bits(failed & ~twice)
     ]  # fmt: skip
     return tuple(_near_miss(compiled.table.rows[number], name, decision) for number, name in sorted(misses))
 
 
 def _near_miss(row: Row, column: str, decision: Decision) -> NearMiss:
     return NearMiss(row, column, row.condition(column), decision.inputs[column])
-
-
-def _bits(mask: int) -> list[int]:
-    return [number for number in range(mask.bit_length()) if mask >> number & 1]

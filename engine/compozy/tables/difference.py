@@ -13,6 +13,7 @@ from itertools import islice
 
 from compozy.base.record import dataclass
 from compozy.tables.axes import AxisBuilder
+from compozy.tables.bits import bits
 from compozy.tables.cover import Box, OutOfStepsError, joined_boxes
 from compozy.tables.decide import RuleSet, compile_leniently
 from compozy.tables.observation import Viewer
@@ -140,14 +141,14 @@ def _decided(subject: Subject, before: int) -> Iterator[Part]:
     outcomes = [row.effect() for row in rows]
     for one in range(before):
         earlier = (1 << one) - 1
-        for other in _bits(space.touching(subject.box(one), new)):
+        for other in bits(space.touching(subject.box(one), new)):
             if outcomes[one] != outcomes[other]:
                 # Both rows decide where neither is masked by an earlier row of its own version.
                 box, hidden = subject.meeting(one, other), earlier | (new & ((1 << other) - 1))
                 yield one, other, list(islice(space.uncovered(box, hidden), MOST_REGIONS))
         # The old row decides here, and no row of the new version matches.
         yield one, None, list(islice(space.uncovered(subject.box(one), earlier | new), MOST_REGIONS))
-    for other in _bits(new):
+    for other in bits(new):
         # No old row matches here, and no earlier new one.
         hidden = old | (new & ((1 << other) - 1))
         yield None, other, list(islice(space.uncovered(subject.box(other), hidden), MOST_REGIONS))
@@ -178,7 +179,3 @@ def _matching(subject: Subject, number: int, others: range) -> tuple[int, list[i
 def _left(subject: Subject, number: int, equal: int, version: Sequence[int]) -> list[Box]:
     covered = equal | sum(1 << other for other in version)
     return list(islice(subject.space.uncovered(subject.box(number), covered), MOST_REGIONS))
-
-
-def _bits(mask: int) -> list[int]:
-    return [number for number in range(mask.bit_length()) if mask >> number & 1]

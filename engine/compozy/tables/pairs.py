@@ -8,6 +8,7 @@ from contextlib import suppress
 from itertools import islice
 
 from compozy.base.findings import Finding
+from compozy.tables.bits import bits
 from compozy.tables.cover import Box, OutOfStepsError
 from compozy.tables.subject import Subject
 
@@ -26,7 +27,7 @@ def pair_findings(subject: Subject) -> list[Finding]:
     for first, meeting in meeting_rows(subject, alike if subject.table.hit == "collect" else None):
         for kind, rows in _kinds(subject, first, meeting, alike[first]):
             room = subject.limit - totals[kind]
-            found += ((first, second, kind) for second in islice(_bits(rows), max(room, 0)))
+            found += ((first, second, kind) for second in islice(bits(rows), max(room, 0)))
             totals[kind] += rows.bit_count()
     return [_pair_finding(subject, kind, first, second, totals[kind]) for first, second, kind in sorted(found)]
 
@@ -62,13 +63,6 @@ def _kinds(subject: Subject, first: int, meeting: int, alike: int) -> Iterator[t
     yield "subsumed", outer ^ inner
     if subject.table.hit == "unique":
         yield "overlap", same & ~(outer | inner)
-
-
-def _bits(rows: int) -> Iterator[int]:
-    while rows:
-        lowest = rows & -rows
-        yield lowest.bit_length() - 1
-        rows ^= lowest
 
 
 def _pair_finding(subject: Subject, kind: str, first: int, second: int, total: int) -> Finding:
@@ -133,12 +127,12 @@ def _hiding_rows(subject: Subject, number: int) -> list[int]:
     # suffices, which gives a minimal set but not always the smallest one.
     alone = subject.space.covering(box, rows)
     if alone:
-        return [*_bits(alone & -alone)]
+        return [*bits(alone & -alone)]
     needed = rows
     # Naming fewer rows is a courtesy: it ends with the budget.
     with suppress(OutOfStepsError):
-        for other in reversed([*_bits(rows)]) if rows.bit_count() <= _MOST_SHRUNK else ():
+        for other in reversed([*bits(rows)]) if rows.bit_count() <= _MOST_SHRUNK else ():
             without = needed & ~(1 << other)
             if _is_covered(subject, box, without):
                 needed = without
-    return [*_bits(needed)]
+    return [*bits(needed)]

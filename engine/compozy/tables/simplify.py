@@ -22,8 +22,9 @@ from compozy.tables.subject import Subject
 from compozy.tables.table import ANY, Condition, Place, Row, SourceCatalogue, Table
 from compozy.tables.verify import verify_table
 
-# Proofs of one run; about 5 milliseconds each for tables of usual size.
-MOST_PROOFS = 5_000
+# Steps of the proofs of one run, about ten seconds. A proof compares each row with each row.
+MOST_STEPS = 200_000_000
+_STEPS_OF_A_PROOF = 40_000  # beside those of the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ Step: TypeAlias = tuple[Proposal, Table]
 class Simplifier:
     """Simplifies the rows and tables that stand in `files`; `tables` are all tables of the rule set.
 
-    When `proofs_left` is 0 at the end, there may be further proposals.
+    When `steps_left` is below 0 at the end, there may be further proposals.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Simplifier:
         self._catalogue = catalogue
         self._viewer = viewer
         self._files = files
-        self.proofs_left = MOST_PROOFS
+        self.steps_left = MOST_STEPS
 
     def proposals(self) -> Iterator[Proposal]:
         """Yield the proposals of every table."""
@@ -84,10 +85,11 @@ class Simplifier:
         # Lazily, since the first proven step changes the table, and the other candidates are searched anew in it.
         steps = (step for part in found for step in part(table))
         for step in steps:
-            if not self.proofs_left:
+            # Counted before the proof, so that a large table ends the run early and not late.
+            self.steps_left -= _STEPS_OF_A_PROOF + len(table.rows) ** 2
+            if self.steps_left < 0:
                 return None
             # A candidate may be wrong: its search is a heuristic, and only the proof decides.
-            self.proofs_left -= 1
             if self._is_equivalent(step[1]):
                 return step
         return None
