@@ -180,7 +180,7 @@ def test_proposal_invalid_in_its_file_is_not_written(command: Command, tmp_path:
     assert (pack / "zed.yaml").read_text() == text.replace("hit: first", "hit: unique")
 
 
-def test_search_ends_by_a_budget_that_counts_the_rows(
+def test_search_of_a_large_table_ends_by_its_budget_of_steps(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One proof of 400 rows takes 200,000 steps."""
