@@ -188,19 +188,19 @@ def test_secrets_are_offered_and_redacted(tmp_path: Path) -> None:
 
 def test_a_hanging_import_blocks_no_other_tool(tools: Tools, tmp_path: Path) -> None:
     """A module that never finishes loading holds up only its own tools."""
-    (tmp_path / "mod_hangs.py").write_text(
-        "import threading\nimport mod_gate\nmod_gate.began.set()\nmod_gate.gate.wait(30)\ndef run():\n    return 1\n"
+    (tmp_path / "mod_waits.py").write_text(
+        "import threading\nimport mod_door\nmod_door.began.set()\nmod_door.gate.wait(30)\ndef run():\n    return 1\n"
     )
-    (tmp_path / "mod_gate.py").write_text(
+    (tmp_path / "mod_door.py").write_text(
         "import threading\nbegan, gate = threading.Event(), threading.Event()\n"
         "def wait():\n    return began.wait(30)\ndef release():\n    gate.set()\n"
     )
 
     async def both() -> list[Any]:
-        hanging = asyncio.create_task(tools.call("mod_hangs:run", {}))
-        await tools.call("mod_gate:wait", {})
+        hanging = asyncio.create_task(tools.call("mod_waits:run", {}))
+        await tools.call("mod_door:wait", {})
         other = await tools.call("mod_plain:add", {"a": 1})
-        await tools.call("mod_gate:release", {})
+        await tools.call("mod_door:release", {})
         return [other, await hanging]
 
     assert asyncio.run(both()) == [2, 1]

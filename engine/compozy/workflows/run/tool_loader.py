@@ -130,8 +130,11 @@ class Tools:
         if self._directory in sys.path:
             return
         # All are looked at before any is removed: a namespace package asks for its parent.
-        for name in [name for name in set(sys.modules) - self._before if self._owns(sys.modules[name])]:
-            sys.modules.pop(name, None)
+        loaded = [(name, module) for name, module in list(sys.modules.items()) if name not in self._before]
+        for name, module in [(name, module) for name, module in loaded if self._owns(module)]:
+            # Another project may have imported a module of the same name meanwhile.
+            if sys.modules.get(name) is module:
+                sys.modules.pop(name, None)
 
     def function(self, tool: str) -> Callable[..., object]:
         """Return the function behind `module:function`.
