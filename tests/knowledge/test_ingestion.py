@@ -233,7 +233,7 @@ def test_killed_ingestion_is_completed_by_the_next_one(at: int, shelf: Shelf, mo
             shelf.ingest("killed")
 
     assert shelf.ask("bread flour", top_k=1) == [("docs/bread.md", "line 3")]
-    shelf.write("ferry.md", "# Ferry\n\nThere is no ferry any more.\n")
+    shelf.write("ferry.md", "# Ferry\n\nThe ferry does not sail any more.\n")
     shelf.ingest("next")
     shelf.check()
 
@@ -284,7 +284,7 @@ def test_base_deleted_during_a_write_of_its_ingestion_keeps_no_vectors(
         monkeypatch.setattr(target, deleted_during, call)
         shelf.library.delete("docs")
         if again:
-            shelf.write("ferry.md", "# Times of the ferry\n\nThere is no ferry any more.\n")
+            shelf.write("ferry.md", "# Times of the ferry\n\nThe ferry does not sail any more.\n")
             shelf.ingest("second")
         return call(argument)
 
